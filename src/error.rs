@@ -1,0 +1,92 @@
+//! The one error type of the library. Every message says where, what was expected, what was found and what to do next.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// `Result` with the library's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can stop a command. An image that cannot be read is not among them: it becomes a row with `error`.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused something.
+    #[error("{}: {action} failed: {source}", path.display())]
+    Io {
+        path: PathBuf,
+        action: &'static str,
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{}: expected {expected}, found {found}; {next}", path.display())]
+    Invalid {
+        path: PathBuf,
+        expected: String,
+        found: String,
+        next: String,
+    },
+    /// Wrong command line or configuration; every complaint at once.
+    #[error("{}", .0.join("\n"))]
+    Config(Vec<String>),
+    /// Something that an earlier stage should have made is not there.
+    #[error("{what} is missing; {next}")]
+    Missing { what: String, next: String },
+    /// More images are unreadable than `images.max_bad_fraction` allows.
+    #[error(
+        "{bad} of {total} images cannot be read, more than max_bad_fraction = {limit} allows; \
+         look at them with `prospect query \"select path, error from images where error is not null\"`, \
+         then repair them or raise [images] max_bad_fraction"
+    )]
+    TooManyBad { bad: u64, total: u64, limit: f64 },
+    /// Another process writes this run folder.
+    #[error("{} is in use by {holder}; wait for it, or choose another [run] dir", path.display())]
+    Locked { path: PathBuf, holder: String },
+    /// The user asked to stop.
+    #[error("interrupted; the finished parts are kept: run the same command again to go on")]
+    Interrupted,
+    /// libtorch refused an operation.
+    #[error("{context}: libtorch says: {message}")]
+    Torch { context: String, message: String },
+    /// A query could not be answered.
+    #[error("{0}")]
+    Query(String),
+}
+
+impl Error {
+    /// Wraps an I/O error with its path and what was being done ("reading", "writing", ...).
+    pub fn io(path: impl AsRef<Path>, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io {
+            path,
+            action,
+            source,
+        }
+    }
+
+    /// A file that is not what it should be.
+    pub fn invalid(
+        path: impl AsRef<Path>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Error {
+        Error::Invalid {
+            path: path.as_ref().to_path_buf(),
+            expected: expected.into(),
+            found: found.into(),
+            next: next.into(),
+        }
+    }
+
+    /// The process exit status that belongs to this error (sysexits where one fits).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Config(_) | Error::Missing { .. } | Error::Query(_) => 2,
+            Error::Invalid { .. } | Error::TooManyBad { .. } => 65,
+            Error::Io { .. } | Error::Torch { .. } => 74,
+            Error::Locked { .. } => 75,
+            Error::Interrupted => 130,
+        }
+    }
+}

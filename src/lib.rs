@@ -1,0 +1,3 @@
+//! Prospect mines an image dataset through the eyes of a trained network.
+
+pub mod error;
