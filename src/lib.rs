@@ -1,3 +1,8 @@
 //! Prospect mines an image dataset through the eyes of a trained network.
 
+pub mod cli;
+pub mod config;
 pub mod error;
+pub mod progress;
+pub mod stages;
+pub mod text;
