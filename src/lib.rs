@@ -5,4 +5,5 @@ pub mod config;
 pub mod error;
 pub mod progress;
 pub mod stages;
+pub mod store;
 pub mod text;
