@@ -235,7 +235,12 @@ def export(model, height, width):
             stop(f"the network returns {shape} for a batch of 2; expected one tensor [2, classes] "
                  "(wrap it in a module that returns the logits, and name that with --factory)")
         batch = torch.export.Dim("batch", min=1, max=4096)
-        program = torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
+        try:
+            program = torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
+        except torch._dynamo.exc.UserError as problem:
+            stop(f"torch.export could not trace the network: {str(problem).splitlines()[0]}\n"
+                 "If this is about the batch: forward must not turn the batch size into a Python number; write "
+                 "x.shape[0] rather than len(x) or int(...), and no `if` on it")
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
