@@ -1,3 +1,4 @@
 //! Prospect mines an image dataset through the eyes of a trained network.
 
 pub mod error;
+pub mod topk;
