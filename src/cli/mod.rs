@@ -4,6 +4,7 @@ mod clean;
 mod doctor;
 mod interrupt;
 mod logging;
+mod model;
 mod output;
 mod plan;
 mod query;
@@ -113,6 +114,7 @@ enum Command {
     Query(query::QueryArgs),
     Clean(clean::CleanArgs),
     Doctor(doctor::DoctorArgs),
+    Model(model::ModelArgs),
 }
 
 /// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
@@ -134,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Query(args) => query::query(global, args),
         Command::Clean(args) => clean::clean(global, args),
         Command::Doctor(args) => doctor::doctor(global, args),
+        Command::Model(args) => model::model(args),
     };
     match result {
         Ok(status) => ExitCode::from(status),

@@ -239,7 +239,7 @@ impl ModelConfig {
                 "\"auto\", \"cpu\" or a CUDA device such as \"cuda:0\"",
                 |_| true,
             ),
-            dtype: section.choice("dtype", Dtype::Float32, &["float32"]),
+            dtype: section.choice("dtype", Dtype::Float32, &["float32", "bfloat16"]),
             batch_size: section.value("batch_size", 32, "a whole number from 1 to 65536", |n| {
                 (1..=65_536).contains(n)
             }),

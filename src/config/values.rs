@@ -23,6 +23,8 @@ pub enum Labels {
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
     Float32,
+    /// Needs a CUDA device.
+    BFloat16,
 }
 
 /// Where the network runs.

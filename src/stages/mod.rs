@@ -2,6 +2,7 @@
 //!
 //! A stage is a value: one file with a `const STAGE`, and one line in [`STAGES`].
 
+pub mod extract;
 mod plan;
 mod runner;
 #[cfg(test)]
@@ -10,17 +11,20 @@ mod tests;
 pub use plan::{Decision, Planned, check_names, plan};
 pub use runner::{Event, run};
 
+use std::cell::OnceCell;
+
 use serde_json::Value;
 
 use crate::{
     config::Config,
-    error::Result,
+    error::{Error, Result},
+    model::ModelInfo,
     progress::{Cancel, Progress},
     store::{RunFolder, StageWriter},
 };
 
 /// Every stage; whatever a stage needs stands before it.
-pub const STAGES: &[Stage] = &[];
+pub const STAGES: &[Stage] = &[extract::STAGE];
 
 /// One step of the pipeline.
 pub struct Stage {
@@ -54,6 +58,7 @@ pub struct Context<'a> {
     pub run: &'a RunFolder,
     pub progress: &'a Progress,
     pub cancel: &'a Cancel,
+    model: OnceCell<ModelInfo>,
 }
 
 impl<'a> Context<'a> {
@@ -68,6 +73,25 @@ impl<'a> Context<'a> {
             run,
             progress,
             cancel,
+            model: OnceCell::new(),
         }
+    }
+
+    /// The network, read when first asked for. Nothing of it runs.
+    ///
+    /// # Errors
+    /// No model is configured, or its file is not what it should be.
+    pub fn model(&self) -> Result<&ModelInfo> {
+        if let Some(model) = self.model.get() {
+            return Ok(model);
+        }
+        let Some(path) = &self.config.model.path else {
+            return Err(Error::Config(vec![format!(
+                "{}: [model] path is missing; name a torch.export archive (.pt2), made with `python jobs/export_model.py`",
+                self.config.path.display()
+            )]));
+        };
+        let model = ModelInfo::open(path, self.config.model.sidecar.as_deref())?;
+        Ok(self.model.get_or_init(|| model))
     }
 }
