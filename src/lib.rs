@@ -3,6 +3,8 @@
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod image;
+pub mod model;
 pub mod progress;
 pub mod stages;
 pub mod store;
