@@ -428,9 +428,9 @@ impl SectionReader<'_, '_> {
     }
 }
 
-/// "; did you mean `x`?" where one of `known` is near enough to be meant.
+/// " (did you mean `x`?)" where one of `known` is near enough to be meant.
 pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
-    nearest(word, known).map_or(String::new(), |near| format!("; did you mean `{near}`?"))
+    nearest(word, known).map_or(String::new(), |near| format!(" (did you mean `{near}`?)"))
 }
 
 /// The nearest of `known` to `word`, if it is near enough for a slip of the pen.
