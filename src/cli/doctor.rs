@@ -2,14 +2,17 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
     path::Path,
 };
 
 use clap::Args;
 
 use super::{Global, output};
-use crate::{config::Config, text};
+use crate::{
+    config::Config,
+    model::{ModelInfo, device},
+    text,
+};
 
 /// Image files are counted up to here; a million would take a while.
 const MAX_COUNTED: usize = 100_000;
@@ -19,7 +22,7 @@ const LITTLE_SPACE: u64 = 1 << 30;
 
 /// Check that everything a run needs is in place
 ///
-/// Reads the configuration, the first bytes of the model, the names in the image folder and the state of the disk;
+/// Reads the configuration, the model, the names in the image folder and the state of the disk;
 /// writes nothing. Exit status 2 if something would stop a run.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -30,7 +33,7 @@ pub(super) struct DoctorArgs {}
 
 /// One thing that was looked at.
 #[derive(Debug)]
-pub(super) struct Check {
+struct Check {
     name: &'static str,
     state: State,
     /// What was found, and what to do if it is not fine.
@@ -45,7 +48,7 @@ enum State {
 }
 
 impl Check {
-    pub(super) fn fine(name: &'static str, found: impl Into<String>) -> Check {
+    fn fine(name: &'static str, found: impl Into<String>) -> Check {
         Check {
             name,
             state: State::Fine,
@@ -53,14 +56,14 @@ impl Check {
         }
     }
 
-    pub(super) fn warning(name: &'static str, found: impl Into<String>) -> Check {
+    fn warning(name: &'static str, found: impl Into<String>) -> Check {
         Check {
             state: State::Warning,
             ..Check::fine(name, found)
         }
     }
 
-    pub(super) fn wrong(name: &'static str, found: impl Into<String>) -> Check {
+    fn wrong(name: &'static str, found: impl Into<String>) -> Check {
         Check {
             state: State::Wrong,
             ..Check::fine(name, found)
@@ -107,7 +110,8 @@ fn examine(config: &Config) -> Vec<Check> {
             Err(error) => Check::wrong("metadata", format!("{}: {error}", metadata.display())),
         });
     }
-    checks.push(model(config.model.path.as_deref()));
+    checks.push(libtorch(config));
+    checks.push(network(config));
     checks
 }
 
@@ -174,24 +178,50 @@ fn looks_like_an_image(path: &Path) -> bool {
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_lowercase().as_str()))
 }
 
-/// Whether the model is there and is a zip archive.
-fn model(path: Option<&Path>) -> Check {
+/// libtorch's version, and whether the device asked for is there.
+fn libtorch(config: &Config) -> Check {
+    const NAME: &str = "libtorch";
+    match device::choose(config.model.device) {
+        Ok(chosen) => Check::fine(
+            NAME,
+            format!("{}; runs on {}", device::describe(), device::name(chosen)),
+        ),
+        Err(error) => Check::wrong(NAME, error.to_string()),
+    }
+}
+
+/// Whether the network can be read and goes with the settings.
+fn network(config: &Config) -> Check {
     const NAME: &str = "model";
-    let Some(path) = path else {
+    let Some(path) = &config.model.path else {
         return Check::warning(NAME, "[model] path is not set: only scan can run");
     };
-    let mut start = [0; 4];
-    match File::open(path).and_then(|mut file| file.read_exact(&mut start)) {
-        Err(error) => Check::wrong(NAME, format!("{}: {error}; set [model] path", path.display())),
-        Ok(()) if start != *b"PK\x03\x04" => Check::wrong(
-            NAME,
-            format!(
-                "{}: not a .pt2 archive; make one with jobs/export_model.py",
-                path.display()
-            ),
-        ),
-        Ok(()) => Check::fine(NAME, path.display().to_string()),
+    let model = match ModelInfo::open(path, config.model.sidecar.as_deref()) {
+        Ok(model) => model,
+        Err(error) => return Check::wrong(NAME, error.to_string()),
+    };
+    let wrong: Vec<String> = [
+        model.input_spec(&config.input).err(),
+        model.layers(&config.extract.layers, "[extract] layers").err(),
+        model.layers(&config.explain.layers, "[explain] layers").err(),
+        model.feature(&config.extract.feature_layer).err(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|error| error.to_string())
+    .collect();
+    if !wrong.is_empty() {
+        return Check::wrong(NAME, wrong.join("\n"));
     }
+    let (height, width) = model.graph.input_size();
+    Check::fine(
+        NAME,
+        format!(
+            "{}: input 3x{height}x{width}, {} classes",
+            path.display(),
+            model.graph.n_classes()
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -209,9 +239,13 @@ mod tests {
         assert_eq!(images(folder.path()).state, State::Wrong);
         fs::write(at("a.JPG"), "").unwrap();
         assert!(images(folder.path()).found.ends_with("1 image"));
-        assert_eq!(model(None).state, State::Warning);
-        assert_eq!(model(Some(&at("file"))).state, State::Wrong);
-        fs::write(at("net.pt2"), b"PK\x03\x04rest").unwrap();
-        assert_eq!(model(Some(&at("net.pt2"))).state, State::Fine);
+        let with = |set: String| {
+            Config::parse(Path::new("pipeline.toml"), "[images]\ndir = \"x\"\n", &[set]).unwrap()
+        };
+        let unset = with("model.device=cpu".to_string());
+        assert_eq!(network(&unset).state, State::Warning);
+        assert_eq!(libtorch(&unset).state, State::Fine);
+        let broken = with(format!("model.path={}", at("file").display()));
+        assert_eq!(network(&broken).state, State::Wrong);
     }
 }

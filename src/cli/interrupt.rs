@@ -10,6 +10,7 @@ use crate::{
 /// Installs the handler. It runs on a thread of its own, so it may print and take locks.
 pub(super) fn install(cancel: &Cancel, progress: &Progress) -> Result<(), Error> {
     let (cancel, progress) = (cancel.clone(), progress.clone());
+    let detached = hangups_are_ignored();
     ctrlc::set_handler(move || {
         if cancel.request() {
             progress.suspend(|| {
@@ -33,5 +34,21 @@ pub(super) fn install(cancel: &Cancel, progress: &Progress) -> Result<(), Error>
         path: "the interrupt handler".into(),
         action: "installing",
         source: io::Error::other(error),
-    })
+    })?;
+    if detached {
+        // SAFETY: SIG_IGN is a valid disposition and nothing depends on the one it replaces.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    }
+    Ok(())
+}
+
+/// Whether we were started by `nohup` or the like: closing the terminal must then not stop the run, but the handler's
+/// installation would undo that.
+fn hangups_are_ignored() -> bool {
+    // SAFETY: all zeros is a valid sigaction, and with a null new action the call only writes the old one there.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), &mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
 }

@@ -4,9 +4,10 @@ use clap::Args;
 
 use super::{Global, interrupt, logging, output};
 use crate::{
+    error::Error,
     progress::Cancel,
     stages::{self, Context, Decision, Event, STAGES},
-    store::RunFolder,
+    store::{Manifest, RunFolder},
     text,
 };
 
@@ -47,15 +48,28 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
         }
     };
     let result = stages::run(&ctx, &lock, STAGES, &args.stages, &mut watch);
-    match result {
-        Ok(()) => {
-            if !global.quiet {
-                output::tell(&format!("done: {}", config.run.dir.display()));
-            }
-            Ok(0)
+    if !global.quiet {
+        match &result {
+            Ok(()) => output::tell(&format!("done: {}", config.run.dir.display())),
+            Err(Error::Interrupted) => output::tell(&unfinished(&run.manifest()?)),
+            Err(_) => {}
         }
-        Err(error) => Err(error.into()),
     }
+    result?;
+    Ok(0)
+}
+
+/// How far the stages are that are not complete, one line each.
+fn unfinished(manifest: &Manifest) -> String {
+    let stages = manifest.stages.iter().filter(|(_, record)| !record.complete);
+    let lines = stages.map(|(name, record)| {
+        let done = record.parts.len();
+        match record.parts_total {
+            Some(total) => format!("{name:<10} {done} of {total} parts are done\n"),
+            None => format!("{name:<10} has only begun\n"),
+        }
+    });
+    lines.collect()
 }
 
 /// What the user reads about an event.

@@ -139,7 +139,7 @@ impl Config {
 
     /// As [`Config::load`], with the file's text at hand; `path` is for messages and relative paths.
     pub fn parse(path: &Path, text: &str, set: &[String]) -> Result<Config> {
-        let mut settings = Settings::new(path, text, set);
+        let mut settings = Settings::new(path, text, set)?;
         let config = Config::read(path, &mut settings);
         settings.finish()?;
         Ok(config)
@@ -148,7 +148,7 @@ impl Config {
     /// Every key with its default, in the order of the sections.
     pub fn keys() -> Result<Vec<KeyInfo>> {
         let text = "[images]\ndir = \"images\"\n";
-        let mut settings = Settings::new(Path::new(""), text, &[]);
+        let mut settings = Settings::new(Path::new(""), text, &[])?;
         Config::read(Path::new(""), &mut settings);
         settings.finish()
     }

@@ -109,8 +109,9 @@ pub(super) struct Settings<'a> {
 }
 
 impl<'a> Settings<'a> {
-    /// Parses `text` (the contents of `path`) and the `--set` options. Syntax errors end up among the complaints.
-    pub(super) fn new(path: &'a Path, text: &'a str, set: &'a [String]) -> Settings<'a> {
+    /// Parses `text` (the contents of `path`) and the `--set` options. Fails only if the file is not TOML at all:
+    /// what its settings are is then anybody's guess.
+    pub(super) fn new(path: &'a Path, text: &'a str, set: &'a [String]) -> Result<Settings<'a>> {
         let mut settings = Settings {
             sources: vec![Source {
                 file: Some(path),
@@ -122,12 +123,14 @@ impl<'a> Settings<'a> {
             keys: Vec::new(),
         };
         let (table, errors) = DeTable::parse_recoverable(text);
-        if errors.is_empty() {
-            settings.add_file(table.into_inner());
+        if !errors.is_empty() {
+            let complaint = |error: &toml::de::Error| {
+                let span = error.span().unwrap_or(0..0);
+                settings.sources[0].complaint(&span, error.message().trim())
+            };
+            return Err(Error::Config(errors.iter().map(complaint).collect()));
         }
-        for error in errors {
-            settings.complain(0, &error.span().unwrap_or(0..0), error.message().trim());
-        }
+        settings.add_file(table.into_inner());
         for option in set {
             settings.sources.push(Source {
                 file: None,
@@ -135,7 +138,7 @@ impl<'a> Settings<'a> {
             });
             settings.add_option(option);
         }
-        settings
+        Ok(settings)
     }
 
     fn add_file(&mut self, table: DeTable<'a>) {
@@ -425,9 +428,9 @@ impl SectionReader<'_, '_> {
     }
 }
 
-/// "; did you mean `x`?" where one of `known` is near enough to be meant.
+/// " (did you mean `x`?)" where one of `known` is near enough to be meant.
 pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
-    nearest(word, known).map_or(String::new(), |near| format!("; did you mean `{near}`?"))
+    nearest(word, known).map_or(String::new(), |near| format!(" (did you mean `{near}`?)"))
 }
 
 /// The nearest of `known` to `word`, if it is near enough for a slip of the pen.

@@ -49,21 +49,21 @@ path = \"x\"
         "set/up/pipeline.toml:3:20: [images] max_bad_fraction must be a number from 0 to 1, found 1.5\n  3 | max_bad_fraction = 1.5\n    |                    ^^^"
     );
     assert!(
-        found[1].starts_with("set/up/pipeline.toml:5:2: unknown key `batchsize` in [model]; did you mean `batch_size`?"),
+        found[1].starts_with("set/up/pipeline.toml:5:2: unknown key `batchsize` in [model] (did you mean `batch_size`?); its keys are path, "),
         "{}",
         found[1]
     );
     assert!(found[1].ends_with("  5 |  batchsize = 64\n    |  ^^^^^^^^^"), "{}", found[1]);
     assert!(found[2].contains("device must be \"auto\", \"cpu\" or a CUDA device such as \"cuda:0\", found \"gpu\""));
     assert!(found[3].contains(":8:10: [extract] layers must be"), "{}", found[3]);
-    assert!(found[4].contains("unknown section [modell]; did you mean `model`?"), "{}", found[4]);
+    assert!(found[4].contains("unknown section [modell] (did you mean `model`?); sections are "), "{}", found[4]);
 }
 
 #[test]
 fn a_wrong_word_names_the_nearest_one() {
     let found = complaints("[images]\ndir = \"x\"\nlabels = \"foldr\"\n", &[]);
     assert!(
-        found[0].contains("labels must be \"folder\" or \"metadata\" or \"none\", found \"foldr\"; did you mean `folder`?"),
+        found[0].contains("labels must be \"folder\" or \"metadata\" or \"none\", found \"foldr\" (did you mean `folder`?)"),
         "{found:?}"
     );
 }

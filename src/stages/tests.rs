@@ -323,7 +323,7 @@ fn an_unknown_stage_names_the_nearest() {
     let bench = Bench::new();
     let error = bench.run(FAKES, &[], &["extrct"]).unwrap_err();
     assert!(
-        error.to_string().contains("there is no stage \"extrct\"; did you mean `extract`?"),
+        error.to_string().contains("there is no stage \"extrct\" (did you mean `extract`?)"),
         "{error}"
     );
     assert_eq!(error.exit_code(), 2);
