@@ -3,3 +3,4 @@
 pub mod error;
 pub mod picture;
 pub mod topk;
+pub mod unit_stats;
