@@ -8,6 +8,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,6 +87,8 @@ def replacing(destination, is_complete):
     Two runs at once: the second waits for the first and finds its work done. Whatever interrupts the block,
     `destination` is the old folder or the whole new one, and the half-filled one is removed (or swept by the next run).
     """
+    # A scheduler's stop is an end like any other: what is half-made goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parent, name = os.path.split(os.path.abspath(destination))
     os.makedirs(parent, exist_ok=True)
     with open(os.path.join(parent, f".{name}.lock"), "w") as lock:
