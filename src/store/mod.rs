@@ -88,6 +88,16 @@ impl RunFolder {
         Ok(RunFolder { root })
     }
 
+    /// The run folder at `root`, to be read only: one that is not there yet holds nothing.
+    pub fn at(root: impl AsRef<Path>) -> Result<RunFolder> {
+        match RunFolder::open(&root) {
+            Err(Error::Missing { .. }) => Ok(RunFolder {
+                root: root.as_ref().to_path_buf(),
+            }),
+            other => other,
+        }
+    }
+
     /// The folder itself, absolute.
     pub fn root(&self) -> &Path {
         &self.root

@@ -93,6 +93,21 @@ impl TableFile {
     }
 }
 
+/// Writes a single table outside of any run folder, replacing what was there.
+pub fn write_table(path: &Path, batch: &RecordBatch) -> Result<()> {
+    let temporary = path.with_extension("tmp");
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::io(&temporary, "removing")(error));
+        }
+        _ => {}
+    }
+    let mut file = TableFile::create(temporary.clone(), batch.schema(), "", "")?;
+    file.write(batch)?;
+    file.finish()?;
+    std::fs::rename(&temporary, path).map_err(Error::io(path, "writing"))
+}
+
 /// zstd level 1 (features gain little from more); dictionary and statistics for scalar columns only: within
 /// vectors they cost time and space and serve no reader.
 fn properties(
