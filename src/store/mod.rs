@@ -29,6 +29,9 @@ mod sweep;
 mod table_file;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeSet,
     fs, io,
