@@ -11,7 +11,7 @@ mod tests;
 pub use plan::{Decision, Planned, check_names, plan};
 pub use runner::{Event, run};
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -58,7 +58,7 @@ pub struct Context<'a> {
     pub run: &'a RunFolder,
     pub progress: &'a Progress,
     pub cancel: &'a Cancel,
-    model: OnceCell<ModelInfo>,
+    model: OnceLock<ModelInfo>,
 }
 
 impl<'a> Context<'a> {
@@ -73,7 +73,7 @@ impl<'a> Context<'a> {
             run,
             progress,
             cancel,
-            model: OnceCell::new(),
+            model: OnceLock::new(),
         }
     }
 
