@@ -4,44 +4,38 @@
 usage: fetch_libtorch.py DEST
 
 Only the members that a CPU build links against are read, by HTTP range requests into the wheel (139 MB instead of 544).
-Where the server does not answer ranges, the whole wheel is downloaded with pip instead. Every library is checked
-against the sha256 pinned below before anything is put in place. DEST then holds lib/, include/ and build-version.
+Where the server does not answer ranges, the whole wheel is downloaded with pip instead. Every file is checked
+against the wheel's RECORD, whose sha256 is pinned below, before anything is put in place. DEST then holds lib/,
+include/ and build-version.
 """
-import hashlib
 import io
 import json
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import urllib.request
 import zipfile
 
+from fetching import Refused, download, extract, pip, record, replacing
+
 TORCH = "2.11.0"
+# The RECORD of each wheel, pinned, vouches for every member that is taken: libraries and headers alike.
+RECORDS = {
+    f"torch=={TORCH}": "86b11de9e81e378fe38d68644e581b98c138494d67197b94ba12eade2be836e7",
+    "nvidia-cuda-runtime==13.0.96": "34c7a65651597fd8a376b049b69bb26db399a9ea443a7a142ccd34f5a10f79c4",
+    "nvidia-cuda-cupti==13.0.85": "f8ae8ddce85f8e319abac90e956bf45a572e31f4ff01af2d634f37aa3d78e3eb",
+}
 LIBRARIES = {
-    f"torch=={TORCH}": {
-        "torch/lib/libtorch_cpu.so": "99ea9120891528198d73d477714adf14ec662dec467aca8a3940796ccd452e91",
-        "torch/lib/libc10.so": "be5e17cd7752a6af003978706379384c3108f6b68916bb1949e610f6397bb640",
-        "torch/lib/libgomp.so.1": "e28fb2896a3d612b46a27d7f8ef840d34c9efbc29b70a044c42095fb94856890",
-    },
-    "nvidia-cuda-runtime==13.0.96": {
-        "nvidia/cu13/lib/libcudart.so.13": "96c42e418cec19054186b9429c321603cc190bf26a18104e19408117a2a817b0",
-    },
-    "nvidia-cuda-cupti==13.0.85": {
-        "nvidia/cu13/lib/libcupti.so.13": "e2f9ed861fe27c492b8bb52b5e3220ef5120f3edcda36312e96b7fd8a186be3e",
-    },
+    f"torch=={TORCH}": ["torch/lib/libtorch_cpu.so", "torch/lib/libc10.so", "torch/lib/libgomp.so.1"],
+    # libtorch_cpu.so of a CUDA build names these two; no GPU is needed to load them.
+    "nvidia-cuda-runtime==13.0.96": ["nvidia/cu13/lib/libcudart.so.13"],
+    "nvidia-cuda-cupti==13.0.85": ["nvidia/cu13/lib/libcupti.so.13"],
 }
 HEADERS = "torch/include/"
 PLATFORM = ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp",
             "--platform", "manylinux2014_x86_64"]
 # pip matches the glibc of a platform tag exactly, so every one up to the libraries' own is named.
 PLATFORM += [word for minor in range(17, 29) for word in ("--platform", f"manylinux_2_{minor}_x86_64")]
-
-
-def pip(*arguments):
-    return subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments],
-                          check=True, stdout=subprocess.PIPE).stdout
 
 
 def address(requirement):
@@ -105,45 +99,37 @@ def wheel(requirement, scratch):
         return zipfile.ZipFile(Remote(address(requirement)))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as problem:
         print(f"  reading parts of {requirement} did not work ({problem}); downloading it whole", flush=True)
-        pip("download", "--quiet", "--no-deps", "-d", scratch, *PLATFORM, requirement)
-        stem = requirement.split("==")[0].replace("-", "_")
-        name = next(n for n in os.listdir(scratch) if n.startswith(stem) and n.endswith(".whl"))
-        return zipfile.ZipFile(os.path.join(scratch, name))
+        return zipfile.ZipFile(download(requirement, scratch, *PLATFORM))
 
 
-def extract(archive, member, path, sha256):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    digest = hashlib.sha256()
-    with archive.open(member) as source, open(path, "wb") as target:
-        while block := source.read(1 << 20):
-            digest.update(block)
-            target.write(block)
-    if sha256 and digest.hexdigest() != sha256:
-        sys.exit(f"{member}: sha256 is {digest.hexdigest()}, expected {sha256}; nothing was installed")
+def is_complete(folder):
+    try:
+        with open(os.path.join(folder, "build-version"), encoding="ascii") as file:
+            version = file.read().strip()
+    except OSError:
+        return False
+    libraries = [os.path.basename(member) for members in LIBRARIES.values() for member in members]
+    return version == TORCH and all(os.path.isfile(os.path.join(folder, "lib", name)) for name in libraries)
 
 
 def main(destination):
-    parent = os.path.dirname(os.path.abspath(destination))
-    os.makedirs(parent, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent) as scratch:
-        staged = os.path.join(scratch, "libtorch")
-        for requirement, members in LIBRARIES.items():
-            print(f"fetching {requirement}", flush=True)
+    with replacing(destination, is_complete) as staged, tempfile.TemporaryDirectory() as scratch:
+        if staged is None:
+            return
+        print(f"fetching libtorch {TORCH} (CPU, 139 MB) into {destination}", flush=True)
+        for requirement, libraries in LIBRARIES.items():
+            print(f"  {requirement}", flush=True)
             with wheel(requirement, scratch) as archive:
-                for member, sha256 in members.items():
-                    extract(archive, member, os.path.join(staged, "lib", os.path.basename(member)), sha256)
+                members = record(archive, RECORDS[requirement])
+                for member in libraries:
+                    extract(archive, member, staged, "lib/" + os.path.basename(member), members)
                 for member in archive.namelist():
                     if member.startswith(HEADERS) and not member.endswith("/"):
-                        inside = os.path.normpath(member[len("torch/"):])
-                        if not inside.startswith("include/"):
-                            sys.exit(f"{requirement}: unexpected path {member}")
-                        extract(archive, member, os.path.join(staged, inside), None)
+                        extract(archive, member, staged, member.removeprefix("torch/"), members)
         # The wheel's own libtorch.so wants the CUDA libraries; tch only needs the name.
         os.symlink("libtorch_cpu.so", os.path.join(staged, "lib", "libtorch.so"))
-        with open(os.path.join(staged, "build-version"), "w") as file:
+        with open(os.path.join(staged, "build-version"), "w", encoding="ascii") as file:
             file.write(TORCH + "\n")
-        shutil.rmtree(destination, ignore_errors=True)
-        os.rename(staged, destination)
 
 
 if __name__ == "__main__":
@@ -151,7 +137,7 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         main(sys.argv[1])
-    except (OSError, subprocess.CalledProcessError, zipfile.BadZipFile) as problem:
+    except (OSError, Refused, zipfile.BadZipFile) as problem:
         sys.exit(f"""libtorch could not be fetched: {problem}
 To go on by hand: unpack libtorch {TORCH} (CPU or CUDA, C++11 ABI, Linux x86-64) anywhere, or install the Python package
 torch=={TORCH}, and name the folder that holds lib/ and include/:

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# From a fresh clone to a report on 2,624 photos of solar cells: jobs/demo.sh [arguments of prospect run]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash jobs/setup.sh
+cache=${PROSPECT_CACHE:-$HOME/.cache/prospect}
+python3 jobs/sample_data.py "$cache" data/sample
+cargo build --release
+"${CARGO_TARGET_DIR:-target}/release/prospect" run -c pipeline.toml "$@"

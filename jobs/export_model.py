@@ -1,0 +1,344 @@
+#!/usr/bin/env python3
+"""Write a PyTorch image classifier as the two files that prospect reads: NAME.pt2 and NAME.json.
+
+NAME.pt2 is a torch.export archive (graph and weights, no code, any batch size), NAME.json its sidecar: how a photo
+becomes the network's input, and the names of the classes. The network must take one tensor [batch, 3, height, width]
+and return one tensor of logits [batch, classes].
+"""
+import argparse
+import importlib
+import importlib.util
+import json
+import math
+import os
+import sys
+import tempfile
+
+TORCH = "2.11"
+HELP = """
+which network
+  torchvision:NAME     any classifier of torchvision.models, e.g. torchvision:resnet18
+  timm:NAME            any model of timm, e.g. timm:convnext_nano.in12k_ft_in1k
+  --factory F:G        your own: function G in the file F (my_net.py) or the importable module F (my_package.nets),
+                       called with --kwargs, must return a torch.nn.Module
+
+which weights
+  --weights DEFAULT    the library's own trained weights (downloaded by torchvision or timm; the default for both)
+  --weights none       random weights, seeded: for trying things out
+  --weights FILE       a .safetensors, .pth or .pt file that holds a state dict (--checkpoint is the same option)
+  A .pth is read with weights_only=True: a file that wants to run code is refused.
+
+preprocessing
+  Taken from what the library knows about the network. The flags override it, and are needed with --factory:
+  --resize 256         short side to 256 pixels;  --resize 224 224  height and width exactly;  --resize none  as it is
+  --crop 224           centre crop;  --crop none  no crop
+  --mean/--std         for pixels in 0..1
+
+examples
+  export_model.py torchvision:resnet50 -o models/resnet50.pt2
+  export_model.py torchvision:resnet18 --weights my.pth --kwargs '{"num_classes": 2}' --classes names.txt -o my.pt2
+  export_model.py timm:mobilenetv3_small_100.lamb_in1k -o mobilenet.pt2
+  export_model.py --factory my_net.py:build --checkpoint best.safetensors --resize 256 --crop 224 \\
+      --mean 0.485 0.456 0.406 --std 0.229 0.224 0.225 --classes names.txt -o my_net.pt2
+
+Networks that return something else than logits (a tuple, a dict) need a few lines: let --factory build a module whose
+forward calls the network and returns the logits. `pip install torch==2.11.0 torchvision timm` has all that is needed.
+"""
+
+
+def stop(message):
+    sys.exit(f"export_model: {message}")
+
+
+def arguments(words=None):
+    parser = argparse.ArgumentParser(description=__doc__, epilog=HELP,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", metavar="torchvision:NAME | timm:NAME")
+    parser.add_argument("--factory", metavar="FILE_OR_MODULE:FUNCTION", help="your own network")
+    parser.add_argument("--weights", "--checkpoint", metavar="DEFAULT|none|FILE", dest="weights")
+    parser.add_argument("--kwargs", type=json.loads, default={}, metavar="JSON",
+                        help="keyword arguments for the builder, e.g. '{\"num_classes\": 2}'")
+    parser.add_argument("-o", "--output", required=True, metavar="NAME.pt2")
+    parser.add_argument("--resize", nargs="+", metavar="SIZE", help="short side, or height and width, or none")
+    parser.add_argument("--crop", nargs="+", metavar="SIZE", help="centre crop: side, or height and width, or none")
+    parser.add_argument("--interpolation", choices=["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"])
+    parser.add_argument("--mean", nargs=3, type=float, metavar=("R", "G", "B"))
+    parser.add_argument("--std", nargs=3, type=float, metavar=("R", "G", "B"))
+    parser.add_argument("--classes", metavar="FILE", help="class names, one per line, in the order of the logits")
+    parser.add_argument("--input-size", nargs=2, type=int, metavar=("H", "W"),
+                        help="size of the example input, where neither crop nor resize fixes it")
+    parser.add_argument("--reference", action="store_true",
+                        help="also write NAME.reference.safetensors: a seeded input [2,3,H,W] and its logits")
+    parser.add_argument("--seed", type=int, default=0, help="of random weights and of --reference (0)")
+    asked = parser.parse_args(words)
+    if bool(asked.model) == bool(asked.factory):
+        parser.error("name one network: torchvision:NAME, timm:NAME or --factory FILE:FUNCTION")
+    if not asked.output.endswith(".pt2"):
+        parser.error(f"the output must end in .pt2, got {asked.output}")
+    if not isinstance(asked.kwargs, dict):
+        parser.error("--kwargs must be a JSON object")
+    return asked
+
+
+def read_state(path):
+    """The state dict in a file, without the wrappers that training scripts put round it."""
+    if not os.path.isfile(path):
+        stop(f"no weights at {path} (--weights takes DEFAULT, none or a file)")
+    if path.endswith(".safetensors"):
+        from safetensors.torch import load_file
+        state = load_file(path)
+    else:
+        import torch
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as problem:  # torch raises pickle, zip, runtime and type errors here
+            stop(f"{path} is not a plain state dict ({str(problem).splitlines()[0]}); save one with "
+                 "torch.save(model.state_dict(), path)")
+    for wrapper in ("state_dict_ema", "state_dict", "model_state_dict", "model"):
+        if isinstance(state.get(wrapper), dict):
+            print(f"weights: taking the entry {wrapper!r} of {path}")
+            state = state[wrapper]
+            break
+    for prefix in ("_orig_mod.", "module.", "model."):
+        if state and all(name.startswith(prefix) for name in state):
+            state = {name[len(prefix):]: value for name, value in state.items()}
+    return state
+
+
+def load_weights(model, path):
+    state = read_state(path)
+    # Nothing is loaded by half: a silently random layer would look like a bad network.
+    wanted = model.state_dict()
+    missing = sorted(wanted.keys() - state.keys())
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    surplus = sorted(state.keys() - wanted.keys())
+    other = [f"{name} {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
+             for name in wanted.keys() & state.keys() if state[name].shape != wanted[name].shape]
+    if missing or surplus or other:
+        stop(f"{path} does not fit the network: " + "; ".join(
+            f"{what}: {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
+            for what, names in (("missing", missing), ("not in the network", surplus), ("other shape", other)) if names))
+    model.load_state_dict(state, strict=False)
+
+
+def from_torchvision(name, weights, kwargs):
+    import torchvision
+    try:
+        enum = torchvision.models.get_model_weights(name)
+    except ValueError:
+        stop(f"torchvision has no model {name!r}; it has: {', '.join(torchvision.models.list_models(torchvision.models))}")
+    known = enum.DEFAULT
+    if weights not in (None, "none") and weights in enum.__members__:
+        known = enum[weights]
+    own = weights is None or weights in enum.__members__ or weights == "DEFAULT"
+    if name in ("googlenet", "inception_v3") and not own:
+        kwargs = {"init_weights": False, **kwargs}
+        if weights != "none":
+            # Their published weights expect the input rescaled inside the network.
+            kwargs = {"transform_input": True, **kwargs}
+    model = torchvision.models.get_model(name, weights=known if own else None, **kwargs)
+    preset = known.transforms()
+    if not hasattr(preset, "crop_size"):
+        stop(f"{name} is not an image classifier (its preprocessing is {type(preset).__name__})")
+    sides = {"resize": list(preset.resize_size), "crop": list(preset.crop_size)}
+    found = {key: value[0] if len(value) == 1 else value for key, value in sides.items()}
+    found |= {"mean": list(preset.mean), "std": list(preset.std), "interpolation": preset.interpolation.value}
+    return model, found, known.meta.get("categories")
+
+
+def from_timm(name, weights, kwargs):
+    import timm
+    own = weights in (None, "DEFAULT")
+    try:
+        model = timm.create_model(name, pretrained=own, **kwargs)
+    except RuntimeError as problem:
+        stop(f"timm could not build {name!r}: {problem} (timm.list_models('*{name.split('_')[0]}*') lists names)")
+    config = timm.data.resolve_model_data_config(model)
+    height, width = config["input_size"][1:]
+    scaled = [math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"])]
+    if config["crop_mode"] == "center" and scaled[0] == scaled[1]:
+        resize = scaled[0]
+    elif config["crop_mode"] == "squash":
+        resize = scaled
+    else:
+        resize = None
+        print(f"timm: crop mode {config['crop_mode']} at {height}x{width} has no counterpart here; name --resize and --crop")
+    found = {"resize": resize, "crop": height if height == width else [height, width], "mean": list(config["mean"]),
+             "std": list(config["std"]), "interpolation": config["interpolation"]}
+    names = model.pretrained_cfg.get("label_names")
+    if names is None and model.num_classes == 1000 and "in1k" in str(model.pretrained_cfg.get("tag")):
+        names = timm.data.ImageNetInfo().label_descriptions()
+    return model, found, names
+
+
+def from_factory(factory, kwargs):
+    place, _, function = factory.rpartition(":")
+    if not place:
+        stop(f"--factory wants FILE.py:FUNCTION or MODULE:FUNCTION, got {factory}")
+    if place.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(os.path.basename(place)[:-3], place)
+        if not os.path.isfile(place):
+            stop(f"no file {place}")
+        module = importlib.util.module_from_spec(spec)
+        # So that the file finds its neighbours, as it does when it is run.
+        sys.path.insert(0, os.path.dirname(os.path.abspath(place)))
+        spec.loader.exec_module(module)
+    else:
+        sys.path.insert(0, os.getcwd())
+        module = importlib.import_module(place)
+    if not callable(getattr(module, function, None)):
+        stop(f"{place} has no function {function}")
+    return getattr(module, function)(**kwargs)
+
+
+def size(words, flag):
+    if words == ["none"]:
+        return None
+    if len(words) > 2 or not all(word.isdigit() and int(word) > 0 for word in words):
+        stop(f"{flag} wants one size, height and width, or none; got {' '.join(words)}")
+    return int(words[0]) if len(words) == 1 else [int(word) for word in words]
+
+
+def preprocessing(found, asked):
+    """What the library knows, with the flags over it, in the sidecar's words."""
+    result = dict(found)
+    for flag in ("resize", "crop"):
+        if getattr(asked, flag):
+            result[flag] = size(getattr(asked, flag), f"--{flag}")
+    for flag in ("interpolation", "mean", "std"):
+        if getattr(asked, flag):
+            result[flag] = getattr(asked, flag)
+    missing = [f"--{key}" for key in ("resize", "crop", "interpolation", "mean", "std") if key not in result]
+    if missing:
+        stop(f"nothing is known about this network's preprocessing: give {' '.join(missing)} "
+             "(those that it was trained with; --resize none and --crop none are answers too)")
+    result |= {"channels": "RGB", "range": "0..1 before mean/std"}
+    return result
+
+
+def example_size(spec, asked):
+    for value in (asked.input_size, spec["crop"], spec["resize"] if isinstance(spec["resize"], list) else None):
+        if value:
+            return value if isinstance(value, list) else [value, value]
+    stop("no crop and no exact resize fix the input's size: give --input-size H W")
+
+
+def export(model, height, width):
+    """The program of `model`, for any batch size, without the exporter's source paths and example input."""
+    import torch
+    model = model.eval().float().requires_grad_(False)
+    example = torch.zeros(2, 3, height, width)
+    with torch.no_grad():
+        result = model(example)
+        if not isinstance(result, torch.Tensor) or result.dim() != 2 or len(result) != 2:
+            shape = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
+            stop(f"the network returns {shape} for a batch of 2; expected one tensor [2, classes] "
+                 "(wrap it in a module that returns the logits, and name that with --factory)")
+        batch = torch.export.Dim("batch", min=1, max=4096)
+        try:
+            program = torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
+        except torch._dynamo.exc.UserError as problem:
+            stop(f"torch.export could not trace the network: {str(problem).splitlines()[0]}\n"
+                 "If this is about the batch: forward must not turn the batch size into a Python number; write "
+                 "x.shape[0] rather than len(x) or int(...), and no `if` on it")
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
+    # The example is a megabyte of zeros; it would be stored as a pickle.
+    program._example_inputs = None
+    return program, result.shape[1]
+
+
+def check(path, model, height, width):
+    """Largest difference between the file's logits and the module's, relative to the largest logit."""
+    import torch
+    import warnings
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given buffer is not writable")
+        program = torch.export.load(path).module()
+    worst = 0.0
+    for n_images in (1, 5):
+        batch = torch.randn(n_images, 3, height, width, generator=torch.Generator().manual_seed(n_images))
+        with torch.no_grad():
+            expected, got = model(batch), program(batch)
+        worst = max(worst, ((expected - got).abs().max() / expected.abs().max().clamp_min(1e-12)).item())
+    if not worst < 1e-4:
+        stop(f"the exported network differs from the module by {worst:.2e}; nothing was written")
+    return worst
+
+
+def write(model, spec, classes, output, height, width, reference_seed=None, extra=None):
+    """Export, check and put in place NAME.pt2, NAME.json and, with a seed, NAME.reference.safetensors."""
+    import torch
+    mask = os.umask(0)
+    os.umask(mask)
+    folder = os.path.dirname(os.path.abspath(output))
+    os.makedirs(folder, exist_ok=True)
+    stem = os.path.basename(output)[:-len(".pt2")]
+    program, n_classes = export(model, height, width)
+    if classes and len(classes) != n_classes:
+        stop(f"{len(classes)} class names for {n_classes} logits")
+    sidecar = {"input": spec} | ({"classes": classes} if classes else {}) | (extra or {})
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as scratch:
+        # The archive's inner folder takes the file's name, so the temporary file keeps it.
+        names = [f"{stem}.pt2", f"{stem}.json"]
+        torch.export.save(program, os.path.join(scratch, names[0]))
+        worst = check(os.path.join(scratch, names[0]), model, height, width)
+        with open(os.path.join(scratch, names[1]), "w", encoding="utf-8") as file:
+            json.dump(sidecar, file, indent=1, ensure_ascii=False)
+            file.write("\n")
+        if reference_seed is not None:
+            from safetensors.torch import save_file
+            names.append(f"{stem}.reference.safetensors")
+            batch = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(reference_seed))
+            with torch.no_grad():
+                save_file({"input": batch, "logits": model(batch).contiguous()}, os.path.join(scratch, names[2]))
+        for name in names:
+            # safetensors makes its files private; these are as readable as the folder's others.
+            os.chmod(os.path.join(scratch, name), 0o666 & ~mask)
+            os.replace(os.path.join(scratch, name), os.path.join(folder, name))
+    return n_classes, worst
+
+
+def main():
+    asked = arguments()
+    try:
+        import torch
+    except ImportError:
+        stop("this needs PyTorch: pip install torch==2.11.0 torchvision (and timm for timm models)")
+    if not torch.__version__.startswith(TORCH + "."):
+        print(f"note: torch is {torch.__version__}; prospect's own libtorch is {TORCH}", file=sys.stderr)
+    torch.manual_seed(asked.seed)
+    weights = None if asked.weights == "DEFAULT" else asked.weights
+    found, classes = {}, None
+    if asked.factory:
+        model = from_factory(asked.factory, asked.kwargs)
+        if weights is None:
+            print("note: no --checkpoint: the weights are what the function made", file=sys.stderr)
+    else:
+        source, _, name = asked.model.partition(":")
+        builders = {"torchvision": from_torchvision, "timm": from_timm}
+        if source not in builders or not name:
+            stop(f"{asked.model} is neither torchvision:NAME nor timm:NAME")
+        model, found, classes = builders[source](name, weights, asked.kwargs)
+    if not isinstance(model, torch.nn.Module):
+        stop(f"the builder returned a {type(model).__name__}, not a torch.nn.Module")
+    if weights and weights != "none" and (asked.factory or os.path.exists(weights) or "." in weights):
+        load_weights(model, weights)
+    if asked.classes:
+        with open(asked.classes, encoding="utf-8") as file:
+            classes = [line.strip() for line in file if line.strip()]
+    elif weights == "none" or asked.kwargs.get("num_classes"):
+        classes = None
+    spec = preprocessing(found, asked)
+    height, width = example_size(spec, asked)
+    model.eval()
+    n_classes, worst = write(model, spec, classes, asked.output, height, width,
+                             asked.seed if asked.reference else None)
+    print(f"{asked.output}: {n_classes} classes{'' if classes else ' (unnamed)'}, input {height}x{width}, "
+          f"{os.path.getsize(asked.output) / 1e6:.1f} MB; logits differ from the module's by {worst:.1e} at batch 1 and 5")
+
+
+if __name__ == "__main__":
+    main()

