@@ -11,6 +11,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 
@@ -121,22 +122,32 @@ def load_weights(model, path):
     model.load_state_dict(state, strict=False)
 
 
+def is_library_name(weights):
+    """Whether the library's own weights are meant, by name or by default, rather than `none` or a file."""
+    return weights is None or re.fullmatch("[A-Z0-9_]+", weights) is not None
+
+
 def from_torchvision(name, weights, kwargs):
+    """The network, what is known of its preprocessing, and its class names."""
     import torchvision
     try:
         enum = torchvision.models.get_model_weights(name)
     except ValueError:
         stop(f"torchvision has no model {name!r}; it has: {', '.join(torchvision.models.list_models(torchvision.models))}")
     known = enum.DEFAULT
-    if weights not in (None, "none") and weights in enum.__members__:
+    if weights and is_library_name(weights):
+        if weights not in enum.__members__:
+            stop(f"{name} has no weights {weights}; it has: {', '.join(enum.__members__)} (a file: ./{weights})")
         known = enum[weights]
-    own = weights is None or weights in enum.__members__ or weights == "DEFAULT"
-    if name in ("googlenet", "inception_v3") and not own:
+    if name in ("googlenet", "inception_v3") and not is_library_name(weights):
         kwargs = {"init_weights": False, **kwargs}
         if weights != "none":
             # Their published weights expect the input rescaled inside the network.
             kwargs = {"transform_input": True, **kwargs}
-    model = torchvision.models.get_model(name, weights=known if own else None, **kwargs)
+    try:
+        model = torchvision.models.get_model(name, weights=known if is_library_name(weights) else None, **kwargs)
+    except OSError as problem:
+        stop(f"could not fetch {known.url}: {problem} (fetch it elsewhere, then give --weights FILE)")
     preset = known.transforms()
     if not hasattr(preset, "crop_size"):
         stop(f"{name} is not an image classifier (its preprocessing is {type(preset).__name__})")
@@ -148,23 +159,24 @@ def from_torchvision(name, weights, kwargs):
 
 def from_timm(name, weights, kwargs):
     import timm
-    own = weights in (None, "DEFAULT")
+    if weights and is_library_name(weights):
+        stop(f"timm has one set of weights per NAME.TAG; name it so, not by --weights {weights} (a file: ./{weights})")
     try:
-        model = timm.create_model(name, pretrained=own, **kwargs)
+        model = timm.create_model(name, pretrained=weights is None, **kwargs)
+    except OSError as problem:
+        stop(f"could not fetch the weights of {name}: {problem} (fetch them elsewhere, then give --weights FILE)")
     except RuntimeError as problem:
         stop(f"timm could not build {name!r}: {problem} (timm.list_models('*{name.split('_')[0]}*') lists names)")
     config = timm.data.resolve_model_data_config(model)
     height, width = config["input_size"][1:]
     scaled = [math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"])]
-    if config["crop_mode"] == "center" and scaled[0] == scaled[1]:
-        resize = scaled[0]
-    elif config["crop_mode"] == "squash":
-        resize = scaled
-    else:
-        resize = None
-        print(f"timm: crop mode {config['crop_mode']} at {height}x{width} has no counterpart here; name --resize and --crop")
-    found = {"resize": resize, "crop": height if height == width else [height, width], "mean": list(config["mean"]),
+    found = {"crop": height if height == width else [height, width], "mean": list(config["mean"]),
              "std": list(config["std"]), "interpolation": config["interpolation"]}
+    # Other crop modes (border, or the centre of an input that is not square) have no counterpart here.
+    if config["crop_mode"] == "center" and scaled[0] == scaled[1]:
+        found["resize"] = scaled[0]
+    elif config["crop_mode"] == "squash":
+        found["resize"] = scaled
     names = model.pretrained_cfg.get("label_names")
     if names is None and model.num_classes == 1000 and "in1k" in str(model.pretrained_cfg.get("tag")):
         names = timm.data.ImageNetInfo().label_descriptions()
@@ -324,7 +336,7 @@ def main():
         model, found, classes = builders[source](name, weights, asked.kwargs)
     if not isinstance(model, torch.nn.Module):
         stop(f"the builder returned a {type(model).__name__}, not a torch.nn.Module")
-    if weights and weights != "none" and (asked.factory or os.path.exists(weights) or "." in weights):
+    if weights != "none" and not is_library_name(weights):
         load_weights(model, weights)
     if asked.classes:
         with open(asked.classes, encoding="utf-8") as file:

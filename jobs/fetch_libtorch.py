@@ -12,7 +12,6 @@ import io
 import json
 import os
 import sys
-import tempfile
 import urllib.request
 import zipfile
 
@@ -113,13 +112,13 @@ def is_complete(folder):
 
 
 def main(destination):
-    with replacing(destination, is_complete) as staged, tempfile.TemporaryDirectory() as scratch:
+    with replacing(destination, is_complete) as staged:
         if staged is None:
             return
         print(f"fetching libtorch {TORCH} (CPU, 139 MB) into {destination}", flush=True)
         for requirement, libraries in LIBRARIES.items():
             print(f"  {requirement}", flush=True)
-            with wheel(requirement, scratch) as archive:
+            with wheel(requirement, os.path.dirname(staged)) as archive:
                 members = record(archive, RECORDS[requirement])
                 for member in libraries:
                     extract(archive, member, staged, "lib/" + os.path.basename(member), members)

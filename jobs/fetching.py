@@ -8,6 +8,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,8 @@ def pip(*arguments):
     done = subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode:
-        words = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise OSError(f"pip {arguments[0]} {arguments[-1]}: {words[-1]}")
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise OSError(f"pip {arguments[0]} {arguments[-1]}: {' / '.join(words[-3:]) or 'no message'}")
     return done.stdout
 
 
@@ -81,10 +82,13 @@ def extract(archive, member, root, inside, members):
 @contextlib.contextmanager
 def replacing(destination, is_complete):
     """A folder to fill, which becomes `destination` when the block ends well; None where it is complete already.
+    Beside it is room for downloads, which are removed.
 
     Two runs at once: the second waits for the first and finds its work done. Whatever interrupts the block,
     `destination` is the old folder or the whole new one, and the half-filled one is removed (or swept by the next run).
     """
+    # A scheduler's stop is an end like any other: what is half-made goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parent, name = os.path.split(os.path.abspath(destination))
     os.makedirs(parent, exist_ok=True)
     with open(os.path.join(parent, f".{name}.lock"), "w") as lock:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fetch the sample photos and lay them out for prospect.
 
-usage: sample_data.py CACHE DEST
+usage: sample_data.py [DEST]      (default: data/sample beside this script's folder)
 
 The photos are the ELPV dataset: 2,624 electroluminescence photos of solar cells, 300x300 pixels, each with a defect
 probability judged by experts (0, 1/3, 2/3 or 1) and the type of its module (mono- or polycrystalline). They come in the
@@ -10,7 +10,8 @@ Python package `elpv-dataset` and are licensed CC BY-NC-SA 4.0, so they are fetc
     C. Buerhop-Lutz, S. Deitsch, A. Maier, F. Gallwitz, S. Berger, B. Doll, J. Hauch, C. Camus, C. J. Brabec:
     A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery, EU PVSEC 2018
 
-DEST then holds images/ (a link into CACHE), metadata.csv and the licence. Columns of metadata.csv:
+The download is kept in $PROSPECT_CACHE (default ~/.cache/prospect), once per machine. DEST then holds images/ (a link
+into that), metadata.csv and the licence. Columns of metadata.csv:
     file_name           as in images/
     label               functional (probability below 1/2) or defective
     split               train or test for the certain ones (probability 0 or 1), doubtful for the rest, which the
@@ -22,12 +23,12 @@ import hashlib
 import os
 import re
 import sys
-import tempfile
 import zipfile
 from collections import defaultdict
 
 from fetching import Refused, download, extract, record, replacing
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 REQUIREMENT = "elpv-dataset==1.0.0.post1"
 RECORD = "4532e29d816c7da803ae25e879685f79ab68148bdad192345a59fc383456171f"
 N_IMAGES = 2624
@@ -40,12 +41,11 @@ then run the same command again. Photos of your own need none of this: see READM
 
 def fetch(folder):
     """Fill `folder`, where it is not complete, with images/, labels.csv and LICENSE.md."""
-    with replacing(folder, lambda path: os.path.isfile(os.path.join(path, "labels.csv"))) as staged, \
-            tempfile.TemporaryDirectory() as scratch:
+    with replacing(folder, lambda path: os.path.isfile(os.path.join(path, "labels.csv"))) as staged:
         if staged is None:
             return
         print(f"fetching the sample photos (PyPI {REQUIREMENT}, 91 MB, licence CC BY-NC-SA 4.0) into {folder}", flush=True)
-        with zipfile.ZipFile(download(REQUIREMENT, scratch)) as archive:
+        with zipfile.ZipFile(download(REQUIREMENT, os.path.dirname(staged))) as archive:
             members = record(archive, RECORD)
             for member in archive.namelist():
                 if re.fullmatch(r"elpv_dataset/data/(images/cell\d{4}\.png|labels\.csv)", member):
@@ -105,13 +105,15 @@ def main(cache, destination):
     table = os.path.join(destination, "metadata.csv")
     lines = [("file_name", "label", "split", "defect_probability", "cell_type"), *rows(folder)]
     write(table, "".join(",".join(line) + "\n" for line in lines))
-    print(f"sample photos: {len(lines) - 1} in {destination}/images, {table} (CC BY-NC-SA 4.0, not for commercial use)")
+    destination = os.path.relpath(destination)
+    print(f"sample photos: {len(lines) - 1} in {destination}/images, labels in {destination}/metadata.csv (licence CC BY-NC-SA 4.0)")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) > 2 or sys.argv[1:2] in (["-h"], ["--help"]):
         sys.exit(__doc__)
     try:
-        main(*sys.argv[1:])
+        main(os.environ.get("PROSPECT_CACHE") or os.path.expanduser("~/.cache/prospect"),
+             sys.argv[1] if len(sys.argv) == 2 else os.path.join(os.path.dirname(HERE), "data", "sample"))
     except (OSError, Refused, zipfile.BadZipFile) as problem:
         sys.exit(f"the sample photos could not be fetched: {problem}\n{BY_HAND}")

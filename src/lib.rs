@@ -39,3 +39,4 @@ pub mod stages;
 pub mod store;
 pub mod text;
 pub mod topk;
+pub mod unit_stats;

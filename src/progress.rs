@@ -206,7 +206,11 @@ fn plain_line(bar: &PlainBar, done: u64, fresh: u64, elapsed: Duration, note: &s
     let PlainBar {
         name, unit, total, ..
     } = bar;
-    let mut line = format!("{name}: {} of {} {unit}", text::count(done), text::count(*total));
+    let mut line = format!(
+        "{name}: {} of {} {unit}",
+        text::count(done),
+        text::count(*total)
+    );
     if let Some(percent) = (done * 100).checked_div(*total) {
         line += &format!(" ({percent} %)");
     }
@@ -263,7 +267,13 @@ mod tests {
     fn plain_line_counts_only_fresh_work_in_the_rate() {
         let bar = PlainBar::new("extract", 10_000, "images");
         assert_eq!(
-            plain_line(&bar, 4_096, 1_000, Duration::from_secs(10), "decoding is the bottleneck"),
+            plain_line(
+                &bar,
+                4_096,
+                1_000,
+                Duration::from_secs(10),
+                "decoding is the bottleneck"
+            ),
             "extract: 4,096 of 10,000 images (40 %), 100 images/s, 59 s left; decoding is the bottleneck"
         );
         assert_eq!(

@@ -10,7 +10,10 @@ use prospect::store::RunFolder;
 
 fn prospect(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_prospect"));
-    command.current_dir(folder).args(arguments).stdin(Stdio::null());
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .stdin(Stdio::null());
     command
 }
 
@@ -50,7 +53,9 @@ fn wrong_usage_is_status_2_and_goes_to_standard_error() {
     }
     let (status, out, err) = output(folder.path(), &["--help"]);
     assert_eq!((status, err.as_str()), (0, ""));
-    for command in ["run", "plan", "status", "verify", "query", "clean", "doctor"] {
+    for command in [
+        "run", "plan", "status", "verify", "query", "clean", "doctor",
+    ] {
         assert!(out.contains(&format!("\n  {command} ")), "{command}");
     }
 }
@@ -75,7 +80,12 @@ fn a_missing_configuration_and_a_missing_run_say_what_to_do() {
     let (status, _, err) = output(folder.path(), &["run", "-c", "other.toml"]);
     assert_eq!(status, 2);
     assert!(err.contains("other.toml") && err.contains("-c"), "{err}");
-    for command in [&["status"][..], &["verify"], &["query", "select 1"], &["clean", "all"]] {
+    for command in [
+        &["status"][..],
+        &["verify"],
+        &["query", "select 1"],
+        &["clean", "all"],
+    ] {
         let (status, _, err) = output(folder.path(), command);
         assert_eq!(status, 2, "{err}");
         assert!(err.contains("prospect run"), "{err}");
@@ -89,7 +99,10 @@ fn an_unknown_stage_stops_before_anything_is_written() {
     for command in ["run", "plan"] {
         let (status, _, err) = output(folder.path(), &[command, "scna"]);
         assert_eq!(status, 2);
-        assert!(err.contains("there is no stage \"scna\" (did you mean `scan`?)"), "{err}");
+        assert!(
+            err.contains("there is no stage \"scna\" (did you mean `scan`?)"),
+            "{err}"
+        );
     }
     assert!(!folder.path().join("runs").exists());
 }
@@ -101,7 +114,10 @@ fn a_run_that_another_process_writes_is_status_75() {
     let lock = run.lock("a test").unwrap();
     let (status, _, err) = output(folder.path(), &["run", "scan"]);
     assert_eq!(status, 75, "{err}");
-    assert!(err.contains(&format!("pid {}", std::process::id())), "{err}");
+    assert!(
+        err.contains(&format!("pid {}", std::process::id())),
+        "{err}"
+    );
     let (status, _, err) = output(folder.path(), &["status"]);
     assert_eq!(status, 0, "{err}");
     drop(lock);
@@ -138,7 +154,11 @@ fn a_closed_pipe_is_quiet() {
             .spawn()
             .unwrap();
         let output = child.wait_with_output().unwrap();
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
+        assert_eq!(
+            String::from_utf8(output.stderr).unwrap(),
+            "",
+            "{arguments:?}"
+        );
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
     }
 }
@@ -147,8 +167,15 @@ fn a_closed_pipe_is_quiet() {
 fn names_in_the_configuration_cannot_steer_the_terminal() {
     let folder = folder("[run]\ndir = \"runs/a\\u001b[2Jb\"\n");
     RunFolder::create(folder.path().join("runs/a\u{1b}[2Jb")).unwrap();
-    for command in [&["status"][..], &["doctor"], &["query", "select * from nothing"]] {
+    for command in [
+        &["status"][..],
+        &["doctor"],
+        &["query", "select * from nothing"],
+    ] {
         let (_, out, err) = output(folder.path(), command);
-        assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}'), "{out}{err}");
+        assert!(
+            !out.contains('\u{1b}') && !err.contains('\u{1b}'),
+            "{out}{err}"
+        );
     }
 }

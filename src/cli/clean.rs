@@ -54,7 +54,10 @@ pub(super) fn clean(global: &Global, args: &CleanArgs) -> anyhow::Result<u8> {
         return Ok(0);
     }
     if args.dry_run {
-        output::print(&format!("would delete from {}:\n{listing}", config.run.dir.display()))?;
+        output::print(&format!(
+            "would delete from {}:\n{listing}",
+            config.run.dir.display()
+        ))?;
         return Ok(0);
     }
     if !args.yes {
@@ -99,7 +102,10 @@ fn choose(what: &[String], manifest: &Manifest) -> Result<Doomed, Error> {
                 let mut known: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
                 known.extend([LOGS, ALL]);
                 let hint = crate::config::did_you_mean(name, &known);
-                unknown.push(format!("{name:?} cannot be deleted{hint}; what can is {}", known.join(", ")));
+                unknown.push(format!(
+                    "{name:?} cannot be deleted{hint}; what can is {}",
+                    known.join(", ")
+                ));
             }
         }
     }
@@ -124,7 +130,10 @@ fn listing(doomed: &Doomed, run: &RunFolder) -> Result<String, Error> {
     }
     if doomed.logs {
         let files = log_files(run)?;
-        let bytes = files.iter().filter_map(|path| path.metadata().ok()).map(|status| status.len());
+        let bytes = files
+            .iter()
+            .filter_map(|path| path.metadata().ok())
+            .map(|status| status.len());
         if !files.is_empty() {
             rows.push(row(LOGS, files.len(), bytes.sum()));
         }
@@ -153,7 +162,11 @@ fn log_files(run: &RunFolder) -> Result<Vec<std::path::PathBuf>, Error> {
         let entry = entry.map_err(Error::io(&folder, "listing"))?;
         let path = entry.path();
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && path.extension().is_some_and(|extension| extension == "jsonl") {
+        if is_file
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "jsonl")
+        {
             files.push(path);
         }
     }
@@ -174,12 +187,17 @@ mod tests {
     fn words_choose_stages_and_logs() {
         let mut manifest = Manifest::default();
         for stage in ["scan", "extract"] {
-            manifest.stages.insert(stage.to_string(), StageRecord::default());
+            manifest
+                .stages
+                .insert(stage.to_string(), StageRecord::default());
         }
         let chosen = choose(&words(&["extract", "extract"]), &manifest).unwrap();
         assert_eq!((chosen.stages, chosen.logs), (words(&["extract"]), false));
         let chosen = choose(&words(&["all"]), &manifest).unwrap();
-        assert_eq!((chosen.stages, chosen.logs), (words(&["extract", "scan"]), true));
+        assert_eq!(
+            (chosen.stages, chosen.logs),
+            (words(&["extract", "scan"]), true)
+        );
         let error = choose(&words(&["extrct", "log"]), &manifest).unwrap_err();
         assert!(error.to_string().contains("did you mean `logs`"), "{error}");
         assert_eq!(error.exit_code(), 2);

@@ -100,15 +100,22 @@ pub(super) fn doctor(global: &Global, _: &DoctorArgs) -> anyhow::Result<u8> {
 
 /// Every check, in the order in which a run would stumble.
 fn examine(config: &Config) -> Vec<Check> {
-    let mut checks = vec![Check::fine("configuration", config.path.display().to_string())];
+    let mut checks = vec![Check::fine(
+        "configuration",
+        config.path.display().to_string(),
+    )];
     checks.push(run_folder(&config.run.dir));
     checks.push(images(&config.images.dir));
     if let Some(metadata) = &config.images.metadata {
-        checks.push(match File::open(metadata).and_then(|file| file.metadata()) {
-            Ok(status) if status.is_file() => Check::fine("metadata", metadata.display().to_string()),
-            Ok(_) => Check::wrong("metadata", format!("{} is not a file", metadata.display())),
-            Err(error) => Check::wrong("metadata", format!("{}: {error}", metadata.display())),
-        });
+        checks.push(
+            match File::open(metadata).and_then(|file| file.metadata()) {
+                Ok(status) if status.is_file() => {
+                    Check::fine("metadata", metadata.display().to_string())
+                }
+                Ok(_) => Check::wrong("metadata", format!("{} is not a file", metadata.display())),
+                Err(error) => Check::wrong("metadata", format!("{}: {error}", metadata.display())),
+            },
+        );
     }
     checks.push(libtorch(config));
     checks.push(network(config));
@@ -120,19 +127,31 @@ fn run_folder(dir: &Path) -> Check {
     const NAME: &str = "run folder";
     let shown = dir.display();
     // The folder itself may not be there yet: look at the nearest one that is.
-    let existing = dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let existing = dir
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() {
         Path::new(".")
     } else {
         existing
     };
     if !existing.is_dir() {
-        return Check::wrong(NAME, format!("{} is not a folder; choose another [run] dir", existing.display()));
+        return Check::wrong(
+            NAME,
+            format!(
+                "{} is not a folder; choose another [run] dir",
+                existing.display()
+            ),
+        );
     }
     if let Err(error) = tempfile_in(existing) {
         return Check::wrong(
             NAME,
-            format!("{} cannot be written: {error}; choose another [run] dir", existing.display()),
+            format!(
+                "{} cannot be written: {error}; choose another [run] dir",
+                existing.display()
+            ),
         );
     }
     match fs4::available_space(existing) {
@@ -166,14 +185,21 @@ fn images(dir: &Path) -> Check {
         .count();
     match n {
         0 => Check::wrong(NAME, format!("{shown}: no image files; set [images] dir")),
-        MAX_COUNTED => Check::fine(NAME, format!("{shown}: over {} images", text::count(n as u64))),
-        _ => Check::fine(NAME, format!("{shown}: {}", output::plural(n as u64, "image"))),
+        MAX_COUNTED => Check::fine(
+            NAME,
+            format!("{shown}: over {} images", text::count(n as u64)),
+        ),
+        _ => Check::fine(
+            NAME,
+            format!("{shown}: {}", output::plural(n as u64, "image")),
+        ),
     }
 }
 
 fn looks_like_an_image(path: &Path) -> bool {
-    const EXTENSIONS: [&str; 10] =
-        ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"];
+    const EXTENSIONS: [&str; 10] = [
+        "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff",
+    ];
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_lowercase().as_str()))
 }
@@ -202,8 +228,12 @@ fn network(config: &Config) -> Check {
     };
     let wrong: Vec<String> = [
         model.input_spec(&config.input).err(),
-        model.layers(&config.extract.layers, "[extract] layers").err(),
-        model.layers(&config.explain.layers, "[explain] layers").err(),
+        model
+            .layers(&config.extract.layers, "[extract] layers")
+            .err(),
+        model
+            .layers(&config.explain.layers, "[explain] layers")
+            .err(),
         model.feature(&config.extract.feature_layer).err(),
     ]
     .into_iter()
@@ -240,7 +270,12 @@ mod tests {
         fs::write(at("a.JPG"), "").unwrap();
         assert!(images(folder.path()).found.ends_with("1 image"));
         let with = |set: String| {
-            Config::parse(Path::new("pipeline.toml"), "[images]\ndir = \"x\"\n", &[set]).unwrap()
+            Config::parse(
+                Path::new("pipeline.toml"),
+                "[images]\ndir = \"x\"\n",
+                &[set],
+            )
+            .unwrap()
         };
         let unset = with("model.device=cpu".to_string());
         assert_eq!(network(&unset).state, State::Warning);

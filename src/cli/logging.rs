@@ -136,6 +136,9 @@ mod tests {
         let (second, _) = create(folder.path(), "run").unwrap();
         assert_ne!(first, second);
         let name = first.file_name().unwrap().to_str().unwrap();
-        assert!(name.ends_with("Z-run.jsonl") && name.len() == "20261123T052530Z-run.jsonl".len(), "{name}");
+        assert!(
+            name.ends_with("Z-run.jsonl") && name.len() == "20261123T052530Z-run.jsonl".len(),
+            "{name}"
+        );
     }
 }

@@ -13,6 +13,7 @@ mod status;
 mod verify;
 
 use std::{
+    ffi::OsString,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -128,6 +129,9 @@ pub fn main() -> ExitCode {
         }
     };
     let global = &cli.global;
+    if let Err(error) = all_settings_seen(global, std::env::args_os()) {
+        return report(&error.into());
+    }
     let result = match &cli.command {
         Command::Run(args) => run::run(global, args),
         Command::Plan(args) => plan::plan(global, args),
@@ -142,6 +146,26 @@ pub fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => report(&error),
     }
+}
+
+/// clap keeps only the last group where a repeatable option stands both before and after the command: better to say so
+/// than to lose a setting.
+fn all_settings_seen(
+    global: &Global,
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<(), Error> {
+    let given = arguments
+        .take_while(|argument| argument != "--")
+        .filter(|argument| {
+            argument == "--set" || argument.as_encoded_bytes().starts_with(b"--set=")
+        })
+        .count();
+    if given == global.set.len() {
+        return Ok(());
+    }
+    Err(Error::Config(vec![
+        "--set stands both before and after the command; put all of them after it".to_string(),
+    ]))
 }
 
 /// Writes the error to standard error and gives the exit status that belongs to it.
@@ -178,9 +202,18 @@ mod tests {
             let about = command.get_about().map(|text| text.to_string());
             let long = (command.get_long_about()).map_or(String::new(), |text| text.to_string());
             let after = (command.get_after_help()).map_or(String::new(), |text| text.to_string());
-            assert!(about.is_some_and(|line| line.lines().count() == 1), "{name}");
-            assert!(long.contains("Reads") && long.contains("writes"), "{name}: {long}");
-            assert!(after.contains(&format!("prospect {name}")), "{name}: {after}");
+            assert!(
+                about.is_some_and(|line| line.lines().count() == 1),
+                "{name}"
+            );
+            assert!(
+                long.contains("Reads") && long.contains("writes"),
+                "{name}: {long}"
+            );
+            assert!(
+                after.contains(&format!("prospect {name}")),
+                "{name}: {after}"
+            );
         }
     }
 
@@ -195,5 +228,17 @@ mod tests {
             assert_eq!(cli.global.set, ["patches.k=3"]);
         }
         assert!(Cli::try_parse_from(["prospect", "run", "-q", "-v"]).is_err());
+    }
+
+    #[test]
+    fn no_setting_is_lost() {
+        let check = |line: &[&str]| {
+            let cli = Cli::try_parse_from(line).unwrap();
+            all_settings_seen(&cli.global, line.iter().map(OsString::from))
+        };
+        let split = ["prospect", "--set", "a.b=1", "plan", "--set=c.d=2"];
+        assert!(check(&split).is_err());
+        assert!(check(&["prospect", "plan", "--set", "a.b=1", "--set=c.d=2"]).is_ok());
+        assert!(check(&["prospect", "query", "--set", "a.b=1", "--", "--set"]).is_ok());
     }
 }

@@ -34,7 +34,11 @@ pub(super) fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
     let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let rows: Vec<Vec<String>> = rows
         .iter()
-        .map(|row| row.iter().map(|cell| text::escaped(cell).into_owned()).collect())
+        .map(|row| {
+            row.iter()
+                .map(|cell| text::escaped(cell).into_owned())
+                .collect()
+        })
         .collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -81,7 +85,9 @@ pub(super) fn summary_line(summary: &serde_json::Value) -> String {
                 Some(format!("{} {name}", text::count(n.as_u64()?)))
             }
             serde_json::Value::Number(n) => Some(format!("{name} {:.3}", n.as_f64()?)),
-            serde_json::Value::String(word) => Some(format!("{name} {}", text::shortened(word, 60))),
+            serde_json::Value::String(word) => {
+                Some(format!("{name} {}", text::shortened(word, 60)))
+            }
             _ => None,
         }
     });
@@ -114,14 +120,22 @@ mod tests {
             vec!["scan".to_string(), "1,000".to_string()],
             vec!["x\u{1b}[m".to_string(), "5".to_string()],
         ];
-        assert_eq!(columns(&rows, &[false, true]), "scan       1,000\nx\\u{1b}[m      5\n");
+        assert_eq!(
+            columns(&rows, &[false, true]),
+            "scan       1,000\nx\\u{1b}[m      5\n"
+        );
     }
 
     #[test]
     fn summaries_are_one_line() {
         let summary = serde_json::json!({"images": 1064, "bad": 0, "layers": ["a"], "trust": 0.9962, "feature_layer": "avgpool"});
         let line = summary_line(&summary);
-        for piece in ["1,064 images", "0 bad", "trust 0.996", "feature layer avgpool"] {
+        for piece in [
+            "1,064 images",
+            "0 bad",
+            "trust 0.996",
+            "feature layer avgpool",
+        ] {
             assert!(line.contains(piece), "{line}");
         }
         assert!(!line.contains("layers"), "{line}");

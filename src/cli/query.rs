@@ -1,11 +1,14 @@
 //! `prospect query`.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
 
 use clap::{Args, ValueEnum};
 
-use super::{Global, output};
-use crate::store::{self, RunFolder};
+use super::Global;
+use crate::{
+    error::Error,
+    store::{self, RunFolder},
+};
 
 /// Ask the tables a question in SQL
 ///
@@ -45,20 +48,22 @@ pub(super) fn query(global: &Global, args: &QueryArgs) -> anyhow::Result<u8> {
         sql.clear();
         io::stdin().read_to_string(&mut sql)?;
     }
-    let mut frame = store::query(&run, &sql)?;
+    let frame = store::query(&run, &sql)?;
     let format = match args.format {
         Format::Table => store::Format::Table,
         Format::Csv => store::Format::Csv,
         Format::Jsonl => store::Format::JsonLines,
     };
-    let answer = store::render(&mut frame, format)?;
-    if io::stdout().is_terminal() || matches!(args.format, Format::Table) {
-        output::print(&answer)?;
-    } else {
-        // A file or another program gets the bytes as they are.
-        let mut out = io::stdout().lock();
-        out.write_all(answer.as_bytes())?;
-        out.flush()?;
+    // A file or another program gets texts as they are; a terminal gets no control characters.
+    let terminal_width = io::stdout()
+        .is_terminal()
+        .then(|| usize::from(console::Term::stdout().size().1));
+    let mut out = BufWriter::new(io::stdout().lock());
+    match store::render_to(&frame, format, terminal_width, &mut out) {
+        // Only standard output is written here: as an I/O error of ours it is known for what it is.
+        Err(Error::Io { source, .. }) => return Err(source.into()),
+        other => other?,
     }
+    out.flush()?;
     Ok(0)
 }

@@ -36,7 +36,9 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
     let progress = global.progress();
     logging::start(global, &progress, Some(&run.path("logs")), "run")?;
     if let Some(holder) = lock.abandoned_by() {
-        tracing::warn!("the last run ended without tidying up ({holder}); its finished parts are used");
+        tracing::warn!(
+            "the last run ended without tidying up ({holder}); its finished parts are used"
+        );
     }
     let cancel = Cancel::default();
     interrupt::install(&cancel, &progress)?;
@@ -61,7 +63,10 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
 
 /// How far the stages are that are not complete, one line each.
 fn unfinished(manifest: &Manifest) -> String {
-    let stages = manifest.stages.iter().filter(|(_, record)| !record.complete);
+    let stages = manifest
+        .stages
+        .iter()
+        .filter(|(_, record)| !record.complete);
     let lines = stages.map(|(name, record)| {
         let done = record.parts.len();
         match record.parts_total {
@@ -85,7 +90,10 @@ fn line(event: &Event) -> String {
         } => {
             let summary = output::summary_line(&outcome.summary);
             let dash = if summary.is_empty() { "" } else { ": " };
-            format!("{stage:<10} done in {}{dash}{summary}", text::duration(*elapsed))
+            format!(
+                "{stage:<10} done in {}{dash}{summary}",
+                text::duration(*elapsed)
+            )
         }
     }
 }

@@ -82,7 +82,10 @@ fn gather(dir: String, run: &RunFolder, manifest: &Manifest) -> Status {
         summary: record.summary.clone(),
     };
     let mut stages: Vec<StageStatus> = manifest.stages.iter().map(stage).collect();
-    let names: Vec<&str> = crate::stages::STAGES.iter().map(|stage| stage.name).collect();
+    let names: Vec<&str> = crate::stages::STAGES
+        .iter()
+        .map(|stage| stage.name)
+        .collect();
     stages.sort_by_key(|status| names.iter().position(|name| *name == status.stage));
     let table = |table: String| {
         let files: Vec<_> = manifest.table_files(&table).map(|(_, file)| file).collect();
@@ -106,7 +109,11 @@ fn page(status: &Status) -> String {
         page += "empty: make it with `prospect run`\n";
         return page;
     }
-    let mut rows = vec![["stage", "state", "size", "time", "summary"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["stage", "state", "size", "time", "summary"]
+            .map(String::from)
+            .to_vec(),
+    ];
     rows.extend(status.stages.iter().map(|stage| {
         let state = match (stage.complete, stage.parts_total) {
             (true, _) => "complete".to_string(),
@@ -125,7 +132,11 @@ fn page(status: &Status) -> String {
     page += &output::columns(&rows, &[false, false, true, true, false]);
     if !status.tables.is_empty() {
         page.push('\n');
-        let mut rows = vec![["table", "rows", "files", "size"].map(String::from).to_vec()];
+        let mut rows = vec![
+            ["table", "rows", "files", "size"]
+                .map(String::from)
+                .to_vec(),
+        ];
         rows.extend(status.tables.iter().map(|table| {
             vec![
                 table.table.clone(),

@@ -14,10 +14,10 @@ use std::{
 
 use serde::Serialize;
 
+pub use source::KeyInfo;
 pub(crate) use source::did_you_mean;
 use source::{SectionReader, Settings};
-pub use source::KeyInfo;
-pub use values::{DeviceChoice, Dtype, InputOverrides, LayerChoice, Labels, Size, UnitChoice};
+pub use values::{DeviceChoice, Dtype, InputOverrides, Labels, LayerChoice, Size, UnitChoice};
 
 use crate::error::{Error, Result};
 
@@ -128,7 +128,11 @@ impl Config {
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
+            let line = error.as_bytes()[..at]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
             Error::Config(vec![format!(
                 "{}:{line}: the file is not UTF-8; save it as UTF-8",
                 path.display()
@@ -190,7 +194,8 @@ impl Config {
     }
 }
 
-const LAYERS: &str = "\"auto\" or a list of different module paths such as [\"layer3\", \"layer4\"]";
+const LAYERS: &str =
+    "\"auto\" or a list of different module paths such as [\"layer3\", \"layer4\"]";
 
 fn sensible_layers(layers: &LayerChoice) -> bool {
     match layers {
@@ -263,7 +268,9 @@ fn read_input(section: &mut SectionReader) -> InputOverrides {
         interpolation: section.optional_choice(
             "interpolation",
             None,
-            &["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"],
+            &[
+                "nearest", "bilinear", "bicubic", "lanczos", "box", "hamming",
+            ],
         ),
         mean: section.optional(
             "mean",
@@ -288,12 +295,9 @@ impl ExtractConfig {
                 "\"auto\" or a module path",
                 |layer| !layer.is_empty(),
             ),
-            part_size: section.value(
-                "part_size",
-                1024,
-                "a whole number from 1 to 1000000",
-                |n| (1..=1_000_000).contains(n),
-            ),
+            part_size: section.value("part_size", 1024, "a whole number from 1 to 1000000", |n| {
+                (1..=1_000_000).contains(n)
+            }),
             decode_threads: section.value(
                 "decode_threads",
                 0,
@@ -318,7 +322,8 @@ impl PatchesConfig {
                 |units| match units {
                     UnitChoice::Listed(list) => {
                         !list.is_empty()
-                            && (list.iter().enumerate()).all(|(at, unit)| !list[..at].contains(unit))
+                            && (list.iter().enumerate())
+                                .all(|(at, unit)| !list[..at].contains(unit))
                     }
                     _ => true,
                 },

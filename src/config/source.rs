@@ -147,7 +147,10 @@ impl<'a> Settings<'a> {
             let value_span = section.span();
             match section.into_inner() {
                 DeValue::Table(keys) => {
-                    let found = self.sections.entry(name.into_inner().into_owned()).or_default();
+                    let found = self
+                        .sections
+                        .entry(name.into_inner().into_owned())
+                        .or_default();
                     found.span = Some(span);
                     for (key, value) in keys {
                         found.keys.insert(
@@ -283,7 +286,10 @@ impl<'a> Settings<'a> {
         }
         self.complaints.sort();
         Err(Error::Config(
-            self.complaints.into_iter().map(|(_, _, text)| text).collect(),
+            self.complaints
+                .into_iter()
+                .map(|(_, _, text)| text)
+                .collect(),
         ))
     }
 }
@@ -327,7 +333,8 @@ impl SectionReader<'_, '_> {
         T: DeserializeOwned + Serialize,
     {
         let documented = toml::Value::try_from(&default).ok();
-        self.optional_choice(key, documented, words).unwrap_or(default)
+        self.optional_choice(key, documented, words)
+            .unwrap_or(default)
     }
 
     /// One of a few words, or absent.
@@ -343,7 +350,8 @@ impl SectionReader<'_, '_> {
 
     /// A path that may be absent, relative to the file's folder.
     pub(super) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
-        let path: Option<String> = self.read(key, None, "a path", &[], |path: &String| !path.is_empty());
+        let path: Option<String> =
+            self.read(key, None, "a path", &[], |path: &String| !path.is_empty());
         path.map(|path| self.settings.base.join(path))
     }
 

@@ -23,7 +23,10 @@ fn relative_paths_count_from_the_file() {
     assert_eq!(config.run.dir, PathBuf::from("set/up/out"));
     assert_eq!(config.images.dir, PathBuf::from("/photos"));
     assert_eq!(config.images.metadata, Some(PathBuf::from("set/up/m.csv")));
-    assert_eq!(config.sidecar_path(), Some(PathBuf::from("set/up/net.json")));
+    assert_eq!(
+        config.sidecar_path(),
+        Some(PathBuf::from("set/up/net.json"))
+    );
     let config = Config::parse(Path::new("pipeline.toml"), text, &[]).unwrap();
     assert_eq!(config.run.dir, PathBuf::from("out"));
 }
@@ -53,10 +56,24 @@ path = \"x\"
         "{}",
         found[1]
     );
-    assert!(found[1].ends_with("  5 |  batchsize = 64\n    |  ^^^^^^^^^"), "{}", found[1]);
-    assert!(found[2].contains("device must be \"auto\", \"cpu\" or a CUDA device such as \"cuda:0\", found \"gpu\""));
-    assert!(found[3].contains(":8:10: [extract] layers must be"), "{}", found[3]);
-    assert!(found[4].contains("unknown section [modell] (did you mean `model`?); sections are "), "{}", found[4]);
+    assert!(
+        found[1].ends_with("  5 |  batchsize = 64\n    |  ^^^^^^^^^"),
+        "{}",
+        found[1]
+    );
+    assert!(found[2].contains(
+        "device must be \"auto\", \"cpu\" or a CUDA device such as \"cuda:0\", found \"gpu\""
+    ));
+    assert!(
+        found[3].contains(":8:10: [extract] layers must be"),
+        "{}",
+        found[3]
+    );
+    assert!(
+        found[4].contains("unknown section [modell] (did you mean `model`?); sections are "),
+        "{}",
+        found[4]
+    );
 }
 
 #[test]
@@ -71,9 +88,15 @@ fn a_wrong_word_names_the_nearest_one() {
 #[test]
 fn what_is_missing_or_does_not_go_together_is_said() {
     let found = complaints("", &[]);
-    assert!(found[0].contains("[images] dir is missing: name the folder of images"), "{found:?}");
+    assert!(
+        found[0].contains("[images] dir is missing: name the folder of images"),
+        "{found:?}"
+    );
     let found = complaints("[images]\ndir = \"x\"\nlabels = \"metadata\"\n", &[]);
-    assert!(found[0].contains(":3:1: [images] labels is \"metadata\", but"), "{found:?}");
+    assert!(
+        found[0].contains(":3:1: [images] labels is \"metadata\", but"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -109,7 +132,10 @@ fn broken_toml_is_reported_with_its_line() {
     let found = complaints("[images]\ndir = \"x\nlabels = \"none\"\n", &[]);
     assert!(found[0].starts_with("set/up/pipeline.toml:2:"), "{found:?}");
     let found = complaints("[images]\ndir = \"x\"\ndir = \"y\"\n", &[]);
-    assert!(found[0].starts_with("set/up/pipeline.toml:3:1: duplicate key"), "{found:?}");
+    assert!(
+        found[0].starts_with("set/up/pipeline.toml:3:1: duplicate key"),
+        "{found:?}"
+    );
     assert_eq!(found.len(), 1, "{found:?}");
 }
 
@@ -135,7 +161,10 @@ fn set_options_win_over_the_file_and_take_toml_or_plain_text() {
         config.extract.layers,
         LayerChoice::Named(vec!["layer3".into(), "layer4".into()])
     );
-    assert_eq!(config.explain.layers, LayerChoice::Named(vec!["layer4".into()]));
+    assert_eq!(
+        config.explain.layers,
+        LayerChoice::Named(vec!["layer4".into()])
+    );
     assert_eq!(
         config.input.resize,
         Some(Size::Exact {
@@ -151,7 +180,10 @@ fn set_options_win_over_the_file_and_take_toml_or_plain_text() {
 #[test]
 fn wrong_set_options_are_complaints_like_any_other() {
     for (option, expected) in [
-        ("model.batch_size=many", "[model] batch_size must be a whole number"),
+        (
+            "model.batch_size=many",
+            "[model] batch_size must be a whole number",
+        ),
         ("model.batchsize=3", "did you mean `batch_size`"),
         ("modle.batch_size=3", "did you mean `model`"),
         ("batch_size=3", "expected SECTION.KEY=VALUE"),
@@ -165,7 +197,11 @@ fn wrong_set_options_are_complaints_like_any_other() {
         assert!(found[0].contains(option), "{found:?}");
     }
     let found = complaints(MINIMAL, &["model.batch_size=many"]);
-    assert!(found[0].ends_with("   | model.batch_size=many\n   |                  ^^^^"), "{}", found[0]);
+    assert!(
+        found[0].ends_with("   | model.batch_size=many\n   |                  ^^^^"),
+        "{}",
+        found[0]
+    );
 }
 
 #[test]
@@ -173,7 +209,11 @@ fn strange_characters_in_the_file_do_not_reach_the_terminal() {
     let found = complaints("[images]\ndir = \"x\"\n\"a\\u001b[2J\" = 1\n", &[]);
     assert!(!found.concat().contains('\u{1b}'), "{found:?}");
     let found = complaints("[images]\ndir = \"x\"\nlabels = \"grüße日本\"\n", &[]);
-    assert!(found[0].ends_with("   |          ^^^^^^^^^"), "{}", found[0]);
+    assert!(
+        found[0].ends_with("   |          ^^^^^^^^^"),
+        "{}",
+        found[0]
+    );
 }
 
 #[test]
@@ -183,7 +223,11 @@ fn overrides_lie_over_the_sidecar() {
         crop: Some(Size::Short(224)),
         ..InputOverrides::default()
     };
-    let config = parse(MINIMAL, &["input.resize=[10, 20]", "input.interpolation=bicubic"]).unwrap();
+    let config = parse(
+        MINIMAL,
+        &["input.resize=[10, 20]", "input.interpolation=bicubic"],
+    )
+    .unwrap();
     let merged = config.input.or(&base);
     assert_eq!(
         merged.resize,
@@ -194,8 +238,14 @@ fn overrides_lie_over_the_sidecar() {
     );
     assert_eq!(merged.crop, Some(Size::Short(224)));
     let json = serde_json::to_string(&merged).unwrap();
-    assert_eq!(json, r#"{"resize":[10,20],"crop":224,"interpolation":"bicubic"}"#);
-    assert_eq!(serde_json::from_str::<InputOverrides>(&json).unwrap(), merged);
+    assert_eq!(
+        json,
+        r#"{"resize":[10,20],"crop":224,"interpolation":"bicubic"}"#
+    );
+    assert_eq!(
+        serde_json::from_str::<InputOverrides>(&json).unwrap(),
+        merged
+    );
     // Keys of the sidecar that are for people, and null for "not said".
     let loose = r#"{"resize": 256, "crop": null, "channels": "RGB"}"#;
     let read: InputOverrides = serde_json::from_str(loose).unwrap();
@@ -208,7 +258,10 @@ fn documented() -> Vec<(String, String, toml::Value, bool)> {
     let mut section = String::new();
     let mut lines = Vec::new();
     for line in text.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
             section = name.to_string();
         }
         let commented = line.starts_with("# ");
@@ -219,7 +272,12 @@ fn documented() -> Vec<(String, String, toml::Value, bool)> {
             continue;
         }
         let table: toml::Table = toml::from_str(line.trim_start_matches("# ")).unwrap();
-        lines.push((section.clone(), key.to_string(), table[key].clone(), commented));
+        lines.push((
+            section.clone(),
+            key.to_string(),
+            table[key].clone(),
+            commented,
+        ));
     }
     lines
 }
@@ -232,16 +290,23 @@ fn pipeline_toml_documents_every_key_with_the_default_of_the_code() {
         let lines: Vec<_> = (documented.iter())
             .filter(|(section, name, ..)| section == key.section && name == key.key)
             .collect();
-        assert!(!lines.is_empty(), "[{}] {} is not documented", key.section, key.key);
+        assert!(
+            !lines.is_empty(),
+            "[{}] {} is not documented",
+            key.section,
+            key.key
+        );
         if let Some(default) = &key.default {
             let stated = lines.iter().find(|(.., commented)| *commented);
-            let (.., value, _) = stated.unwrap_or_else(|| panic!("[{}] {}: no default stated", key.section, key.key));
+            let (.., value, _) = stated
+                .unwrap_or_else(|| panic!("[{}] {}: no default stated", key.section, key.key));
             assert_eq!(value, default, "[{}] {}", key.section, key.key);
         }
     }
     for (section, name, ..) in &documented {
         assert!(
-            keys.iter().any(|key| key.section == section && key.key == name),
+            keys.iter()
+                .any(|key| key.section == section && key.key == name),
             "[{section}] {name} is documented but unknown"
         );
     }
@@ -257,10 +322,22 @@ fn the_examples_in_pipeline_toml_are_valid() {
     let commented: String = text
         .lines()
         .filter(|line| line.starts_with('[') || line.starts_with("# ") && line.contains(" = "))
-        .filter(|line| !line.trim_start_matches("# ").split(" = ").next().unwrap().contains(' '))
+        .filter(|line| {
+            !line
+                .trim_start_matches("# ")
+                .split(" = ")
+                .next()
+                .unwrap()
+                .contains(' ')
+        })
         .map(|line| format!("{}\n", line.trim_start_matches("# ")))
         .collect();
-    Config::parse(Path::new("pipeline.toml"), &commented, &["images.dir=x".to_string()]).unwrap();
+    Config::parse(
+        Path::new("pipeline.toml"),
+        &commented,
+        &["images.dir=x".to_string()],
+    )
+    .unwrap();
 }
 
 #[test]

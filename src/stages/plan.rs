@@ -126,7 +126,11 @@ pub(super) fn prepare<'s>(
             Ok(parameters) => prepared.push(Prepared { stage, parameters }),
             // Several stages may stumble over the same setting.
             Err(Error::Config(more)) => {
-                complaints.extend(more.into_iter().filter(|text| !complaints.contains(text)).collect::<Vec<_>>());
+                complaints.extend(
+                    more.into_iter()
+                        .filter(|text| !complaints.contains(text))
+                        .collect::<Vec<_>>(),
+                );
             }
             Err(error) => return Err(error),
         }
@@ -179,7 +183,9 @@ fn lost_parts(run: &RunFolder, record: &StageRecord) -> usize {
         (run.path(&file.path).metadata()).is_ok_and(|status| status.len() == file.bytes)
     };
     let parts = record.parts.values();
-    parts.filter(|part| !part.files.iter().all(is_there)).count()
+    parts
+        .filter(|part| !part.files.iter().all(is_there))
+        .count()
 }
 
 /// Every difference between what a stage was run with and what it would be run with now.
@@ -191,7 +197,10 @@ fn why_changed(
 ) -> String {
     let mut reasons = Vec::new();
     if record.version != stage.version {
-        reasons.push(format!("stage version {} → {}", record.version, stage.version));
+        reasons.push(format!(
+            "stage version {} → {}",
+            record.version, stage.version
+        ));
     }
     differences(stage.name, &record.parameters, parameters, &mut reasons);
     for (need, key) in needs {

@@ -73,10 +73,13 @@ pub fn run(
             });
         }
         let manifest = ctx.run.manifest()?;
-        let record = manifest.stages.get(stage.name).ok_or_else(|| Error::Missing {
-            what: format!("the manifest's entry of stage {}", stage.name),
-            next: "run the same command again".to_string(),
-        })?;
+        let record = manifest
+            .stages
+            .get(stage.name)
+            .ok_or_else(|| Error::Missing {
+                what: format!("the manifest's entry of stage {}", stage.name),
+                next: "run the same command again".to_string(),
+            })?;
         ready.insert(stage.name, record.dependency_key().to_string());
     }
     Ok(())

@@ -29,9 +29,15 @@ fn world(change: impl FnOnce(&mut World)) {
 /// One part with one row.
 fn write(writer: &mut StageWriter, stage: &str, part: usize) -> Result<()> {
     let schema = Schema::new(vec![Field::new("n", DataType::Int32, false)]);
-    let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int32Array::from(vec![part as i32]))]);
+    let batch = RecordBatch::try_new(
+        Arc::new(schema),
+        vec![Arc::new(Int32Array::from(vec![part as i32]))],
+    );
     let mut out = writer.part(part)?;
-    out.write(stage, &batch.map_err(|error| Error::Query(error.to_string()))?)?;
+    out.write(
+        stage,
+        &batch.map_err(|error| Error::Query(error.to_string()))?,
+    )?;
     writer.commit(out)?;
     DONE.with_borrow_mut(|done| done.push(format!("{stage} {part}")));
     Ok(())
@@ -92,7 +98,9 @@ const EXTRACT: Stage = Stage {
     version: 1,
     about: "runs the network",
     needs: &["scan"],
-    parameters: |ctx| Ok(json!({"layers": ctx.config.extract.layers, "part_size": ctx.config.extract.part_size})),
+    parameters: |ctx| {
+        Ok(json!({"layers": ctx.config.extract.layers, "part_size": ctx.config.extract.part_size}))
+    },
     run: fake_extract,
 };
 
@@ -187,9 +195,17 @@ fn every_need_runs_earlier_and_names_are_unique() {
         for (at, stage) in stages.iter().enumerate() {
             let earlier: Vec<&str> = stages[..at].iter().map(|stage| stage.name).collect();
             for need in stage.needs {
-                assert!(earlier.contains(need), "{} needs {need}, which does not run earlier", stage.name);
+                assert!(
+                    earlier.contains(need),
+                    "{} needs {need}, which does not run earlier",
+                    stage.name
+                );
             }
-            assert!(!earlier.contains(&stage.name), "two stages are called {}", stage.name);
+            assert!(
+                !earlier.contains(&stage.name),
+                "two stages are called {}",
+                stage.name
+            );
             assert!(stage.version > 0 && !stage.about.is_empty());
         }
     }
@@ -200,10 +216,17 @@ fn the_first_run_does_everything_and_the_second_nothing() {
     let bench = Bench::new();
     assert_eq!(
         bench.plan(FAKES, &[], &[]),
-        ["scan run: no run yet", "extract waits for scan", "patches waits for extract"]
+        [
+            "scan run: no run yet",
+            "extract waits for scan",
+            "patches waits for extract"
+        ]
     );
     assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), EVERYTHING);
-    assert_eq!(bench.plan(FAKES, &[], &[]), ["scan reuse", "extract reuse", "patches reuse"]);
+    assert_eq!(
+        bench.plan(FAKES, &[], &[]),
+        ["scan reuse", "extract reuse", "patches reuse"]
+    );
     assert!(bench.run(FAKES, &[], &[]).unwrap().is_empty());
 }
 
@@ -215,7 +238,10 @@ fn a_wanted_stage_brings_what_it_needs_and_nothing_else() {
         ["scan 0", "extract 0", "extract 1", "extract 2"]
     );
     assert_eq!(bench.plan(FAKES, &[], &["scan"]), ["scan reuse"]);
-    assert_eq!(bench.plan(FAKES, &[], &["patches"])[2], "patches run: no run yet");
+    assert_eq!(
+        bench.plan(FAKES, &[], &["patches"])[2],
+        "patches run: no run yet"
+    );
 }
 
 #[test]
@@ -224,9 +250,16 @@ fn a_changed_parameter_redoes_its_stage_and_what_depends_on_it() {
     bench.run(FAKES, &[], &[]).unwrap();
     assert_eq!(
         bench.plan(FAKES, &["patches.k=4"], &[]),
-        ["scan reuse", "extract reuse", "patches run: parameter patches.k changed: 9 → 4"]
+        [
+            "scan reuse",
+            "extract reuse",
+            "patches run: parameter patches.k changed: 9 → 4"
+        ]
     );
-    assert_eq!(bench.run(FAKES, &["patches.k=4"], &[]).unwrap(), ["patches 0"]);
+    assert_eq!(
+        bench.run(FAKES, &["patches.k=4"], &[]).unwrap(),
+        ["patches 0"]
+    );
     let set = ["extract.layers=[\"layer4\"]", "extract.part_size=7"];
     assert_eq!(
         bench.plan(FAKES, &set, &[]),
@@ -238,14 +271,21 @@ fn a_changed_parameter_redoes_its_stage_and_what_depends_on_it() {
     );
     assert_eq!(bench.run(FAKES, &set, &[]).unwrap(), EVERYTHING[1..]);
     let after = bench.plan(FAKES, &[], &["extract"]);
-    assert!(after[1].starts_with("extract run: parameter extract.layers changed"), "{after:?}");
+    assert!(
+        after[1].starts_with("extract run: parameter extract.layers changed"),
+        "{after:?}"
+    );
 }
 
 #[test]
 fn a_setting_outside_all_keys_redoes_nothing() {
     let bench = Bench::new();
     bench.run(FAKES, &[], &[]).unwrap();
-    let set = ["extract.decode_threads=3", "model.batch_size=7", "model.device=cpu"];
+    let set = [
+        "extract.decode_threads=3",
+        "model.batch_size=7",
+        "model.device=cpu",
+    ];
     assert!(bench.run(FAKES, &set, &[]).unwrap().is_empty());
 }
 
@@ -253,7 +293,10 @@ fn a_setting_outside_all_keys_redoes_nothing() {
 fn a_new_stage_version_redoes_it() {
     let bench = Bench::new();
     bench.run(FAKES, &[], &[]).unwrap();
-    assert_eq!(bench.plan(NEWER, &[], &[])[1], "extract run: stage version 1 → 2");
+    assert_eq!(
+        bench.plan(NEWER, &[], &[])[1],
+        "extract run: stage version 1 → 2"
+    );
     assert_eq!(bench.run(NEWER, &[], &[]).unwrap(), EVERYTHING[1..]);
 }
 
@@ -273,7 +316,10 @@ fn a_rescan_that_finds_the_same_images_redoes_nothing_else() {
     assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), ["scan 0"]);
     world(|world| world.found = 2);
     bench.run(FAKES, &[], &["scan"]).unwrap();
-    assert_eq!(bench.plan(FAKES, &[], &[])[1], "extract run: scan's image list changed");
+    assert_eq!(
+        bench.plan(FAKES, &[], &[])[1],
+        "extract run: scan's image list changed"
+    );
     assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), EVERYTHING[1..]);
 }
 
@@ -289,7 +335,10 @@ fn an_interrupted_run_keeps_its_parts_and_goes_on() {
         "extract resume 2 of Some(3), 0 lost"
     );
     world(|world| world.stop_after = usize::MAX);
-    assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), ["extract 2", "patches 0"]);
+    assert_eq!(
+        bench.run(FAKES, &[], &[]).unwrap(),
+        ["extract 2", "patches 0"]
+    );
 }
 
 #[test]
@@ -315,7 +364,10 @@ fn every_parameter_is_checked_before_any_work() {
     assert!(matches!(error, Error::Config(_)), "{error}");
     assert!(done().is_empty());
     // What is not wanted is not checked.
-    assert_eq!(bench.run(FAKES, &["patches.k=1001"], &["scan"]).unwrap(), ["scan 0"]);
+    assert_eq!(
+        bench.run(FAKES, &["patches.k=1001"], &["scan"]).unwrap(),
+        ["scan 0"]
+    );
 }
 
 #[test]
@@ -323,7 +375,9 @@ fn an_unknown_stage_names_the_nearest() {
     let bench = Bench::new();
     let error = bench.run(FAKES, &[], &["extrct"]).unwrap_err();
     assert!(
-        error.to_string().contains("there is no stage \"extrct\" (did you mean `extract`?)"),
+        error
+            .to_string()
+            .contains("there is no stage \"extrct\" (did you mean `extract`?)"),
         "{error}"
     );
     assert_eq!(error.exit_code(), 2);
