@@ -42,7 +42,7 @@ fn filter(interpolation: Interpolation) -> (fn(f64) -> f64, f64) {
             |x| match x.abs() {
                 0.0 => 1.0,
                 x if x >= 1.0 => 0.0,
-                x => sinc(x) * (0.54 + 0.46 * (x * PI).cos()),
+                x => sinc(x) * (f64::from(0.54f32) + f64::from(0.46f32) * (x * PI).cos()),
             },
             1.0,
         ),
