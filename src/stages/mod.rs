@@ -5,6 +5,7 @@
 pub mod extract;
 mod plan;
 mod runner;
+pub mod scan;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Every stage; whatever a stage needs stands before it.
-pub const STAGES: &[Stage] = &[extract::STAGE];
+pub const STAGES: &[Stage] = &[scan::STAGE, extract::STAGE];
 
 /// One step of the pipeline.
 pub struct Stage {
