@@ -124,7 +124,10 @@ impl Archive {
                     HOW_TO_EXPORT,
                 ));
             }
-            if let Some(root) = member.name().strip_suffix("/models/model.json") {
+            let name = member.name().map_err(|error| {
+                Error::invalid(path, "a whole zip file", error.to_string(), HOW_TO_EXPORT)
+            })?;
+            if let Some(root) = name.strip_suffix("/models/model.json") {
                 roots.push(root.to_string());
             }
         }

@@ -16,7 +16,7 @@ mod tests;
 pub use plan::{Decision, Planned, check_names, plan};
 pub use runner::{Event, run};
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ pub struct Context<'a> {
     pub run: &'a RunFolder,
     pub progress: &'a Progress,
     pub cancel: &'a Cancel,
-    model: OnceCell<ModelInfo>,
+    model: OnceLock<ModelInfo>,
 }
 
 impl<'a> Context<'a> {
@@ -78,7 +78,7 @@ impl<'a> Context<'a> {
             run,
             progress,
             cancel,
-            model: OnceCell::new(),
+            model: OnceLock::new(),
         }
     }
 

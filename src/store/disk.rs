@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub(super) const TEMP_SUFFIX: &str = ".prospect.tmp";
 
 /// The folders that stages may write into.
-const FOLDERS: [&str; 3] = ["tables", "pictures", "report"];
+pub(super) const FOLDERS: [&str; 3] = ["tables", "pictures", "report"];
 
 /// Longest path that a manifest may name, in bytes.
 const MAX_PATH: usize = 1024;
@@ -48,6 +48,19 @@ pub(super) fn check_relative_file(path: &str) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// Marks a moment at which a process may be killed; the tests do so at each of them.
+#[cfg(not(test))]
+pub(super) fn moment() {}
+
+/// Whether this writer was killed at such a moment.
+#[cfg(not(test))]
+pub(super) fn is_killed() -> bool {
+    false
+}
+
+#[cfg(test)]
+pub(super) use super::tests::crash::{is_killed, moment};
 
 /// The folder part of a relative file path.
 pub(super) fn parent(relative: &str) -> &str {
@@ -93,7 +106,10 @@ pub(super) fn make_folder(run: &RunFolder, relative: &str) -> Result<PathBuf> {
         let above = path.clone();
         path.push(part);
         match fs::create_dir(&path) {
-            Ok(()) => sync_folder(&above)?,
+            Ok(()) => {
+                moment();
+                sync_folder(&above)?;
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(Error::io(&path, "making the folder")(error)),
         }
@@ -103,6 +119,7 @@ pub(super) fn make_folder(run: &RunFolder, relative: &str) -> Result<PathBuf> {
 
 /// Makes renames and deletions in `folder` durable.
 pub(super) fn sync_folder(folder: &Path) -> Result<()> {
+    moment();
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(Error::io(folder, "syncing the folder"))
@@ -118,11 +135,13 @@ pub(super) fn temp_path(path: &Path) -> PathBuf {
 /// A new empty file at `path`; whatever a cut-off writer left under that name goes first.
 pub(super) fn create_new(path: &Path) -> Result<File> {
     remove_file(path)?;
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(path)
-        .map_err(Error::io(path, "making the file"))
+        .map_err(Error::io(path, "making the file"))?;
+    moment();
+    Ok(file)
 }
 
 /// Replaces `path` by `bytes` in one step: readers see the old content or the new one, also after a power cut.
@@ -140,11 +159,18 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(Error::io(to, "renaming the finished file"))
+    moment();
+    fs::rename(from, to).map_err(Error::io(to, "renaming the finished file"))?;
+    moment();
+    Ok(())
 }
 
 /// Deletes a file (a link itself, never what it points to); one that is gone already is fine.
 pub(super) fn remove_file(path: &Path) -> Result<()> {
+    moment();
+    if is_killed() {
+        return Ok(());
+    }
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Error::io(path, "deleting")(error))

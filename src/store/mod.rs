@@ -22,9 +22,15 @@ mod key;
 mod lock;
 mod manifest;
 mod parts;
+mod query;
 mod read;
+mod render;
 mod sweep;
 mod table_file;
+mod verify;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeSet,
@@ -38,8 +44,11 @@ pub use key::{changes, stage_key};
 pub use lock::RunLock;
 pub use manifest::{FileRecord, Manifest, PartRecord, StageRecord};
 pub use parts::{PartWriter, StageWriter, remove_stage};
+pub use query::query;
 pub use read::{TableReader, Value};
-pub use table_file::MAX_ROW_GROUP_ROWS;
+pub use render::{Format, render, render_to};
+pub use table_file::{MAX_ROW_GROUP_ROWS, write_table};
+pub use verify::{Problem, ProblemKind, verify};
 
 /// A run folder on disk. Cheap to clone; holds no file open.
 #[derive(Debug, Clone)]

@@ -329,7 +329,7 @@ impl PartWriter {
 impl Drop for PartWriter {
     fn drop(&mut self) {
         for path in &self.temporary {
-            let _ = fs::remove_file(path);
+            let _ = disk::remove_file(path);
         }
     }
 }

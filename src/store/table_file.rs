@@ -80,6 +80,7 @@ impl TableFile {
             .writer
             .into_inner()
             .map_err(parquet_error(&self.path))?;
+        disk::moment();
         written
             .file
             .sync_all()

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs,
     ops::Range,
+    path::Path,
 };
 
 use rayon::prelude::*;
@@ -120,6 +121,7 @@ pub fn draw(
         max_pixels: ctx.config.images.max_pixels,
         exif_orientation: ctx.config.images.exif_orientation,
     };
+    let dir = &ctx.config.images.dir;
     let images: Vec<(&u32, &Vec<Cut>)> = cuts.iter().collect();
     let mut unreadable = 0;
     for chunk in images.chunks(CHUNK_IMAGES) {
@@ -128,7 +130,7 @@ pub fn draw(
             .par_iter()
             .map(|(image_id, cuts)| {
                 let source = sources.get(image_id).ok_or("no row in the table images")?;
-                cut_image(ctx, source, &decode, spec, layers, cuts)
+                cut_image(dir, source, &decode, spec, layers, cuts)
             })
             .collect();
         for ((image_id, _), tiles) in chunk.iter().zip(tiles) {
@@ -272,7 +274,7 @@ fn read_sources(
 
 /// Decodes one image and cuts everything that is wanted of it: (sheet, place, tile).
 fn cut_image(
-    ctx: &Context,
+    dir: &Path,
     source: &Source,
     decode: &DecodeOptions,
     spec: &InputSpec,
@@ -280,7 +282,7 @@ fn cut_image(
     cuts: &[Cut],
 ) -> Result<Vec<(usize, usize, Picture)>, String> {
     let bytes =
-        fs::read(ctx.config.images.dir.join(&source.path)).map_err(|error| error.to_string())?;
+        fs::read(dir.join(&source.path)).map_err(|error| error.to_string())?;
     if blake3::hash(&bytes).to_hex().as_str() != source.digest {
         return Err("the file is not what it was when the folder was scanned".into());
     }

@@ -299,7 +299,7 @@ fn flat(columns: &Columns, name: &str, length: usize) -> Result<ArrayRef> {
             let lists = column.as_fixed_size_list();
             lists
                 .values()
-                .slice(lists.value_offset(0) as usize, column.len() * length)
+                .slice(lists.value_offset_at(0), column.len() * length)
         }
         other => return Err(wrong(other.to_string())),
     };

@@ -1,0 +1,411 @@
+//! Answers as text: a table to read, CSV, or one JSON object per line.
+
+use std::{fmt::Write as _, io::Write};
+
+use polars::prelude::{AnyValue, DataFrame, DataType};
+
+use crate::error::{Error, Result};
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Aligned columns for people: long values, many rows and columns that do not fit are cut, and the last line
+    /// says so. Control characters are escaped.
+    Table,
+    /// RFC 4180 with a header. Null is an empty field, an empty text `""`; lists and structs are JSON text.
+    Csv,
+    /// One JSON object per line, nested columns whole. Control characters are escaped, as JSON allows. Numbers that
+    /// JSON does not have (NaN, infinities) are null.
+    JsonLines,
+}
+
+/// Rows of a [`Format::Table`].
+const TABLE_ROWS: usize = 50;
+
+/// Widest column of a [`Format::Table`], in characters, and the narrowest that one is shrunk to.
+const COLUMN_WIDTH: usize = 60;
+const NARROW_COLUMN: usize = 16;
+
+/// Values of a list that a [`Format::Table`] shows.
+const LIST_ITEMS: usize = 4;
+
+/// The whole answer in memory; see [`render_to`].
+pub fn render(frame: &mut DataFrame, format: Format) -> Result<String> {
+    let mut bytes = Vec::new();
+    render_to(frame, format, None, &mut bytes)?;
+    String::from_utf8(bytes).map_err(|error| Error::Query(error.to_string()))
+}
+
+/// Writes an answer to `out`. `terminal_width` is the number of characters in a line where `out` is a terminal: a
+/// table is fitted to it, and in CSV control characters are escaped; elsewhere CSV gives every text as it is.
+pub fn render_to(
+    frame: &DataFrame,
+    format: Format,
+    terminal_width: Option<usize>,
+    out: &mut dyn Write,
+) -> Result<()> {
+    match format {
+        Format::Table => table(frame, terminal_width, out),
+        Format::Csv => csv(frame, terminal_width.is_some(), out),
+        Format::JsonLines => json_lines(frame, out),
+    }
+}
+
+/// Values of one row, left to right.
+fn row(frame: &DataFrame, i: usize) -> Result<Vec<AnyValue<'_>>> {
+    let values = frame.columns().iter().map(|column| column.get(i));
+    values
+        .collect::<Result<_, _>>()
+        .map_err(|error| Error::Query(error.to_string()))
+}
+
+fn put(out: &mut dyn Write, text: &str) -> Result<()> {
+    out.write_all(text.as_bytes())
+        .map_err(Error::io("the answer", "writing"))
+}
+
+fn json_lines(frame: &DataFrame, out: &mut dyn Write) -> Result<()> {
+    let mut names = Vec::new();
+    for column in frame.columns() {
+        let mut name = String::new();
+        json_text(column.name(), &mut name);
+        names.push(name);
+    }
+    let mut line = String::new();
+    for i in 0..frame.height() {
+        line.clear();
+        for (n, (name, value)) in names.iter().zip(row(frame, i)?).enumerate() {
+            line.push(if n == 0 { '{' } else { ',' });
+            line.push_str(name);
+            line.push(':');
+            json(&value, &mut line);
+        }
+        line.push_str("}\n");
+        put(out, &line)?;
+    }
+    Ok(())
+}
+
+fn csv(frame: &DataFrame, escape: bool, out: &mut dyn Write) -> Result<()> {
+    let mut line = String::new();
+    for (n, column) in frame.columns().iter().enumerate() {
+        if n > 0 {
+            line.push(',');
+        }
+        csv_text(column.name(), escape, &mut line);
+    }
+    line.push_str("\r\n");
+    put(out, &line)?;
+    let mut nested = String::new();
+    for i in 0..frame.height() {
+        line.clear();
+        for (n, value) in row(frame, i)?.iter().enumerate() {
+            if n > 0 {
+                line.push(',');
+            }
+            match value {
+                AnyValue::Null => {}
+                AnyValue::Float32(v) => line.push_str(&format!("{v:?}")),
+                AnyValue::Float64(v) => line.push_str(&format!("{v:?}")),
+                value => match text_of(value) {
+                    Some(text) => csv_text(text, escape, &mut line),
+                    None => {
+                        nested.clear();
+                        json(value, &mut nested);
+                        csv_text(nested.trim_matches('"'), escape, &mut line);
+                    }
+                },
+            }
+        }
+        line.push_str("\r\n");
+        put(out, &line)?;
+    }
+    Ok(())
+}
+
+fn csv_text(text: &str, escape: bool, line: &mut String) {
+    let escaped;
+    let text = if escape {
+        escaped = escaped_text(text);
+        &escaped
+    } else {
+        text
+    };
+    let plain = !text.is_empty() && !text.contains(['"', ',', '\n', '\r']);
+    if plain && text.trim() == text {
+        line.push_str(text);
+    } else {
+        line.push('"');
+        line.push_str(&text.replace('"', "\"\""));
+        line.push('"');
+    }
+}
+
+fn text_of<'a>(value: &'a AnyValue<'_>) -> Option<&'a str> {
+    match value {
+        AnyValue::String(text) => Some(text),
+        AnyValue::StringOwned(text) => Some(text.as_str()),
+        _ => None,
+    }
+}
+
+/// Appends a value as JSON.
+fn json(value: &AnyValue, out: &mut String) {
+    match value {
+        AnyValue::Null => out.push_str("null"),
+        AnyValue::Boolean(v) => out.push_str(if *v { "true" } else { "false" }),
+        AnyValue::Float64(v) if v.is_finite() => {
+            let _ = write!(out, "{v:?}");
+        }
+        AnyValue::Float32(v) if v.is_finite() => {
+            let _ = write!(out, "{v:?}");
+        }
+        AnyValue::Float16(_) => match value.extract::<f32>() {
+            Some(v) if v.is_finite() => {
+                let _ = write!(out, "{v:?}");
+            }
+            _ => out.push_str("null"),
+        },
+        AnyValue::Float32(_) | AnyValue::Float64(_) => out.push_str("null"),
+        AnyValue::List(items) | AnyValue::Array(items, _) => {
+            out.push('[');
+            for i in 0..items.len() {
+                if i > 0 {
+                    out.push(',');
+                }
+                json(&items.get(i).unwrap_or(AnyValue::Null), out);
+            }
+            out.push(']');
+        }
+        AnyValue::Struct(..) | AnyValue::StructOwned(_) => {
+            for (n, (name, value)) in members(value).into_iter().enumerate() {
+                out.push(if n == 0 { '{' } else { ',' });
+                json_text(&name, out);
+                out.push(':');
+                json(&value, out);
+            }
+            out.push('}');
+        }
+        value if value.is_primitive_numeric() => {
+            let _ = write!(out, "{value}");
+        }
+        value => match text_of(value) {
+            Some(text) => json_text(text, out),
+            // Dates and the like, as they are usually spelled.
+            None => json_text(value.to_string().trim_matches('"'), out),
+        },
+    }
+}
+
+/// The members of a struct with their names.
+fn members<'a>(value: &'a AnyValue<'a>) -> Vec<(String, AnyValue<'a>)> {
+    match value {
+        AnyValue::Struct(_, _, fields) => {
+            let mut values = Vec::new();
+            value._materialize_struct_av(&mut values);
+            let names = fields.iter().map(|field| field.name().to_string());
+            names.zip(values).collect()
+        }
+        AnyValue::StructOwned(payload) => {
+            let names = payload.1.iter().map(|field| field.name().to_string());
+            names.zip(payload.0.iter().cloned()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn json_text(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if is_unprintable(c) => {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+/// Characters that a terminal acts on instead of showing: controls, line separators, and those that turn the direction
+/// of what follows.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Text in which a terminal finds nothing to act on.
+fn escaped_text(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if is_unprintable(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn table(frame: &DataFrame, terminal_width: Option<usize>, out: &mut dyn Write) -> Result<()> {
+    let n_rows = frame.height().min(TABLE_ROWS);
+    let headers: Vec<String> = frame
+        .columns()
+        .iter()
+        .map(|column| escaped_text(column.name()))
+        .collect();
+    let right: Vec<bool> = frame
+        .columns()
+        .iter()
+        .map(|column| column.dtype().is_primitive_numeric())
+        .collect();
+    let mut rows = Vec::with_capacity(n_rows);
+    for i in 0..n_rows {
+        let cells: Vec<String> = row(frame, i)?
+            .iter()
+            .map(|value| escaped_text(&cell(value)))
+            .collect();
+        rows.push(cells);
+    }
+    let mut widths: Vec<usize> = headers
+        .iter()
+        .enumerate()
+        .map(|(i, header)| {
+            let cells = rows.iter().map(|row| row[i].chars().count());
+            cells
+                .chain([header.chars().count()])
+                .max()
+                .unwrap_or(0)
+                .clamp(1, COLUMN_WIDTH)
+        })
+        .collect();
+    let shown = fit(&mut widths, &right, terminal_width.unwrap_or(usize::MAX));
+
+    let mut text = String::new();
+    line(&headers[..shown], &widths, &right, &mut text);
+    let rule: Vec<String> = widths[..shown]
+        .iter()
+        .map(|width| "─".repeat(*width))
+        .collect();
+    line(&rule, &widths, &right, &mut text);
+    for row in &rows {
+        line(&row[..shown], &widths, &right, &mut text);
+    }
+    let all = frame.height();
+    if n_rows < all {
+        let _ = writeln!(
+            text,
+            "{n_rows} of {all} rows shown; CSV and JSON lines give all"
+        );
+    } else {
+        let _ = writeln!(text, "{all} {}", if all == 1 { "row" } else { "rows" });
+    }
+    if shown < headers.len() {
+        let _ = writeln!(text, "columns not shown: {}", headers[shown..].join(", "));
+    }
+    put(out, &text)
+}
+
+/// Shrinks wide columns until a line fits into `width` characters; gives the number of columns that then do.
+fn fit(widths: &mut [usize], right: &[bool], width: usize) -> usize {
+    let total =
+        |widths: &[usize]| widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+    while total(widths) > width {
+        let widest = (0..widths.len())
+            .filter(|i| !right[*i] && widths[*i] > NARROW_COLUMN)
+            .max_by_key(|i| widths[*i]);
+        match widest {
+            Some(i) => widths[i] -= 1,
+            None => break,
+        }
+    }
+    let mut shown = widths.len();
+    while shown > 1 && total(&widths[..shown]) > width {
+        shown -= 1;
+    }
+    shown
+}
+
+/// One line of a table: two spaces between columns, numbers to the right, what is too long ends in `…`.
+fn line(cells: &[String], widths: &[usize], right: &[bool], out: &mut String) {
+    let start = out.len();
+    for (i, cell) in cells.iter().enumerate() {
+        if i > 0 {
+            out.push_str("  ");
+        }
+        let width = widths[i];
+        let length = cell.chars().count();
+        if length > width {
+            out.extend(cell.chars().take(width - 1));
+            out.push('…');
+        } else if right[i] {
+            let _ = write!(out, "{cell:>width$}");
+        } else {
+            let _ = write!(out, "{cell:<width$}");
+        }
+    }
+    out.truncate(start + out[start..].trim_end().len());
+    out.push('\n');
+}
+
+/// A value for people: floats with six digits, long lists by their first values.
+fn cell(value: &AnyValue) -> String {
+    match value {
+        AnyValue::Null => "null".into(),
+        AnyValue::Float32(_) | AnyValue::Float64(_) | AnyValue::Float16(_) => {
+            value.extract::<f64>().map_or("null".into(), float)
+        }
+        AnyValue::List(items) | AnyValue::Array(items, _) => {
+            let n = items.len();
+            let shown = if n > LIST_ITEMS + 1 { LIST_ITEMS } else { n };
+            let mut cells: Vec<String> = (0..shown)
+                .map(|i| cell(&items.get(i).unwrap_or(AnyValue::Null)))
+                .collect();
+            if shown < n {
+                cells.push(format!("… {n} values"));
+            }
+            format!("[{}]", cells.join(", "))
+        }
+        AnyValue::Struct(..) | AnyValue::StructOwned(_) => {
+            let cells: Vec<String> = members(value)
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", cell(value)))
+                .collect();
+            format!("{{{}}}", cells.join(", "))
+        }
+        value => match text_of(value) {
+            Some(text) => text.to_string(),
+            None if matches!(value.dtype(), DataType::Boolean) || value.is_primitive_numeric() => {
+                let mut out = String::new();
+                json(value, &mut out);
+                out
+            }
+            None => value.to_string().trim_matches('"').to_string(),
+        },
+    }
+}
+
+/// Six significant digits, as few as needed; very large and very small numbers with an exponent.
+fn float(value: f64) -> String {
+    let magnitude = value.abs();
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    if !(1e-4..1e15).contains(&magnitude) {
+        return format!("{value:.5e}");
+    }
+    let decimals = (5 - magnitude.log10().floor() as i32).max(0) as usize;
+    let text = format!("{value:.decimals$}");
+    if !text.contains('.') {
+        return text;
+    }
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    text.to_string()
+}

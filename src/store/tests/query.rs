@@ -1,0 +1,299 @@
+//! SQL over a run, and its answers as text, read back by parsers that are not ours.
+
+use std::{fs, io::Write};
+
+use polars::prelude::{DataFrame, NamedFrom, Series};
+use serde_json::{Value, json};
+
+use super::{begin, features, fresh, noise, write_all};
+use crate::store::{Format, RunFolder, query, render, render_to};
+
+fn run_of(n_parts: usize) -> (tempfile::TempDir, RunFolder) {
+    let (keep, run) = fresh();
+    write_all(&run, n_parts);
+    (keep, run)
+}
+
+fn lines(run: &RunFolder, sql: &str) -> Vec<Value> {
+    let text = render(&mut query(run, sql).unwrap(), Format::JsonLines).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn error(run: &RunFolder, sql: &str) -> String {
+    query(run, sql).unwrap_err().to_string()
+}
+
+#[test]
+fn tables_are_there_by_name() {
+    let (_keep, run) = run_of(3);
+    for (table, rows) in [
+        ("images", 120),
+        ("features", 120),
+        ("units", 240),
+        ("predictions", 120),
+    ] {
+        let answer = lines(&run, &format!("select count(*) as n from {table}"));
+        assert_eq!(answer, [json!({"n": rows})], "{table}");
+    }
+    let answer = lines(
+        &run,
+        "select i.label_name, count(*) as n, max(p.pred) as top from images i \
+         join predictions p on i.image_id = p.image_id where i.label is not null \
+         group by i.label_name order by i.label_name",
+    );
+    // Labels go 0 1 2 none, predictions 0..9, by place in the part of 40: every class meets three of four labels.
+    assert_eq!(
+        answer,
+        [
+            json!({"label_name": "cat", "n": 30, "top": 8}),
+            json!({"label_name": "dog", "n": 30, "top": 9}),
+            json!({"label_name": "owl", "n": 30, "top": 8}),
+        ]
+    );
+}
+
+#[test]
+fn nested_columns_survive_in_json_lines() {
+    let (_keep, run) = run_of(2);
+    let rows = lines(
+        &run,
+        "select image_id, vector from features where image_id >= 79",
+    );
+    let expected: Vec<f32> = (79 * 16..80 * 16).map(noise).collect();
+    assert_eq!(rows.len(), 1);
+    let found: Vec<f32> = rows[0]["vector"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap() as f32)
+        .collect();
+    assert_eq!(found, expected);
+
+    let rows = lines(
+        &run,
+        "select * from units where image_id = 41 order by layer",
+    );
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["layer"], "features.3");
+    let expected: Vec<f32> = (6..12)
+        .map(|i| half::f16::from_f32(noise(i + 40)).to_f32())
+        .collect();
+    let found: Vec<f32> = rows[0]["max"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap() as f32)
+        .collect();
+    assert_eq!(found, expected);
+    assert_eq!(rows[0]["argmax"], json!([6, 7, 8, 9, 10, 11]));
+    assert_eq!(rows[1]["argmax"].as_array().unwrap().len(), 9);
+
+    let rows = lines(&run, "select top5 from predictions where image_id = 1");
+    let top5 = rows[0]["top5"].as_array().unwrap();
+    assert_eq!(top5.len(), 5);
+    assert_eq!(top5[1]["class"], 6);
+    assert_eq!(top5[1]["p"].as_f64().unwrap() as f32, noise(6));
+}
+
+#[test]
+fn scalars_of_every_type_survive() {
+    let (_keep, run) = run_of(1);
+    let rows = lines(&run, "select * from images order by image_id limit 7");
+    assert_eq!(rows[6]["phash"], json!(u64::MAX - 6));
+    assert_eq!(rows[6]["orientation"], 6);
+    assert_eq!(rows[6]["error"], "truncated JPEG");
+    assert_eq!(rows[0]["error"], Value::Null);
+    assert_eq!(rows[0]["clipped"], true);
+    assert_eq!(rows[4]["path"], "cat/\u{1b}[31mred\u{7}, \"4\".jpg");
+    assert_eq!(rows[1]["brightness"].as_f64().unwrap() as f32, noise(1));
+}
+
+#[test]
+fn csv_is_read_back_by_another_parser() {
+    let (_keep, run) = run_of(1);
+    let sql = "select path, label_name, brightness, phash, '' as nothing from images \
+               where image_id in (3, 4) order by image_id";
+    let text = render(&mut query(&run, sql).unwrap(), Format::Csv).unwrap();
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    assert_eq!(
+        reader.headers().unwrap(),
+        &["path", "label_name", "brightness", "phash", "nothing"][..]
+    );
+    let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().unwrap();
+    assert_eq!(&rows[1][0], "cat/\u{1b}[31mred\u{7}, \"4\".jpg");
+    assert_eq!((&rows[0][1], &rows[1][1]), ("", "cat"));
+    assert_eq!(rows[1][2].parse::<f32>().unwrap(), noise(4));
+    assert_eq!(rows[1][3].parse::<u64>().unwrap(), u64::MAX - 4);
+    // Null and the empty text differ.
+    assert!(text.contains(",,") && text.ends_with("\"\"\r\n"), "{text}");
+
+    let sql = "select top5, logits from predictions limit 1";
+    let text = render(&mut query(&run, sql).unwrap(), Format::Csv).unwrap();
+    let row = csv::Reader::from_reader(text.as_bytes())
+        .records()
+        .next()
+        .unwrap()
+        .unwrap();
+    let top5: Value = serde_json::from_str(&row[0]).unwrap();
+    assert_eq!(top5[1]["class"], 1);
+    let logits: Vec<f32> = serde_json::from_str(&row[1]).unwrap();
+    assert_eq!(logits, (0..10).map(noise).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_terminal_is_never_sent_what_file_names_hold() {
+    let (_keep, run) = run_of(1);
+    let frame = query(&run, "select path as \"p\u{1b}[2J\", path from images").unwrap();
+    for format in [Format::Table, Format::Csv, Format::JsonLines] {
+        let mut bytes = Vec::new();
+        render_to(&frame, format, Some(100), &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let bad = |c: &char| c.is_control() && !"\r\n".contains(*c);
+        assert!(!text.chars().any(|c| bad(&c)), "{text}");
+        assert!(text.contains("1b") && text.contains("[31mred"), "{text}");
+    }
+    let turned = Series::new("path".into(), ["a\u{202e}gpj.exe", "b\u{9b}31m"]);
+    let mut frame = DataFrame::new_infer_height(vec![turned.into()]).unwrap();
+    for format in [Format::Table, Format::JsonLines] {
+        let text = render(&mut frame, format).unwrap();
+        assert!(!text.contains(['\u{202e}', '\u{9b}']), "{text}");
+    }
+}
+
+#[test]
+fn a_table_says_what_it_leaves_out() {
+    let (_keep, run) = run_of(3);
+    let frame = query(&run, "select * from images order by image_id").unwrap();
+    let mut bytes = Vec::new();
+    render_to(&frame, Format::Table, Some(80), &mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(
+        text.lines().take(52).all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    assert!(text.contains("50 of 120 rows shown"), "{text}");
+    assert!(text.contains("columns not shown: "), "{text}");
+    assert!(text.trim_end().ends_with("clipped"), "{text}");
+
+    let mut frame = query(&run, "select image_id, vector from features limit 1").unwrap();
+    let text = render(&mut frame, Format::Table).unwrap();
+    let expected = "\
+image_id  vector
+────────  ───────────────────────────────────────────────────────
+       0  [";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(text.contains(", … 16 values]\n1 row\n"), "{text}");
+}
+
+#[test]
+fn numbers_are_rounded_for_people_only() {
+    let numbers = [0.1 + 0.2, 1234567.891, 1e-9, -2.0, f64::NAN, 0.0, 1e300];
+    let mut frame =
+        DataFrame::new_infer_height(vec![Series::new("x".into(), numbers).into()]).unwrap();
+    let text = render(&mut frame, Format::Table).unwrap();
+    let cells: Vec<&str> = text.lines().skip(2).map(str::trim).collect();
+    assert_eq!(
+        cells,
+        [
+            "0.3",
+            "1234568",
+            "1.00000e-9",
+            "-2",
+            "NaN",
+            "0",
+            "1.00000e300",
+            "7 rows"
+        ]
+    );
+    let text = render(&mut frame, Format::Csv).unwrap();
+    assert!(text.contains("0.30000000000000004") && text.contains("NaN"));
+    let text = render(&mut frame, Format::JsonLines).unwrap();
+    let values: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(values[0]["x"], 0.1 + 0.2);
+    assert_eq!(values[4]["x"], Value::Null);
+    assert_eq!(values[6]["x"], 1e300);
+}
+
+#[test]
+fn wrong_names_are_answered_with_the_right_ones() {
+    let (_keep, run) = run_of(1);
+    let text = error(&run, "select * from image");
+    assert!(
+        text.contains("image") && text.contains("features, images, predictions, units"),
+        "{text}"
+    );
+    let text = error(&run, "select lable from images");
+    assert!(
+        text.contains("lable") && text.contains("images has the columns: image_id, path"),
+        "{text}"
+    );
+    let text = error(
+        &run,
+        "select i.path from images i join features f on i.image_id = f.imageid",
+    );
+    assert!(
+        text.contains("features has the columns: image_id, vector"),
+        "{text}"
+    );
+    for text in [
+        error(&run, "selct * from images"),
+        error(&run, ""),
+        error(&run, "select 1; select 2"),
+    ] {
+        assert!(!text.is_empty() && !text.contains("plan"), "{text}");
+    }
+    let (_keep, empty) = fresh();
+    let text = error(&empty, "select * from images");
+    assert!(text.contains("prospect run"), "{text}");
+}
+
+#[test]
+fn only_committed_parts_count() {
+    let (_keep, run) = fresh();
+    let lock = run.lock("test").unwrap();
+    let stage = begin(&run, &lock, json!({})).unwrap();
+    let mut writer = stage.part(0).unwrap();
+    writer.write("features", &features(0..5, 2)).unwrap();
+    stage.commit(writer).unwrap();
+    let mut open = stage.part(1).unwrap();
+    open.write("features", &features(5..9, 2)).unwrap();
+    let stray = run.path("tables/features/part-00007.parquet");
+    fs::copy(run.path("tables/features/part-00000.parquet"), stray).unwrap();
+    assert_eq!(
+        lines(&run, "select count(*) as n from features"),
+        [json!({"n": 5})]
+    );
+    assert!(error(&run, "select * from images").contains("the tables are: features"));
+}
+
+#[test]
+fn a_folder_name_is_not_a_pattern() {
+    let keep = tempfile::tempdir().unwrap();
+    let run = RunFolder::create(keep.path().join("a=1 [x] *?%20é")).unwrap();
+    write_all(&run, 2);
+    assert_eq!(
+        lines(&run, "select count(*) as n from images"),
+        [json!({"n": 80})]
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_an_error_and_no_panic() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (_keep, run) = run_of(1);
+    let frame = query(&run, "select path from images").unwrap();
+    assert!(render_to(&frame, Format::Csv, None, &mut Closed).is_err());
+}

@@ -1,0 +1,230 @@
+//! Holding the files on disk against the manifest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use parquet::{
+    arrow::arrow_reader::ParquetRecordBatchReaderBuilder, file::metadata::ParquetMetaData,
+};
+use rayon::prelude::*;
+
+use super::{
+    FileRecord, Manifest, RunFolder, StageRecord, disk, read,
+    table_file::{KEY_ENTRY, MAX_ROW_GROUP_ROWS, STAGE_ENTRY},
+};
+use crate::error::Result;
+
+/// Something that is not as the manifest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, relative to the run folder; a stage's name for what concerns the whole stage.
+    pub path: String,
+    /// What kind of problem it is.
+    pub kind: ProblemKind,
+    /// What was expected and what was found.
+    pub what: String,
+}
+
+/// The kinds of [`Problem`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// A file that the manifest names is not there.
+    Missing,
+    /// A file is there but is not the one that was written.
+    Damaged,
+    /// The manifest calls a stage complete although parts are missing.
+    Incomplete,
+    /// A file is there that the manifest does not name. It counts for nothing; a program that reads a table's
+    /// folder as a whole would take it for part of the table.
+    Unnamed,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.what)
+    }
+}
+
+/// Re-reads every file of the run folder; an empty answer means that all is as the manifest says. Sorted by path.
+pub fn verify(run: &RunFolder, manifest: &Manifest) -> Vec<Problem> {
+    let files: Vec<(&str, &FileRecord)> = manifest
+        .files()
+        .map(|(stage, _, file)| (stage, file))
+        .collect();
+    let checked: Vec<Result<(), (ProblemKind, String)>> = files
+        .par_iter()
+        .map(|(stage, file)| check_file(run, stage, &manifest.stages[*stage], file))
+        .collect();
+    let mut problems: Vec<Problem> = files
+        .iter()
+        .zip(&checked)
+        .filter_map(|((_, file), outcome)| {
+            outcome.as_ref().err().map(|(kind, what)| Problem {
+                path: file.path.clone(),
+                kind: *kind,
+                what: what.clone(),
+            })
+        })
+        .collect();
+    let whole: Vec<&FileRecord> = files
+        .iter()
+        .zip(&checked)
+        .filter(|(_, outcome)| outcome.is_ok())
+        .map(|((_, file), _)| *file)
+        .collect();
+    one_schema_per_table(run, &whole, &mut problems);
+    for (name, stage) in &manifest.stages {
+        let total = stage.parts_total.unwrap_or(0);
+        let missing = (0..total)
+            .filter(|part| !stage.parts.contains_key(part))
+            .count();
+        if stage.complete && missing > 0 {
+            problems.push(Problem {
+                path: name.clone(),
+                kind: ProblemKind::Incomplete,
+                what: format!("called complete, but {missing} of {total} parts are missing"),
+            });
+        }
+    }
+    unnamed(run, manifest, &mut problems);
+    problems.sort_by(|a, b| (&a.path, &a.what).cmp(&(&b.path, &b.what)));
+    problems
+}
+
+fn check_file(
+    run: &RunFolder,
+    stage: &str,
+    record: &StageRecord,
+    file: &FileRecord,
+) -> Result<(), (ProblemKind, String)> {
+    let damaged = |what: String| (ProblemKind::Damaged, what);
+    let path = disk::resolve(run, &file.path).map_err(|error| damaged(error.to_string()))?;
+    let status = match fs::symlink_metadata(&path) {
+        Ok(status) => status,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err((ProblemKind::Missing, "not there".into()));
+        }
+        Err(error) => return Err(damaged(error.to_string())),
+    };
+    if !status.is_file() {
+        return Err(damaged("not a file".into()));
+    }
+    if status.len() != file.bytes {
+        let (expected, found) = (file.bytes, status.len());
+        return Err(damaged(format!("expected {expected} bytes, found {found}")));
+    }
+    let hash = hash_file(&path).map_err(|error| damaged(error.to_string()))?;
+    if hash != file.blake3 {
+        return Err(damaged(format!(
+            "expected BLAKE3 {}, found {hash}",
+            file.blake3
+        )));
+    }
+    if file.table.is_some() {
+        let footer = File::open(&path)
+            .map_err(|error| damaged(error.to_string()))
+            .and_then(|open| {
+                ParquetRecordBatchReaderBuilder::try_new(open)
+                    .map_err(|error| damaged(error.to_string()))
+            })?;
+        check_footer(footer.metadata(), stage, record, file).map_err(damaged)?;
+    }
+    Ok(())
+}
+
+fn check_footer(
+    footer: &ParquetMetaData,
+    stage: &str,
+    record: &StageRecord,
+    file: &FileRecord,
+) -> Result<(), String> {
+    let rows = footer.file_metadata().num_rows();
+    if u64::try_from(rows) != Ok(file.rows) {
+        return Err(format!("expected {} rows, found {rows}", file.rows));
+    }
+    let entries = footer.file_metadata().key_value_metadata();
+    for (name, expected) in [(KEY_ENTRY, record.key.as_str()), (STAGE_ENTRY, stage)] {
+        let found = entries
+            .and_then(|entries| entries.iter().find(|entry| entry.key == name))
+            .and_then(|entry| entry.value.as_deref());
+        if found != Some(expected) {
+            let found = found.unwrap_or("none");
+            return Err(format!("expected {name} {expected:?}, found {found:?}"));
+        }
+    }
+    let longest = footer
+        .row_groups()
+        .iter()
+        .map(|group| group.num_rows())
+        .max();
+    match longest {
+        Some(rows) if rows > MAX_ROW_GROUP_ROWS as i64 => Err(format!(
+            "expected row groups of at most {MAX_ROW_GROUP_ROWS} rows, found {rows}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A scan over a table's files fails where their columns differ.
+fn one_schema_per_table(run: &RunFolder, files: &[&FileRecord], problems: &mut Vec<Problem>) {
+    let mut schemas = BTreeMap::new();
+    for file in files {
+        let Some(table) = &file.table else { continue };
+        let Ok(schema) = read::schema(&run.path(&file.path)) else {
+            continue;
+        };
+        let (first, known) = schemas
+            .entry(table)
+            .or_insert_with(|| (&file.path, schema.clone()));
+        if known.fields() != schema.fields() {
+            problems.push(Problem {
+                path: file.path.clone(),
+                kind: ProblemKind::Damaged,
+                what: format!("expected the columns of {first}, found others"),
+            });
+        }
+    }
+}
+
+fn hash_file(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().to_hex().to_string()),
+            n => hasher.update(&buffer[..n]),
+        };
+    }
+}
+
+/// Everything below the stages' folders that no part names. Links are not followed.
+fn unnamed(run: &RunFolder, manifest: &Manifest, problems: &mut Vec<Problem>) {
+    let named: BTreeSet<&str> = manifest
+        .files()
+        .map(|(_, _, file)| file.path.as_str())
+        .collect();
+    let mut folders: Vec<String> = disk::FOLDERS.iter().map(|name| name.to_string()).collect();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(run.path(&folder)) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else if !named.contains(path.as_str()) {
+                problems.push(Problem {
+                    path,
+                    kind: ProblemKind::Unnamed,
+                    what: "not named by the manifest".into(),
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""Open every table of a run folder with DuckDB, Polars and pyarrow, as users do.
+
+    python tests/read_tables.py runs/default
+
+Checks that each library reads every row of every file, that the row counts agree with the manifest, that types are
+the documented ones, and that a value in a nested column comes out alike. Libraries that are not installed are named
+and skipped; at least one must be there. Exit status 1 if anything disagrees.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+# The documented column types, as pyarrow spells them; `*` stands for any length. Columns that are not named here
+# (a user's metadata) may have any type.
+TYPES = {
+    "image_id": "uint32",
+    "neighbor_id": "uint32",
+    "path": "string",
+    "digest": "string",
+    "width": {"images": "int32", "*": "int16|int32"},
+    "height": {"images": "int32", "*": "int16|int32"},
+    "orientation": "int16",
+    "label": "int32",
+    "label_name": "string",
+    "split": "string",
+    "error": "string",
+    "brightness": "float",
+    "contrast": "float",
+    "sharpness": "float",
+    "entropy": {"*": "float"},
+    "phash": "uint64",
+    "class": "int32",
+    "pred": "int32",
+    "p_pred": "float",
+    "p_label": "float",
+    "margin": "float",
+    "loss": "float",
+    "top5": "list<struct<class: int32, p: float>>",
+    "logits": "fixed_size_list<float>[*]",
+    "vector": "fixed_size_list<float>[*]",
+    "layer": "string",
+    "max": "list<halffloat>|fixed_size_list<halffloat>[*]",
+    "mean": "list<halffloat>|fixed_size_list<halffloat>[*]",
+    "argmax": "list<uint16>|fixed_size_list<uint16>[*]",
+    "map": "list<halffloat>|fixed_size_list<halffloat>[*]",
+    "unit": "int32",
+    "rank": {"issues": "int32", "*": "int16"},
+    "value": "float",
+    "row": "int16",
+    "col": "int16",
+    "distance": "float",
+    "exact": "bool",
+    "method": "string",
+    "score": "float",
+    "flagged": "bool",
+}
+
+
+def spelled(dtype, pa):
+    """A pyarrow type without the names and nullability of list items, `*` for the length of fixed ones."""
+    if pa.types.is_fixed_size_list(dtype):
+        return f"fixed_size_list<{spelled(dtype.value_type, pa)}>[*]"
+    if pa.types.is_list(dtype):
+        return f"list<{spelled(dtype.value_type, pa)}>"
+    if pa.types.is_struct(dtype):
+        members = (dtype.field(i) for i in range(dtype.num_fields))
+        return "struct<" + ", ".join(f"{m.name}: {spelled(m.type, pa)}" for m in members) + ">"
+    return str(dtype)
+
+
+def expected_type(table, column):
+    kind = TYPES.get(column)
+    if isinstance(kind, dict):
+        kind = kind.get(table, kind["*"])
+    return kind
+
+
+def plain(value):
+    """Lists, numbers and dictionaries alone, whatever library the value comes from."""
+    if hasattr(value, "to_list"):
+        value = value.to_list()
+    elif hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def alike(a, b):
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-6)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(alike(a[k], b[k]) for k in a)
+    return a == b
+
+
+def read_pyarrow(pa, files):
+    import pyarrow.dataset
+
+    dataset = pyarrow.dataset.dataset([str(f) for f in files], format="parquet")
+    rows = sum(batch.num_rows for batch in dataset.to_batches())
+    last = dataset.take([rows - 1]).to_pylist()[0] if rows else None
+    return rows, dataset.schema, last
+
+
+def read_polars(pl, files):
+    frame = pl.scan_parquet([str(f) for f in files], glob=False)
+    rows = 0
+    for file in files:
+        # Read whole, not counted from the footer.
+        rows += pl.read_parquet(str(file), glob=False).height
+    last = frame.tail(1).collect().to_dicts()[0] if rows else None
+    return rows, last
+
+
+def read_duckdb(duckdb, files):
+    names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in files)
+    source = f"read_parquet([{names}])"
+    connection = duckdb.connect()
+    columns = [row[0] for row in connection.execute(f"describe select * from {source}").fetchall()]
+    # A function of every column, so that every page is decoded.
+    touch = ", ".join(f'count("{c}")' for c in columns)
+    rows = connection.execute(f"select count(*), {touch} from {source}").fetchone()[0]
+    last = None
+    if rows:
+        result = connection.execute(f"select * from {source} offset {rows - 1}")
+        last = dict(zip((d[0] for d in result.description), result.fetchone()))
+    return rows, last
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path, help="the run folder")
+    run = parser.parse_args().run
+    manifest = json.loads((run / "manifest.json").read_text())
+    tables = defaultdict(list)
+    for stage in manifest["stages"].values():
+        for _, part in sorted(stage["parts"].items(), key=lambda item: int(item[0])):
+            for file in part["files"]:
+                if file["table"]:
+                    tables[file["table"]].append(file)
+    libraries = {}
+    for name in ("pyarrow", "polars", "duckdb"):
+        try:
+            libraries[name] = __import__(name)
+        except ImportError:
+            print(f"skipped: {name} is not installed")
+    if not libraries:
+        sys.exit("none of pyarrow, polars and duckdb is installed")
+    if not tables:
+        sys.exit(f"{run} holds no tables")
+
+    complaints = []
+    for table, records in sorted(tables.items()):
+        files = [run / record["path"] for record in records]
+        expected = sum(record["rows"] for record in records)
+        rows, last = {}, {}
+        if "pyarrow" in libraries:
+            pa = libraries["pyarrow"]
+            rows["pyarrow"], schema, last["pyarrow"] = read_pyarrow(pa, files)
+            for field in schema:
+                kind, found = expected_type(table, field.name), spelled(field.type, pa)
+                if kind and found not in kind.split("|"):
+                    complaints.append(f"{table}.{field.name}: expected {kind}, found {found}")
+        if "polars" in libraries:
+            pl = libraries["polars"]
+            rows["polars"], last["polars"] = read_polars(pl, files)
+        if "duckdb" in libraries:
+            rows["duckdb"], last["duckdb"] = read_duckdb(libraries["duckdb"], files)
+        for library, found in rows.items():
+            if found != expected:
+                complaints.append(f"{table}: the manifest says {expected} rows, {library} reads {found}")
+        values = {library: plain(value) for library, value in last.items() if value is not None}
+        first = next(iter(values), None)
+        for library, value in values.items():
+            for column in value:
+                if not alike(values[first].get(column), value[column]):
+                    complaints.append(f"{table}.{column}: {first} and {library} read different values in the last row")
+        print(f"{table}: {len(files)} files, {expected} rows, read by {', '.join(rows)}")
+    for complaint in complaints:
+        print(f"wrong: {complaint}")
+    sys.exit(1 if complaints else 0)
+
+
+if __name__ == "__main__":
+    main()
