@@ -217,18 +217,14 @@ fn check_units(units: &UnitChoice, layers: &[Layer]) -> Result<()> {
 
 fn summary(run: &RunFolder, layers: &[Layer], unreadable: usize) -> Result<Value> {
     let manifest = run.manifest()?;
-    let pictures = |stage: &str| {
-        let record = manifest.stages.get(stage);
-        record.map_or(0, |record| {
-            let files = record.parts.values().flat_map(|part| &part.files);
-            files.filter(|file| file.table.is_none()).count()
-        })
-    };
+    let parts = manifest.stages.get(STAGE.name).map(|stage| stage.parts.values());
+    let files = parts.into_iter().flatten().flat_map(|part| &part.files);
+    let sheets = files.filter(|file| file.table.is_none()).count();
     Ok(json!({
         "layers": layers.len(),
-        "units": manifest.rows("unit_stats"),
-        "patches": manifest.rows("patches"),
-        "contact_sheets": pictures(STAGE.name),
+        "units": run.read(&manifest, "unit_stats").rows(),
+        "patches": run.read(&manifest, "patches").rows(),
+        "contact_sheets": sheets,
         "unreadable_images": unreadable,
     }))
 }

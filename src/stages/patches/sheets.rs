@@ -114,7 +114,7 @@ pub fn draw(
 ) -> Result<usize> {
     let (paths, cuts) = read_cuts(ctx, manifest, layers, chosen)?;
     // No unit can have more tiles than there are images.
-    let places = (ctx.config.patches.k as u64).min(manifest.rows("images")) as usize;
+    let places = (ctx.config.patches.k as u64).min(ctx.run.read(manifest, "images").rows()) as usize;
     let mut sheets: Vec<Vec<Option<Picture>>> = vec![vec![None; places]; paths.len()];
     let sources = read_sources(ctx, manifest, &cuts)?;
     let decode = DecodeOptions {
