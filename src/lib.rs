@@ -1,3 +1,42 @@
-//! Prospect mines an image dataset through the eyes of a trained network.
+//! Prospect mines a whole image dataset through the eyes of a trained network.
+//!
+//! # Architecture
+//!
+//! ```text
+//! images ──scan──▶ images ──extract──▶ predictions, features, units, maps ──patches──▶ patches ──report──▶ pages
+//! ```
+//!
+//! Only `extract` touches every pixel and runs the network; every stage after it reads tables. A run folder holds
+//! Parquet tables, pictures and a manifest, which alone says what is complete and under which key.
+//!
+//! | module | what it is | knows |
+//! |---|---|---|
+//! | [`image`] | decoding, preprocessing, geometry, quality measures | pixels |
+//! | [`model`] | exported networks: reading, graph arithmetic, running | tch |
+//! | [`topk`], [`picture`] | the best images of every unit; contact sheets and grids | numbers and pixels |
+//! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
+//! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
+//! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
+//! | [`cli`] | the command line; the only place that prints | |
+//!
+//! Algorithms take slices or tensors and return values: they neither read files nor print. Stages are the glue.
+//!
+//! A part (some images, or one layer) is the unit of work and of resuming. It is written under a temporary name,
+//! synced, renamed, and then named in the manifest; a file that the manifest does not name does not exist. A stage's
+//! key is a hash of its name, version, checked parameters and the keys of what it needs: with the same key a run goes
+//! on at the first missing part, with another the stage and what depends on it are done anew.
+//!
+//! A stage is added with one file in `stages/` and one line in [`stages::STAGES`].
 
+pub mod cli;
+pub mod config;
 pub mod error;
+pub mod image;
+pub mod model;
+pub mod picture;
+pub mod progress;
+pub mod stages;
+pub mod store;
+pub mod text;
+pub mod topk;
+pub mod unit_stats;

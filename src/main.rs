@@ -1,1 +1,7 @@
-fn main() {}
+//! The `prospect` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    prospect::cli::main()
+}

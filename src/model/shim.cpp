@@ -1,1 +1,191 @@
+// Calls any ATen operator by name through c10's dispatcher, with arguments bound by name to the operator's schema
+// and the schema's own defaults for the rest. Autograd works as for any other call. Which operators may be called
+// is decided on the Rust side (operators.rs); nothing here is reachable from a model file by itself.
+
 #include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/version.h>
+#include <cstdint>
+#include <string>
+
+namespace {
+
+thread_local std::string last_error;
+
+enum Kind : int32_t {
+  kNone = 0,
+  kTensor = 1,
+  kInt = 2,
+  kFloat = 3,
+  kBool = 4,
+  kString = 5,
+  kInts = 6,
+  kFloats = 7,
+  kBools = 8,
+  kTensors = 9,
+  kDevice = 10,
+};
+
+struct Argument {
+  const char* name;
+  int32_t kind;
+  int64_t integer;
+  double real;
+  const void* data;
+  size_t length;
+};
+
+c10::IValue scalar_list(const Argument& argument, const c10::TypePtr& element) {
+  c10::impl::GenericList list(element);
+  if (argument.kind == kFloats) {
+    const auto* values = static_cast<const double*>(argument.data);
+    for (size_t i = 0; i < argument.length; ++i) list.push_back(c10::IValue(values[i]));
+  } else {
+    const auto* values = static_cast<const int64_t*>(argument.data);
+    for (size_t i = 0; i < argument.length; ++i) list.push_back(c10::IValue(values[i]));
+  }
+  return list;
+}
+
+c10::IValue tensor_list(const Argument& argument, const c10::TypePtr& element) {
+  const auto* tensors = static_cast<at::Tensor* const*>(argument.data);
+  if (element->kind() == c10::TypeKind::OptionalType) {
+    c10::List<std::optional<at::Tensor>> list;
+    for (size_t i = 0; i < argument.length; ++i)
+      list.push_back(tensors[i] ? std::optional<at::Tensor>(*tensors[i]) : std::nullopt);
+    return list;
+  }
+  c10::List<at::Tensor> list;
+  for (size_t i = 0; i < argument.length; ++i) {
+    TORCH_CHECK(tensors[i], "a tensor is missing in list argument '", argument.name, "'");
+    list.push_back(*tensors[i]);
+  }
+  return list;
+}
+
+c10::IValue convert(const Argument& argument, c10::TypePtr type) {
+  if (auto optional = type->cast<c10::OptionalType>()) {
+    if (argument.kind == kNone) return {};
+    type = optional->getElementType();
+  }
+  switch (argument.kind) {
+    case kNone:
+      return {};
+    case kTensor:
+      return *static_cast<const at::Tensor*>(argument.data);
+    case kInt:
+      if (type->kind() == c10::TypeKind::FloatType) return static_cast<double>(argument.integer);
+      if (type->kind() == c10::TypeKind::ListType)
+        return c10::List<int64_t>({argument.integer});
+      return argument.integer;
+    case kFloat:
+      return argument.real;
+    case kBool:
+      return argument.integer != 0;
+    case kString:
+      return std::string(static_cast<const char*>(argument.data), argument.length);
+    case kDevice:
+      return c10::Device(std::string(static_cast<const char*>(argument.data), argument.length));
+    default:
+      break;
+  }
+  auto list_type = type->cast<c10::ListType>();
+  TORCH_CHECK(list_type, "argument '", argument.name, "' is a list where ", type->str(), " is wanted");
+  auto element = list_type->getElementType();
+  switch (argument.kind) {
+    case kTensors:
+      return tensor_list(argument, element);
+    case kBools: {
+      const auto* values = static_cast<const int64_t*>(argument.data);
+      c10::List<bool> list;
+      for (size_t i = 0; i < argument.length; ++i) list.push_back(values[i] != 0);
+      return list;
+    }
+    case kInts:
+    case kFloats: {
+      if (element->kind() == c10::TypeKind::FloatType) {
+        c10::List<double> list;
+        for (size_t i = 0; i < argument.length; ++i)
+          list.push_back(argument.kind == kFloats ? static_cast<const double*>(argument.data)[i]
+                                                  : static_cast<double>(static_cast<const int64_t*>(argument.data)[i]));
+        return list;
+      }
+      if (argument.kind == kInts && (element->kind() == c10::TypeKind::IntType || element->kind() == c10::TypeKind::SymIntType)) {
+        c10::List<int64_t> list;
+        const auto* values = static_cast<const int64_t*>(argument.data);
+        for (size_t i = 0; i < argument.length; ++i) list.push_back(values[i]);
+        return list;
+      }
+      // An empty list of tensors arrives as an empty list of integers.
+      if (argument.length == 0 && element->kind() == c10::TypeKind::TensorType) return c10::List<at::Tensor>();
+      return scalar_list(argument, element);
+    }
+    default:
+      TORCH_CHECK(false, "argument '", argument.name, "' has an unknown kind");
+  }
+}
+
+template <typename Body>
+int guarded(Body body) {
+  try {
+    body();
+    return 0;
+  } catch (const c10::Error& error) {
+    last_error = error.what_without_backtrace();
+  } catch (const std::exception& error) {
+    last_error = error.what();
+  } catch (...) {
+    last_error = "unknown C++ exception";
+  }
+  return 1;
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* prospect_torch_version() { return TORCH_VERSION; }
+
+const char* prospect_last_error() { return last_error.c_str(); }
+
+// The handle of an operator, or null when libtorch does not have it. Handles live as long as the process.
+const void* prospect_operator(const char* name, const char* overload) {
+  const c10::OperatorHandle* handle = nullptr;
+  guarded([&] {
+    auto found = c10::Dispatcher::singleton().findSchema({name, overload});
+    if (found) handle = new c10::OperatorHandle(*found);
+  });
+  return handle;
+}
+
+// Calls an operator. Result tensors are pushed through `push` (a list result pushes every element).
+int prospect_call(const void* operator_handle, const Argument* arguments, size_t count,
+                  void (*push)(void* context, at::Tensor* tensor), void* context) {
+  return guarded([&] {
+    const auto& handle = *static_cast<const c10::OperatorHandle*>(operator_handle);
+    const auto& schema = handle.schema();
+    for (size_t i = 0; i < count; ++i)
+      TORCH_CHECK(schema.argumentIndexWithName(arguments[i].name), schema.name(), " has no argument '", arguments[i].name, "'");
+    torch::jit::Stack stack;
+    for (const auto& wanted : schema.arguments()) {
+      const Argument* given = nullptr;
+      for (size_t i = 0; i < count; ++i)
+        if (wanted.name() == arguments[i].name) given = &arguments[i];
+      if (given) {
+        stack.push_back(convert(*given, wanted.real_type()));
+      } else {
+        TORCH_CHECK(wanted.default_value().has_value(), schema.name(), " misses its argument '", wanted.name(), "'");
+        stack.push_back(*wanted.default_value());
+      }
+    }
+    handle.callBoxed(stack);
+    for (const auto& value : stack) {
+      if (value.isTensor()) {
+        push(context, new at::Tensor(value.toTensor()));
+      } else if (value.isTensorList()) {
+        for (const at::Tensor& tensor : value.toTensorVector()) push(context, new at::Tensor(tensor));
+      }
+    }
+  });
+}
+}

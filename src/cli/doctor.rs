@@ -1,0 +1,286 @@
+//! `prospect doctor`.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+};
+
+use clap::Args;
+
+use super::{Global, output};
+use crate::{
+    config::Config,
+    model::{ModelInfo, device},
+    text,
+};
+
+/// Image files are counted up to here; a million would take a while.
+const MAX_COUNTED: usize = 100_000;
+
+/// Less free space than this is worth a warning, in bytes.
+const LITTLE_SPACE: u64 = 1 << 30;
+
+/// Check that everything a run needs is in place
+///
+/// Reads the configuration, the model, the names in the image folder and the state of the disk;
+/// writes nothing. Exit status 2 if something would stop a run.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  prospect doctor
+  prospect doctor --set model.device=cuda:0")]
+pub(super) struct DoctorArgs {}
+
+/// One thing that was looked at.
+#[derive(Debug)]
+struct Check {
+    name: &'static str,
+    state: State,
+    /// What was found, and what to do if it is not fine.
+    found: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Fine,
+    Warning,
+    Wrong,
+}
+
+impl Check {
+    fn fine(name: &'static str, found: impl Into<String>) -> Check {
+        Check {
+            name,
+            state: State::Fine,
+            found: found.into(),
+        }
+    }
+
+    fn warning(name: &'static str, found: impl Into<String>) -> Check {
+        Check {
+            state: State::Warning,
+            ..Check::fine(name, found)
+        }
+    }
+
+    fn wrong(name: &'static str, found: impl Into<String>) -> Check {
+        Check {
+            state: State::Wrong,
+            ..Check::fine(name, found)
+        }
+    }
+}
+
+pub(super) fn doctor(global: &Global, _: &DoctorArgs) -> anyhow::Result<u8> {
+    let checks = match global.config() {
+        Ok(config) => examine(&config),
+        Err(error) => vec![Check::wrong("configuration", error.to_string())],
+    };
+    let rows: Vec<Vec<String>> = checks
+        .iter()
+        .map(|check| {
+            let state = match check.state {
+                State::Fine => "ok",
+                State::Warning => "warning",
+                State::Wrong => "WRONG",
+            };
+            vec![state.to_string(), check.name.to_string()]
+        })
+        .collect();
+    let mut page = String::new();
+    for (head, check) in output::columns(&rows, &[false, false]).lines().zip(&checks) {
+        // A complaint of several lines stays readable.
+        let found = text::escaped_lines(&check.found).replace('\n', "\n           ");
+        page += &format!("{head:<24} {found}\n");
+    }
+    output::print(&page)?;
+    let wrong = checks.iter().any(|check| check.state == State::Wrong);
+    Ok(if wrong { 2 } else { 0 })
+}
+
+/// Every check, in the order in which a run would stumble.
+fn examine(config: &Config) -> Vec<Check> {
+    let mut checks = vec![Check::fine(
+        "configuration",
+        config.path.display().to_string(),
+    )];
+    checks.push(run_folder(&config.run.dir));
+    checks.push(images(&config.images.dir));
+    if let Some(metadata) = &config.images.metadata {
+        checks.push(
+            match File::open(metadata).and_then(|file| file.metadata()) {
+                Ok(status) if status.is_file() => {
+                    Check::fine("metadata", metadata.display().to_string())
+                }
+                Ok(_) => Check::wrong("metadata", format!("{} is not a file", metadata.display())),
+                Err(error) => Check::wrong("metadata", format!("{}: {error}", metadata.display())),
+            },
+        );
+    }
+    checks.push(libtorch(config));
+    checks.push(network(config));
+    checks
+}
+
+/// Whether the run folder can be written, and the space on its disk.
+fn run_folder(dir: &Path) -> Check {
+    const NAME: &str = "run folder";
+    let shown = dir.display();
+    // The folder itself may not be there yet: look at the nearest one that is.
+    let existing = dir
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("."));
+    let existing = if existing.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        existing
+    };
+    if !existing.is_dir() {
+        return Check::wrong(
+            NAME,
+            format!(
+                "{} is not a folder; choose another [run] dir",
+                existing.display()
+            ),
+        );
+    }
+    if let Err(error) = tempfile_in(existing) {
+        return Check::wrong(
+            NAME,
+            format!(
+                "{} cannot be written: {error}; choose another [run] dir",
+                existing.display()
+            ),
+        );
+    }
+    match fs4::available_space(existing) {
+        Ok(free) if free < LITTLE_SPACE => {
+            Check::warning(NAME, format!("{shown}: only {} free", text::bytes(free)))
+        }
+        Ok(free) => Check::fine(NAME, format!("{shown}, {} free", text::bytes(free))),
+        Err(error) => Check::warning(NAME, format!("{shown}: free space unknown: {error}")),
+    }
+}
+
+/// Makes and removes a file.
+fn tempfile_in(folder: &Path) -> std::io::Result<()> {
+    let path = folder.join(format!(".prospect-doctor-{}", std::process::id()));
+    File::create_new(&path)?;
+    fs::remove_file(&path)
+}
+
+/// Whether there are images.
+fn images(dir: &Path) -> Check {
+    const NAME: &str = "images";
+    let shown = dir.display();
+    if let Err(error) = fs::read_dir(dir) {
+        return Check::wrong(NAME, format!("{shown}: {error}; set [images] dir"));
+    }
+    let n = walkdir::WalkDir::new(dir)
+        .into_iter()
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_file() && looks_like_an_image(entry.path()))
+        .take(MAX_COUNTED)
+        .count();
+    match n {
+        0 => Check::wrong(NAME, format!("{shown}: no image files; set [images] dir")),
+        MAX_COUNTED => Check::fine(
+            NAME,
+            format!("{shown}: over {} images", text::count(n as u64)),
+        ),
+        _ => Check::fine(
+            NAME,
+            format!("{shown}: {}", output::plural(n as u64, "image")),
+        ),
+    }
+}
+
+fn looks_like_an_image(path: &Path) -> bool {
+    const EXTENSIONS: [&str; 10] = [
+        "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff",
+    ];
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_lowercase().as_str()))
+}
+
+/// libtorch's version, and whether the device asked for is there.
+fn libtorch(config: &Config) -> Check {
+    const NAME: &str = "libtorch";
+    match device::choose(config.model.device) {
+        Ok(chosen) => Check::fine(
+            NAME,
+            format!("{}; runs on {}", device::describe(), device::name(chosen)),
+        ),
+        Err(error) => Check::wrong(NAME, error.to_string()),
+    }
+}
+
+/// Whether the network can be read and goes with the settings.
+fn network(config: &Config) -> Check {
+    const NAME: &str = "model";
+    let Some(path) = &config.model.path else {
+        return Check::warning(NAME, "[model] path is not set: only scan can run");
+    };
+    let model = match ModelInfo::open(path, config.model.sidecar.as_deref()) {
+        Ok(model) => model,
+        Err(error) => return Check::wrong(NAME, error.to_string()),
+    };
+    let wrong: Vec<String> = [
+        model.input_spec(&config.input).err(),
+        model
+            .layers(&config.extract.layers, "[extract] layers")
+            .err(),
+        model
+            .layers(&config.explain.layers, "[explain] layers")
+            .err(),
+        model.feature(&config.extract.feature_layer).err(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|error| error.to_string())
+    .collect();
+    if !wrong.is_empty() {
+        return Check::wrong(NAME, wrong.join("\n"));
+    }
+    let (height, width) = model.graph.input_size();
+    Check::fine(
+        NAME,
+        format!(
+            "{}: input 3x{height}x{width}, {} classes",
+            path.display(),
+            model.graph.n_classes()
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_check_says_what_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert_eq!(run_folder(&at("new/run")).state, State::Fine);
+        fs::write(at("file"), "text").unwrap();
+        assert_eq!(run_folder(&at("file/run")).state, State::Wrong);
+        assert_eq!(images(&at("nowhere")).state, State::Wrong);
+        assert_eq!(images(folder.path()).state, State::Wrong);
+        fs::write(at("a.JPG"), "").unwrap();
+        assert!(images(folder.path()).found.ends_with("1 image"));
+        let with = |set: String| {
+            Config::parse(
+                Path::new("pipeline.toml"),
+                "[images]\ndir = \"x\"\n",
+                &[set],
+            )
+            .unwrap()
+        };
+        let unset = with("model.device=cpu".to_string());
+        assert_eq!(network(&unset).state, State::Warning);
+        assert_eq!(libtorch(&unset).state, State::Fine);
+        let broken = with(format!("model.path={}", at("file").display()));
+        assert_eq!(network(&broken).state, State::Wrong);
+    }
+}

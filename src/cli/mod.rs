@@ -1,0 +1,244 @@
+//! The command line: parses, calls the library, prints. Nothing else in the crate prints results.
+
+mod clean;
+mod doctor;
+mod interrupt;
+mod logging;
+mod model;
+mod output;
+mod plan;
+mod query;
+mod run;
+mod status;
+mod verify;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::Config,
+    error::Error,
+    progress::{Progress, ProgressKind},
+    text,
+};
+
+/// Prospect mines an image dataset through the eyes of a trained network.
+#[derive(Debug, Parser)]
+#[command(
+    name = "prospect",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Start:
+  prospect doctor                 is everything in place?
+  prospect plan                   what would a run do, and why?
+  prospect run                    do it; the same command again goes on where it stopped
+  prospect query \"select label_name, count(*) from images group by label_name\"
+
+Exit status: 0 done, 2 wrong usage or configuration, 3 findings over a threshold, 65 bad data,
+74 input/output error, 75 another run holds the lock (try later), 130 interrupted (resumable)."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration file
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "pipeline.toml",
+        help_heading = "Common options"
+    )]
+    config: PathBuf,
+    /// Sets one key, over the file; repeatable. VALUE is TOML, or plain text; relative paths count from the file's
+    /// folder, as in the file. Example: --set model.batch_size=64
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECTION.KEY=VALUE",
+        help_heading = "Common options"
+    )]
+    set: Vec<String>,
+    /// Show only warnings and errors
+    #[arg(short, long, global = true, help_heading = "Common options")]
+    quiet: bool,
+    /// Show what is being done; twice for every detail
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = clap::ArgAction::Count,
+        conflicts_with = "quiet",
+        help_heading = "Common options"
+    )]
+    verbose: u8,
+}
+
+impl Global {
+    /// The checked configuration.
+    pub(crate) fn config(&self) -> Result<Config, Error> {
+        Config::load(&self.config, &self.set)
+    }
+
+    /// Progress on standard error, as far as it is wanted.
+    fn progress(&self) -> Progress {
+        Progress::new(if self.quiet {
+            ProgressKind::Quiet
+        } else {
+            ProgressKind::Auto
+        })
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Plan(plan::PlanArgs),
+    Status(status::StatusArgs),
+    Verify(verify::VerifyArgs),
+    Query(query::QueryArgs),
+    Clean(clean::CleanArgs),
+    Doctor(doctor::DoctorArgs),
+    Model(model::ModelArgs),
+}
+
+/// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too. Nobody may be listening.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let global = &cli.global;
+    if let Err(error) = all_settings_seen(global, std::env::args_os()) {
+        return report(&error.into());
+    }
+    let result = match &cli.command {
+        Command::Run(args) => run::run(global, args),
+        Command::Plan(args) => plan::plan(global, args),
+        Command::Status(args) => status::status(global, args),
+        Command::Verify(args) => verify::verify(global, args),
+        Command::Query(args) => query::query(global, args),
+        Command::Clean(args) => clean::clean(global, args),
+        Command::Doctor(args) => doctor::doctor(global, args),
+        Command::Model(args) => model::model(args),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => report(&error),
+    }
+}
+
+/// clap keeps only the last group where a repeatable option stands both before and after the command: better to say so
+/// than to lose a setting.
+fn all_settings_seen(
+    global: &Global,
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<(), Error> {
+    let given = arguments
+        .take_while(|argument| argument != "--")
+        .filter(|argument| {
+            argument == "--set" || argument.as_encoded_bytes().starts_with(b"--set=")
+        })
+        .count();
+    if given == global.set.len() {
+        return Ok(());
+    }
+    Err(Error::Config(vec![
+        "--set stands both before and after the command; put all of them after it".to_string(),
+    ]))
+}
+
+/// Writes the error to standard error and gives the exit status that belongs to it.
+fn report(error: &anyhow::Error) -> ExitCode {
+    if let Some(io) = error.downcast_ref::<io::Error>()
+        && io.kind() == io::ErrorKind::BrokenPipe
+    {
+        // Whoever read our output has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    tracing::error!(target: logging::FILE_ONLY, "{error:#}");
+    let message = format!("{error:#}");
+    let _ = writeln!(io::stderr(), "error: {}", text::escaped_lines(&message));
+    ExitCode::from(match error.downcast_ref::<Error>() {
+        Some(error) => error.exit_code(),
+        None => 74,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_reads_and_writes_and_gives_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let about = command.get_about().map(|text| text.to_string());
+            let long = (command.get_long_about()).map_or(String::new(), |text| text.to_string());
+            let after = (command.get_after_help()).map_or(String::new(), |text| text.to_string());
+            assert!(
+                about.is_some_and(|line| line.lines().count() == 1),
+                "{name}"
+            );
+            assert!(
+                long.contains("Reads") && long.contains("writes"),
+                "{name}: {long}"
+            );
+            assert!(
+                after.contains(&format!("prospect {name}")),
+                "{name}: {after}"
+            );
+        }
+    }
+
+    #[test]
+    fn common_options_stand_before_or_after_the_command() {
+        for line in [
+            ["prospect", "-c", "a.toml", "--set", "patches.k=3", "plan"],
+            ["prospect", "plan", "-c", "a.toml", "--set", "patches.k=3"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.global.config, PathBuf::from("a.toml"));
+            assert_eq!(cli.global.set, ["patches.k=3"]);
+        }
+        assert!(Cli::try_parse_from(["prospect", "run", "-q", "-v"]).is_err());
+    }
+
+    #[test]
+    fn no_setting_is_lost() {
+        let check = |line: &[&str]| {
+            let cli = Cli::try_parse_from(line).unwrap();
+            all_settings_seen(&cli.global, line.iter().map(OsString::from))
+        };
+        let split = ["prospect", "--set", "a.b=1", "plan", "--set=c.d=2"];
+        assert!(check(&split).is_err());
+        assert!(check(&["prospect", "plan", "--set", "a.b=1", "--set=c.d=2"]).is_ok());
+        assert!(check(&["prospect", "query", "--set", "a.b=1", "--", "--set"]).is_ok());
+    }
+}

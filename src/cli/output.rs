@@ -1,0 +1,145 @@
+//! Printing that survives closed pipes and strange file names.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::{error::Error, text};
+
+/// Writes lines to standard output, control characters escaped.
+pub(super) fn print(lines: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text::escaped_lines(lines).as_bytes())?;
+    if !lines.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// As [`print`], for work that goes on even if nobody reads about it any more.
+pub(super) fn tell(lines: &str) {
+    let _ = print(lines);
+}
+
+/// Writes a value as indented JSON.
+pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut json = serde_json::to_string_pretty(value)?;
+    json.push('\n');
+    let mut out = io::stdout().lock();
+    out.write_all(json.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Columns padded to equal width; `right` says which are aligned to the right.
+pub(super) fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
+    let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            row.iter()
+                .map(|cell| text::escaped(cell).into_owned())
+                .collect()
+        })
+        .collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..n_columns).map(width).collect();
+    let mut out = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let padding = " ".repeat(widths[column] - cell.chars().count());
+            if column > 0 {
+                line.push_str("  ");
+            }
+            if right.get(column).copied().unwrap_or(false) {
+                line.push_str(&padding);
+                line.push_str(cell);
+            } else {
+                line.push_str(cell);
+                line.push_str(&padding);
+            }
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// `12 images`, `1 image`.
+pub(super) fn plural(n: u64, thing: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{} {thing}{s}", text::count(n))
+}
+
+/// A stage's summary on one line: `64 images, 0 bad`; nested values are left to `--json`.
+pub(super) fn summary_line(summary: &serde_json::Value) -> String {
+    let Some(members) = summary.as_object() else {
+        return String::new();
+    };
+    let shown = members.iter().filter_map(|(name, value)| {
+        let name = name.replace('_', " ");
+        match value {
+            serde_json::Value::Number(n) if n.is_u64() => {
+                Some(format!("{} {name}", text::count(n.as_u64()?)))
+            }
+            serde_json::Value::Number(n) => Some(format!("{name} {:.3}", n.as_f64()?)),
+            serde_json::Value::String(word) => {
+                Some(format!("{name} {}", text::shortened(word, 60)))
+            }
+            _ => None,
+        }
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// Asks on the terminal; an error where nobody can answer.
+pub(super) fn confirm(question: &str) -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Err(Error::Config(vec![
+            "nobody is there to confirm: add --yes to go ahead, or --dry-run to look".to_string(),
+        ])
+        .into());
+    }
+    let mut err = io::stderr().lock();
+    write!(err, "{} [y/N] ", text::escaped(question))?;
+    err.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_names_cannot_steer_the_terminal() {
+        let rows = [
+            vec!["scan".to_string(), "1,000".to_string()],
+            vec!["x\u{1b}[m".to_string(), "5".to_string()],
+        ];
+        assert_eq!(
+            columns(&rows, &[false, true]),
+            "scan       1,000\nx\\u{1b}[m      5\n"
+        );
+    }
+
+    #[test]
+    fn summaries_are_one_line() {
+        let summary = serde_json::json!({"images": 1064, "bad": 0, "layers": ["a"], "trust": 0.9962, "feature_layer": "avgpool"});
+        let line = summary_line(&summary);
+        for piece in [
+            "1,064 images",
+            "0 bad",
+            "trust 0.996",
+            "feature layer avgpool",
+        ] {
+            assert!(line.contains(piece), "{line}");
+        }
+        assert!(!line.contains("layers"), "{line}");
+        assert_eq!(plural(1, "problem"), "1 problem");
+        assert_eq!(plural(2000, "problem"), "2,000 problems");
+    }
+}

@@ -1,0 +1,150 @@
+//! `prospect run`.
+
+use clap::Args;
+
+use super::{Global, interrupt, logging, output};
+use crate::{
+    error::Error,
+    progress::Cancel,
+    stages::{self, Context, Decision, Event, STAGES},
+    store::{Manifest, RunFolder},
+    text,
+};
+
+/// Bring stages up to date; the same command again goes on where it stopped
+///
+/// Reads the image folder, the model and the run folder; writes tables, pictures, the report and a log into the run
+/// folder ([run] dir). Stages whose settings and input are unchanged are not done again. Ctrl-C finishes the
+/// current part and stops; nothing that is finished is lost.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  prospect run                              every stage that is not up to date
+  prospect run extract                      this stage and what it needs
+  prospect run --set extract.part_size=256  with another setting, this time")]
+pub(super) struct RunArgs {
+    /// Stages to bring up to date, with what they need; all if none is named
+    #[arg(value_name = "STAGE")]
+    stages: Vec<String>,
+}
+
+pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
+    let config = global.config()?;
+    stages::check_names(STAGES, &args.stages)?;
+    let run = RunFolder::create(&config.run.dir)?;
+    let lock = run.lock("prospect run")?;
+    let progress = global.progress();
+    logging::start(global, &progress, Some(&run.path("logs")), "run")?;
+    if let Some(holder) = lock.abandoned_by() {
+        tracing::warn!(
+            "the last run ended without tidying up ({holder}); its finished parts are used"
+        );
+    }
+    let cancel = Cancel::default();
+    interrupt::install(&cancel, &progress)?;
+    let ctx = Context::new(&config, &run, &progress, &cancel);
+    let mut watch = |event: Event| {
+        if !global.quiet {
+            let line = line(&event);
+            progress.suspend(|| output::tell(&line));
+        }
+    };
+    let result = stages::run(&ctx, &lock, STAGES, &args.stages, &mut watch);
+    if !global.quiet {
+        match &result {
+            Ok(()) => output::tell(&format!("done: {}", config.run.dir.display())),
+            Err(Error::Interrupted) => output::tell(&unfinished(&run.manifest()?)),
+            Err(_) => {}
+        }
+    }
+    result?;
+    Ok(0)
+}
+
+/// How far the stages are that are not complete, one line each.
+fn unfinished(manifest: &Manifest) -> String {
+    let stages = manifest
+        .stages
+        .iter()
+        .filter(|(_, record)| !record.complete);
+    let lines = stages.map(|(name, record)| {
+        let done = record.parts.len();
+        match record.parts_total {
+            Some(total) => format!("{name:<10} {done} of {total} parts are done\n"),
+            None => format!("{name:<10} has only begun\n"),
+        }
+    });
+    lines.collect()
+}
+
+/// What the user reads about an event.
+fn line(event: &Event) -> String {
+    match event {
+        Event::Decided { stage, decision } => {
+            format!("{stage:<10} {}", describe(decision))
+        }
+        Event::Finished {
+            stage,
+            outcome,
+            elapsed,
+        } => {
+            let summary = output::summary_line(&outcome.summary);
+            let dash = if summary.is_empty() { "" } else { ": " };
+            format!(
+                "{stage:<10} done in {}{dash}{summary}",
+                text::duration(*elapsed)
+            )
+        }
+    }
+}
+
+/// A decision in words.
+pub(super) fn describe(decision: &Decision) -> String {
+    match decision {
+        Decision::Reuse => "up to date".to_string(),
+        Decision::Resume { done, total, lost } => {
+            let done = match total {
+                Some(total) => format!("{done} of {total} parts done"),
+                None => format!("{} done", output::plural(*done as u64, "part")),
+            };
+            let lost = match lost {
+                0 => String::new(),
+                lost => format!(", {} lost", output::plural(*lost as u64, "part")),
+            };
+            format!("goes on: {done}{lost}")
+        }
+        Decision::Run { reason } => format!("runs: {reason}"),
+        Decision::WaitsFor { stage } => format!("waits for {stage}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::Outcome;
+    use std::time::Duration;
+
+    #[test]
+    fn events_read_as_one_line_each() {
+        let decision = Decision::Resume {
+            done: 3,
+            total: Some(12),
+            lost: 0,
+        };
+        let event = Event::Decided {
+            stage: "extract",
+            decision: &decision,
+        };
+        assert_eq!(line(&event), "extract    goes on: 3 of 12 parts done");
+        let outcome = Outcome {
+            result: None,
+            summary: serde_json::json!({"images": 64}),
+        };
+        let event = Event::Finished {
+            stage: "scan",
+            outcome: &outcome,
+            elapsed: Duration::from_millis(300),
+        };
+        assert_eq!(line(&event), "scan       done in 0.3 s: 64 images");
+    }
+}

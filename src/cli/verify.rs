@@ -1,0 +1,63 @@
+//! `prospect verify`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Global, logging, output};
+use crate::{
+    progress::{Progress, ProgressKind},
+    store::{self, RunFolder},
+    text,
+};
+
+/// Exit status for files that are not what the manifest says: bad data.
+const DAMAGED: u8 = 65;
+
+/// Read every file of the run again and compare it with the manifest
+///
+/// Reads all files of the run folder: each must be there with the bytes, checksum, rows and key that the manifest
+/// states, and none may be there that it does not name; writes nothing. Exit status 65 if anything is wrong.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  prospect verify
+  prospect verify --json")]
+pub(super) struct VerifyArgs {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn verify(global: &Global, args: &VerifyArgs) -> anyhow::Result<u8> {
+    let config = global.config()?;
+    let run = RunFolder::open(&config.run.dir)?;
+    logging::start(global, &Progress::new(ProgressKind::Quiet), None, "verify")?;
+    let manifest = run.manifest()?;
+    let problems = store::verify(&run, &manifest);
+    let (files, bytes) = manifest.files().fold((0, 0), |(files, bytes), (.., file)| {
+        (files + 1, bytes + file.bytes)
+    });
+    let lines: Vec<String> = problems.iter().map(|problem| problem.to_string()).collect();
+    if args.json {
+        output::print_json(&json!({"files": files, "bytes": bytes, "problems": lines}))?;
+    } else if !global.quiet || !lines.is_empty() {
+        let mut page: String = lines
+            .iter()
+            .map(|line| format!("{}\n", text::escaped(line)))
+            .collect();
+        page += &format!(
+            "{}, {}: {}",
+            output::plural(files, "file"),
+            text::bytes(bytes),
+            match lines.len() {
+                0 => "all as the manifest says".to_string(),
+                n => format!(
+                    "{}; `prospect clean` the stages concerned and run again",
+                    output::plural(n as u64, "problem")
+                ),
+            }
+        );
+        output::print(&page)?;
+    }
+    Ok(if lines.is_empty() { 0 } else { DAMAGED })
+}

@@ -1,0 +1,333 @@
+//! `pipeline.toml`: every setting, its default and what it may be, each stated once, in the `read` function of its section.
+//!
+//! All keys are checked before anything runs, and all complaints come at once, each with its line.
+
+mod source;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+pub use source::KeyInfo;
+pub(crate) use source::did_you_mean;
+use source::{SectionReader, Settings};
+pub use values::{DeviceChoice, Dtype, InputOverrides, Labels, LayerChoice, Size, UnitChoice};
+
+use crate::error::{Error, Result};
+
+/// The checked settings of one run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Config {
+    /// The file they came from, as the user wrote it.
+    pub path: PathBuf,
+    pub run: RunConfig,
+    pub images: ImagesConfig,
+    pub model: ModelConfig,
+    pub input: InputOverrides,
+    pub extract: ExtractConfig,
+    pub patches: PatchesConfig,
+    pub explain: ExplainConfig,
+    pub report: ReportConfig,
+}
+
+/// `[run]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunConfig {
+    /// The run folder.
+    pub dir: PathBuf,
+}
+
+/// `[images]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ImagesConfig {
+    /// The folder of images, searched with its subfolders.
+    pub dir: PathBuf,
+    /// CSV with one row per image.
+    pub metadata: Option<PathBuf>,
+    pub labels: Labels,
+    /// An image with more pixels than this is an error row, not an allocation.
+    pub max_pixels: u64,
+    /// Turn photos upright as their EXIF tag says.
+    pub exif_orientation: bool,
+    /// In 0..=1; more unreadable images than this stop the run.
+    pub max_bad_fraction: f64,
+}
+
+/// `[model]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelConfig {
+    /// The `.pt2` archive. Commands that need no network run without it.
+    pub path: Option<PathBuf>,
+    /// JSON beside the model: class names and input. Default: the model's path with the extension `json`.
+    pub sidecar: Option<PathBuf>,
+    pub device: DeviceChoice,
+    pub dtype: Dtype,
+    /// Images per forward pass.
+    pub batch_size: usize,
+}
+
+/// `[extract]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ExtractConfig {
+    pub layers: LayerChoice,
+    /// Module path, or `auto`: the input of the final linear layer.
+    pub feature_layer: String,
+    /// Images per part.
+    pub part_size: usize,
+    /// 0 means one per core; [`ExtractConfig::decode_threads`] resolves it.
+    pub decode_threads: usize,
+}
+
+impl ExtractConfig {
+    /// Threads that decode, at least 1.
+    pub fn decode_threads(&self) -> usize {
+        match self.decode_threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        }
+    }
+}
+
+/// `[patches]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PatchesConfig {
+    /// Patches per unit.
+    pub k: usize,
+    pub units: UnitChoice,
+}
+
+/// `[explain]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ExplainConfig {
+    /// Layers whose whole feature maps `extract` keeps.
+    pub layers: LayerChoice,
+}
+
+/// `[report]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReportConfig {
+    /// Heading of the pages.
+    pub title: String,
+}
+
+impl Config {
+    /// Reads and checks the file, with the `SECTION.KEY=VALUE` options laid over it.
+    pub fn load(path: &Path, set: &[String]) -> Result<Config> {
+        let bytes = fs::read(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::Config(vec![format!(
+                "{}: there is no such file; name the configuration with -c, or start in the folder that holds pipeline.toml",
+                path.display()
+            )]),
+            _ => Error::io(path, "reading")(error),
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..at]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
+            Error::Config(vec![format!(
+                "{}:{line}: the file is not UTF-8; save it as UTF-8",
+                path.display()
+            )])
+        })?;
+        Config::parse(path, &text, set)
+    }
+
+    /// As [`Config::load`], with the file's text at hand; `path` is for messages and relative paths.
+    pub fn parse(path: &Path, text: &str, set: &[String]) -> Result<Config> {
+        let mut settings = Settings::new(path, text, set)?;
+        let config = Config::read(path, &mut settings);
+        settings.finish()?;
+        Ok(config)
+    }
+
+    /// Every key with its default, in the order of the sections.
+    pub fn keys() -> Result<Vec<KeyInfo>> {
+        let text = "[images]\ndir = \"images\"\n";
+        let mut settings = Settings::new(Path::new(""), text, &[])?;
+        Config::read(Path::new(""), &mut settings);
+        settings.finish()
+    }
+
+    /// The sidecar's path: the one that is named, else the model's with the extension `json`.
+    pub fn sidecar_path(&self) -> Option<PathBuf> {
+        let beside = || Some(self.model.path.as_ref()?.with_extension("json"));
+        self.model.sidecar.clone().or_else(beside)
+    }
+
+    fn read(path: &Path, settings: &mut Settings) -> Config {
+        Config {
+            path: path.to_path_buf(),
+            run: RunConfig {
+                dir: settings.section("run").path_or("dir", "runs/default"),
+            },
+            images: ImagesConfig::read(&mut settings.section("images")),
+            model: ModelConfig::read(&mut settings.section("model")),
+            input: read_input(&mut settings.section("input")),
+            extract: ExtractConfig::read(&mut settings.section("extract")),
+            patches: PatchesConfig::read(&mut settings.section("patches")),
+            explain: ExplainConfig {
+                layers: settings.section("explain").value(
+                    "layers",
+                    LayerChoice::Named(Vec::new()),
+                    LAYERS,
+                    sensible_layers,
+                ),
+            },
+            report: ReportConfig {
+                title: settings.section("report").value(
+                    "title",
+                    "Prospect".to_string(),
+                    "a text of at most 200 characters",
+                    |title| title.chars().count() <= 200,
+                ),
+            },
+        }
+    }
+}
+
+const LAYERS: &str =
+    "\"auto\" or a list of different module paths such as [\"layer3\", \"layer4\"]";
+
+fn sensible_layers(layers: &LayerChoice) -> bool {
+    match layers {
+        LayerChoice::Auto => true,
+        LayerChoice::Named(names) => (names.iter().enumerate())
+            .all(|(at, name)| !name.is_empty() && !names[..at].contains(name)),
+    }
+}
+
+impl ImagesConfig {
+    fn read(section: &mut SectionReader) -> ImagesConfig {
+        let images = ImagesConfig {
+            dir: section.required_path("dir", "the folder of images, e.g. dir = \"photos\""),
+            metadata: section.path("metadata"),
+            labels: section.choice("labels", Labels::Folder, &["folder", "metadata", "none"]),
+            // Pillow's limit against decompression bombs: twice 1024^3 / 4 / 3 pixels.
+            max_pixels: section.value(
+                "max_pixels",
+                178_956_970,
+                "a whole number of pixels from 1 to 4294967296",
+                |n| (1..=1 << 32).contains(n),
+            ),
+            exif_orientation: section.value("exif_orientation", true, "true or false", |_| true),
+            max_bad_fraction: section.value("max_bad_fraction", 0.1, "a number from 0 to 1", |f| {
+                (0.0..=1.0).contains(f)
+            }),
+        };
+        if images.labels == Labels::Metadata && !section.has("metadata") {
+            section.complain(
+                "labels",
+                "is \"metadata\", but [images] metadata names no file; name it, or take labels = \"folder\"",
+            );
+        }
+        images
+    }
+}
+
+impl ModelConfig {
+    fn read(section: &mut SectionReader) -> ModelConfig {
+        ModelConfig {
+            path: section.path("path"),
+            sidecar: section.path("sidecar"),
+            device: section.value(
+                "device",
+                DeviceChoice::Auto,
+                "\"auto\", \"cpu\" or a CUDA device such as \"cuda:0\"",
+                |_| true,
+            ),
+            dtype: section.choice("dtype", Dtype::Float32, &["float32", "bfloat16"]),
+            batch_size: section.value("batch_size", 32, "a whole number from 1 to 65536", |n| {
+                (1..=65_536).contains(n)
+            }),
+        }
+    }
+}
+
+fn read_input(section: &mut SectionReader) -> InputOverrides {
+    const SIDES: &str = "of 1 to 16384 pixels";
+    InputOverrides {
+        resize: section.optional(
+            "resize",
+            &format!("the shorter side, [height, width] or \"none\", sides {SIDES}"),
+            Size::in_range,
+        ),
+        crop: section.optional(
+            "crop",
+            &format!("a square's side, [height, width] or \"none\", sides {SIDES}"),
+            Size::in_range,
+        ),
+        interpolation: section.optional_choice(
+            "interpolation",
+            None,
+            &[
+                "nearest", "bilinear", "bicubic", "lanczos", "box", "hamming",
+            ],
+        ),
+        mean: section.optional(
+            "mean",
+            "three numbers, for red, green and blue",
+            |mean: &[f32; 3]| mean.iter().all(|value| value.is_finite()),
+        ),
+        std: section.optional(
+            "std",
+            "three numbers over 0, for red, green and blue",
+            |std: &[f32; 3]| std.iter().all(|value| value.is_finite() && *value > 0.0),
+        ),
+    }
+}
+
+impl ExtractConfig {
+    fn read(section: &mut SectionReader) -> ExtractConfig {
+        ExtractConfig {
+            layers: section.value("layers", LayerChoice::Auto, LAYERS, sensible_layers),
+            feature_layer: section.value(
+                "feature_layer",
+                "auto".to_string(),
+                "\"auto\" or a module path",
+                |layer| !layer.is_empty(),
+            ),
+            part_size: section.value("part_size", 1024, "a whole number from 1 to 1000000", |n| {
+                (1..=1_000_000).contains(n)
+            }),
+            decode_threads: section.value(
+                "decode_threads",
+                0,
+                "a whole number from 0 (one per core) to 1024",
+                |n| *n <= 1024,
+            ),
+        }
+    }
+}
+
+impl PatchesConfig {
+    fn read(section: &mut SectionReader) -> PatchesConfig {
+        PatchesConfig {
+            // `patches.rank` is a 16-bit column; no one looks at thousands of patches of one unit.
+            k: section.value("k", 9, "a whole number from 1 to 1024", |k| {
+                (1..=1024).contains(k)
+            }),
+            units: section.value(
+                "units",
+                UnitChoice::All,
+                "\"all\", \"selective\" or a list of different channel indices such as [0, 17]",
+                |units| match units {
+                    UnitChoice::Listed(list) => {
+                        !list.is_empty()
+                            && (list.iter().enumerate())
+                                .all(|(at, unit)| !list[..at].contains(unit))
+                    }
+                    _ => true,
+                },
+            ),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Reads a `torch.export` archive (`.pt2`): a zip of stored members that holds a graph in JSON and raw tensors.
+//!
+//! The file is hostile input. Nothing is unpacked to disk, nothing pickled is opened, every size is checked
+//! before memory is taken for it, and what is read can never be more than the file itself is long.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use zip::{CompressionMethod, ZipArchive};
+
+use crate::error::{Error, Result};
+
+/// Graphs of the largest published classifiers are a few MB of JSON.
+const MAX_GRAPH_BYTES: u64 = 256 << 20;
+const MAX_MEMBERS: usize = 200_000;
+const HOW_TO_EXPORT: &str = "make the file anew with `python jobs/export_model.py`";
+
+/// Element type of a stored tensor, numbered as in `torch._export.serde.schema.ScalarType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScalarType(pub i64);
+
+/// Where one named tensor lies in its storage; counts are elements, not bytes.
+#[derive(Clone, Debug)]
+pub struct TensorEntry {
+    /// Name of the zip member that holds the storage; several tensors may share one.
+    pub member: String,
+    pub dtype: ScalarType,
+    pub sizes: Vec<i64>,
+    pub strides: Vec<i64>,
+    pub offset: i64,
+}
+
+/// An opened archive.
+pub struct Archive {
+    path: PathBuf,
+    zip: ZipArchive<BufReader<File>>,
+    /// First path component of every member.
+    root: String,
+}
+
+#[derive(Deserialize)]
+struct TensorConfig {
+    config: BTreeMap<String, TensorConfigEntry>,
+}
+
+#[derive(Deserialize)]
+struct TensorConfigEntry {
+    path_name: String,
+    use_pickle: bool,
+    tensor_meta: Option<TensorMeta>,
+}
+
+/// Sizes and strides as `torch.export` writes them; a symbolic size has no fixed number.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TensorMeta {
+    pub dtype: i64,
+    pub sizes: Vec<Size>,
+    pub strides: Vec<Size>,
+    pub storage_offset: Size,
+}
+
+/// One size: fixed, or an expression of the batch size.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Size {
+    AsInt(i64),
+    AsExpr(serde_json::Value),
+}
+
+impl Size {
+    /// The number, where it is fixed.
+    pub fn fixed(&self) -> Option<i64> {
+        match self {
+            Size::AsInt(value) => Some(*value),
+            Size::AsExpr(_) => None,
+        }
+    }
+}
+
+impl Archive {
+    /// Opens the zip and finds its one model.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no zip, or is no `torch.export` archive.
+    pub fn open(path: &Path) -> Result<Archive> {
+        let file = File::open(path).map_err(Error::io(path, "opening the model"))?;
+        let length = file
+            .metadata()
+            .map_err(Error::io(path, "reading the size of"))?
+            .len();
+        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
+            Error::invalid(
+                path,
+                "a torch.export archive (.pt2, a zip file)",
+                error.to_string(),
+                HOW_TO_EXPORT,
+            )
+        })?;
+        if zip.len() > MAX_MEMBERS {
+            return Err(Error::invalid(
+                path,
+                format!("at most {MAX_MEMBERS} members"),
+                zip.len().to_string(),
+                HOW_TO_EXPORT,
+            ));
+        }
+        let mut total = 0u64;
+        let mut roots = Vec::new();
+        for index in 0..zip.len() {
+            let member = zip.by_index_raw(index).map_err(|error| {
+                Error::invalid(path, "a whole zip file", error.to_string(), HOW_TO_EXPORT)
+            })?;
+            total = total.saturating_add(member.size());
+            if member.compression() != CompressionMethod::Stored {
+                return Err(Error::invalid(
+                    path,
+                    "stored (uncompressed) members, as torch.export.save writes them",
+                    format!("a compressed member {:?}", member.name()),
+                    HOW_TO_EXPORT,
+                ));
+            }
+            if let Some(root) = member.name().strip_suffix("/models/model.json") {
+                roots.push(root.to_string());
+            }
+        }
+        if total > length {
+            return Err(Error::invalid(
+                path,
+                format!("members that fit into the file's {length} bytes"),
+                format!("members that claim {total} bytes"),
+                HOW_TO_EXPORT,
+            ));
+        }
+        let [root] = roots.as_slice() else {
+            return Err(Error::invalid(
+                path,
+                "one models/model.json in the archive (torch.export.save)",
+                if roots.is_empty() {
+                    "none; TorchScript and pickled checkpoints are not read".to_string()
+                } else {
+                    format!("{} of them", roots.len())
+                },
+                HOW_TO_EXPORT,
+            ));
+        };
+        let root = root.clone();
+        let mut archive = Archive {
+            path: path.to_path_buf(),
+            zip,
+            root,
+        };
+        let byteorder = archive.member("byteorder", 16)?;
+        if byteorder.trim_ascii() != b"little" {
+            return Err(Error::invalid(
+                path,
+                "little-endian tensors",
+                format!("byteorder {:?}", String::from_utf8_lossy(&byteorder)),
+                HOW_TO_EXPORT,
+            ));
+        }
+        Ok(archive)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The graph's JSON text.
+    pub fn graph_json(&mut self) -> Result<Vec<u8>> {
+        self.member("models/model.json", MAX_GRAPH_BYTES)
+    }
+
+    /// Where every parameter and buffer (`weights`) lies, by its name in the module.
+    pub fn weights(&mut self) -> Result<BTreeMap<String, TensorEntry>> {
+        self.tensors("data/weights", "model_weights_config.json")
+    }
+
+    /// Where every lifted tensor constant lies, by its name in the graph's signature.
+    pub fn constants(&mut self) -> Result<BTreeMap<String, TensorEntry>> {
+        self.tensors("data/constants", "model_constants_config.json")
+    }
+
+    fn tensors(&mut self, folder: &str, config: &str) -> Result<BTreeMap<String, TensorEntry>> {
+        let bytes = self.member(&format!("{folder}/{config}"), MAX_GRAPH_BYTES)?;
+        let path = self.path.clone();
+        let parsed: TensorConfig = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::invalid(
+                &path,
+                format!("a tensor list in {config}"),
+                error.to_string(),
+                HOW_TO_EXPORT,
+            )
+        })?;
+        let pickled: Vec<&str> = parsed
+            .config
+            .iter()
+            .filter(|(_, entry)| entry.use_pickle || entry.tensor_meta.is_none())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if !pickled.is_empty() {
+            return Err(Error::invalid(
+                &path,
+                "raw tensors (use_pickle = false)",
+                format!(
+                    "pickled tensors, which can run code when opened: {}",
+                    pickled.join(", ")
+                ),
+                "save plain tensors with torch.export.save, without tensor subclasses",
+            ));
+        }
+        parsed
+            .config
+            .into_iter()
+            .filter_map(|(name, entry)| entry.tensor_meta.map(|meta| (name, entry.path_name, meta)))
+            .map(|(name, member, meta)| {
+                let fixed = |sizes: &[Size]| sizes.iter().map(Size::fixed).collect::<Option<_>>();
+                match (
+                    fixed(&meta.sizes),
+                    fixed(&meta.strides),
+                    meta.storage_offset.fixed(),
+                ) {
+                    (Some(sizes), Some(strides), Some(offset)) => Ok((
+                        name,
+                        TensorEntry {
+                            member: format!("{folder}/{member}"),
+                            dtype: ScalarType(meta.dtype),
+                            sizes,
+                            strides,
+                            offset,
+                        },
+                    )),
+                    _ => Err(Error::invalid(
+                        &path,
+                        format!("fixed sizes for tensor {name}"),
+                        "symbolic ones",
+                        HOW_TO_EXPORT,
+                    )),
+                }
+            })
+            .collect()
+    }
+
+    /// The bytes of one member, at most `limit` of them.
+    pub fn member(&mut self, name: &str, limit: u64) -> Result<Vec<u8>> {
+        let full = format!("{}/{name}", self.root);
+        let broken = |found: String| {
+            Error::invalid(
+                &self.path,
+                format!("a readable member {full}"),
+                found,
+                HOW_TO_EXPORT,
+            )
+        };
+        let mut member = self
+            .zip
+            .by_name(&full)
+            .map_err(|error| broken(error.to_string()))?;
+        if member.size() > limit {
+            return Err(broken(format!(
+                "{} bytes, over the limit of {limit}",
+                member.size()
+            )));
+        }
+        let mut bytes = Vec::with_capacity(member.size() as usize);
+        member
+            .read_to_end(&mut bytes)
+            .map_err(|error| broken(error.to_string()))?;
+        Ok(bytes)
+    }
+}

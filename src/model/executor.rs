@@ -1,0 +1,460 @@
+//! Runs programs on libtorch.
+
+use std::{collections::HashMap, ffi::CString, path::Path};
+
+use tch::{Device, Kind as Dtype, Tensor};
+
+use super::{
+    archive::{Archive, TensorEntry},
+    graph::{Argument, Graph, Int, Node, Source, ValueId, c10_scalar_type},
+    operators,
+    program::{Fusion, Program},
+    shim::{Operator, Value},
+};
+use crate::error::{Error, Result};
+
+/// Element type of weights and activations; results always come back as float32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    Float32,
+    /// CUDA only: CPUs without special units are slower with it than with float32.
+    BFloat16,
+}
+
+/// A network whose weights lie on a device, ready to be compiled into [`Runner`]s.
+pub struct Network {
+    graph: Graph,
+    weights: HashMap<ValueId, Tensor>,
+    device: Device,
+    precision: Precision,
+}
+
+/// A compiled part of a network.
+pub struct Runner {
+    program: Program,
+    steps: Vec<Step>,
+    input: ValueId,
+    device: Device,
+    dtype: Dtype,
+    fusion: Fusion,
+}
+
+enum Step {
+    Call {
+        operator: Operator,
+        names: Vec<CString>,
+    },
+    Size,
+}
+
+enum Slot {
+    Tensor(Tensor),
+    Int(i64),
+}
+
+impl Network {
+    /// Reads the weights and puts them on the device.
+    ///
+    /// # Errors
+    /// Missing or short weight members, strides that reach outside their storage, operators that may not run
+    /// (all of them named at once).
+    pub fn load(
+        archive: &mut Archive,
+        graph: Graph,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Network> {
+        let refused = operators::refused(&graph);
+        if !refused.is_empty() {
+            return Err(Error::invalid(
+                archive.path(),
+                "only operators that Prospect runs",
+                format!("{}: {}", count(refused.len(), "unknown operator"), refused.join(", ")),
+                "export the network in evaluation mode; if it truly needs these operators, ask for them",
+            ));
+        }
+        let weights = archive.weights()?;
+        let constants = archive.constants()?;
+        let mut storages: HashMap<String, Vec<u8>> = HashMap::new();
+        let mut loaded = HashMap::new();
+        for (id, source) in &graph.sources {
+            let (name, entry) = match source {
+                Source::Weight(name) => (name, weights.get(name)),
+                Source::Constant(name) => (name, constants.get(name).or(weights.get(name))),
+            };
+            let entry = entry.ok_or_else(|| {
+                Error::invalid(
+                    archive.path(),
+                    format!("the weights of {name}"),
+                    "none in the archive",
+                    "make the file anew with `python jobs/export_model.py`",
+                )
+            })?;
+            if !storages.contains_key(&entry.member) {
+                storages.insert(entry.member.clone(), archive.member(&entry.member, u64::MAX)?);
+            }
+            let tensor = tensor(archive.path(), name, entry, &storages[&entry.member])?;
+            let tensor = match precision {
+                Precision::BFloat16 if tensor.is_floating_point() => tensor.to_kind(Dtype::BFloat16),
+                _ => tensor,
+            };
+            loaded.insert(*id, tensor.to_device(device));
+        }
+        Ok(Network {
+            graph,
+            weights: loaded,
+            device,
+            precision,
+        })
+    }
+
+    /// A network of a graph and weights at hand, one tensor for each of the graph's sources.
+    pub fn from_parts(graph: Graph, weights: HashMap<ValueId, Tensor>, device: Device) -> Network {
+        Network {
+            graph,
+            weights,
+            device,
+            precision: Precision::Float32,
+        }
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// A four-dimensional weight, row-major, and its sizes.
+    pub fn weight(&self, id: ValueId) -> Result<(Vec<f32>, [usize; 4])> {
+        let missing = |message: &str| Error::Torch {
+            context: format!("weight {}", self.graph.values[id].name),
+            message: message.into(),
+        };
+        let tensor = self.weights.get(&id).ok_or_else(|| missing("there is none"))?;
+        let [a, b, c, d] = tensor.size()[..] else {
+            return Err(missing("it has not four dimensions"));
+        };
+        let tensor = tensor.to_device(Device::Cpu).to_kind(Dtype::Float).contiguous();
+        let mut values = vec![0f32; tensor.numel()];
+        tensor
+            .f_copy_data(&mut values, tensor.numel())
+            .map_err(|error| missing(&error.to_string()))?;
+        Ok((values, [a, b, c, d].map(|size| size as usize)))
+    }
+
+    /// Compiles the part of the network that computes `wanted`, for inference as fast as this device allows.
+    pub fn inference(&self, wanted: &[ValueId]) -> Result<Runner> {
+        let fusion = match (self.device, self.precision) {
+            (Device::Cpu, Precision::Float32) if one_dnn().is_some() => Fusion::OneDnn,
+            _ => Fusion::Fold,
+        };
+        self.compile(wanted, fusion)
+    }
+
+    /// Compiles with the given freedom; `Fusion::None` keeps the operators as exported, so that autograd works.
+    pub fn compile(&self, wanted: &[ValueId], fusion: Fusion) -> Result<Runner> {
+        let program = tch::no_grad(|| Program::new(&self.graph, &self.weights, wanted, fusion));
+        let steps = program.nodes.iter().map(step).collect::<Result<Vec<_>>>()?;
+        Ok(Runner {
+            program,
+            steps,
+            input: self.graph.input,
+            device: self.device,
+            dtype: match self.precision {
+                Precision::Float32 => Dtype::Float,
+                Precision::BFloat16 => Dtype::BFloat16,
+            },
+            fusion,
+        })
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+impl Runner {
+    /// Runs a batch `[n, 3, height, width]` of normalised pixels; gives the wanted values in order.
+    ///
+    /// # Errors
+    /// libtorch's message with the operator and the module that it belongs to.
+    pub fn run(&self, images: &Tensor) -> Result<Vec<Tensor>> {
+        let mut images = images.to_device(self.device).to_kind(self.dtype);
+        if self.fusion != Fusion::None {
+            images = channels_last(&images)?;
+        }
+        let mut slots: Vec<Option<Slot>> = (0..self.program.values.len()).map(|_| None).collect();
+        slots[self.input] = Some(Slot::Tensor(images));
+        for (index, (node, step)) in self.program.nodes.iter().zip(&self.steps).enumerate() {
+            self.step(node, step, &mut slots)?;
+            for &id in &self.program.frees[index] {
+                slots[id] = None;
+            }
+        }
+        self.program
+            .wanted
+            .iter()
+            .map(|&id| self.tensor(id, &slots).map(Tensor::shallow_clone))
+            .collect()
+    }
+
+    fn tensor<'a>(&'a self, id: ValueId, slots: &'a [Option<Slot>]) -> Result<&'a Tensor> {
+        match &slots[id] {
+            Some(Slot::Tensor(tensor)) => Ok(tensor),
+            _ => self.program.constants.get(&id).ok_or_else(|| Error::Torch {
+                context: format!("value {}", self.program.values[id].name),
+                message: "it has not been computed".into(),
+            }),
+        }
+    }
+
+    fn int(&self, int: &Int, slots: &[Option<Slot>]) -> Result<i64> {
+        match int {
+            Int::Known(value) => Ok(*value),
+            Int::Symbolic(id) => match &slots[*id] {
+                Some(Slot::Int(value)) => Ok(*value),
+                _ => Err(Error::Torch {
+                    context: format!("size {}", self.program.values[*id].name),
+                    message: "it has not been computed".into(),
+                }),
+            },
+        }
+    }
+
+    fn step(&self, node: &Node, step: &Step, slots: &mut [Option<Slot>]) -> Result<()> {
+        let results = match step {
+            Step::Size => {
+                let size = self.size(node, slots)?;
+                if let Some(id) = node.output() {
+                    slots[id] = Some(Slot::Int(size));
+                }
+                return Ok(());
+            }
+            Step::Call { operator, names } => {
+                let mut arguments = Vec::with_capacity(names.len());
+                for (name, (_, argument)) in names.iter().zip(&node.arguments) {
+                    arguments.push((name.as_c_str(), self.bind(argument, slots)?));
+                }
+                operator.call(&arguments).map_err(|message| failure(node, message))?
+            }
+        };
+        let mut results = results.into_iter();
+        for id in node.writes() {
+            let tensor = results
+                .next()
+                .ok_or_else(|| failure(node, "fewer results than the graph names".into()))?;
+            slots[id] = Some(Slot::Tensor(tensor));
+        }
+        Ok(())
+    }
+
+    fn bind<'a>(&'a self, argument: &'a Argument, slots: &'a [Option<Slot>]) -> Result<Value<'a>> {
+        Ok(match argument {
+            Argument::None => Value::None,
+            Argument::Tensor(id) => match &slots[*id] {
+                // Scalars that were computed from sizes may stand where a tensor argument is named.
+                Some(Slot::Int(value)) => Value::Int(*value),
+                _ => Value::Tensor(self.tensor(*id, slots)?),
+            },
+            Argument::Tensors(ids) => Value::Tensors(
+                ids.iter()
+                    .map(|id| id.map(|id| self.tensor(id, slots)).transpose())
+                    .collect::<Result<_>>()?,
+            ),
+            Argument::Int(int) => Value::Int(self.int(int, slots)?),
+            Argument::Ints(ints) => Value::Ints(
+                ints.iter().map(|int| self.int(int, slots)).collect::<Result<_>>()?,
+            ),
+            Argument::Float(value) => Value::Float(*value),
+            Argument::Floats(values) => Value::Floats(values.clone()),
+            Argument::Bool(value) => Value::Bool(*value),
+            Argument::Bools(values) => Value::Bools(values.clone()),
+            Argument::Text(text) => Value::Str(text),
+            Argument::Enum(value) => Value::Int(*value),
+            Argument::Device => Value::Device(match self.device {
+                Device::Cuda(index) => format!("cuda:{index}"),
+                _ => "cpu".into(),
+            }),
+        })
+    }
+
+    /// Integer arithmetic on sizes.
+    fn size(&self, node: &Node, slots: &[Option<Slot>]) -> Result<i64> {
+        if node.operator == "aten::sym_size" {
+            let tensor = node.reads().first().copied();
+            let tensor = self.tensor(tensor.ok_or_else(|| failure(node, "no tensor".into()))?, slots)?;
+            let sizes = tensor.size();
+            let dim = node.int("dim").unwrap_or(0);
+            let dim = if dim < 0 { dim + sizes.len() as i64 } else { dim };
+            return usize::try_from(dim)
+                .ok()
+                .and_then(|dim| sizes.get(dim).copied())
+                .ok_or_else(|| failure(node, format!("no dimension {dim}")));
+        }
+        let operands: Vec<i64> = node
+            .arguments
+            .iter()
+            .filter_map(|(_, argument)| match argument {
+                Argument::Int(int) => Some(self.int(int, slots)),
+                _ => None,
+            })
+            .collect::<Result<_>>()?;
+        let overflow = || failure(node, "a size is out of range".into());
+        match (node.operator.as_str(), operands.as_slice()) {
+            ("_operator::add", [a, b]) => a.checked_add(*b),
+            ("_operator::sub", [a, b]) => a.checked_sub(*b),
+            ("_operator::mul", [a, b]) => a.checked_mul(*b),
+            ("_operator::floordiv", [a, b]) if *b > 0 => Some(a.div_euclid(*b)),
+            ("_operator::mod", [a, b]) if *b > 0 => Some(a.rem_euclid(*b)),
+            ("_operator::neg", [a]) => a.checked_neg(),
+            _ => None,
+        }
+        .ok_or_else(overflow)
+    }
+}
+
+fn failure(node: &Node, message: String) -> Error {
+    let module = match node.module() {
+        "" => "the network itself",
+        path => path,
+    };
+    Error::Torch {
+        context: format!("{} in {module}", node.full_name()),
+        message,
+    }
+}
+
+fn step(node: &Node) -> Result<Step> {
+    if operators::is_size(node) {
+        return Ok(Step::Size);
+    }
+    let operator = Operator::find(&node.operator, &node.overload)
+        .ok_or_else(|| failure(node, "this libtorch does not have the operator".into()))?;
+    let names = node
+        .arguments
+        .iter()
+        .map(|(name, _)| CString::new(name.as_str()))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|_| failure(node, "an argument name holds a NUL".into()))?;
+    Ok(Step::Call { operator, names })
+}
+
+/// One tensor out of its storage bytes.
+fn tensor(path: &Path, name: &str, entry: &TensorEntry, storage: &[u8]) -> Result<Tensor> {
+    let broken = |expected: String, found: String| {
+        Error::invalid(
+            path,
+            format!("{expected} for the weights of {name} ({})", entry.member),
+            found,
+            "copy or export the file again",
+        )
+    };
+    let dtype = c10_scalar_type(entry.dtype.0)
+        .and_then(|number| match number {
+            0 => Some(Dtype::Uint8),
+            1 => Some(Dtype::Int8),
+            2 => Some(Dtype::Int16),
+            3 => Some(Dtype::Int),
+            4 => Some(Dtype::Int64),
+            5 => Some(Dtype::Half),
+            6 => Some(Dtype::Float),
+            7 => Some(Dtype::Double),
+            11 => Some(Dtype::Bool),
+            15 => Some(Dtype::BFloat16),
+            _ => None,
+        })
+        .ok_or_else(|| broken("a plain element type".into(), format!("type {}", entry.dtype.0)))?;
+    let element = dtype.elt_size_in_bytes() as i64;
+    let reach = entry
+        .sizes
+        .iter()
+        .zip(&entry.strides)
+        .try_fold(0i64, |reach, (&size, &stride)| {
+            if size < 0 || stride < 0 {
+                return None;
+            }
+            reach.checked_add((size - 1).max(0).checked_mul(stride)?)
+        })
+        .filter(|_| entry.sizes.len() == entry.strides.len() && entry.offset >= 0);
+    let empty = entry.sizes.contains(&0);
+    let needed = reach
+        .and_then(|reach| reach.checked_add(entry.offset)?.checked_add(1)?.checked_mul(element))
+        .ok_or_else(|| {
+            broken(
+                "sizes and strides that fit together".into(),
+                format!("{:?} with strides {:?}", entry.sizes, entry.strides),
+            )
+        })?;
+    if !empty && (storage.len() as i64) < needed {
+        return Err(broken(format!("{needed} bytes"), format!("{}", storage.len())));
+    }
+    let elements = storage.len() as i64 / element;
+    let whole = Tensor::f_from_data_size(
+        &storage[..(elements * element) as usize],
+        &[elements],
+        dtype,
+    );
+    let tensor = whole
+        .and_then(|whole| whole.f_as_strided(&entry.sizes, &entry.strides, entry.offset))
+        .and_then(|tensor| tensor.f_contiguous())
+        .map_err(|error| Error::Torch {
+            context: format!("{}: weights of {name}", path.display()),
+            message: error.to_string(),
+        })?;
+    Ok(match dtype {
+        Dtype::Half | Dtype::BFloat16 | Dtype::Double => tensor.to_kind(Dtype::Float),
+        _ => tensor,
+    })
+}
+
+/// The oneDNN operators, if this libtorch was built with them and this processor runs them.
+fn one_dnn() -> Option<(Operator, Operator)> {
+    let reorder = Operator::find("mkldnn::_reorder_convolution_weight", "")?;
+    let convolution = Operator::find("mkldnn::_convolution_pointwise", "")?;
+    Some((reorder, convolution))
+}
+
+/// A convolution weight in oneDNN's own blocked layout; `None` where oneDNN will not take it.
+pub(super) fn reorder_weight(
+    weight: &Tensor,
+    padding: &[i64],
+    stride: &[i64],
+    dilation: &[i64],
+    groups: i64,
+) -> Option<Tensor> {
+    let (reorder, _) = one_dnn()?;
+    if weight.kind() != Dtype::Float || weight.device() != Device::Cpu || weight.dim() != 4 {
+        return None;
+    }
+    let results = reorder.call(&[
+        (c"self", Value::Tensor(weight)),
+        (c"padding", Value::Ints(padding.to_vec())),
+        (c"stride", Value::Ints(stride.to_vec())),
+        (c"dilation", Value::Ints(dilation.to_vec())),
+        (c"groups", Value::Int(groups)),
+        (c"input_size", Value::None),
+    ]);
+    results.ok()?.into_iter().next()
+}
+
+/// The same values laid out with channels innermost, the layout that convolutions run fastest on.
+fn channels_last(images: &Tensor) -> Result<Tensor> {
+    const CHANNELS_LAST: i64 = 2;
+    let operator = Operator::find("aten::contiguous", "");
+    let result = operator.map(|operator| {
+        operator.call(&[
+            (c"self", Value::Tensor(images)),
+            (c"memory_format", Value::Int(CHANNELS_LAST)),
+        ])
+    });
+    match result {
+        Some(Ok(mut tensors)) if tensors.len() == 1 => Ok(tensors.remove(0)),
+        Some(Err(message)) => Err(Error::Torch {
+            context: "laying out the images".into(),
+            message,
+        }),
+        _ => Ok(images.shallow_clone()),
+    }
+}

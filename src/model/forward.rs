@@ -1,0 +1,184 @@
+//! Batches of preprocessed images through a network, out as plain columns for the tables.
+
+use half::{f16, slice::HalfFloatSliceExt};
+use tch::{Device, Kind as Dtype, Tensor};
+
+use super::{
+    Layer,
+    executor::{Network, Runner},
+    units::{Layout, UnitStatistics, unit_statistics},
+};
+use crate::error::{Error, Result};
+
+/// What to keep of every image.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its vector; a spatial map is averaged over its cells, tokens over their sequence.
+    pub feature: Layer,
+    /// Layers whose units' statistics are kept.
+    pub units: Vec<Layer>,
+    /// Layers whose whole maps are kept.
+    pub maps: Vec<Layer>,
+}
+
+/// Results of one batch of `n` images.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub n: usize,
+    /// `[n, classes]`
+    pub logits: Vec<f32>,
+    /// `[n, dimensions]`
+    pub features: Vec<f32>,
+    /// One per layer of [`Wanted::units`].
+    pub units: Vec<UnitStatistics>,
+    /// One per layer of [`Wanted::maps`], `[n, channels, rows, columns]`.
+    pub maps: Vec<Vec<f16>>,
+}
+
+/// A network compiled for extraction.
+pub struct Forward {
+    runner: Runner,
+    device: Device,
+    height: i64,
+    width: i64,
+    /// Normalisation as `pixel * scale + shift`, `[1, 3, 1, 1]`.
+    scale: Tensor,
+    shift: Tensor,
+    n_units: usize,
+}
+
+impl Forward {
+    /// Compiles `network` to give the logits and what is wanted. Pixels are normalised as `(v / 255 - mean) / std`.
+    pub fn new(network: &Network, wanted: &Wanted, mean: [f32; 3], std: [f32; 3]) -> Result<Forward> {
+        let graph = network.graph();
+        let mut values = vec![graph.logits, wanted.feature.value];
+        values.extend(wanted.units.iter().map(|layer| layer.value));
+        values.extend(wanted.maps.iter().map(|layer| layer.value));
+        let (height, width) = graph.input_size();
+        let device = network.device();
+        let channel = |of: &dyn Fn(usize) -> f64| {
+            let values = [0, 1, 2].map(|index| of(index) as f32);
+            Tensor::from_slice(&values).reshape([1, 3, 1, 1]).to_device(device)
+        };
+        let (mean, std) = (mean.map(f64::from), std.map(f64::from));
+        Ok(Forward {
+            runner: network.inference(&values)?,
+            device,
+            height,
+            width,
+            scale: channel(&|index| 1.0 / (255.0 * std[index])),
+            shift: channel(&|index| -mean[index] / std[index]),
+            n_units: wanted.units.len(),
+        })
+    }
+
+    /// Runs `n` images of RGB bytes `[n, height, width, 3]`, as `image::preprocess` gives them.
+    ///
+    /// # Errors
+    /// libtorch's message with the operator and module.
+    pub fn run(&self, pixels: &[u8], n: usize) -> Result<Batch> {
+        let _guard = tch::no_grad_guard();
+        let sizes = [n as i64, self.height, self.width, 3];
+        let images = Tensor::f_from_data_size(pixels, &sizes, Dtype::Uint8)
+            .map_err(|error| torch("the batch", &error))?
+            .to_device(self.device)
+            .permute([0, 3, 1, 2])
+            .to_kind(Dtype::Float)
+            * &self.scale
+            + &self.shift;
+        self.run_normalised(&images, n)
+    }
+
+    /// Runs a batch `[n, 3, height, width]` that is already normalised.
+    pub fn run_normalised(&self, images: &Tensor, n: usize) -> Result<Batch> {
+        let _guard = tch::no_grad_guard();
+        let mut outputs = self.runner.run(images)?.into_iter();
+        let mut next = || outputs.next().ok_or_else(|| torch_message("the network", "too few outputs"));
+        let logits = floats(&next()?)?;
+        let features = floats(&vector(&next()?)?)?;
+        let mut units = Vec::with_capacity(self.n_units);
+        for _ in 0..self.n_units {
+            units.push(reduce(&next()?)?);
+        }
+        let maps = outputs.map(|map| halves(&map)).collect::<Result<_>>()?;
+        Ok(Batch {
+            n,
+            logits,
+            features,
+            units,
+            maps,
+        })
+    }
+}
+
+fn torch(context: &str, error: &tch::TchError) -> Error {
+    torch_message(context, &error.to_string())
+}
+
+fn torch_message(context: &str, message: &str) -> Error {
+    Error::Torch {
+        context: context.into(),
+        message: message.into(),
+    }
+}
+
+/// `[n, d]` from `[n, d]`, `[n, tokens, d]` or `[n, d, rows, columns]`.
+fn vector(value: &Tensor) -> Result<Tensor> {
+    Ok(match value.dim() {
+        2 => value.shallow_clone(),
+        3 => value.mean_dim([1i64].as_slice(), false, Dtype::Float),
+        4 => value.mean_dim([2i64, 3].as_slice(), false, Dtype::Float),
+        rank => {
+            return Err(Error::Config(vec![format!(
+                "[extract] feature_layer: a value of {rank} dimensions gives no vector; name a layer of 2, 3 or 4"
+            )]));
+        }
+    })
+}
+
+fn floats(value: &Tensor) -> Result<Vec<f32>> {
+    let value = value.to_device(Device::Cpu).to_kind(Dtype::Float).contiguous();
+    let mut out = vec![0f32; value.numel()];
+    value.f_copy_data(&mut out, value.numel()).map_err(|error| torch("reading results", &error))?;
+    Ok(out)
+}
+
+fn halves(value: &Tensor) -> Result<Vec<f16>> {
+    let values = floats(value)?;
+    let mut out = vec![f16::ZERO; values.len()];
+    out.convert_from_f32_slice(&values);
+    Ok(out)
+}
+
+/// Maximum, mean and place of the maximum over the cells of every channel.
+fn reduce(map: &Tensor) -> Result<UnitStatistics> {
+    let [_, channels, rows, cols] = map.size()[..] else {
+        return Err(torch_message("a tapped layer", "its output is no map"));
+    };
+    let (channels, cells) = (channels as usize, (rows * cols) as usize);
+    if map.device() != Device::Cpu {
+        let flat = map.to_kind(Dtype::Float).flatten(2, -1);
+        let (max, argmax) = flat.max_dim(2, false);
+        let argmax = argmax.to_device(Device::Cpu).to_kind(Dtype::Int).contiguous();
+        let mut places = vec![0i32; argmax.numel()];
+        argmax
+            .f_copy_data(&mut places, argmax.numel())
+            .map_err(|error| torch("reading results", &error))?;
+        return Ok(UnitStatistics {
+            channels,
+            max: floats(&max)?,
+            mean: floats(&flat.mean_dim([2i64].as_slice(), false, Dtype::Float))?,
+            argmax: places.into_iter().map(|place| place as u32).collect(),
+        });
+    }
+    let map = map.to_kind(Dtype::Float);
+    let innermost = map.permute([0, 2, 3, 1]);
+    let (held, layout) = if innermost.is_contiguous() {
+        (innermost, Layout::ChannelsLast)
+    } else {
+        (map.contiguous(), Layout::ChannelsFirst)
+    };
+    // SAFETY: a contiguous float32 tensor on the CPU holds exactly `numel` floats at `data_ptr`; `held` outlives the slice.
+    let values = unsafe { std::slice::from_raw_parts(held.data_ptr().cast::<f32>(), held.numel()) };
+    Ok(unit_statistics(values, channels, cells, layout))
+}

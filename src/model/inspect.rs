@@ -1,0 +1,195 @@
+//! What `prospect model` shows: a table of modules, and the first convolution's filters.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{
+    ModelInfo,
+    archive::Archive,
+    device,
+    executor::{Network, Precision},
+    graph::{Graph, Source},
+    operators,
+};
+use crate::{
+    config::DeviceChoice,
+    error::{Error, Result},
+};
+
+/// One module call of a network.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModuleRow {
+    /// Module path, with the call's number where there are several.
+    pub module: String,
+    pub kind: String,
+    /// Sizes with `n` for the batch.
+    pub shape: String,
+    /// `None` where a cell sees the whole image, or the value is no map.
+    pub receptive_field: Option<ReceptiveField>,
+    /// Elements of the module's own parameters and those of its children.
+    pub parameters: i64,
+}
+
+/// Size, stride and first start along rows and columns, in pixels of the network's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ReceptiveField {
+    pub size: [i64; 2],
+    pub stride: [i64; 2],
+    pub start: [i64; 2],
+}
+
+/// Weights of the first convolution.
+#[derive(Clone, Debug)]
+pub struct FirstFilters {
+    pub name: String,
+    /// `[out, in, height, width]`
+    pub shape: [usize; 4],
+    /// Row-major over `shape`.
+    pub values: Vec<f32>,
+}
+
+/// `[n, 64, 56, 56]`
+pub fn shape_text(shape: Option<&[Option<i64>]>) -> String {
+    let Some(shape) = shape else {
+        return "?".into();
+    };
+    let sizes: Vec<String> =
+        shape.iter().map(|size| size.map_or("n".into(), |size| size.to_string())).collect();
+    format!("[{}]", sizes.join(", "))
+}
+
+impl ModelInfo {
+    /// Receptive field of a value's cells, where it is a map and has one.
+    pub fn receptive_field(&self, value: usize) -> Option<ReceptiveField> {
+        let [y, x] = self.analysis.fields[value].filter(|_| self.analysis.is_spatial(&self.graph, value))?.axes?;
+        Some(ReceptiveField {
+            size: [y.size, x.size],
+            stride: [y.stride, x.stride],
+            start: [y.start, x.start],
+        })
+    }
+
+    /// Elements of the parameters of a module and its children; `path` without a call number.
+    pub fn parameters(&self, path: &str) -> i64 {
+        let inside = format!("{path}.");
+        self.graph
+            .sources
+            .iter()
+            .filter_map(|(id, source)| match source {
+                Source::Weight(name) if name.starts_with(&inside) && !is_statistic(name) => {
+                    self.graph.shape(*id)
+                }
+                _ => None,
+            })
+            .map(|shape| shape.iter().flatten().product::<i64>())
+            .sum()
+    }
+
+    /// Every module call in the order in which they finish.
+    pub fn modules(&self) -> Vec<ModuleRow> {
+        self.analysis
+            .taps
+            .iter()
+            .map(|tap| ModuleRow {
+                module: tap.name.clone(),
+                kind: tap.class.clone(),
+                shape: shape_text(self.graph.shape(tap.value)),
+                receptive_field: self.receptive_field(tap.value),
+                parameters: self.parameters(tap.name.split('#').next().unwrap_or(&tap.name)),
+            })
+            .collect()
+    }
+
+    /// The filters of the first convolution that sees the image.
+    ///
+    /// # Errors
+    /// A network without one.
+    pub fn first_filters(&self) -> Result<FirstFilters> {
+        let found = first_convolution(&self.graph).ok_or_else(|| {
+            Error::invalid(
+                &self.path,
+                "a network that begins with a two-dimensional convolution",
+                "none",
+                "there are no filters to show",
+            )
+        })?;
+        let mut archive = Archive::open(&self.path)?;
+        let network = Network::load(
+            &mut archive,
+            self.graph.clone(),
+            device::choose(DeviceChoice::Cpu)?,
+            Precision::Float32,
+        )?;
+        let (values, shape) = network.weight(found.0)?;
+        Ok(FirstFilters {
+            name: found.1,
+            shape,
+            values,
+        })
+    }
+
+    /// Opens the archive again and puts the network on a device.
+    pub fn load(&self, device: tch::Device, precision: Precision) -> Result<Network> {
+        let mut archive = Archive::open(&self.path)?;
+        Network::load(&mut archive, self.graph.clone(), device, precision)
+    }
+}
+
+/// Running statistics of BatchNorm are buffers, not parameters.
+fn is_statistic(name: &str) -> bool {
+    ["running_mean", "running_var", "num_batches_tracked"].iter().any(|end| name.ends_with(end))
+}
+
+fn first_convolution(graph: &Graph) -> Option<(usize, String)> {
+    let node = graph
+        .nodes
+        .iter()
+        .find(|node| operators::base_name(node) == "conv2d")?;
+    let weight = node.tensor("weight")?;
+    graph.sources.iter().find_map(|(id, source)| match source {
+        Source::Weight(name) if *id == weight => Some((weight, name.clone())),
+        _ => None,
+    })
+}
+
+/// The model's default layers and where CAM is exact, as lines for people.
+pub fn defaults(info: &ModelInfo) -> Vec<String> {
+    let mut lines = Vec::new();
+    let names: Vec<&str> =
+        info.analysis.layers.iter().map(|&index| info.analysis.taps[index].name.as_str()).collect();
+    lines.push(match names.as_slice() {
+        [] => "tapped layers: none (no spatial layer that the whole network passes through)".to_string(),
+        names => format!("tapped layers: {}", names.join(", ")),
+    });
+    match info.feature("auto") {
+        Ok(layer) => lines.push(format!(
+            "feature layer: {} {}, what {} takes",
+            layer.name,
+            shape_text(info.graph.shape(layer.value)),
+            info.head_name()
+        )),
+        Err(error) => lines.push(format!("feature layer: {error}")),
+    }
+    match info.analysis.explanation {
+        Some(index) => {
+            let tap = &info.analysis.taps[index];
+            let cam = match info.analysis.cam_exact(&info.graph, tap.value) {
+                Ok(()) => "CAM is exact there".to_string(),
+                Err(why) => format!("CAM is not exact there: {why}"),
+            };
+            lines.push(format!(
+                "explanation layer: {} {}; {cam}",
+                tap.name,
+                shape_text(info.graph.shape(tap.value))
+            ));
+        }
+        None => lines.push("explanation layer: none".to_string()),
+    }
+    lines
+}
+
+/// The file name of a model, for people.
+pub fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

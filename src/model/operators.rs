@@ -1,0 +1,249 @@
+//! Which operators a model file may use, and what kind each is.
+//!
+//! The dispatcher also knows operators that touch the disk or the process (`aten::from_file`, ...), so a model
+//! file gets nothing but this list of pure tensor functions.
+
+use super::graph::{Graph, Node};
+
+/// What an operator does to the layout of an image-shaped tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Every output element from the input elements at its own place (broadcasting joins several inputs).
+    Elementwise,
+    /// The same elements under another shape; may share memory with the input.
+    View,
+    /// A window slides over the two spatial dimensions.
+    Window,
+    /// Makes values of no input, or of sizes alone.
+    Constant,
+    /// Anything else: every output element may depend on every input element.
+    Global,
+}
+
+use Kind::{Constant, Elementwise, Global, View, Window};
+
+/// Operators by name without `aten::` and without a trailing `_`.
+const OPERATORS: &[(&str, Kind)] = &[
+    ("abs", Elementwise),
+    ("adaptive_avg_pool2d", Global),
+    ("adaptive_max_pool2d", Global),
+    ("add", Elementwise),
+    ("addmm", Global),
+    ("alias", View),
+    ("amax", Global),
+    ("arange", Constant),
+    ("avg_pool2d", Window),
+    ("baddbmm", Global),
+    ("batch_norm", Elementwise),
+    ("bmm", Global),
+    ("cat", Global),
+    ("channel_shuffle", Global),
+    ("chunk", View),
+    ("clamp", Elementwise),
+    ("clamp_max", Elementwise),
+    ("clamp_min", Elementwise),
+    ("clone", Elementwise),
+    ("contiguous", View),
+    ("conv1d", Global),
+    ("conv2d", Window),
+    ("copy", Global),
+    ("cos", Elementwise),
+    ("cumsum", Global),
+    ("detach", View),
+    ("div", Elementwise),
+    ("dropout", View),
+    ("einsum", Global),
+    ("elu", Elementwise),
+    ("embedding", Global),
+    ("eq", Elementwise),
+    ("erf", Elementwise),
+    ("exp", Elementwise),
+    ("expand", View),
+    ("expand_as", View),
+    ("eye", Constant),
+    ("fill", Elementwise),
+    ("flatten", View),
+    ("flip", Global),
+    ("full", Constant),
+    ("full_like", Constant),
+    ("ge", Elementwise),
+    ("gelu", Elementwise),
+    ("glu", Global),
+    ("group_norm", Global),
+    ("gt", Elementwise),
+    ("hardsigmoid", Elementwise),
+    ("hardswish", Elementwise),
+    ("hardtanh", Elementwise),
+    ("index", Global),
+    ("index_select", Global),
+    ("instance_norm", Global),
+    ("layer_norm", Global),
+    ("le", Elementwise),
+    ("leaky_relu", Elementwise),
+    ("lift_fresh_copy", Constant),
+    ("linalg_vector_norm", Global),
+    ("linear", Global),
+    ("linspace", Constant),
+    ("log", Elementwise),
+    ("log_softmax", Global),
+    ("logical_and", Elementwise),
+    ("logical_not", Elementwise),
+    ("logical_or", Elementwise),
+    ("lt", Elementwise),
+    ("masked_fill", Elementwise),
+    ("matmul", Global),
+    ("max", Global),
+    ("max_pool2d", Window),
+    ("maximum", Elementwise),
+    ("mean", Global),
+    ("meshgrid", Constant),
+    ("minimum", Elementwise),
+    ("mish", Elementwise),
+    ("mm", Global),
+    ("movedim", View),
+    ("mul", Elementwise),
+    ("narrow", View),
+    ("ne", Elementwise),
+    ("neg", Elementwise),
+    ("new_full", Constant),
+    ("new_ones", Constant),
+    ("new_zeros", Constant),
+    ("normalize", Global),
+    ("ones", Constant),
+    ("ones_like", Constant),
+    ("pad", Window),
+    ("permute", View),
+    ("pixel_shuffle", Global),
+    ("pixel_unshuffle", Global),
+    ("pow", Elementwise),
+    ("prelu", Elementwise),
+    ("reciprocal", Elementwise),
+    ("relu", Elementwise),
+    ("relu6", Elementwise),
+    ("repeat", Global),
+    ("repeat_interleave", Global),
+    ("reshape", View),
+    ("rms_norm", Global),
+    ("roll", Global),
+    ("rsqrt", Elementwise),
+    ("rsub", Elementwise),
+    ("scaled_dot_product_attention", Global),
+    ("select", View),
+    ("selu", Elementwise),
+    ("sigmoid", Elementwise),
+    ("silu", Elementwise),
+    ("sin", Elementwise),
+    ("slice", View),
+    ("softmax", Global),
+    ("softplus", Elementwise),
+    ("split", View),
+    ("split_with_sizes", View),
+    ("sqrt", Elementwise),
+    ("square", Elementwise),
+    ("squeeze", View),
+    ("stack", Global),
+    ("std", Global),
+    ("std_mean", Global),
+    ("sub", Elementwise),
+    ("sum", Global),
+    ("swapaxes", View),
+    ("t", View),
+    ("tanh", Elementwise),
+    ("to", Elementwise),
+    ("_to_copy", Elementwise),
+    ("transpose", View),
+    ("triu", Global),
+    ("tril", Global),
+    ("unbind", View),
+    ("unflatten", View),
+    ("unfold", View),
+    ("unsafe_chunk", View),
+    ("unsafe_split", View),
+    ("unsqueeze", View),
+    ("upsample_bicubic2d", Global),
+    ("upsample_bilinear2d", Global),
+    ("upsample_nearest2d", Global),
+    ("var", Global),
+    ("var_mean", Global),
+    ("view", View),
+    ("view_as", View),
+    ("where", Elementwise),
+    ("zero", Elementwise),
+    ("zeros", Constant),
+    ("zeros_like", Constant),
+];
+
+/// Integer arithmetic on sizes, done by the executor itself.
+pub const SIZE_OPERATORS: &[&str] = &[
+    "aten::sym_size",
+    "_operator::add",
+    "_operator::sub",
+    "_operator::mul",
+    "_operator::floordiv",
+    "_operator::mod",
+    "_operator::neg",
+];
+
+/// Checks that only guard shapes while exporting; running a graph skips them.
+const ASSERTIONS: &[&str] = &[
+    "aten::_assert_scalar",
+    "aten::_assert_tensor_metadata",
+    "aten::_assert_async",
+    "aten::sym_constrain_range",
+    "aten::sym_constrain_range_for_size",
+    "_operator::ge",
+    "_operator::le",
+    "_operator::gt",
+    "_operator::lt",
+    "_operator::eq",
+];
+
+/// The operator's name without namespace and without the in-place underscore.
+pub fn base_name(node: &Node) -> &str {
+    let name = node.operator.strip_prefix("aten::").unwrap_or(&node.operator);
+    name.strip_suffix('_').unwrap_or(name)
+}
+
+/// Writes into its first argument.
+pub fn is_in_place(node: &Node) -> bool {
+    node.operator.starts_with("aten::") && node.operator.ends_with('_')
+}
+
+pub fn is_assertion(node: &Node) -> bool {
+    ASSERTIONS.contains(&node.operator.as_str())
+}
+
+pub fn is_size(node: &Node) -> bool {
+    SIZE_OPERATORS.contains(&node.operator.as_str())
+}
+
+/// The kind of an allowed tensor operator; `None` for everything that may not run.
+pub fn kind(node: &Node) -> Option<Kind> {
+    node.operator.strip_prefix("aten::")?;
+    let name = base_name(node);
+    OPERATORS
+        .iter()
+        .find_map(|(allowed, kind)| (*allowed == name).then_some(*kind))
+}
+
+/// Every operator of the graph that may not run, once each, with the module path that uses it first.
+pub fn refused(graph: &Graph) -> Vec<String> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for node in &graph.nodes {
+        if kind(node).is_some() || is_size(node) || is_assertion(node) {
+            continue;
+        }
+        let name = node.full_name();
+        if !found.iter().any(|(known, _)| *known == name) {
+            let module = match node.module() {
+                "" => "the network itself",
+                path => path,
+            };
+            found.push((name, module.to_string()));
+        }
+    }
+    found
+        .into_iter()
+        .map(|(name, module)| format!("{name} (in {module})"))
+        .collect()
+}

@@ -1,0 +1,370 @@
+//! Contact sheets, filter grids and signed maps: pixels in, pixels out.
+
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
+use image::{ExtendedColorType, ImageEncoder, codecs::png};
+
+mod filters;
+
+pub use filters::{diverging, filter_grid, signed_map};
+
+/// Sides of a sheet or grid stay below this many pixels.
+const MAX_GRID_SIDE: usize = 16_384;
+/// Why a picture could not be made.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PictureError {
+    /// The numbers do not fill the shape.
+    #[error("expected {expected} values for shape {shape:?}, got {found}")]
+    Shape {
+        shape: Vec<usize>,
+        expected: usize,
+        found: usize,
+    },
+    /// Nothing to draw, or more than a picture can hold.
+    #[error("cannot draw a picture of {width} x {height} pixels")]
+    Size { width: usize, height: usize },
+    /// The PNG encoder refused.
+    #[error("cannot encode the picture: {0}")]
+    Encode(String),
+}
+
+/// An RGB picture: row-major, 3 bytes a pixel, rows from the top.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    pub width: u32,
+    pub height: u32,
+    pub pixels: Vec<u8>,
+}
+
+impl Picture {
+    /// A picture of one colour.
+    pub fn filled(width: u32, height: u32, colour: [u8; 3]) -> Picture {
+        let n = width as usize * height as usize;
+        Picture {
+            width,
+            height,
+            pixels: colour.iter().copied().cycle().take(n * 3).collect(),
+        }
+    }
+
+    /// The colour at column `x`, row `y`; `None` outside.
+    pub fn at(&self, x: u32, y: u32) -> Option<[u8; 3]> {
+        if x >= self.width || y >= self.height {
+            return None;
+        }
+        let i = (y as usize * self.width as usize + x as usize) * 3;
+        Some([self.pixels[i], self.pixels[i + 1], self.pixels[i + 2]])
+    }
+
+    /// Copies `other` in with its top left corner at (`left`, `top`); what sticks out is cut off.
+    pub fn paste(&mut self, other: &Picture, left: u32, top: u32) {
+        let columns = other.width.min(self.width.saturating_sub(left)) as usize;
+        let rows = other.height.min(self.height.saturating_sub(top)) as usize;
+        for row in 0..rows {
+            let from = row * other.width as usize * 3;
+            let to = ((top as usize + row) * self.width as usize + left as usize) * 3;
+            self.pixels[to..to + columns * 3]
+                .copy_from_slice(&other.pixels[from..from + columns * 3]);
+        }
+    }
+}
+
+/// Part of an image in whole pixels: columns `x0..x1`, rows `y0..y1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PixelBox {
+    pub x0: u32,
+    pub y0: u32,
+    pub x1: u32,
+    pub y1: u32,
+}
+
+impl PixelBox {
+    /// The smallest box of whole pixels that holds `[x0, y0, x1, y1]` (pixel edges), inside a `width` x `height` image
+    /// and never empty. `None` for an image without pixels or a box that is not a number.
+    pub fn around(edges: [f32; 4], width: u32, height: u32) -> Option<PixelBox> {
+        if width == 0 || height == 0 || edges.iter().any(|e| e.is_nan()) {
+            return None;
+        }
+        // `as` saturates, so infinite edges land on the image's own.
+        let x0 = (edges[0].floor().max(0.0) as u32).min(width - 1);
+        let y0 = (edges[1].floor().max(0.0) as u32).min(height - 1);
+        Some(PixelBox {
+            x0,
+            y0,
+            x1: (edges[2].ceil().max(0.0) as u32).clamp(x0 + 1, width),
+            y1: (edges[3].ceil().max(0.0) as u32).clamp(y0 + 1, height),
+        })
+    }
+}
+
+/// Cuts `part` out of an image (RGB, row-major, `width * height * 3` bytes) and scales it to fit a `side` x `side` square,
+/// keeping its aspect: shrunk with an antialiasing triangle filter, enlarged by repeating pixels, so that no detail is invented.
+pub fn tile(
+    pixels: &[u8],
+    width: u32,
+    height: u32,
+    part: PixelBox,
+    side: u32,
+) -> Result<Picture, PictureError> {
+    let expected = width as usize * height as usize * 3;
+    if pixels.len() != expected {
+        return Err(PictureError::Shape {
+            shape: vec![height as usize, width as usize, 3],
+            expected,
+            found: pixels.len(),
+        });
+    }
+    let (w, h) = (
+        part.x1.saturating_sub(part.x0),
+        part.y1.saturating_sub(part.y0),
+    );
+    if w == 0 || h == 0 || side == 0 || part.x1 > width || part.y1 > height {
+        return Err(PictureError::Size {
+            width: w as usize,
+            height: h as usize,
+        });
+    }
+    let longest = w.max(h);
+    let fit = |length: u32| {
+        let scaled = (u64::from(length) * u64::from(side) * 2 / u64::from(longest) + 1) / 2;
+        (scaled as u32).clamp(1, side)
+    };
+    let (out_w, out_h) = (fit(w), fit(h));
+    let mut out = Picture::filled(out_w, out_h, [0; 3]);
+    if longest <= side {
+        for y in 0..out_h {
+            let from_y = part.y0 + (u64::from(y) * u64::from(h) / u64::from(out_h)) as u32;
+            for x in 0..out_w {
+                let from_x = part.x0 + (u64::from(x) * u64::from(w) / u64::from(out_w)) as u32;
+                let from = (from_y as usize * width as usize + from_x as usize) * 3;
+                let to = (y as usize * out_w as usize + x as usize) * 3;
+                out.pixels[to..to + 3].copy_from_slice(&pixels[from..from + 3]);
+            }
+        }
+        return Ok(out);
+    }
+    let refused = |e: &dyn std::fmt::Display| PictureError::Encode(e.to_string());
+    let source =
+        images::ImageRef::new(width, height, pixels, PixelType::U8x3).map_err(|e| refused(&e))?;
+    let mut target = images::Image::from_slice_u8(out_w, out_h, &mut out.pixels, PixelType::U8x3)
+        .map_err(|e| refused(&e))?;
+    let options = ResizeOptions::new()
+        .crop(
+            f64::from(part.x0),
+            f64::from(part.y0),
+            f64::from(w),
+            f64::from(h),
+        )
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new()
+        .resize(&source, &mut target, &options)
+        .map_err(|e| refused(&e))?;
+    Ok(out)
+}
+
+/// How a sheet of tiles is laid out.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// Tiles in a row.
+    pub columns: usize,
+    /// Width and height of each tile's place.
+    pub side: u32,
+    /// Pixels between places (none round the edge).
+    pub gap: u32,
+    pub background: [u8; 3],
+}
+
+impl Layout {
+    /// Width and height of a sheet of `n` tiles.
+    pub fn size(&self, n: usize) -> (u32, u32) {
+        let columns = self.columns.max(1);
+        let extent = |places: usize| {
+            let places = u32::try_from(places).unwrap_or(u32::MAX);
+            places
+                .saturating_mul(self.side.saturating_add(self.gap))
+                .saturating_sub(self.gap)
+        };
+        (extent(columns.min(n)), extent(n.div_ceil(columns)))
+    }
+}
+
+/// Tiles in reading order, each centred in its place; `None` leaves its place empty.
+pub fn contact_sheet(tiles: &[Option<Picture>], layout: &Layout) -> Result<Picture, PictureError> {
+    let (width, height) = layout.size(tiles.len());
+    if width == 0
+        || height == 0
+        || width as usize > MAX_GRID_SIDE
+        || height as usize > MAX_GRID_SIDE
+    {
+        return Err(PictureError::Size {
+            width: width as usize,
+            height: height as usize,
+        });
+    }
+    let mut sheet = Picture::filled(width, height, layout.background);
+    let columns = layout.columns.max(1);
+    let step = layout.side + layout.gap;
+    for (place, tile) in tiles.iter().enumerate() {
+        if let Some(tile) = tile {
+            let left = (place % columns) as u32 * step + layout.side.saturating_sub(tile.width) / 2;
+            let top = (place / columns) as u32 * step + layout.side.saturating_sub(tile.height) / 2;
+            sheet.paste(tile, left, top);
+        }
+    }
+    Ok(sheet)
+}
+
+/// Whether `found` values fill `shape`, no side of which may be empty.
+fn check_shape(found: usize, shape: &[usize]) -> Result<(), PictureError> {
+    let expected = shape
+        .iter()
+        .try_fold(1_usize, |n, &side| n.checked_mul(side))
+        .unwrap_or(usize::MAX);
+    if expected == 0 || expected != found {
+        return Err(PictureError::Shape {
+            shape: shape.to_vec(),
+            expected,
+            found,
+        });
+    }
+    Ok(())
+}
+
+/// The picture as a PNG file (8-bit RGB, no metadata): the same bytes for the same pixels.
+pub fn png(picture: &Picture) -> Result<Vec<u8>, PictureError> {
+    check_shape(
+        picture.pixels.len(),
+        &[picture.height as usize, picture.width as usize, 3],
+    )?;
+    let mut bytes = Vec::new();
+    png::PngEncoder::new_with_quality(
+        &mut bytes,
+        png::CompressionType::Default,
+        png::FilterType::Adaptive,
+    )
+    .write_image(
+        &picture.pixels,
+        picture.width,
+        picture.height,
+        ExtendedColorType::Rgb8,
+    )
+    .map_err(|e| PictureError::Encode(e.to_string()))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RED: [u8; 3] = [200, 0, 0];
+    const BLUE: [u8; 3] = [0, 0, 200];
+
+    #[test]
+    fn sheet_places_and_centres_tiles() {
+        let layout = Layout {
+            columns: 2,
+            side: 4,
+            gap: 1,
+            background: [9; 3],
+        };
+        let tiles = [
+            Some(Picture::filled(4, 4, RED)),
+            None,
+            Some(Picture::filled(4, 2, BLUE)),
+        ];
+        let sheet = contact_sheet(&tiles, &layout).unwrap();
+        assert_eq!((sheet.width, sheet.height), (9, 9));
+        assert_eq!(sheet.at(3, 3), Some(RED));
+        assert_eq!(sheet.at(4, 0), Some([9; 3]), "gap");
+        assert_eq!(sheet.at(6, 1), Some([9; 3]), "missing tile");
+        assert_eq!(sheet.at(0, 5), Some([9; 3]), "letterbox");
+        assert_eq!(sheet.at(0, 6), Some(BLUE));
+        assert_eq!(sheet.at(3, 7), Some(BLUE));
+        assert_eq!(sheet.at(0, 8), Some([9; 3]));
+        assert_eq!(sheet.at(9, 0), None);
+        assert!(contact_sheet(&[], &layout).is_err());
+    }
+
+    #[test]
+    fn enlarging_repeats_pixels_and_keeps_aspect() {
+        // 3 x 2 image; the right 2 x 2 cut out becomes 4 x 4, the top row 6 x 2.
+        let pixels: Vec<u8> = (0..6).flat_map(|i| [i * 10; 3]).collect();
+        let right = PixelBox {
+            x0: 1,
+            y0: 0,
+            x1: 3,
+            y1: 2,
+        };
+        let picture = tile(&pixels, 3, 2, right, 4).unwrap();
+        assert_eq!((picture.width, picture.height), (4, 4));
+        assert_eq!(picture.at(0, 0), Some([10; 3]));
+        assert_eq!(picture.at(1, 1), Some([10; 3]));
+        assert_eq!(picture.at(2, 1), Some([20; 3]));
+        assert_eq!(picture.at(3, 3), Some([50; 3]));
+        let top = PixelBox {
+            x0: 0,
+            y0: 0,
+            x1: 3,
+            y1: 1,
+        };
+        let picture = tile(&pixels, 3, 2, top, 6).unwrap();
+        assert_eq!((picture.width, picture.height), (6, 2));
+    }
+
+    #[test]
+    fn shrinking_averages() {
+        // Columns alternate 0 and 200: any antialiased halving of the interior is 100.
+        let pixels: Vec<u8> = (0..16 * 16)
+            .flat_map(|i| [if i % 2 == 0 { 0 } else { 200 }; 3])
+            .collect();
+        let all = PixelBox {
+            x0: 0,
+            y0: 0,
+            x1: 16,
+            y1: 16,
+        };
+        let picture = tile(&pixels, 16, 16, all, 4).unwrap();
+        let [grey, ..] = picture.at(1, 1).unwrap();
+        assert!((95..=105).contains(&grey), "{grey}");
+        assert!(tile(&pixels, 16, 16, PixelBox { x1: 17, ..all }, 4).is_err());
+        assert!(tile(&pixels, 16, 16, PixelBox { x1: 0, ..all }, 4).is_err());
+        assert!(tile(&pixels, 15, 16, all, 4).is_err());
+    }
+
+    #[test]
+    fn a_thin_crop_still_has_a_pixel() {
+        let pixels = vec![7; 1000 * 3];
+        let all = PixelBox {
+            x0: 0,
+            y0: 0,
+            x1: 1000,
+            y1: 1,
+        };
+        let picture = tile(&pixels, 1000, 1, all, 10).unwrap();
+        assert_eq!((picture.width, picture.height), (10, 1));
+    }
+
+    #[test]
+    fn boxes_round_outwards_and_stay_inside() {
+        let around = |edges| PixelBox::around(edges, 10, 8).unwrap();
+        let expect = |x0, y0, x1, y1| PixelBox { x0, y0, x1, y1 };
+        assert_eq!(around([1.5, 2.0, 3.1, 4.0]), expect(1, 2, 4, 4));
+        assert_eq!(around([-5.0, -5.0, 99.0, 99.0]), expect(0, 0, 10, 8));
+        assert_eq!(around([20.0, 3.0, 30.0, 3.0]), expect(9, 3, 10, 4));
+        assert_eq!(PixelBox::around([f32::NAN, 0.0, 1.0, 1.0], 10, 8), None);
+        assert_eq!(PixelBox::around([0.0, 0.0, 1.0, 1.0], 0, 8), None);
+    }
+
+    #[test]
+    fn png_is_lossless_and_repeatable() {
+        let mut picture = Picture::filled(5, 3, RED);
+        picture.paste(&Picture::filled(3, 3, BLUE), 4, 1);
+        let bytes = png(&picture).unwrap();
+        assert_eq!(bytes, png(&picture).unwrap());
+        let back = image::load_from_memory_with_format(&bytes, image::ImageFormat::Png)
+            .unwrap()
+            .to_rgb8();
+        assert_eq!(back.dimensions(), (5, 3));
+        assert_eq!(back.into_raw(), picture.pixels);
+        assert!(png(&Picture::filled(0, 3, RED)).is_err());
+    }
+}

@@ -1,0 +1,151 @@
+//! Runs the whole network over every image, once: `predictions`, `features`, `units`, `maps` and `layers`.
+
+mod columns;
+mod pipeline;
+
+use serde_json::{Value, json};
+
+use super::{Context, Outcome, Stage};
+use crate::{
+    config::{Config, DeviceChoice, Dtype},
+    error::{Error, Result},
+    image::{DecodeOptions, InputSpec},
+    model::{
+        Layer, ModelInfo, device,
+        executor::Precision,
+        forward::{Forward, Wanted},
+    },
+    store::StageWriter,
+};
+
+pub const STAGE: Stage = Stage {
+    name: "extract",
+    version: 1,
+    about: "decode every image, run the network; writes predictions, features, units, maps, layers",
+    needs: &["scan"],
+    parameters,
+    run,
+};
+
+/// Most cells of a map whose place fits the `argmax` column.
+const MAX_CELLS: i64 = 1 << 16;
+
+/// Everything that the configuration and the model say about what to compute.
+struct Choice {
+    spec: InputSpec,
+    wanted: Wanted,
+}
+
+fn choose(config: &Config, model: &ModelInfo) -> Result<Choice> {
+    let mut problems = Vec::new();
+    let mut keep = |result: Result<Vec<Layer>>| match result {
+        Ok(layers) => Ok(layers),
+        Err(Error::Config(more)) => {
+            problems.extend(more);
+            Ok(Vec::new())
+        }
+        Err(other) => Err(other),
+    };
+    let units = keep(model.layers(&config.extract.layers, "[extract] layers"))?;
+    let maps = keep(model.layers(&config.explain.layers, "[explain] layers"))?;
+    let feature = keep(model.feature(&config.extract.feature_layer).map(|layer| vec![layer]))?;
+    for layer in &units {
+        if let Some([_, _, Some(rows), Some(cols)]) = model.graph.shape(layer.value)
+            && rows * cols > MAX_CELLS
+        {
+            problems.push(format!(
+                "[extract] layers: {} has {rows}x{cols} cells, more than the {MAX_CELLS} that the argmax column can tell \
+                 apart; name a deeper layer",
+                layer.name
+            ));
+        }
+    }
+    let spec = match model.input_spec(&config.input) {
+        Err(Error::Config(more)) => {
+            problems.extend(more);
+            None
+        }
+        other => Some(other?),
+    };
+    match (spec, feature.into_iter().next()) {
+        (Some(spec), Some(feature)) if problems.is_empty() => Ok(Choice {
+            spec,
+            wanted: Wanted {
+                feature,
+                units,
+                maps,
+            },
+        }),
+        _ => Err(Error::Config(problems)),
+    }
+}
+
+fn precision(config: &Config) -> Precision {
+    match config.model.dtype {
+        Dtype::Float32 => Precision::Float32,
+        Dtype::BFloat16 => Precision::BFloat16,
+    }
+}
+
+/// Device kinds compute the last bits differently, so the kind is part of the key; its index is not.
+fn device_kind(choice: DeviceChoice) -> Result<&'static str> {
+    Ok(if device::choose(choice)?.is_cuda() { "cuda" } else { "cpu" })
+}
+
+fn parameters(ctx: &Context) -> Result<Value> {
+    let model = ctx.model()?;
+    let choice = choose(ctx.config, model)?;
+    let names = |layers: &[Layer]| layers.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
+    let kind = device_kind(ctx.config.model.device)?;
+    if kind == "cpu" && precision(ctx.config) == Precision::BFloat16 {
+        return Err(Error::Config(vec![
+            "[model] dtype = \"bfloat16\" needs a CUDA device (a CPU computes it several times slower than float32); \
+             use dtype = \"float32\""
+                .into(),
+        ]));
+    }
+    Ok(json!({
+        "model": model.digest,
+        "classes": blake3::hash(model.classes().join("\n").as_bytes()).to_hex()[..16],
+        "input": choice.spec,
+        "layers": names(&choice.wanted.units),
+        "feature_layer": choice.wanted.feature.name,
+        "maps": names(&choice.wanted.maps),
+        "part_size": ctx.config.extract.part_size,
+        "dtype": ctx.config.model.dtype,
+        "device": kind,
+        "exif_orientation": ctx.config.images.exif_orientation,
+        "max_pixels": ctx.config.images.max_pixels,
+    }))
+}
+
+fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
+    let model = ctx.model()?;
+    let choice = choose(ctx.config, model)?;
+    let device = device::choose(ctx.config.model.device)?;
+    let network = model.load(device, precision(ctx.config))?;
+    let forward = Forward::new(&network, &choice.wanted, choice.spec.mean, choice.spec.std)?;
+    let decode = DecodeOptions {
+        max_pixels: ctx.config.images.max_pixels,
+        exif_orientation: ctx.config.images.exif_orientation,
+    };
+    let tables = columns::Tables::new(model, &choice.wanted);
+    let report = pipeline::run(ctx, writer, &forward, &choice.spec, &decode, &tables)?;
+    tracing::info!(
+        "extract: {:.1} images/s on {}; {}",
+        report.images_per_second(),
+        device::name(device),
+        report.busy_text()
+    );
+    let mut summary = report.summary();
+    if let Some(map) = summary.as_object_mut() {
+        map.insert("device".into(), json!(device::name(device)));
+        map.insert("dtype".into(), json!(ctx.config.model.dtype));
+        map.insert("network".into(), json!(crate::model::inspect::file_name(&model.path)));
+        map.insert("feature_layer".into(), json!(choice.wanted.feature.name));
+    }
+    Ok(Outcome {
+        result: None,
+        summary,
+    })
+}

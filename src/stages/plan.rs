@@ -1,0 +1,258 @@
+//! Which stages a run would do, and why.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Context, Stage};
+use crate::{
+    config::did_you_mean,
+    error::{Error, Result},
+    store::{FileRecord, Manifest, RunFolder, StageRecord, stage_key},
+    text::shortened,
+};
+
+/// What is to be done about one stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "decision")]
+pub enum Decision {
+    /// All of it is there under the right key.
+    Reuse,
+    /// Some parts are there under the right key.
+    Resume {
+        done: usize,
+        /// Once the stage knows it.
+        total: Option<usize>,
+        /// Parts that were done, but a file of theirs is gone or has another length.
+        lost: usize,
+    },
+    /// Nothing that is there can be used.
+    Run { reason: String },
+    /// Known once the stage named has run.
+    WaitsFor { stage: String },
+}
+
+/// One stage of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Planned {
+    pub stage: &'static str,
+    pub about: &'static str,
+    #[serde(flatten)]
+    pub decision: Decision,
+}
+
+/// A wanted stage with its checked parameters.
+pub(super) struct Prepared<'s> {
+    pub(super) stage: &'s Stage,
+    pub(super) parameters: Value,
+}
+
+/// The decision about a stage whose needs are met, and under which key it is.
+pub(super) struct Verdict {
+    pub(super) decision: Decision,
+    pub(super) key: String,
+    pub(super) needs: BTreeMap<String, String>,
+}
+
+/// The plan for the wanted stages (all, if none is named) and what they need; changes nothing.
+pub fn plan(ctx: &Context, stages: &'static [Stage], wanted: &[String]) -> Result<Vec<Planned>> {
+    let manifest = ctx.run.manifest()?;
+    let mut ready = BTreeMap::new();
+    let mut planned = Vec::new();
+    for prepared in prepare(ctx, stages, wanted)? {
+        let stage = prepared.stage;
+        let waits = stage.needs.iter().find(|need| !ready.contains_key(**need));
+        let decision = match waits {
+            Some(need) => Decision::WaitsFor {
+                stage: need.to_string(),
+            },
+            None => decide(ctx.run, &prepared, &manifest, &ready).decision,
+        };
+        if decision == Decision::Reuse
+            && let Some(record) = manifest.stages.get(stage.name)
+        {
+            ready.insert(stage.name, record.dependency_key().to_string());
+        }
+        planned.push(Planned {
+            stage: stage.name,
+            about: stage.about,
+            decision,
+        });
+    }
+    Ok(planned)
+}
+
+/// Whether every name is a stage; the complaint names the nearest.
+pub fn check_names(stages: &[Stage], wanted: &[String]) -> Result<()> {
+    let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
+    let complaints: Vec<String> = wanted
+        .iter()
+        .filter(|name| !names.contains(&name.as_str()))
+        .map(|name| {
+            format!(
+                "there is no stage {name:?}{}; stages are {}",
+                did_you_mean(name, &names),
+                names.join(", ")
+            )
+        })
+        .collect();
+    if complaints.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Config(complaints))
+    }
+}
+
+/// The wanted stages and all they need, in run order, their parameters checked: before any work starts.
+pub(super) fn prepare<'s>(
+    ctx: &Context,
+    stages: &'s [Stage],
+    wanted: &[String],
+) -> Result<Vec<Prepared<'s>>> {
+    check_names(stages, wanted)?;
+    let mut chosen: Vec<&Stage> = Vec::new();
+    // Backwards, so that a stage is seen after everything that needs it.
+    for stage in stages.iter().rev() {
+        let named = wanted.is_empty() || wanted.iter().any(|name| name == stage.name);
+        if named || chosen.iter().any(|other| other.needs.contains(&stage.name)) {
+            chosen.push(stage);
+        }
+    }
+    let mut prepared = Vec::with_capacity(chosen.len());
+    let mut complaints = Vec::new();
+    for stage in chosen.into_iter().rev() {
+        match (stage.parameters)(ctx) {
+            Ok(parameters) => prepared.push(Prepared { stage, parameters }),
+            // Several stages may stumble over the same setting.
+            Err(Error::Config(more)) => {
+                complaints.extend(
+                    more.into_iter()
+                        .filter(|text| !complaints.contains(text))
+                        .collect::<Vec<_>>(),
+                );
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if complaints.is_empty() {
+        Ok(prepared)
+    } else {
+        Err(Error::Config(complaints))
+    }
+}
+
+/// Decides about a stage. `ready` holds the dependency keys of all stages that it needs.
+pub(super) fn decide(
+    run: &RunFolder,
+    prepared: &Prepared,
+    manifest: &Manifest,
+    ready: &BTreeMap<&'static str, String>,
+) -> Verdict {
+    let Prepared { stage, parameters } = prepared;
+    let needs: BTreeMap<String, String> = (stage.needs.iter())
+        .filter_map(|need| Some((need.to_string(), ready.get(need)?.clone())))
+        .collect();
+    let key = stage_key(stage.name, stage.version, parameters, &needs);
+    let decision = match manifest.stages.get(stage.name) {
+        None => Decision::Run {
+            reason: "no run yet".to_string(),
+        },
+        Some(record) if record.key != key => Decision::Run {
+            reason: why_changed(stage, parameters, &needs, record),
+        },
+        Some(record) => match lost_parts(run, record) {
+            0 if record.complete => Decision::Reuse,
+            lost => Decision::Resume {
+                done: record.parts.len() - lost,
+                total: record.parts_total,
+                lost,
+            },
+        },
+    };
+    Verdict {
+        decision,
+        key,
+        needs,
+    }
+}
+
+/// Parts with a file that is gone or has another length, which the writer will do again. Contents are `verify`'s business.
+fn lost_parts(run: &RunFolder, record: &StageRecord) -> usize {
+    let is_there = |file: &FileRecord| {
+        (run.path(&file.path).metadata()).is_ok_and(|status| status.len() == file.bytes)
+    };
+    let parts = record.parts.values();
+    parts
+        .filter(|part| !part.files.iter().all(is_there))
+        .count()
+}
+
+/// Every difference between what a stage was run with and what it would be run with now.
+fn why_changed(
+    stage: &Stage,
+    parameters: &Value,
+    needs: &BTreeMap<String, String>,
+    record: &StageRecord,
+) -> String {
+    let mut reasons = Vec::new();
+    if record.version != stage.version {
+        reasons.push(format!(
+            "stage version {} → {}",
+            record.version, stage.version
+        ));
+    }
+    differences(stage.name, &record.parameters, parameters, &mut reasons);
+    for (need, key) in needs {
+        if record.needs.get(need) != Some(key) {
+            reasons.push(match need.as_str() {
+                "scan" => "scan's image list changed".to_string(),
+                _ => format!("{need} was redone with other settings"),
+            });
+        }
+    }
+    if reasons.is_empty() {
+        // The key is a hash of just these; a manifest edited by hand gets here.
+        reasons.push("the manifest's key does not belong to its settings".to_string());
+    }
+    reasons.join("; ")
+}
+
+/// `parameter extract.layers changed: a → b`, for each leaf of two JSON objects that differs.
+fn differences(name: &str, before: &Value, now: &Value, reasons: &mut Vec<String>) {
+    if before == now {
+        return;
+    }
+    if let (Value::Object(before), Value::Object(now)) = (before, now) {
+        let only_before = before.keys().filter(|key| !now.contains_key(*key));
+        for key in now.keys().chain(only_before) {
+            let none = Value::Null;
+            differences(
+                &format!("{name}.{key}"),
+                before.get(key).unwrap_or(&none),
+                now.get(key).unwrap_or(&none),
+                reasons,
+            );
+        }
+        return;
+    }
+    reasons.push(format!(
+        "parameter {name} changed: {} → {}",
+        brief(before),
+        brief(now)
+    ));
+}
+
+/// A JSON value short enough for a line; of a digest, its first digits.
+fn brief(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_string(),
+        Value::String(text) if is_digest(text) => text[..8].to_string(),
+        Value::String(text) => shortened(text, 60).into_owned(),
+        other => shortened(&other.to_string(), 60).into_owned(),
+    }
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

@@ -1,0 +1,86 @@
+//! Runs what is stale among the wanted stages, one after another.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Context, Outcome, Stage,
+    plan::{Decision, decide, prepare},
+};
+use crate::{
+    error::{Error, Result},
+    store::{RunLock, StageWriter},
+};
+
+/// What a run tells whoever watches it.
+#[derive(Debug)]
+pub enum Event<'e> {
+    /// A stage begins, or is passed over.
+    Decided {
+        stage: &'static str,
+        decision: &'e Decision,
+    },
+    /// A stage is complete.
+    Finished {
+        stage: &'static str,
+        outcome: &'e Outcome,
+        elapsed: Duration,
+    },
+}
+
+/// Brings the wanted stages (all, if none is named) and what they need up to date.
+///
+/// All parameters are checked before the first stage starts. Each decision is made when its turn comes, because
+/// a stage that ran may have found the same as before: an unchanged image list makes nothing else stale.
+pub fn run(
+    ctx: &Context,
+    lock: &RunLock,
+    stages: &[Stage],
+    wanted: &[String],
+    watch: &mut dyn FnMut(Event),
+) -> Result<()> {
+    let mut ready: BTreeMap<&'static str, String> = BTreeMap::new();
+    for prepared in prepare(ctx, stages, wanted)? {
+        ctx.cancel.check()?;
+        let stage = prepared.stage;
+        let verdict = decide(ctx.run, &prepared, &ctx.run.manifest()?, &ready);
+        watch(Event::Decided {
+            stage: stage.name,
+            decision: &verdict.decision,
+        });
+        tracing::info!(stage = stage.name, decision = ?verdict.decision, "decided");
+        if verdict.decision != Decision::Reuse {
+            let started = Instant::now();
+            let mut writer = StageWriter::begin(
+                ctx.run,
+                lock,
+                stage.name,
+                stage.version,
+                verdict.key,
+                prepared.parameters,
+                verdict.needs,
+            )?;
+            let outcome = (stage.run)(ctx, &mut writer)?;
+            writer.finish(outcome.result.clone(), outcome.summary.clone())?;
+            let elapsed = started.elapsed();
+            tracing::info!(stage = stage.name, seconds = elapsed.as_secs_f64(), summary = %outcome.summary, "finished");
+            watch(Event::Finished {
+                stage: stage.name,
+                outcome: &outcome,
+                elapsed,
+            });
+        }
+        let manifest = ctx.run.manifest()?;
+        let record = manifest
+            .stages
+            .get(stage.name)
+            .ok_or_else(|| Error::Missing {
+                what: format!("the manifest's entry of stage {}", stage.name),
+                next: "run the same command again".to_string(),
+            })?;
+        ready.insert(stage.name, record.dependency_key().to_string());
+    }
+    Ok(())
+}

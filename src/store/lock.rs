@@ -1,0 +1,140 @@
+//! One writer per run folder.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write},
+    path::{Path, PathBuf},
+    process,
+    sync::{Arc, Mutex},
+};
+
+use super::RunFolder;
+use crate::error::{Error, Result};
+
+const FILE_NAME: &str = "lock";
+
+/// The right to write one run folder, given back when the last clone is dropped.
+///
+/// The operating system's lock on the file decides, not the file's existence or content: it falls with the process
+/// that held it, so what a killed process left behind is taken over at once. The content (pid, host, command)
+/// only says who it is.
+#[derive(Debug, Clone)]
+pub struct RunLock {
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    file: File,
+    root: PathBuf,
+    /// The holder that did not give the lock back.
+    abandoned_by: Option<String>,
+    /// The stage that is being written under this lock.
+    writing: Mutex<Option<String>>,
+}
+
+impl RunLock {
+    pub(super) fn take(run: &RunFolder, command: &str) -> Result<RunLock> {
+        let path = run.path(FILE_NAME);
+        // A link here would make us overwrite what it points to.
+        if fs::symlink_metadata(&path).is_ok_and(|status| !status.is_file()) {
+            return Err(Error::invalid(
+                &path,
+                "a lock file",
+                "a link or a folder",
+                "remove it, or choose another [run] dir",
+            ));
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(Error::io(&path, "opening the lock file"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Locked {
+                    path: run.root().to_path_buf(),
+                    holder: holder(&mut file, &path)?
+                        .unwrap_or_else(|| "another process".to_string()),
+                });
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(Error::io(
+                    &path,
+                    "locking (does this file system have locks?)",
+                )(error));
+            }
+        }
+        let abandoned_by = holder(&mut file, &path)?;
+        let host = hostname::get().map_or("unknown host".into(), |name| {
+            name.to_string_lossy().into_owned()
+        });
+        let line = format!("pid {} on {host}: {command}\n", process::id());
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            file.write_all(line.as_bytes())
+        };
+        write(&mut file).map_err(Error::io(&path, "writing"))?;
+        Ok(RunLock {
+            held: Arc::new(Held {
+                file,
+                root: run.root().to_path_buf(),
+                abandoned_by,
+                writing: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// Who held the lock before and ended without giving it back (killed, or a power cut), if anybody.
+    pub fn abandoned_by(&self) -> Option<&str> {
+        self.held.abandoned_by.as_deref()
+    }
+
+    pub(super) fn is_for(&self, run: &RunFolder) -> bool {
+        self.held.root == run.root()
+    }
+
+    /// Marks `stage` as the one being written, or names the one that still is: two writers, each with its own
+    /// copy of the manifest, would lose each other's parts.
+    pub(super) fn start_writing(&self, stage: &str) -> Result<(), String> {
+        let mut writing = self.held.writing.lock().unwrap_or_else(|e| e.into_inner());
+        match &*writing {
+            Some(other) => Err(other.clone()),
+            None => {
+                *writing = Some(stage.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn stop_writing(&self) {
+        *self.held.writing.lock().unwrap_or_else(|e| e.into_inner()) = None;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // An empty file says that the holder ended in order. The file itself stays: removing it would race with
+        // a process that has just opened it.
+        let _ = self.file.set_len(0);
+        let _ = self.file.unlock();
+    }
+}
+
+/// The line in the lock file, made safe for a terminal.
+fn holder(file: &mut File, path: &Path) -> Result<Option<String>> {
+    let mut bytes = Vec::new();
+    file.rewind()
+        .and_then(|()| file.take(1000).read_to_end(&mut bytes))
+        .map_err(Error::io(path, "reading"))?;
+    let text: String = String::from_utf8_lossy(&bytes)
+        .trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    Ok((!text.is_empty()).then_some(text))
+}

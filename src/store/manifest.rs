@@ -1,0 +1,248 @@
+//! `manifest.json`: what is complete, under which key.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{RunFolder, disk};
+use crate::error::{Error, Result};
+
+const FILE_NAME: &str = "manifest.json";
+
+/// The manifest format that this version writes, and the only one it reads.
+const FORMAT: u32 = 1;
+
+/// Largest manifest read, in bytes: some million files.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Everything a run folder holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this file's layout.
+    pub format: u32,
+    /// The stages that have begun, by name.
+    pub stages: BTreeMap<String, StageRecord>,
+}
+
+/// One stage: what it was asked to do and which parts of it are done.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageRecord {
+    /// See [`stage_key`](super::stage_key).
+    pub key: String,
+    /// Version of the stage's code; part of the key.
+    pub version: u32,
+    /// The checked parameters; part of the key.
+    pub parameters: Value,
+    /// The dependency key of each stage that this one reads; part of the key.
+    pub needs: BTreeMap<String, String>,
+    /// How many parts there will be, once the stage knows.
+    pub parts_total: Option<usize>,
+    /// Whether the stage has finished.
+    pub complete: bool,
+    /// A digest of what the stage found, where that decides more than its key does (see
+    /// [`dependency_key`](StageRecord::dependency_key)).
+    pub result: Option<String>,
+    /// Counts and figures for `prospect status`.
+    pub summary: Value,
+    /// Folders that the stage writes into; noted before the first file is made in them, so that the
+    /// leftovers of a killed process are found.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub folders: BTreeSet<String>,
+    /// Files outside `tables/` that may be on disk although no part names them: to be deleted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub pending: BTreeSet<String>,
+    /// The finished parts by number.
+    pub parts: BTreeMap<usize, PartRecord>,
+}
+
+/// One finished part.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartRecord {
+    /// Its files: tables by name, then the others by path.
+    pub files: Vec<FileRecord>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// One file of a part.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileRecord {
+    /// The table it belongs to; none for pictures and pages.
+    pub table: Option<String>,
+    /// Where it lies, relative to the run folder, `/`-separated.
+    pub path: String,
+    /// Rows of a table's file, else 0.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// BLAKE3 of its bytes, hexadecimal.
+    pub blake3: String,
+}
+
+impl Default for Manifest {
+    fn default() -> Self {
+        Manifest {
+            format: FORMAT,
+            stages: BTreeMap::new(),
+        }
+    }
+}
+
+impl StageRecord {
+    /// What stages that need this one put into their own key: the result where there is one, so that
+    /// doing this stage again with the same outcome redoes nothing else.
+    pub fn dependency_key(&self) -> &str {
+        self.result.as_deref().unwrap_or(&self.key)
+    }
+
+    /// Rows of `table` in the committed parts.
+    pub fn rows(&self, table: &str) -> u64 {
+        let files = self.parts.values().flat_map(|part| &part.files);
+        files
+            .filter(|file| file.table.as_deref() == Some(table))
+            .map(|file| file.rows)
+            .sum()
+    }
+}
+
+impl Manifest {
+    /// Every committed file with its stage and part number, stages by name, parts in order.
+    pub fn files(&self) -> impl Iterator<Item = (&str, usize, &FileRecord)> {
+        self.stages.iter().flat_map(|(name, stage)| {
+            stage.parts.iter().flat_map(move |(part, record)| {
+                record
+                    .files
+                    .iter()
+                    .map(move |file| (name.as_str(), *part, file))
+            })
+        })
+    }
+
+    /// The committed files of one table with their part number, in part order.
+    pub fn table_files(&self, table: &str) -> impl Iterator<Item = (usize, &FileRecord)> {
+        self.files()
+            .filter(move |(_, _, file)| file.table.as_deref() == Some(table))
+            .map(|(_, part, file)| (part, file))
+    }
+
+    pub(super) fn load(run: &RunFolder) -> Result<Manifest> {
+        let path = run.path(FILE_NAME);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::default()),
+            Err(error) => return Err(Error::io(&path, "opening")(error)),
+        };
+        let status = file.metadata().map_err(Error::io(&path, "reading"))?;
+        if !status.is_file() || status.len() > MAX_BYTES {
+            return Err(not_a_manifest(&path, "something too large or not a file"));
+        }
+        let mut text = String::new();
+        file.take(MAX_BYTES)
+            .read_to_string(&mut text)
+            .map_err(Error::io(&path, "reading"))?;
+
+        /// Read first, so that another format is named as such and not by its first unknown member.
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let head: Head = serde_json::from_str(&text)
+            .map_err(|error| not_a_manifest(&path, error.to_string()))?;
+        if head.format != FORMAT {
+            return Err(Error::invalid(
+                &path,
+                format!("manifest format {FORMAT}"),
+                format!("format {}", head.format),
+                "use the version of prospect that wrote it, or choose another [run] dir",
+            ));
+        }
+        let manifest: Manifest = serde_json::from_str(&text)
+            .map_err(|error| not_a_manifest(&path, error.to_string()))?;
+        manifest.check().map_err(|found| {
+            Error::invalid(
+                &path,
+                "files of this run folder, each named once",
+                found,
+                "do not trust this run folder: choose another [run] dir",
+            )
+        })?;
+        Ok(manifest)
+    }
+
+    /// Replaces the manifest on disk.
+    pub(super) fn store(&self, run: &RunFolder) -> Result<()> {
+        let path = run.path(FILE_NAME);
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| not_a_manifest(&path, error.to_string()))?;
+        text.push('\n');
+        disk::write_atomically(&path, text.as_bytes())
+    }
+
+    /// Every path is spelled so that it stays in the folder, every table's file lies in its table's folder, and
+    /// no file is named twice.
+    fn check(&self) -> Result<(), String> {
+        let mut seen = BTreeSet::new();
+        for (stage, part, file) in self.files() {
+            disk::check_relative_file(&file.path)?;
+            if let Some(table) = &file.table
+                && file.path != table_path(table, part)
+            {
+                return Err(format!(
+                    "{:?} as part {part} of table {table:?} in stage {stage:?}",
+                    file.path
+                ));
+            }
+            if file.table.is_none() && file.path.starts_with("tables/") {
+                return Err(format!("{:?}, which belongs to no table", file.path));
+            }
+            if !seen.insert(&file.path) {
+                return Err(format!("{:?} twice", file.path));
+            }
+        }
+        for record in self.stages.values() {
+            record
+                .folders
+                .iter()
+                .try_for_each(|path| disk::check_relative(path))?;
+            for path in &record.pending {
+                disk::check_relative_file(path)?;
+                if path.starts_with("tables/") {
+                    return Err(format!("{path:?} as a file outside the tables"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where part `part` of `table` lies.
+pub(super) fn table_path(table: &str, part: usize) -> String {
+    format!("tables/{table}/part-{part:05}.parquet")
+}
+
+/// Whether `name` is what [`table_path`] calls a part.
+pub(super) fn is_part_name(name: &str) -> bool {
+    let digits = name
+        .strip_prefix("part-")
+        .and_then(|name| name.strip_suffix(".parquet"));
+    digits.is_some_and(|digits| digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn not_a_manifest(path: &Path, found: impl Into<String>) -> Error {
+    Error::invalid(
+        path,
+        "a manifest written by prospect",
+        found,
+        "restore it, or choose another [run] dir",
+    )
+}

@@ -1,0 +1,454 @@
+//! Writing a stage: parts that are there as a whole or not at all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fs::{self, File},
+    io::Write,
+    mem,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Instant,
+};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use rayon::prelude::*;
+use serde_json::Value;
+
+use super::{
+    FileRecord, Manifest, PartRecord, RunFolder, RunLock, StageRecord, disk, manifest, read, sweep,
+    table_file::TableFile,
+};
+use crate::error::{Error, Result};
+
+/// Writes one stage of a run folder. Parts may be filled and committed from several threads and in any order;
+/// the tables come out the same.
+pub struct StageWriter {
+    shared: Arc<Shared>,
+}
+
+/// One part being filled. Dropped without [`StageWriter::commit`] it leaves nothing behind.
+pub struct PartWriter {
+    shared: Arc<Shared>,
+    part: usize,
+    started: Instant,
+    tables: BTreeMap<String, TableFile>,
+    files: BTreeMap<String, FileRecord>,
+    /// Temporary files not yet renamed.
+    temporary: BTreeSet<PathBuf>,
+}
+
+struct Shared {
+    run: RunFolder,
+    lock: RunLock,
+    stage: String,
+    key: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    manifest: Manifest,
+    /// Every path that the manifest names.
+    named: HashSet<String>,
+    schemas: HashMap<String, SchemaRef>,
+}
+
+impl State {
+    fn new(manifest: Manifest) -> State {
+        let named = manifest
+            .files()
+            .map(|(_, _, file)| file.path.clone())
+            .collect();
+        State {
+            manifest,
+            named,
+            schemas: HashMap::new(),
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.lock.stop_writing();
+    }
+}
+
+impl StageWriter {
+    /// Opens stage `name` for writing.
+    ///
+    /// Under the key that it already has, the finished parts stay, except those with a file that is gone or has
+    /// another size. Under another key everything that the stage has written is dropped: first from the
+    /// manifest, then from the disk. Either way, what a killed process left in the stage's folders is removed.
+    pub fn begin(
+        run: &RunFolder,
+        lock: &RunLock,
+        name: &str,
+        version: u32,
+        key: String,
+        parameters: Value,
+        needs: BTreeMap<String, String>,
+    ) -> Result<StageWriter> {
+        if !is_name(name) {
+            return Err(misuse(
+                run,
+                "a stage name of a-z, 0-9 and _",
+                format!("{name:?}"),
+            ));
+        }
+        if !lock.is_for(run) {
+            return Err(misuse(run, "this folder's lock", "another folder's"));
+        }
+        lock.start_writing(name).map_err(|other| {
+            misuse(
+                run,
+                "one stage writer at a time",
+                format!("{other} and {name}"),
+            )
+        })?;
+        let mut shared = Shared {
+            run: run.clone(),
+            lock: lock.clone(),
+            stage: name.to_string(),
+            key: key.clone(),
+            state: Mutex::new(State::new(Manifest::default())),
+        };
+        let mut manifest = run.manifest()?;
+        let before = manifest.stages.remove(name);
+        let record = match before.clone() {
+            Some(mut record) if record.key == key => {
+                sweep::drop_lost_parts(run, &mut record);
+                record
+            }
+            other => {
+                let mut old = other.unwrap_or_default();
+                let parts: Vec<usize> = old.parts.keys().copied().collect();
+                sweep::drop_parts(&mut old, &parts);
+                StageRecord {
+                    key,
+                    version,
+                    parameters,
+                    needs,
+                    folders: old.folders,
+                    pending: old.pending,
+                    ..StageRecord::default()
+                }
+            }
+        };
+        let changed = before.as_ref() != Some(&record);
+        manifest.stages.insert(name.to_string(), record);
+        if changed {
+            manifest.store(run)?;
+        }
+        sweep::sweep(run, &mut manifest, name)?;
+        shared.state = Mutex::new(State::new(manifest));
+        Ok(StageWriter {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Whether part `part` is committed.
+    pub fn has_part(&self, part: usize) -> bool {
+        let state = self.shared.state();
+        let record = state.manifest.stages.get(&self.shared.stage);
+        record.is_some_and(|record| record.parts.contains_key(&part))
+    }
+
+    /// How many parts are committed.
+    pub fn parts_done(&self) -> usize {
+        let state = self.shared.state();
+        let record = state.manifest.stages.get(&self.shared.stage);
+        record.map_or(0, |record| record.parts.len())
+    }
+
+    /// Says how many parts there will be, numbered from 0.
+    pub fn set_parts_total(&self, total: usize) -> Result<()> {
+        self.shared.update(|record| {
+            let changed = record.parts_total != Some(total);
+            record.parts_total = Some(total);
+            Ok(changed)
+        })
+    }
+
+    /// Starts part `part`, which must not be committed yet.
+    pub fn part(&self, part: usize) -> Result<PartWriter> {
+        if self.has_part(part) {
+            return Err(self
+                .shared
+                .misuse("a part not yet written", format!("part {part}")));
+        }
+        Ok(PartWriter {
+            shared: Arc::clone(&self.shared),
+            part,
+            started: Instant::now(),
+            tables: BTreeMap::new(),
+            files: BTreeMap::new(),
+            temporary: BTreeSet::new(),
+        })
+    }
+
+    /// Puts the part's files in place and then names them in the manifest.
+    pub fn commit(&self, mut writer: PartWriter) -> Result<()> {
+        let shared = &self.shared;
+        if !Arc::ptr_eq(shared, &writer.shared) {
+            return Err(shared.misuse("a part of this stage", "another stage's part"));
+        }
+        let part = writer.part;
+        let mut files = Vec::new();
+        for (table, file) in mem::take(&mut writer.tables) {
+            let written = file.finish()?;
+            files.push(FileRecord {
+                path: manifest::table_path(&table, part),
+                table: Some(table),
+                rows: written.rows,
+                bytes: written.bytes,
+                blake3: written.blake3,
+            });
+        }
+        let others: Vec<FileRecord> = mem::take(&mut writer.files).into_values().collect();
+        others.par_iter().try_for_each(|file| {
+            let temp = disk::temp_path(&shared.run.path(&file.path));
+            File::open(&temp)
+                .and_then(|file| file.sync_all())
+                .map_err(Error::io(&temp, "syncing"))
+        })?;
+        if !others.is_empty() {
+            // Tables are found again by their folder; these must be listed before they get their names.
+            shared.update(|record| {
+                record
+                    .pending
+                    .extend(others.iter().map(|file| file.path.clone()));
+                Ok(true)
+            })?;
+        }
+        files.extend(others);
+        for file in &files {
+            let path = disk::resolve(&shared.run, &file.path)?;
+            let temp = disk::temp_path(&path);
+            disk::rename(&temp, &path)?;
+            writer.temporary.remove(&temp);
+        }
+        let folders: BTreeSet<&str> = files.iter().map(|file| disk::parent(&file.path)).collect();
+        for folder in folders {
+            disk::sync_folder(&shared.run.path(folder))?;
+        }
+        let seconds = writer.started.elapsed().as_secs_f64();
+        let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+        shared.update(|record| {
+            if record.parts.contains_key(&part) {
+                return Err(shared.misuse("each part once", format!("part {part} twice")));
+            }
+            for file in &files {
+                record.pending.remove(&file.path);
+            }
+            record.parts.insert(part, PartRecord { files, seconds });
+            Ok(true)
+        })?;
+        shared.state().named.extend(paths);
+        Ok(())
+    }
+
+    /// Marks the stage complete. `result` is a digest of the outcome where stages that need this one should
+    /// depend on that instead of the key; `summary` is for people.
+    pub fn finish(&self, result: Option<String>, summary: Value) -> Result<()> {
+        self.shared.update(|record| {
+            let missing = (0..record.parts_total.unwrap_or(0))
+                .filter(|part| !record.parts.contains_key(part))
+                .count();
+            if missing > 0 {
+                return Err(self
+                    .shared
+                    .misuse("every part", format!("{missing} not written")));
+            }
+            record.complete = true;
+            record.result = result;
+            record.summary = summary;
+            Ok(true)
+        })
+    }
+}
+
+impl PartWriter {
+    /// The part's number.
+    pub fn number(&self) -> usize {
+        self.part
+    }
+
+    /// Appends rows to `table` as a row group of their own (several where there are more than
+    /// [`MAX_ROW_GROUP_ROWS`](super::MAX_ROW_GROUP_ROWS)). All parts of a table have one schema. An empty batch
+    /// makes sure that the table is there.
+    pub fn write(&mut self, table: &str, batch: &RecordBatch) -> Result<()> {
+        let shared = &self.shared;
+        if !self.tables.contains_key(table) {
+            if !is_name(table) {
+                return Err(shared.misuse("a table name of a-z, 0-9 and _", format!("{table:?}")));
+            }
+            shared.check_schema(table, &batch.schema())?;
+            shared.enter_folder(&format!("tables/{table}"))?;
+            let relative = manifest::table_path(table, self.part);
+            let temp = disk::temp_path(&disk::resolve(&shared.run, &relative)?);
+            self.temporary.insert(temp.clone());
+            let file = TableFile::create(temp, batch.schema(), &shared.stage, &shared.key)?;
+            self.tables.insert(table.to_string(), file);
+        } else {
+            shared.check_schema(table, &batch.schema())?;
+        }
+        match self.tables.get_mut(table) {
+            Some(file) => file.write(batch),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a file that is no table, at `relative` below `pictures/` or `report/`.
+    pub fn file(&mut self, relative: &str, bytes: &[u8]) -> Result<()> {
+        let shared = &self.shared;
+        if let Err(found) = disk::check_relative_file(relative) {
+            return Err(shared.misuse("a file path below pictures/ or report/", found));
+        }
+        if relative.starts_with("tables/") {
+            return Err(shared.misuse("a file path below pictures/ or report/", relative));
+        }
+        if self.files.contains_key(relative) || shared.state().named.contains(relative) {
+            return Err(shared.misuse("each file once", format!("{relative} twice")));
+        }
+        shared.enter_folder(disk::parent(relative))?;
+        let temp = disk::temp_path(&disk::resolve(&shared.run, relative)?);
+        self.temporary.insert(temp.clone());
+        let mut file = disk::create_new(&temp)?;
+        file.write_all(bytes).map_err(Error::io(&temp, "writing"))?;
+        let record = FileRecord {
+            table: None,
+            path: relative.to_string(),
+            rows: 0,
+            bytes: bytes.len() as u64,
+            blake3: blake3::hash(bytes).to_hex().to_string(),
+        };
+        self.files.insert(relative.to_string(), record);
+        Ok(())
+    }
+}
+
+impl Drop for PartWriter {
+    fn drop(&mut self) {
+        for path in &self.temporary {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Takes a stage and everything that it wrote out of the run folder.
+pub fn remove_stage(run: &RunFolder, lock: &RunLock, name: &str) -> Result<()> {
+    if !run.manifest()?.stages.contains_key(name) {
+        return Ok(());
+    }
+    // Beginning under a key that nothing has empties the stage.
+    let writer = StageWriter::begin(
+        run,
+        lock,
+        name,
+        0,
+        String::new(),
+        Value::Null,
+        BTreeMap::new(),
+    )?;
+    let mut state = writer.shared.state();
+    state.manifest.stages.remove(name);
+    state.manifest.store(run)
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked cannot have left the state half changed: updates replace it as a whole.
+        self.state.lock().unwrap_or_else(|error| error.into_inner())
+    }
+
+    /// Changes this stage's record on disk, then in memory; `change` says whether there is anything to store.
+    fn update(&self, change: impl FnOnce(&mut StageRecord) -> Result<bool>) -> Result<()> {
+        let mut state = self.state();
+        let mut manifest = state.manifest.clone();
+        let record = manifest.stages.entry(self.stage.clone()).or_default();
+        if change(record)? {
+            manifest.store(&self.run)?;
+            state.manifest = manifest;
+        }
+        Ok(())
+    }
+
+    /// Makes the folder, having noted in the manifest that this stage writes there. What lies in a table's folder
+    /// without being named goes: nothing but this stage's table may be there.
+    fn enter_folder(&self, relative: &str) -> Result<()> {
+        let known = {
+            let state = self.state();
+            let record = state.manifest.stages.get(&self.stage);
+            record.is_some_and(|record| record.folders.contains(relative))
+        };
+        if !known {
+            self.update(|record| Ok(record.folders.insert(relative.to_string())))?;
+            sweep::sweep_folder(&self.run, &self.state().manifest, relative)?;
+        }
+        disk::make_folder(&self.run, relative)?;
+        Ok(())
+    }
+
+    /// Holds a batch's columns against those that the table's parts have.
+    fn check_schema(&self, table: &str, schema: &SchemaRef) -> Result<()> {
+        let mut state = self.state();
+        let known = match state.schemas.get(table) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let owner = state
+                    .manifest
+                    .files()
+                    .find(|(_, _, file)| file.table.as_deref() == Some(table));
+                let known = match owner {
+                    Some((stage, ..)) if stage != self.stage => {
+                        let found = format!("stage {} beside stage {stage}", self.stage);
+                        return Err(self.misuse(&format!("one stage for table {table}"), found));
+                    }
+                    Some((_, _, file)) => read::schema(&self.run.path(&file.path))?,
+                    None => Arc::clone(schema),
+                };
+                state.schemas.insert(table.to_string(), Arc::clone(&known));
+                known
+            }
+        };
+        if known.fields() != schema.fields() {
+            let (expected, found) = first_difference(&known, schema);
+            return Err(self.misuse(&format!("{expected} in table {table}"), found));
+        }
+        Ok(())
+    }
+
+    fn misuse(&self, expected: &str, found: impl Into<String>) -> Error {
+        misuse(&self.run, expected, found)
+    }
+}
+
+/// The first column in which two schemas differ, in words.
+fn first_difference(known: &SchemaRef, found: &SchemaRef) -> (String, String) {
+    let name = |schema: &SchemaRef, i: usize| {
+        schema
+            .fields()
+            .get(i)
+            .map_or("no more columns".to_string(), |field| {
+                let null = if field.is_nullable() { " or null" } else { "" };
+                format!("column {} {}{null}", field.name(), field.data_type())
+            })
+    };
+    let n = known.fields().len().max(found.fields().len());
+    let differs = |i: &usize| known.fields().get(*i) != found.fields().get(*i);
+    let i = (0..n).find(differs).unwrap_or(0);
+    (name(known, i), name(found, i))
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(allowed)
+}
+
+fn misuse(run: &RunFolder, expected: &str, found: impl Into<String>) -> Error {
+    Error::invalid(
+        run.root(),
+        expected,
+        found,
+        "please report this mistake of prospect's",
+    )
+}

@@ -1,0 +1,112 @@
+//! Removing what a stage has left on disk without the manifest naming it, and nothing else.
+
+use std::{collections::BTreeSet, fs, io};
+
+use super::{FileRecord, Manifest, RunFolder, StageRecord, disk, manifest};
+use crate::error::{Error, Result};
+
+/// Takes parts out of a record and notes what they leave on disk.
+pub(super) fn drop_parts(record: &mut StageRecord, parts: &[usize]) {
+    for part in parts {
+        let files = record
+            .parts
+            .remove(part)
+            .map_or(Vec::new(), |part| part.files);
+        for file in files {
+            if file.table.is_some() {
+                record.folders.insert(disk::parent(&file.path).to_string());
+            } else {
+                record.pending.insert(file.path);
+            }
+        }
+    }
+}
+
+/// Drops the parts whose files are not there with the right size: somebody deleted or cut them.
+pub(super) fn drop_lost_parts(run: &RunFolder, record: &mut StageRecord) {
+    let is_there = |file: &FileRecord| {
+        fs::symlink_metadata(run.path(&file.path))
+            .is_ok_and(|status| status.is_file() && status.len() == file.bytes)
+    };
+    let lost: Vec<usize> = record
+        .parts
+        .iter()
+        .filter(|(_, part)| !part.files.iter().all(is_there))
+        .map(|(part, _)| *part)
+        .collect();
+    if !lost.is_empty() {
+        record.complete = false;
+        drop_parts(record, &lost);
+    }
+}
+
+/// Removes from disk what stage `name` may have left there without it being named.
+pub(super) fn sweep(run: &RunFolder, manifest: &mut Manifest, name: &str) -> Result<()> {
+    let Some(record) = manifest.stages.get(name) else {
+        return Ok(());
+    };
+    for folder in &record.folders {
+        sweep_folder(run, manifest, folder)?;
+    }
+    let named: BTreeSet<&str> = manifest
+        .files()
+        .map(|(_, _, file)| file.path.as_str())
+        .collect();
+    let mut touched = BTreeSet::new();
+    for relative in record
+        .pending
+        .iter()
+        .filter(|path| !named.contains(path.as_str()))
+    {
+        disk::remove_file(&disk::resolve(run, relative)?)?;
+        touched.insert(run.path(disk::parent(relative)));
+    }
+    for folder in touched.iter().filter(|folder| folder.is_dir()) {
+        disk::sync_folder(folder)?;
+    }
+    // Folders that have become empty go, deepest first; a folder with anything in it stays.
+    let mut gone = BTreeSet::new();
+    for folder in record.folders.iter().rev() {
+        match fs::remove_dir(disk::resolve(run, folder)?) {
+            Ok(()) => gone.insert(folder.clone()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => gone.insert(folder.clone()),
+            Err(_) => false,
+        };
+    }
+    if let Some(record) = manifest.stages.get_mut(name) {
+        record.pending.clear();
+        record.folders.retain(|folder| !gone.contains(folder));
+    }
+    Ok(())
+}
+
+/// Removes temporary files from a folder and, below `tables/`, parts that the manifest does not name. Nothing else.
+pub(super) fn sweep_folder(run: &RunFolder, manifest: &Manifest, folder: &str) -> Result<()> {
+    let path = disk::resolve(run, folder)?;
+    let entries = match fs::read_dir(&path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io(&path, "listing the folder")(error)),
+    };
+    let named: BTreeSet<&str> = manifest
+        .files()
+        .map(|(_, _, file)| file.path.as_str())
+        .collect();
+    let mut removed = false;
+    for entry in entries {
+        let entry = entry.map_err(Error::io(&path, "listing the folder"))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let ours = name.ends_with(disk::TEMP_SUFFIX)
+            || folder.starts_with("tables/") && manifest::is_part_name(name);
+        if ours && !is_folder && !named.contains(format!("{folder}/{name}").as_str()) {
+            disk::remove_file(&entry.path())?;
+            removed = true;
+        }
+    }
+    if removed {
+        disk::sync_folder(&path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Writing one Parquet file so that the same rows always give the same bytes.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use parquet::{
+    arrow::{ArrowSchemaConverter, ArrowWriter},
+    basic::{Compression, ZstdLevel},
+    errors::ParquetError,
+    file::{
+        metadata::KeyValue,
+        properties::{EnabledStatistics, WriterProperties},
+    },
+};
+
+use super::disk;
+use crate::error::{Error, Result};
+
+/// No row group is longer, so that a reader can hold one in memory and skip the others.
+pub const MAX_ROW_GROUP_ROWS: usize = 25_000;
+
+/// A row group of wide rows (feature maps) ends at about this many bytes.
+const MAX_ROW_GROUP_BYTES: usize = 256 << 20;
+
+/// Names the program, not its version: a new version must not change the bytes of an old table.
+const CREATED_BY: &str = "prospect";
+
+/// Footer entries that say which stage wrote the file, and under which key.
+pub(super) const KEY_ENTRY: &str = "prospect.key";
+pub(super) const STAGE_ENTRY: &str = "prospect.stage";
+
+/// A Parquet file being written under its temporary name.
+pub(super) struct TableFile {
+    path: PathBuf,
+    writer: ArrowWriter<Hashing>,
+    rows: u64,
+}
+
+/// What a finished file holds.
+pub(super) struct Written {
+    pub rows: u64,
+    pub bytes: u64,
+    pub blake3: String,
+}
+
+impl TableFile {
+    pub(super) fn create(path: PathBuf, schema: SchemaRef, stage: &str, key: &str) -> Result<Self> {
+        let properties = properties(&schema, stage, key).map_err(parquet_error(&path))?;
+        let file = Hashing {
+            file: disk::create_new(&path)?,
+            hasher: blake3::Hasher::new(),
+            bytes: 0,
+        };
+        let writer =
+            ArrowWriter::try_new(file, schema, Some(properties)).map_err(parquet_error(&path))?;
+        Ok(TableFile {
+            path,
+            writer,
+            rows: 0,
+        })
+    }
+
+    /// Appends rows and ends the row group.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer
+            .write(batch)
+            .and_then(|()| self.writer.flush())
+            .map_err(parquet_error(&self.path))?;
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Writes the footer and makes the bytes durable.
+    pub(super) fn finish(self) -> Result<Written> {
+        let written = self
+            .writer
+            .into_inner()
+            .map_err(parquet_error(&self.path))?;
+        written
+            .file
+            .sync_all()
+            .map_err(Error::io(&self.path, "syncing"))?;
+        Ok(Written {
+            rows: self.rows,
+            bytes: written.bytes,
+            blake3: written.hasher.finalize().to_hex().to_string(),
+        })
+    }
+}
+
+/// Writes a single table outside of any run folder, replacing what was there.
+pub fn write_table(path: &Path, batch: &RecordBatch) -> Result<()> {
+    let temporary = path.with_extension("tmp");
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::io(&temporary, "removing")(error));
+        }
+        _ => {}
+    }
+    let mut file = TableFile::create(temporary.clone(), batch.schema(), "", "")?;
+    file.write(batch)?;
+    file.finish()?;
+    std::fs::rename(&temporary, path).map_err(Error::io(path, "writing"))
+}
+
+/// zstd level 1 (features gain little from more); dictionary and statistics for scalar columns only: within
+/// vectors they cost time and space and serve no reader.
+fn properties(
+    schema: &SchemaRef,
+    stage: &str,
+    key: &str,
+) -> Result<WriterProperties, ParquetError> {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(CREATED_BY.into())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(MAX_ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(MAX_ROW_GROUP_BYTES))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_key_value_metadata(Some(vec![
+            KeyValue::new(KEY_ENTRY.into(), key.to_string()),
+            KeyValue::new(STAGE_ENTRY.into(), stage.to_string()),
+        ]));
+    let leaves = ArrowSchemaConverter::new().convert(schema)?;
+    for leaf in leaves
+        .columns()
+        .iter()
+        .filter(|leaf| leaf.max_rep_level() > 0)
+    {
+        properties = properties
+            .set_column_dictionary_enabled(leaf.path().clone(), false)
+            .set_column_statistics_enabled(leaf.path().clone(), EnabledStatistics::None);
+    }
+    Ok(properties.build())
+}
+
+/// Counts and hashes what goes into the file, so that finished files need no second reading.
+struct Hashing {
+    file: File,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A Parquet error with its file. An I/O error inside it stays one.
+pub(super) fn parquet_error(path: &Path) -> impl Fn(ParquetError) -> Error + use<> {
+    let path = path.to_path_buf();
+    move |error| match error {
+        ParquetError::External(inner) if inner.is::<io::Error>() => match inner.downcast() {
+            Ok(source) => Error::io(&path, "reading or writing")(*source),
+            Err(inner) => unreadable(&path, inner.to_string()),
+        },
+        other => unreadable(&path, other.to_string()),
+    }
+}
+
+fn unreadable(path: &Path, found: String) -> Error {
+    Error::invalid(
+        path,
+        "a Parquet file written by prospect",
+        found,
+        "run `prospect verify`",
+    )
+}

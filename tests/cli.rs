@@ -1,0 +1,181 @@
+//! The binary from outside: exit statuses, messages, streams.
+
+use std::{
+    fs, io,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use prospect::store::RunFolder;
+
+fn prospect(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_prospect"));
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .stdin(Stdio::null());
+    command
+}
+
+fn output(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = prospect(folder, arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A folder with a configuration and an empty image folder.
+fn folder(settings: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("photos")).unwrap();
+    let text = format!("[images]\ndir = \"photos\"\n{settings}");
+    fs::write(folder.path().join("pipeline.toml"), text).unwrap();
+    folder
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_goes_to_standard_error() {
+    let folder = folder("");
+    for arguments in [
+        &["frobnicate"][..],
+        &["run", "--frobnicate"],
+        &["clean"],
+        &["query"],
+        &["run", "-q", "-v"],
+        &[],
+    ] {
+        let (status, out, err) = output(folder.path(), arguments);
+        assert_eq!((status, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(!err.is_empty(), "{arguments:?}");
+    }
+    let (status, out, err) = output(folder.path(), &["--help"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    for command in [
+        "run", "plan", "status", "verify", "query", "clean", "doctor",
+    ] {
+        assert!(out.contains(&format!("\n  {command} ")), "{command}");
+    }
+}
+
+#[test]
+fn every_mistake_in_the_configuration_is_reported_at_once() {
+    let folder = folder("labls = \"none\"\n[model]\nbatch_size = 0\n");
+    let (status, out, err) = output(folder.path(), &["status", "--set", "patches.k=none"]);
+    assert_eq!((status, out.as_str()), (2, ""));
+    for expected in [
+        "error: pipeline.toml:3:1: unknown key `labls`",
+        "pipeline.toml:5:14: [model] batch_size",
+        "--set: [patches] k",
+    ] {
+        assert!(err.contains(expected), "{err}");
+    }
+}
+
+#[test]
+fn a_missing_configuration_and_a_missing_run_say_what_to_do() {
+    let folder = folder("");
+    let (status, _, err) = output(folder.path(), &["run", "-c", "other.toml"]);
+    assert_eq!(status, 2);
+    assert!(err.contains("other.toml") && err.contains("-c"), "{err}");
+    for command in [
+        &["status"][..],
+        &["verify"],
+        &["query", "select 1"],
+        &["clean", "all"],
+    ] {
+        let (status, _, err) = output(folder.path(), command);
+        assert_eq!(status, 2, "{err}");
+        assert!(err.contains("prospect run"), "{err}");
+    }
+    assert!(!folder.path().join("runs").exists());
+}
+
+#[test]
+fn an_unknown_stage_stops_before_anything_is_written() {
+    let folder = folder("");
+    for command in ["run", "plan"] {
+        let (status, _, err) = output(folder.path(), &[command, "scna"]);
+        assert_eq!(status, 2);
+        assert!(
+            err.contains("there is no stage \"scna\" (did you mean `scan`?)"),
+            "{err}"
+        );
+    }
+    assert!(!folder.path().join("runs").exists());
+}
+
+#[test]
+fn a_run_that_another_process_writes_is_status_75() {
+    let folder = folder("");
+    let run = RunFolder::create(folder.path().join("runs/default")).unwrap();
+    let lock = run.lock("a test").unwrap();
+    let (status, _, err) = output(folder.path(), &["run", "scan"]);
+    assert_eq!(status, 75, "{err}");
+    assert!(
+        err.contains(&format!("pid {}", std::process::id())),
+        "{err}"
+    );
+    let (status, _, err) = output(folder.path(), &["status"]);
+    assert_eq!(status, 0, "{err}");
+    drop(lock);
+}
+
+#[test]
+fn deleting_asks_unless_told_otherwise() {
+    let folder = folder("");
+    let logs = folder.path().join("runs/default/logs");
+    fs::create_dir_all(&logs).unwrap();
+    let log = logs.join("20261123T000000Z-run.jsonl");
+    fs::write(&log, "{}\n").unwrap();
+    let (status, out, _) = output(folder.path(), &["clean", "--dry-run", "logs"]);
+    assert_eq!(status, 0);
+    assert!(out.contains("1 file") && log.exists(), "{out}");
+    let (status, _, err) = output(folder.path(), &["clean", "logs"]);
+    assert_eq!(status, 2);
+    assert!(err.contains("--yes") && log.exists(), "{err}");
+    let (status, _, err) = output(folder.path(), &["clean", "--yes", "logs"]);
+    assert_eq!(status, 0, "{err}");
+    assert!(!log.exists());
+}
+
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let folder = folder("");
+    RunFolder::create(folder.path().join("runs/default")).unwrap();
+    for arguments in [&["status"][..], &["status", "--json"], &["--help"]] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let child = prospect(folder.path(), arguments)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(
+            String::from_utf8(output.stderr).unwrap(),
+            "",
+            "{arguments:?}"
+        );
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn names_in_the_configuration_cannot_steer_the_terminal() {
+    let folder = folder("[run]\ndir = \"runs/a\\u001b[2Jb\"\n");
+    RunFolder::create(folder.path().join("runs/a\u{1b}[2Jb")).unwrap();
+    for command in [
+        &["status"][..],
+        &["doctor"],
+        &["query", "select * from nothing"],
+    ] {
+        let (_, out, err) = output(folder.path(), command);
+        assert!(
+            !out.contains('\u{1b}') && !err.contains('\u{1b}'),
+            "{out}{err}"
+        );
+    }
+}

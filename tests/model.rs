@@ -1,0 +1,219 @@
+//! Networks against PyTorch's own outputs (tests/golden/make_models.py), and archives that must be refused.
+
+mod common;
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use common::{GOLDEN, golden, open, relative_difference};
+use prospect::model::{ModelInfo, executor::Precision, program::Fusion};
+use tch::{Device, Tensor};
+use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
+
+/// Logits of every network, plain, folded and fused, at batch sizes 2, 1 and 5. Tolerance 1e-5 of the largest logit:
+/// float32 sums in another order.
+#[test]
+fn logits_are_pytorchs() {
+    for name in GOLDEN {
+        let (info, network, reference) = open(name);
+        let (input, logits) = (&reference["input"], &reference["logits"]);
+        for fusion in [Fusion::None, Fusion::Fold, Fusion::OneDnn] {
+            let runner = network.compile(&[info.graph.logits], fusion).unwrap();
+            let run = |batch: &Tensor| runner.run(batch).unwrap().remove(0);
+            let difference = relative_difference(&run(input), logits);
+            assert!(difference < 1e-5, "{name} {fusion:?}: {difference}");
+            assert!(relative_difference(&run(&input.narrow(0, 0, 1)), &logits.narrow(0, 0, 1)) < 1e-5);
+            let five = Tensor::cat(&[input, input, &input.narrow(0, 1, 1)], 0);
+            let expected = Tensor::cat(&[logits, logits, &logits.narrow(0, 1, 1)], 0);
+            assert!(relative_difference(&run(&five), &expected) < 1e-5, "{name} {fusion:?} five");
+        }
+    }
+}
+
+/// Every tap that PyTorch's hooks saw, by the same name, all at once and each alone.
+#[test]
+fn taps_are_what_hooks_see() {
+    for name in GOLDEN {
+        let (info, network, reference) = open(name);
+        let taps: Vec<(&str, &Tensor)> = reference
+            .iter()
+            .filter_map(|(key, value)| key.strip_prefix("tap.").map(|path| (path, value)))
+            .collect();
+        assert!(taps.len() > 2, "{name}");
+        let values: Vec<usize> = taps
+            .iter()
+            .map(|(path, _)| info.analysis.tap(path).unwrap_or_else(|| panic!("{name}: no tap {path}")).value)
+            .collect();
+        for fusion in [Fusion::None, Fusion::Fold, Fusion::OneDnn] {
+            let together = network.compile(&values, fusion).unwrap().run(&reference["input"]).unwrap();
+            for (index, (path, expected)) in taps.iter().enumerate() {
+                let difference = relative_difference(&together[index], expected);
+                assert!(difference < 1e-5, "{name} {path} {fusion:?}: {difference}");
+                let alone = network.compile(&values[index..=index], fusion).unwrap();
+                let alone = alone.run(&reference["input"]).unwrap().remove(0);
+                assert!(relative_difference(&alone, expected) < 1e-5, "{name} {path} {fusion:?} alone");
+            }
+        }
+    }
+}
+
+/// The gradient at an intermediate tap, by autograd through the unfused program.
+#[test]
+fn plain_programs_keep_autograd() {
+    for name in ["plain", "residual", "branches"] {
+        let (info, network, reference) = open(name);
+        for (key, expected) in &reference {
+            let Some(path) = key.strip_prefix("grad.") else { continue };
+            let tap = info.analysis.tap(path).unwrap().value;
+            let runner = network.compile(&[info.graph.logits, tap], Fusion::None).unwrap();
+            let input = reference["input"].copy().set_requires_grad(true);
+            let outputs = runner.run(&input).unwrap();
+            let classes = info.graph.n_classes();
+            let score = (0..input.size()[0])
+                .map(|n| outputs[0].get(n).get(n % classes))
+                .reduce(|a, b| a + b)
+                .unwrap();
+            let gradient = Tensor::run_backward(&[score], &[&outputs[1]], false, false).remove(0);
+            let difference = relative_difference(&gradient, expected);
+            assert!(difference < 1e-5, "{name} {path}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn defaults_follow_from_the_graph() {
+    let (info, ..) = open("plain");
+    let analysis = &info.analysis;
+    let explanation = &analysis.taps[analysis.explanation.unwrap()];
+    assert_eq!(explanation.name, "features");
+    assert_eq!(analysis.cam_exact(&info.graph, explanation.value), Ok(()));
+    let early = analysis.tap("features.0").unwrap();
+    assert!(analysis.cam_exact(&info.graph, early.value).is_err());
+    assert_eq!(info.head_name(), "classifier.1");
+}
+
+/// The members of a golden archive, changed by `change`, as a new file.
+fn altered(name: &str, change: impl Fn(&str, Vec<u8>) -> Option<Vec<u8>>, method: CompressionMethod) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("prospect-{name}-{}.pt2", std::process::id()));
+    let mut source = ZipArchive::new(File::open(golden("plain.pt2")).unwrap()).unwrap();
+    let mut target = ZipWriter::new(File::create(&path).unwrap());
+    for index in 0..source.len() {
+        let mut member = source.by_index(index).unwrap();
+        let mut bytes = Vec::new();
+        member.read_to_end(&mut bytes).unwrap();
+        if let Some(bytes) = change(member.name(), bytes) {
+            let options = SimpleFileOptions::default().compression_method(method);
+            target.start_file(member.name(), options).unwrap();
+            target.write_all(&bytes).unwrap();
+        }
+    }
+    target.finish().unwrap();
+    path
+}
+
+fn refusal(path: &Path) -> String {
+    let result = ModelInfo::open(path, None).and_then(|info| info.load(Device::Cpu, Precision::Float32).map(|_| ()));
+    let _ = std::fs::remove_file(path);
+    match result {
+        Ok(()) => panic!("{} was accepted", path.display()),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Replaces text in the graph.
+fn with_graph(name: &str, change: impl Fn(String) -> String) -> PathBuf {
+    altered(
+        name,
+        |member, bytes| {
+            Some(if member.ends_with("models/model.json") {
+                change(String::from_utf8(bytes).unwrap()).into_bytes()
+            } else {
+                bytes
+            })
+        },
+        CompressionMethod::Stored,
+    )
+}
+
+#[test]
+fn pickled_weights_are_refused() {
+    let path = altered(
+        "pickled",
+        |member, bytes| {
+            Some(if member.ends_with("model_weights_config.json") {
+                let text = String::from_utf8(bytes).unwrap();
+                text.replace("\"use_pickle\": false", "\"use_pickle\": true").into_bytes()
+            } else {
+                bytes
+            })
+        },
+        CompressionMethod::Stored,
+    );
+    let message = refusal(&path);
+    assert!(message.contains("pickled") && message.contains("features.0.weight"), "{message}");
+}
+
+#[test]
+fn unknown_operators_are_all_named() {
+    let path = with_graph("operators", |graph| {
+        graph
+            .replace("torch.ops.aten.max_pool2d.default", "torch.ops.aten.from_file.default")
+            .replace("torch.ops.aten.linear.default", "torch.ops.evil.run.default")
+    });
+    let message = refusal(&path);
+    assert!(message.contains("aten::from_file (in features.2)"), "{message}");
+    assert!(message.contains("evil::run (in classifier.1)"), "{message}");
+}
+
+#[test]
+fn missing_and_short_weights_are_refused() {
+    let missing = altered(
+        "missing",
+        |member, bytes| (!member.ends_with("/weight_0")).then_some(bytes),
+        CompressionMethod::Stored,
+    );
+    assert!(refusal(&missing).contains("weight_0"));
+    let short = altered(
+        "short",
+        |member, mut bytes| {
+            if member.ends_with("/weight_0") {
+                bytes.truncate(7);
+            }
+            Some(bytes)
+        },
+        CompressionMethod::Stored,
+    );
+    let message = refusal(&short);
+    assert!(message.contains("features.0.weight") && message.contains("found 7"), "{message}");
+}
+
+#[test]
+fn other_interfaces_are_refused() {
+    let message = refusal(&with_graph("inputs", |graph| {
+        // The first parameter becomes a second input.
+        graph.replacen("{\"parameter\": {\"arg\": {\"name\":", "{\"user_input\": {\"arg\": {\"as_tensor\": {\"name\":", 1).replacen(
+            "}, \"parameter_name\": \"features.0.weight\"}}",
+            "}}}}",
+            1,
+        )
+    }));
+    assert!(message.contains("one image batch"), "{message}");
+}
+
+#[test]
+fn files_that_are_no_archives_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.pt2");
+    std::fs::write(&text, "no zip").unwrap();
+    let message = ModelInfo::open(&text, None).map(|_| ()).unwrap_err().to_string();
+    assert!(message.contains("torch.export archive"), "{message}");
+    let cut = folder.path().join("cut.pt2");
+    let bytes = std::fs::read(golden("plain.pt2")).unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(ModelInfo::open(&cut, None).is_err());
+    let truncated_graph = with_graph("graph", |graph| graph[..graph.len() / 2].to_string());
+    assert!(refusal(&truncated_graph).contains("model.json"));
+}

@@ -1,0 +1,209 @@
+//! The whole pipeline as users run it: killed and resumed, re-run with another setting, cut into other parts.
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::golden;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A dataset of small photos made of seeded noise and shapes, with a configuration beside it.
+struct Project {
+    folder: TempDir,
+}
+
+impl Project {
+    fn new() -> Project {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = 7u64;
+        let mut random = move || {
+            // xorshift64: any fixed sequence does.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        for index in 0..90 {
+            let class = ["disc", "stripes", "noise"][index % 3];
+            let (width, height) = (14 + index as u32 % 9, 12 + index as u32 % 7);
+            let picture = image::RgbImage::from_fn(width, height, |x, y| {
+                let noise = (random() % 60) as u8;
+                let value = match class {
+                    "disc" if (x as i32 - 7).pow(2) + (y as i32 - 6).pow(2) < 20 => 180,
+                    "stripes" if x % 4 < 2 => 160,
+                    _ => 20,
+                };
+                image::Rgb([value + noise, value / 2 + noise, noise])
+            });
+            let path = folder.path().join("images").join(class);
+            fs::create_dir_all(&path).unwrap();
+            picture.save(path.join(format!("{index:03}.png"))).unwrap();
+        }
+        fs::write(folder.path().join("images/disc/bad.png"), "not a picture").unwrap();
+        let config = format!(
+            "[images]\ndir = \"images\"\nlabels = \"folder\"\n[model]\npath = {:?}\ndevice = \"cpu\"\nbatch_size = 3\n\
+             [extract]\npart_size = 8\n[explain]\nlayers = [\"layer1\"]\n[patches]\nk = 4\n",
+            golden("residual.pt2")
+        );
+        fs::write(folder.path().join("pipeline.toml"), config).unwrap();
+        Project { folder }
+    }
+
+    fn prospect(&self, run: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_prospect"));
+        command
+            .args(arguments)
+            .arg("-c")
+            .arg(self.folder.path().join("pipeline.toml"))
+            .args(["--set", &format!("run.dir={run:?}"), "-q"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs to the end and gives standard output.
+    fn finish(&self, run: &str, arguments: &[&str]) -> String {
+        let output = self.prospect(run, arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn start(&self, run: &str) -> Child {
+        self.prospect(run, &["run"]).spawn().unwrap()
+    }
+
+    fn run_folder(&self, run: &str) -> PathBuf {
+        self.folder.path().join(run)
+    }
+
+    /// Digest of every table and picture, by path.
+    fn contents(&self, run: &str) -> BTreeMap<PathBuf, String> {
+        let root = self.run_folder(run);
+        let mut found = BTreeMap::new();
+        for top in ["tables", "pictures"] {
+            for entry in walkdir::WalkDir::new(root.join(top)) {
+                let entry = entry.unwrap();
+                if entry.file_type().is_file() {
+                    let bytes = fs::read(entry.path()).unwrap();
+                    let path = entry.path().strip_prefix(&root).unwrap().to_path_buf();
+                    found.insert(path, blake3::hash(&bytes).to_hex().to_string());
+                }
+            }
+        }
+        found
+    }
+
+    fn decisions(&self, run: &str, set: &[&str]) -> BTreeMap<String, String> {
+        let plan = self.finish(run, &[&["plan", "--json"], set].concat());
+        let plan: Vec<Value> = serde_json::from_str(&plan).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_string();
+        plan.iter().map(|stage| (text(&stage["stage"]), text(&stage["decision"]))).collect()
+    }
+
+    fn rows(&self, run: &str, sql: &str) -> String {
+        self.finish(run, &["query", sql, "--format", "csv"])
+    }
+}
+
+#[test]
+fn killed_at_random_moments_the_tables_are_the_same() {
+    let project = Project::new();
+    let started = Instant::now();
+    project.finish("undisturbed", &["run"]);
+    let whole = started.elapsed();
+    let expected = project.contents("undisturbed");
+    assert!(expected.len() > 60, "{expected:?}");
+    let mut kills = 0;
+    let mut round = 0;
+    while kills < 20 {
+        round += 1;
+        let run = format!("killed-{round}");
+        // Several kills in one folder, at moments spread over the run; the last start goes to the end.
+        for moment in 0..4u32 {
+            let share = ((round * 7 + moment * 13) % 40) as f64 / 40.0;
+            let mut child = project.start(&run);
+            thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * share));
+            kills += u32::from(child.try_wait().unwrap().is_none());
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        project.finish(&run, &["run"]);
+        assert_eq!(project.contents(&run), expected, "round {round}");
+        project.finish(&run, &["verify"]);
+    }
+}
+
+#[test]
+fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
+    let project = Project::new();
+    project.finish("run", &["run"]);
+    assert!(project.decisions("run", &[]).values().all(|decision| decision == "reuse"));
+    let before = project.contents("run");
+    let set = ["--set", "patches.k=2"];
+    let decisions = project.decisions("run", &set);
+    for (stage, decision) in &decisions {
+        let stale = ["patches", "report"].contains(&stage.as_str());
+        assert_eq!(decision != "reuse", stale, "{stage}: {decision}");
+    }
+    let modified = |path: &Path| fs::metadata(project.run_folder("run").join(path)).unwrap().modified().unwrap();
+    let features = Path::new("tables/features/part-00000.parquet");
+    let written = modified(features);
+    project.finish("run", &["run", "--set", "patches.k=2"]);
+    assert_eq!(modified(features), written);
+    let after = project.contents("run");
+    for (path, digest) in &before {
+        let of_patches = path.starts_with("tables/patches") || path.starts_with("pictures/patches");
+        if !of_patches {
+            assert_eq!(after.get(path), Some(digest), "{}", path.display());
+        }
+    }
+    assert_eq!(project.rows("run", "select max(rank) as k from patches").trim(), "k\n1");
+    // The device's threads and the batch size are no part of any key.
+    let decisions = project.decisions("run", &["--set", "patches.k=2", "--set", "extract.decode_threads=1"]);
+    assert!(decisions.values().all(|decision| decision == "reuse"), "{decisions:?}");
+}
+
+#[test]
+fn the_top_k_does_not_depend_on_parts_or_threads() {
+    let project = Project::new();
+    let columns = "select layer, unit, rank, image_id, value, row, col, box_x0, box_y0, box_x1, box_y1, clipped \
+                   from patches order by layer, unit, rank";
+    project.finish("one", &["run", "patches"]);
+    let expected = project.rows("one", columns);
+    assert!(expected.lines().count() > 100);
+    for (run, part_size, threads) in [("two", 1000, "1"), ("three", 1, "2"), ("four", 17, "3")] {
+        let part_size = format!("extract.part_size={part_size}");
+        let output = project
+            .prospect(run, &["run", "patches", "--set", &part_size])
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(project.rows(run, columns), expected, "{run}");
+    }
+}
+
+#[test]
+fn a_bad_image_is_a_row_and_stops_nothing() {
+    let project = Project::new();
+    project.finish("run", &["run", "extract"]);
+    let bad = project.rows("run", "select path, error from images where error is not null");
+    assert_eq!(bad.lines().count(), 2, "{bad}");
+    assert!(bad.contains("disc/bad.png"), "{bad}");
+    let counts = project.rows(
+        "run",
+        "select (select count(*) from images) as images, (select count(*) from predictions) as predictions, \
+         (select count(*) from features) as features",
+    );
+    assert_eq!(counts.lines().nth(1), Some("91,90,90"));
+    let units = project.rows("run", "select layer, count(*) as n from units group by layer order by layer");
+    assert!(units.lines().skip(1).all(|line| line.ends_with(",90")) && units.lines().count() > 2, "{units}");
+}
