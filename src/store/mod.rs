@@ -49,11 +49,7 @@ pub use parts::{PartWriter, StageWriter, remove_stage};
 pub use query::query;
 pub use read::{TableReader, Value};
 pub use render::{Format, render, render_to};
-<<<<<<< HEAD
-pub use table_file::MAX_ROW_GROUP_ROWS;
-=======
 pub use table_file::{MAX_ROW_GROUP_ROWS, write_table};
->>>>>>> main
 pub use verify::{Problem, ProblemKind, verify};
 
 /// A run folder on disk. Cheap to clone; holds no file open.
