@@ -200,7 +200,12 @@ fn to_rgb(image: DynamicImage, format: &'static str) -> Result<Vec<u8>, ImageErr
 fn from_image(format: &'static str) -> impl FnOnce(Foreign) -> ImageError {
     move |error| {
         let text = error.to_string();
-        let reason = text.lines().next().unwrap_or_default().trim().to_string();
+        // The format is named by our own error already.
+        let line = text.lines().next().unwrap_or_default();
+        let reason = match line.split_once("Format error decoding ").and_then(|(_, rest)| rest.split_once(": ")) {
+            Some((_, reason)) => reason.trim().to_string(),
+            None => line.trim().to_string(),
+        };
         let ends_early = match &error {
             Foreign::IoError(io) => io.kind() == std::io::ErrorKind::UnexpectedEof,
             _ => {

@@ -100,7 +100,7 @@ fn every_bad_file_is_a_row_that_says_why() {
     project.write("crc.png", &flipped);
     // Signature, then a header chunk that promises 60000x60000 in 8-bit RGB, its checksum right.
     let mut bomb = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
-    bomb.extend([0xba, 0xd3, 0x73, 0x4b]);
+    bomb.extend([0x0f, 0xb0, 0xe2, 0x15]);
     bomb.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
     project.write("bomb.png", &bomb);
     project.write("new\nline \u{1b}[2J.png", &good);
