@@ -8,6 +8,7 @@ pub mod patches;
 mod plan;
 pub mod report;
 mod runner;
+pub mod scan;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// Every stage; whatever a stage needs stands before it.
-pub const STAGES: &[Stage] = &[extract::STAGE, patches::STAGE, report::STAGE];
+pub const STAGES: &[Stage] = &[scan::STAGE, extract::STAGE, patches::STAGE, report::STAGE];
 
 /// One step of the pipeline.
 pub struct Stage {
