@@ -119,7 +119,7 @@ impl Fake {
         }
         let summary = json!({
             "images_per_second": 41.5, "bottleneck": "forward", "busy": { "forward": 0.97 },
-            "network": "tiny.pt2", "device": "CPU", "seconds": 12.5,
+            "network": "tiny.pt2", "device": "CPU", "seconds": 12.2,
         });
         extract.finish(None, summary).unwrap();
     }
