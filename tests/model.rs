@@ -104,9 +104,10 @@ fn altered(name: &str, change: impl Fn(&str, Vec<u8>) -> Option<Vec<u8>>, method
         let mut member = source.by_index(index).unwrap();
         let mut bytes = Vec::new();
         member.read_to_end(&mut bytes).unwrap();
-        if let Some(bytes) = change(member.name(), bytes) {
+        let name = member.name().unwrap().into_owned();
+        if let Some(bytes) = change(&name, bytes) {
             let options = SimpleFileOptions::default().compression_method(method);
-            target.start_file(member.name(), options).unwrap();
+            target.start_file(name, options).unwrap();
             target.write_all(&bytes).unwrap();
         }
     }

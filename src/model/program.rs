@@ -55,6 +55,7 @@ impl Program {
         program.drop_identities(graph);
         program.drop_unused();
         if fusion != Fusion::None {
+            program.view_as_reshape();
             program.fold_batch_norm();
         }
         if fusion == Fusion::OneDnn {
@@ -204,6 +205,16 @@ impl Program {
         });
         self.constants.insert(id, tensor);
         id
+    }
+
+    /// A `view` that the exporter saw to be possible may not be with channels innermost; `reshape` copies where it must.
+    fn view_as_reshape(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| node.full_name() == "aten::view") {
+            node.operator = "aten::reshape".into();
+            for (name, _) in node.arguments.iter_mut().filter(|(name, _)| name == "size") {
+                *name = "shape".into();
+            }
+        }
     }
 
     /// `bn(conv(x, w, b)) = conv(x, w·g, (b − mean)·g + beta)` with `g = gamma / sqrt(var + eps)`, in float64.
