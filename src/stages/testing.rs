@@ -47,8 +47,10 @@ pub struct Fake {
     pub dir: tempfile::TempDir,
     pub images: Vec<FakeImage>,
     pub layers: Vec<FakeLayer>,
-    /// p_pred and p_label of each readable image.
-    pub predictions: Vec<(f32, Option<f32>)>,
+    /// The network's class names.
+    pub network_classes: Vec<String>,
+    /// Predicted class of each readable image, and the probability of its label, if the network knows it.
+    pub predictions: Vec<(i32, Option<f32>)>,
     /// How many images a part of `extract` holds.
     pub part_size: usize,
 }
@@ -90,6 +92,7 @@ impl Fake {
         let scan = begin("scan", json!({}));
         let mut part = scan.part(0).unwrap();
         part.write("images", &self.images_table()).unwrap();
+        part.write("classes", &self.classes_table()).unwrap();
         scan.commit(part).unwrap();
         scan.finish(None, json!({})).unwrap();
         drop(scan);
@@ -116,7 +119,7 @@ impl Fake {
         }
         let summary = json!({
             "images_per_second": 41.5, "bottleneck": "forward", "busy": { "forward": 0.97 },
-            "network": "tiny.pt2", "device": "CPU", "seconds": 12.5,
+            "network": "tiny.pt2", "device": "CPU", "seconds": 12.2,
         });
         extract.finish(None, summary).unwrap();
     }
@@ -167,6 +170,19 @@ impl Fake {
         ])
     }
 
+    fn classes_table(&self) -> RecordBatch {
+        let own: BTreeMap<i32, &str> =
+            self.images.iter().filter_map(|image| Some((image.label.as_ref()?.0, &*image.label.as_ref()?.1))).collect();
+        let network = (0..).zip(&self.network_classes).map(|(class, name)| (class, name.as_str(), "model"));
+        let all: Vec<(i32, &str, &str)> =
+            own.into_iter().map(|(class, name)| (class, name, "dataset")).chain(network).collect();
+        batch(vec![
+            ("class", Arc::new(Int32Array::from_iter_values(all.iter().map(|c| c.0))), false),
+            ("name", Arc::new(StringArray::from_iter_values(all.iter().map(|c| c.1))), false),
+            ("source", Arc::new(StringArray::from_iter_values(all.iter().map(|c| c.2))), false),
+        ])
+    }
+
     fn layers_table(&self) -> RecordBatch {
         let layers = &self.layers;
         let names = layers.iter().map(|layer| layer.name.as_str());
@@ -212,13 +228,13 @@ fn units_table(layer: &FakeLayer, ids: &[usize]) -> RecordBatch {
     ])
 }
 
-fn predictions_table(ids: &[usize], predictions: &[(f32, Option<f32>)]) -> RecordBatch {
+fn predictions_table(ids: &[usize], predictions: &[(i32, Option<f32>)]) -> RecordBatch {
     let ids = ids.iter().map(|&id| id as u32);
-    let best = predictions.iter().map(|p| p.0);
+    let predicted = predictions.iter().map(|p| p.0);
     let label = predictions.iter().map(|p| p.1);
     batch(vec![
         ("image_id", Arc::new(UInt32Array::from_iter_values(ids)), false),
-        ("p_pred", Arc::new(Float32Array::from_iter_values(best)), false),
+        ("pred", Arc::new(Int32Array::from_iter_values(predicted)), false),
         ("p_label", Arc::new(Float32Array::from_iter(label)), true),
     ])
 }

@@ -46,7 +46,8 @@ fn fake(part_size: usize) -> Fake {
             layer("block.0#1", 70, 64, 8, Some([7, 4, -2])),
             layer("head/../..", 3, 1, 1, None),
         ],
-        predictions: vec![(0.9, Some(0.9)); n],
+        network_classes: vec!["dogs".into()],
+        predictions: vec![(0, Some(0.9)); n],
         part_size,
     }
 }

@@ -94,8 +94,8 @@ impl Facts {
         facts.read_stages(&manifest);
         facts.read_layers(ctx, &manifest)?;
         ctx.cancel.check()?;
-        facts.read_images(ctx, &manifest)?;
-        facts.read_predictions(ctx, &manifest)?;
+        let labels = facts.read_images(ctx, &manifest)?;
+        facts.read_predictions(ctx, &manifest, &labels)?;
         Ok(facts)
     }
 
@@ -241,12 +241,14 @@ impl Facts {
         Ok(())
     }
 
-    fn read_images(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
+    /// Gives back each image's dataset class, by image id.
+    fn read_images(&mut self, ctx: &Context, manifest: &Manifest) -> Result<Vec<Option<i64>>> {
         let units = self.layers.iter().flat_map(|layer| &layer.units);
         let wanted: HashSet<u32> = units.flat_map(|unit| unit.images.iter().copied()).collect();
         let mut class_of: HashMap<u32, String> = HashMap::new();
         let mut classes: BTreeMap<String, u64> = BTreeMap::new();
-        let names = ["image_id", "path", "label_name", "error"];
+        let mut class_numbers = Vec::new();
+        let names = ["image_id", "path", "label", "label_name", "error"];
         for batch in ctx.run.read(manifest, "images").columns(&names) {
             let batch = batch?;
             let columns = Columns {
@@ -256,6 +258,7 @@ impl Facts {
             };
             let (paths, errors) = (columns.texts("path")?, columns.texts("error")?);
             let labels = columns.texts("label_name")?;
+            class_numbers.extend(columns.integers("label")?.iter());
             for (row, id) in columns.image_ids()?.into_iter().enumerate() {
                 self.n_images += 1;
                 if let Some(error) = text(&errors, row) {
@@ -296,23 +299,48 @@ impl Facts {
             counts.sort_by_key(|class| std::cmp::Reverse(class.1));
             unit.classes = counts;
         }
-        Ok(())
+        Ok(class_numbers)
     }
 
-    fn read_predictions(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
-        for batch in (ctx.run.read(manifest, "predictions")).columns(&["p_pred", "p_label"]) {
+    /// Compares names, because the dataset and the network number their classes each in their own way.
+    fn read_predictions(
+        &mut self,
+        ctx: &Context,
+        manifest: &Manifest,
+        labels: &[Option<i64>],
+    ) -> Result<()> {
+        let mut names: HashMap<(bool, i64), String> = HashMap::new();
+        for batch in ctx.run.read(manifest, "classes") {
+            let batch = batch?;
+            let columns = Columns {
+                run: ctx.run,
+                table: "classes",
+                batch: &batch,
+            };
+            let (numbers, sources) = (columns.integers("class")?, columns.texts("source")?);
+            let class_names = columns.texts("name")?;
+            for row in 0..batch.num_rows() {
+                if let (Some(class), Some(name)) = (integer(&numbers, row), text(&class_names, row)) {
+                    let of_network = text(&sources, row) == Some("model");
+                    names.insert((of_network, class), name.to_string());
+                }
+            }
+        }
+        for batch in (ctx.run.read(manifest, "predictions")).columns(&["image_id", "pred", "p_label"]) {
             let batch = batch?;
             let columns = Columns {
                 run: ctx.run,
                 table: "predictions",
                 batch: &batch,
             };
-            let (best, label) = (columns.numbers("p_pred")?, columns.numbers("p_label")?);
-            for row in 0..batch.num_rows() {
-                if let (Some(best), Some(label)) = (number(&best, row), number(&label, row)) {
+            let (predicted, of_label) = (columns.integers("pred")?, columns.numbers("p_label")?);
+            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+                // A label that is none of the network's classes has no probability.
+                let label = labels.get(id as usize).copied().flatten();
+                if let (Some(_), Some(label)) = (number(&of_label, row), label) {
+                    let predicted = integer(&predicted, row).and_then(|class| names.get(&(true, class)));
                     self.judged += 1;
-                    // No class is likelier than the predicted one, so equal means: the same.
-                    self.correct += u64::from(label >= best);
+                    self.correct += u64::from(predicted.is_some() && predicted == names.get(&(false, label)));
                 }
             }
         }

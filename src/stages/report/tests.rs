@@ -47,7 +47,11 @@ fn hostile() -> Fake {
             max: (0..n * channels as usize).map(|i| (i * 7 % 11) as f32).collect(),
             argmax: (0..n * channels as usize).map(|i| (i % 2) as u16).collect(),
         }],
-        predictions: (0..n).map(|id| (0.5, (id % 3 > 0).then_some(if id % 2 == 0 { 0.5 } else { 0.1 }))).collect(),
+        // The network calls the second label 8 and the third 9; it does not know the first.
+        network_classes: (0..8).map(|c| format!("other {c}")).chain([long.clone(), "plain & simple".into()]).collect(),
+        predictions: (0..n as i32)
+            .map(|id| (if id % 2 == 0 { 7 + id % 3 } else { 3 }, (id % 3 > 0).then_some(0.4)))
+            .collect(),
         part_size: 5,
     }
 }
@@ -124,7 +128,7 @@ fn a_dataset_without_labels_or_bad_files_has_no_such_sections() {
     for image in &mut fake.images {
         image.label = None;
     }
-    fake.predictions = vec![(0.7, None); 12];
+    fake.predictions = vec![(0, None); 12];
     let html = page(&fake, &[]);
     assert!(!html.contains("id=\"classes\"") && !html.contains("id=\"unreadable\""));
     assert!(!html.contains("Accuracy"));
