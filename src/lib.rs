@@ -11,6 +11,7 @@
 //!
 //! | module | what it is | knows |
 //! |---|---|---|
+//! | [`listing`], [`metadata`] | the image files of a folder; what the user's table says about them | files |
 //! | [`image`] | decoding, preprocessing, geometry, quality measures | pixels |
 //! | [`model`] | exported networks: reading, graph arithmetic, running | tch |
 //! | [`topk`], [`picture`] | the best images of every unit; contact sheets and grids | numbers and pixels |
@@ -32,6 +33,8 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod image;
+pub mod listing;
+pub mod metadata;
 pub mod model;
 pub mod picture;
 pub mod progress;

@@ -15,6 +15,7 @@ mod jpeg;
 mod orientation;
 mod preprocess;
 mod quality;
+mod resample;
 
 pub use decode::{decode, read_header};
 pub use geometry::{FileBox, Geometry};

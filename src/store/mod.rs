@@ -18,6 +18,7 @@
 //! stay inside the folder and no link is followed when something is written or deleted.
 
 mod disk;
+mod foreign;
 mod key;
 mod lock;
 mod manifest;
@@ -40,6 +41,7 @@ use std::{
 
 use crate::error::{Error, Result};
 
+pub use foreign::read_parquet;
 pub use key::{changes, stage_key};
 pub use lock::RunLock;
 pub use manifest::{FileRecord, Manifest, PartRecord, StageRecord};

@@ -1,0 +1,401 @@
+//! Looks at every image file once: `images`, one row a file, good or bad, and `classes`.
+
+mod labels;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use arrow::{
+    array::{Array, AsArray, Int32Array, RecordBatch, StringArray},
+    datatypes::{DataType, Field, Int16Type, Int32Type, Schema},
+    error::ArrowError,
+};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Context, Outcome, Stage};
+use crate::{
+    config::Labels,
+    error::{Error, Result},
+    image::DecodeOptions,
+    listing::{self, EXTENSIONS, Listing},
+    metadata::Metadata,
+    store::StageWriter,
+    text,
+};
+use rows::{COLUMNS, Known};
+
+pub const STAGE: Stage = Stage {
+    name: "scan",
+    version: 1,
+    about: "read every image file, check it, take its labels; writes images, classes",
+    needs: &[],
+    parameters,
+    run,
+};
+
+/// Files per part: what an interrupted scan does anew at most.
+const PART_FILES: usize = 2048;
+/// So many examples stand in a warning.
+const EXAMPLES: usize = 3;
+
+/// Everything that is known before a file is opened.
+struct Survey {
+    listing: Listing,
+    metadata: Metadata,
+    /// BLAKE3 of the metadata file.
+    metadata_digest: Option<String>,
+    /// For every entry: label and split.
+    said: Vec<(Option<String>, Option<String>)>,
+    /// The number of every label.
+    numbers: BTreeMap<String, i32>,
+    /// Class names of the model, where its sidecar names them.
+    model_classes: Vec<String>,
+}
+
+fn survey(ctx: &Context) -> Result<Survey> {
+    let images = &ctx.config.images;
+    let listing = listing::walk(&images.dir, ctx.run.root())?;
+    if listing.entries.is_empty() {
+        return Err(Error::Missing {
+            what: format!(
+                "an image in {} ({} other files are there)",
+                images.dir.display(),
+                listing.n_other
+            ),
+            next: format!(
+                "name the folder of {} files in [images] dir",
+                EXTENSIONS.join(", ")
+            ),
+        });
+    }
+    if u32::try_from(listing.entries.len()).is_err() {
+        return Err(Error::invalid(
+            &images.dir,
+            "at most 4,294,967,295 images",
+            text::count(listing.entries.len() as u64),
+            "split the folder",
+        ));
+    }
+    let reserved = COLUMNS.map(|(name, _, _)| name);
+    let (metadata, metadata_digest) = match &images.metadata {
+        None => (Metadata::default(), None),
+        Some(path) => {
+            let table = Metadata::read(path, images.labels == Labels::Metadata, &reserved)?;
+            let bytes = std::fs::read(path).map_err(Error::io(path, "reading the metadata"))?;
+            (table, Some(blake3::hash(&bytes).to_hex().to_string()))
+        }
+    };
+    let paths: Vec<&str> = listing
+        .entries
+        .iter()
+        .map(|entry| entry.path.as_str())
+        .collect();
+    let by_folder = labels::from_folders(&paths);
+    let said = paths.iter().zip(by_folder).map(|(path, folder)| {
+        let row = metadata.row(path);
+        let label = match images.labels {
+            Labels::Folder => folder.label,
+            Labels::Metadata => row.and_then(|row| metadata.label(row)),
+            Labels::None => None,
+        };
+        let split = row.and_then(|row| metadata.split(row)).or(folder.split);
+        (label.map(str::to_string), split.map(str::to_string))
+    });
+    let said: Vec<_> = said.collect();
+    let model_classes = match &ctx.config.model.path {
+        Some(_) => ctx.model()?.sidecar.classes.clone(),
+        None => Vec::new(),
+    };
+    let names: BTreeSet<&str> = said
+        .iter()
+        .filter_map(|(label, _)| label.as_deref())
+        .collect();
+    let numbers = labels::class_numbers(&names, &model_classes);
+    Ok(Survey {
+        listing,
+        metadata,
+        metadata_digest,
+        said,
+        numbers,
+        model_classes,
+    })
+}
+
+fn parameters(ctx: &Context) -> Result<Value> {
+    let survey = survey(ctx)?;
+    let images = &ctx.config.images;
+    let classes = survey.model_classes.join("\n");
+    Ok(json!({
+        "files": { "n": survey.listing.entries.len(), "digest": survey.listing.digest() },
+        "labels": images.labels,
+        "metadata": survey.metadata_digest,
+        "model_classes": blake3::hash(classes.as_bytes()).to_hex()[..16],
+        "exif_orientation": images.exif_orientation,
+        "max_pixels": images.max_pixels,
+    }))
+}
+
+fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
+    let survey = survey(ctx)?;
+    warn(&survey, &ctx.config.images.dir);
+    let entries = &survey.listing.entries;
+    let options = DecodeOptions {
+        max_pixels: ctx.config.images.max_pixels,
+        exif_orientation: ctx.config.images.exif_orientation,
+    };
+    let known: Vec<Known> = (entries.iter().zip(&survey.said))
+        .map(|(entry, (label, split))| Known {
+            label: label
+                .as_ref()
+                .and_then(|label| survey.numbers.get(label).copied()),
+            label_name: label.as_deref(),
+            split: split.as_deref(),
+            metadata: survey.metadata.row(&entry.path),
+        })
+        .collect();
+    let threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(ctx.config.extract.decode_threads())
+        .build()
+        .map_err(|error| {
+            Error::io(&ctx.config.images.dir, "starting threads")(std::io::Error::other(error))
+        })?;
+    let wrong = |error: ArrowError| {
+        Error::invalid(
+            &ctx.config.images.dir,
+            "columns of one length",
+            error.to_string(),
+            "report this",
+        )
+    };
+    let schema = rows::schema(&survey.metadata);
+    writer.set_parts_total(entries.len().div_ceil(PART_FILES))?;
+    let bar = ctx.progress.stage("scan", entries.len() as u64, "images");
+    let chunks = entries.chunks(PART_FILES).zip(known.chunks(PART_FILES));
+    let mut done = 0;
+    for (part, (entries, known)) in chunks.enumerate() {
+        done += entries.len() as u64;
+        if writer.has_part(part) {
+            bar.set_done(done);
+            continue;
+        }
+        let rows = threads.install(|| {
+            let rows = entries.par_iter().map(|entry| {
+                ctx.cancel.check()?;
+                let row = rows::examine(entry, &options);
+                bar.advance(1);
+                Ok(row)
+            });
+            rows.collect::<Result<Vec<_>>>()
+        })?;
+        let batch = rows::record(
+            part * PART_FILES,
+            entries,
+            known,
+            &rows,
+            &survey.metadata,
+            &schema,
+        );
+        let mut output = writer.part(part)?;
+        output.write("images", &batch.map_err(wrong)?)?;
+        if part == 0 {
+            output.write("classes", &classes(&survey).map_err(wrong)?)?;
+        }
+        writer.commit(output)?;
+    }
+    let found = review(ctx)?;
+    bar.finish(&format!("{} cannot be read", text::count(found.bad)));
+    for example in &found.examples {
+        tracing::warn!("{example}");
+    }
+    if found.bad > found.examples.len() as u64 {
+        tracing::warn!(
+            "and {} more images that cannot be read",
+            found.bad - found.examples.len() as u64
+        );
+    }
+    let total = entries.len() as u64;
+    let limit = ctx.config.images.max_bad_fraction;
+    if found.bad as f64 > limit * total as f64 {
+        return Err(Error::TooManyBad {
+            bad: found.bad,
+            total,
+            limit,
+        });
+    }
+    let with_metadata = known.iter().filter(|one| one.metadata.is_some()).count();
+    let mut summary = json!({
+        "images": total,
+        "bad": found.bad,
+        "labelled": known.iter().filter(|one| one.label.is_some()).count(),
+        "classes": survey.numbers.len(),
+        "other_files": survey.listing.n_other,
+    });
+    if survey.metadata_digest.is_some()
+        && let Some(summary) = summary.as_object_mut()
+    {
+        let missing = survey.metadata.n_rows().saturating_sub(with_metadata);
+        summary.insert("metadata_rows_without_image".into(), json!(missing));
+        summary.insert(
+            "images_without_metadata".into(),
+            json!(entries.len() - with_metadata),
+        );
+    }
+    Ok(Outcome {
+        result: Some(found.digest),
+        summary,
+    })
+}
+
+/// Tells what is odd before the long work.
+fn warn(survey: &Survey, folder: &Path) {
+    for warning in survey.listing.warnings.iter().take(EXAMPLES) {
+        tracing::warn!(
+            "{}: {}",
+            text::escaped(&folder.display().to_string()),
+            text::escaped(warning)
+        );
+    }
+    if survey.listing.warnings.len() > EXAMPLES {
+        tracing::warn!(
+            "and {} more such places",
+            survey.listing.warnings.len() - EXAMPLES
+        );
+    }
+    for column in &survey.metadata.ignored {
+        tracing::warn!(
+            "metadata: column {} is not kept: only numbers, true/false and text are",
+            text::escaped(column)
+        );
+    }
+    let known: BTreeSet<&str> = survey
+        .listing
+        .entries
+        .iter()
+        .map(|entry| entry.path.as_str())
+        .collect();
+    let missing: Vec<&str> = survey.metadata.unknown(&known).collect();
+    if !missing.is_empty() {
+        let examples: Vec<_> = missing
+            .iter()
+            .take(EXAMPLES)
+            .map(|path| text::escaped(path))
+            .collect();
+        tracing::warn!(
+            "metadata: {} row(s) name no image file in {}, for example {}",
+            text::count(missing.len() as u64),
+            text::escaped(&folder.display().to_string()),
+            examples.join(", ")
+        );
+    }
+}
+
+/// Table `classes`: the dataset's, then the model's.
+fn classes(survey: &Survey) -> Result<RecordBatch, ArrowError> {
+    let mut own: Vec<(i32, &str)> = survey
+        .numbers
+        .iter()
+        .map(|(name, class)| (*class, name.as_str()))
+        .collect();
+    own.sort();
+    let model = survey
+        .model_classes
+        .iter()
+        .enumerate()
+        .map(|(class, name)| (class as i32, name.as_str(), "model"));
+    let all: Vec<_> = own
+        .into_iter()
+        .map(|(class, name)| (class, name, "dataset"))
+        .chain(model)
+        .collect();
+    let fields = [
+        ("class", DataType::Int32),
+        ("name", DataType::Utf8),
+        ("source", DataType::Utf8),
+    ];
+    let fields = fields.map(|(name, kind)| Field::new(name, kind, false));
+    RecordBatch::try_new(
+        Arc::new(Schema::new(fields.to_vec())),
+        vec![
+            Arc::new(Int32Array::from_iter_values(all.iter().map(|one| one.0))),
+            Arc::new(StringArray::from_iter_values(all.iter().map(|one| one.1))),
+            Arc::new(StringArray::from_iter_values(all.iter().map(|one| one.2))),
+        ],
+    )
+}
+
+/// What the finished table says.
+struct Found {
+    /// Of all that later stages depend on. The metadata's attributes and the quality figures are not among it.
+    digest: String,
+    bad: u64,
+    /// The first bad ones, fit for a terminal.
+    examples: Vec<String>,
+}
+
+/// Reads the table back: a scan that goes on after a kill has not seen the rows of before.
+fn review(ctx: &Context) -> Result<Found> {
+    let names = [
+        "path",
+        "digest",
+        "label_name",
+        "split",
+        "error",
+        "label",
+        "orientation",
+    ];
+    let mut hasher = blake3::Hasher::new();
+    let mut found = Found {
+        digest: String::new(),
+        bad: 0,
+        examples: Vec::new(),
+    };
+    for batch in ctx.run.read(&ctx.run.manifest()?, "images").columns(&names) {
+        let batch = batch?;
+        let texts: Vec<&StringArray> = (0..5)
+            .map(|at| batch.column(at).as_string::<i32>())
+            .collect();
+        let labels = batch.column(5).as_primitive::<Int32Type>();
+        let orientations = batch.column(6).as_primitive::<Int16Type>();
+        for row in 0..batch.num_rows() {
+            for column in &texts {
+                let value = if column.is_valid(row) {
+                    column.value(row)
+                } else {
+                    ""
+                };
+                hasher.update(&[u8::from(column.is_valid(row))]);
+                hasher.update(&(value.len() as u64).to_le_bytes());
+                hasher.update(value.as_bytes());
+            }
+            hasher.update(
+                &labels
+                    .is_valid(row)
+                    .then(|| labels.value(row))
+                    .unwrap_or(-1)
+                    .to_le_bytes(),
+            );
+            let orientation = orientations.is_valid(row).then(|| orientations.value(row));
+            hasher.update(&orientation.unwrap_or(0).to_le_bytes());
+            if texts[4].is_valid(row) {
+                found.bad += 1;
+                if found.examples.len() < EXAMPLES {
+                    let (path, error) = (texts[0].value(row), texts[4].value(row));
+                    found.examples.push(format!(
+                        "{}: {}",
+                        text::escaped(path),
+                        text::escaped(error)
+                    ));
+                }
+            }
+        }
+    }
+    found.digest = hasher.finalize().to_hex()[..32].to_string();
+    Ok(found)
+}

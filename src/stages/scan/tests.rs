@@ -1,0 +1,351 @@
+//! Folders as they should not be, scanned through the runner; the table read back.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::symlink},
+    path::Path,
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch},
+    compute::concat_batches,
+    datatypes::{Float32Type, Float64Type, Int16Type, Int32Type, UInt32Type, UInt64Type},
+};
+use image::{ImageFormat, Rgb, RgbImage};
+
+use super::STAGE;
+use crate::{
+    config::Config,
+    error::{Error, Result},
+    progress::{Cancel, Progress, ProgressKind},
+    stages::{self, Context},
+    store::RunFolder,
+};
+
+struct Project {
+    folder: tempfile::TempDir,
+}
+
+impl Project {
+    fn new() -> Project {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("images")).unwrap();
+        Project { folder }
+    }
+
+    fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.folder.path().join("images").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn scan_in(&self, run: &str, settings: &[&str], cancel: &Cancel) -> Result<serde_json::Value> {
+        let text = "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n";
+        let set: Vec<String> = settings.iter().map(|setting| setting.to_string()).collect();
+        let config = Config::parse(&self.folder.path().join("pipeline.toml"), text, &set)?;
+        let run = RunFolder::create(self.folder.path().join(run))?;
+        let progress = Progress::new(ProgressKind::Quiet);
+        let ctx = Context::new(&config, &run, &progress, cancel);
+        stages::run(&ctx, &run.lock("test")?, &[STAGE], &[], &mut |_| {})?;
+        let record = &run.manifest()?.stages["scan"];
+        let mut summary = record.summary.clone();
+        summary["result"] = record.result.clone().into();
+        Ok(summary)
+    }
+
+    fn scan(&self, settings: &[&str]) -> Result<serde_json::Value> {
+        self.scan_in("run", settings, &Cancel::default())
+    }
+
+    fn table(&self, name: &str) -> RecordBatch {
+        let run = RunFolder::open(self.folder.path().join("run")).unwrap();
+        let batches: Vec<RecordBatch> = run
+            .read(&run.manifest().unwrap(), name)
+            .collect::<Result<_>>()
+            .unwrap();
+        concat_batches(&batches[0].schema(), &batches).unwrap()
+    }
+
+    /// Path to error, for every row.
+    fn errors(&self) -> BTreeMap<String, Option<String>> {
+        let table = self.table("images");
+        let (paths, errors) = (texts(&table["path"]), texts(&table["error"]));
+        paths.into_iter().map(Option::unwrap).zip(errors).collect()
+    }
+}
+
+fn texts(column: &ArrayRef) -> Vec<Option<String>> {
+    column
+        .as_string::<i32>()
+        .iter()
+        .map(|text| text.map(str::to_string))
+        .collect()
+}
+
+fn picture(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
+    let picture = RgbImage::from_fn(width, height, |x, y| {
+        Rgb([(x * 7) as u8, (y * 5) as u8, (x * y) as u8])
+    });
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+fn png(width: u32, height: u32) -> Vec<u8> {
+    picture(width, height, ImageFormat::Png)
+}
+
+#[test]
+fn every_bad_file_is_a_row_that_says_why() {
+    let project = Project::new();
+    let good = png(40, 30);
+    project.write("good.png", &good);
+    project.write("empty.jpg", "");
+    project.write("text.jpg", "hello\u{1b}[31m");
+    project.write("cut.png", &good[..good.len() / 2]);
+    let mut flipped = good.clone();
+    flipped[20] ^= 1;
+    project.write("crc.png", &flipped);
+    // Signature, then a header chunk that promises 60000x60000 in 8-bit RGB, its checksum right.
+    let mut bomb =
+        b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
+    bomb.extend([0x0f, 0xb0, 0xe2, 0x15]);
+    bomb.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
+    project.write("bomb.png", &bomb);
+    project.write("new\nline \u{1b}[2J.png", &good);
+    project.write("<script>.png", &good);
+    project.write("png in disguise.jpg", &good);
+    let images = project.folder.path().join("images");
+    fs::write(images.join(std::ffi::OsStr::from_bytes(b"\xfe.png")), &good).unwrap();
+    symlink("loop.png", images.join("loop.png")).unwrap();
+    symlink(&images, images.join("around")).unwrap();
+    project.write("readme.txt", "not an image");
+
+    let summary = project.scan(&[]).unwrap();
+    let errors = project.errors();
+    let error = |path: &str| errors[path].as_deref().unwrap_or("");
+    assert_eq!(summary["images"], 11);
+    assert_eq!(summary["bad"], 7);
+    assert_eq!(summary["other_files"], 1);
+    for path in [
+        "good.png",
+        "new\nline \u{1b}[2J.png",
+        "<script>.png",
+        "png in disguise.jpg",
+    ] {
+        assert_eq!(errors[path], None);
+    }
+    assert_eq!(error("empty.jpg"), "empty file");
+    assert_eq!(
+        error("text.jpg"),
+        "not an image: starts with \"hello\\x1b[3\"; jpeg, png, webp, bmp, gif and tiff are read"
+    );
+    assert!(
+        error("cut.png").starts_with("truncated png"),
+        "{}",
+        error("cut.png")
+    );
+    assert!(
+        error("crc.png").starts_with("corrupt png"),
+        "{}",
+        error("crc.png")
+    );
+    assert_eq!(
+        error("bomb.png"),
+        "60000x60000 is over max_pixels = 178956970"
+    );
+    assert_eq!(error("%FE.png"), "file name is not UTF-8");
+    assert!(error("loop.png").starts_with("cannot be read"));
+
+    let table = project.table("images");
+    let paths = texts(&table["path"]);
+    let at = |path: &str| {
+        paths
+            .iter()
+            .position(|own| own.as_deref() == Some(path))
+            .unwrap()
+    };
+    let ids = table["image_id"].as_primitive::<UInt32Type>();
+    assert_eq!(ids.values(), &(0..11).collect::<Vec<u32>>()[..]);
+    let width = table["width"].as_primitive::<Int32Type>();
+    assert_eq!(
+        (width.value(at("good.png")), width.value(at("bomb.png"))),
+        (40, 60_000)
+    );
+    assert!(width.is_null(at("text.jpg")));
+    let digest = blake3::hash(&good).to_hex().to_string();
+    assert_eq!(texts(&table["digest"])[at("good.png")], Some(digest));
+    assert_eq!(texts(&table["digest"])[at("loop.png")], None);
+    assert!(
+        table["phash"]
+            .as_primitive::<UInt64Type>()
+            .is_null(at("cut.png"))
+    );
+    assert!(
+        table["sharpness"]
+            .as_primitive::<Float32Type>()
+            .value(at("good.png"))
+            > 0.0
+    );
+    assert_eq!(
+        table["orientation"]
+            .as_primitive::<Int16Type>()
+            .value(at("good.png")),
+        1
+    );
+}
+
+#[test]
+fn too_many_bad_images_are_an_error_after_the_table_is_written() {
+    let project = Project::new();
+    project.write("a.png", png(4, 4));
+    project.write("b.png", "no");
+    let error = project.scan(&["images.max_bad_fraction=0.4"]).unwrap_err();
+    assert!(matches!(
+        error,
+        Error::TooManyBad {
+            bad: 1,
+            total: 2,
+            ..
+        }
+    ));
+    assert_eq!(error.exit_code(), 65);
+    assert_eq!(project.errors().len(), 2);
+    // Nothing is read again once the limit is raised: the file may even be gone.
+    let before = fs::read(
+        project
+            .folder
+            .path()
+            .join("run/tables/images/part-00000.parquet"),
+    )
+    .unwrap();
+    project.scan(&["images.max_bad_fraction=0.5"]).unwrap();
+    let after = fs::read(
+        project
+            .folder
+            .path()
+            .join("run/tables/images/part-00000.parquet"),
+    )
+    .unwrap();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn labels_and_splits_come_from_folders() {
+    let project = Project::new();
+    for path in [
+        "train/hat/1.png",
+        "test/dress/2.png",
+        "train/dress/3.png",
+        "train/4.png",
+    ] {
+        project.write(path, png(5, 5));
+    }
+    let summary = project.scan(&[]).unwrap();
+    assert_eq!(
+        (summary["labelled"].as_u64(), summary["classes"].as_u64()),
+        (Some(3), Some(2))
+    );
+    let table = project.table("images");
+    let paths = texts(&table["path"]);
+    assert_eq!(paths[0].as_deref(), Some("test/dress/2.png"));
+    let some = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| (!word.is_empty()).then(|| word.to_string()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        texts(&table["label_name"]),
+        some(&["dress", "", "dress", "hat"])
+    );
+    assert_eq!(
+        texts(&table["split"]),
+        some(&["test", "train", "train", "train"])
+    );
+    let labels: Vec<_> = table["label"].as_primitive::<Int32Type>().iter().collect();
+    assert_eq!(labels, [Some(0), None, Some(0), Some(1)]);
+    let classes = project.table("classes");
+    assert_eq!(texts(&classes["name"]), some(&["dress", "hat"]));
+    assert_eq!(texts(&classes["source"]), some(&["dataset", "dataset"]));
+}
+
+#[test]
+fn metadata_gives_labels_splits_and_attributes() {
+    let project = Project::new();
+    for path in ["a.png", "b.png", "c.png"] {
+        project.write(path, png(5, 5));
+    }
+    let csv = "file_name,label,split,weight,width\na.png,dog,train,1.5,wide\nc.png,cat,,2,\nghost.png,cow,,,\n";
+    fs::write(project.folder.path().join("meta.csv"), csv).unwrap();
+    let settings = ["images.metadata=\"meta.csv\"", "images.labels=\"metadata\""];
+    let summary = project.scan(&settings).unwrap();
+    assert_eq!(summary["metadata_rows_without_image"], 1);
+    assert_eq!(summary["images_without_metadata"], 1);
+    let table = project.table("images");
+    let labels: Vec<_> = table["label"].as_primitive::<Int32Type>().iter().collect();
+    assert_eq!(labels, [Some(1), None, Some(0)]);
+    let weights: Vec<_> = table["weight"]
+        .as_primitive::<Float64Type>()
+        .iter()
+        .collect();
+    assert_eq!(weights, [Some(1.5), None, Some(2.0)]);
+    assert_eq!(texts(&table["metadata_width"])[0].as_deref(), Some("wide"));
+    assert_eq!(table["width"].as_primitive::<Int32Type>().value(0), 5);
+    assert_eq!(texts(&table["split"])[0].as_deref(), Some("train"));
+}
+
+#[test]
+fn a_model_lends_its_class_numbers_where_it_knows_every_label() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plain.pt2");
+    let project = Project::new();
+    let names: Vec<String> = crate::model::ModelInfo::open(&golden, None)
+        .unwrap()
+        .sidecar
+        .classes;
+    let last = names.last().unwrap();
+    project.write(&format!("{last}/1.png"), png(5, 5));
+    project.scan(&[&format!("model.path={golden:?}")]).unwrap();
+    let table = project.table("images");
+    assert_eq!(
+        table["label"].as_primitive::<Int32Type>().value(0),
+        names.len() as i32 - 1
+    );
+    assert_eq!(project.table("classes").num_rows(), 1 + names.len());
+}
+
+#[test]
+fn the_result_changes_with_what_later_stages_see_and_with_nothing_else() {
+    let project = Project::new();
+    project.write("x/a.png", png(6, 6));
+    project.write("y/b.png", png(7, 6));
+    let result = |settings: &[&str]| project.scan(settings).unwrap()["result"].clone();
+    let first = result(&[]);
+    project.write("x/a.png", png(6, 6));
+    assert_eq!(result(&[]), first, "touched, not changed");
+    assert_ne!(result(&["images.labels=\"none\""]), first);
+    project.write("x/a.png", png(6, 7));
+    assert_ne!(result(&[]), first);
+}
+
+#[test]
+fn an_interrupted_scan_is_interrupted_and_goes_on() {
+    let project = Project::new();
+    project.write("a.png", png(6, 6));
+    let cancel = Cancel::default();
+    cancel.request();
+    assert!(matches!(
+        project.scan_in("run", &[], &cancel),
+        Err(Error::Interrupted)
+    ));
+    assert_eq!(project.scan(&[]).unwrap()["images"], 1);
+}
+
+#[test]
+fn a_folder_without_images_is_told() {
+    let project = Project::new();
+    project.write("notes.txt", "x");
+    let error = project.scan(&[]).unwrap_err().to_string();
+    assert!(error.contains("1 other files are there"), "{error}");
+}

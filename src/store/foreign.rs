@@ -1,0 +1,27 @@
+//! Reading Parquet files that the user brings.
+
+use std::{fs::File, path::Path};
+
+use arrow::array::RecordBatch;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::error::{Error, Result};
+
+/// All rows of a Parquet file, in its own schema.
+pub fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>> {
+    let refuse = |found: String| {
+        Error::invalid(
+            path,
+            "a Parquet file",
+            found,
+            "write it anew, or bring the table as CSV",
+        )
+    };
+    let file = File::open(path).map_err(Error::io(path, "opening"))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.build())
+        .map_err(|error| refuse(error.to_string()))?;
+    reader
+        .map(|batch| batch.map_err(|error| refuse(error.to_string())))
+        .collect()
+}
