@@ -94,8 +94,8 @@ impl Facts {
         facts.read_stages(&manifest);
         facts.read_layers(ctx, &manifest)?;
         ctx.cancel.check()?;
-        facts.read_images(ctx, &manifest)?;
-        facts.read_predictions(ctx, &manifest)?;
+        let labels = facts.read_images(ctx, &manifest)?;
+        facts.read_predictions(ctx, &manifest, &labels)?;
         Ok(facts)
     }
 
@@ -113,7 +113,10 @@ impl Facts {
     }
 
     fn read_stages(&mut self, manifest: &Manifest) {
-        for stage in super::super::STAGES.iter().filter(|s| s.name != super::STAGE.name) {
+        for stage in super::super::STAGES
+            .iter()
+            .filter(|s| s.name != super::STAGE.name)
+        {
             let Some(record) = manifest.stages.get(stage.name) else {
                 continue;
             };
@@ -154,7 +157,8 @@ impl Facts {
                 axes.push((read("size")?, read("stride")?));
             }
             for row in 0..batch.num_rows() {
-                let axis = |(size, stride): &(_, _)| Some((number(size, row)?, number(stride, row)?));
+                let axis =
+                    |(size, stride): &(_, _)| Some((number(size, row)?, number(stride, row)?));
                 self.layers.push(LayerFacts {
                     name: text(&names, row).unwrap_or_default().to_string(),
                     op: text(&ops, row).unwrap_or_default().to_string(),
@@ -176,7 +180,10 @@ impl Facts {
         let layer = &mut self.layers[index];
         // Images that excite it, selectivity.
         let mut stats: HashMap<i64, (f64, f64)> = HashMap::new();
-        for batch in (ctx.run.read(manifest, "unit_stats")).part(index).only("layer", &layer.name) {
+        for batch in (ctx.run.read(manifest, "unit_stats"))
+            .part(index)
+            .only("layer", &layer.name)
+        {
             let batch = batch?;
             let columns = Columns {
                 run: ctx.run,
@@ -184,17 +191,20 @@ impl Facts {
                 batch: &batch,
             };
             let (units, images) = (columns.integers("unit")?, columns.numbers("images")?);
-            let (shares, selectivity) =
-                (columns.numbers("share_active")?, columns.numbers("selectivity")?);
+            let (shares, selectivity) = (
+                columns.numbers("share_active")?,
+                columns.numbers("selectivity")?,
+            );
             let measures = columns.texts("measure")?;
             let dead = columns.column("dead")?;
-            let dead = dead
-                .as_boolean_opt()
-                .ok_or_else(|| columns.unexpected("booleans in column dead", dead.data_type().to_string()))?;
+            let dead = dead.as_boolean_opt().ok_or_else(|| {
+                columns.unexpected("booleans in column dead", dead.data_type().to_string())
+            })?;
             for row in 0..batch.num_rows() {
                 layer.n_units += 1;
                 layer.n_dead += usize::from(dead.value(row));
-                let active = number(&images, row).unwrap_or(0.0) * number(&shares, row).unwrap_or(0.0);
+                let active =
+                    number(&images, row).unwrap_or(0.0) * number(&shares, row).unwrap_or(0.0);
                 if let Some(unit) = integer(&units, row) {
                     stats.insert(unit, (active, number(&selectivity, row).unwrap_or(0.0)));
                 }
@@ -231,7 +241,9 @@ impl Facts {
         }
         let enough = |facts: &UnitFacts| {
             // A share is rounded to f32: half an image either way does not matter.
-            stats.get(&facts.unit).is_some_and(|(active, _)| active + 0.5 >= self.k as f64)
+            stats
+                .get(&facts.unit)
+                .is_some_and(|(active, _)| active + 0.5 >= self.k as f64)
         };
         layer.units = found.into_values().collect();
         layer.units.sort_by(|a, b| {
@@ -241,12 +253,14 @@ impl Facts {
         Ok(())
     }
 
-    fn read_images(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
+    /// Gives back each image's dataset class, by image id.
+    fn read_images(&mut self, ctx: &Context, manifest: &Manifest) -> Result<Vec<Option<i64>>> {
         let units = self.layers.iter().flat_map(|layer| &layer.units);
         let wanted: HashSet<u32> = units.flat_map(|unit| unit.images.iter().copied()).collect();
         let mut class_of: HashMap<u32, String> = HashMap::new();
         let mut classes: BTreeMap<String, u64> = BTreeMap::new();
-        let names = ["image_id", "path", "label_name", "error"];
+        let mut class_numbers = Vec::new();
+        let names = ["image_id", "path", "label", "label_name", "error"];
         for batch in ctx.run.read(manifest, "images").columns(&names) {
             let batch = batch?;
             let columns = Columns {
@@ -256,6 +270,7 @@ impl Facts {
             };
             let (paths, errors) = (columns.texts("path")?, columns.texts("error")?);
             let labels = columns.texts("label_name")?;
+            class_numbers.extend(columns.integers("label")?.iter());
             for (row, id) in columns.image_ids()?.into_iter().enumerate() {
                 self.n_images += 1;
                 if let Some(error) = text(&errors, row) {
@@ -296,23 +311,53 @@ impl Facts {
             counts.sort_by_key(|class| std::cmp::Reverse(class.1));
             unit.classes = counts;
         }
-        Ok(())
+        Ok(class_numbers)
     }
 
-    fn read_predictions(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
-        for batch in (ctx.run.read(manifest, "predictions")).columns(&["p_pred", "p_label"]) {
+    /// Compares names, because the dataset and the network number their classes each in their own way.
+    fn read_predictions(
+        &mut self,
+        ctx: &Context,
+        manifest: &Manifest,
+        labels: &[Option<i64>],
+    ) -> Result<()> {
+        let mut names: HashMap<(bool, i64), String> = HashMap::new();
+        for batch in ctx.run.read(manifest, "classes") {
+            let batch = batch?;
+            let columns = Columns {
+                run: ctx.run,
+                table: "classes",
+                batch: &batch,
+            };
+            let (numbers, sources) = (columns.integers("class")?, columns.texts("source")?);
+            let class_names = columns.texts("name")?;
+            for row in 0..batch.num_rows() {
+                if let (Some(class), Some(name)) = (integer(&numbers, row), text(&class_names, row))
+                {
+                    let of_network = text(&sources, row) == Some("model");
+                    names.insert((of_network, class), name.to_string());
+                }
+            }
+        }
+        for batch in
+            (ctx.run.read(manifest, "predictions")).columns(&["image_id", "pred", "p_label"])
+        {
             let batch = batch?;
             let columns = Columns {
                 run: ctx.run,
                 table: "predictions",
                 batch: &batch,
             };
-            let (best, label) = (columns.numbers("p_pred")?, columns.numbers("p_label")?);
-            for row in 0..batch.num_rows() {
-                if let (Some(best), Some(label)) = (number(&best, row), number(&label, row)) {
+            let (predicted, of_label) = (columns.integers("pred")?, columns.numbers("p_label")?);
+            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+                // A label that is none of the network's classes has no probability.
+                let label = labels.get(id as usize).copied().flatten();
+                if let (Some(_), Some(label)) = (number(&of_label, row), label) {
+                    let predicted =
+                        integer(&predicted, row).and_then(|class| names.get(&(true, class)));
                     self.judged += 1;
-                    // No class is likelier than the predicted one, so equal means: the same.
-                    self.correct += u64::from(label >= best);
+                    self.correct +=
+                        u64::from(predicted.is_some() && predicted == names.get(&(false, label)));
                 }
             }
         }
