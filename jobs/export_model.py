@@ -93,7 +93,7 @@ def read_state(path):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as problem:  # torch raises pickle, zip, runtime and type errors here
-            stop(f"{path} is not a plain state dict ({str(problem).splitlines()[0]}); save one with "
+            stop(f"{path} is not a plain state dict ({type(problem).__name__}); save one with "
                  "torch.save(model.state_dict(), path)")
     for wrapper in ("state_dict_ema", "state_dict", "model_state_dict", "model"):
         if isinstance(state.get(wrapper), dict):
@@ -139,6 +139,9 @@ def from_torchvision(name, weights, kwargs):
         if weights not in enum.__members__:
             stop(f"{name} has no weights {weights}; it has: {', '.join(enum.__members__)} (a file: ./{weights})")
         known = enum[weights]
+    preset = known.transforms()
+    if not hasattr(preset, "crop_size"):
+        stop(f"{name} is not an image classifier (its preprocessing is {type(preset).__name__})")
     if name in ("googlenet", "inception_v3") and not is_library_name(weights):
         kwargs = {"init_weights": False, **kwargs}
         if weights != "none":
@@ -148,9 +151,6 @@ def from_torchvision(name, weights, kwargs):
         model = torchvision.models.get_model(name, weights=known if is_library_name(weights) else None, **kwargs)
     except OSError as problem:
         stop(f"could not fetch {known.url}: {problem} (fetch it elsewhere, then give --weights FILE)")
-    preset = known.transforms()
-    if not hasattr(preset, "crop_size"):
-        stop(f"{name} is not an image classifier (its preprocessing is {type(preset).__name__})")
     sides = {"resize": list(preset.resize_size), "crop": list(preset.crop_size)}
     found = {key: value[0] if len(value) == 1 else value for key, value in sides.items()}
     found |= {"mean": list(preset.mean), "std": list(preset.std), "interpolation": preset.interpolation.value}

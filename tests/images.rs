@@ -22,11 +22,20 @@ fn tensors(bytes: &[u8]) -> HashMap<String, (Vec<u32>, Vec<u8>)> {
     let (header, data) = bytes[8..].split_at(length);
     let header: HashMap<String, Value> = serde_json::from_slice(header).unwrap();
     let numbers = |value: &Value| -> Vec<u32> { serde_json::from_value(value.clone()).unwrap() };
-    let tensors = header.into_iter().filter(|(name, _)| name != "__metadata__").map(|(name, about)| {
-        assert_eq!(about["dtype"], "U8");
-        let range = numbers(&about["data_offsets"]);
-        (name, (numbers(&about["shape"]), data[range[0] as usize..range[1] as usize].to_vec()))
-    });
+    let tensors = header
+        .into_iter()
+        .filter(|(name, _)| name != "__metadata__")
+        .map(|(name, about)| {
+            assert_eq!(about["dtype"], "U8");
+            let range = numbers(&about["data_offsets"]);
+            (
+                name,
+                (
+                    numbers(&about["shape"]),
+                    data[range[0] as usize..range[1] as usize].to_vec(),
+                ),
+            )
+        });
     tensors.collect()
 }
 
@@ -59,7 +68,9 @@ impl Golden {
     fn files(&self) -> Vec<(String, Vec<u8>)> {
         let names = self.description["files"].as_array().unwrap().iter();
         let names = names.map(|name| name.as_str().unwrap().to_string());
-        names.map(|name| (name.clone(), self.bytes(&format!("file/{name}")))).collect()
+        names
+            .map(|name| (name.clone(), self.bytes(&format!("file/{name}"))))
+            .collect()
     }
 }
 
@@ -91,7 +102,11 @@ fn files_decode_as_with_pillow() {
     let golden = golden();
     for (name, bytes) in golden.files() {
         let image = decode(&bytes, &STORED).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(image.header, read_header(&bytes, &STORED).unwrap(), "{name}");
+        assert_eq!(
+            image.header,
+            read_header(&bytes, &STORED).unwrap(),
+            "{name}"
+        );
         assert_eq!(image.header.format, name.split('-').next().unwrap());
         assert_eq!(image.header.orientation, 1);
         // Pillow turns TIFF whether asked to or not.
@@ -109,9 +124,15 @@ fn files_decode_as_with_pillow() {
 #[test]
 fn preprocessing_equals_torchvision_bit_for_bit() {
     let golden = golden();
-    for (index, case) in golden.description["preprocess"].as_array().unwrap().iter().enumerate() {
+    for (index, case) in golden.description["preprocess"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
         let spec: InputSpec = serde_json::from_value(case["spec"].clone()).unwrap();
-        let (width, height, pixels) = golden.picture(&format!("source/{}", case["source"].as_str().unwrap()));
+        let (width, height, pixels) =
+            golden.picture(&format!("source/{}", case["source"].as_str().unwrap()));
         let header = Header {
             format: "png",
             width,
@@ -135,10 +156,19 @@ fn preprocessing_equals_torchvision_bit_for_bit() {
 #[test]
 fn a_jpeg_cut_anywhere_is_an_error() {
     let golden = golden();
-    for name in ["jpeg-420", "jpeg-progressive", "jpeg-grey", "jpeg-cmyk", "jpeg-restart"] {
+    for name in [
+        "jpeg-420",
+        "jpeg-progressive",
+        "jpeg-grey",
+        "jpeg-cmyk",
+        "jpeg-restart",
+    ] {
         let bytes = golden.bytes(&format!("file/{name}"));
         for length in 0..bytes.len() {
-            assert!(decode(&bytes[..length], &STORED).is_err(), "{name} cut to {length}");
+            assert!(
+                decode(&bytes[..length], &STORED).is_err(),
+                "{name} cut to {length}"
+            );
         }
         let half = decode(&bytes[..bytes.len() / 2], &STORED).unwrap_err();
         assert!(half.to_string().starts_with("truncated jpeg"), "{half}");
@@ -149,17 +179,34 @@ fn a_jpeg_cut_anywhere_is_an_error() {
 #[test]
 fn other_files_cut_short_are_errors_or_whole() {
     let golden = golden();
-    for name in ["png-rgb", "webp-lossless", "webp-lossy", "bmp-rgb", "gif-first", "tiff-rgb", "tiff-lzw"] {
+    for name in [
+        "png-rgb",
+        "webp-lossless",
+        "webp-lossy",
+        "bmp-rgb",
+        "gif-first",
+        "tiff-rgb",
+        "tiff-lzw",
+    ] {
         let bytes = golden.bytes(&format!("file/{name}"));
         let whole = decode(&bytes, &STORED).unwrap();
         let mut refused = 0;
         for length in 0..bytes.len() {
             match decode(&bytes[..length], &STORED) {
-                Ok(image) => assert_eq!(image.pixels, whole.pixels, "{name} cut to {length} of {}", bytes.len()),
+                Ok(image) => assert_eq!(
+                    image.pixels,
+                    whole.pixels,
+                    "{name} cut to {length} of {}",
+                    bytes.len()
+                ),
                 Err(_) => refused += 1,
             }
         }
-        assert!(refused * 10 >= bytes.len() * 4, "{name}: {refused} of {}", bytes.len());
+        assert!(
+            refused * 10 >= bytes.len() * 4,
+            "{name}: {refused} of {}",
+            bytes.len()
+        );
     }
 }
 
@@ -185,9 +232,19 @@ fn the_size_is_held_against_the_limit_before_pixels_are_read() {
         max_pixels: 37 * 26 - 1,
         ..STORED
     };
-    for name in ["jpeg-420", "png-rgb", "webp-lossy", "bmp-rgb", "gif-first", "tiff-rgb"] {
+    for name in [
+        "jpeg-420",
+        "png-rgb",
+        "webp-lossy",
+        "bmp-rgb",
+        "gif-first",
+        "tiff-rgb",
+    ] {
         let bytes = golden.bytes(&format!("file/{name}"));
-        for result in [read_header(&bytes, &options).map(|_| ()), decode(&bytes, &options).map(|_| ())] {
+        for result in [
+            read_header(&bytes, &options).map(|_| ()),
+            decode(&bytes, &options).map(|_| ()),
+        ] {
             let expected = ImageError::TooLarge {
                 width: 37,
                 height: 26,
@@ -205,7 +262,10 @@ fn bytes_that_are_no_image_are_told() {
         (b"hello, world", "not an image: starts with \"hello, w\""),
         (b"\x00\xff\n", "not an image: starts with \"\\x00\\xff\\n\""),
         (b"\xff\xd8\xff", "truncated jpeg"),
-        (b"\xff\xd8\xff\xd9", "corrupt jpeg: the end marker comes before any image data"),
+        (
+            b"\xff\xd8\xff\xd9",
+            "corrupt jpeg: the end marker comes before any image data",
+        ),
     ] {
         let error = decode(bytes, &STORED).unwrap_err().to_string();
         assert!(error.starts_with(words), "{error}");

@@ -123,7 +123,9 @@ impl Geometry {
             let first = (-offset).max(0.0);
             let last = (f64::from(resized) - offset).min(f64::from(input));
             let scale = f64::from(upright) / f64::from(resized.max(1));
-            let edge = |v: f64| ((v.clamp(first, last.max(first)) + offset) * scale).clamp(0.0, f64::from(upright));
+            let edge = |v: f64| {
+                ((v.clamp(first, last.max(first)) + offset) * scale).clamp(0.0, f64::from(upright))
+            };
             (edge(low), edge(high), low < first || high > last)
         };
         let (left, right, cut_x) = axis(
@@ -190,7 +192,10 @@ mod tests {
     #[test]
     fn the_usual_case_by_hand() {
         // 500x375 to 341x256, of which columns 58..282 and rows 16..240 are kept: (341 - 224) / 2 = 58.5, to even.
-        let geometry = Geometry::new(&header(500, 375, 1), &spec(Resize::Short(256), Some((224, 224))));
+        let geometry = Geometry::new(
+            &header(500, 375, 1),
+            &spec(Resize::Short(256), Some((224, 224))),
+        );
         assert_eq!(geometry.input_size(), (224, 224));
         let whole = geometry.file_box([0.0, 0.0, 224.0, 224.0]);
         let x = |column: f64| (column * 500.0 / 341.0) as f32;
@@ -207,7 +212,10 @@ mod tests {
     fn padding_shows_no_image() {
         let geometry = Geometry::new(&header(10, 4, 1), &spec(Resize::None, Some((10, 10))));
         let inside = geometry.file_box([2.0, 3.0, 5.0, 7.0]);
-        assert_eq!((inside.x0, inside.y0, inside.x1, inside.y1), (2.0, 0.0, 5.0, 4.0));
+        assert_eq!(
+            (inside.x0, inside.y0, inside.x1, inside.y1),
+            (2.0, 0.0, 5.0, 4.0)
+        );
         assert!(!inside.clipped);
         let outside = geometry.file_box([0.0, 0.0, 3.0, 2.0]);
         assert_eq!((outside.y0, outside.y1, outside.clipped), (0.0, 0.0, true));
@@ -218,9 +226,15 @@ mod tests {
         // Stored 40x30, shown 30x40 after a quarter turn clockwise: the upright top left corner is the stored bottom left.
         let geometry = Geometry::new(&header(40, 30, 6), &spec(Resize::None, None));
         let corner = geometry.file_box([0.0, 0.0, 3.0, 5.0]);
-        assert_eq!((corner.x0, corner.y0, corner.x1, corner.y1), (0.0, 27.0, 5.0, 30.0));
+        assert_eq!(
+            (corner.x0, corner.y0, corner.x1, corner.y1),
+            (0.0, 27.0, 5.0, 30.0)
+        );
         let upright = geometry.upright_box([0.0, 0.0, 3.0, 5.0]);
-        assert_eq!((upright.x0, upright.y0, upright.x1, upright.y1), (0.0, 0.0, 3.0, 5.0));
+        assert_eq!(
+            (upright.x0, upright.y0, upright.x1, upright.y1),
+            (0.0, 0.0, 3.0, 5.0)
+        );
     }
 
     fn sizes() -> impl Strategy<Value = (u32, u32, u8)> {

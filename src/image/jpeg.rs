@@ -228,7 +228,13 @@ fn from_zune(error: DecodeErrors) -> ImageError {
         DecodeErrors::Unsupported(scheme) => unsupported(format!("{scheme:?}")),
         other => {
             let text = other.to_string();
-            let line = text.lines().next().unwrap_or_default().trim().trim_matches('"').to_string();
+            let line = text
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .trim_matches('"')
+                .to_string();
             if line.contains("No more bytes") || line.contains("Premature end") {
                 truncated("the image data ends early")
             } else {

@@ -67,7 +67,12 @@ fn measure(image: &RgbImage) -> Quality {
     let n = grey.levels.len().max(1) as f64;
     let (mut sum, mut squares, mut entropy) = (0.0, 0.0, 0.0);
     for level in 0..256 {
-        let count = f64::from(histograms.iter().map(|histogram| histogram[level]).sum::<u32>());
+        let count = f64::from(
+            histograms
+                .iter()
+                .map(|histogram| histogram[level])
+                .sum::<u32>(),
+        );
         let level = level as f64;
         sum += level * count;
         squares += level * level * count;
@@ -110,7 +115,10 @@ fn shrunk_luma(image: &RgbImage) -> Grey {
     let mut levels = vec![0; columns * lines];
     let row_bytes = width * 3;
     let mut sums = vec![0u32; row_bytes];
-    for (line, rows) in levels.chunks_exact_mut(columns).zip(image.pixels.chunks_exact(row_bytes * factor)) {
+    for (line, rows) in levels
+        .chunks_exact_mut(columns)
+        .zip(image.pixels.chunks_exact(row_bytes * factor))
+    {
         sums.fill(0);
         for row in rows.chunks_exact(row_bytes) {
             for (sum, &value) in sums.iter_mut().zip(row) {
@@ -154,7 +162,11 @@ fn laplacian_variance(grey: &Grey) -> f32 {
         for first in (1..width - 1).step_by(SQUARES_IN_32_BITS) {
             let n = SQUARES_IN_32_BITS.min(width - 1 - first);
             let (above, below) = (&above[first..][..n], &below[first..][..n]);
-            let (left, centre, right) = (&row[first - 1..][..n], &row[first..][..n], &row[first + 1..][..n]);
+            let (left, centre, right) = (
+                &row[first - 1..][..n],
+                &row[first..][..n],
+                &row[first + 1..][..n],
+            );
             let (mut part_sum, mut part_squares) = (0i32, 0i32);
             for at in 0..n {
                 let vertical = i16::from(above[at]) + i16::from(below[at]);
@@ -188,7 +200,10 @@ fn perceptual_hash(grey: &Grey) -> u64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     let mut found = [0f32; HASH_FREQUENCIES * HASH_FREQUENCIES];
     for (column, across) in cosines.iter().enumerate() {
-        let transformed: Vec<f32> = small.chunks_exact(HASH_SIDE).map(|row| dot(row, across)).collect();
+        let transformed: Vec<f32> = small
+            .chunks_exact(HASH_SIDE)
+            .map(|row| dot(row, across))
+            .collect();
         for (row, down) in cosines.iter().enumerate() {
             found[row * HASH_FREQUENCIES + column] = dot(&transformed, down);
         }
@@ -196,18 +211,28 @@ fn perceptual_hash(grey: &Grey) -> u64 {
     let mut sorted = found;
     sorted.sort_by(f32::total_cmp);
     let median = (sorted[31] + sorted[32]) / 2.0;
-    found.iter().fold(0, |hash, &value| hash << 1 | u64::from(value > median))
+    found
+        .iter()
+        .fold(0, |hash, &value| hash << 1 | u64::from(value > median))
 }
 
 /// The luma averaged to 32x32, every pixel weighing by how much of the target pixel it covers.
 #[inline(always)]
 fn averaged(grey: &Grey) -> Vec<f32> {
-    let columns: Vec<Stretch> = (0..HASH_SIDE).map(|target| Stretch::new(grey.width, target)).collect();
+    let columns: Vec<Stretch> = (0..HASH_SIDE)
+        .map(|target| Stretch::new(grey.width, target))
+        .collect();
     let mut across = Vec::with_capacity(grey.height * HASH_SIDE);
     for row in grey.levels.chunks_exact(grey.width) {
         for stretch in &columns {
-            let whole: u32 = row[stretch.whole.clone()].iter().map(|&level| u32::from(level)).sum();
-            let ends = stretch.ends.iter().map(|&(at, weight)| u32::from(row[at]) * weight);
+            let whole: u32 = row[stretch.whole.clone()]
+                .iter()
+                .map(|&level| u32::from(level))
+                .sum();
+            let ends = stretch
+                .ends
+                .iter()
+                .map(|&(at, weight)| u32::from(row[at]) * weight);
             across.push((whole * HASH_SIDE as u32 + ends.sum::<u32>()) as f32);
         }
     }
@@ -220,7 +245,8 @@ fn averaged(grey: &Grey) -> Vec<f32> {
                 *sum += value * weight as f32;
             }
         }
-        line.iter_mut().for_each(|sum| *sum /= (grey.width * grey.height) as f32);
+        line.iter_mut()
+            .for_each(|sum| *sum /= (grey.width * grey.height) as f32);
     }
     both
 }
@@ -277,13 +303,19 @@ mod tests {
     fn a_flat_image_has_no_contrast_and_no_edges() {
         let flat = quality(&image(20, 10, |_, _| [51; 3]));
         assert_eq!(flat.brightness, 0.2);
-        assert_eq!((flat.contrast, flat.sharpness, flat.entropy), (0.0, 0.0, 0.0));
+        assert_eq!(
+            (flat.contrast, flat.sharpness, flat.entropy),
+            (0.0, 0.0, 0.0)
+        );
     }
 
     #[test]
     fn a_checkerboard_is_known_by_hand() {
         let board = quality(&image(20, 10, |x, y| [255 * ((x + y) % 2) as u8; 3]));
-        assert_eq!((board.brightness, board.contrast, board.entropy), (0.5, 0.5, 1.0));
+        assert_eq!(
+            (board.brightness, board.contrast, board.entropy),
+            (0.5, 0.5, 1.0)
+        );
         // Every inner pixel has a Laplacian of +-4 * 255, half of them each.
         assert_eq!(board.sharpness, 1020.0 * 1020.0);
     }
@@ -291,7 +323,12 @@ mod tests {
     #[test]
     fn luma_weighs_colours_as_pillow_does() {
         // Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0))
-        for (colour, level) in [([255, 0, 0], 76), ([0, 255, 0], 150), ([0, 0, 255], 29), ([12, 200, 77], 130)] {
+        for (colour, level) in [
+            ([255, 0, 0], 76),
+            ([0, 255, 0], 150),
+            ([0, 0, 255], 29),
+            ([12, 200, 77], 130),
+        ] {
             let one = quality(&image(1, 1, |_, _| colour));
             assert_eq!(one.brightness, level as f32 / 255.0);
             assert_eq!(one.sharpness, 0.0);
@@ -303,13 +340,20 @@ mod tests {
         let scene = |scale: u32| {
             image(300 * scale, 260 * scale, move |x, y| {
                 let (x, y) = (x / scale, y / scale);
-                [(x % 256) as u8, (y % 200) as u8, ((x / 7 + y / 5) % 2 * 200) as u8]
+                [
+                    (x % 256) as u8,
+                    (y % 200) as u8,
+                    ((x / 7 + y / 5) % 2 * 200) as u8,
+                ]
             })
         };
         let (small, large) = (quality(&scene(1)), quality(&scene(3)));
         assert!((small.brightness - large.brightness).abs() < 0.005);
         assert!((small.contrast - large.contrast).abs() < 0.005);
-        assert!((small.sharpness / large.sharpness - 1.0).abs() < 0.05, "{small:?} {large:?}");
+        assert!(
+            (small.sharpness / large.sharpness - 1.0).abs() < 0.05,
+            "{small:?} {large:?}"
+        );
         assert_eq!((small.phash ^ large.phash).count_ones(), 0);
     }
 
@@ -318,7 +362,9 @@ mod tests {
         let scene = |width: u32, height: u32, add: u8, shift: f32| {
             image(width, height, move |x, y| {
                 let (x, y) = (x as f32 / width as f32, y as f32 / height as f32);
-                let wave = ((x * 9.0 + shift).sin() * (y * 7.0 - shift * x).cos() + (x * y * 5.0 * shift).sin()) * 50.0;
+                let wave = ((x * 9.0 + shift).sin() * (y * 7.0 - shift * x).cos()
+                    + (x * y * 5.0 * shift).sin())
+                    * 50.0;
                 [(110.0 + wave) as u8 + add; 3]
             })
         };

@@ -126,8 +126,18 @@ pub(super) fn resample(job: &Job) -> Vec<u8> {
     if job.interpolation == Interpolation::Nearest {
         return nearest(job);
     }
-    let across = Axis::new(job.source.0, job.resized.0, job.columns.clone(), job.interpolation);
-    let down = Axis::new(job.source.1, job.resized.1, job.rows.clone(), job.interpolation);
+    let across = Axis::new(
+        job.source.0,
+        job.resized.0,
+        job.columns.clone(),
+        job.interpolation,
+    );
+    let down = Axis::new(
+        job.source.1,
+        job.resized.1,
+        job.rows.clone(),
+        job.interpolation,
+    );
     let row_bytes = job.source.0 as usize * 3;
     let out_bytes = job.columns.len() * 3;
     let reach = if job.resized.1 == job.source.1 {
@@ -155,7 +165,11 @@ pub(super) fn resample(job: &Job) -> Vec<u8> {
     let mut out = vec![0; job.rows.len() * out_bytes];
     for (window, line) in down.windows.iter().zip(out.chunks_exact_mut(out_bytes)) {
         let first = (window.first - reach.start) * out_bytes;
-        vertical(&squeezed[first..], &down.coefficients[window.coefficients.clone()], line);
+        vertical(
+            &squeezed[first..],
+            &down.coefficients[window.coefficients.clone()],
+            line,
+        );
     }
     out
 }
@@ -257,10 +271,17 @@ mod avx2 {
                 let start = groups.len();
                 for taps in axis.coefficients[window.coefficients.clone()].chunks(TAPS) {
                     let pack = |half: fn(i32) -> i32| {
-                        let lane = |(at, &tap): (usize, &i32)| i64::from(half(tap) as u16) << (16 * at);
-                        taps.iter().enumerate().map(lane).fold(0, |all, one| all | one)
+                        let lane =
+                            |(at, &tap): (usize, &i32)| i64::from(half(tap) as u16) << (16 * at);
+                        taps.iter()
+                            .enumerate()
+                            .map(lane)
+                            .fold(0, |all, one| all | one)
                     };
-                    groups.push((pack(|tap| tap & ((1 << LOW_BITS) - 1)), pack(|tap| tap >> LOW_BITS)));
+                    groups.push((
+                        pack(|tap| tap & ((1 << LOW_BITS) - 1)),
+                        pack(|tap| tap >> LOW_BITS),
+                    ));
                 }
                 (window.first * 3, start..groups.len())
             });
@@ -278,11 +299,14 @@ mod avx2 {
             let mut padded = vec![0; row_bytes + BEYOND];
             for (at, line) in out.chunks_exact_mut(self.windows.len() * 3).enumerate() {
                 // What is read beyond a row counts nothing, but must be there: only the last row needs a copy.
-                let row = rows.get(at * row_bytes..(at + 1) * row_bytes + BEYOND).unwrap_or_else(|| {
-                    padded[..row_bytes].copy_from_slice(&rows[at * row_bytes..][..row_bytes]);
-                    &padded
-                });
-                for ((first, groups), pixel) in self.windows.iter().zip(line.as_chunks_mut::<3>().0) {
+                let row = rows
+                    .get(at * row_bytes..(at + 1) * row_bytes + BEYOND)
+                    .unwrap_or_else(|| {
+                        padded[..row_bytes].copy_from_slice(&rows[at * row_bytes..][..row_bytes]);
+                        &padded
+                    });
+                for ((first, groups), pixel) in self.windows.iter().zip(line.as_chunks_mut::<3>().0)
+                {
                     let groups = &self.groups[groups.clone()];
                     let source = &row[*first..];
                     let mut low = _mm256_setzero_si256();
@@ -294,12 +318,22 @@ mod avx2 {
                         // SAFETY: 16 bytes are there; the load needs no alignment.
                         let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
                         let values = _mm256_cvtepu8_epi16(_mm_shuffle_epi8(bytes, order));
-                        low = _mm256_add_epi32(low, _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.0)));
-                        high = _mm256_add_epi32(high, _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.1)));
+                        low = _mm256_add_epi32(
+                            low,
+                            _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.0)),
+                        );
+                        high = _mm256_add_epi32(
+                            high,
+                            _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.1)),
+                        );
                     }
-                    let sums = _mm256_add_epi32(_mm256_slli_epi32::<{ LOW_BITS as i32 }>(high), low);
+                    let sums =
+                        _mm256_add_epi32(_mm256_slli_epi32::<{ LOW_BITS as i32 }>(high), low);
                     let sums = _mm256_hadd_epi32(sums, sums);
-                    let (red_green, blue) = (_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+                    let (red_green, blue) = (
+                        _mm256_castsi256_si128(sums),
+                        _mm256_extracti128_si256::<1>(sums),
+                    );
                     let sums = _mm_add_epi32(_mm_unpacklo_epi64(red_green, blue), half);
                     let levels = _mm_srai_epi32::<{ PRECISION_BITS as i32 }>(sums);
                     let words = _mm_packs_epi32(levels, levels);

@@ -11,7 +11,10 @@ use std::{
 };
 
 use serde::Deserialize;
-use zip::{CompressionMethod, ZipArchive};
+use zip::{
+    CompressionMethod, ZipArchive,
+    read::{ArchiveOffset, Config},
+};
 
 use crate::error::{Error, Result};
 
@@ -93,7 +96,11 @@ impl Archive {
             .metadata()
             .map_err(Error::io(path, "reading the size of"))?
             .len();
-        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
+        // Searching for an offset, the crate rejects some valid archives; torch writes nothing before the first member.
+        let start = Config {
+            archive_offset: ArchiveOffset::Known(0),
+        };
+        let mut zip = ZipArchive::with_config(start, BufReader::new(file)).map_err(|error| {
             Error::invalid(
                 path,
                 "a torch.export archive (.pt2, a zip file)",

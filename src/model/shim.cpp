@@ -63,11 +63,23 @@ c10::IValue tensor_list(const Argument& argument, const c10::TypePtr& element) {
   return list;
 }
 
+// A number where the schema wants a tensor, as Python's bindings pass it: without a say in the result's type.
+at::Tensor wrapped_number(const Argument& argument) {
+  const c10::Scalar number = argument.kind == kFloat  ? c10::Scalar(argument.real)
+                             : argument.kind == kBool ? c10::Scalar(argument.integer != 0)
+                                                      : c10::Scalar(argument.integer);
+  at::Tensor tensor = at::scalar_tensor(number, at::TensorOptions(number.type()));
+  tensor.unsafeGetTensorImpl()->set_wrapped_number(true);
+  return tensor;
+}
+
 c10::IValue convert(const Argument& argument, c10::TypePtr type) {
   if (auto optional = type->cast<c10::OptionalType>()) {
     if (argument.kind == kNone) return {};
     type = optional->getElementType();
   }
+  const bool number = argument.kind == kInt || argument.kind == kFloat || argument.kind == kBool;
+  if (number && type->kind() == c10::TypeKind::TensorType) return wrapped_number(argument);
   switch (argument.kind) {
     case kNone:
       return {};

@@ -2,10 +2,15 @@
 //!
 //! A stage is a value: one file with a `const STAGE`, and one line in [`STAGES`].
 
+mod columns;
 pub mod extract;
+pub mod patches;
 mod plan;
+pub mod report;
 mod runner;
 pub mod scan;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +30,7 @@ use crate::{
 };
 
 /// Every stage; whatever a stage needs stands before it.
-pub const STAGES: &[Stage] = &[scan::STAGE, extract::STAGE];
+pub const STAGES: &[Stage] = &[scan::STAGE, extract::STAGE, patches::STAGE, report::STAGE];
 
 /// One step of the pipeline.
 pub struct Stage {

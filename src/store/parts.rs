@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fs::{self, File},
+    fs::File,
     io::Write,
     mem,
     path::PathBuf,

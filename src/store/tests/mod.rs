@@ -34,7 +34,9 @@ fn begin(run: &RunFolder, lock: &RunLock, parameters: Value) -> Result<StageWrit
 
 fn fresh() -> (tempfile::TempDir, RunFolder) {
     // In memory where there is such a place: the tests sync a great deal.
-    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let folder = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap();
     let run = RunFolder::create(folder.path().join("run")).unwrap();
     (folder, run)
 }

@@ -181,8 +181,8 @@ fn a_table_says_what_it_leaves_out() {
     let text = render(&mut frame, Format::Table).unwrap();
     let expected = "\
 image_id  vector
-────────  ───────────────────────────────────────────────────────
-       0  [";
+────────  ─────────────────────────────────────────────────────
+       0  [0.618034, ";
     assert!(text.starts_with(expected), "{text}");
     assert!(text.contains(", … 16 values]\n1 row\n"), "{text}");
 }

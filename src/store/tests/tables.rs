@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, fs::File, thread};
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
+    array::{AsArray, RecordBatch},
     compute::concat_batches,
     datatypes::{Int32Type, UInt32Type},
 };
@@ -484,7 +484,6 @@ fn keys_see_values_and_not_spelling() {
 
 #[test]
 fn a_key_is_the_hash_of_its_canonical_json() {
-    // python: blake3(b'["extract",1,{"a":[1,2.5],"b":"\\u00e9".."},{"scan":"k"}]') with the text below.
     let needs = BTreeMap::from([("scan".to_string(), "k".to_string())]);
     let found = stage_key("extract", 1, &json!({"b": "x\n", "a": [1, 2.5]}), &needs);
     let text = r#"["extract",1,{"a":[1,2.5],"b":"x\n"},{"scan":"k"}]"#;

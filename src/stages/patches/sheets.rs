@@ -1,0 +1,303 @@
+//! Contact sheets: the crops that excite a unit most, cut from the original files.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    ops::Range,
+    path::Path,
+};
+
+use rayon::prelude::*;
+
+use super::{
+    super::{
+        Context,
+        columns::{Columns, integer, text},
+    },
+    Layer, SELECTIVE,
+};
+use crate::{
+    config::UnitChoice,
+    error::{Error, Result},
+    image::{self, DecodeOptions, Geometry, InputSpec},
+    picture::{self, Picture, PictureError, PixelBox},
+    store::{Manifest, PartWriter},
+    text as words,
+};
+
+/// Side of a tile in pixels.
+const TILE: u32 = 96;
+/// Pixels between tiles, and what shows there and beside crops that are not square.
+const GAP: u32 = 4;
+const BACKGROUND: [u8; 3] = [36, 39, 46];
+/// Tiles held in memory at a time: 27 KiB each, 216 MiB in all.
+const MAX_TILES: usize = 8192;
+/// Images that are decoded between two looks at the stop flag.
+const CHUNK_IMAGES: usize = 64;
+
+/// The sheets of one part: per layer (its index) a range of places among the layer's pictured units.
+pub type SheetPart = Vec<(usize, Range<usize>)>;
+
+/// Divides the sheets into parts that fit in memory. Depends on layers and settings alone, not on which units turn
+/// out to be dead: a range may reach past the last pictured unit.
+pub fn plan(layers: &[Layer], units: &UnitChoice, k: usize) -> Vec<SheetPart> {
+    let capacity = (MAX_TILES / k.max(1)).max(1);
+    let mut parts = Vec::new();
+    let mut part = SheetPart::new();
+    let mut room = capacity;
+    for (index, layer) in layers.iter().enumerate() {
+        let most = match units {
+            UnitChoice::All => layer.channels,
+            UnitChoice::Selective => layer.channels.min(SELECTIVE),
+            UnitChoice::Listed(listed) => (listed.iter())
+                .filter(|&&unit| (unit as usize) < layer.channels)
+                .count(),
+        };
+        let mut next = 0;
+        while next < most {
+            let end = most.min(next + room);
+            part.push((index, next..end));
+            room -= end - next;
+            next = end;
+            if room == 0 {
+                parts.push(std::mem::take(&mut part));
+                room = capacity;
+            }
+        }
+    }
+    if !part.is_empty() {
+        parts.push(part);
+    }
+    parts
+}
+
+/// Where the contact sheet of a unit lies in the run folder.
+pub fn path(layer: &str, unit: usize) -> String {
+    format!("pictures/patches/{}/unit-{unit:04}.png", folder(layer))
+}
+
+/// A layer's name as a folder's: letters, digits, `_`, `-` and inner dots stay, other bytes become `~23`; a very long name ends
+/// in its hash. Different layers have different folders.
+fn folder(layer: &str) -> String {
+    let mut name = String::new();
+    for (at, byte) in layer.bytes().enumerate() {
+        match byte {
+            b'.' if at > 0 => name.push('.'),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(byte.into()),
+            _ => name.push_str(&format!("~{byte:02x}")),
+        }
+    }
+    if name.len() > 120 {
+        let hash = blake3::hash(layer.as_bytes()).to_hex();
+        name.truncate(100);
+        name.push_str(&format!("~~{}", &hash[..16]));
+    }
+    name
+}
+
+/// One crop to cut: its sheet, its place there, and what the cell sees of the input.
+struct Cut {
+    sheet: usize,
+    place: usize,
+    layer: usize,
+    cell: (u32, u32),
+}
+
+/// Draws a part's sheets; says how many images could not be read again. Their places stay empty.
+pub fn draw(
+    ctx: &Context,
+    manifest: &Manifest,
+    layers: &[Layer],
+    chosen: &SheetPart,
+    spec: &InputSpec,
+    files: &mut PartWriter,
+) -> Result<usize> {
+    let (paths, cuts) = read_cuts(ctx, manifest, layers, chosen)?;
+    // No unit can have more tiles than there are images.
+    let places =
+        (ctx.config.patches.k as u64).min(ctx.run.read(manifest, "images").rows()) as usize;
+    let mut sheets: Vec<Vec<Option<Picture>>> = vec![vec![None; places]; paths.len()];
+    let sources = read_sources(ctx, manifest, &cuts)?;
+    let decode = DecodeOptions {
+        max_pixels: ctx.config.images.max_pixels,
+        exif_orientation: ctx.config.images.exif_orientation,
+    };
+    let dir = &ctx.config.images.dir;
+    let images: Vec<(&u32, &Vec<Cut>)> = cuts.iter().collect();
+    let mut unreadable = 0;
+    for chunk in images.chunks(CHUNK_IMAGES) {
+        ctx.cancel.check()?;
+        let tiles: Vec<Result<Vec<(usize, usize, Picture)>, String>> = chunk
+            .par_iter()
+            .map(|(image_id, cuts)| {
+                let source = sources.get(image_id).ok_or("no row in the table images")?;
+                cut_image(dir, source, &decode, spec, layers, cuts)
+            })
+            .collect();
+        for ((image_id, _), tiles) in chunk.iter().zip(tiles) {
+            match tiles {
+                Ok(tiles) => {
+                    for (sheet, place, tile) in tiles {
+                        if let Some(slot) = sheets[sheet].get_mut(place) {
+                            *slot = Some(tile);
+                        }
+                    }
+                }
+                Err(reason) => {
+                    unreadable += 1;
+                    let path = sources.get(image_id).map_or("", |s| s.path.as_str());
+                    tracing::warn!(
+                        "no crops of image {image_id} ({}): {}",
+                        words::escaped(path),
+                        words::escaped(&reason)
+                    );
+                }
+            }
+        }
+    }
+    let layout = picture::Layout {
+        columns: (1..).find(|c| c * c >= places).unwrap_or(1),
+        side: TILE,
+        gap: GAP,
+        background: BACKGROUND,
+    };
+    let bytes: Vec<Result<Vec<u8>, PictureError>> = sheets
+        .into_par_iter()
+        .map(|tiles| picture::png(&picture::contact_sheet(&tiles, &layout)?))
+        .collect();
+    for (path, bytes) in paths.iter().zip(bytes) {
+        let bytes = bytes.map_err(|error| {
+            Error::invalid(
+                ctx.run.path(path),
+                "a contact sheet that can be drawn",
+                error.to_string(),
+                "choose a smaller [patches] k",
+            )
+        })?;
+        files.file(path, &bytes)?;
+    }
+    Ok(unreadable)
+}
+
+/// The sheets' paths, and what to cut out of which image.
+fn read_cuts(
+    ctx: &Context,
+    manifest: &Manifest,
+    layers: &[Layer],
+    chosen: &SheetPart,
+) -> Result<(Vec<String>, BTreeMap<u32, Vec<Cut>>)> {
+    let mut paths = Vec::new();
+    let mut cuts: BTreeMap<u32, Vec<Cut>> = BTreeMap::new();
+    for (layer, range) in chosen {
+        let names = ["unit", "rank", "image_id", "row", "col", "crop"];
+        let rows = (ctx.run.read(manifest, "patches"))
+            .part(*layer)
+            .columns(&names)
+            .only("layer", &layers[*layer].name);
+        // Units come in ascending order; the n-th with a sheet has place n.
+        let mut last_unit = None;
+        let mut pictured = 0;
+        for batch in rows {
+            let batch = batch?;
+            let columns = Columns {
+                run: ctx.run,
+                table: "patches",
+                batch: &batch,
+            };
+            let ids = columns.image_ids()?;
+            let (units, ranks) = (columns.integers("unit")?, columns.integers("rank")?);
+            let (rows, cols) = (columns.integers("row")?, columns.integers("col")?);
+            let crops = columns.texts("crop")?;
+            for (at, &image_id) in ids.iter().enumerate() {
+                let Some(crop) = text(&crops, at) else {
+                    continue;
+                };
+                if last_unit != integer(&units, at) {
+                    last_unit = integer(&units, at);
+                    pictured += 1;
+                    if range.contains(&(pictured - 1)) {
+                        paths.push(crop.to_string());
+                    }
+                }
+                let cell = |array| integer(array, at).and_then(|n| u32::try_from(n).ok());
+                let rank = integer(&ranks, at).and_then(|rank| usize::try_from(rank).ok());
+                if range.contains(&(pictured - 1)) {
+                    let (Some(row), Some(col), Some(rank @ 1..)) = (cell(&rows), cell(&cols), rank)
+                    else {
+                        return Err(columns.unexpected("cells and ranks", "a negative number"));
+                    };
+                    cuts.entry(image_id).or_default().push(Cut {
+                        sheet: paths.len() - 1,
+                        place: rank - 1,
+                        layer: *layer,
+                        cell: (row, col),
+                    });
+                }
+            }
+        }
+    }
+    Ok((paths, cuts))
+}
+
+/// Where an image lies, and what it was when the folder was scanned.
+struct Source {
+    path: String,
+    digest: String,
+}
+
+fn read_sources(
+    ctx: &Context,
+    manifest: &Manifest,
+    cuts: &BTreeMap<u32, Vec<Cut>>,
+) -> Result<HashMap<u32, Source>> {
+    let mut sources = HashMap::new();
+    for batch in (ctx.run.read(manifest, "images")).columns(&["image_id", "path", "digest"]) {
+        let batch = batch?;
+        let columns = Columns {
+            run: ctx.run,
+            table: "images",
+            batch: &batch,
+        };
+        let (paths, digests) = (columns.texts("path")?, columns.texts("digest")?);
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if cuts.contains_key(&id) {
+                let text = |array| text(array, row).unwrap_or_default().to_string();
+                let source = Source {
+                    path: text(&paths),
+                    digest: text(&digests),
+                };
+                sources.insert(id, source);
+            }
+        }
+    }
+    Ok(sources)
+}
+
+/// Decodes one image and cuts everything that is wanted of it: (sheet, place, tile).
+fn cut_image(
+    dir: &Path,
+    source: &Source,
+    decode: &DecodeOptions,
+    spec: &InputSpec,
+    layers: &[Layer],
+    cuts: &[Cut],
+) -> Result<Vec<(usize, usize, Picture)>, String> {
+    let bytes = fs::read(dir.join(&source.path)).map_err(|error| error.to_string())?;
+    if blake3::hash(&bytes).to_hex().as_str() != source.digest {
+        return Err("the file is not what it was when the folder was scanned".into());
+    }
+    let image = image::decode(&bytes, decode).map_err(|error| error.to_string())?;
+    let geometry = Geometry::new(&image.header, spec);
+    cuts.iter()
+        .map(|cut| {
+            let seen = layers[cut.layer].input_box(cut.cell, geometry.input_size());
+            let part = geometry.upright_box(seen);
+            let edges = [part.x0, part.y0, part.x1, part.y1];
+            let part = PixelBox::around(edges, image.width, image.height)
+                .ok_or("the image has no pixels")?;
+            picture::tile(&image.pixels, image.width, image.height, part, TILE)
+                .map(|tile| (cut.sheet, cut.place, tile))
+                .map_err(|error| error.to_string())
+        })
+        .collect()
+}
