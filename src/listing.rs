@@ -59,7 +59,10 @@ impl Listing {
 /// `folder` is not there, is no folder or cannot be read. What cannot be read further down is a warning, or an entry
 /// with a problem where its name claims that it is an image.
 pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
-    if !std::fs::metadata(folder).map_err(Error::io(folder, "listing the images"))?.is_dir() {
+    if !std::fs::metadata(folder)
+        .map_err(Error::io(folder, "listing the images"))?
+        .is_dir()
+    {
         return Err(Error::invalid(
             folder,
             "a folder of images",
@@ -78,10 +81,14 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
     let mut listing = Listing::default();
     let mut found = Vec::new();
     let files = WalkDir::new(folder).follow_links(true).into_iter();
-    for item in files.filter_entry(|entry| !entry.file_type().is_dir() || !is_without(entry.path())) {
+    for item in files.filter_entry(|entry| !entry.file_type().is_dir() || !is_without(entry.path()))
+    {
         let (path, state) = match &item {
             Ok(entry) if entry.file_type().is_dir() => continue,
-            Ok(entry) => (entry.path(), entry.metadata().map_err(|error| io_reason(&error))),
+            Ok(entry) => (
+                entry.path(),
+                entry.metadata().map_err(|error| io_reason(&error)),
+            ),
             Err(error) => {
                 let Some(path) = error.path() else {
                     listing.warnings.push(io_reason(error));
@@ -99,7 +106,9 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
         if !claims_to_be_an_image(relative) {
             match state {
                 Ok(_) => listing.n_other += 1,
-                Err(reason) => listing.warnings.push(format!("{}: {reason}", escaped_name(&bytes))),
+                Err(reason) => listing
+                    .warnings
+                    .push(format!("{}: {reason}", escaped_name(&bytes))),
             }
             continue;
         }
@@ -107,7 +116,11 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
             Ok(metadata) if metadata.is_file() => {
                 let modified = metadata.modified().ok();
                 let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                (metadata.len(), since.map_or(0, |since| since.as_nanos()), None)
+                (
+                    metadata.len(),
+                    since.map_or(0, |since| since.as_nanos()),
+                    None,
+                )
             }
             // Reading a pipe or a device could wait for ever.
             Ok(_) => (0, 0, Some("not a regular file".to_string())),
@@ -133,7 +146,11 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
 
 fn claims_to_be_an_image(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|own| EXTENSIONS.iter().any(|known| own.eq_ignore_ascii_case(known)))
+    extension.is_some_and(|own| {
+        EXTENSIONS
+            .iter()
+            .any(|known| own.eq_ignore_ascii_case(known))
+    })
 }
 
 fn io_reason(error: &walkdir::Error) -> String {
@@ -148,7 +165,10 @@ fn io_reason(error: &walkdir::Error) -> String {
 
 /// The path's bytes with `/` between components.
 fn relative_bytes(relative: &Path) -> Vec<u8> {
-    let parts: Vec<&[u8]> = relative.iter().map(|part| part.as_encoded_bytes()).collect();
+    let parts: Vec<&[u8]> = relative
+        .iter()
+        .map(|part| part.as_encoded_bytes())
+        .collect();
     parts.join(&b'/')
 }
 
@@ -171,13 +191,23 @@ mod tests {
 
     fn names(listing: &Listing) -> Vec<(&str, Option<&str>)> {
         let entries = listing.entries.iter();
-        entries.map(|entry| (entry.path.as_str(), entry.problem.as_deref())).collect()
+        entries
+            .map(|entry| (entry.path.as_str(), entry.problem.as_deref()))
+            .collect()
     }
 
     #[test]
     fn order_is_that_of_path_bytes_and_only_image_names_count() {
         let folder = tempfile::tempdir().unwrap();
-        for path in ["b/1.JPG", "a/x.jpeg", "a.png", "a/b/c.tiff", "Z.gif", "notes.txt", "a/no_extension"] {
+        for path in [
+            "b/1.JPG",
+            "a/x.jpeg",
+            "a.png",
+            "a/b/c.tiff",
+            "Z.gif",
+            "notes.txt",
+            "a/no_extension",
+        ] {
             let path = folder.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();
@@ -185,7 +215,10 @@ mod tests {
         let listing = walk(folder.path(), Path::new("nowhere")).unwrap();
         let paths: Vec<&str> = names(&listing).iter().map(|(path, _)| *path).collect();
         // '.' sorts before '/', capitals before small letters.
-        assert_eq!(paths, ["Z.gif", "a.png", "a/b/c.tiff", "a/x.jpeg", "b/1.JPG"]);
+        assert_eq!(
+            paths,
+            ["Z.gif", "a.png", "a/b/c.tiff", "a/x.jpeg", "b/1.JPG"]
+        );
         assert_eq!(listing.n_other, 2);
         assert!(listing.warnings.is_empty());
     }
@@ -214,8 +247,18 @@ mod tests {
         symlink("gone.png", at("broken.png")).unwrap();
         symlink("deep", at("again")).unwrap();
         fs::write(at("new\nline \u{1b}[31m.png"), "x").unwrap();
-        fs::write(at("<script>alert(1)</script>.png".replace('/', "_").as_str()), "x").unwrap();
-        fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"\xff\xfe.jpg")), "x").unwrap();
+        fs::write(
+            at("<script>alert(1)</script>.png".replace('/', "_").as_str()),
+            "x",
+        )
+        .unwrap();
+        fs::write(
+            folder
+                .path()
+                .join(std::ffi::OsStr::from_bytes(b"\xff\xfe.jpg")),
+            "x",
+        )
+        .unwrap();
         fs::create_dir(at("folder.png")).unwrap();
         fs::create_dir_all(at("runs/it/pictures")).unwrap();
         fs::write(at("runs/it/pictures/sheet.png"), "x").unwrap();
@@ -234,7 +277,12 @@ mod tests {
                 "%FF%FE.jpg",
             ]
         );
-        assert!(found[2].1.unwrap().starts_with("cannot be read: No such file"));
+        assert!(
+            found[2]
+                .1
+                .unwrap()
+                .starts_with("cannot be read: No such file")
+        );
         assert!(found[5].1.unwrap().starts_with("cannot be read"));
         assert_eq!(found[6].1, Some("file name is not UTF-8"));
         assert_eq!(listing.warnings.len(), 2, "{:?}", listing.warnings);

@@ -9,7 +9,9 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, UInt32Array},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, UInt32Array,
+    },
     compute::{can_cast_types, cast, concat, take},
     datatypes::DataType,
     error::ArrowError,
@@ -90,13 +92,18 @@ impl Metadata {
 
     /// Name and type of every attribute.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &DataType)> {
-        self.attributes.iter().map(|one| (one.name.as_str(), one.values.data_type()))
+        self.attributes
+            .iter()
+            .map(|one| (one.name.as_str(), one.values.data_type()))
     }
 
     /// The attributes of these rows, null where there is no row.
     pub fn select(&self, rows: &[Option<u32>]) -> Result<Vec<ArrayRef>, ArrowError> {
         let rows = UInt32Array::from(rows.to_vec());
-        self.attributes.iter().map(|one| take(&one.values, &rows, None)).collect()
+        self.attributes
+            .iter()
+            .map(|one| take(&one.values, &rows, None))
+            .collect()
     }
 }
 
@@ -121,13 +128,26 @@ impl Table<'_> {
             return Ok(None);
         };
         let column = self.columns.remove(at);
-        let text = cast(&column.values, &DataType::Utf8)
-            .map_err(|error| self.refuse("text", format!("column {name}: {error}"), "correct the column"))?;
+        let text = cast(&column.values, &DataType::Utf8).map_err(|error| {
+            self.refuse(
+                "text",
+                format!("column {name}: {error}"),
+                "correct the column",
+            )
+        })?;
         Ok(Some(text.as_string::<i32>().clone()))
     }
 
-    fn into_metadata(mut self, with_labels: bool, reserved: &[&str], ignored: Vec<String>) -> Result<Metadata> {
-        let names = self.columns.iter().map(|column| text::escaped(&column.name).into_owned());
+    fn into_metadata(
+        mut self,
+        with_labels: bool,
+        reserved: &[&str],
+        ignored: Vec<String>,
+    ) -> Result<Metadata> {
+        let names = self
+            .columns
+            .iter()
+            .map(|column| text::escaped(&column.name).into_owned());
         let names = names.collect::<Vec<_>>().join(", ");
         let Some(files) = self.text(FILE_NAME)? else {
             return Err(self.refuse(
@@ -151,7 +171,11 @@ impl Table<'_> {
         let splits = self.text("split")?;
         let mut rows = HashMap::with_capacity(files.len());
         for row in 0..files.len() {
-            let name = if files.is_valid(row) { files.value(row) } else { "" };
+            let name = if files.is_valid(row) {
+                files.value(row)
+            } else {
+                ""
+            };
             let name = name.strip_prefix("./").unwrap_or(name);
             if name.is_empty() {
                 return Err(self.refuse(
@@ -163,7 +187,12 @@ impl Table<'_> {
             if let Some(first) = rows.insert(name.to_string(), row as u32) {
                 return Err(self.refuse(
                     "one row per image",
-                    format!("rows {} and {} both name {}", first + 1, row + 1, text::escaped(name)),
+                    format!(
+                        "rows {} and {} both name {}",
+                        first + 1,
+                        row + 1,
+                        text::escaped(name)
+                    ),
                     "remove one of them",
                 ));
             }
@@ -212,7 +241,10 @@ fn parquet_columns(path: &Path) -> Result<(Vec<Attribute>, Vec<String>)> {
             ignored.push(format!("{} ({kind})", field.name()));
             continue;
         }
-        let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(at).as_ref()).collect();
+        let parts: Vec<&dyn Array> = batches
+            .iter()
+            .map(|batch| batch.column(at).as_ref())
+            .collect();
         let values = concat(&parts).and_then(|whole| cast(&whole, &wanted));
         columns.push(Attribute {
             name: field.name().clone(),
@@ -231,7 +263,9 @@ fn parquet_columns(path: &Path) -> Result<(Vec<Attribute>, Vec<String>)> {
 
 fn csv_columns(path: &Path, bytes: &[u8]) -> Result<Vec<Attribute>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let is_tsv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
+    let is_tsv = path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(if is_tsv { b'\t' } else { b',' })
         .from_reader(bytes);
@@ -255,7 +289,12 @@ fn csv_columns(path: &Path, bytes: &[u8]) -> Result<Vec<Attribute>> {
             return Err(Error::invalid(
                 path,
                 "every column once",
-                format!("{} as columns {} and {}", text::escaped(&name), first + 1, at + 1),
+                format!(
+                    "{} as columns {} and {}",
+                    text::escaped(&name),
+                    first + 1,
+                    at + 1
+                ),
                 "rename one of them",
             ));
         }
@@ -272,14 +311,20 @@ fn csv_columns(path: &Path, bytes: &[u8]) -> Result<Vec<Attribute>> {
     Ok(columns
         .map(|(name, cells)| {
             let as_text = matches!(name.as_str(), FILE_NAME | "label" | "split");
-            let values = if as_text { texts(&cells) } else { typed(&cells) };
+            let values = if as_text {
+                texts(&cells)
+            } else {
+                typed(&cells)
+            };
             Attribute { name, values }
         })
         .collect())
 }
 
 fn texts(cells: &[String]) -> ArrayRef {
-    let some = cells.iter().map(|cell| (!cell.is_empty()).then_some(cell.as_str()));
+    let some = cells
+        .iter()
+        .map(|cell| (!cell.is_empty()).then_some(cell.as_str()));
     Arc::new(some.collect::<StringArray>())
 }
 
@@ -300,11 +345,23 @@ fn typed(cells: &[String]) -> ArrayRef {
     if cells.iter().all(|cell| cell.trim().is_empty()) {
         return texts(cells);
     }
-    let whole = |cell: &str| if is_code(cell) { None } else { cell.parse().ok() };
+    let whole = |cell: &str| {
+        if is_code(cell) {
+            None
+        } else {
+            cell.parse().ok()
+        }
+    };
     if let Some(values) = all::<i64>(cells, whole) {
         return Arc::new(Int64Array::from(values));
     }
-    let number = |cell: &str| if is_code(cell) { None } else { cell.parse().ok() };
+    let number = |cell: &str| {
+        if is_code(cell) {
+            None
+        } else {
+            cell.parse().ok()
+        }
+    };
     if let Some(values) = all::<f64>(cells, number) {
         return Arc::new(Float64Array::from(values));
     }
@@ -353,7 +410,10 @@ mod tests {
                 ("metadata_path", &DataType::Utf8),
             ]
         );
-        assert_eq!((table.row("a.jpg"), table.row("b/c.jpg"), table.row("c")), (Some(0), Some(1), None));
+        assert_eq!(
+            (table.row("a.jpg"), table.row("b/c.jpg"), table.row("c")),
+            (Some(0), Some(1), None)
+        );
         let columns = table.select(&[Some(1), None, Some(0)]).unwrap();
         let n = columns[0].as_primitive::<arrow::datatypes::Int64Type>();
         assert_eq!(n.iter().collect::<Vec<_>>(), [None, None, Some(1)]);

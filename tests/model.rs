@@ -25,10 +25,15 @@ fn logits_are_pytorchs() {
             let run = |batch: &Tensor| runner.run(batch).unwrap().remove(0);
             let difference = relative_difference(&run(input), logits);
             assert!(difference < 1e-5, "{name} {fusion:?}: {difference}");
-            assert!(relative_difference(&run(&input.narrow(0, 0, 1)), &logits.narrow(0, 0, 1)) < 1e-5);
+            assert!(
+                relative_difference(&run(&input.narrow(0, 0, 1)), &logits.narrow(0, 0, 1)) < 1e-5
+            );
             let five = Tensor::cat(&[input, input, &input.narrow(0, 1, 1)], 0);
             let expected = Tensor::cat(&[logits, logits, &logits.narrow(0, 1, 1)], 0);
-            assert!(relative_difference(&run(&five), &expected) < 1e-5, "{name} {fusion:?} five");
+            assert!(
+                relative_difference(&run(&five), &expected) < 1e-5,
+                "{name} {fusion:?} five"
+            );
         }
     }
 }
@@ -45,16 +50,28 @@ fn taps_are_what_hooks_see() {
         assert!(taps.len() > 2, "{name}");
         let values: Vec<usize> = taps
             .iter()
-            .map(|(path, _)| info.analysis.tap(path).unwrap_or_else(|| panic!("{name}: no tap {path}")).value)
+            .map(|(path, _)| {
+                info.analysis
+                    .tap(path)
+                    .unwrap_or_else(|| panic!("{name}: no tap {path}"))
+                    .value
+            })
             .collect();
         for fusion in [Fusion::None, Fusion::Fold, Fusion::OneDnn] {
-            let together = network.compile(&values, fusion).unwrap().run(&reference["input"]).unwrap();
+            let together = network
+                .compile(&values, fusion)
+                .unwrap()
+                .run(&reference["input"])
+                .unwrap();
             for (index, (path, expected)) in taps.iter().enumerate() {
                 let difference = relative_difference(&together[index], expected);
                 assert!(difference < 1e-5, "{name} {path} {fusion:?}: {difference}");
                 let alone = network.compile(&values[index..=index], fusion).unwrap();
                 let alone = alone.run(&reference["input"]).unwrap().remove(0);
-                assert!(relative_difference(&alone, expected) < 1e-5, "{name} {path} {fusion:?} alone");
+                assert!(
+                    relative_difference(&alone, expected) < 1e-5,
+                    "{name} {path} {fusion:?} alone"
+                );
             }
         }
     }
@@ -66,9 +83,13 @@ fn plain_programs_keep_autograd() {
     for name in ["plain", "residual", "branches"] {
         let (info, network, reference) = open(name);
         for (key, expected) in &reference {
-            let Some(path) = key.strip_prefix("grad.") else { continue };
+            let Some(path) = key.strip_prefix("grad.") else {
+                continue;
+            };
             let tap = info.analysis.tap(path).unwrap().value;
-            let runner = network.compile(&[info.graph.logits, tap], Fusion::None).unwrap();
+            let runner = network
+                .compile(&[info.graph.logits, tap], Fusion::None)
+                .unwrap();
             let input = reference["input"].copy().set_requires_grad(true);
             let outputs = runner.run(&input).unwrap();
             let classes = info.graph.n_classes();
@@ -96,7 +117,11 @@ fn defaults_follow_from_the_graph() {
 }
 
 /// The members of a golden archive, changed by `change`, as a new file.
-fn altered(name: &str, change: impl Fn(&str, Vec<u8>) -> Option<Vec<u8>>, method: CompressionMethod) -> PathBuf {
+fn altered(
+    name: &str,
+    change: impl Fn(&str, Vec<u8>) -> Option<Vec<u8>>,
+    method: CompressionMethod,
+) -> PathBuf {
     let path = std::env::temp_dir().join(format!("prospect-{name}-{}.pt2", std::process::id()));
     let mut source = ZipArchive::new(File::open(golden("plain.pt2")).unwrap()).unwrap();
     let mut target = ZipWriter::new(File::create(&path).unwrap());
@@ -116,7 +141,8 @@ fn altered(name: &str, change: impl Fn(&str, Vec<u8>) -> Option<Vec<u8>>, method
 }
 
 fn refusal(path: &Path) -> String {
-    let result = ModelInfo::open(path, None).and_then(|info| info.load(Device::Cpu, Precision::Float32).map(|_| ()));
+    let result = ModelInfo::open(path, None)
+        .and_then(|info| info.load(Device::Cpu, Precision::Float32).map(|_| ()));
     let _ = std::fs::remove_file(path);
     match result {
         Ok(()) => panic!("{} was accepted", path.display()),
@@ -146,7 +172,8 @@ fn pickled_weights_are_refused() {
         |member, bytes| {
             Some(if member.ends_with("model_weights_config.json") {
                 let text = String::from_utf8(bytes).unwrap();
-                text.replace("\"use_pickle\": false", "\"use_pickle\": true").into_bytes()
+                text.replace("\"use_pickle\": false", "\"use_pickle\": true")
+                    .into_bytes()
             } else {
                 bytes
             })
@@ -154,18 +181,30 @@ fn pickled_weights_are_refused() {
         CompressionMethod::Stored,
     );
     let message = refusal(&path);
-    assert!(message.contains("pickled") && message.contains("features.0.weight"), "{message}");
+    assert!(
+        message.contains("pickled") && message.contains("features.0.weight"),
+        "{message}"
+    );
 }
 
 #[test]
 fn unknown_operators_are_all_named() {
     let path = with_graph("operators", |graph| {
         graph
-            .replace("torch.ops.aten.max_pool2d.default", "torch.ops.aten.from_file.default")
-            .replace("torch.ops.aten.linear.default", "torch.ops.evil.run.default")
+            .replace(
+                "torch.ops.aten.max_pool2d.default",
+                "torch.ops.aten.from_file.default",
+            )
+            .replace(
+                "torch.ops.aten.linear.default",
+                "torch.ops.evil.run.default",
+            )
     });
     let message = refusal(&path);
-    assert!(message.contains("aten::from_file (in features.2)"), "{message}");
+    assert!(
+        message.contains("aten::from_file (in features.2)"),
+        "{message}"
+    );
     assert!(message.contains("evil::run (in classifier.1)"), "{message}");
 }
 
@@ -188,18 +227,23 @@ fn missing_and_short_weights_are_refused() {
         CompressionMethod::Stored,
     );
     let message = refusal(&short);
-    assert!(message.contains("features.0.weight") && message.contains("found 7"), "{message}");
+    assert!(
+        message.contains("features.0.weight") && message.contains("found 7"),
+        "{message}"
+    );
 }
 
 #[test]
 fn other_interfaces_are_refused() {
     let message = refusal(&with_graph("inputs", |graph| {
         // The first parameter becomes a second input.
-        graph.replacen("{\"parameter\": {\"arg\": {\"name\":", "{\"user_input\": {\"arg\": {\"as_tensor\": {\"name\":", 1).replacen(
-            "}, \"parameter_name\": \"features.0.weight\"}}",
-            "}}}}",
-            1,
-        )
+        graph
+            .replacen(
+                "{\"parameter\": {\"arg\": {\"name\":",
+                "{\"user_input\": {\"arg\": {\"as_tensor\": {\"name\":",
+                1,
+            )
+            .replacen("}, \"parameter_name\": \"features.0.weight\"}}", "}}}}", 1)
     }));
     assert!(message.contains("one image batch"), "{message}");
 }
@@ -209,7 +253,10 @@ fn files_that_are_no_archives_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.pt2");
     std::fs::write(&text, "no zip").unwrap();
-    let message = ModelInfo::open(&text, None).map(|_| ()).unwrap_err().to_string();
+    let message = ModelInfo::open(&text, None)
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("torch.export archive"), "{message}");
     let cut = folder.path().join("cut.pt2");
     let bytes = std::fs::read(golden("plain.pt2")).unwrap();

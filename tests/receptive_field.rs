@@ -3,13 +3,13 @@
 mod common;
 
 use common::Builder;
+use proptest::prelude::*;
 use prospect::model::{
     executor::Network,
     graph::ValueId,
     program::Fusion,
     receptive_field::{Axis, fields},
 };
-use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 fn axis(builder: &Builder, id: ValueId) -> Axis {
@@ -61,7 +61,11 @@ fn resnet(blocks: [usize; 4], bottleneck: bool) -> Axis {
                 let y = net.relu(y);
                 net.conv(y, 1, [3, 3], 1, 1, 1)
             };
-            let shortcut = if block == 0 { net.conv(x, 1, [1, 1], stride, 0, 1) } else { x };
+            let shortcut = if block == 0 {
+                net.conv(x, 1, [1, 1], stride, 0, 1)
+            } else {
+                x
+            };
             let sum = net.add(main, shortcut);
             x = net.relu(sum);
         }
@@ -79,27 +83,63 @@ fn resnets() {
 /// One step of a random network.
 #[derive(Clone, Debug)]
 enum Step {
-    Conv { kernel: [i64; 2], stride: i64, padding: i64, dilation: i64 },
-    Pool { max: bool, kernel: i64, stride: i64, padding: i64 },
+    Conv {
+        kernel: [i64; 2],
+        stride: i64,
+        padding: i64,
+        dilation: i64,
+    },
+    Pool {
+        max: bool,
+        kernel: i64,
+        stride: i64,
+        padding: i64,
+    },
     Relu,
     /// A shortcut around a same-sized convolution.
-    Residual { kernel: i64 },
+    Residual {
+        kernel: i64,
+    },
     /// Two convolutions of different reach side by side.
-    Branches { dilation: i64 },
-    Slice { dim: i64, start: i64, step: i64 },
+    Branches {
+        dilation: i64,
+    },
+    Slice {
+        dim: i64,
+        start: i64,
+        step: i64,
+    },
     Pad([i64; 4]),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        ([1i64..=4, 1i64..=4], 1i64..=2, 0i64..=2, 1i64..=2)
-            .prop_map(|(kernel, stride, padding, dilation)| Step::Conv { kernel, stride, padding, dilation }),
-        (any::<bool>(), 2i64..=3, 1i64..=2, 0i64..=1)
-            .prop_map(|(max, kernel, stride, padding)| Step::Pool { max, kernel, stride, padding }),
+        ([1i64..=4, 1i64..=4], 1i64..=2, 0i64..=2, 1i64..=2).prop_map(
+            |(kernel, stride, padding, dilation)| Step::Conv {
+                kernel,
+                stride,
+                padding,
+                dilation
+            }
+        ),
+        (any::<bool>(), 2i64..=3, 1i64..=2, 0i64..=1).prop_map(|(max, kernel, stride, padding)| {
+            Step::Pool {
+                max,
+                kernel,
+                stride,
+                padding,
+            }
+        }),
         Just(Step::Relu),
-        (0i64..=1).prop_map(|half| Step::Residual { kernel: 2 * half + 1 }),
+        (0i64..=1).prop_map(|half| Step::Residual {
+            kernel: 2 * half + 1
+        }),
         (1i64..=3).prop_map(|dilation| Step::Branches { dilation }),
-        (2i64..=3, 0i64..=1, 1i64..=2).prop_map(|(dim, start, step)| Step::Slice { dim, start, step }),
+        (2i64..=3, 0i64..=1, 1i64..=2).prop_map(|(dim, start, step)| Step::Slice {
+            dim,
+            start,
+            step
+        }),
         [0i64..=2, 0i64..=2, 0i64..=2, 0i64..=2].prop_map(Step::Pad),
     ]
 }
@@ -114,8 +154,18 @@ fn build(steps: &[Step]) -> (Builder, ValueId) {
             break;
         }
         x = match *step {
-            Step::Conv { kernel, stride, padding, dilation } => net.conv(x, 2, kernel, stride, padding, dilation),
-            Step::Pool { max, kernel, stride, padding } => net.pool(x, max, kernel, stride, padding),
+            Step::Conv {
+                kernel,
+                stride,
+                padding,
+                dilation,
+            } => net.conv(x, 2, kernel, stride, padding, dilation),
+            Step::Pool {
+                max,
+                kernel,
+                stride,
+                padding,
+            } => net.pool(x, max, kernel, stride, padding),
             Step::Relu => net.relu(x),
             Step::Residual { kernel } => {
                 let channels = net.shape(x)[0];

@@ -15,10 +15,14 @@ use tch::{Device, Tensor};
 #[test]
 #[ignore = "needs real networks: set PROSPECT_MODELS"]
 fn real_networks_give_pytorchs_logits() {
-    let folder = std::env::var("PROSPECT_MODELS").expect("PROSPECT_MODELS names a folder of .pt2 files");
+    let folder =
+        std::env::var("PROSPECT_MODELS").expect("PROSPECT_MODELS names a folder of .pt2 files");
     let mut seen = 0;
     let mut wrong = Vec::new();
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     for path in files {
         let reference = path.with_extension("reference.safetensors");
@@ -26,8 +30,14 @@ fn real_networks_give_pytorchs_logits() {
             continue;
         }
         let reference: std::collections::HashMap<String, Tensor> =
-            Tensor::read_safetensors(reference).unwrap().into_iter().collect();
-        let input = reference.get("input").or(reference.get("input_first_8")).unwrap();
+            Tensor::read_safetensors(reference)
+                .unwrap()
+                .into_iter()
+                .collect();
+        let input = reference
+            .get("input")
+            .or(reference.get("input_first_8"))
+            .unwrap();
         let expected = reference["logits"].narrow(0, 0, input.size()[0]);
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let result = ModelInfo::open(&path, None).and_then(|info| {
@@ -38,7 +48,10 @@ fn real_networks_give_pytorchs_logits() {
                 let started = std::time::Instant::now();
                 let got = tch::no_grad(|| runner.run(input))?.remove(0);
                 let difference = relative_difference(&got, &expected);
-                line += &format!(" {fusion:?} {difference:.1e} ({:.0} ms)", started.elapsed().as_secs_f64() * 1e3);
+                line += &format!(
+                    " {fusion:?} {difference:.1e} ({:.0} ms)",
+                    started.elapsed().as_secs_f64() * 1e3
+                );
                 if difference.is_nan() || difference > 1e-4 {
                     wrong.push(format!("{name} {fusion:?} {difference}"));
                 }

@@ -72,7 +72,11 @@ impl Project {
     /// Runs to the end and gives standard output.
     fn finish(&self, run: &str, arguments: &[&str]) -> String {
         let output = self.prospect(run, arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -105,7 +109,9 @@ impl Project {
         let plan = self.finish(run, &[&["plan", "--json"], set].concat());
         let plan: Vec<Value> = serde_json::from_str(&plan).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_string();
-        plan.iter().map(|stage| (text(&stage["stage"]), text(&stage["decision"]))).collect()
+        plan.iter()
+            .map(|stage| (text(&stage["stage"]), text(&stage["decision"])))
+            .collect()
     }
 
     fn rows(&self, run: &str, sql: &str) -> String {
@@ -145,7 +151,12 @@ fn killed_at_random_moments_the_tables_are_the_same() {
 fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
     let project = Project::new();
     project.finish("run", &["run"]);
-    assert!(project.decisions("run", &[]).values().all(|decision| decision == "reuse"));
+    assert!(
+        project
+            .decisions("run", &[])
+            .values()
+            .all(|decision| decision == "reuse")
+    );
     let before = project.contents("run");
     let set = ["--set", "patches.k=2"];
     let decisions = project.decisions("run", &set);
@@ -153,7 +164,12 @@ fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
         let stale = ["patches", "report"].contains(&stage.as_str());
         assert_eq!(decision != "reuse", stale, "{stage}: {decision}");
     }
-    let modified = |path: &Path| fs::metadata(project.run_folder("run").join(path)).unwrap().modified().unwrap();
+    let modified = |path: &Path| {
+        fs::metadata(project.run_folder("run").join(path))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
     let features = Path::new("tables/features/part-00000.parquet");
     let written = modified(features);
     project.finish("run", &["run", "--set", "patches.k=2"]);
@@ -165,10 +181,21 @@ fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
             assert_eq!(after.get(path), Some(digest), "{}", path.display());
         }
     }
-    assert_eq!(project.rows("run", "select max(rank) as k from patches").trim(), "k\n1");
+    assert_eq!(
+        project
+            .rows("run", "select max(rank) as k from patches")
+            .trim(),
+        "k\n1"
+    );
     // The device's threads and the batch size are no part of any key.
-    let decisions = project.decisions("run", &["--set", "patches.k=2", "--set", "extract.decode_threads=1"]);
-    assert!(decisions.values().all(|decision| decision == "reuse"), "{decisions:?}");
+    let decisions = project.decisions(
+        "run",
+        &["--set", "patches.k=2", "--set", "extract.decode_threads=1"],
+    );
+    assert!(
+        decisions.values().all(|decision| decision == "reuse"),
+        "{decisions:?}"
+    );
 }
 
 #[test]
@@ -186,7 +213,11 @@ fn the_top_k_does_not_depend_on_parts_or_threads() {
             .env("RAYON_NUM_THREADS", threads)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert_eq!(project.rows(run, columns), expected, "{run}");
     }
 }
@@ -195,7 +226,10 @@ fn the_top_k_does_not_depend_on_parts_or_threads() {
 fn a_bad_image_is_a_row_and_stops_nothing() {
     let project = Project::new();
     project.finish("run", &["run", "extract"]);
-    let bad = project.rows("run", "select path, error from images where error is not null");
+    let bad = project.rows(
+        "run",
+        "select path, error from images where error is not null",
+    );
     assert_eq!(bad.lines().count(), 2, "{bad}");
     assert!(bad.contains("disc/bad.png"), "{bad}");
     let counts = project.rows(
@@ -204,6 +238,12 @@ fn a_bad_image_is_a_row_and_stops_nothing() {
          (select count(*) from features) as features",
     );
     assert_eq!(counts.lines().nth(1), Some("91,90,90"));
-    let units = project.rows("run", "select layer, count(*) as n from units group by layer order by layer");
-    assert!(units.lines().skip(1).all(|line| line.ends_with(",90")) && units.lines().count() > 2, "{units}");
+    let units = project.rows(
+        "run",
+        "select layer, count(*) as n from units group by layer order by layer",
+    );
+    assert!(
+        units.lines().skip(1).all(|line| line.ends_with(",90")) && units.lines().count() > 2,
+        "{units}"
+    );
 }

@@ -176,13 +176,26 @@ fn report(error: &anyhow::Error) -> ExitCode {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
     }
-    tracing::error!(target: logging::FILE_ONLY, "{error:#}");
-    let message = format!("{error:#}");
+    let message = full_message(error);
+    tracing::error!(target: logging::FILE_ONLY, "{message}");
     let _ = writeln!(io::stderr(), "error: {}", text::escaped_lines(&message));
     ExitCode::from(match error.downcast_ref::<Error>() {
         Some(error) => error.exit_code(),
         None => 74,
     })
+}
+
+/// The error and its causes on one line; a cause that the message before it quotes already is not said again.
+fn full_message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message += &format!(": {cause}");
+        }
+    }
+    message
 }
 
 #[cfg(test)]
@@ -228,6 +241,16 @@ mod tests {
             assert_eq!(cli.global.set, ["patches.k=3"]);
         }
         assert!(Cli::try_parse_from(["prospect", "run", "-q", "-v"]).is_err());
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        use anyhow::Context as _;
+        let io = || io::Error::new(io::ErrorKind::NotFound, "no such file");
+        let error = anyhow::Error::new(Error::io("a.pt2", "opening")(io()));
+        assert_eq!(full_message(&error), "a.pt2: opening failed: no such file");
+        let error = Err::<(), _>(io()).context("drawing").unwrap_err();
+        assert_eq!(full_message(&error), "drawing: no such file");
     }
 
     #[test]

@@ -112,7 +112,12 @@ fn row(module: &ModuleRow) -> Vec<String> {
 
 /// `43/8@-18`, or both axes where they differ.
 fn field_text(field: ReceptiveField) -> String {
-    let axis = |axis: usize| format!("{}/{}@{}", field.size[axis], field.stride[axis], field.start[axis]);
+    let axis = |axis: usize| {
+        format!(
+            "{}/{}@{}",
+            field.size[axis], field.stride[axis], field.start[axis]
+        )
+    };
     if axis(0) == axis(1) {
         axis(0)
     } else {
@@ -137,7 +142,10 @@ fn weights(file: &Path, out: &Path) -> anyhow::Result<u8> {
     store::write_table(&path, &table(&filters)?)?;
     written.push(path);
     let [n, channels, height, width] = filters.shape;
-    let mut page = format!("{}: {n} filters of {channels}x{height}x{width}\n", filters.name);
+    let mut page = format!(
+        "{}: {n} filters of {channels}x{height}x{width}\n",
+        filters.name
+    );
     for path in written {
         page += &format!("wrote {}\n", path.display());
     }
@@ -159,6 +167,9 @@ fn table(filters: &FirstFilters) -> anyhow::Result<arrow::array::RecordBatch> {
         ("channel", place(height * width, channels)),
         ("row", place(width, height)),
         ("col", place(1, width)),
-        ("weight", Arc::new(Float32Array::from(filters.values.clone()))),
+        (
+            "weight",
+            Arc::new(Float32Array::from(filters.values.clone())),
+        ),
     ])?)
 }

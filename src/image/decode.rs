@@ -27,7 +27,13 @@ pub fn read_header(bytes: &[u8], options: &DecodeOptions) -> Result<Header, Imag
     let header = guarded(bytes, || match format_of(bytes)? {
         (ImageFormat::Jpeg, name) => {
             let jpeg = jpeg::read_header(bytes)?;
-            Ok(header(name, jpeg.width, jpeg.height, jpeg.orientation, options))
+            Ok(header(
+                name,
+                jpeg.width,
+                jpeg.height,
+                jpeg.orientation,
+                options,
+            ))
         }
         (format, name) => {
             let mut decoder = open(bytes, format, name)?;
@@ -71,10 +77,7 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, ImageEr
 }
 
 /// A decoder that panics on a hostile file must cost that file, not the run.
-fn guarded<T>(
-    bytes: &[u8],
-    work: impl FnOnce() -> Result<T, ImageError>,
-) -> Result<T, ImageError> {
+fn guarded<T>(bytes: &[u8], work: impl FnOnce() -> Result<T, ImageError>) -> Result<T, ImageError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(ImageError::Corrupt {
             format: format_of(bytes).map_or("image", |(_, name)| name),
@@ -200,7 +203,15 @@ fn to_rgb(image: DynamicImage, format: &'static str) -> Result<Vec<u8>, ImageErr
 fn from_image(format: &'static str) -> impl FnOnce(Foreign) -> ImageError {
     move |error| {
         let text = error.to_string();
-        let reason = text.lines().next().unwrap_or_default().trim().to_string();
+        // The format is named by our own error already.
+        let line = text.lines().next().unwrap_or_default();
+        let reason = match line
+            .split_once("Format error decoding ")
+            .and_then(|(_, rest)| rest.split_once(": "))
+        {
+            Some((_, reason)) => reason.trim().to_string(),
+            None => line.trim().to_string(),
+        };
         let ends_early = match &error {
             Foreign::IoError(io) => io.kind() == std::io::ErrorKind::UnexpectedEof,
             _ => {

@@ -59,7 +59,10 @@ mod tests {
             let first: Vec<u8> = out.chunks_exact(3).map(|p| p[0]).collect();
             assert_eq!((w, h), (3, 2), "orientation {orientation}");
             assert_eq!(first, [1, 2, 3, 4, 5, 6], "orientation {orientation}");
-            assert!(out.chunks_exact(3).all(|p| p[1] == p[0] + 10 && p[2] == p[0] + 20));
+            assert!(
+                out.chunks_exact(3)
+                    .all(|p| p[1] == p[0] + 10 && p[2] == p[0] + 20)
+            );
         }
     }
 }

@@ -9,10 +9,7 @@ use super::{
 /// row-major, not normalised, and the way back to file pixels.
 ///
 /// Only what the crop keeps is computed. Equal to torchvision on Pillow images bit for bit, given the same decoded pixels.
-pub fn preprocess(
-    image: &RgbImage,
-    spec: &InputSpec,
-) -> Result<(Vec<u8>, Geometry), ImageError> {
+pub fn preprocess(image: &RgbImage, spec: &InputSpec) -> Result<(Vec<u8>, Geometry), ImageError> {
     let geometry = Geometry::new(&image.header, spec);
     let refuse = |reason: String| ImageError::Resize {
         width: image.width,
@@ -55,4 +52,3 @@ pub fn preprocess(
     }
     Ok((padded, geometry))
 }
-

@@ -96,7 +96,10 @@ fn shrunk_luma(image: &RgbImage) -> Grey {
             }
         }
         if (at + 1) % factor == 0 {
-            levels.extend(sums.iter().map(|sum| luma(sum.map(|s| (s + area / 2) / area))));
+            levels.extend(
+                sums.iter()
+                    .map(|sum| luma(sum.map(|s| (s + area / 2) / area))),
+            );
             sums.fill([0; 3]);
         }
     }
@@ -152,7 +155,10 @@ fn perceptual_hash(grey: &Grey) -> u64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     let mut found = [0f32; HASH_FREQUENCIES * HASH_FREQUENCIES];
     for (column, across) in cosines.iter().enumerate() {
-        let transformed: Vec<f32> = small.chunks_exact(HASH_SIDE).map(|row| dot(row, across)).collect();
+        let transformed: Vec<f32> = small
+            .chunks_exact(HASH_SIDE)
+            .map(|row| dot(row, across))
+            .collect();
         for (row, down) in cosines.iter().enumerate() {
             found[row * HASH_FREQUENCIES + column] = dot(&transformed, down);
         }
@@ -160,7 +166,9 @@ fn perceptual_hash(grey: &Grey) -> u64 {
     let mut sorted = found;
     sorted.sort_by(f32::total_cmp);
     let median = (sorted[31] + sorted[32]) / 2.0;
-    found.iter().fold(0, |hash, &value| hash << 1 | u64::from(value > median))
+    found
+        .iter()
+        .fold(0, |hash, &value| hash << 1 | u64::from(value > median))
 }
 
 /// The luma averaged to 32x32, every pixel weighing by how much of the target pixel it covers.
@@ -174,7 +182,9 @@ fn averaged(grey: &Grey) -> Vec<f32> {
     let mut both = Vec::with_capacity(HASH_SIDE * HASH_SIDE);
     for target in 0..HASH_SIDE {
         for column in 0..HASH_SIDE {
-            both.push(cover(grey.height, target, |at| across[at * HASH_SIDE + column]));
+            both.push(cover(grey.height, target, |at| {
+                across[at * HASH_SIDE + column]
+            }));
         }
     }
     both
@@ -189,7 +199,8 @@ fn cover(length: usize, target: usize, value: impl Fn(usize) -> f32) -> f32 {
     let ends = if first == last {
         value(first) * length as f32
     } else {
-        value(first) * ((first + 1) * HASH_SIDE - from) as f32 + value(last) * (to - last * HASH_SIDE) as f32
+        value(first) * ((first + 1) * HASH_SIDE - from) as f32
+            + value(last) * (to - last * HASH_SIDE) as f32
     };
     (whole * HASH_SIDE as f32 + ends) / length as f32
 }

@@ -126,8 +126,18 @@ pub(super) fn resample(job: &Job) -> Vec<u8> {
     if job.interpolation == Interpolation::Nearest {
         return nearest(job);
     }
-    let across = Axis::new(job.source.0, job.resized.0, job.columns.clone(), job.interpolation);
-    let down = Axis::new(job.source.1, job.resized.1, job.rows.clone(), job.interpolation);
+    let across = Axis::new(
+        job.source.0,
+        job.resized.0,
+        job.columns.clone(),
+        job.interpolation,
+    );
+    let down = Axis::new(
+        job.source.1,
+        job.resized.1,
+        job.rows.clone(),
+        job.interpolation,
+    );
     let row_bytes = job.source.0 as usize * 3;
     let out_bytes = job.columns.len() * 3;
     let reach = if job.resized.1 == job.source.1 {
@@ -148,7 +158,10 @@ pub(super) fn resample(job: &Job) -> Vec<u8> {
         let mut out = vec![0; reach.len() * out_bytes];
         // A spare byte lets every pixel be read as four.
         let mut spare = vec![0; row_bytes + 1];
-        for (row, line) in rows.chunks_exact(row_bytes).zip(out.chunks_exact_mut(out_bytes)) {
+        for (row, line) in rows
+            .chunks_exact(row_bytes)
+            .zip(out.chunks_exact_mut(out_bytes))
+        {
             spare[..row_bytes].copy_from_slice(row);
             horizontal(&spare, &across, line);
         }

@@ -68,7 +68,9 @@ impl Analysis {
         let head_node = head_node(graph, &producers);
         let head_input = head_node.and_then(|index| {
             let node = &graph.nodes[index];
-            let input = node.tensor("input").or_else(|| node.reads().first().copied())?;
+            let input = node
+                .tensor("input")
+                .or_else(|| node.reads().first().copied())?;
             Some(unaliased(graph, &producers, input))
         });
         let (explanation, layers) = default_layers(graph, &taps, &fields, &producers, head_input);
@@ -85,10 +87,12 @@ impl Analysis {
     /// A tap by its name. `path` means the only (or, of several calls, the last) call of the module.
     pub fn tap(&self, name: &str) -> Option<&Tap> {
         let last = format!("{name}#");
-        self.taps
-            .iter()
-            .find(|tap| tap.name == name)
-            .or_else(|| self.taps.iter().rev().find(|tap| tap.name.starts_with(&last)))
+        self.taps.iter().find(|tap| tap.name == name).or_else(|| {
+            self.taps
+                .iter()
+                .rev()
+                .find(|tap| tap.name.starts_with(&last))
+        })
     }
 
     /// Is this a map `[n, channels, rows, columns]` that has more than one cell?
@@ -106,10 +110,15 @@ impl Analysis {
         let mut current = value;
         let mut pooled = false;
         loop {
-            let readers: Vec<&Node> =
-                graph.nodes.iter().filter(|node| node.reads().contains(&current)).collect();
-            let computing: Vec<&&Node> =
-                readers.iter().filter(|node| !operators::is_size(node)).collect();
+            let readers: Vec<&Node> = graph
+                .nodes
+                .iter()
+                .filter(|node| node.reads().contains(&current))
+                .collect();
+            let computing: Vec<&&Node> = readers
+                .iter()
+                .filter(|node| !operators::is_size(node))
+                .collect();
             let [node] = computing.as_slice() else {
                 return Err(format!("its output is used {} times", computing.len()));
             };
@@ -150,8 +159,10 @@ fn is_global_average(graph: &Graph, node: &Node, input: ValueId) -> bool {
             _ => false,
         },
         "mean" => node.ints("dim").is_some_and(|dims| {
-            let mut dims: Vec<i64> =
-                dims.iter().map(|dim| if *dim < 0 { dim + 4 } else { *dim }).collect();
+            let mut dims: Vec<i64> = dims
+                .iter()
+                .map(|dim| if *dim < 0 { dim + 4 } else { *dim })
+                .collect();
             dims.sort_unstable();
             dims == [2, 3]
         }),
@@ -236,7 +247,11 @@ fn head_node(graph: &Graph, producers: &[Option<usize>]) -> Option<usize> {
         }
     }
     (0..graph.nodes.len()).rev().find(|&index| {
-        needed[index] && matches!(operators::base_name(&graph.nodes[index]), "linear" | "conv2d" | "addmm")
+        needed[index]
+            && matches!(
+                operators::base_name(&graph.nodes[index]),
+                "linear" | "conv2d" | "addmm"
+            )
     })
 }
 
@@ -258,7 +273,11 @@ fn cuts(graph: &Graph, producers: &[Option<usize>]) -> Vec<bool> {
     let mut cuts = vec![false; graph.values.len()];
     let mut live: Vec<ValueId> = vec![graph.input];
     for (index, node) in graph.nodes.iter().enumerate() {
-        live.extend(node.writes().into_iter().filter(|&id| depends[id] && is_tensor(id)));
+        live.extend(
+            node.writes()
+                .into_iter()
+                .filter(|&id| depends[id] && is_tensor(id)),
+        );
         live.retain(|&id| last_use[id] > index);
         if let [only] = live.as_slice()
             && producers[*only] == Some(index)
@@ -277,7 +296,9 @@ fn default_layers(
     head_input: Option<ValueId>,
 ) -> (Option<usize>, Vec<usize>) {
     let cuts = cuts(graph, producers);
-    let end = head_input.and_then(|id| producers[id]).unwrap_or(usize::MAX);
+    let end = head_input
+        .and_then(|id| producers[id])
+        .unwrap_or(usize::MAX);
     // The taps that the whole network passes through; of modules with the same output the outermost.
     let mut on_path: Vec<(usize, usize)> = Vec::new();
     for (index, tap) in taps.iter().enumerate() {
@@ -296,10 +317,17 @@ fn default_layers(
             _ => on_path.push((at, index)),
         }
     }
-    let size = |index: usize| graph.shape(taps[index].value).map(|shape| (shape[2], shape[3]));
+    let size = |index: usize| {
+        graph
+            .shape(taps[index].value)
+            .map(|shape| (shape[2], shape[3]))
+    };
     let mut layers: Vec<usize> = Vec::new();
     for (_, index) in &on_path {
-        if layers.last().is_some_and(|&last| size(last) == size(*index)) {
+        if layers
+            .last()
+            .is_some_and(|&last| size(last) == size(*index))
+        {
             layers.pop();
         }
         layers.push(*index);

@@ -24,7 +24,9 @@ fn cuda() -> &'static Result<(), String> {
                 if tch::Cuda::is_available() {
                     Ok(())
                 } else {
-                    Err(format!("{CUDA_LIBRARY} was opened, but it finds no usable GPU or driver"))
+                    Err(format!(
+                        "{CUDA_LIBRARY} was opened, but it finds no usable GPU or driver"
+                    ))
                 }
             }
             Err(error) => Err(format!("{CUDA_LIBRARY} could not be opened: {error}")),

@@ -69,7 +69,11 @@ impl Network {
             return Err(Error::invalid(
                 archive.path(),
                 "only operators that Prospect runs",
-                format!("{}: {}", count(refused.len(), "unknown operator"), refused.join(", ")),
+                format!(
+                    "{}: {}",
+                    count(refused.len(), "unknown operator"),
+                    refused.join(", ")
+                ),
                 "export the network in evaluation mode; if it truly needs these operators, ask for them",
             ));
         }
@@ -91,11 +95,16 @@ impl Network {
                 )
             })?;
             if !storages.contains_key(&entry.member) {
-                storages.insert(entry.member.clone(), archive.member(&entry.member, u64::MAX)?);
+                storages.insert(
+                    entry.member.clone(),
+                    archive.member(&entry.member, u64::MAX)?,
+                );
             }
             let tensor = tensor(archive.path(), name, entry, &storages[&entry.member])?;
             let tensor = match precision {
-                Precision::BFloat16 if tensor.is_floating_point() => tensor.to_kind(Dtype::BFloat16),
+                Precision::BFloat16 if tensor.is_floating_point() => {
+                    tensor.to_kind(Dtype::BFloat16)
+                }
                 _ => tensor,
             };
             loaded.insert(*id, tensor.to_device(device));
@@ -132,11 +141,17 @@ impl Network {
             context: format!("weight {}", self.graph.values[id].name),
             message: message.into(),
         };
-        let tensor = self.weights.get(&id).ok_or_else(|| missing("there is none"))?;
+        let tensor = self
+            .weights
+            .get(&id)
+            .ok_or_else(|| missing("there is none"))?;
         let [a, b, c, d] = tensor.size()[..] else {
             return Err(missing("it has not four dimensions"));
         };
-        let tensor = tensor.to_device(Device::Cpu).to_kind(Dtype::Float).contiguous();
+        let tensor = tensor
+            .to_device(Device::Cpu)
+            .to_kind(Dtype::Float)
+            .contiguous();
         let mut values = vec![0f32; tensor.numel()];
         tensor
             .f_copy_data(&mut values, tensor.numel())
@@ -237,7 +252,9 @@ impl Runner {
                 for (name, (_, argument)) in names.iter().zip(&node.arguments) {
                     arguments.push((name.as_c_str(), self.bind(argument, slots)?));
                 }
-                operator.call(&arguments).map_err(|message| failure(node, message))?
+                operator
+                    .call(&arguments)
+                    .map_err(|message| failure(node, message))?
             }
         };
         let mut results = results.into_iter();
@@ -265,7 +282,9 @@ impl Runner {
             ),
             Argument::Int(int) => Value::Int(self.int(int, slots)?),
             Argument::Ints(ints) => Value::Ints(
-                ints.iter().map(|int| self.int(int, slots)).collect::<Result<_>>()?,
+                ints.iter()
+                    .map(|int| self.int(int, slots))
+                    .collect::<Result<_>>()?,
             ),
             Argument::Float(value) => Value::Float(*value),
             Argument::Floats(values) => Value::Floats(values.clone()),
@@ -284,10 +303,17 @@ impl Runner {
     fn size(&self, node: &Node, slots: &[Option<Slot>]) -> Result<i64> {
         if node.operator == "aten::sym_size" {
             let tensor = node.reads().first().copied();
-            let tensor = self.tensor(tensor.ok_or_else(|| failure(node, "no tensor".into()))?, slots)?;
+            let tensor = self.tensor(
+                tensor.ok_or_else(|| failure(node, "no tensor".into()))?,
+                slots,
+            )?;
             let sizes = tensor.size();
             let dim = node.int("dim").unwrap_or(0);
-            let dim = if dim < 0 { dim + sizes.len() as i64 } else { dim };
+            let dim = if dim < 0 {
+                dim + sizes.len() as i64
+            } else {
+                dim
+            };
             return usize::try_from(dim)
                 .ok()
                 .and_then(|dim| sizes.get(dim).copied())
@@ -365,7 +391,12 @@ fn tensor(path: &Path, name: &str, entry: &TensorEntry, storage: &[u8]) -> Resul
             15 => Some(Dtype::BFloat16),
             _ => None,
         })
-        .ok_or_else(|| broken("a plain element type".into(), format!("type {}", entry.dtype.0)))?;
+        .ok_or_else(|| {
+            broken(
+                "a plain element type".into(),
+                format!("type {}", entry.dtype.0),
+            )
+        })?;
     let element = dtype.elt_size_in_bytes() as i64;
     let reach = entry
         .sizes
@@ -380,7 +411,12 @@ fn tensor(path: &Path, name: &str, entry: &TensorEntry, storage: &[u8]) -> Resul
         .filter(|_| entry.sizes.len() == entry.strides.len() && entry.offset >= 0);
     let empty = entry.sizes.contains(&0);
     let needed = reach
-        .and_then(|reach| reach.checked_add(entry.offset)?.checked_add(1)?.checked_mul(element))
+        .and_then(|reach| {
+            reach
+                .checked_add(entry.offset)?
+                .checked_add(1)?
+                .checked_mul(element)
+        })
         .ok_or_else(|| {
             broken(
                 "sizes and strides that fit together".into(),
@@ -388,7 +424,10 @@ fn tensor(path: &Path, name: &str, entry: &TensorEntry, storage: &[u8]) -> Resul
             )
         })?;
     if !empty && (storage.len() as i64) < needed {
-        return Err(broken(format!("{needed} bytes"), format!("{}", storage.len())));
+        return Err(broken(
+            format!("{needed} bytes"),
+            format!("{}", storage.len()),
+        ));
     }
     let elements = storage.len() as i64 / element;
     let whole = Tensor::f_from_data_size(

@@ -49,7 +49,12 @@ pub struct Forward {
 
 impl Forward {
     /// Compiles `network` to give the logits and what is wanted. Pixels are normalised as `(v / 255 - mean) / std`.
-    pub fn new(network: &Network, wanted: &Wanted, mean: [f32; 3], std: [f32; 3]) -> Result<Forward> {
+    pub fn new(
+        network: &Network,
+        wanted: &Wanted,
+        mean: [f32; 3],
+        std: [f32; 3],
+    ) -> Result<Forward> {
         let graph = network.graph();
         let mut values = vec![graph.logits, wanted.feature.value];
         values.extend(wanted.units.iter().map(|layer| layer.value));
@@ -58,7 +63,9 @@ impl Forward {
         let device = network.device();
         let channel = |of: &dyn Fn(usize) -> f64| {
             let values = [0, 1, 2].map(|index| of(index) as f32);
-            Tensor::from_slice(&values).reshape([1, 3, 1, 1]).to_device(device)
+            Tensor::from_slice(&values)
+                .reshape([1, 3, 1, 1])
+                .to_device(device)
         };
         let (mean, std) = (mean.map(f64::from), std.map(f64::from));
         Ok(Forward {
@@ -93,7 +100,11 @@ impl Forward {
     pub fn run_normalised(&self, images: &Tensor, n: usize) -> Result<Batch> {
         let _guard = tch::no_grad_guard();
         let mut outputs = self.runner.run(images)?.into_iter();
-        let mut next = || outputs.next().ok_or_else(|| torch_message("the network", "too few outputs"));
+        let mut next = || {
+            outputs
+                .next()
+                .ok_or_else(|| torch_message("the network", "too few outputs"))
+        };
         let logits = floats(&next()?)?;
         let features = floats(&vector(&next()?)?)?;
         let mut units = Vec::with_capacity(self.n_units);
@@ -137,9 +148,14 @@ fn vector(value: &Tensor) -> Result<Tensor> {
 }
 
 fn floats(value: &Tensor) -> Result<Vec<f32>> {
-    let value = value.to_device(Device::Cpu).to_kind(Dtype::Float).contiguous();
+    let value = value
+        .to_device(Device::Cpu)
+        .to_kind(Dtype::Float)
+        .contiguous();
     let mut out = vec![0f32; value.numel()];
-    value.f_copy_data(&mut out, value.numel()).map_err(|error| torch("reading results", &error))?;
+    value
+        .f_copy_data(&mut out, value.numel())
+        .map_err(|error| torch("reading results", &error))?;
     Ok(out)
 }
 
@@ -159,7 +175,10 @@ fn reduce(map: &Tensor) -> Result<UnitStatistics> {
     if map.device() != Device::Cpu {
         let flat = map.to_kind(Dtype::Float).flatten(2, -1);
         let (max, argmax) = flat.max_dim(2, false);
-        let argmax = argmax.to_device(Device::Cpu).to_kind(Dtype::Int).contiguous();
+        let argmax = argmax
+            .to_device(Device::Cpu)
+            .to_kind(Dtype::Int)
+            .contiguous();
         let mut places = vec![0i32; argmax.numel()];
         argmax
             .f_copy_data(&mut places, argmax.numel())

@@ -358,11 +358,19 @@ impl Parser {
         };
         match graph.shape(graph.input) {
             Some([_, Some(3), Some(height), Some(width)]) if *height > 0 && *width > 0 => {}
-            other => return Err(Problem::Interface(format!("an input of sizes {}", show(other)))),
+            other => {
+                return Err(Problem::Interface(format!(
+                    "an input of sizes {}",
+                    show(other)
+                )));
+            }
         }
         match graph.shape(graph.logits) {
             Some([_, Some(classes)]) if *classes > 0 => Ok(graph),
-            other => Err(Problem::Interface(format!("an output of sizes {}", show(other)))),
+            other => Err(Problem::Interface(format!(
+                "an output of sizes {}",
+                show(other)
+            ))),
         }
     }
 

@@ -54,15 +54,19 @@ pub fn shape_text(shape: Option<&[Option<i64>]>) -> String {
     let Some(shape) = shape else {
         return "?".into();
     };
-    let sizes: Vec<String> =
-        shape.iter().map(|size| size.map_or("n".into(), |size| size.to_string())).collect();
+    let sizes: Vec<String> = shape
+        .iter()
+        .map(|size| size.map_or("n".into(), |size| size.to_string()))
+        .collect();
     format!("[{}]", sizes.join(", "))
 }
 
 impl ModelInfo {
     /// Receptive field of a value's cells, where it is a map and has one.
     pub fn receptive_field(&self, value: usize) -> Option<ReceptiveField> {
-        let [y, x] = self.analysis.fields[value].filter(|_| self.analysis.is_spatial(&self.graph, value))?.axes?;
+        let [y, x] = self.analysis.fields[value]
+            .filter(|_| self.analysis.is_spatial(&self.graph, value))?
+            .axes?;
         Some(ReceptiveField {
             size: [y.size, x.size],
             stride: [y.stride, x.stride],
@@ -138,7 +142,9 @@ impl ModelInfo {
 
 /// Running statistics of BatchNorm are buffers, not parameters.
 fn is_statistic(name: &str) -> bool {
-    ["running_mean", "running_var", "num_batches_tracked"].iter().any(|end| name.ends_with(end))
+    ["running_mean", "running_var", "num_batches_tracked"]
+        .iter()
+        .any(|end| name.ends_with(end))
 }
 
 fn first_convolution(graph: &Graph) -> Option<(usize, String)> {
@@ -156,10 +162,15 @@ fn first_convolution(graph: &Graph) -> Option<(usize, String)> {
 /// The model's default layers and where CAM is exact, as lines for people.
 pub fn defaults(info: &ModelInfo) -> Vec<String> {
     let mut lines = Vec::new();
-    let names: Vec<&str> =
-        info.analysis.layers.iter().map(|&index| info.analysis.taps[index].name.as_str()).collect();
+    let names: Vec<&str> = info
+        .analysis
+        .layers
+        .iter()
+        .map(|&index| info.analysis.taps[index].name.as_str())
+        .collect();
     lines.push(match names.as_slice() {
-        [] => "tapped layers: none (no spatial layer that the whole network passes through)".to_string(),
+        [] => "tapped layers: none (no spatial layer that the whole network passes through)"
+            .to_string(),
         names => format!("tapped layers: {}", names.join(", ")),
     });
     match info.feature("auto") {
@@ -191,5 +202,8 @@ pub fn defaults(info: &ModelInfo) -> Vec<String> {
 
 /// The file name of a model, for people.
 pub fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }

@@ -87,7 +87,9 @@ impl ModelInfo {
         }
         let mut hasher = blake3::Hasher::new();
         let file = std::fs::File::open(path).map_err(Error::io(path, "opening the model"))?;
-        hasher.update_reader(file).map_err(Error::io(path, "reading the model"))?;
+        hasher
+            .update_reader(file)
+            .map_err(Error::io(path, "reading the model"))?;
         Ok(ModelInfo {
             path: path.to_path_buf(),
             digest: hasher.finalize().to_hex().to_string(),
@@ -100,7 +102,9 @@ impl ModelInfo {
     /// Class names in the order of the logits; `class 0`, `class 1`, … where the sidecar names none.
     pub fn classes(&self) -> Vec<String> {
         if self.sidecar.classes.is_empty() {
-            return (0..self.graph.n_classes()).map(|class| format!("class {class}")).collect();
+            return (0..self.graph.n_classes())
+                .map(|class| format!("class {class}"))
+                .collect();
         }
         self.sidecar.classes.clone()
     }
@@ -113,7 +117,10 @@ impl ModelInfo {
         let said = overrides.or(&self.sidecar.input);
         let mut missing = Vec::new();
         for (name, there) in [
-            ("resize or crop", said.resize.is_some() || said.crop.is_some()),
+            (
+                "resize or crop",
+                said.resize.is_some() || said.crop.is_some(),
+            ),
             ("mean", said.mean.is_some()),
             ("std", said.std.is_some()),
         ] {
@@ -186,7 +193,11 @@ impl ModelInfo {
                 Err(other) => return Err(other),
             }
         }
-        if problems.is_empty() { Ok(layers) } else { Err(Error::Config(problems)) }
+        if problems.is_empty() {
+            Ok(layers)
+        } else {
+            Err(Error::Config(problems))
+        }
     }
 
     /// The value whose vector stands for an image: a named tap, or (`auto`) the input of the last layer with weights.
@@ -203,7 +214,12 @@ impl ModelInfo {
                 "{key}: the network has no linear or convolution layer to take the input of; name a module"
             )])
         })?;
-        let name = self.analysis.taps.iter().rev().find(|tap| tap.value == value);
+        let name = self
+            .analysis
+            .taps
+            .iter()
+            .rev()
+            .find(|tap| tap.value == value);
         Ok(Layer {
             name: name.map_or_else(
                 || format!("input of {}", self.head_name()),
@@ -216,7 +232,9 @@ impl ModelInfo {
 
     /// Module path of the last layer with weights.
     pub fn head_name(&self) -> &str {
-        self.analysis.head_node.map_or("", |node| self.graph.nodes[node].module())
+        self.analysis
+            .head_node
+            .map_or("", |node| self.graph.nodes[node].module())
     }
 
     fn named(&self, name: &str, key: &str) -> Result<&Tap> {

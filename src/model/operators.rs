@@ -200,7 +200,10 @@ const ASSERTIONS: &[&str] = &[
 
 /// The operator's name without namespace and without the in-place underscore.
 pub fn base_name(node: &Node) -> &str {
-    let name = node.operator.strip_prefix("aten::").unwrap_or(&node.operator);
+    let name = node
+        .operator
+        .strip_prefix("aten::")
+        .unwrap_or(&node.operator);
     name.strip_suffix('_').unwrap_or(name)
 }
 

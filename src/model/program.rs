@@ -45,9 +45,17 @@ impl Program {
         fusion: Fusion,
     ) -> Program {
         let mut program = Program {
-            nodes: graph.nodes.iter().filter(|node| !operators::is_assertion(node)).cloned().collect(),
+            nodes: graph
+                .nodes
+                .iter()
+                .filter(|node| !operators::is_assertion(node))
+                .cloned()
+                .collect(),
             values: graph.values.clone(),
-            constants: constants.iter().map(|(&id, tensor)| (id, tensor.shallow_clone())).collect(),
+            constants: constants
+                .iter()
+                .map(|(&id, tensor)| (id, tensor.shallow_clone()))
+                .collect(),
             wanted: wanted.to_vec(),
             frees: Vec::new(),
         };
@@ -72,25 +80,31 @@ impl Program {
     fn out_of_place(&mut self, graph: &Graph) {
         let producers = graph.producers();
         let is_view = |id: ValueId| {
-            producers[id].is_some_and(|index| operators::kind(&graph.nodes[index]) == Some(Kind::View))
+            producers[id]
+                .is_some_and(|index| operators::kind(&graph.nodes[index]) == Some(Kind::View))
         };
         for index in 0..self.nodes.len() {
             if !operators::is_in_place(&self.nodes[index]) {
                 continue;
             }
-            let (Some(target), Some(output)) =
-                (self.nodes[index].reads().first().copied(), self.nodes[index].output())
-            else {
+            let (Some(target), Some(output)) = (
+                self.nodes[index].reads().first().copied(),
+                self.nodes[index].output(),
+            ) else {
                 continue;
             };
             let viewed_later = self.nodes[..index].iter().any(|node| {
                 operators::kind(node) == Some(Kind::View)
                     && node.reads().first() == Some(&target)
                     && node.writes().iter().any(|&view| {
-                        self.nodes[index..].iter().any(|later| later.reads().contains(&view))
+                        self.nodes[index..]
+                            .iter()
+                            .any(|later| later.reads().contains(&view))
                     })
             });
-            if viewed_later || (is_view(target) && !self.is_fresh_view(graph, &producers, target, index)) {
+            if viewed_later
+                || (is_view(target) && !self.is_fresh_view(graph, &producers, target, index))
+            {
                 continue;
             }
             let name = self.nodes[index].operator.trim_end_matches('_').to_string();
@@ -117,7 +131,10 @@ impl Program {
                 return false;
             };
             base = input;
-            if self.nodes[index..].iter().any(|later| later.reads().contains(&base)) {
+            if self.nodes[index..]
+                .iter()
+                .any(|later| later.reads().contains(&base))
+            {
                 return false;
             }
         }
@@ -126,14 +143,15 @@ impl Program {
 
     fn drop_identities(&mut self, graph: &Graph) {
         let mut alias: HashMap<ValueId, ValueId> = HashMap::new();
-        self.nodes.retain(|node| match (identity_input(graph, node), node.output()) {
-            (Some(input), Some(output)) => {
-                let input = alias.get(&input).copied().unwrap_or(input);
-                alias.insert(output, input);
-                false
-            }
-            _ => true,
-        });
+        self.nodes
+            .retain(|node| match (identity_input(graph, node), node.output()) {
+                (Some(input), Some(output)) => {
+                    let input = alias.get(&input).copied().unwrap_or(input);
+                    alias.insert(output, input);
+                    false
+                }
+                _ => true,
+            });
         for node in &mut self.nodes {
             for id in node.reads() {
                 if let Some(&to) = alias.get(&id) {
@@ -209,7 +227,11 @@ impl Program {
 
     /// A `view` that the exporter saw to be possible may not be with channels innermost; `reshape` copies where it must.
     fn view_as_reshape(&mut self) {
-        for node in self.nodes.iter_mut().filter(|node| node.full_name() == "aten::view") {
+        for node in self
+            .nodes
+            .iter_mut()
+            .filter(|node| node.full_name() == "aten::view")
+        {
             node.operator = "aten::reshape".into();
             for (name, _) in node.arguments.iter_mut().filter(|(name, _)| name == "size") {
                 *name = "shape".into();
@@ -264,7 +286,11 @@ impl Program {
         }
         let weight = self.constants.get(&self.nodes[conv].tensor("weight")?)?;
         let wide = |name: &str| {
-            Some(self.constants.get(&norm.tensor(name)?)?.to_kind(Dtype::Double))
+            Some(
+                self.constants
+                    .get(&norm.tensor(name)?)?
+                    .to_kind(Dtype::Double),
+            )
         };
         let mean = wide("running_mean")?;
         let variance = wide("running_var")?;
@@ -316,7 +342,9 @@ impl Program {
             let mut end = index;
             let mut sum = None;
             if let Some(next) = only_reader(self.nodes[index].output()) {
-                sum = self.residual(next, index, &made_at).map(|other| (next, other));
+                sum = self
+                    .residual(next, index, &made_at)
+                    .map(|other| (next, other));
                 if let Some((next, _)) = sum {
                     end = next;
                 }
@@ -330,7 +358,9 @@ impl Program {
             match sum {
                 Some((_, other)) => {
                     fused.overload = "binary".into();
-                    fused.arguments.insert(1, ("other".into(), Argument::Tensor(other)));
+                    fused
+                        .arguments
+                        .insert(1, ("other".into(), Argument::Tensor(other)));
                     push(&mut fused, "binary_attr", Argument::Text("add".into()));
                     push(&mut fused, "alpha", Argument::Float(1.0));
                     let name = if attribute == "none" {
@@ -378,9 +408,11 @@ impl Program {
             Some(both) if both.len() == 1 => vec![both[0]; 2],
             Some(values) => values,
         };
-        let (padding, stride, dilation) = (pair("padding", 0), pair("stride", 1), pair("dilation", 1));
+        let (padding, stride, dilation) =
+            (pair("padding", 0), pair("stride", 1), pair("dilation", 1));
         let groups = node.int("groups").unwrap_or(1);
-        let weight = super::executor::reorder_weight(&weight, &padding, &stride, &dilation, groups)?;
+        let weight =
+            super::executor::reorder_weight(&weight, &padding, &stride, &dilation, groups)?;
         let bias = node.argument("bias").cloned().unwrap_or(Argument::None);
         let (outputs, modules) = (node.outputs.clone(), node.modules.clone());
         let name = self.values[output_id(&outputs)].name.clone();
@@ -430,9 +462,15 @@ fn activation(node: &Node) -> Option<(&'static str, Vec<f64>)> {
         "relu6" => ("hardtanh", vec![0.0, 6.0]),
         "hardtanh" => (
             "hardtanh",
-            vec![node.float("min_val").unwrap_or(-1.0), node.float("max_val").unwrap_or(1.0)],
+            vec![
+                node.float("min_val").unwrap_or(-1.0),
+                node.float("max_val").unwrap_or(1.0),
+            ],
         ),
-        "leaky_relu" => ("leaky_relu", vec![node.float("negative_slope").unwrap_or(0.01)]),
+        "leaky_relu" => (
+            "leaky_relu",
+            vec![node.float("negative_slope").unwrap_or(0.01)],
+        ),
         "sigmoid" => ("sigmoid", vec![]),
         "hardswish" => ("hardswish", vec![]),
         "tanh" => ("tanh", vec![]),

@@ -91,7 +91,11 @@ pub fn fields(graph: &Graph) -> Vec<Option<Field>> {
 }
 
 fn propagate(graph: &Graph, node: &Node, fields: &[Option<Field>]) -> Option<Field> {
-    let reads: Vec<ValueId> = node.reads().into_iter().filter(|&id| fields[id].is_some()).collect();
+    let reads: Vec<ValueId> = node
+        .reads()
+        .into_iter()
+        .filter(|&id| fields[id].is_some())
+        .collect();
     let (&first, _) = reads.split_first()?;
     let own = fields[first]?;
     let whole = Some(Field::WHOLE);
@@ -120,7 +124,9 @@ fn propagate(graph: &Graph, node: &Node, fields: &[Option<Field>]) -> Option<Fie
             }
             "layer_norm" => {
                 let rank = graph.shape(first).map_or(0, <[_]>::len);
-                let normalised = node.ints("normalized_shape").map_or(rank, |dims| dims.len());
+                let normalised = node
+                    .ints("normalized_shape")
+                    .map_or(rank, |dims| dims.len());
                 keep_unless(own, |dim| dim + normalised >= rank)
             }
             "softmax" | "log_softmax" => {
@@ -135,7 +141,9 @@ fn propagate(graph: &Graph, node: &Node, fields: &[Option<Field>]) -> Option<Fie
             }),
             "adaptive_avg_pool2d" | "adaptive_max_pool2d" => {
                 let shape = graph.shape(first)?;
-                let same = out.and_then(|id| graph.shape(id)).is_some_and(|sizes| sizes == shape);
+                let same = out
+                    .and_then(|id| graph.shape(id))
+                    .is_some_and(|sizes| sizes == shape);
                 Some(if same {
                     own
                 } else {
@@ -176,12 +184,12 @@ fn join(
         let spread = field.dims.is_none_or(|(row, col)| {
             shape.get(row) == Some(&Some(1)) || shape.get(col) == Some(&Some(1))
         });
-        let single = out
-            .and_then(|id| graph.shape(id))
-            .zip(dims)
-            .is_some_and(|(sizes, (row, col))| {
-                sizes.get(row) == Some(&Some(1)) && sizes.get(col) == Some(&Some(1))
-            });
+        let single =
+            out.and_then(|id| graph.shape(id))
+                .zip(dims)
+                .is_some_and(|(sizes, (row, col))| {
+                    sizes.get(row) == Some(&Some(1)) && sizes.get(col) == Some(&Some(1))
+                });
         let field = Field {
             dims,
             axes: field.axes.filter(|_| !spread || single),
@@ -271,10 +279,14 @@ fn window(graph: &Graph, node: &Node, first: ValueId, own: Field) -> Option<Fiel
 fn pad(node: &Node, own: Field, rank: usize) -> Option<Field> {
     let (row, col) = own.dims?;
     let amounts = node.ints("pad")?;
-    let constant = !matches!(node.argument("mode"), Some(Argument::Text(mode)) if mode != "constant");
+    let constant =
+        !matches!(node.argument("mode"), Some(Argument::Text(mode)) if mode != "constant");
     let before = |dim: usize| amounts.get(2 * (rank - 1 - dim)).copied().unwrap_or(0);
     let touches = |dim: usize| {
-        before(dim) != 0 || amounts.get(2 * (rank - 1 - dim) + 1).is_some_and(|&after| after != 0)
+        before(dim) != 0
+            || amounts
+                .get(2 * (rank - 1 - dim) + 1)
+                .is_some_and(|&after| after != 0)
     };
     if !constant && (touches(row) || touches(col)) {
         // Reflected pixels come from inside the image, out of the box of the padded cell.
@@ -283,7 +295,12 @@ fn pad(node: &Node, own: Field, rank: usize) -> Option<Field> {
             axes: None,
         });
     }
-    let axes = own.axes.map(|[y, x]| [y.window(1, 1, before(row), 1), x.window(1, 1, before(col), 1)]);
+    let axes = own.axes.map(|[y, x]| {
+        [
+            y.window(1, 1, before(row), 1),
+            x.window(1, 1, before(col), 1),
+        ]
+    });
     Some(Field {
         dims: own.dims,
         axes,
@@ -309,12 +326,18 @@ fn view(graph: &Graph, node: &Node, first: ValueId, own: Field) -> Option<Field>
         "alias" | "contiguous" | "detach" | "dropout" | "clone" => Some(own),
         "permute" => {
             let order = node.ints("dims")?;
-            let order: Vec<usize> =
-                order.iter().map(|&dim| dimension(dim, rank)).collect::<Option<_>>()?;
+            let order: Vec<usize> = order
+                .iter()
+                .map(|&dim| dimension(dim, rank))
+                .collect::<Option<_>>()?;
             moved(&|dim| order.iter().position(|&from| from == dim))
         }
         name @ ("transpose" | "swapaxes") => {
-            let (a, b) = if name == "transpose" { ("dim0", "dim1") } else { ("axis0", "axis1") };
+            let (a, b) = if name == "transpose" {
+                ("dim0", "dim1")
+            } else {
+                ("axis0", "axis1")
+            };
             let a = dimension(node.int(a)?, rank)?;
             let b = dimension(node.int(b)?, rank)?;
             moved(&|dim| {

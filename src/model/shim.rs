@@ -49,7 +49,9 @@ type tch_tensor = c_void;
 /// The libtorch that this was built against.
 pub fn torch_version() -> String {
     // SAFETY: a string literal.
-    unsafe { CStr::from_ptr(prospect_torch_version()) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(prospect_torch_version()) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// A handle of libtorch's operator table; valid for the life of the process.
@@ -90,8 +92,10 @@ impl Operator {
     /// # Errors
     /// libtorch's own message.
     pub fn call(&self, arguments: &[(&CStr, Value<'_>)]) -> Result<Vec<Tensor>, String> {
-        let storage: Vec<Option<Storage>> =
-            arguments.iter().map(|(_, value)| Storage::of(value)).collect();
+        let storage: Vec<Option<Storage>> = arguments
+            .iter()
+            .map(|(_, value)| Storage::of(value))
+            .collect();
         let raw: Vec<RawArgument> = arguments
             .iter()
             .zip(&storage)
@@ -113,7 +117,12 @@ impl Operator {
         }
         // SAFETY: the shim returns a NUL-terminated string that stays valid until its next error on this thread.
         let message = unsafe { CStr::from_ptr(prospect_last_error()) };
-        Err(message.to_string_lossy().lines().next().unwrap_or("").to_string())
+        Err(message
+            .to_string_lossy()
+            .lines()
+            .next()
+            .unwrap_or("")
+            .to_string())
     }
 }
 

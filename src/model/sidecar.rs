@@ -29,7 +29,9 @@ impl Sidecar {
     /// # Errors
     /// A file that cannot be read or does not hold what is expected.
     pub fn read(path: &Path) -> Result<Sidecar> {
-        let length = std::fs::metadata(path).map_err(Error::io(path, "reading the model's sidecar"))?.len();
+        let length = std::fs::metadata(path)
+            .map_err(Error::io(path, "reading the model's sidecar"))?
+            .len();
         if length > MAX_BYTES {
             return Err(Error::invalid(
                 path,

@@ -22,7 +22,12 @@ pub enum Layout {
 }
 
 /// Reduces maps of `channels` × `cells` values an image. Sums run in cell order, so results do not depend on threads.
-pub fn unit_statistics(maps: &[f32], channels: usize, cells: usize, layout: Layout) -> UnitStatistics {
+pub fn unit_statistics(
+    maps: &[f32],
+    channels: usize,
+    cells: usize,
+    layout: Layout,
+) -> UnitStatistics {
     let images = maps.len() / (channels * cells).max(1);
     let mut statistics = UnitStatistics {
         channels,
@@ -35,24 +40,35 @@ pub fn unit_statistics(maps: &[f32], channels: usize, cells: usize, layout: Layo
         .par_chunks_mut(channels)
         .zip(statistics.mean.par_chunks_mut(channels))
         .zip(statistics.argmax.par_chunks_mut(channels));
-    maps.par_chunks(channels * cells).zip(outputs).for_each(|(map, ((max, mean), argmax))| {
-        match layout {
-            Layout::ChannelsLast => channels_last(map, channels, max, mean, argmax),
-            Layout::ChannelsFirst => channels_first(map, cells, max, mean, argmax),
-        }
-        for mean in mean {
-            *mean /= cells as f32;
-        }
-    });
+    maps.par_chunks(channels * cells)
+        .zip(outputs)
+        .for_each(|(map, ((max, mean), argmax))| {
+            match layout {
+                Layout::ChannelsLast => channels_last(map, channels, max, mean, argmax),
+                Layout::ChannelsFirst => channels_first(map, cells, max, mean, argmax),
+            }
+            for mean in mean {
+                *mean /= cells as f32;
+            }
+        });
     statistics
 }
 
 /// One pass over the map with the channels in the inner loop, which the compiler turns into vector instructions.
-fn channels_last(map: &[f32], channels: usize, max: &mut [f32], sum: &mut [f32], argmax: &mut [u32]) {
+fn channels_last(
+    map: &[f32],
+    channels: usize,
+    max: &mut [f32],
+    sum: &mut [f32],
+    argmax: &mut [u32],
+) {
     for (cell, values) in map.chunks_exact(channels).enumerate() {
         let cell = cell as u32;
-        for (((&value, max), sum), argmax) in
-            values.iter().zip(&mut *max).zip(&mut *sum).zip(&mut *argmax)
+        for (((&value, max), sum), argmax) in values
+            .iter()
+            .zip(&mut *max)
+            .zip(&mut *sum)
+            .zip(&mut *argmax)
         {
             let better = value > *max;
             *max = if better { value } else { *max };
@@ -81,8 +97,12 @@ mod tests {
     #[test]
     fn both_layouts_find_the_first_maximum_and_the_mean() {
         // Two images, two channels, three cells; computed by hand.
-        let first = [1.0, 5.0, 5.0, -1.0, -2.0, -3.0, 0.0, 0.0, 0.0, 2.0, 4.0, 6.0];
-        let last = [1.0, -1.0, 5.0, -2.0, 5.0, -3.0, 0.0, 2.0, 0.0, 4.0, 0.0, 6.0];
+        let first = [
+            1.0, 5.0, 5.0, -1.0, -2.0, -3.0, 0.0, 0.0, 0.0, 2.0, 4.0, 6.0,
+        ];
+        let last = [
+            1.0, -1.0, 5.0, -2.0, 5.0, -3.0, 0.0, 2.0, 0.0, 4.0, 0.0, 6.0,
+        ];
         let a = unit_statistics(&first, 2, 3, Layout::ChannelsFirst);
         assert_eq!(a.max, [5.0, -1.0, 0.0, 6.0]);
         assert_eq!(a.argmax, [1, 0, 0, 2]);

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, Float16Array, Float32Array, Int16Array, Int32Array, Int64Array, ListArray, RecordBatch,
-        StringArray, UInt16Array, UInt32Array,
+        ArrayRef, Float16Array, Float32Array, Int16Array, Int32Array, Int64Array, ListArray,
+        RecordBatch, StringArray, UInt16Array, UInt32Array,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Field, Float16Type, UInt16Type},
@@ -87,7 +87,16 @@ impl Fake {
         let lock = run.lock("test").unwrap();
         let begin = |name: &str, parameters: Value| {
             let needs = BTreeMap::new();
-            StageWriter::begin(&run, &lock, name, 1, format!("key of {name}"), parameters, needs).unwrap()
+            StageWriter::begin(
+                &run,
+                &lock,
+                name,
+                1,
+                format!("key of {name}"),
+                parameters,
+                needs,
+            )
+            .unwrap()
         };
         let scan = begin("scan", json!({}));
         let mut part = scan.part(0).unwrap();
@@ -111,7 +120,8 @@ impl Fake {
                 part.write("units", &units_table(layer, ids)).unwrap();
             }
             let predictions = &self.predictions[number * self.part_size..][..ids.len()];
-            part.write("predictions", &predictions_table(ids, predictions)).unwrap();
+            part.write("predictions", &predictions_table(ids, predictions))
+                .unwrap();
             if number == 0 {
                 part.write("layers", &self.layers_table()).unwrap();
             }
@@ -133,8 +143,15 @@ impl Fake {
         let parameters = (stage.parameters)(&ctx)?;
         let key = parameters.to_string();
         let needs = BTreeMap::new();
-        let mut writer =
-            StageWriter::begin(&run, &lock, stage.name, stage.version, key, parameters, needs)?;
+        let mut writer = StageWriter::begin(
+            &run,
+            &lock,
+            stage.name,
+            stage.version,
+            key,
+            parameters,
+            needs,
+        )?;
         let outcome = (stage.run)(&ctx, &mut writer)?;
         writer.finish(outcome.result, outcome.summary.clone())?;
         Ok(outcome.summary)
@@ -156,30 +173,64 @@ impl Fake {
         let texts = |of: &dyn Fn(&FakeImage) -> Option<String>| -> ArrayRef {
             Arc::new(StringArray::from_iter(images.iter().map(of)))
         };
-        let labels = images.iter().map(|image| image.label.as_ref().map(|label| label.0));
+        let labels = images
+            .iter()
+            .map(|image| image.label.as_ref().map(|label| label.0));
         batch(vec![
-            ("image_id", Arc::new(UInt32Array::from_iter_values(0..images.len() as u32)), false),
+            (
+                "image_id",
+                Arc::new(UInt32Array::from_iter_values(0..images.len() as u32)),
+                false,
+            ),
             ("path", texts(&|image| Some(image.path.clone())), false),
             ("digest", texts(&|image| Some(digest(image))), false),
             ("width", side(|picture| picture.width), true),
             ("height", side(|picture| picture.height), true),
-            ("orientation", Arc::new(Int16Array::from(vec![1; images.len()])), true),
+            (
+                "orientation",
+                Arc::new(Int16Array::from(vec![1; images.len()])),
+                true,
+            ),
             ("label", Arc::new(Int32Array::from_iter(labels)), true),
-            ("label_name", texts(&|image| Some(image.label.as_ref()?.1.clone())), true),
+            (
+                "label_name",
+                texts(&|image| Some(image.label.as_ref()?.1.clone())),
+                true,
+            ),
             ("error", texts(&|image| image.error.clone()), true),
         ])
     }
 
     fn classes_table(&self) -> RecordBatch {
-        let own: BTreeMap<i32, &str> =
-            self.images.iter().filter_map(|image| Some((image.label.as_ref()?.0, &*image.label.as_ref()?.1))).collect();
-        let network = (0..).zip(&self.network_classes).map(|(class, name)| (class, name.as_str(), "model"));
-        let all: Vec<(i32, &str, &str)> =
-            own.into_iter().map(|(class, name)| (class, name, "dataset")).chain(network).collect();
+        let own: BTreeMap<i32, &str> = self
+            .images
+            .iter()
+            .filter_map(|image| Some((image.label.as_ref()?.0, &*image.label.as_ref()?.1)))
+            .collect();
+        let network = (0..)
+            .zip(&self.network_classes)
+            .map(|(class, name)| (class, name.as_str(), "model"));
+        let all: Vec<(i32, &str, &str)> = own
+            .into_iter()
+            .map(|(class, name)| (class, name, "dataset"))
+            .chain(network)
+            .collect();
         batch(vec![
-            ("class", Arc::new(Int32Array::from_iter_values(all.iter().map(|c| c.0))), false),
-            ("name", Arc::new(StringArray::from_iter_values(all.iter().map(|c| c.1))), false),
-            ("source", Arc::new(StringArray::from_iter_values(all.iter().map(|c| c.2))), false),
+            (
+                "class",
+                Arc::new(Int32Array::from_iter_values(all.iter().map(|c| c.0))),
+                false,
+            ),
+            (
+                "name",
+                Arc::new(StringArray::from_iter_values(all.iter().map(|c| c.1))),
+                false,
+            ),
+            (
+                "source",
+                Arc::new(StringArray::from_iter_values(all.iter().map(|c| c.2))),
+                false,
+            ),
         ])
     }
 
@@ -190,18 +241,37 @@ impl Fake {
             Arc::new(Int32Array::from_iter_values(layers.iter().map(of)))
         };
         let mut columns: Vec<(&str, ArrayRef, bool)> = vec![
-            ("layer", Arc::new(StringArray::from_iter_values(names)), false),
-            ("op", Arc::new(StringArray::from(vec!["ReLU"; layers.len()])), false),
+            (
+                "layer",
+                Arc::new(StringArray::from_iter_values(names)),
+                false,
+            ),
+            (
+                "op",
+                Arc::new(StringArray::from(vec!["ReLU"; layers.len()])),
+                false,
+            ),
             ("channels", integers(|layer| layer.channels), false),
             ("height", integers(|layer| layer.height), false),
             ("width", integers(|layer| layer.width), false),
         ];
-        let fields = ["rf_size_y", "rf_size_x", "rf_stride_y", "rf_stride_x", "rf_start_y", "rf_start_x"];
+        let fields = [
+            "rf_size_y",
+            "rf_size_x",
+            "rf_stride_y",
+            "rf_stride_x",
+            "rf_start_y",
+            "rf_start_x",
+        ];
         for (index, name) in fields.into_iter().enumerate() {
             let values = layers.iter().map(|layer| Some(layer.field?[index / 2]));
             columns.push((name, Arc::new(Int32Array::from_iter(values)), true));
         }
-        columns.push(("parameters", Arc::new(Int64Array::from(vec![0; layers.len()])), false));
+        columns.push((
+            "parameters",
+            Arc::new(Int64Array::from(vec![0; layers.len()])),
+            false,
+        ));
         batch(columns)
     }
 }
@@ -209,11 +279,19 @@ impl Fake {
 fn units_table(layer: &FakeLayer, ids: &[usize]) -> RecordBatch {
     let channels = layer.channels as usize;
     let cells = |id: &usize| id * channels..(id + 1) * channels;
-    let max = ids.iter().flat_map(|id| &layer.max[cells(id)]).map(|&v| f16::from_f32(v));
+    let max = ids
+        .iter()
+        .flat_map(|id| &layer.max[cells(id)])
+        .map(|&v| f16::from_f32(v));
     let argmax = ids.iter().flat_map(|id| &layer.argmax[cells(id)]).copied();
     let lists = |values: ArrayRef, kind: DataType| -> ArrayRef {
         let field = Arc::new(Field::new("item", kind, false));
-        Arc::new(ListArray::new(field, OffsetBuffer::from_repeated_length(channels, ids.len()), values, None))
+        Arc::new(ListArray::new(
+            field,
+            OffsetBuffer::from_repeated_length(channels, ids.len()),
+            values,
+            None,
+        ))
     };
     let max = Float16Array::from_iter_values(max);
     let argmax = UInt16Array::from_iter_values(argmax);
@@ -222,9 +300,17 @@ fn units_table(layer: &FakeLayer, ids: &[usize]) -> RecordBatch {
     use arrow::datatypes::ArrowPrimitiveType;
     batch(vec![
         ("layer", Arc::new(StringArray::from(names)), false),
-        ("image_id", Arc::new(UInt32Array::from_iter_values(ids)), false),
+        (
+            "image_id",
+            Arc::new(UInt32Array::from_iter_values(ids)),
+            false,
+        ),
         ("max", lists(Arc::new(max), Float16Type::DATA_TYPE), false),
-        ("argmax", lists(Arc::new(argmax), UInt16Type::DATA_TYPE), false),
+        (
+            "argmax",
+            lists(Arc::new(argmax), UInt16Type::DATA_TYPE),
+            false,
+        ),
     ])
 }
 
@@ -233,8 +319,16 @@ fn predictions_table(ids: &[usize], predictions: &[(i32, Option<f32>)]) -> Recor
     let predicted = predictions.iter().map(|p| p.0);
     let label = predictions.iter().map(|p| p.1);
     batch(vec![
-        ("image_id", Arc::new(UInt32Array::from_iter_values(ids)), false),
-        ("pred", Arc::new(Int32Array::from_iter_values(predicted)), false),
+        (
+            "image_id",
+            Arc::new(UInt32Array::from_iter_values(ids)),
+            false,
+        ),
+        (
+            "pred",
+            Arc::new(Int32Array::from_iter_values(predicted)),
+            false,
+        ),
         ("p_label", Arc::new(Float32Array::from_iter(label)), true),
     ])
 }

@@ -10,7 +10,12 @@ use crate::error::{Error, Result};
 /// All rows of a Parquet file, in its own schema.
 pub fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>> {
     let refuse = |found: String| {
-        Error::invalid(path, "a Parquet file", found, "write it anew, or bring the table as CSV")
+        Error::invalid(
+            path,
+            "a Parquet file",
+            found,
+            "write it anew, or bring the table as CSV",
+        )
     };
     let file = File::open(path).map_err(Error::io(path, "opening"))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)

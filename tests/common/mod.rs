@@ -14,13 +14,16 @@ use tch::{Device, Tensor};
 pub const GOLDEN: [&str; 5] = ["plain", "residual", "mobile", "branches", "transformer"];
 
 pub fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
 }
 
 pub fn open(name: &str) -> (ModelInfo, Network, HashMap<String, Tensor>) {
     let info = ModelInfo::open(&golden(&format!("{name}.pt2")), None).unwrap();
     let network = info.load(Device::Cpu, Precision::Float32).unwrap();
-    let reference = Tensor::read_safetensors(golden(&format!("{name}.reference.safetensors"))).unwrap();
+    let reference =
+        Tensor::read_safetensors(golden(&format!("{name}.reference.safetensors"))).unwrap();
     (info, network, reference.into_iter().collect())
 }
 
@@ -69,12 +72,21 @@ impl Builder {
         id
     }
 
-    fn node(&mut self, operator: &str, overload: &str, arguments: Vec<(&str, Argument)>, shape: [i64; 3]) -> ValueId {
+    fn node(
+        &mut self,
+        operator: &str,
+        overload: &str,
+        arguments: Vec<(&str, Argument)>,
+        shape: [i64; 3],
+    ) -> ValueId {
         let output = self.value(vec![None, Some(shape[0]), Some(shape[1]), Some(shape[2])]);
         self.graph.nodes.push(Node {
             operator: format!("aten::{operator}"),
             overload: overload.into(),
-            arguments: arguments.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+            arguments: arguments
+                .into_iter()
+                .map(|(name, value)| (name.to_string(), value))
+                .collect(),
             outputs: vec![Output::Value(output)],
             modules: vec![],
         });
@@ -83,13 +95,28 @@ impl Builder {
     }
 
     /// A convolution with random positive weights, so that no two ways through the graph cancel.
-    pub fn conv(&mut self, x: ValueId, out: i64, kernel: [i64; 2], stride: i64, padding: i64, dilation: i64) -> ValueId {
+    pub fn conv(
+        &mut self,
+        x: ValueId,
+        out: i64,
+        kernel: [i64; 2],
+        stride: i64,
+        padding: i64,
+        dilation: i64,
+    ) -> ValueId {
         let [channels, height, width] = self.shape(x);
         let sizes = [out, channels, kernel[0], kernel[1]];
         let weight = self.value(sizes.iter().map(|&size| Some(size)).collect());
-        self.graph.sources.push((weight, Source::Weight(format!("w{weight}"))));
-        self.weights.insert(weight, Tensor::rand(sizes, (tch::Kind::Float, Device::Cpu)) + 0.1);
-        let size = |input: i64, kernel: i64| (input + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
+        self.graph
+            .sources
+            .push((weight, Source::Weight(format!("w{weight}"))));
+        self.weights.insert(
+            weight,
+            Tensor::rand(sizes, (tch::Kind::Float, Device::Cpu)) + 0.1,
+        );
+        let size = |input: i64, kernel: i64| {
+            (input + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1
+        };
         self.node(
             "conv2d",
             "",
@@ -105,7 +132,14 @@ impl Builder {
         )
     }
 
-    pub fn pool(&mut self, x: ValueId, max: bool, kernel: i64, stride: i64, padding: i64) -> ValueId {
+    pub fn pool(
+        &mut self,
+        x: ValueId,
+        max: bool,
+        kernel: i64,
+        stride: i64,
+        padding: i64,
+    ) -> ValueId {
         let [channels, height, width] = self.shape(x);
         let size = |input: i64| (input + 2 * padding - kernel) / stride + 1;
         self.node(
@@ -129,7 +163,10 @@ impl Builder {
     pub fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {
         let shape = self.shape(a);
         assert_eq!(shape, self.shape(b));
-        let arguments = vec![("self", Argument::Tensor(a)), ("other", Argument::Tensor(b))];
+        let arguments = vec![
+            ("self", Argument::Tensor(a)),
+            ("other", Argument::Tensor(b)),
+        ];
         self.node("add", "Tensor", arguments, shape)
     }
 

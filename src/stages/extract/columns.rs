@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Int32Array, Int64Array, ListArray,
-        RecordBatch, StringArray, StructArray, UInt16Array, UInt32Array, new_null_array,
+        ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Int32Array, Int64Array,
+        ListArray, RecordBatch, StringArray, StructArray, UInt16Array, UInt32Array, new_null_array,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Field, Fields, Schema, SchemaRef},
@@ -55,14 +55,18 @@ impl Tables {
             .units
             .iter()
             .map(|layer| {
-                let sizes: Vec<i32> =
-                    shape(layer).iter().skip(1).map(|size| size.unwrap_or(0) as i32).collect();
+                let sizes: Vec<i32> = shape(layer)
+                    .iter()
+                    .skip(1)
+                    .map(|size| size.unwrap_or(0) as i32)
+                    .collect();
                 LayerRow {
                     name: layer.name.clone(),
                     op: layer.class.clone(),
                     shape: [0, 1, 2].map(|index| sizes.get(index).copied().unwrap_or(0)),
                     field: model.receptive_field(layer.value),
-                    parameters: model.parameters(layer.name.split('#').next().unwrap_or(&layer.name)),
+                    parameters: model
+                        .parameters(layer.name.split('#').next().unwrap_or(&layer.name)),
                 }
             })
             .collect();
@@ -104,11 +108,17 @@ impl Tables {
         }
         for (index, name) in names.iter().enumerate() {
             for (axis, letter) in ["y", "x"].iter().enumerate() {
-                fields.push(Field::new(format!("{name}_{letter}"), DataType::Int32, true));
-                columns.push(Arc::new(Int32Array::from_iter(self.layers.iter().map(|layer| {
-                    let field = layer.field?;
-                    Some([field.size, field.stride, field.start][index][axis] as i32)
-                }))));
+                fields.push(Field::new(
+                    format!("{name}_{letter}"),
+                    DataType::Int32,
+                    true,
+                ));
+                columns.push(Arc::new(Int32Array::from_iter(self.layers.iter().map(
+                    |layer| {
+                        let field = layer.field?;
+                        Some([field.size, field.stride, field.start][index][axis] as i32)
+                    },
+                ))));
             }
         }
         fields.push(Field::new("parameters", DataType::Int64, false));
@@ -162,7 +172,10 @@ impl<'a> PartTables<'a> {
     }
 
     pub fn push(&mut self, rows: &[ImageRow], batch: Batch) {
-        for (row, logits) in rows.iter().zip(batch.logits.chunks_exact(self.tables.n_classes)) {
+        for (row, logits) in rows
+            .iter()
+            .zip(batch.logits.chunks_exact(self.tables.n_classes))
+        {
             self.ids.push(row.image_id);
             let label = row.label_name.as_ref();
             let label = label.and_then(|name| self.tables.class_by_name.get(name).copied());
@@ -173,7 +186,9 @@ impl<'a> PartTables<'a> {
             let half = |value: &f32| f16::from_f32(value.clamp(-MAX_HALF, MAX_HALF));
             units.max.extend(batch.max.iter().map(half));
             units.mean.extend(batch.mean.iter().map(half));
-            units.argmax.extend(batch.argmax.iter().map(|&place| place as u16));
+            units
+                .argmax
+                .extend(batch.argmax.iter().map(|&place| place as u16));
         }
         for (maps, batch) in self.maps.iter_mut().zip(batch.maps) {
             maps.extend(batch);
@@ -198,7 +213,10 @@ impl<'a> PartTables<'a> {
             Field::new("image_id", DataType::UInt32, false),
             Field::new("vector", vector.data_type().clone(), false),
         ]);
-        part.write("features", &record(Arc::new(schema), vec![ids.clone(), vector])?)?;
+        part.write(
+            "features",
+            &record(Arc::new(schema), vec![ids.clone(), vector])?,
+        )?;
         // One row group a layer: who reads one layer skips the others.
         for (layer, units) in tables.layers.iter().zip(units) {
             let length = layer.shape[0] as usize;
@@ -225,7 +243,10 @@ impl Predictions {
     /// `loss` (cross entropy of the label) are in nats.
     fn push(&mut self, logits: &[f32], label: Option<usize>) {
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let exps: Vec<f64> = logits.iter().map(|&z| f64::from(z - highest).exp()).collect();
+        let exps: Vec<f64> = logits
+            .iter()
+            .map(|&z| f64::from(z - highest).exp())
+            .collect();
         let sum: f64 = exps.iter().sum();
         let p: Vec<f64> = exps.iter().map(|e| e / sum).collect();
         let mut order: Vec<usize> = (0..logits.len()).collect();
@@ -239,13 +260,22 @@ impl Predictions {
         order.sort_by(better);
         self.pred.push(order[0] as i32);
         self.p_pred.push(p[order[0]] as f32);
-        self.margin.push((p[order[0]] - order.get(1).map_or(0.0, |&second| p[second])) as f32);
-        self.entropy.push(-p.iter().filter(|&&p| p > 0.0).map(|p| p * p.ln()).sum::<f64>() as f32);
+        self.margin
+            .push((p[order[0]] - order.get(1).map_or(0.0, |&second| p[second])) as f32);
+        self.entropy.push(
+            -p.iter()
+                .filter(|&&p| p > 0.0)
+                .map(|p| p * p.ln())
+                .sum::<f64>() as f32,
+        );
         self.p_label.push(label.map(|label| p[label] as f32));
         // From the logits, so that a probability that underflows still has its loss.
-        self.loss.push(label.map(|label| (sum.ln() - f64::from(logits[label] - highest)) as f32));
-        self.top_class.extend(order.iter().map(|&class| class as i32));
-        self.top_p.extend(order.iter().map(|&class| p[class] as f32));
+        self.loss
+            .push(label.map(|label| (sum.ln() - f64::from(logits[label] - highest)) as f32));
+        self.top_class
+            .extend(order.iter().map(|&class| class as i32));
+        self.top_p
+            .extend(order.iter().map(|&class| p[class] as f32));
         self.logits.extend_from_slice(logits);
     }
 
@@ -257,7 +287,10 @@ impl Predictions {
         ]);
         let top = StructArray::new(
             fields,
-            vec![Arc::new(Int32Array::from(self.top_class)), floats(self.top_p)],
+            vec![
+                Arc::new(Int32Array::from(self.top_class)),
+                floats(self.top_p),
+            ],
             None,
         );
         let top = list(Arc::new(top), TOP.min(n_classes), rows);
@@ -323,7 +356,10 @@ fn list(values: ArrayRef, length: usize, rows: usize) -> ArrayRef {
 fn fixed_list(values: ArrayRef, length: usize, rows: usize) -> Result<ArrayRef> {
     let field = Arc::new(Field::new("item", values.data_type().clone(), false));
     if rows == 0 {
-        return Ok(new_null_array(&DataType::FixedSizeList(field, length as i32), 0));
+        return Ok(new_null_array(
+            &DataType::FixedSizeList(field, length as i32),
+            0,
+        ));
     }
     let list = FixedSizeListArray::try_new(field, length as i32, values, None).map_err(internal)?;
     Ok(Arc::new(list))

@@ -48,7 +48,11 @@ fn choose(config: &Config, model: &ModelInfo) -> Result<Choice> {
     };
     let units = keep(model.layers(&config.extract.layers, "[extract] layers"))?;
     let maps = keep(model.layers(&config.explain.layers, "[explain] layers"))?;
-    let feature = keep(model.feature(&config.extract.feature_layer).map(|layer| vec![layer]))?;
+    let feature = keep(
+        model
+            .feature(&config.extract.feature_layer)
+            .map(|layer| vec![layer]),
+    )?;
     for layer in &units {
         if let Some([_, _, Some(rows), Some(cols)]) = model.graph.shape(layer.value)
             && rows * cols > MAX_CELLS
@@ -89,13 +93,22 @@ fn precision(config: &Config) -> Precision {
 
 /// Device kinds compute the last bits differently, so the kind is part of the key; its index is not.
 fn device_kind(choice: DeviceChoice) -> Result<&'static str> {
-    Ok(if device::choose(choice)?.is_cuda() { "cuda" } else { "cpu" })
+    Ok(if device::choose(choice)?.is_cuda() {
+        "cuda"
+    } else {
+        "cpu"
+    })
 }
 
 fn parameters(ctx: &Context) -> Result<Value> {
     let model = ctx.model()?;
     let choice = choose(ctx.config, model)?;
-    let names = |layers: &[Layer]| layers.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
+    let names = |layers: &[Layer]| {
+        layers
+            .iter()
+            .map(|layer| layer.name.clone())
+            .collect::<Vec<_>>()
+    };
     let kind = device_kind(ctx.config.model.device)?;
     if kind == "cpu" && precision(ctx.config) == Precision::BFloat16 {
         return Err(Error::Config(vec![
@@ -141,7 +154,10 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     if let Some(map) = summary.as_object_mut() {
         map.insert("device".into(), json!(device::name(device)));
         map.insert("dtype".into(), json!(ctx.config.model.dtype));
-        map.insert("network".into(), json!(crate::model::inspect::file_name(&model.path)));
+        map.insert(
+            "network".into(),
+            json!(crate::model::inspect::file_name(&model.path)),
+        );
         map.insert("feature_layer".into(), json!(choice.wanted.feature.name));
     }
     Ok(Outcome {

@@ -65,7 +65,10 @@ impl Report {
     fn busy(&self) -> [(&'static str, f64); 3] {
         let wall = self.elapsed.as_secs_f64().max(1e-9);
         [
-            ("decode", self.decode.as_secs_f64() / wall / self.workers as f64),
+            (
+                "decode",
+                self.decode.as_secs_f64() / wall / self.workers as f64,
+            ),
             ("forward", self.forward.as_secs_f64() / wall),
             ("write", self.write.as_secs_f64() / wall),
         ]
@@ -87,11 +90,17 @@ impl Report {
             .iter()
             .map(|(name, share)| format!("{name} {:.0} %", 100.0 * share))
             .collect();
-        format!("bottleneck {} (busy: {})", self.bottleneck(), shares.join(", "))
+        format!(
+            "bottleneck {} (busy: {})",
+            self.bottleneck(),
+            shares.join(", ")
+        )
     }
 
     pub fn summary(&self) -> Value {
-        let [decode, forward, write] = self.busy().map(|(_, share)| (share * 1000.0).round() / 1000.0);
+        let [decode, forward, write] = self
+            .busy()
+            .map(|(_, share)| (share * 1000.0).round() / 1000.0);
         json!({
             "images": self.images,
             "seconds": self.elapsed.as_secs_f64(),
@@ -153,7 +162,10 @@ enum Pending {
 enum Done {
     Batch(Vec<ImageRow>, Batch),
     /// The part is complete, unless images of it could not be read again.
-    EndOfPart { part: usize, whole: bool },
+    EndOfPart {
+        part: usize,
+        whole: bool,
+    },
 }
 
 /// An image that was fine when the folder was scanned and is not now.
@@ -178,7 +190,9 @@ pub fn run(
     writer.set_parts_total(parts)?;
     let bar = ctx.progress.stage("extract", n_images as u64, "images");
     let before = (0..parts).filter(|&part| writer.has_part(part));
-    let before: usize = before.map(|part| part_size.min(n_images - part * part_size)).sum();
+    let before: usize = before
+        .map(|part| part_size.min(n_images - part * part_size))
+        .sum();
     bar.set_done(before as u64);
 
     let workers = ctx.config.extract.decode_threads();
@@ -213,8 +227,12 @@ pub fn run(
         if computed.is_err() {
             stop.request();
         }
-        let fed = feeder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let written = written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let fed = feeder
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let written = written
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // The writer's error is the cause where the network could not hand a batch on.
         written?;
         let changed = computed?;
@@ -223,7 +241,11 @@ pub fn run(
     })?;
     ctx.cancel.check()?;
     let report = clocks.report(started, workers);
-    bar.finish(&format!("{:.1} images/s, {}", report.images_per_second(), report.busy_text()));
+    bar.finish(&format!(
+        "{:.1} images/s, {}",
+        report.images_per_second(),
+        report.busy_text()
+    ));
     match changed.first() {
         None => Ok(report),
         Some(first) => Err(Error::invalid(
@@ -256,7 +278,10 @@ fn feed(
     for part in 0..parts {
         let end = (part + 1) * part_size;
         // Image ids are ranks, so a part's rows come one after another.
-        while waiting.last().is_none_or(|row| (row.image_id as usize) < end) {
+        while waiting
+            .last()
+            .is_none_or(|row| (row.image_id as usize) < end)
+        {
             let Some(batch) = rows.next() else { break };
             waiting.extend(image_rows(&batch?));
         }
@@ -294,7 +319,8 @@ fn feed(
 /// The readable images of a batch of the `images` table.
 fn image_rows(batch: &arrow::array::RecordBatch) -> Vec<ImageRow> {
     let ids = batch.column(0).as_primitive::<UInt32Type>();
-    let [path, digest, label, error] = [1, 2, 3, 4].map(|index| batch.column(index).as_string::<i32>());
+    let [path, digest, label, error] =
+        [1, 2, 3, 4].map(|index| batch.column(index).as_string::<i32>());
     (0..batch.num_rows())
         .filter(|&row| error.is_null(row))
         .map(|row| ImageRow {
@@ -336,7 +362,10 @@ fn compute(
     let mut pixels: Vec<u8> = Vec::new();
     for next in pending {
         let end = match next {
-            Pending::Image { row, pixels: promise } => {
+            Pending::Image {
+                row,
+                pixels: promise,
+            } => {
                 match promise.recv() {
                     Ok(Ok(image)) => {
                         pixels.extend_from_slice(&image);
@@ -389,9 +418,12 @@ fn write(
     for next in done {
         timed(&clocks.write, || match next {
             Done::Batch(rows, batch) => {
-                clocks.images.fetch_add(rows.len() as u64, Ordering::Relaxed);
+                clocks
+                    .images
+                    .fetch_add(rows.len() as u64, Ordering::Relaxed);
                 bar.advance(rows.len() as u64);
-                open.get_or_insert_with(|| PartTables::new(tables)).push(&rows, batch);
+                open.get_or_insert_with(|| PartTables::new(tables))
+                    .push(&rows, batch);
                 Ok(())
             }
             Done::EndOfPart { part, whole } => {

@@ -217,7 +217,10 @@ fn check_units(units: &UnitChoice, layers: &[Layer]) -> Result<()> {
 
 fn summary(run: &RunFolder, layers: &[Layer], unreadable: usize) -> Result<Value> {
     let manifest = run.manifest()?;
-    let parts = manifest.stages.get(STAGE.name).map(|stage| stage.parts.values());
+    let parts = manifest
+        .stages
+        .get(STAGE.name)
+        .map(|stage| stage.parts.values());
     let files = parts.into_iter().flatten().flat_map(|part| &part.files);
     let sheets = files.filter(|file| file.table.is_none()).count();
     Ok(json!({

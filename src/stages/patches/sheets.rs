@@ -20,7 +20,7 @@ use crate::{
     config::UnitChoice,
     error::{Error, Result},
     image::{self, DecodeOptions, Geometry, InputSpec},
-    picture::{self, Picture, PixelBox, PictureError},
+    picture::{self, Picture, PictureError, PixelBox},
     store::{Manifest, PartWriter},
     text as words,
 };
@@ -114,7 +114,8 @@ pub fn draw(
 ) -> Result<usize> {
     let (paths, cuts) = read_cuts(ctx, manifest, layers, chosen)?;
     // No unit can have more tiles than there are images.
-    let places = (ctx.config.patches.k as u64).min(ctx.run.read(manifest, "images").rows()) as usize;
+    let places =
+        (ctx.config.patches.k as u64).min(ctx.run.read(manifest, "images").rows()) as usize;
     let mut sheets: Vec<Vec<Option<Picture>>> = vec![vec![None; places]; paths.len()];
     let sources = read_sources(ctx, manifest, &cuts)?;
     let decode = DecodeOptions {
@@ -281,8 +282,7 @@ fn cut_image(
     layers: &[Layer],
     cuts: &[Cut],
 ) -> Result<Vec<(usize, usize, Picture)>, String> {
-    let bytes =
-        fs::read(dir.join(&source.path)).map_err(|error| error.to_string())?;
+    let bytes = fs::read(dir.join(&source.path)).map_err(|error| error.to_string())?;
     if blake3::hash(&bytes).to_hex().as_str() != source.digest {
         return Err("the file is not what it was when the folder was scanned".into());
     }

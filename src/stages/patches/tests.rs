@@ -5,7 +5,10 @@ use arrow::{
     datatypes::{Float32Type, Int16Type, Int32Type, UInt32Type},
 };
 
-use super::{super::testing::{Fake, FakeImage, FakeLayer}, *};
+use super::{
+    super::testing::{Fake, FakeImage, FakeLayer},
+    *,
+};
 use crate::picture::{Picture, png};
 
 /// A number that looks random but is the same everywhere.
@@ -24,7 +27,11 @@ fn fake(part_size: usize) -> Fake {
             path: format!("{}/image-{id:02}.png", ["cats", "dogs"][id % 2]),
             label: Some(((id % 2) as i32 * 3, ["cats", "dogs"][id % 2].to_string())),
             error: (id == 5).then(|| "truncated png".to_string()),
-            picture: Some(Picture::filled(32, 32, [id as u8 * 16, 255 - id as u8 * 16, 7])),
+            picture: Some(Picture::filled(
+                32,
+                32,
+                [id as u8 * 16, 255 - id as u8 * 16, 7],
+            )),
         })
         .collect();
     let layer = |name: &str, channels: usize, cells: usize, width: i32, field| FakeLayer {
@@ -35,9 +42,17 @@ fn fake(part_size: usize) -> Fake {
         field,
         // Few values, so that ties are common; unit 1 is dead.
         max: (0..n * channels)
-            .map(|i| if i % channels == 1 { 0.0 } else { (scattered(i) % 5) as f32 / 2.0 })
+            .map(|i| {
+                if i % channels == 1 {
+                    0.0
+                } else {
+                    (scattered(i) % 5) as f32 / 2.0
+                }
+            })
             .collect(),
-        argmax: (0..n * channels).map(|i| (scattered(i + 7) % cells) as u16).collect(),
+        argmax: (0..n * channels)
+            .map(|i| (scattered(i + 7) % cells) as u16)
+            .collect(),
     };
     Fake {
         dir: tempfile::tempdir().unwrap(),
@@ -130,7 +145,11 @@ fn the_table_is_a_full_sort_with_boxes_and_any_sharding_gives_it() {
                     }
                 };
                 assert_eq!((row.4, row.5), (edges, clipped));
-                assert_eq!(row.6.is_some(), unit != 1 && value > 0.0, "a sheet shows what excites");
+                assert_eq!(
+                    row.6.is_some(),
+                    unit != 1 && value > 0.0,
+                    "a sheet shows what excites"
+                );
                 n += 1;
             }
         }
@@ -142,7 +161,10 @@ fn the_table_is_a_full_sort_with_boxes_and_any_sharding_gives_it() {
         other.write();
         other.run_stage(&STAGE, &["patches.k=4"]).unwrap();
         assert_eq!(patches(&other), found);
-        for (a, b) in rows(&fake_one, "unit_stats").iter().zip(rows(&other, "unit_stats")) {
+        for (a, b) in rows(&fake_one, "unit_stats")
+            .iter()
+            .zip(rows(&other, "unit_stats"))
+        {
             assert_eq!(*a, b);
         }
     }
@@ -152,9 +174,14 @@ fn the_table_is_a_full_sort_with_boxes_and_any_sharding_gives_it() {
 fn sheets_show_the_crops_in_rank_order() {
     let fake = fake(6);
     fake.write();
-    let summary = fake.run_stage(&STAGE, &["patches.k=4", "patches.units=\"all\""]).unwrap();
+    let summary = fake
+        .run_stage(&STAGE, &["patches.k=4", "patches.units=\"all\""])
+        .unwrap();
     assert_eq!(summary["units"], 73);
-    assert_eq!(summary["contact_sheets"], 71, "the dead unit of each layer has none");
+    assert_eq!(
+        summary["contact_sheets"], 71,
+        "the dead unit of each layer has none"
+    );
     assert_eq!(summary["unreadable_images"], 0);
     let found = patches(&fake);
     let (_, row) = found.first_key_value().unwrap();
@@ -166,12 +193,18 @@ fn sheets_show_the_crops_in_rank_order() {
     for rank in 1..=4_i16 {
         let (image_id, value, ..) = found[&("block.0#1".to_string(), 0, rank)];
         let place = rank as u32 - 1;
-        let middle = picture.get_pixel(place % 2 * 100 + 48, place / 2 * 100 + 48).0;
+        let middle = picture
+            .get_pixel(place % 2 * 100 + 48, place / 2 * 100 + 48)
+            .0;
         if value > 0.0 {
             assert_eq!(middle, [image_id as u8 * 16, 255 - image_id as u8 * 16, 7]);
         }
     }
-    let odd = found.keys().map(|key| &key.0).find(|name| name.starts_with("head")).unwrap();
+    let odd = found
+        .keys()
+        .map(|key| &key.0)
+        .find(|name| name.starts_with("head"))
+        .unwrap();
     let sheet = found[&(odd.clone(), 0, 1)].6.clone().unwrap();
     assert_eq!(sheet, "pictures/patches/head~2f..~2f../unit-0000.png");
 }
@@ -180,11 +213,18 @@ fn sheets_show_the_crops_in_rank_order() {
 fn selective_and_listed_units_alone_get_sheets() {
     let fake = fake(6);
     fake.write();
-    let summary = fake.run_stage(&STAGE, &["patches.units=\"selective\""]).unwrap();
+    let summary = fake
+        .run_stage(&STAGE, &["patches.units=\"selective\""])
+        .unwrap();
     assert_eq!(summary["contact_sheets"], SELECTIVE + 2);
     assert_eq!(summary["patches"], 73 * 9, "the table holds every unit");
-    let summary = fake.run_stage(&STAGE, &["patches.units=[0, 1, 69]"]).unwrap();
-    assert_eq!(summary["contact_sheets"], 3, "unit 1 is dead; the second layer has no unit 69");
+    let summary = fake
+        .run_stage(&STAGE, &["patches.units=[0, 1, 69]"])
+        .unwrap();
+    assert_eq!(
+        summary["contact_sheets"], 3,
+        "unit 1 is dead; the second layer has no unit 69"
+    );
     let error = fake.run_stage(&STAGE, &["patches.units=[70]"]).unwrap_err();
     assert!(error.to_string().contains("unit 70"), "{error}");
 }
@@ -201,7 +241,10 @@ fn a_stopped_stage_goes_on_to_the_same_bytes() {
     fs::remove_file(&sheet).unwrap();
     fs::remove_file(&table).unwrap();
     fake.run_stage(&STAGE, &["patches.k=3"]).unwrap();
-    assert_eq!((fs::read(&sheet).unwrap(), fs::read(&table).unwrap()), before);
+    assert_eq!(
+        (fs::read(&sheet).unwrap(), fs::read(&table).unwrap()),
+        before
+    );
 }
 
 #[test]
@@ -239,17 +282,35 @@ fn sheets_are_divided_by_layers_and_settings_alone() {
         [vec![(0, 0..1), (1, 0..2), (2, 0..1)]]
     );
     assert!(sheets::plan(&[], &UnitChoice::All, 9).is_empty());
-    assert_eq!(sheets::plan(&[layer(3)], &UnitChoice::All, 100_000).len(), 3);
+    assert_eq!(
+        sheets::plan(&[layer(3)], &UnitChoice::All, 100_000).len(),
+        3
+    );
 }
 
 #[test]
 fn folders_of_layers_are_harmless_and_different() {
     let long = "x".repeat(300);
-    let names = ["a.b", "a#b", "a/b", "..", ".", "a~23b", "ä", "", &long, &format!("{long}y")];
-    let paths: std::collections::BTreeSet<String> = names.iter().map(|name| sheets::path(name, 3)).collect();
+    let names = [
+        "a.b",
+        "a#b",
+        "a/b",
+        "..",
+        ".",
+        "a~23b",
+        "ä",
+        "",
+        &long,
+        &format!("{long}y"),
+    ];
+    let paths: std::collections::BTreeSet<String> =
+        names.iter().map(|name| sheets::path(name, 3)).collect();
     assert_eq!(paths.len(), names.len());
     for path in &paths {
-        assert!(path.starts_with("pictures/patches/") && path.len() < 200, "{path}");
+        assert!(
+            path.starts_with("pictures/patches/") && path.len() < 200,
+            "{path}"
+        );
         assert_eq!(path.matches('/').count(), 3, "{path}");
         assert!(!path.contains("/.") && path.is_ascii(), "{path}");
     }

@@ -113,7 +113,10 @@ impl Facts {
     }
 
     fn read_stages(&mut self, manifest: &Manifest) {
-        for stage in super::super::STAGES.iter().filter(|s| s.name != super::STAGE.name) {
+        for stage in super::super::STAGES
+            .iter()
+            .filter(|s| s.name != super::STAGE.name)
+        {
             let Some(record) = manifest.stages.get(stage.name) else {
                 continue;
             };
@@ -154,7 +157,8 @@ impl Facts {
                 axes.push((read("size")?, read("stride")?));
             }
             for row in 0..batch.num_rows() {
-                let axis = |(size, stride): &(_, _)| Some((number(size, row)?, number(stride, row)?));
+                let axis =
+                    |(size, stride): &(_, _)| Some((number(size, row)?, number(stride, row)?));
                 self.layers.push(LayerFacts {
                     name: text(&names, row).unwrap_or_default().to_string(),
                     op: text(&ops, row).unwrap_or_default().to_string(),
@@ -176,7 +180,10 @@ impl Facts {
         let layer = &mut self.layers[index];
         // Images that excite it, selectivity.
         let mut stats: HashMap<i64, (f64, f64)> = HashMap::new();
-        for batch in (ctx.run.read(manifest, "unit_stats")).part(index).only("layer", &layer.name) {
+        for batch in (ctx.run.read(manifest, "unit_stats"))
+            .part(index)
+            .only("layer", &layer.name)
+        {
             let batch = batch?;
             let columns = Columns {
                 run: ctx.run,
@@ -184,17 +191,20 @@ impl Facts {
                 batch: &batch,
             };
             let (units, images) = (columns.integers("unit")?, columns.numbers("images")?);
-            let (shares, selectivity) =
-                (columns.numbers("share_active")?, columns.numbers("selectivity")?);
+            let (shares, selectivity) = (
+                columns.numbers("share_active")?,
+                columns.numbers("selectivity")?,
+            );
             let measures = columns.texts("measure")?;
             let dead = columns.column("dead")?;
-            let dead = dead
-                .as_boolean_opt()
-                .ok_or_else(|| columns.unexpected("booleans in column dead", dead.data_type().to_string()))?;
+            let dead = dead.as_boolean_opt().ok_or_else(|| {
+                columns.unexpected("booleans in column dead", dead.data_type().to_string())
+            })?;
             for row in 0..batch.num_rows() {
                 layer.n_units += 1;
                 layer.n_dead += usize::from(dead.value(row));
-                let active = number(&images, row).unwrap_or(0.0) * number(&shares, row).unwrap_or(0.0);
+                let active =
+                    number(&images, row).unwrap_or(0.0) * number(&shares, row).unwrap_or(0.0);
                 if let Some(unit) = integer(&units, row) {
                     stats.insert(unit, (active, number(&selectivity, row).unwrap_or(0.0)));
                 }
@@ -231,7 +241,9 @@ impl Facts {
         }
         let enough = |facts: &UnitFacts| {
             // A share is rounded to f32: half an image either way does not matter.
-            stats.get(&facts.unit).is_some_and(|(active, _)| active + 0.5 >= self.k as f64)
+            stats
+                .get(&facts.unit)
+                .is_some_and(|(active, _)| active + 0.5 >= self.k as f64)
         };
         layer.units = found.into_values().collect();
         layer.units.sort_by(|a, b| {
@@ -320,13 +332,16 @@ impl Facts {
             let (numbers, sources) = (columns.integers("class")?, columns.texts("source")?);
             let class_names = columns.texts("name")?;
             for row in 0..batch.num_rows() {
-                if let (Some(class), Some(name)) = (integer(&numbers, row), text(&class_names, row)) {
+                if let (Some(class), Some(name)) = (integer(&numbers, row), text(&class_names, row))
+                {
                     let of_network = text(&sources, row) == Some("model");
                     names.insert((of_network, class), name.to_string());
                 }
             }
         }
-        for batch in (ctx.run.read(manifest, "predictions")).columns(&["image_id", "pred", "p_label"]) {
+        for batch in
+            (ctx.run.read(manifest, "predictions")).columns(&["image_id", "pred", "p_label"])
+        {
             let batch = batch?;
             let columns = Columns {
                 run: ctx.run,
@@ -338,9 +353,11 @@ impl Facts {
                 // A label that is none of the network's classes has no probability.
                 let label = labels.get(id as usize).copied().flatten();
                 if let (Some(_), Some(label)) = (number(&of_label, row), label) {
-                    let predicted = integer(&predicted, row).and_then(|class| names.get(&(true, class)));
+                    let predicted =
+                        integer(&predicted, row).and_then(|class| names.get(&(true, class)));
                     self.judged += 1;
-                    self.correct += u64::from(predicted.is_some() && predicted == names.get(&(false, label)));
+                    self.correct +=
+                        u64::from(predicted.is_some() && predicted == names.get(&(false, label)));
                 }
             }
         }

@@ -39,7 +39,11 @@ fn dataset(ctx: &Context) -> String {
     let dir = &ctx.config.images.dir;
     // `photos/.` and `..` have no name of their own.
     let named = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
-    named.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned()
+    named
+        .file_name()
+        .unwrap_or(dir.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {

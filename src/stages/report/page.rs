@@ -96,12 +96,16 @@ impl Page {
             subtitle = format!("What {} sees in {dataset}", shown(network, NAME));
         }
         let most = facts.classes.first().map_or(1, |class| class.1);
-        let classes = facts.classes.iter().take(CLASSES_SHOWN).map(|(name, n)| Class {
-            name: shown(name, NAME),
-            images: text::count(*n),
-            share: percent(*n, facts.n_images),
-            percent_of_most: format!("{:.2}", 100.0 * *n as f64 / most as f64),
-        });
+        let classes = facts
+            .classes
+            .iter()
+            .take(CLASSES_SHOWN)
+            .map(|(name, n)| Class {
+                name: shown(name, NAME),
+                images: text::count(*n),
+                share: percent(*n, facts.n_images),
+                percent_of_most: format!("{:.2}", 100.0 * *n as f64 / most as f64),
+            });
         let bad = facts.bad.iter().map(|(path, error)| BadFile {
             path: shown(path, PATH),
             error: shown(error, MESSAGE),
@@ -115,7 +119,10 @@ impl Page {
             bad: bad.collect(),
             more_bad: match facts.n_bad - facts.bad.len() as u64 {
                 0 => String::new(),
-                more => format!("And {} more: query the table images for them.", text::count(more)),
+                more => format!(
+                    "And {} more: query the table images for them.",
+                    text::count(more)
+                ),
             },
             units_note: units_note(facts),
             layers: facts.layers.iter().enumerate().map(layer).collect(),
@@ -162,7 +169,11 @@ fn figures(facts: &Facts, dataset: &str) -> Vec<Figure> {
             0 => String::new(),
             n => format!("{} without a label", plural(n, "image", "images")),
         };
-        figures.push(number("Classes", text::count(facts.classes.len() as u64), note));
+        figures.push(number(
+            "Classes",
+            text::count(facts.classes.len() as u64),
+            note,
+        ));
     }
     figures.push(number(
         "Unreadable",
@@ -186,7 +197,11 @@ fn figures(facts: &Facts, dataset: &str) -> Vec<Figure> {
     if let Some(speed) = facts.images_per_second {
         let note = match (&facts.bottleneck, facts.busy) {
             (Some(what), Some(busy)) => {
-                format!("held up by {}, busy {:.0} % of the time", bottleneck(what), 100.0 * busy)
+                format!(
+                    "held up by {}, busy {:.0} % of the time",
+                    bottleneck(what),
+                    100.0 * busy
+                )
             }
             (Some(what), None) => format!("held up by {}", bottleneck(what)),
             _ => String::new(),
@@ -194,7 +209,10 @@ fn figures(facts: &Facts, dataset: &str) -> Vec<Figure> {
         figures.push(number("Images per second", format!("{speed:.1}"), note));
     }
     if let Some(network) = &facts.network {
-        let note = facts.device.as_ref().map_or(String::new(), |d| format!("on {}", shown(d, NAME)));
+        let note = facts
+            .device
+            .as_ref()
+            .map_or(String::new(), |d| format!("on {}", shown(d, NAME)));
         figures.push(words("Network", shown(network, NAME), note));
     }
     figures
@@ -211,7 +229,11 @@ fn bottleneck(step: &str) -> String {
 }
 
 fn more_classes(facts: &Facts) -> String {
-    let Some(rest) = facts.classes.get(CLASSES_SHOWN..).filter(|rest| !rest.is_empty()) else {
+    let Some(rest) = facts
+        .classes
+        .get(CLASSES_SHOWN..)
+        .filter(|rest| !rest.is_empty())
+    else {
         return String::new();
     };
     let n = plural(rest.len() as u64, "more class", "more classes");
@@ -219,7 +241,11 @@ fn more_classes(facts: &Facts) -> String {
     if most == least {
         format!("And {n} of {} each.", plural(most, "image", "images"))
     } else {
-        format!("And {n} of {} to {} images.", text::count(least), text::count(most))
+        format!(
+            "And {n} of {} to {} images.",
+            text::count(least),
+            text::count(most)
+        )
     }
 }
 
@@ -250,7 +276,9 @@ fn layer((index, layer): (usize, &LayerFacts)) -> Layer {
             } else {
                 format!("{stride_y} × {stride_x}")
             };
-            about.push_str(&format!("; receptive field {height} × {width} pixels of the input, stride {stride}"));
+            about.push_str(&format!(
+                "; receptive field {height} × {width} pixels of the input, stride {stride}"
+            ));
         }
         None => about.push_str("; every cell sees the whole input"),
     }
@@ -277,9 +305,15 @@ fn unit(layer: &str, facts: &UnitFacts) -> Unit {
     let shown_classes = || facts.classes.iter().take(UNIT_CLASSES_SHOWN);
     let classes = shown_classes().map(|(name, n)| UnitClass {
         name: shown(name, NAME),
-        times: if *n > 1 { format!(" × {n}") } else { String::new() },
+        times: if *n > 1 {
+            format!(" × {n}")
+        } else {
+            String::new()
+        },
     });
-    let named: Vec<String> = shown_classes().map(|(name, n)| format!("{n} of {}", shown(name, NAME))).collect();
+    let named: Vec<String> = shown_classes()
+        .map(|(name, n)| format!("{n} of {}", shown(name, NAME)))
+        .collect();
     let of = if named.is_empty() {
         String::new()
     } else {

@@ -44,13 +44,23 @@ fn hostile() -> Fake {
             height: 1,
             width: 2,
             field: Some([7, 2, -3]),
-            max: (0..n * channels as usize).map(|i| (i * 7 % 11) as f32).collect(),
+            max: (0..n * channels as usize)
+                .map(|i| (i * 7 % 11) as f32)
+                .collect(),
             argmax: (0..n * channels as usize).map(|i| (i % 2) as u16).collect(),
         }],
         // The network calls the second label 8 and the third 9; it does not know the first.
-        network_classes: (0..8).map(|c| format!("other {c}")).chain([long.clone(), "plain & simple".into()]).collect(),
+        network_classes: (0..8)
+            .map(|c| format!("other {c}"))
+            .chain([long.clone(), "plain & simple".into()])
+            .collect(),
         predictions: (0..n as i32)
-            .map(|id| (if id % 2 == 0 { 7 + id % 3 } else { 3 }, (id % 3 > 0).then_some(0.4)))
+            .map(|id| {
+                (
+                    if id % 2 == 0 { 7 + id % 3 } else { 3 },
+                    (id % 3 > 0).then_some(0.4),
+                )
+            })
             .collect(),
         part_size: 5,
     }
@@ -66,26 +76,55 @@ fn page(fake: &Fake, set: &[&str]) -> String {
 /// The values of all attributes `name="…"`.
 fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
     let start = format!(" {name}=\"");
-    html.split(start.as_str()).skip(1).filter_map(|rest| rest.split('"').next()).collect()
+    html.split(start.as_str())
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect()
 }
 
 #[test]
 fn names_from_strangers_are_inert() {
     let fake = hostile();
-    let html = page(&fake, &[&format!("report.title={}", toml::Value::from("<b>\"Night & day\"</b>"))]);
-    for bad in ["<script", "<img src=x", "<b>", "\u{202e}", "onerror=alert(1)>", "layer<b>"] {
+    let html = page(
+        &fake,
+        &[&format!(
+            "report.title={}",
+            toml::Value::from("<b>\"Night & day\"</b>")
+        )],
+    );
+    for bad in [
+        "<script",
+        "<img src=x",
+        "<b>",
+        "\u{202e}",
+        "onerror=alert(1)>",
+        "layer<b>",
+    ] {
         assert!(!html.contains(bad), "{bad:?} in the page");
     }
-    assert!(html.contains("&#60;script&#62;alert(&#39;x&#39;)"), "shown as text");
+    assert!(
+        html.contains("&#60;script&#62;alert(&#39;x&#39;)"),
+        "shown as text"
+    );
     assert!(html.contains("\\u{202e}"), "made visible");
     assert!(html.contains("plain &#38; simple"));
     assert!(!html.contains(&"long ".repeat(20)), "cut");
     assert!(html.contains("default-src 'none'"));
-    assert!(!html.contains("http:") && !html.contains("https:"), "no network");
+    assert!(
+        !html.contains("http:") && !html.contains("https:"),
+        "no network"
+    );
     // A name that broke out of an attribute or element would unbalance these.
-    for element in ["li", "ul", "td", "span", "th", "tr", "bdi", "div", "section", "article", "dd", "a"] {
-        let opened = html.matches(&format!("<{element}>")).count() + html.matches(&format!("<{element} ")).count();
-        assert_eq!(opened, html.matches(&format!("</{element}>")).count(), "<{element}>");
+    for element in [
+        "li", "ul", "td", "span", "th", "tr", "bdi", "div", "section", "article", "dd", "a",
+    ] {
+        let opened = html.matches(&format!("<{element}>")).count()
+            + html.matches(&format!("<{element} ")).count();
+        assert_eq!(
+            opened,
+            html.matches(&format!("</{element}>")).count(),
+            "<{element}>"
+        );
     }
 }
 
@@ -116,7 +155,10 @@ fn the_page_says_what_the_tables_say() {
         let path = fake.run().path("report").join(source);
         assert!(path.is_file(), "{source}");
     }
-    for target in attributes(&html, "href").iter().filter_map(|href| href.strip_prefix('#')) {
+    for target in attributes(&html, "href")
+        .iter()
+        .filter_map(|href| href.strip_prefix('#'))
+    {
         assert!(attributes(&html, "id").contains(&target), "#{target}");
     }
 }

@@ -18,7 +18,11 @@ pub struct Named<'p> {
 /// A class that is called `train` among others stays a class.
 pub fn from_folders<'p>(paths: &[&'p str]) -> Vec<Named<'p>> {
     let is_split = |name: &str| SPLITS.iter().any(|split| name.eq_ignore_ascii_case(split));
-    let mut tops = paths.iter().filter_map(|path| path.split_once('/')).map(|(top, _)| top).peekable();
+    let mut tops = paths
+        .iter()
+        .filter_map(|path| path.split_once('/'))
+        .map(|(top, _)| top)
+        .peekable();
     let have_splits = tops.peek().is_some() && tops.all(is_split);
     let named = |path: &&'p str| {
         let top = path.split_once('/');
@@ -57,7 +61,9 @@ pub fn class_numbers(labels: &BTreeSet<&str>, model: &[String]) -> BTreeMap<Stri
         sorted.sort_by_key(|label| value(label));
     }
     let ranks = sorted.into_iter().zip(0..);
-    ranks.map(|(label, rank)| (label.to_string(), rank)).collect()
+    ranks
+        .map(|(label, rank)| (label.to_string(), rank))
+        .collect()
 }
 
 #[cfg(test)]
@@ -66,17 +72,30 @@ mod tests {
 
     fn said<'p>(paths: &[&'p str]) -> Vec<(Option<&'p str>, Option<&'p str>)> {
         let named = from_folders(paths);
-        named.into_iter().map(|named| (named.label, named.split)).collect()
+        named
+            .into_iter()
+            .map(|named| (named.label, named.split))
+            .collect()
     }
 
     #[test]
     fn the_top_folder_is_the_label_unless_all_are_splits() {
         assert_eq!(
             said(&["cat/1.jpg", "cat/deep/2.jpg", "train/3.jpg", "4.jpg"]),
-            [(Some("cat"), None), (Some("cat"), None), (Some("train"), None), (None, None)]
+            [
+                (Some("cat"), None),
+                (Some("cat"), None),
+                (Some("train"), None),
+                (None, None)
+            ]
         );
         assert_eq!(
-            said(&["0.jpg", "Test/dress/1.jpg", "train/hat/x/2.jpg", "validation/3.jpg"]),
+            said(&[
+                "0.jpg",
+                "Test/dress/1.jpg",
+                "train/hat/x/2.jpg",
+                "validation/3.jpg"
+            ]),
             [
                 (None, None),
                 (Some("dress"), Some("Test")),
@@ -89,17 +108,35 @@ mod tests {
 
     fn numbers(labels: &[&str], model: &[&str]) -> Vec<(String, i32)> {
         let model: Vec<String> = model.iter().map(|name| name.to_string()).collect();
-        class_numbers(&labels.iter().copied().collect(), &model).into_iter().collect()
+        class_numbers(&labels.iter().copied().collect(), &model)
+            .into_iter()
+            .collect()
     }
 
     #[test]
     fn classes_are_numbered_by_the_model_where_it_knows_them_all() {
-        let pairs = |list: &[(&str, i32)]| list.iter().map(|(name, n)| (name.to_string(), *n)).collect::<Vec<_>>();
-        assert_eq!(numbers(&["dog", "ant"], &["cat", "dog", "ant"]), pairs(&[("ant", 2), ("dog", 1)]));
+        let pairs = |list: &[(&str, i32)]| {
+            list.iter()
+                .map(|(name, n)| (name.to_string(), *n))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            numbers(&["dog", "ant"], &["cat", "dog", "ant"]),
+            pairs(&[("ant", 2), ("dog", 1)])
+        );
         // The model does not know bee, or knows crane twice: ranks.
-        assert_eq!(numbers(&["dog", "bee"], &["cat", "dog"]), pairs(&[("bee", 0), ("dog", 1)]));
-        assert_eq!(numbers(&["crane", "dog"], &["dog", "crane", "crane"]), pairs(&[("crane", 0), ("dog", 1)]));
-        assert_eq!(numbers(&["10", "9", "0"], &[]), pairs(&[("0", 0), ("10", 2), ("9", 1)]));
+        assert_eq!(
+            numbers(&["dog", "bee"], &["cat", "dog"]),
+            pairs(&[("bee", 0), ("dog", 1)])
+        );
+        assert_eq!(
+            numbers(&["crane", "dog"], &["dog", "crane", "crane"]),
+            pairs(&[("crane", 0), ("dog", 1)])
+        );
+        assert_eq!(
+            numbers(&["10", "9", "0"], &[]),
+            pairs(&[("0", 0), ("10", 2), ("9", 1)])
+        );
         assert_eq!(numbers(&[], &["cat"]), pairs(&[]));
     }
 }

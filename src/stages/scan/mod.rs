@@ -69,7 +69,10 @@ fn survey(ctx: &Context) -> Result<Survey> {
                 images.dir.display(),
                 listing.n_other
             ),
-            next: format!("name the folder of {} files in [images] dir", EXTENSIONS.join(", ")),
+            next: format!(
+                "name the folder of {} files in [images] dir",
+                EXTENSIONS.join(", ")
+            ),
         });
     }
     if u32::try_from(listing.entries.len()).is_err() {
@@ -89,7 +92,11 @@ fn survey(ctx: &Context) -> Result<Survey> {
             (table, Some(blake3::hash(&bytes).to_hex().to_string()))
         }
     };
-    let paths: Vec<&str> = listing.entries.iter().map(|entry| entry.path.as_str()).collect();
+    let paths: Vec<&str> = listing
+        .entries
+        .iter()
+        .map(|entry| entry.path.as_str())
+        .collect();
     let by_folder = labels::from_folders(&paths);
     let said = paths.iter().zip(by_folder).map(|(path, folder)| {
         let row = metadata.row(path);
@@ -106,7 +113,10 @@ fn survey(ctx: &Context) -> Result<Survey> {
         Some(_) => ctx.model()?.sidecar.classes.clone(),
         None => Vec::new(),
     };
-    let names: BTreeSet<&str> = said.iter().filter_map(|(label, _)| label.as_deref()).collect();
+    let names: BTreeSet<&str> = said
+        .iter()
+        .filter_map(|(label, _)| label.as_deref())
+        .collect();
     let numbers = labels::class_numbers(&names, &model_classes);
     Ok(Survey {
         listing,
@@ -142,7 +152,9 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     };
     let known: Vec<Known> = (entries.iter().zip(&survey.said))
         .map(|(entry, (label, split))| Known {
-            label: label.as_ref().and_then(|label| survey.numbers.get(label).copied()),
+            label: label
+                .as_ref()
+                .and_then(|label| survey.numbers.get(label).copied()),
             label_name: label.as_deref(),
             split: split.as_deref(),
             metadata: survey.metadata.row(&entry.path),
@@ -151,9 +163,16 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let threads = rayon::ThreadPoolBuilder::new()
         .num_threads(ctx.config.extract.decode_threads())
         .build()
-        .map_err(|error| Error::io(&ctx.config.images.dir, "starting threads")(std::io::Error::other(error)))?;
+        .map_err(|error| {
+            Error::io(&ctx.config.images.dir, "starting threads")(std::io::Error::other(error))
+        })?;
     let wrong = |error: ArrowError| {
-        Error::invalid(&ctx.config.images.dir, "columns of one length", error.to_string(), "report this")
+        Error::invalid(
+            &ctx.config.images.dir,
+            "columns of one length",
+            error.to_string(),
+            "report this",
+        )
     };
     let schema = rows::schema(&survey.metadata);
     writer.set_parts_total(entries.len().div_ceil(PART_FILES))?;
@@ -175,7 +194,14 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             });
             rows.collect::<Result<Vec<_>>>()
         })?;
-        let batch = rows::record(part * PART_FILES, entries, known, &rows, &survey.metadata, &schema);
+        let batch = rows::record(
+            part * PART_FILES,
+            entries,
+            known,
+            &rows,
+            &survey.metadata,
+            &schema,
+        );
         let mut output = writer.part(part)?;
         output.write("images", &batch.map_err(wrong)?)?;
         if part == 0 {
@@ -189,7 +215,10 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         tracing::warn!("{example}");
     }
     if found.bad > found.examples.len() as u64 {
-        tracing::warn!("and {} more images that cannot be read", found.bad - found.examples.len() as u64);
+        tracing::warn!(
+            "and {} more images that cannot be read",
+            found.bad - found.examples.len() as u64
+        );
     }
     let total = entries.len() as u64;
     let limit = ctx.config.images.max_bad_fraction;
@@ -213,7 +242,10 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     {
         let missing = survey.metadata.n_rows().saturating_sub(with_metadata);
         summary.insert("metadata_rows_without_image".into(), json!(missing));
-        summary.insert("images_without_metadata".into(), json!(entries.len() - with_metadata));
+        summary.insert(
+            "images_without_metadata".into(),
+            json!(entries.len() - with_metadata),
+        );
     }
     Ok(Outcome {
         result: Some(found.digest),
@@ -224,18 +256,37 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
 /// Tells what is odd before the long work.
 fn warn(survey: &Survey, folder: &Path) {
     for warning in survey.listing.warnings.iter().take(EXAMPLES) {
-        tracing::warn!("{}: {}", text::escaped(&folder.display().to_string()), text::escaped(warning));
+        tracing::warn!(
+            "{}: {}",
+            text::escaped(&folder.display().to_string()),
+            text::escaped(warning)
+        );
     }
     if survey.listing.warnings.len() > EXAMPLES {
-        tracing::warn!("and {} more such places", survey.listing.warnings.len() - EXAMPLES);
+        tracing::warn!(
+            "and {} more such places",
+            survey.listing.warnings.len() - EXAMPLES
+        );
     }
     for column in &survey.metadata.ignored {
-        tracing::warn!("metadata: column {} is not kept: only numbers, true/false and text are", text::escaped(column));
+        tracing::warn!(
+            "metadata: column {} is not kept: only numbers, true/false and text are",
+            text::escaped(column)
+        );
     }
-    let known: BTreeSet<&str> = survey.listing.entries.iter().map(|entry| entry.path.as_str()).collect();
+    let known: BTreeSet<&str> = survey
+        .listing
+        .entries
+        .iter()
+        .map(|entry| entry.path.as_str())
+        .collect();
     let missing: Vec<&str> = survey.metadata.unknown(&known).collect();
     if !missing.is_empty() {
-        let examples: Vec<_> = missing.iter().take(EXAMPLES).map(|path| text::escaped(path)).collect();
+        let examples: Vec<_> = missing
+            .iter()
+            .take(EXAMPLES)
+            .map(|path| text::escaped(path))
+            .collect();
         tracing::warn!(
             "metadata: {} row(s) name no image file in {}, for example {}",
             text::count(missing.len() as u64),
@@ -247,11 +298,27 @@ fn warn(survey: &Survey, folder: &Path) {
 
 /// Table `classes`: the dataset's, then the model's.
 fn classes(survey: &Survey) -> Result<RecordBatch, ArrowError> {
-    let mut own: Vec<(i32, &str)> = survey.numbers.iter().map(|(name, class)| (*class, name.as_str())).collect();
+    let mut own: Vec<(i32, &str)> = survey
+        .numbers
+        .iter()
+        .map(|(name, class)| (*class, name.as_str()))
+        .collect();
     own.sort();
-    let model = survey.model_classes.iter().enumerate().map(|(class, name)| (class as i32, name.as_str(), "model"));
-    let all: Vec<_> = own.into_iter().map(|(class, name)| (class, name, "dataset")).chain(model).collect();
-    let fields = [("class", DataType::Int32), ("name", DataType::Utf8), ("source", DataType::Utf8)];
+    let model = survey
+        .model_classes
+        .iter()
+        .enumerate()
+        .map(|(class, name)| (class as i32, name.as_str(), "model"));
+    let all: Vec<_> = own
+        .into_iter()
+        .map(|(class, name)| (class, name, "dataset"))
+        .chain(model)
+        .collect();
+    let fields = [
+        ("class", DataType::Int32),
+        ("name", DataType::Utf8),
+        ("source", DataType::Utf8),
+    ];
     let fields = fields.map(|(name, kind)| Field::new(name, kind, false));
     RecordBatch::try_new(
         Arc::new(Schema::new(fields.to_vec())),
@@ -274,7 +341,15 @@ struct Found {
 
 /// Reads the table back: a scan that goes on after a kill has not seen the rows of before.
 fn review(ctx: &Context) -> Result<Found> {
-    let names = ["path", "digest", "label_name", "split", "error", "label", "orientation"];
+    let names = [
+        "path",
+        "digest",
+        "label_name",
+        "split",
+        "error",
+        "label",
+        "orientation",
+    ];
     let mut hasher = blake3::Hasher::new();
     let mut found = Found {
         digest: String::new(),
@@ -283,24 +358,40 @@ fn review(ctx: &Context) -> Result<Found> {
     };
     for batch in ctx.run.read(&ctx.run.manifest()?, "images").columns(&names) {
         let batch = batch?;
-        let texts: Vec<&StringArray> = (0..5).map(|at| batch.column(at).as_string::<i32>()).collect();
+        let texts: Vec<&StringArray> = (0..5)
+            .map(|at| batch.column(at).as_string::<i32>())
+            .collect();
         let labels = batch.column(5).as_primitive::<Int32Type>();
         let orientations = batch.column(6).as_primitive::<Int16Type>();
         for row in 0..batch.num_rows() {
             for column in &texts {
-                let value = if column.is_valid(row) { column.value(row) } else { "" };
+                let value = if column.is_valid(row) {
+                    column.value(row)
+                } else {
+                    ""
+                };
                 hasher.update(&[u8::from(column.is_valid(row))]);
                 hasher.update(&(value.len() as u64).to_le_bytes());
                 hasher.update(value.as_bytes());
             }
-            hasher.update(&labels.is_valid(row).then(|| labels.value(row)).unwrap_or(-1).to_le_bytes());
+            hasher.update(
+                &labels
+                    .is_valid(row)
+                    .then(|| labels.value(row))
+                    .unwrap_or(-1)
+                    .to_le_bytes(),
+            );
             let orientation = orientations.is_valid(row).then(|| orientations.value(row));
             hasher.update(&orientation.unwrap_or(0).to_le_bytes());
             if texts[4].is_valid(row) {
                 found.bad += 1;
                 if found.examples.len() < EXAMPLES {
                     let (path, error) = (texts[0].value(row), texts[4].value(row));
-                    found.examples.push(format!("{}: {}", text::escaped(path), text::escaped(error)));
+                    found.examples.push(format!(
+                        "{}: {}",
+                        text::escaped(path),
+                        text::escaped(error)
+                    ));
                 }
             }
         }

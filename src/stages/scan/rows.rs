@@ -4,7 +4,8 @@ use std::{fs::File, io::Read, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+        ArrayRef, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray, UInt32Array,
+        UInt64Array,
     },
     datatypes::{DataType, Field, Schema, SchemaRef},
     error::ArrowError,
@@ -59,7 +60,9 @@ pub fn examine(entry: &Entry, options: &DecodeOptions) -> Row {
         Err(error) => {
             match (&error, image::read_header(&bytes, options)) {
                 (_, Ok(header)) => see(&mut row, header),
-                (ImageError::TooLarge { width, height, .. }, _) => row.size = Some((*width, *height)),
+                (ImageError::TooLarge { width, height, .. }, _) => {
+                    row.size = Some((*width, *height))
+                }
                 _ => {}
             }
             row.error = Some(error.to_string());
@@ -72,7 +75,10 @@ fn read(entry: &Entry, options: &DecodeOptions) -> Result<Vec<u8>, String> {
     let told = |error: std::io::Error| format!("cannot be read: {error}");
     let file = File::open(&entry.file).map_err(told)?;
     let length = file.metadata().map_err(told)?.len();
-    let limit = options.max_pixels.saturating_mul(BYTES_PER_PIXEL).saturating_add(BYTES_APART);
+    let limit = options
+        .max_pixels
+        .saturating_mul(BYTES_PER_PIXEL)
+        .saturating_add(BYTES_APART);
     if length > limit {
         return Err(format!(
             "{length} bytes are more than an image of max_pixels = {} needs",
@@ -115,8 +121,12 @@ pub const COLUMNS: [(&str, DataType, bool); 15] = [
 
 /// The schema of `images`.
 pub fn schema(metadata: &Metadata) -> SchemaRef {
-    let own = COLUMNS.iter().map(|(name, kind, nullable)| Field::new(*name, kind.clone(), *nullable));
-    let theirs = metadata.attributes().map(|(name, kind)| Field::new(name, kind.clone(), true));
+    let own = COLUMNS
+        .iter()
+        .map(|(name, kind, nullable)| Field::new(*name, kind.clone(), *nullable));
+    let theirs = metadata
+        .attributes()
+        .map(|(name, kind)| Field::new(name, kind.clone(), true));
     Arc::new(Schema::new(own.chain(theirs).collect::<Vec<_>>()))
 }
 
@@ -141,11 +151,20 @@ pub fn record(
     };
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(UInt32Array::from_iter_values(ids)),
-        text(entries.iter().map(|entry| Some(entry.path.as_str())).collect()),
+        text(
+            entries
+                .iter()
+                .map(|entry| Some(entry.path.as_str()))
+                .collect(),
+        ),
         text(rows.iter().map(|row| row.digest.as_deref()).collect()),
         side(|(width, _)| width),
         side(|(_, height)| height),
-        Arc::new(rows.iter().map(|row| row.orientation.map(i16::from)).collect::<Int16Array>()),
+        Arc::new(
+            rows.iter()
+                .map(|row| row.orientation.map(i16::from))
+                .collect::<Int16Array>(),
+        ),
         Arc::new(known.iter().map(|one| one.label).collect::<Int32Array>()),
         text(known.iter().map(|one| one.label_name).collect()),
         text(known.iter().map(|one| one.split).collect()),
@@ -154,7 +173,11 @@ pub fn record(
         figure(|quality| quality.contrast),
         figure(|quality| quality.sharpness),
         figure(|quality| quality.entropy),
-        Arc::new(rows.iter().map(|row| Some(row.quality.as_ref()?.phash)).collect::<UInt64Array>()),
+        Arc::new(
+            rows.iter()
+                .map(|row| Some(row.quality.as_ref()?.phash))
+                .collect::<UInt64Array>(),
+        ),
     ];
     let theirs: Vec<Option<u32>> = known.iter().map(|one| one.metadata).collect();
     columns.extend(metadata.select(&theirs)?);
