@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{begin, contents, features, fresh, write_all};
+use super::{begin, contents, features, fresh, noise, write_all};
 use crate::{
     error::Error,
-    store::{RunFolder, StageWriter, remove_stage, verify},
+    store::{RunFolder, StageWriter, query, remove_stage, verify},
 };
 
 /// A manifest whose stage `extract` names one file; `change` makes it hostile.
@@ -258,4 +258,35 @@ fn an_unreadable_file_does_not_stop_verify() {
     let problems = verify(&run, &run.manifest().unwrap());
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(problems[0].path, "tables/features/part-00000.parquet");
+}
+
+/// Flips bits of a table's file and reads it in both ways; damage may go unnoticed here (that is what `verify` is
+/// for) but must not bring the process down.
+#[test]
+fn damaged_tables_are_errors_and_no_panics() {
+    let (_keep, run) = fresh();
+    write_all(&run, 1);
+    let manifest = run.manifest().unwrap();
+    let mut refused = 0;
+    for table in run.tables(&manifest) {
+        let path = run.files(&manifest, &table).remove(0);
+        let bytes = fs::read(&path).unwrap();
+        for i in 0..150 {
+            let mut damaged = bytes.clone();
+            // Half of the flips go into the footer, at the end of the file.
+            let reach = if i % 2 == 0 {
+                bytes.len()
+            } else {
+                bytes.len().min(1500)
+            };
+            let place = bytes.len() - 1 - (noise(i) * reach as f32) as usize;
+            damaged[place] ^= 1 << (i % 8);
+            fs::write(&path, damaged).unwrap();
+            let reader = run.read(&manifest, &table).only("image_id", 3);
+            refused += usize::from(reader.collect::<Result<Vec<_>, _>>().is_err());
+            refused += usize::from(query(&run, &format!("select * from {table}")).is_err());
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    assert!(refused > 400, "{refused}");
 }

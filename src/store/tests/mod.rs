@@ -2,6 +2,7 @@
 
 pub(super) mod crash;
 mod hostile;
+mod keys;
 mod query;
 mod tables;
 
@@ -148,7 +149,7 @@ fn predictions(ids: std::ops::Range<u32>) -> RecordBatch {
     ])
 }
 
-/// image_id u32, path, width i32, orientation i16, label i32?, label_name str?, error str?, brightness f32, phash u64, clipped bool.
+/// Scalars of every type, with and without nulls; some paths are hostile to terminals.
 fn images(ids: std::ops::Range<u32>) -> RecordBatch {
     let n = ids.len();
     let paths = ids.clone().map(|id| match id % 5 {
