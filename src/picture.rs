@@ -78,21 +78,23 @@ pub struct PixelBox {
 }
 
 impl PixelBox {
-    /// The smallest box of whole pixels that holds `[x0, y0, x1, y1]` (pixel edges), inside a `width` x `height` image
-    /// and never empty. `None` for an image without pixels or a box that is not a number.
-    pub fn around(edges: [f32; 4], width: u32, height: u32) -> Option<PixelBox> {
+    /// The whole pixels nearest to the box `[x0, y0, x1, y1]` (pixel edges), inside a `width` x `height` image and at least
+    /// one. Lengths are rounded on their own, so that a square stays one. `None` for an image without pixels or a box
+    /// that is not a number.
+    pub fn nearest(edges: [f32; 4], width: u32, height: u32) -> Option<PixelBox> {
         if width == 0 || height == 0 || edges.iter().any(|e| e.is_nan()) {
             return None;
         }
-        // `as` saturates, so infinite edges land on the image's own.
-        let x0 = (edges[0].floor().max(0.0) as u32).min(width - 1);
-        let y0 = (edges[1].floor().max(0.0) as u32).min(height - 1);
-        Some(PixelBox {
-            x0,
-            y0,
-            x1: (edges[2].ceil().max(0.0) as u32).clamp(x0 + 1, width),
-            y1: (edges[3].ceil().max(0.0) as u32).clamp(y0 + 1, height),
-        })
+        let along = |low: f32, high: f32, side: u32| {
+            let low = low.clamp(0.0, side as f32);
+            let high = high.clamp(low, side as f32);
+            let length = ((high - low).round() as u32).clamp(1, side);
+            let start = (low.round() as u32).min(side - length);
+            (start, start + length)
+        };
+        let (x0, x1) = along(edges[0], edges[2], width);
+        let (y0, y1) = along(edges[1], edges[3], height);
+        Some(PixelBox { x0, y0, x1, y1 })
     }
 }
 
@@ -236,9 +238,10 @@ pub fn png(picture: &Picture) -> Result<Vec<u8>, PictureError> {
         &[picture.height as usize, picture.width as usize, 3],
     )?;
     let mut bytes = Vec::new();
+    // Slower compression makes photos 3 % smaller and takes forty times as long.
     png::PngEncoder::new_with_quality(
         &mut bytes,
-        png::CompressionType::Default,
+        png::CompressionType::Fast,
         png::FilterType::Adaptive,
     )
     .write_image(
@@ -344,14 +347,23 @@ mod tests {
     }
 
     #[test]
-    fn boxes_round_outwards_and_stay_inside() {
-        let around = |edges| PixelBox::around(edges, 10, 8).unwrap();
+    fn boxes_snap_to_pixels_and_stay_inside() {
+        let nearest = |edges| PixelBox::nearest(edges, 10, 8).unwrap();
         let expect = |x0, y0, x1, y1| PixelBox { x0, y0, x1, y1 };
-        assert_eq!(around([1.5, 2.0, 3.1, 4.0]), expect(1, 2, 4, 4));
-        assert_eq!(around([-5.0, -5.0, 99.0, 99.0]), expect(0, 0, 10, 8));
-        assert_eq!(around([20.0, 3.0, 30.0, 3.0]), expect(9, 3, 10, 4));
-        assert_eq!(PixelBox::around([f32::NAN, 0.0, 1.0, 1.0], 10, 8), None);
-        assert_eq!(PixelBox::around([0.0, 0.0, 1.0, 1.0], 0, 8), None);
+        assert_eq!(nearest([1.2, 2.0, 3.1, 4.0]), expect(1, 2, 3, 4));
+        assert_eq!(
+            nearest([1.4, 2.6, 3.8, 5.0]),
+            expect(1, 3, 3, 5),
+            "still square"
+        );
+        assert_eq!(
+            nearest([-5.0, -5.0, f32::INFINITY, 99.0]),
+            expect(0, 0, 10, 8)
+        );
+        assert_eq!(nearest([20.0, 3.0, 30.0, 3.0]), expect(9, 3, 10, 4));
+        assert_eq!(nearest([9.6, 0.0, 10.0, 0.2]), expect(9, 0, 10, 1));
+        assert_eq!(PixelBox::nearest([f32::NAN, 0.0, 1.0, 1.0], 10, 8), None);
+        assert_eq!(PixelBox::nearest([0.0, 0.0, 1.0, 1.0], 0, 8), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How a run shows that it lives, and how it is asked to stop.
 
 use std::{
+    fmt,
     io::{self, IsTerminal, Write},
     sync::{
         Arc, Mutex, PoisonError,
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::{
     error::{Error, Result},
@@ -83,10 +84,17 @@ impl Progress {
 fn style(unit: &str) -> ProgressStyle {
     // Braces in a unit would be read as a placeholder.
     let unit: String = unit.chars().filter(|c| !matches!(c, '{' | '}')).collect();
+    // Short enough that a note fits on 80 columns.
     let template = format!(
-        "{{prefix:<10}} {{bar:28}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left  {{wide_msg}}"
+        "{{prefix:<8}} {{bar:16}} {{human_pos}}/{{human_len}} {unit}  {{rate}}  {{eta}} left  {{wide_msg}}"
     );
-    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template(&template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let rate = state.per_sec();
+            let digits = if rate < 10.0 { 1 } else { 0 };
+            let _ = write!(out, "{rate:.digits$}/s");
+        })
 }
 
 /// The progress of one stage. Cheap to clone; any thread may advance it.

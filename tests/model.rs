@@ -86,7 +86,10 @@ fn plain_programs_keep_autograd() {
             let Some(path) = key.strip_prefix("grad.") else {
                 continue;
             };
-            let tap = info.analysis.tap(path).unwrap().value;
+            let tap = match path {
+                "input" => info.graph.input,
+                _ => info.analysis.tap(path).unwrap().value,
+            };
             let runner = network
                 .compile(&[info.graph.logits, tap], Fusion::None)
                 .unwrap();

@@ -176,7 +176,9 @@ fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
     assert_eq!(modified(features), written);
     let after = project.contents("run");
     for (path, digest) in &before {
-        let of_patches = path.starts_with("tables/patches") || path.starts_with("pictures/patches");
+        let of_patches = ["tables/patches", "tables/unit_stats", "pictures/patches"]
+            .iter()
+            .any(|folder| path.starts_with(folder));
         if !of_patches {
             assert_eq!(after.get(path), Some(digest), "{}", path.display());
         }
@@ -205,7 +207,7 @@ fn the_top_k_does_not_depend_on_parts_or_threads() {
                    from patches order by layer, unit, rank";
     project.finish("one", &["run", "patches"]);
     let expected = project.rows("one", columns);
-    assert!(expected.lines().count() > 100);
+    assert!(expected.lines().count() > 50, "{expected}");
     for (run, part_size, threads) in [("two", 1000, "1"), ("three", 1, "2"), ("four", 17, "3")] {
         let part_size = format!("extract.part_size={part_size}");
         let output = project
@@ -232,12 +234,10 @@ fn a_bad_image_is_a_row_and_stops_nothing() {
     );
     assert_eq!(bad.lines().count(), 2, "{bad}");
     assert!(bad.contains("disc/bad.png"), "{bad}");
-    let counts = project.rows(
-        "run",
-        "select (select count(*) from images) as images, (select count(*) from predictions) as predictions, \
-         (select count(*) from features) as features",
-    );
-    assert_eq!(counts.lines().nth(1), Some("91,90,90"));
+    for (table, rows) in [("images", "91"), ("predictions", "90"), ("features", "90")] {
+        let counted = project.rows("run", &format!("select count(*) as n from {table}"));
+        assert_eq!(counted.lines().nth(1), Some(rows), "{table}");
+    }
     let units = project.rows(
         "run",
         "select layer, count(*) as n from units group by layer order by layer",

@@ -45,7 +45,7 @@ pub fn read_header(bytes: &[u8], options: &DecodeOptions) -> Result<Header, Imag
 }
 
 /// Decodes a whole image and turns it upright. The header's size is held against `max_pixels` before pixels are allocated.
-/// A file that ends early is an error, never a half-grey image.
+/// A file that ends early is an error.
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, ImageError> {
     let (header, stored) = guarded(bytes, || match format_of(bytes)? {
         (ImageFormat::Jpeg, name) => {

@@ -123,7 +123,9 @@ impl Geometry {
             let first = (-offset).max(0.0);
             let last = (f64::from(resized) - offset).min(f64::from(input));
             let scale = f64::from(upright) / f64::from(resized.max(1));
-            let edge = |v: f64| (v.clamp(first, last.max(first)) + offset) * scale;
+            let edge = |v: f64| {
+                ((v.clamp(first, last.max(first)) + offset) * scale).clamp(0.0, f64::from(upright))
+            };
             (edge(low), edge(high), low < first || high > last)
         };
         let (left, right, cut_x) = axis(
@@ -157,6 +159,150 @@ impl Geometry {
             7 => (w - y, h - x),
             8 => (w - y, x),
             _ => (x, y),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::image::{Interpolation, RgbImage, orientation, preprocess};
+
+    fn header(width: u32, height: u32, orientation: u8) -> Header {
+        Header {
+            format: "png",
+            width,
+            height,
+            orientation,
+        }
+    }
+
+    fn spec(resize: Resize, crop: Option<(u32, u32)>) -> InputSpec {
+        InputSpec {
+            resize,
+            crop,
+            interpolation: Interpolation::Nearest,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        }
+    }
+
+    #[test]
+    fn the_usual_case_by_hand() {
+        // 500x375 to 341x256, of which columns 58..282 and rows 16..240 are kept: (341 - 224) / 2 = 58.5, to even.
+        let geometry = Geometry::new(
+            &header(500, 375, 1),
+            &spec(Resize::Short(256), Some((224, 224))),
+        );
+        assert_eq!(geometry.input_size(), (224, 224));
+        let whole = geometry.file_box([0.0, 0.0, 224.0, 224.0]);
+        let x = |column: f64| (column * 500.0 / 341.0) as f32;
+        let y = |row: f64| (row * 375.0 / 256.0) as f32;
+        assert_eq!((whole.x0, whole.x1), (x(58.0), x(282.0)));
+        assert_eq!((whole.y0, whole.y1), (y(16.0), y(240.0)));
+        assert!(!whole.clipped);
+        let beyond = geometry.file_box([-100.0, 10.0, 50.0, 500.0]);
+        assert_eq!((beyond.x0, beyond.y1), (x(58.0), y(240.0)));
+        assert!(beyond.clipped);
+    }
+
+    #[test]
+    fn padding_shows_no_image() {
+        let geometry = Geometry::new(&header(10, 4, 1), &spec(Resize::None, Some((10, 10))));
+        let inside = geometry.file_box([2.0, 3.0, 5.0, 7.0]);
+        assert_eq!(
+            (inside.x0, inside.y0, inside.x1, inside.y1),
+            (2.0, 0.0, 5.0, 4.0)
+        );
+        assert!(!inside.clipped);
+        let outside = geometry.file_box([0.0, 0.0, 3.0, 2.0]);
+        assert_eq!((outside.y0, outside.y1, outside.clipped), (0.0, 0.0, true));
+    }
+
+    #[test]
+    fn a_sideways_photo() {
+        // Stored 40x30, shown 30x40 after a quarter turn clockwise: the upright top left corner is the stored bottom left.
+        let geometry = Geometry::new(&header(40, 30, 6), &spec(Resize::None, None));
+        let corner = geometry.file_box([0.0, 0.0, 3.0, 5.0]);
+        assert_eq!(
+            (corner.x0, corner.y0, corner.x1, corner.y1),
+            (0.0, 27.0, 5.0, 30.0)
+        );
+        let upright = geometry.upright_box([0.0, 0.0, 3.0, 5.0]);
+        assert_eq!(
+            (upright.x0, upright.y0, upright.x1, upright.y1),
+            (0.0, 0.0, 3.0, 5.0)
+        );
+    }
+
+    fn sizes() -> impl Strategy<Value = (u32, u32, u8)> {
+        (1u32..40, 1u32..40, 1u8..=8)
+    }
+
+    proptest! {
+        /// A picture whose pixels say where they are stored, through the real steps: the box of an input pixel holds the
+        /// stored pixel whose value it shows.
+        #[test]
+        fn an_input_pixel_shows_what_its_box_holds(
+            (width, height, turn) in sizes(),
+            resize in prop_oneof![
+                Just(Resize::None),
+                (1u32..50).prop_map(Resize::Short),
+                (1u32..50, 1u32..50).prop_map(|(height, width)| Resize::Exact { height, width }),
+            ],
+            crop in prop::option::of((1u32..50, 1u32..50)),
+        ) {
+            let header = header(width, height, turn);
+            let stored: Vec<u8> = (0..height)
+                .flat_map(|y| (0..width).flat_map(move |x| [x as u8 + 1, y as u8 + 1, 255]))
+                .collect();
+            let (pixels, up_width, up_height) = orientation::upright(stored, width, height, turn);
+            let image = RgbImage { width: up_width, height: up_height, pixels, header };
+            let (input, geometry) = preprocess(&image, &spec(resize, crop)).unwrap();
+            let (rows, columns) = geometry.input_size();
+            prop_assert_eq!(input.len(), (rows * columns * 3) as usize);
+            for row in 0..rows {
+                for column in 0..columns {
+                    let pixel = &input[((row * columns + column) * 3) as usize..][..3];
+                    let (x, y) = (f64::from(column), f64::from(row));
+                    let found = geometry.file_box([x, y, x + 1.0, y + 1.0]);
+                    let area = (found.x1 - found.x0) * (found.y1 - found.y0);
+                    if pixel == [0, 0, 0] {
+                        prop_assert!(area == 0.0 && found.clipped, "padding at {row}, {column}: {found:?}");
+                        continue;
+                    }
+                    prop_assert!(area > 0.0 && !found.clipped, "{found:?}");
+                    let (left, top) = (f32::from(pixel[0]) - 1.0, f32::from(pixel[1]) - 1.0);
+                    let slack = 1e-3;
+                    prop_assert!(found.x0 < left + 1.0 + slack && left < found.x1 + slack, "x {left} in {found:?}");
+                    prop_assert!(found.y0 < top + 1.0 + slack && top < found.y1 + slack, "y {top} in {found:?}");
+                }
+            }
+        }
+
+        /// Boxes stay inside the image, and a larger box never maps to a smaller one.
+        #[test]
+        fn boxes_stay_inside_and_grow(
+            (width, height, turn) in sizes(),
+            size in 1u32..50,
+            crop in prop::option::of((1u32..50, 1u32..50)),
+            corner in (-60.0..60.0, -60.0..60.0),
+            extent in (0.0..60.0, 0.0..60.0),
+            more in 0.0..30.0,
+        ) {
+            let geometry = Geometry::new(&header(width, height, turn), &spec(Resize::Short(size), crop));
+            let (x, y) = corner;
+            let small = geometry.file_box([x, y, x + extent.0, y + extent.1]);
+            let large = geometry.file_box([x - more, y - more, x + extent.0 + more, y + extent.1 + more]);
+            for found in [small, large] {
+                prop_assert!(0.0 <= found.x0 && found.x0 <= found.x1 && found.x1 <= width as f32, "{found:?}");
+                prop_assert!(0.0 <= found.y0 && found.y0 <= found.y1 && found.y1 <= height as f32, "{found:?}");
+            }
+            let slack = 1e-3;
+            prop_assert!(large.x0 <= small.x0 + slack && large.y0 <= small.y0 + slack);
+            prop_assert!(large.x1 >= small.x1 - slack && large.y1 >= small.y1 - slack);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! JPEG: the header by a walk over the markers, the pixels by zune-jpeg.
 //!
-//! Accepted and refused files follow Pillow (libjpeg-turbo), with two differences: a file whose compressed
-//! data runs out early is refused even if an end marker was put behind it (Pillow paints the rest grey), and
-//! arithmetic coding is not read. Colours follow Pillow's `convert("RGB")`: grey is replicated; four
-//! components are Adobe's inverted CMYK, or YCCK where the Adobe marker says so; three components are
-//! YCbCr unless the Adobe marker (transform 0) or the component names say RGB.
+//! Accepted and refused files follow Pillow (libjpeg-turbo), except that arithmetic coding is not read. In particular a file without
+//! its end is refused; one to which an end marker was added is not, and what it lacks is grey. Colours follow Pillow's
+//! `convert("RGB")`: grey is replicated; four components are Adobe's inverted CMYK, or YCCK where the Adobe marker says so;
+//! three components are YCbCr unless the Adobe marker (transform 0) or the component names say RGB.
+//!
+//! Levels differ from libjpeg-turbo's by 0.03 on average without chroma subsampling, and by up to 0.4 with it, because zune-jpeg
+//! rounds twice when it enlarges chroma; single pixels by 4, at the right and lower edge by more.
 
 use image::metadata::Orientation;
 use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
@@ -173,17 +175,17 @@ pub(super) fn decode(bytes: &[u8], header: &JpegHeader) -> Result<Vec<u8>, Image
     if !has_end_marker(bytes, header.scan) {
         return Err(truncated("the end of the image is missing"));
     }
-    // zune-jpeg takes transform 0 for CMYK whatever the number of components. For three of them it means RGB:
-    // name it YCbCr and ask for the components as they are.
+    // zune-jpeg takes transform 0 for CMYK whatever the number of components. For three of them it means RGB: say YCbCr
+    // there, and take the components as they are.
     if let (3, Some((0, offset))) = (header.components, header.adobe_transform) {
         let mut renamed = bytes.to_vec();
         renamed[offset] = 1;
-        return run(&renamed, header, ColorSpace::YCbCr, true);
+        return run(&renamed, header, false, true);
     }
-    match run(bytes, header, ColorSpace::RGB, true) {
+    match run(bytes, header, true, true) {
         // Stray bytes between two headers are what libjpeg only warns about.
         Err(ImageError::Corrupt { reason, .. }) if reason.contains(EXTRA_BYTES) => {
-            run(bytes, header, ColorSpace::RGB, false)
+            run(bytes, header, true, false)
         }
         other => other,
     }
@@ -192,16 +194,19 @@ pub(super) fn decode(bytes: &[u8], header: &JpegHeader) -> Result<Vec<u8>, Image
 fn run(
     bytes: &[u8],
     header: &JpegHeader,
-    colours: ColorSpace,
+    convert: bool,
     strict: bool,
 ) -> Result<Vec<u8>, ImageError> {
     let options = DecoderOptions::default()
         .set_max_width(usize::from(u16::MAX))
         .set_max_height(usize::from(u16::MAX))
         .set_strict_mode(strict)
-        .jpeg_set_out_colorspace(colours);
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(from_zune)?;
+    if let (false, Some(stored)) = (convert, decoder.input_colorspace()) {
+        decoder.set_options(options.jpeg_set_out_colorspace(stored));
+    }
     if decoder.dimensions() != Some((header.width as usize, header.height as usize)) {
         return Err(corrupt("two frame headers that differ"));
     }
@@ -223,7 +228,13 @@ fn from_zune(error: DecodeErrors) -> ImageError {
         DecodeErrors::Unsupported(scheme) => unsupported(format!("{scheme:?}")),
         other => {
             let text = other.to_string();
-            let line = text.lines().next().unwrap_or_default().trim().to_string();
+            let line = text
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .trim_matches('"')
+                .to_string();
             if line.contains("No more bytes") || line.contains("Premature end") {
                 truncated("the image data ends early")
             } else {

@@ -16,6 +16,7 @@ mod orientation;
 mod preprocess;
 mod quality;
 mod resample;
+mod simd;
 
 pub use decode::{decode, read_header};
 pub use geometry::{FileBox, Geometry};

@@ -4,9 +4,12 @@
 //! that brings its shorter side to 256..=511 pixels (blocks averaged; smaller images stay as they are). That is cheap beside
 //! decoding, and photos of different resolutions become comparable.
 
-use std::f32::consts::{FRAC_1_SQRT_2, PI};
+use std::{
+    f32::consts::{FRAC_1_SQRT_2, PI},
+    ops::Range,
+};
 
-use super::RgbImage;
+use super::{RgbImage, simd::with_avx2};
 
 /// The shorter side is brought to this many pixels or a little more.
 const SHORT_SIDE: usize = 256;
@@ -32,6 +35,9 @@ pub struct Quality {
     pub phash: u64,
 }
 
+/// The Laplacian is at most 4 * 255 in size.
+const SQUARES_IN_32_BITS: usize = i32::MAX as usize / (4 * 255 * 4 * 255);
+
 /// Luma levels, row-major.
 struct Grey {
     width: usize,
@@ -39,17 +45,35 @@ struct Grey {
     levels: Vec<u8>,
 }
 
-/// The quality figures of an image.
-pub fn quality(image: &RgbImage) -> Quality {
+with_avx2! {
+    /// The quality figures of an image.
+    pub fn quality = measure(image: &RgbImage) -> Quality
+}
+
+#[inline(always)]
+fn measure(image: &RgbImage) -> Quality {
     let grey = shrunk_luma(image);
-    let mut histogram = [0u32; 256];
-    for &level in &grey.levels {
-        histogram[usize::from(level)] += 1;
+    // Four tables, so that equal neighbours do not wait for each other.
+    let mut histograms = [[0u32; 256]; 4];
+    let (fours, rest) = grey.levels.as_chunks::<4>();
+    for four in fours {
+        for (histogram, &level) in histograms.iter_mut().zip(four) {
+            histogram[usize::from(level)] += 1;
+        }
+    }
+    for &level in rest {
+        histograms[0][usize::from(level)] += 1;
     }
     let n = grey.levels.len().max(1) as f64;
     let (mut sum, mut squares, mut entropy) = (0.0, 0.0, 0.0);
-    for (level, &count) in histogram.iter().enumerate() {
-        let (level, count) = (level as f64, f64::from(count));
+    for level in 0..256 {
+        let count = f64::from(
+            histograms
+                .iter()
+                .map(|histogram| histogram[level])
+                .sum::<u32>(),
+        );
+        let level = level as f64;
         sum += level * count;
         squares += level * level * count;
         if count > 0.0 {
@@ -66,41 +90,50 @@ pub fn quality(image: &RgbImage) -> Quality {
     }
 }
 
+#[inline(always)]
 fn luma([red, green, blue]: [u32; 3]) -> u8 {
     // Pillow's convert("L"): the weights in 16-bit fixed point.
     ((19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16) as u8
 }
 
+#[inline(always)]
 fn shrunk_luma(image: &RgbImage) -> Grey {
     let (width, height) = (image.width as usize, image.height as usize);
     let factor = (width.min(height) / SHORT_SIDE).max(1);
-    let rows = image.pixels.chunks_exact(width.max(1) * 3);
     if factor == 1 {
-        let levels = image.pixels.as_chunks::<3>().0;
+        let mut levels = vec![0; width * height];
+        for (level, pixel) in levels.iter_mut().zip(image.pixels.as_chunks::<3>().0) {
+            *level = luma(pixel.map(u32::from));
+        }
         return Grey {
             width,
             height,
-            levels: levels.iter().map(|p| luma(p.map(u32::from))).collect(),
+            levels,
         };
     }
     let (columns, lines) = (width / factor, height / factor);
-    let mut levels = Vec::with_capacity(columns * lines);
-    let area = (factor * factor) as u32;
-    let mut sums = vec![[0u32; 3]; columns];
-    for (at, row) in rows.take(lines * factor).enumerate() {
-        for (sum, block) in sums.iter_mut().zip(row.chunks_exact(factor * 3)) {
-            for pixel in block.as_chunks::<3>().0 {
-                for (sum, &value) in sum.iter_mut().zip(pixel) {
-                    *sum += u32::from(value);
-                }
+    let mut levels = vec![0; columns * lines];
+    let row_bytes = width * 3;
+    let mut sums = vec![0u32; row_bytes];
+    for (line, rows) in levels
+        .chunks_exact_mut(columns)
+        .zip(image.pixels.chunks_exact(row_bytes * factor))
+    {
+        sums.fill(0);
+        for row in rows.chunks_exact(row_bytes) {
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += u32::from(value);
             }
         }
-        if (at + 1) % factor == 0 {
-            levels.extend(
-                sums.iter()
-                    .map(|sum| luma(sum.map(|s| (s + area / 2) / area))),
-            );
-            sums.fill([0; 3]);
+        for (level, block) in line.iter_mut().zip(sums.chunks_exact(factor * 3)) {
+            let mut colour = [0; 3];
+            for pixel in block.as_chunks::<3>().0 {
+                for (sum, value) in colour.iter_mut().zip(pixel) {
+                    *sum += value;
+                }
+            }
+            let [red, green, blue] = colour.map(|sum| sum as f32 / (factor * factor) as f32);
+            *level = (0.299 * red + 0.587 * green + 0.114 * blue + 0.5) as u8;
         }
     }
     Grey {
@@ -111,6 +144,7 @@ fn shrunk_luma(image: &RgbImage) -> Grey {
 }
 
 /// 0 for images without inner pixels.
+#[inline(always)]
 fn laplacian_variance(grey: &Grey) -> f32 {
     let Grey {
         width,
@@ -124,22 +158,33 @@ fn laplacian_variance(grey: &Grey) -> f32 {
     for three in levels.windows(width * 3).step_by(*width) {
         let (above, rest) = three.split_at(*width);
         let (row, below) = rest.split_at(*width);
-        let (mut row_sum, mut row_squares) = (0i32, 0u64);
-        for (part, three) in row.windows(3).enumerate() {
-            let vertical = i32::from(above[part + 1]) + i32::from(below[part + 1]);
-            let horizontal = i32::from(three[0]) + i32::from(three[2]);
-            let value = vertical + horizontal - 4 * i32::from(three[1]);
-            row_sum += value;
-            row_squares += u64::from((value * value) as u32);
+        // 32 bits hold the squares of so many.
+        for first in (1..width - 1).step_by(SQUARES_IN_32_BITS) {
+            let n = SQUARES_IN_32_BITS.min(width - 1 - first);
+            let (above, below) = (&above[first..][..n], &below[first..][..n]);
+            let (left, centre, right) = (
+                &row[first - 1..][..n],
+                &row[first..][..n],
+                &row[first + 1..][..n],
+            );
+            let (mut part_sum, mut part_squares) = (0i32, 0i32);
+            for at in 0..n {
+                let vertical = i16::from(above[at]) + i16::from(below[at]);
+                let horizontal = i16::from(left[at]) + i16::from(right[at]);
+                let value = i32::from(vertical + horizontal - 4 * i16::from(centre[at]));
+                part_sum += value;
+                part_squares += value * value;
+            }
+            sum += i64::from(part_sum);
+            squares += part_squares as u64;
         }
-        sum += i64::from(row_sum);
-        squares += row_squares;
     }
     let n = ((width - 2) * (height - 2)) as f64;
     let mean = sum as f64 / n;
     (squares as f64 / n - mean * mean).max(0.0) as f32
 }
 
+#[inline(always)]
 fn perceptual_hash(grey: &Grey) -> u64 {
     let small = averaged(grey);
     // cosines[f][x]: the DCT-II basis; scaling does not change which side of the median a value is on, but the
@@ -172,35 +217,170 @@ fn perceptual_hash(grey: &Grey) -> u64 {
 }
 
 /// The luma averaged to 32x32, every pixel weighing by how much of the target pixel it covers.
+#[inline(always)]
 fn averaged(grey: &Grey) -> Vec<f32> {
+    let columns: Vec<Stretch> = (0..HASH_SIDE)
+        .map(|target| Stretch::new(grey.width, target))
+        .collect();
     let mut across = Vec::with_capacity(grey.height * HASH_SIDE);
     for row in grey.levels.chunks_exact(grey.width) {
-        for target in 0..HASH_SIDE {
-            across.push(cover(grey.width, target, |at| f32::from(row[at])));
+        for stretch in &columns {
+            let whole: u32 = row[stretch.whole.clone()]
+                .iter()
+                .map(|&level| u32::from(level))
+                .sum();
+            let ends = stretch
+                .ends
+                .iter()
+                .map(|&(at, weight)| u32::from(row[at]) * weight);
+            across.push((whole * HASH_SIDE as u32 + ends.sum::<u32>()) as f32);
         }
     }
-    let mut both = Vec::with_capacity(HASH_SIDE * HASH_SIDE);
-    for target in 0..HASH_SIDE {
-        for column in 0..HASH_SIDE {
-            both.push(cover(grey.height, target, |at| {
-                across[at * HASH_SIDE + column]
-            }));
+    let mut both = vec![0f32; HASH_SIDE * HASH_SIDE];
+    for (target, line) in both.chunks_exact_mut(HASH_SIDE).enumerate() {
+        let stretch = Stretch::new(grey.height, target);
+        let whole = stretch.whole.map(|at| (at, HASH_SIDE as u32));
+        for (at, weight) in whole.chain(stretch.ends) {
+            for (sum, value) in line.iter_mut().zip(&across[at * HASH_SIDE..]) {
+                *sum += value * weight as f32;
+            }
         }
+        line.iter_mut()
+            .for_each(|sum| *sum /= (grey.width * grey.height) as f32);
     }
     both
 }
 
-/// The mean of `value` over the stretch of `0..length` that `target` of 32 equal stretches covers.
-fn cover(length: usize, target: usize, value: impl Fn(usize) -> f32) -> f32 {
-    let (from, to) = (target * length, (target + 1) * length);
-    let (first, last) = (from / HASH_SIDE, (to - 1) / HASH_SIDE);
-    // In units of 1/32 pixel: the whole pixels between, and the two at the ends.
-    let whole: f32 = (first + 1..last).map(&value).sum();
-    let ends = if first == last {
-        value(first) * length as f32
-    } else {
-        value(first) * ((first + 1) * HASH_SIDE - from) as f32
-            + value(last) * (to - last * HASH_SIDE) as f32
-    };
-    (whole * HASH_SIDE as f32 + ends) / length as f32
+/// The pixels that one of 32 equal stretches of `0..length` covers.
+struct Stretch {
+    /// Those that lie in it as a whole, first and last left out.
+    whole: Range<usize>,
+    /// The first and the last, with how many 1/32 of them are covered.
+    ends: [(usize, u32); 2],
+}
+
+impl Stretch {
+    fn new(length: usize, target: usize) -> Stretch {
+        let (from, to) = (target * length, (target + 1) * length);
+        let (first, last) = (from / HASH_SIDE, (to - 1) / HASH_SIDE);
+        if first == last {
+            return Stretch {
+                whole: first..first,
+                ends: [(first, length as u32), (first, 0)],
+            };
+        }
+        Stretch {
+            whole: first + 1..last,
+            ends: [
+                (first, ((first + 1) * HASH_SIDE - from) as u32),
+                (last, (to - last * HASH_SIDE) as u32),
+            ],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Header;
+
+    fn image(width: u32, height: u32, colour: impl Fn(u32, u32) -> [u8; 3]) -> RgbImage {
+        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        RgbImage {
+            width,
+            height,
+            pixels: pixels.flat_map(|(x, y)| colour(x, y)).collect(),
+            header: Header {
+                format: "png",
+                width,
+                height,
+                orientation: 1,
+            },
+        }
+    }
+
+    #[test]
+    fn a_flat_image_has_no_contrast_and_no_edges() {
+        let flat = quality(&image(20, 10, |_, _| [51; 3]));
+        assert_eq!(flat.brightness, 0.2);
+        assert_eq!(
+            (flat.contrast, flat.sharpness, flat.entropy),
+            (0.0, 0.0, 0.0)
+        );
+    }
+
+    #[test]
+    fn a_checkerboard_is_known_by_hand() {
+        let board = quality(&image(20, 10, |x, y| [255 * ((x + y) % 2) as u8; 3]));
+        assert_eq!(
+            (board.brightness, board.contrast, board.entropy),
+            (0.5, 0.5, 1.0)
+        );
+        // Every inner pixel has a Laplacian of +-4 * 255, half of them each.
+        assert_eq!(board.sharpness, 1020.0 * 1020.0);
+    }
+
+    #[test]
+    fn luma_weighs_colours_as_pillow_does() {
+        // Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0))
+        for (colour, level) in [
+            ([255, 0, 0], 76),
+            ([0, 255, 0], 150),
+            ([0, 0, 255], 29),
+            ([12, 200, 77], 130),
+        ] {
+            let one = quality(&image(1, 1, |_, _| colour));
+            assert_eq!(one.brightness, level as f32 / 255.0);
+            assert_eq!(one.sharpness, 0.0);
+        }
+    }
+
+    #[test]
+    fn large_images_are_measured_at_a_smaller_scale() {
+        let scene = |scale: u32| {
+            image(300 * scale, 260 * scale, move |x, y| {
+                let (x, y) = (x / scale, y / scale);
+                [
+                    (x % 256) as u8,
+                    (y % 200) as u8,
+                    ((x / 7 + y / 5) % 2 * 200) as u8,
+                ]
+            })
+        };
+        let (small, large) = (quality(&scene(1)), quality(&scene(3)));
+        assert!((small.brightness - large.brightness).abs() < 0.005);
+        assert!((small.contrast - large.contrast).abs() < 0.005);
+        assert!(
+            (small.sharpness / large.sharpness - 1.0).abs() < 0.05,
+            "{small:?} {large:?}"
+        );
+        assert_eq!((small.phash ^ large.phash).count_ones(), 0);
+    }
+
+    #[test]
+    fn the_hash_tells_scenes_apart_and_survives_scaling_and_brightening() {
+        let scene = |width: u32, height: u32, add: u8, shift: f32| {
+            image(width, height, move |x, y| {
+                let (x, y) = (x as f32 / width as f32, y as f32 / height as f32);
+                let wave = ((x * 9.0 + shift).sin() * (y * 7.0 - shift * x).cos()
+                    + (x * y * 5.0 * shift).sin())
+                    * 50.0;
+                [(110.0 + wave) as u8 + add; 3]
+            })
+        };
+        let hash = |image: RgbImage| quality(&image).phash;
+        let one = hash(scene(200, 150, 0, 1.0));
+        let distance = |other: u64| (one ^ other).count_ones();
+        assert!(distance(hash(scene(131, 97, 0, 1.0))) <= 4);
+        assert!(distance(hash(scene(200, 150, 30, 1.0))) <= 4);
+        assert!(distance(hash(scene(200, 150, 0, 2.5))) >= 16);
+    }
+
+    #[test]
+    fn tiny_images_have_figures_too() {
+        for (width, height) in [(1, 1), (2, 5), (31, 1), (1, 300)] {
+            let found = quality(&image(width, height, |x, y| [(x * 7 + y * 3) as u8; 3]));
+            assert!(found.brightness.is_finite() && found.sharpness.is_finite());
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::{f64::consts::PI, ops::Range};
 
-use super::Interpolation;
+use super::{Interpolation, simd::with_avx2};
 
 /// Bits behind the point of a coefficient: 32 less 8 for the result and 2 for overflow.
 const PRECISION_BITS: u32 = 22;
@@ -156,28 +156,18 @@ pub(super) fn resample(job: &Job) -> Vec<u8> {
         cut
     } else {
         let mut out = vec![0; reach.len() * out_bytes];
-        // A spare byte lets every pixel be read as four.
-        let mut spare = vec![0; row_bytes + 1];
-        for (row, line) in rows
-            .chunks_exact(row_bytes)
-            .zip(out.chunks_exact_mut(out_bytes))
-        {
-            spare[..row_bytes].copy_from_slice(row);
-            horizontal(&spare, &across, line);
-        }
+        horizontal(rows, row_bytes, &across, &mut out);
         out
     };
     if job.resized.1 == job.source.1 {
         return squeezed;
     }
     let mut out = vec![0; job.rows.len() * out_bytes];
-    let mut sums = vec![0; out_bytes];
     for (window, line) in down.windows.iter().zip(out.chunks_exact_mut(out_bytes)) {
         let first = (window.first - reach.start) * out_bytes;
         vertical(
             &squeezed[first..],
             &down.coefficients[window.coefficients.clone()],
-            &mut sums,
             line,
         );
     }
@@ -190,61 +180,170 @@ fn to_u8(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
-/// One row of pixels, and a byte behind it, through the windows of `axis`.
+/// Every row of `rows` through the windows of `axis`.
+fn horizontal(rows: &[u8], row_bytes: usize, axis: &Axis, out: &mut [u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        let packed = avx2::Packed::new(axis);
+        // SAFETY: the processor has AVX2.
+        return unsafe { packed.horizontal(rows, row_bytes, out) };
+    }
+    horizontal_portable(rows, row_bytes, axis, out);
+}
+
+fn horizontal_portable(rows: &[u8], row_bytes: usize, axis: &Axis, out: &mut [u8]) {
+    let lines = out.chunks_exact_mut(axis.windows.len() * 3);
+    for (row, line) in rows.chunks_exact(row_bytes).zip(lines) {
+        for (window, pixel) in axis.windows.iter().zip(line.as_chunks_mut::<3>().0) {
+            let coefficients = &axis.coefficients[window.coefficients.clone()];
+            let source = row[window.first * 3..].as_chunks::<3>().0;
+            let mut sums = [HALF; 3];
+            for (source, &coefficient) in source.iter().zip(coefficients) {
+                for (sum, &value) in sums.iter_mut().zip(source) {
+                    *sum += i32::from(value) * coefficient;
+                }
+            }
+            *pixel = sums.map(to_u8);
+        }
+    }
+}
+
+/// Bytes whose sums are held in registers.
+const LANES: usize = 32;
+
 #[inline(always)]
-fn horizontal_portable(row: &[u8], axis: &Axis, out: &mut [u8]) {
-    for (window, pixel) in axis.windows.iter().zip(out.as_chunks_mut::<3>().0) {
-        let coefficients = &axis.coefficients[window.coefficients.clone()];
-        let source = &row[window.first * 3..][..coefficients.len() * 3 + 1];
-        // The fourth sum is never looked at: four lanes are one vector.
-        let mut sums = [HALF; 4];
-        for (at, &coefficient) in coefficients.iter().enumerate() {
-            if let Some(four) = source[at * 3..].first_chunk::<4>() {
-                for (sum, &value) in sums.iter_mut().zip(four) {
+fn vertical_portable(rows: &[u8], coefficients: &[i32], out: &mut [u8]) {
+    let stride = out.len();
+    let (chunks, rest) = out.as_chunks_mut::<LANES>();
+    for (at, out) in chunks.iter_mut().enumerate() {
+        let mut sums = [HALF; LANES];
+        for (row, &coefficient) in rows.chunks_exact(stride).zip(coefficients) {
+            if let Some(values) = row[at * LANES..].first_chunk::<LANES>() {
+                for (sum, &value) in sums.iter_mut().zip(values) {
                     *sum += i32::from(value) * coefficient;
                 }
             }
         }
-        *pixel = [to_u8(sums[0]), to_u8(sums[1]), to_u8(sums[2])];
+        *out = sums.map(to_u8);
     }
-}
-
-/// One target row: the weighted sum of the source rows at the start of `rows`.
-#[inline(always)]
-fn vertical_portable(rows: &[u8], coefficients: &[i32], sums: &mut [i32], out: &mut [u8]) {
-    sums.fill(HALF);
-    for (row, &coefficient) in rows.chunks_exact(out.len()).zip(coefficients) {
-        for (sum, &value) in sums.iter_mut().zip(row) {
-            *sum += i32::from(value) * coefficient;
+    let done = stride - rest.len();
+    for (at, out) in rest.iter_mut().enumerate() {
+        let mut sum = HALF;
+        for (row, &coefficient) in rows.chunks_exact(stride).zip(coefficients) {
+            sum += i32::from(row[done + at]) * coefficient;
         }
-    }
-    for (out, &sum) in out.iter_mut().zip(sums.iter()) {
         *out = to_u8(sum);
     }
 }
 
-/// Defines `$name`, which runs `$portable` compiled for AVX2 where the processor has it.
-macro_rules! dispatch {
-    ($name:ident, $portable:ident, ($($argument:ident: $kind:ty),*)) => {
-        fn $name($($argument: $kind),*) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                fn with_avx2($($argument: $kind),*) {
-                    $portable($($argument),*)
-                }
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has AVX2.
-                    return unsafe { with_avx2($($argument),*) };
-                }
-            }
-            $portable($($argument),*)
-        }
-    };
+with_avx2! {
+    /// One target row: the weighted sum of the source rows at the start of `rows`.
+    fn vertical = vertical_portable(rows: &[u8], coefficients: &[i32], out: &mut [u8])
 }
 
-dispatch!(horizontal, horizontal_portable, (row: &[u8], axis: &Axis, out: &mut [u8]));
-dispatch!(vertical, vertical_portable, (rows: &[u8], coefficients: &[i32], sums: &mut [i32], out: &mut [u8]));
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    //! The horizontal pass, four taps of three channels at a time. Exact: a coefficient is split into
+    //! `high * 2^11 + low`, both of which fit the 16-bit multiply-and-add, and sums wrap.
+
+    use std::arch::x86_64::*;
+
+    use super::{Axis, HALF, PRECISION_BITS};
+
+    const TAPS: usize = 4;
+    const LOW_BITS: u32 = 11;
+    /// Bytes that a load may read beyond the last pixel of a row: windows are filled up to whole groups of taps, and
+    /// a load has 16 bytes of which 12 count.
+    const BEYOND: usize = (TAPS - 1) * 3 + 4;
+
+    /// Coefficients in groups of four taps.
+    pub struct Packed {
+        /// First source byte of a window, and its groups.
+        windows: Vec<(usize, std::ops::Range<usize>)>,
+        /// Low and high halves, four 16-bit numbers each.
+        groups: Vec<(i64, i64)>,
+    }
+
+    impl Packed {
+        pub fn new(axis: &Axis) -> Packed {
+            let mut groups = Vec::new();
+            let windows = axis.windows.iter().map(|window| {
+                let start = groups.len();
+                for taps in axis.coefficients[window.coefficients.clone()].chunks(TAPS) {
+                    let pack = |half: fn(i32) -> i32| {
+                        let lane =
+                            |(at, &tap): (usize, &i32)| i64::from(half(tap) as u16) << (16 * at);
+                        taps.iter()
+                            .enumerate()
+                            .map(lane)
+                            .fold(0, |all, one| all | one)
+                    };
+                    groups.push((
+                        pack(|tap| tap & ((1 << LOW_BITS) - 1)),
+                        pack(|tap| tap >> LOW_BITS),
+                    ));
+                }
+                (window.first * 3, start..groups.len())
+            });
+            Packed {
+                windows: windows.collect(),
+                groups,
+            }
+        }
+
+        #[target_feature(enable = "avx2")]
+        pub fn horizontal(&self, rows: &[u8], row_bytes: usize, out: &mut [u8]) {
+            // Four pixels' reds, greens and blues together; -1 gives 0.
+            let order = _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1);
+            let half = _mm_set1_epi32(HALF);
+            let mut padded = vec![0; row_bytes + BEYOND];
+            for (at, line) in out.chunks_exact_mut(self.windows.len() * 3).enumerate() {
+                // What is read beyond a row counts nothing, but must be there: only the last row needs a copy.
+                let row = rows
+                    .get(at * row_bytes..(at + 1) * row_bytes + BEYOND)
+                    .unwrap_or_else(|| {
+                        padded[..row_bytes].copy_from_slice(&rows[at * row_bytes..][..row_bytes]);
+                        &padded
+                    });
+                for ((first, groups), pixel) in self.windows.iter().zip(line.as_chunks_mut::<3>().0)
+                {
+                    let groups = &self.groups[groups.clone()];
+                    let source = &row[*first..];
+                    let mut low = _mm256_setzero_si256();
+                    let mut high = _mm256_setzero_si256();
+                    for (at, taps) in groups.iter().enumerate() {
+                        let Some(bytes) = source[at * TAPS * 3..].first_chunk::<16>() else {
+                            break;
+                        };
+                        // SAFETY: 16 bytes are there; the load needs no alignment.
+                        let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
+                        let values = _mm256_cvtepu8_epi16(_mm_shuffle_epi8(bytes, order));
+                        low = _mm256_add_epi32(
+                            low,
+                            _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.0)),
+                        );
+                        high = _mm256_add_epi32(
+                            high,
+                            _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.1)),
+                        );
+                    }
+                    let sums =
+                        _mm256_add_epi32(_mm256_slli_epi32::<{ LOW_BITS as i32 }>(high), low);
+                    let sums = _mm256_hadd_epi32(sums, sums);
+                    let (red_green, blue) = (
+                        _mm256_castsi256_si128(sums),
+                        _mm256_extracti128_si256::<1>(sums),
+                    );
+                    let sums = _mm_add_epi32(_mm_unpacklo_epi64(red_green, blue), half);
+                    let levels = _mm_srai_epi32::<{ PRECISION_BITS as i32 }>(sums);
+                    let words = _mm_packs_epi32(levels, levels);
+                    let four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words)).to_le_bytes();
+                    *pixel = [four[0], four[1], four[2]];
+                }
+            }
+        }
+    }
+}
 
 /// Pillow's nearest neighbour, whose position is summed up step by step.
 fn nearest(job: &Job) -> Vec<u8> {

@@ -27,6 +27,17 @@ const HOW_TO_EXPORT: &str = "make the file anew with `python jobs/export_model.p
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScalarType(pub i64);
 
+impl ScalarType {
+    /// The number that `c10::ScalarType` gives the same type.
+    pub fn c10(self) -> Option<i64> {
+        match self.0 {
+            1..=12 => Some(self.0 - 1),
+            13 => Some(15),
+            _ => None,
+        }
+    }
+}
+
 /// Where one named tensor lies in its storage; counts are elements, not bytes.
 #[derive(Clone, Debug)]
 pub struct TensorEntry {

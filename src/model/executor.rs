@@ -6,7 +6,7 @@ use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
     archive::{Archive, TensorEntry},
-    graph::{Argument, Graph, Int, Node, Source, ValueId, c10_scalar_type},
+    graph::{Argument, Graph, Int, Node, Source, ValueId},
     operators,
     program::{Fusion, Program},
     shim::{Operator, Value},
@@ -377,7 +377,9 @@ fn tensor(path: &Path, name: &str, entry: &TensorEntry, storage: &[u8]) -> Resul
             "copy or export the file again",
         )
     };
-    let dtype = c10_scalar_type(entry.dtype.0)
+    let dtype = entry
+        .dtype
+        .c10()
         .and_then(|number| match number {
             0 => Some(Dtype::Uint8),
             1 => Some(Dtype::Int8),

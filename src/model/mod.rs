@@ -2,16 +2,18 @@
 //!
 //! - [`archive`]: the `.pt2` file, as hostile input; [`graph`]: its nodes; [`operators`]: which of them may run
 //! - [`analysis`]: taps by module path, default layers, where CAM is exact; [`receptive_field`]: what cells see
-//! - [`program`]: what really runs (folding, fusing); [`executor`]: running it; [`forward`]: images in, tables' columns out
+//! - [`program`]: what really runs, folded and fused; [`executor`]: running it; [`forward`]: images in, tables' columns out
 
 pub mod analysis;
 pub mod archive;
 pub mod device;
 pub mod executor;
 pub mod forward;
+mod fusion;
 pub mod graph;
 pub mod inspect;
 pub mod operators;
+mod parse;
 pub mod program;
 pub mod receptive_field;
 mod shim;

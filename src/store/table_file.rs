@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{ArrayRef, AsArray, RecordBatch},
+    datatypes::{DataType, SchemaRef},
+};
 use parquet::{
     arrow::{ArrowSchemaConverter, ArrowWriter},
     basic::{Compression, ZstdLevel},
@@ -25,6 +28,9 @@ pub const MAX_ROW_GROUP_ROWS: usize = 25_000;
 
 /// A row group of wide rows (feature maps) ends at about this many bytes.
 const MAX_ROW_GROUP_BYTES: usize = 256 << 20;
+
+/// Values handed to the Parquet writer at a time: for half floats it makes an object of 40 bytes of each.
+const WRITE_VALUES: usize = 1 << 15;
 
 /// Names the program, not its version: a new version must not change the bytes of an old table.
 const CREATED_BY: &str = "prospect";
@@ -66,11 +72,15 @@ impl TableFile {
 
     /// Appends rows and ends the row group.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer
-            .write(batch)
-            .and_then(|()| self.writer.flush())
-            .map_err(parquet_error(&self.path))?;
-        self.rows += batch.num_rows() as u64;
+        let n_rows = batch.num_rows();
+        let step = (WRITE_VALUES / values_per_row(batch)).max(1);
+        for start in (0..n_rows).step_by(step) {
+            self.writer
+                .write(&batch.slice(start, step.min(n_rows - start)))
+                .map_err(parquet_error(&self.path))?;
+        }
+        self.writer.flush().map_err(parquet_error(&self.path))?;
+        self.rows += n_rows as u64;
         Ok(())
     }
 
@@ -95,17 +105,32 @@ impl TableFile {
 
 /// Writes a single table outside of any run folder, replacing what was there.
 pub fn write_table(path: &Path, batch: &RecordBatch) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(Error::io(&temporary, "removing")(error));
-        }
-        _ => {}
+    let temp = disk::temp_path(path);
+    let written = TableFile::create(temp.clone(), batch.schema(), "", "")
+        .and_then(|mut file| file.write(batch).and_then(|()| file.finish()))
+        .and_then(|_| disk::rename(&temp, path));
+    if written.is_err() {
+        disk::remove_file(&temp)?;
     }
-    let mut file = TableFile::create(temporary.clone(), batch.schema(), "", "")?;
-    file.write(batch)?;
-    file.finish()?;
-    std::fs::rename(&temporary, path).map_err(Error::io(path, "writing"))
+    written
+}
+
+/// The most values that a column of `batch` has for each row, on average.
+fn values_per_row(batch: &RecordBatch) -> usize {
+    let rows = batch.num_rows().max(1);
+    let values = |column: &ArrayRef| match column.data_type() {
+        DataType::FixedSizeList(_, n) => usize::try_from(*n).unwrap_or(0),
+        DataType::List(_) => column
+            .as_list::<i32>()
+            .value_offsets()
+            .last()
+            .map_or(0, |last| {
+                let first = column.as_list::<i32>().value_offsets()[0];
+                usize::try_from(last - first).unwrap_or(0) / rows
+            }),
+        _ => 1,
+    };
+    batch.columns().iter().map(values).max().unwrap_or(0).max(1)
 }
 
 /// zstd level 1 (features gain little from more); dictionary and statistics for scalar columns only: within

@@ -293,7 +293,7 @@ fn cut_image(
             let seen = layers[cut.layer].input_box(cut.cell, geometry.input_size());
             let part = geometry.upright_box(seen);
             let edges = [part.x0, part.y0, part.x1, part.y1];
-            let part = PixelBox::around(edges, image.width, image.height)
+            let part = PixelBox::nearest(edges, image.width, image.height)
                 .ok_or("the image has no pixels")?;
             picture::tile(&image.pixels, image.width, image.height, part, TILE)
                 .map(|tile| (cut.sheet, cut.place, tile))

@@ -75,7 +75,8 @@ struct Unit {
 
 struct UnitClass {
     name: String,
-    n: usize,
+    /// How many of the regions, said only if more than one.
+    times: String,
 }
 
 struct StageRow {
@@ -198,11 +199,11 @@ fn figures(facts: &Facts, dataset: &str) -> Vec<Figure> {
             (Some(what), Some(busy)) => {
                 format!(
                     "held up by {}, busy {:.0} % of the time",
-                    shown(what, NAME),
+                    bottleneck(what),
                     100.0 * busy
                 )
             }
-            (Some(what), None) => format!("held up by {}", shown(what, NAME)),
+            (Some(what), None) => format!("held up by {}", bottleneck(what)),
             _ => String::new(),
         };
         figures.push(number("Images per second", format!("{speed:.1}"), note));
@@ -215,6 +216,16 @@ fn figures(facts: &Facts, dataset: &str) -> Vec<Figure> {
         figures.push(words("Network", shown(network, NAME), note));
     }
     figures
+}
+
+/// What `extract` calls its steps, in words.
+fn bottleneck(step: &str) -> String {
+    match step {
+        "decode" => "decoding".into(),
+        "forward" => "the network".into(),
+        "write" => "writing".into(),
+        other => shown(other, NAME),
+    }
 }
 
 fn more_classes(facts: &Facts) -> String {
@@ -260,18 +271,13 @@ fn layer((index, layer): (usize, &LayerFacts)) -> Layer {
     );
     match layer.field {
         Some([(height, stride_y), (width, stride_x)]) => {
-            let size = if height == width {
-                format!("{height}")
-            } else {
-                format!("{height} × {width}")
-            };
             let stride = if stride_y == stride_x {
                 format!("{stride_y}")
             } else {
                 format!("{stride_y} × {stride_x}")
             };
             about.push_str(&format!(
-                "; a cell sees {size} pixels of the input, the next one {stride} further"
+                "; receptive field {height} × {width} pixels of the input, stride {stride}"
             ));
         }
         None => about.push_str("; every cell sees the whole input"),
@@ -296,16 +302,17 @@ fn layer((index, layer): (usize, &LayerFacts)) -> Layer {
 }
 
 fn unit(layer: &str, facts: &UnitFacts) -> Unit {
-    let classes: Vec<UnitClass> = (facts.classes.iter())
-        .take(UNIT_CLASSES_SHOWN)
-        .map(|(name, n)| UnitClass {
-            name: shown(name, NAME),
-            n: *n,
-        })
-        .collect();
-    let named: Vec<String> = classes
-        .iter()
-        .map(|class| format!("{} of {}", class.n, class.name))
+    let shown_classes = || facts.classes.iter().take(UNIT_CLASSES_SHOWN);
+    let classes = shown_classes().map(|(name, n)| UnitClass {
+        name: shown(name, NAME),
+        times: if *n > 1 {
+            format!(" × {n}")
+        } else {
+            String::new()
+        },
+    });
+    let named: Vec<String> = shown_classes()
+        .map(|(name, n)| format!("{n} of {}", shown(name, NAME)))
         .collect();
     let of = if named.is_empty() {
         String::new()
@@ -321,7 +328,7 @@ fn unit(layer: &str, facts: &UnitFacts) -> Unit {
             facts.unit
         ),
         selectivity: format!("{:.2}", facts.selectivity),
-        classes,
+        classes: classes.collect(),
     }
 }
 

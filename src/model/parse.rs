@@ -1,0 +1,382 @@
+//! From `models/model.json` of a `torch.export` archive to a [`Graph`].
+
+use std::{collections::HashMap, path::Path};
+
+use serde_json::Value as Json;
+
+use super::{
+    archive::{ScalarType, Size, TensorMeta},
+    graph::{Argument, Graph, Int, ModuleCall, Node, Output, Source, ValueId, ValueInfo},
+};
+use crate::error::{Error, Result};
+
+impl Graph {
+    /// Parses `models/model.json`. `path` is only for messages.
+    ///
+    /// # Errors
+    /// JSON that is no exported program, or a program that is not one image batch in, one logits tensor out.
+    pub fn parse(json: &[u8], path: &Path) -> Result<Graph> {
+        let document: Json = serde_json::from_slice(json).map_err(|error| {
+            Error::invalid(
+                path,
+                "an exported program in models/model.json",
+                error.to_string(),
+                "make the file anew with `python jobs/export_model.py`",
+            )
+        })?;
+        Parser::default()
+            .graph(&document)
+            .map_err(|problem| match problem {
+                Problem::Format(found) => Error::invalid(
+                    path,
+                    "an exported program as torch 2.11 writes it",
+                    found,
+                    "make the file anew with `python jobs/export_model.py`",
+                ),
+                Problem::Interface(found) => Error::invalid(
+                    path,
+                    "a network that takes one image batch [n, 3, height, width] and gives one logits tensor [n, classes]",
+                    found,
+                    "wrap the network in a module whose forward() takes one image batch and returns its logits, and export that",
+                ),
+            })
+    }
+}
+
+enum Problem {
+    Format(String),
+    Interface(String),
+}
+
+type Parsed<T> = Result<T, Problem>;
+
+fn format_problem(what: impl Into<String>) -> Problem {
+    Problem::Format(what.into())
+}
+
+#[derive(Default)]
+struct Parser {
+    ids: HashMap<String, ValueId>,
+    values: Vec<ValueInfo>,
+}
+
+impl Parser {
+    fn id(&mut self, name: &str) -> ValueId {
+        if let Some(&id) = self.ids.get(name) {
+            return id;
+        }
+        let id = self.values.len();
+        self.ids.insert(name.to_string(), id);
+        self.values.push(ValueInfo {
+            name: name.to_string(),
+            shape: None,
+        });
+        id
+    }
+
+    /// A value that an earlier node or input must have made.
+    fn known(&self, name: &str) -> Parsed<ValueId> {
+        self.ids
+            .get(name)
+            .copied()
+            .ok_or_else(|| format_problem(format!("value {name:?} is used before it is made")))
+    }
+
+    fn graph(mut self, document: &Json) -> Parsed<Graph> {
+        let module = &document["graph_module"];
+        let graph = &module["graph"];
+        let (sources, inputs) = self.inputs(&module["signature"]["input_specs"])?;
+        let [input] = inputs.as_slice() else {
+            return Err(Problem::Interface(format!("{} inputs", inputs.len())));
+        };
+        let input = *input;
+        let nodes = array(&graph["nodes"], "graph.nodes")?
+            .iter()
+            .map(|node| self.node(node))
+            .collect::<Parsed<Vec<_>>>()?;
+        let outputs = array(
+            &module["signature"]["output_specs"],
+            "signature.output_specs",
+        )?;
+        let logits = match outputs.as_slice() {
+            [spec] => spec["user_output"]["arg"]["as_tensor"]["name"].as_str(),
+            _ => None,
+        }
+        .ok_or_else(|| {
+            Problem::Interface(format!(
+                "{} outputs (or one that is no tensor)",
+                outputs.len()
+            ))
+        })?;
+        let logits = self.known(logits)?;
+        self.shapes(&graph["tensor_values"])?;
+        let graph = Graph {
+            nodes,
+            values: self.values,
+            sources,
+            input,
+            logits,
+        };
+        match graph.shape(graph.input) {
+            Some([_, Some(3), Some(height), Some(width)]) if *height > 0 && *width > 0 => {}
+            other => {
+                return Err(Problem::Interface(format!(
+                    "an input of sizes {}",
+                    show(other)
+                )));
+            }
+        }
+        match graph.shape(graph.logits) {
+            Some([_, Some(classes)]) if *classes > 0 => Ok(graph),
+            other => Err(Problem::Interface(format!(
+                "an output of sizes {}",
+                show(other)
+            ))),
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn inputs(&mut self, specs: &Json) -> Parsed<(Vec<(ValueId, Source)>, Vec<ValueId>)> {
+        let mut sources = Vec::new();
+        let mut inputs = Vec::new();
+        for spec in array(specs, "signature.input_specs")? {
+            let (kind, body) = single(spec, "input spec")?;
+            match kind {
+                "user_input" => {
+                    let name = body["arg"]["as_tensor"]["name"]
+                        .as_str()
+                        .ok_or_else(|| Problem::Interface("an input that is no tensor".into()))?;
+                    let id = self.id(name);
+                    inputs.push(id);
+                }
+                "parameter" | "buffer" | "tensor_constant" => {
+                    let id = self.id(text(&body["arg"]["name"], "input name")?);
+                    let name = text(&body[format!("{kind}_name")], "parameter name")?.to_string();
+                    // Non-persistent buffers are saved among the constants.
+                    let constant =
+                        kind == "tensor_constant" || body["persistent"].as_bool() == Some(false);
+                    sources.push((
+                        id,
+                        if constant {
+                            Source::Constant(name)
+                        } else {
+                            Source::Weight(name)
+                        },
+                    ));
+                }
+                other => {
+                    return Err(Problem::Interface(format!("an input of kind {other:?}")));
+                }
+            }
+        }
+        Ok((sources, inputs))
+    }
+
+    fn node(&mut self, node: &Json) -> Parsed<Node> {
+        let target = text(&node["target"], "node target")?;
+        let (operator, overload) = operator_name(target);
+        let arguments = array(&node["inputs"], "node inputs")?
+            .iter()
+            .map(|input| {
+                let name = input["name"].as_str().unwrap_or("").to_string();
+                Ok((name, self.argument(&input["arg"], target)?))
+            })
+            .collect::<Parsed<Vec<_>>>()?;
+        let outputs = array(&node["outputs"], "node outputs")?
+            .iter()
+            .map(|output| self.output(output, target))
+            .collect::<Parsed<Vec<_>>>()?;
+        let stack = node["metadata"]["nn_module_stack"].as_str().unwrap_or("");
+        Ok(Node {
+            operator,
+            overload,
+            arguments,
+            outputs,
+            modules: module_stack(stack),
+        })
+    }
+
+    fn argument(&self, argument: &Json, target: &str) -> Parsed<Argument> {
+        let (kind, body) = single(argument, "argument")?;
+        let bad = || format_problem(format!("argument {argument} of {target}"));
+        let list = || body.as_array().ok_or_else(bad);
+        Ok(match kind {
+            "as_none" => Argument::None,
+            "as_tensor" => Argument::Tensor(self.known(body["name"].as_str().ok_or_else(bad)?)?),
+            "as_tensors" | "as_optional_tensors" => Argument::Tensors(
+                list()?
+                    .iter()
+                    .map(|item| {
+                        if item.get("as_none").is_some() {
+                            return Ok(None);
+                        }
+                        let item = item.get("as_tensor").unwrap_or(item);
+                        Ok(Some(self.known(item["name"].as_str().ok_or_else(bad)?)?))
+                    })
+                    .collect::<Parsed<_>>()?,
+            ),
+            "as_int" => Argument::Int(Int::Known(body.as_i64().ok_or_else(bad)?)),
+            "as_sym_int" => Argument::Int(self.int(body).ok_or_else(bad)?),
+            "as_ints" => Argument::Ints(
+                list()?
+                    .iter()
+                    .map(|item| item.as_i64().map(Int::Known))
+                    .collect::<Option<_>>()
+                    .ok_or_else(bad)?,
+            ),
+            "as_sym_ints" => Argument::Ints(
+                list()?
+                    .iter()
+                    .map(|item| self.int(item))
+                    .collect::<Option<_>>()
+                    .ok_or_else(bad)?,
+            ),
+            "as_float" => Argument::Float(number(body).ok_or_else(bad)?),
+            "as_floats" => Argument::Floats(
+                list()?
+                    .iter()
+                    .map(number)
+                    .collect::<Option<_>>()
+                    .ok_or_else(bad)?,
+            ),
+            "as_bool" => Argument::Bool(body.as_bool().ok_or_else(bad)?),
+            "as_bools" => Argument::Bools(
+                list()?
+                    .iter()
+                    .map(Json::as_bool)
+                    .collect::<Option<_>>()
+                    .ok_or_else(bad)?,
+            ),
+            "as_string" => Argument::Text(body.as_str().ok_or_else(bad)?.to_string()),
+            "as_scalar_type" => Argument::Enum(
+                ScalarType(body.as_i64().unwrap_or(0))
+                    .c10()
+                    .ok_or_else(bad)?,
+            ),
+            "as_memory_format" => Argument::Enum(match body.as_i64() {
+                Some(1) => 0,
+                Some(2) => 2,
+                Some(3) => 3,
+                Some(4) => 1,
+                _ => return Err(bad()),
+            }),
+            // Only strided tensors occur; c10 numbers that layout 0.
+            "as_layout" if body.as_i64() == Some(7) => Argument::Enum(0),
+            "as_device" => Argument::Device,
+            _ => return Err(bad()),
+        })
+    }
+
+    fn int(&self, item: &Json) -> Option<Int> {
+        if let Some(value) = item.get("as_int").and_then(Json::as_i64) {
+            return Some(Int::Known(value));
+        }
+        let name = item.get("as_name")?.as_str()?;
+        self.ids.get(name).copied().map(Int::Symbolic)
+    }
+
+    fn output(&mut self, output: &Json, target: &str) -> Parsed<Output> {
+        let (kind, body) = single(output, "output")?;
+        let bad = || format_problem(format!("output {output} of {target}"));
+        Ok(match kind {
+            "as_tensor" => Output::Value(self.id(body["name"].as_str().ok_or_else(bad)?)),
+            "as_sym_int" => Output::Value(self.id(body["as_name"].as_str().ok_or_else(bad)?)),
+            "as_tensors" => Output::List(
+                body.as_array()
+                    .ok_or_else(bad)?
+                    .iter()
+                    .map(|item| item["name"].as_str().map(|name| self.id(name)))
+                    .collect::<Option<_>>()
+                    .ok_or_else(bad)?,
+            ),
+            "as_none" => Output::Absent,
+            _ => return Err(bad()),
+        })
+    }
+
+    fn shapes(&mut self, tensor_values: &Json) -> Parsed<()> {
+        let entries = tensor_values
+            .as_object()
+            .ok_or_else(|| format_problem("no graph.tensor_values"))?;
+        for (name, meta) in entries {
+            if let Some(&id) = self.ids.get(name) {
+                let meta: TensorMeta = serde_json::from_value(meta.clone())
+                    .map_err(|error| format_problem(format!("sizes of {name}: {error}")))?;
+                self.values[id].shape = Some(meta.sizes.iter().map(Size::fixed).collect());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn show(shape: Option<&[Option<i64>]>) -> String {
+    shape.map_or("unknown".to_string(), |sizes| {
+        let sizes: Vec<String> = sizes
+            .iter()
+            .map(|size| size.map_or("n".to_string(), |value| value.to_string()))
+            .collect();
+        format!("[{}]", sizes.join(", "))
+    })
+}
+
+fn array<'a>(value: &'a Json, what: &str) -> Parsed<&'a Vec<Json>> {
+    value
+        .as_array()
+        .ok_or_else(|| format_problem(format!("no list {what}")))
+}
+
+fn text<'a>(value: &'a Json, what: &str) -> Parsed<&'a str> {
+    value
+        .as_str()
+        .ok_or_else(|| format_problem(format!("no text for {what}")))
+}
+
+/// The one key and its value of a tagged union.
+fn single<'a>(value: &'a Json, what: &str) -> Parsed<(&'a str, &'a Json)> {
+    value
+        .as_object()
+        .and_then(|object| object.iter().next())
+        .map(|(key, value)| (key.as_str(), value))
+        .ok_or_else(|| format_problem(format!("an empty {what}")))
+}
+
+/// A float; torch writes infinities and NaN as text.
+fn number(value: &Json) -> Option<f64> {
+    value.as_f64().or_else(|| match value.as_str()? {
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        "NaN" => Some(f64::NAN),
+        _ => None,
+    })
+}
+
+/// `torch.ops.aten.add.Tensor` → (`aten::add`, `Tensor`); `_operator.mul` → (`_operator::mul`, ``).
+fn operator_name(target: &str) -> (String, String) {
+    let target = target.strip_prefix("torch.ops.").unwrap_or(target);
+    let mut parts = target.splitn(3, '.');
+    let namespace = parts.next().unwrap_or("");
+    let name = parts.next().unwrap_or("");
+    let overload = parts.next().unwrap_or("");
+    (
+        format!("{namespace}::{name}"),
+        if overload == "default" { "" } else { overload }.to_string(),
+    )
+}
+
+fn module_stack(stack: &str) -> Vec<ModuleCall> {
+    stack
+        .split(';')
+        .filter_map(|entry| {
+            let mut parts = entry.splitn(3, ',');
+            let key = parts.next()?;
+            let path = parts.next()?;
+            let class = parts.next()?;
+            // Nodes that belong to no module (sizes) carry a placeholder.
+            (!key.starts_with("_empty_nn_module_stack")).then(|| ModuleCall {
+                key: key.to_string(),
+                path: path.to_string(),
+                class: class.rsplit('.').next().unwrap_or(class).to_string(),
+            })
+        })
+        .collect()
+}
