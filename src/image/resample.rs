@@ -251,23 +251,24 @@ mod avx2 {
     use super::{Axis, HALF, PRECISION_BITS};
 
     const TAPS: usize = 4;
+    const GROUP_BYTES: usize = TAPS * 3;
     const LOW_BITS: u32 = 11;
-    /// Bytes that a load may read beyond the last pixel of a row: windows are filled up to whole groups of taps, and
-    /// a load has 16 bytes of which 12 count.
-    const BEYOND: usize = (TAPS - 1) * 3 + 4;
 
-    /// Coefficients in groups of four taps.
+    /// Coefficients in groups of four taps, equally many for every window, zeros behind a window's own.
     pub struct Packed {
-        /// First source byte of a window, and its groups.
-        windows: Vec<(usize, std::ops::Range<usize>)>,
+        /// First source byte of every window.
+        first: Vec<usize>,
+        groups_per_window: usize,
         /// Low and high halves, four 16-bit numbers each.
         groups: Vec<(i64, i64)>,
     }
 
     impl Packed {
         pub fn new(axis: &Axis) -> Packed {
-            let mut groups = Vec::new();
-            let windows = axis.windows.iter().map(|window| {
+            let taps = axis.windows.iter().map(|window| window.coefficients.len());
+            let groups_per_window = taps.max().unwrap_or(0).div_ceil(TAPS).max(1);
+            let mut groups = Vec::with_capacity(axis.windows.len() * groups_per_window);
+            for window in &axis.windows {
                 let start = groups.len();
                 for taps in axis.coefficients[window.coefficients.clone()].chunks(TAPS) {
                     let pack = |half: fn(i32) -> i32| {
@@ -283,63 +284,79 @@ mod avx2 {
                         pack(|tap| tap >> LOW_BITS),
                     ));
                 }
-                (window.first * 3, start..groups.len())
-            });
+                groups.resize(start + groups_per_window, (0, 0));
+            }
             Packed {
-                windows: windows.collect(),
+                first: axis.windows.iter().map(|window| window.first * 3).collect(),
+                groups_per_window,
                 groups,
             }
         }
 
         #[target_feature(enable = "avx2")]
         pub fn horizontal(&self, rows: &[u8], row_bytes: usize, out: &mut [u8]) {
-            // Four pixels' reds, greens and blues together; -1 gives 0.
-            let order = _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1);
-            let half = _mm_set1_epi32(HALF);
-            let mut padded = vec![0; row_bytes + BEYOND];
-            for (at, line) in out.chunks_exact_mut(self.windows.len() * 3).enumerate() {
-                // What is read beyond a row counts nothing, but must be there: only the last row needs a copy.
+            // What is read beyond a row counts nothing, but must be there: only the last rows need a copy.
+            let beyond = self.groups_per_window * GROUP_BYTES + 4;
+            let mut padded = vec![0; row_bytes + beyond];
+            for (at, line) in out.chunks_exact_mut(self.first.len() * 3).enumerate() {
                 let row = rows
-                    .get(at * row_bytes..(at + 1) * row_bytes + BEYOND)
+                    .get(at * row_bytes..(at + 1) * row_bytes + beyond)
                     .unwrap_or_else(|| {
                         padded[..row_bytes].copy_from_slice(&rows[at * row_bytes..][..row_bytes]);
                         &padded
                     });
-                for ((first, groups), pixel) in self.windows.iter().zip(line.as_chunks_mut::<3>().0)
-                {
-                    let groups = &self.groups[groups.clone()];
-                    let source = &row[*first..];
-                    let mut low = _mm256_setzero_si256();
-                    let mut high = _mm256_setzero_si256();
-                    for (at, taps) in groups.iter().enumerate() {
-                        let Some(bytes) = source[at * TAPS * 3..].first_chunk::<16>() else {
-                            break;
-                        };
-                        // SAFETY: 16 bytes are there; the load needs no alignment.
-                        let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
-                        let values = _mm256_cvtepu8_epi16(_mm_shuffle_epi8(bytes, order));
-                        low = _mm256_add_epi32(
-                            low,
-                            _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.0)),
-                        );
-                        high = _mm256_add_epi32(
-                            high,
-                            _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.1)),
-                        );
-                    }
-                    let sums =
-                        _mm256_add_epi32(_mm256_slli_epi32::<{ LOW_BITS as i32 }>(high), low);
-                    let sums = _mm256_hadd_epi32(sums, sums);
-                    let (red_green, blue) = (
-                        _mm256_castsi256_si128(sums),
-                        _mm256_extracti128_si256::<1>(sums),
-                    );
-                    let sums = _mm_add_epi32(_mm_unpacklo_epi64(red_green, blue), half);
-                    let levels = _mm_srai_epi32::<{ PRECISION_BITS as i32 }>(sums);
-                    let words = _mm_packs_epi32(levels, levels);
-                    let four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words)).to_le_bytes();
-                    *pixel = [four[0], four[1], four[2]];
+                // A loop of known length is unrolled.
+                match self.groups_per_window {
+                    1 => self.line::<1>(row, line),
+                    2 => self.line::<2>(row, line),
+                    3 => self.line::<3>(row, line),
+                    4 => self.line::<4>(row, line),
+                    _ => self.line::<0>(row, line),
                 }
+            }
+        }
+
+        /// One row; `GROUPS` is the number of groups per window, 0 if that is not among the usual ones.
+        #[target_feature(enable = "avx2")]
+        fn line<const GROUPS: usize>(&self, row: &[u8], line: &mut [u8]) {
+            // Four pixels' reds, greens and blues together; -1 gives 0.
+            let order = _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1);
+            let half = _mm_set1_epi32(HALF);
+            let n_groups = if GROUPS == 0 {
+                self.groups_per_window
+            } else {
+                GROUPS
+            };
+            let windows = self.first.iter().zip(self.groups.chunks_exact(n_groups));
+            for ((&first, groups), pixel) in windows.zip(line.as_chunks_mut::<3>().0) {
+                let source = &row[first..first + n_groups * GROUP_BYTES + 4];
+                let mut low = _mm256_setzero_si256();
+                let mut high = _mm256_setzero_si256();
+                for (at, taps) in groups.iter().enumerate() {
+                    // SAFETY: `source` reaches 16 bytes beyond the start of its last group; the load needs no alignment.
+                    let bytes =
+                        unsafe { _mm_loadu_si128(source.as_ptr().add(at * GROUP_BYTES).cast()) };
+                    let values = _mm256_cvtepu8_epi16(_mm_shuffle_epi8(bytes, order));
+                    low = _mm256_add_epi32(
+                        low,
+                        _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.0)),
+                    );
+                    high = _mm256_add_epi32(
+                        high,
+                        _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.1)),
+                    );
+                }
+                let sums = _mm256_add_epi32(_mm256_slli_epi32::<{ LOW_BITS as i32 }>(high), low);
+                let sums = _mm256_hadd_epi32(sums, sums);
+                let (red_green, blue) = (
+                    _mm256_castsi256_si128(sums),
+                    _mm256_extracti128_si256::<1>(sums),
+                );
+                let sums = _mm_add_epi32(_mm_unpacklo_epi64(red_green, blue), half);
+                let levels = _mm_srai_epi32::<{ PRECISION_BITS as i32 }>(sums);
+                let words = _mm_packs_epi32(levels, levels);
+                let four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words)).to_le_bytes();
+                *pixel = [four[0], four[1], four[2]];
             }
         }
     }

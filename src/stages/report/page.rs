@@ -21,7 +21,7 @@ const MESSAGE: usize = 240;
 
 /// `index.html`.
 #[derive(Template)]
-#[template(path = "index.html")]
+#[template(path = "index.html", config = "src/report/askama.toml")]
 pub struct Page {
     title: String,
     dataset: String,
