@@ -256,10 +256,13 @@ fn an_image_that_is_gone_or_changed_leaves_its_places_empty() {
     fs::remove_file(fake.image_dir().join(&fake.images[0].path)).unwrap();
     let other = png(&Picture::filled(32, 32, [1, 2, 3])).unwrap();
     fs::write(fake.image_dir().join(&fake.images[1].path), other).unwrap();
-    let set = ["patches.k=13", "patches.units=[0]"];
+    let set = ["patches.k=13", "patches.units=[0, 2, 3, 4]"];
     let summary = fake.run_stage(&STAGE, &set).unwrap();
     assert_eq!(summary["unreadable_images"], 2);
-    assert_eq!(summary["contact_sheets"], 2);
+    assert_eq!(
+        summary["contact_sheets"], 6,
+        "four of the first layer, two of the second"
+    );
 }
 
 #[test]
