@@ -388,3 +388,41 @@ fn nearest(job: &Job) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The vector code and the plain code are the same function.
+        #[test]
+        fn both_horizontal_passes_agree(
+            source in 1u32..400,
+            target in 1u32..60,
+            interpolation in prop_oneof![
+                Just(Interpolation::Bilinear),
+                Just(Interpolation::Lanczos),
+                Just(Interpolation::Box),
+            ],
+            seed in any::<u32>(),
+        ) {
+            let axis = Axis::new(source, target, 0..target, interpolation);
+            let row_bytes = source as usize * 3;
+            let mut state = seed;
+            let rows: Vec<u8> = (0..row_bytes * 2)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    // Mostly extremes, where sums are largest.
+                    if state >> 31 == 0 { (state >> 16) as u8 } else { 255 }
+                })
+                .collect();
+            let mut plain = vec![0; target as usize * 6];
+            let mut chosen = plain.clone();
+            horizontal_portable(&rows, row_bytes, &axis, &mut plain);
+            horizontal(&rows, row_bytes, &axis, &mut chosen);
+            prop_assert_eq!(plain, chosen);
+        }
+    }
+}
