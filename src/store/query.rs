@@ -4,28 +4,52 @@ use std::{
     any::Any,
     collections::BTreeSet,
     panic::{self, AssertUnwindSafe},
-    path::Path,
+    path::PathBuf,
+    sync::Once,
 };
 
 use polars::{
     error::{PolarsError, PolarsResult},
-    prelude::{DataFrame, LazyFrame, PlRefPath, ScanArgsParquet},
+    prelude::{Column, DataFrame, DataType, LazyFrame, PlRefPath, ScanArgsParquet, col},
     sql::{SQLContext, extract_table_identifiers},
 };
 
 use super::{Manifest, RunFolder, read};
 use crate::error::{Error, Result};
 
-/// Answers one SQL statement (Polars' dialect). Every table of the run is there under its name; of a table that is
-/// still being written, the committed parts. Only the columns and row groups that the answer needs are read.
+/// What a statement may begin with: tables are never changed.
+const STATEMENTS: [&str; 8] = [
+    "select", "with", "from", "values", "show", "explain", "describe", "(",
+];
+
+/// Answers one SQL statement (Polars' dialect, and `describe TABLE`). Every table of the run is there under its
+/// name; of a table that is still being written, the committed parts. Only the columns and row groups that the
+/// answer needs are read. Half floats come as `f32`, which the engine's functions can work with.
 pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
+    let words = first_words(sql);
+    let first = words.first().map_or("nothing", String::as_str);
+    if !STATEMENTS.contains(&first) {
+        return Err(Error::Query(format!(
+            "expected a query (select …, with …, show tables, describe TABLE, explain …), found {first}"
+        )));
+    }
     let manifest = run.manifest()?;
+    let tables = run.tables(&manifest);
+    quieten_engine();
     // Polars panics on some statements that it cannot answer; to the user that is an error like any other.
     let answer = panic::catch_unwind(AssertUnwindSafe(|| {
+        if let [first, table] = &words[..]
+            && first == "describe"
+        {
+            if !tables.contains(table) {
+                let message = format!("relation '{table}' was not found");
+                return Err(PolarsError::SQLInterface(message.into()));
+            }
+            return describe(scan(&run.files(&manifest, table))?);
+        }
         let mut context = SQLContext::new();
-        for table in run.tables(&manifest) {
-            let scan = scan(&run.files(&manifest, &table))?;
-            context.register(&table, scan);
+        for table in &tables {
+            context.register(table, scan(&run.files(&manifest, table))?);
         }
         context.execute(sql)?.collect()
     }));
@@ -33,16 +57,55 @@ pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
         Ok(Ok(frame)) => Ok(frame),
         Ok(Err(error)) => Err(Error::Query(explain(run, &manifest, sql, &error))),
         Err(payload) => Err(Error::Query(format!(
-            "the SQL engine gave up on this statement: {}; ask in another way",
+            "the SQL engine gave up on this statement ({}): ask in another way",
             panic_text(payload.as_ref())
         ))),
     }
 }
 
-fn scan(files: &[impl AsRef<Path>]) -> PolarsResult<LazyFrame> {
+/// A statement's first words (three at most) in small letters, without comments and the final semicolon.
+fn first_words(sql: &str) -> Vec<String> {
+    let mut rest = sql.trim_start();
+    loop {
+        let after = if let Some(comment) = rest.strip_prefix("--") {
+            comment.split_once('\n').map_or("", |(_, after)| after)
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.split_once("*/").map_or("", |(_, after)| after)
+        } else {
+            break;
+        };
+        rest = after.trim_start();
+    }
+    if rest.starts_with('(') {
+        return vec!["(".into()];
+    }
+    let rest = rest.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
+    rest.split_whitespace()
+        .take(3)
+        .map(str::to_lowercase)
+        .collect()
+}
+
+/// Keeps panics inside the engine, which [`query`] turns into errors, off the terminal.
+fn quieten_engine() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !info
+                .location()
+                .is_some_and(|place| place.file().contains("/polars-"))
+            {
+                before(info);
+            }
+        }));
+    });
+}
+
+fn scan(files: &[PathBuf]) -> PolarsResult<LazyFrame> {
     let paths: Vec<PlRefPath> = files
         .iter()
-        .map(|path| PlRefPath::try_from_path(path.as_ref()))
+        .map(|path| PlRefPath::try_from_path(path))
         .collect::<PolarsResult<_>>()?;
     let mut options = ScanArgsParquet {
         // A run folder's name may hold `*`, `[` or `key=value`.
@@ -50,32 +113,59 @@ fn scan(files: &[impl AsRef<Path>]) -> PolarsResult<LazyFrame> {
         ..ScanArgsParquet::default()
     };
     options.hive_options.enabled = Some(false);
-    LazyFrame::scan_parquet_files(paths.into(), options)
+    let mut frame = LazyFrame::scan_parquet_files(paths.into(), options)?;
+    let schema = frame.collect_schema()?;
+    let halves: Vec<_> = schema
+        .iter()
+        .filter_map(|(name, dtype)| Some(col(name.clone()).cast(widened(dtype)?)))
+        .collect();
+    if halves.is_empty() {
+        Ok(frame)
+    } else {
+        Ok(frame.with_columns(halves))
+    }
+}
+
+/// The `f32` type for a column of half floats.
+fn widened(dtype: &DataType) -> Option<DataType> {
+    match dtype {
+        DataType::Float16 => Some(DataType::Float32),
+        DataType::List(item) => Some(DataType::List(Box::new(widened(item)?))),
+        DataType::Array(item, n) => Some(DataType::Array(Box::new(widened(item)?), *n)),
+        _ => None,
+    }
+}
+
+/// The columns of a table and their types.
+fn describe(mut frame: LazyFrame) -> PolarsResult<DataFrame> {
+    let schema = frame.collect_schema()?;
+    let (names, types): (Vec<String>, Vec<String>) = schema
+        .iter()
+        .map(|(name, dtype)| (name.to_string(), dtype.to_string()))
+        .unzip();
+    DataFrame::new_infer_height(vec![
+        Column::new("column".into(), names),
+        Column::new("type".into(), types),
+    ])
 }
 
 /// The engine's complaint, and the names to choose from where a name was wrong.
 fn explain(run: &RunFolder, manifest: &Manifest, sql: &str, error: &PolarsError) -> String {
-    let full = error.to_string();
-    // What follows an empty line is the engine's plan, not for users.
-    let mut text = full
-        .split("\n\n")
-        .next()
-        .unwrap_or(&full)
-        .trim()
-        .to_string();
+    let mut text = complaint(&error.to_string());
     let tables = run.tables(manifest);
-    let used = extract_table_identifiers(sql, false, true).unwrap_or_default();
-    let unknown_table = used.iter().any(|table| !tables.contains(table));
     let root = root(error);
     let is_relation =
         matches!(root, PolarsError::SQLInterface(message) if message.starts_with("relation "));
-    if is_relation && unknown_table {
-        if tables.is_empty() {
-            text += "\nthere are no tables yet: make some with `prospect run`";
-        } else {
-            text += &format!("\nthe tables are: {}", tables.join(", "));
-        }
-    } else if names_a_column(root) {
+    let is_column = matches!(
+        root,
+        PolarsError::ColumnNotFound(_) | PolarsError::SchemaFieldNotFound(_)
+    ) || text.contains("column");
+    if is_relation && tables.is_empty() {
+        text += "\nthere are no tables yet: make some with `prospect run`";
+    } else if is_relation {
+        text += &format!("\nthe tables are: {}", tables.join(", "));
+    } else if is_column {
+        let used = extract_table_identifiers(sql, false, true).unwrap_or_default();
         let used: BTreeSet<&String> = used.iter().filter(|table| tables.contains(table)).collect();
         for table in used {
             let columns = run
@@ -87,8 +177,25 @@ fn explain(run: &RunFolder, manifest: &Manifest, sql: &str, error: &PolarsError)
                 text += &format!("\n{table} has the columns: {}", names.join(", "));
             }
         }
+    } else if text.contains("field access") {
+        text += "\nan item of a list is array_get(column, 1), a struct's field struct_column.field; \
+                 a list of structs needs unnest(column) first, in a subquery";
     }
     text
+}
+
+/// What the engine says, without its plans, syntax trees and lists.
+fn complaint(full: &str) -> String {
+    let text = full.split("\n\n").next().unwrap_or(full).trim();
+    let text = text.split("; valid columns").next().unwrap_or(text);
+    match text.split_once(['{', '(']) {
+        // A syntax tree follows.
+        Some((before, after)) if after.contains("Span(") => match before.rsplit_once(':') {
+            Some((said, _)) => said.trim().to_string(),
+            None => format!("{} is not supported", before.trim()),
+        },
+        _ => text.to_string(),
+    }
 }
 
 /// The error inside the engine's layers of context.
@@ -96,14 +203,6 @@ fn root(error: &PolarsError) -> &PolarsError {
     match error {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => root(error),
         error => error,
-    }
-}
-
-fn names_a_column(error: &PolarsError) -> bool {
-    match error {
-        PolarsError::ColumnNotFound(_) | PolarsError::SchemaFieldNotFound(_) => true,
-        PolarsError::SQLInterface(message) => message.contains("column"),
-        _ => false,
     }
 }
 

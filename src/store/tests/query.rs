@@ -240,16 +240,75 @@ fn wrong_names_are_answered_with_the_right_ones() {
         text.contains("features has the columns: image_id, vector"),
         "{text}"
     );
-    for text in [
-        error(&run, "selct * from images"),
-        error(&run, ""),
-        error(&run, "select 1; select 2"),
-    ] {
-        assert!(!text.is_empty() && !text.contains("plan"), "{text}");
-    }
+    let text = error(&run, "describe image");
+    assert!(text.contains("the tables are: "), "{text}");
     let (_keep, empty) = fresh();
     let text = error(&empty, "select * from images");
     assert!(text.contains("prospect run"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_answered_is_said_in_a_sentence() {
+    let (_keep, run) = run_of(1);
+    for sql in [
+        "selct * from images",
+        "",
+        "-- only a comment",
+        "drop table images",
+        "delete from images",
+        "insert into images values (1)",
+        "select 1; select 2",
+        "select 1 from",
+        "select exists (select 1)",
+        "select u.max[1] from units u",
+        "select top5[1].class from predictions",
+        "select max(max) from units",
+        "select nothing(path) from images",
+        "explain",
+    ] {
+        let text = error(&run, sql);
+        assert!(!text.is_empty() && text.len() < 400, "{sql}: {text}");
+        assert!(
+            !text.contains("Span") && !text.contains("plan:"),
+            "{sql}: {text}"
+        );
+    }
+    assert!(error(&run, "select u.max[1] from units u").contains("array_get"));
+    assert_eq!(lines(&run, "select count(*) as n from images")[0]["n"], 40);
+}
+
+#[test]
+fn half_floats_can_be_computed_with() {
+    let (_keep, run) = run_of(1);
+    let rows = lines(
+        &run,
+        "select array_mean(max) as m from units where layer = 'layer4' limit 1",
+    );
+    let halves = (0..9).map(|i| half::f16::from_f32(noise(i)).to_f64());
+    let expected = halves.sum::<f64>() / 9.0;
+    assert!((rows[0]["m"].as_f64().unwrap() - expected).abs() < 1e-6);
+    let rows = lines(
+        &run,
+        "select array_get(max, 2) as second from units limit 1",
+    );
+    assert_eq!(
+        rows[0]["second"].as_f64().unwrap() as f32,
+        half::f16::from_f32(noise(1)).to_f32()
+    );
+}
+
+#[test]
+fn tables_describe_themselves() {
+    let (_keep, run) = run_of(1);
+    let rows = lines(&run, "/* what is\nin it? */ DESCRIBE features;");
+    assert_eq!(
+        rows,
+        [
+            json!({"column": "image_id", "type": "u32"}),
+            json!({"column": "vector", "type": "array[f32, 16]"}),
+        ]
+    );
+    assert_eq!(lines(&run, "-- all\nshow tables").len(), 4);
 }
 
 #[test]
