@@ -42,7 +42,7 @@ use std::{
 use crate::error::{Error, Result};
 
 pub use foreign::read_parquet;
-pub use key::{changes, stage_key};
+pub use key::stage_key;
 pub use lock::RunLock;
 pub use manifest::{FileRecord, Manifest, PartRecord, StageRecord};
 pub use parts::{PartWriter, StageWriter, remove_stage};

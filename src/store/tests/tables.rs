@@ -18,8 +18,8 @@ use super::{begin, contents, features, fresh, images, key, predictions, units, w
 use crate::{
     error::{Error, Result},
     store::{
-        MAX_ROW_GROUP_ROWS, ProblemKind, RunFolder, StageWriter, TableReader, changes,
-        remove_stage, stage_key, verify,
+        MAX_ROW_GROUP_ROWS, ProblemKind, RunFolder, StageWriter, TableReader, remove_stage,
+        stage_key, verify,
     },
 };
 
@@ -488,26 +488,6 @@ fn a_key_is_the_hash_of_its_canonical_json() {
     let found = stage_key("extract", 1, &json!({"b": "x\n", "a": [1, 2.5]}), &needs);
     let text = r#"["extract",1,{"a":[1,2.5],"b":"x\n"},{"scan":"k"}]"#;
     assert_eq!(found, blake3::hash(text.as_bytes()).to_hex().as_str()[..32]);
-}
-
-#[test]
-fn changes_name_what_differs() {
-    let (_keep, run) = fresh();
-    write_all(&run, 1);
-    let record = &run.manifest().unwrap().stages["extract"];
-    let none = BTreeMap::new();
-    assert!(changes(record, 1, &json!({"part_size": 40}), &none).is_empty());
-    let needs = BTreeMap::from([("scan".to_string(), "1".to_string())]);
-    let found = changes(record, 2, &json!({"part_size": 80, "crop": [1, 2]}), &needs);
-    assert_eq!(
-        found,
-        [
-            "stage version 1 → 2",
-            "crop not set → [1,2]",
-            "part_size 40 → 80",
-            "scan is needed now",
-        ]
-    );
 }
 
 #[test]
