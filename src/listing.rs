@@ -260,6 +260,7 @@ mod tests {
         )
         .unwrap();
         fs::create_dir(at("folder.png")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket.png")).unwrap();
         fs::create_dir_all(at("runs/it/pictures")).unwrap();
         fs::write(at("runs/it/pictures/sheet.png"), "x").unwrap();
         let listing = walk(folder.path(), &at("runs/it")).unwrap();
@@ -274,6 +275,7 @@ mod tests {
                 "deep/er/ok.png",
                 "new\nline \u{1b}[31m.png",
                 "self.png",
+                "socket.png",
                 "%FF%FE.jpg",
             ]
         );
@@ -284,7 +286,8 @@ mod tests {
                 .starts_with("cannot be read: No such file")
         );
         assert!(found[5].1.unwrap().starts_with("cannot be read"));
-        assert_eq!(found[6].1, Some("file name is not UTF-8"));
+        assert_eq!(found[6].1, Some("not a regular file"));
+        assert_eq!(found[7].1, Some("file name is not UTF-8"));
         assert_eq!(listing.warnings.len(), 2, "{:?}", listing.warnings);
         assert!(listing.warnings[0].contains("leads back"));
     }

@@ -127,7 +127,7 @@ pub fn tile(
     }
     let longest = w.max(h);
     let fit = |length: u32| {
-        let scaled = (u64::from(length) * u64::from(side) * 2 / u64::from(longest) + 1) / 2;
+        let scaled = (u64::from(length) * u64::from(side) * 2 / u64::from(longest)).div_ceil(2);
         (scaled as u32).clamp(1, side)
     };
     let (out_w, out_h) = (fit(w), fit(h));

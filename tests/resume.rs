@@ -183,12 +183,8 @@ fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
             assert_eq!(after.get(path), Some(digest), "{}", path.display());
         }
     }
-    assert_eq!(
-        project
-            .rows("run", "select max(rank) as k from patches")
-            .trim(),
-        "k\n1"
-    );
+    let k = project.rows("run", "select max(rank) as k from patches");
+    assert_eq!(k.lines().nth(1), Some("2"));
     // The device's threads and the batch size are no part of any key.
     let decisions = project.decisions(
         "run",

@@ -1,7 +1,7 @@
-//! Pillow's resampling of 8-bit RGB, bit for bit (`libImaging/Resample.c`): a network trained behind torchvision's
+//! Pillow 13's resampling of 8-bit RGB, bit for bit (`libImaging/Resample.c`): a network trained behind torchvision's
 //! `Resize` sees the very pixels it was trained on.
 //!
-//! Coefficients are 22-bit fixed point, the horizontal pass goes first, and what lies between the passes is rounded to 8 bits.
+//! Coefficients are 22-bit fixed point, and what lies between the two passes is rounded to 8 bits.
 
 use std::{f64::consts::PI, ops::Range};
 
@@ -140,15 +140,21 @@ pub(super) fn resample(job: &Job) -> Vec<u8> {
     );
     let row_bytes = job.source.0 as usize * 3;
     let out_bytes = job.columns.len() * 3;
-    let reach = if job.resized.1 == job.source.1 {
+    let (same_width, same_height) = (job.resized.0 == job.source.0, job.resized.1 == job.source.1);
+    if !same_width && !same_height && vertical_first(job) {
+        let flat = vertical_pass(job.pixels, row_bytes, &down, 0);
+        let mut out = vec![0; job.rows.len() * out_bytes];
+        horizontal(&flat, row_bytes, &across, &mut out);
+        return out;
+    }
+    let reach = if same_height {
         job.rows.start as usize..job.rows.end as usize
     } else {
         down.reach()
     };
     let rows = &job.pixels[reach.start * row_bytes..reach.end * row_bytes];
-
     // A pass that would not change the size is left out, as in Pillow.
-    let squeezed = if job.resized.0 == job.source.0 {
+    let squeezed = if same_width {
         let wanted = job.columns.start as usize * 3..job.columns.end as usize * 3;
         let mut cut = Vec::with_capacity(reach.len() * out_bytes);
         rows.chunks_exact(row_bytes)
@@ -159,17 +165,27 @@ pub(super) fn resample(job: &Job) -> Vec<u8> {
         horizontal(rows, row_bytes, &across, &mut out);
         out
     };
-    if job.resized.1 == job.source.1 {
+    if same_height {
         return squeezed;
     }
-    let mut out = vec![0; job.rows.len() * out_bytes];
-    for (window, line) in down.windows.iter().zip(out.chunks_exact_mut(out_bytes)) {
-        let first = (window.first - reach.start) * out_bytes;
-        vertical(
-            &squeezed[first..],
-            &down.coefficients[window.coefficients.clone()],
-            line,
-        );
+    vertical_pass(&squeezed, out_bytes, &down, reach.start)
+}
+
+/// Pillow since 13 runs the vertical pass first where the height shrinks by more than twice as many pixels as the
+/// width. (Before, never: for such images levels differ by one.)
+fn vertical_first(job: &Job) -> bool {
+    let shrinks = |source: u32, resized: u32| i64::from(source) - i64::from(resized);
+    let height = shrinks(job.source.1, job.resized.1);
+    height > 0 && height > 2 * shrinks(job.source.0, job.resized.0)
+}
+
+/// The vertical pass over lines of `line_bytes`, of which the first is row `first_row` of the source.
+fn vertical_pass(lines: &[u8], line_bytes: usize, down: &Axis, first_row: usize) -> Vec<u8> {
+    let mut out = vec![0; down.windows.len() * line_bytes];
+    for (window, line) in down.windows.iter().zip(out.chunks_exact_mut(line_bytes)) {
+        let first = (window.first - first_row) * line_bytes;
+        let coefficients = &down.coefficients[window.coefficients.clone()];
+        vertical(&lines[first..], coefficients, line);
     }
     out
 }
@@ -251,23 +267,24 @@ mod avx2 {
     use super::{Axis, HALF, PRECISION_BITS};
 
     const TAPS: usize = 4;
+    const GROUP_BYTES: usize = TAPS * 3;
     const LOW_BITS: u32 = 11;
-    /// Bytes that a load may read beyond the last pixel of a row: windows are filled up to whole groups of taps, and
-    /// a load has 16 bytes of which 12 count.
-    const BEYOND: usize = (TAPS - 1) * 3 + 4;
 
-    /// Coefficients in groups of four taps.
+    /// Coefficients in groups of four taps, equally many for every window, zeros behind a window's own.
     pub struct Packed {
-        /// First source byte of a window, and its groups.
-        windows: Vec<(usize, std::ops::Range<usize>)>,
+        /// First source byte of every window.
+        first: Vec<usize>,
+        groups_per_window: usize,
         /// Low and high halves, four 16-bit numbers each.
         groups: Vec<(i64, i64)>,
     }
 
     impl Packed {
         pub fn new(axis: &Axis) -> Packed {
-            let mut groups = Vec::new();
-            let windows = axis.windows.iter().map(|window| {
+            let taps = axis.windows.iter().map(|window| window.coefficients.len());
+            let groups_per_window = taps.max().unwrap_or(0).div_ceil(TAPS).max(1);
+            let mut groups = Vec::with_capacity(axis.windows.len() * groups_per_window);
+            for window in &axis.windows {
                 let start = groups.len();
                 for taps in axis.coefficients[window.coefficients.clone()].chunks(TAPS) {
                     let pack = |half: fn(i32) -> i32| {
@@ -283,63 +300,79 @@ mod avx2 {
                         pack(|tap| tap >> LOW_BITS),
                     ));
                 }
-                (window.first * 3, start..groups.len())
-            });
+                groups.resize(start + groups_per_window, (0, 0));
+            }
             Packed {
-                windows: windows.collect(),
+                first: axis.windows.iter().map(|window| window.first * 3).collect(),
+                groups_per_window,
                 groups,
             }
         }
 
         #[target_feature(enable = "avx2")]
         pub fn horizontal(&self, rows: &[u8], row_bytes: usize, out: &mut [u8]) {
-            // Four pixels' reds, greens and blues together; -1 gives 0.
-            let order = _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1);
-            let half = _mm_set1_epi32(HALF);
-            let mut padded = vec![0; row_bytes + BEYOND];
-            for (at, line) in out.chunks_exact_mut(self.windows.len() * 3).enumerate() {
-                // What is read beyond a row counts nothing, but must be there: only the last row needs a copy.
+            // What is read beyond a row counts nothing, but must be there: only the last rows need a copy.
+            let beyond = self.groups_per_window * GROUP_BYTES + 4;
+            let mut padded = vec![0; row_bytes + beyond];
+            for (at, line) in out.chunks_exact_mut(self.first.len() * 3).enumerate() {
                 let row = rows
-                    .get(at * row_bytes..(at + 1) * row_bytes + BEYOND)
+                    .get(at * row_bytes..(at + 1) * row_bytes + beyond)
                     .unwrap_or_else(|| {
                         padded[..row_bytes].copy_from_slice(&rows[at * row_bytes..][..row_bytes]);
                         &padded
                     });
-                for ((first, groups), pixel) in self.windows.iter().zip(line.as_chunks_mut::<3>().0)
-                {
-                    let groups = &self.groups[groups.clone()];
-                    let source = &row[*first..];
-                    let mut low = _mm256_setzero_si256();
-                    let mut high = _mm256_setzero_si256();
-                    for (at, taps) in groups.iter().enumerate() {
-                        let Some(bytes) = source[at * TAPS * 3..].first_chunk::<16>() else {
-                            break;
-                        };
-                        // SAFETY: 16 bytes are there; the load needs no alignment.
-                        let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
-                        let values = _mm256_cvtepu8_epi16(_mm_shuffle_epi8(bytes, order));
-                        low = _mm256_add_epi32(
-                            low,
-                            _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.0)),
-                        );
-                        high = _mm256_add_epi32(
-                            high,
-                            _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.1)),
-                        );
-                    }
-                    let sums =
-                        _mm256_add_epi32(_mm256_slli_epi32::<{ LOW_BITS as i32 }>(high), low);
-                    let sums = _mm256_hadd_epi32(sums, sums);
-                    let (red_green, blue) = (
-                        _mm256_castsi256_si128(sums),
-                        _mm256_extracti128_si256::<1>(sums),
-                    );
-                    let sums = _mm_add_epi32(_mm_unpacklo_epi64(red_green, blue), half);
-                    let levels = _mm_srai_epi32::<{ PRECISION_BITS as i32 }>(sums);
-                    let words = _mm_packs_epi32(levels, levels);
-                    let four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words)).to_le_bytes();
-                    *pixel = [four[0], four[1], four[2]];
+                // A loop of known length is unrolled.
+                match self.groups_per_window {
+                    1 => self.line::<1>(row, line),
+                    2 => self.line::<2>(row, line),
+                    3 => self.line::<3>(row, line),
+                    4 => self.line::<4>(row, line),
+                    _ => self.line::<0>(row, line),
                 }
+            }
+        }
+
+        /// One row; `GROUPS` is the number of groups per window, 0 if that is not among the usual ones.
+        #[target_feature(enable = "avx2")]
+        fn line<const GROUPS: usize>(&self, row: &[u8], line: &mut [u8]) {
+            // Four pixels' reds, greens and blues together; -1 gives 0.
+            let order = _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1);
+            let half = _mm_set1_epi32(HALF);
+            let n_groups = if GROUPS == 0 {
+                self.groups_per_window
+            } else {
+                GROUPS
+            };
+            let windows = self.first.iter().zip(self.groups.chunks_exact(n_groups));
+            for ((&first, groups), pixel) in windows.zip(line.as_chunks_mut::<3>().0) {
+                let source = &row[first..first + n_groups * GROUP_BYTES + 4];
+                let mut low = _mm256_setzero_si256();
+                let mut high = _mm256_setzero_si256();
+                for (at, taps) in groups.iter().enumerate() {
+                    // SAFETY: `source` reaches 16 bytes beyond the start of its last group; the load needs no alignment.
+                    let bytes =
+                        unsafe { _mm_loadu_si128(source.as_ptr().add(at * GROUP_BYTES).cast()) };
+                    let values = _mm256_cvtepu8_epi16(_mm_shuffle_epi8(bytes, order));
+                    low = _mm256_add_epi32(
+                        low,
+                        _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.0)),
+                    );
+                    high = _mm256_add_epi32(
+                        high,
+                        _mm256_madd_epi16(values, _mm256_set1_epi64x(taps.1)),
+                    );
+                }
+                let sums = _mm256_add_epi32(_mm256_slli_epi32::<{ LOW_BITS as i32 }>(high), low);
+                let sums = _mm256_hadd_epi32(sums, sums);
+                let (red_green, blue) = (
+                    _mm256_castsi256_si128(sums),
+                    _mm256_extracti128_si256::<1>(sums),
+                );
+                let sums = _mm_add_epi32(_mm_unpacklo_epi64(red_green, blue), half);
+                let levels = _mm_srai_epi32::<{ PRECISION_BITS as i32 }>(sums);
+                let words = _mm_packs_epi32(levels, levels);
+                let four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words)).to_le_bytes();
+                *pixel = [four[0], four[1], four[2]];
             }
         }
     }
@@ -370,4 +403,42 @@ fn nearest(job: &Job) -> Vec<u8> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The vector code and the plain code are the same function.
+        #[test]
+        fn both_horizontal_passes_agree(
+            source in 1u32..400,
+            target in 1u32..60,
+            interpolation in prop_oneof![
+                Just(Interpolation::Bilinear),
+                Just(Interpolation::Lanczos),
+                Just(Interpolation::Box),
+            ],
+            seed in any::<u32>(),
+        ) {
+            let axis = Axis::new(source, target, 0..target, interpolation);
+            let row_bytes = source as usize * 3;
+            let mut state = seed;
+            let rows: Vec<u8> = (0..row_bytes * 2)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    // Mostly extremes, where sums are largest.
+                    if state >> 31 == 0 { (state >> 16) as u8 } else { 255 }
+                })
+                .collect();
+            let mut plain = vec![0; target as usize * 6];
+            let mut chosen = plain.clone();
+            horizontal_portable(&rows, row_bytes, &axis, &mut plain);
+            horizontal(&rows, row_bytes, &axis, &mut chosen);
+            prop_assert_eq!(plain, chosen);
+        }
+    }
 }

@@ -69,7 +69,7 @@ impl Program {
         let eps = norm.float("eps").unwrap_or(1e-5);
         let mut scale = (variance + eps).rsqrt();
         if norm.tensor("weight").is_some() {
-            scale = scale * wide("weight")?;
+            scale *= wide("weight")?;
         }
         let bias = match self.nodes[conv].tensor("bias") {
             Some(id) => self.constants.get(&id)?.to_kind(Dtype::Double),
@@ -77,7 +77,7 @@ impl Program {
         };
         let mut shift = (bias - mean) * &scale;
         if norm.tensor("bias").is_some() {
-            shift = shift + wide("bias")?;
+            shift += wide("bias")?;
         }
         let dtype = weight.kind();
         let weight = (weight.to_kind(Dtype::Double) * scale.reshape([-1, 1, 1, 1])).to_kind(dtype);

@@ -5,6 +5,7 @@ use std::{fs::File, path::Path};
 use arrow::array::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::guard::guarded;
 use crate::error::{Error, Result};
 
 /// All rows of a Parquet file, in its own schema.
@@ -18,10 +19,14 @@ pub fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>> {
         )
     };
     let file = File::open(path).map_err(Error::io(path, "opening"))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| builder.build())
-        .map_err(|error| refuse(error.to_string()))?;
-    reader
-        .map(|batch| batch.map_err(|error| refuse(error.to_string())))
-        .collect()
+    guarded(|| {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+            .and_then(|builder| builder.build())
+            .map_err(|error| error.to_string())?;
+        reader
+            .map(|batch| batch.map_err(|error| error.to_string()))
+            .collect::<Result<_, String>>()
+    })
+    .and_then(|batches| batches)
+    .map_err(refuse)
 }

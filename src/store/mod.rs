@@ -19,6 +19,7 @@
 
 mod disk;
 mod foreign;
+mod guard;
 mod key;
 mod lock;
 mod manifest;
@@ -42,7 +43,7 @@ use std::{
 use crate::error::{Error, Result};
 
 pub use foreign::read_parquet;
-pub use key::{changes, stage_key};
+pub use key::stage_key;
 pub use lock::RunLock;
 pub use manifest::{FileRecord, Manifest, PartRecord, StageRecord};
 pub use parts::{PartWriter, StageWriter, remove_stage};

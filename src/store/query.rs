@@ -1,12 +1,6 @@
 //! SQL over the tables of a run folder.
 
-use std::{
-    any::Any,
-    collections::BTreeSet,
-    panic::{self, AssertUnwindSafe},
-    path::PathBuf,
-    sync::Once,
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use polars::{
     error::{PolarsError, PolarsResult},
@@ -14,7 +8,7 @@ use polars::{
     sql::{SQLContext, extract_table_identifiers},
 };
 
-use super::{Manifest, RunFolder, read};
+use super::{Manifest, RunFolder, guard::guarded, read};
 use crate::error::{Error, Result};
 
 /// What a statement may begin with: tables are never changed.
@@ -35,9 +29,7 @@ pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
     }
     let manifest = run.manifest()?;
     let tables = run.tables(&manifest);
-    quieten_engine();
-    // Polars panics on some statements that it cannot answer; to the user that is an error like any other.
-    let answer = panic::catch_unwind(AssertUnwindSafe(|| {
+    let answer = guarded(|| {
         if let [first, table] = &words[..]
             && first == "describe"
         {
@@ -52,13 +44,13 @@ pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
             context.register(table, scan(&run.files(&manifest, table))?);
         }
         context.execute(sql)?.collect()
-    }));
+    });
     match answer {
         Ok(Ok(frame)) => Ok(frame),
         Ok(Err(error)) => Err(Error::Query(explain(run, &manifest, sql, &error))),
-        Err(payload) => Err(Error::Query(format!(
-            "the SQL engine gave up on this statement ({}): ask in another way",
-            panic_text(payload.as_ref())
+        Err(reason) => Err(Error::Query(format!(
+            "the SQL engine gave up on this statement ({reason}): ask in another way; if it is an ordinary one, run \
+             `prospect verify`"
         ))),
     }
 }
@@ -84,22 +76,6 @@ fn first_words(sql: &str) -> Vec<String> {
         .take(3)
         .map(str::to_lowercase)
         .collect()
-}
-
-/// Keeps panics inside the engine, which [`query`] turns into errors, off the terminal.
-fn quieten_engine() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !info
-                .location()
-                .is_some_and(|place| place.file().contains("/polars-"))
-            {
-                before(info);
-            }
-        }));
-    });
 }
 
 fn scan(files: &[PathBuf]) -> PolarsResult<LazyFrame> {
@@ -204,10 +180,4 @@ fn root(error: &PolarsError) -> &PolarsError {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => root(error),
         error => error,
     }
-}
-
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied())
-        .unwrap_or("no reason given")
 }

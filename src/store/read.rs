@@ -17,13 +17,15 @@ use parquet::{
     arrow::{
         ProjectionMask,
         arrow_reader::{
-            ArrowPredicateFn, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter,
+            ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+            ParquetRecordBatchReaderBuilder, RowFilter,
         },
     },
+    errors::ParquetError,
     file::{metadata::RowGroupMetaData, statistics::Statistics},
 };
 
-use super::{FileRecord, Manifest, RunFolder, table_file::parquet_error};
+use super::{FileRecord, Manifest, RunFolder, guard::guarded, table_file::parquet_error};
 use crate::error::{Error, Result};
 
 /// Rows per batch unless [`TableReader::batch_rows`] says otherwise.
@@ -238,7 +240,7 @@ impl Iterator for TableReader {
         }
         loop {
             if let Some((path, reader)) = &mut self.current {
-                match reader.next() {
+                match next_batch(reader) {
                     Some(Ok(batch)) if batch.num_rows() == 0 => continue,
                     Some(batch) => {
                         let path = path.clone();
@@ -251,7 +253,9 @@ impl Iterator for TableReader {
                 }
             }
             let (path, record) = self.files.pop_front()?;
-            match self.open(&path, &record) {
+            let opened = guarded(|| self.open(&path, &record))
+                .unwrap_or_else(|panic| Err(parquet_error(&path)(ParquetError::General(panic))));
+            match opened {
                 Ok(reader) => self.current = Some((path, reader)),
                 Err(error) => return self.stop(error),
             }
@@ -259,11 +263,21 @@ impl Iterator for TableReader {
     }
 }
 
+fn next_batch(reader: &mut ParquetRecordBatchReader) -> Option<Result<RecordBatch, ArrowError>> {
+    guarded(|| reader.next()).unwrap_or_else(|panic| Some(Err(ArrowError::ParquetError(panic))))
+}
+
+/// The footer of one file, with its columns.
+pub(super) fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
+    let file = File::open(path).map_err(Error::io(path, "opening"))?;
+    guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
+        .unwrap_or_else(|panic| Err(ParquetError::General(panic)))
+        .map_err(parquet_error(path))
+}
+
 /// The columns of one file.
 pub(super) fn schema(path: &Path) -> Result<SchemaRef> {
-    let file = File::open(path).map_err(Error::io(path, "opening"))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet_error(path))?;
-    Ok(Arc::clone(builder.schema()))
+    Ok(Arc::clone(footer(path)?.schema()))
 }
 
 fn scalar(value: &Value, data_type: &DataType) -> Result<Scalar<ArrayRef>, ArrowError> {

@@ -237,8 +237,11 @@ fn json_text(text: &str, out: &mut String) {
 /// Characters that a terminal acts on instead of showing: controls, line separators, and those that turn the direction
 /// of what follows.
 fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    let turns = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2066}'..='\u{2069}'
+    );
+    c.is_control() || turns || matches!(c, '\u{2028}'..='\u{202e}' | '\u{feff}')
 }
 
 /// Text in which a terminal finds nothing to act on.

@@ -8,9 +8,7 @@ use std::{
     path::Path,
 };
 
-use parquet::{
-    arrow::arrow_reader::ParquetRecordBatchReaderBuilder, file::metadata::ParquetMetaData,
-};
+use parquet::file::metadata::ParquetMetaData;
 use rayon::prelude::*;
 
 use super::{
@@ -126,12 +124,7 @@ fn check_file(
         )));
     }
     if file.table.is_some() {
-        let footer = File::open(&path)
-            .map_err(|error| damaged(error.to_string()))
-            .and_then(|open| {
-                ParquetRecordBatchReaderBuilder::try_new(open)
-                    .map_err(|error| damaged(error.to_string()))
-            })?;
+        let footer = read::footer(&path).map_err(|error| damaged(error.to_string()))?;
         check_footer(footer.metadata(), stage, record, file).map_err(damaged)?;
     }
     Ok(())

@@ -153,6 +153,8 @@ def specs():
     yield (200, 3), 2, (2, 50), "bilinear"
     yield (61, 47), (47, 20), None, "box"
     yield (61, 47), (10, 61), None, "hamming"
+    yield (16, 80), 10, (12, 10), "bilinear"
+    yield (16, 80), (60, 20), (50, 7), "bicubic"
 
 
 def main():

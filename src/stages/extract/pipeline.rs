@@ -206,7 +206,7 @@ pub fn run(
     let changed = thread::scope(|scope| {
         let feeder = scope.spawn(|| {
             let senders = (job_sender, pending_sender);
-            feed(ctx, writer, &manifest, parts, &stop, &senders)
+            feed(ctx, writer, &manifest, parts, &stop, &senders, &bar)
         });
         for _ in 0..workers {
             let jobs = jobs.clone();
@@ -269,11 +269,13 @@ fn feed(
     parts: usize,
     stop: &Cancel,
     (jobs, pending): &(Sender<Job>, Sender<Pending>),
+    bar: &Bar,
 ) -> Result<()> {
     let part_size = ctx.config.extract.part_size;
     let batch_size = ctx.config.model.batch_size;
     let columns = ["image_id", "path", "digest", "label_name", "error"];
     let mut rows = ctx.run.read(manifest, "images").columns(&columns);
+    let n_images = rows.rows() as usize;
     let mut waiting: Vec<ImageRow> = Vec::new();
     for part in 0..parts {
         let end = (part + 1) * part_size;
@@ -291,6 +293,8 @@ fn feed(
         if writer.has_part(part) {
             continue;
         }
+        // Unreadable images are done with.
+        bar.advance((end.min(n_images) - part * part_size - mine.len()) as u64);
         for (index, row) in mine.into_iter().enumerate() {
             // Ctrl-C drops the current part; what it had begun leaves nothing behind.
             if ctx.cancel.requested() || stop.requested() {

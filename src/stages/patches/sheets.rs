@@ -95,6 +95,12 @@ fn folder(layer: &str) -> String {
     name
 }
 
+/// A crop with its sheet and its place there.
+type PlacedTile = (usize, usize, Picture);
+
+/// What to cut out of each image, by its id.
+type CutsByImage = BTreeMap<u32, Vec<Cut>>;
+
 /// One crop to cut: its sheet, its place there, and what the cell sees of the input.
 struct Cut {
     sheet: usize,
@@ -127,7 +133,7 @@ pub fn draw(
     let mut unreadable = 0;
     for chunk in images.chunks(CHUNK_IMAGES) {
         ctx.cancel.check()?;
-        let tiles: Vec<Result<Vec<(usize, usize, Picture)>, String>> = chunk
+        let tiles: Vec<Result<Vec<PlacedTile>, String>> = chunk
             .par_iter()
             .map(|(image_id, cuts)| {
                 let source = sources.get(image_id).ok_or("no row in the table images")?;
@@ -185,9 +191,9 @@ fn read_cuts(
     manifest: &Manifest,
     layers: &[Layer],
     chosen: &SheetPart,
-) -> Result<(Vec<String>, BTreeMap<u32, Vec<Cut>>)> {
+) -> Result<(Vec<String>, CutsByImage)> {
     let mut paths = Vec::new();
-    let mut cuts: BTreeMap<u32, Vec<Cut>> = BTreeMap::new();
+    let mut cuts = CutsByImage::new();
     for (layer, range) in chosen {
         let names = ["unit", "rank", "image_id", "row", "col", "crop"];
         let rows = (ctx.run.read(manifest, "patches"))

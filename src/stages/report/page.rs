@@ -15,12 +15,13 @@ const CLASSES_SHOWN: usize = 24;
 const UNIT_CLASSES_SHOWN: usize = 3;
 /// Characters of a name or message from outside.
 const NAME: usize = 60;
+const UNIT_CLASS: usize = 32;
 const PATH: usize = 160;
 const MESSAGE: usize = 240;
 
 /// `index.html`.
 #[derive(Template)]
-#[template(path = "index.html")]
+#[template(path = "index.html", config = "src/report/askama.toml")]
 pub struct Page {
     title: String,
     dataset: String,
@@ -304,7 +305,7 @@ fn layer((index, layer): (usize, &LayerFacts)) -> Layer {
 fn unit(layer: &str, facts: &UnitFacts) -> Unit {
     let shown_classes = || facts.classes.iter().take(UNIT_CLASSES_SHOWN);
     let classes = shown_classes().map(|(name, n)| UnitClass {
-        name: shown(name, NAME),
+        name: shown(name, UNIT_CLASS),
         times: if *n > 1 {
             format!(" × {n}")
         } else {

@@ -374,13 +374,12 @@ fn review(ctx: &Context) -> Result<Found> {
                 hasher.update(&(value.len() as u64).to_le_bytes());
                 hasher.update(value.as_bytes());
             }
-            hasher.update(
-                &labels
-                    .is_valid(row)
-                    .then(|| labels.value(row))
-                    .unwrap_or(-1)
-                    .to_le_bytes(),
-            );
+            let label = if labels.is_valid(row) {
+                labels.value(row)
+            } else {
+                -1
+            };
+            hasher.update(&label.to_le_bytes());
             let orientation = orientations.is_valid(row).then(|| orientations.value(row));
             hasher.update(&orientation.unwrap_or(0).to_le_bytes());
             if texts[4].is_valid(row) {

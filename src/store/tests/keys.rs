@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::json;
 
-use super::{begin, fresh, write_all};
+use super::{begin, fresh};
 use crate::{
     error::Error,
-    store::{RunFolder, changes, stage_key},
+    store::{RunFolder, stage_key},
 };
 
 #[test]
@@ -50,26 +50,6 @@ fn a_key_is_the_hash_of_its_canonical_json() {
     let found = stage_key("extract", 1, &json!({"b": "x\n", "a": [1, 2.5]}), &needs);
     let text = r#"["extract",1,{"a":[1,2.5],"b":"x\n"},{"scan":"k"}]"#;
     assert_eq!(found, blake3::hash(text.as_bytes()).to_hex().as_str()[..32]);
-}
-
-#[test]
-fn changes_name_what_differs() {
-    let (_keep, run) = fresh();
-    write_all(&run, 1);
-    let record = &run.manifest().unwrap().stages["extract"];
-    let none = BTreeMap::new();
-    assert!(changes(record, 1, &json!({"part_size": 40}), &none).is_empty());
-    let needs = BTreeMap::from([("scan".to_string(), "1".to_string())]);
-    let found = changes(record, 2, &json!({"part_size": 80, "crop": [1, 2]}), &needs);
-    assert_eq!(
-        found,
-        [
-            "stage version 1 → 2",
-            "crop not set → [1,2]",
-            "part_size 40 → 80",
-            "scan is needed now",
-        ]
-    );
 }
 
 #[test]
