@@ -214,8 +214,8 @@ proptest! {
             for &pixel in &hit {
                 prop_assert!((start..end).contains(&pixel), "pixel {pixel} outside {start}..{end}");
             }
-            // Slices, strides over kernels of one, and padding leave gaps at the box's edges.
-            let dense = steps.iter().all(|step| matches!(step, Step::Relu | Step::Residual { .. } | Step::Branches { .. }));
+            // Dilation, slices, strides over kernels of one, and padding leave gaps at the box's edges.
+            let dense = steps.iter().all(|step| matches!(step, Step::Relu | Step::Residual { .. } | Step::Branches { dilation: 1 }));
             if dense && !max_pool {
                 prop_assert_eq!(hit.first().copied(), Some(start.max(0)));
                 prop_assert_eq!(hit.last().copied(), Some(end.min(size) - 1));
