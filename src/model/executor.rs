@@ -64,19 +64,7 @@ impl Network {
         device: Device,
         precision: Precision,
     ) -> Result<Network> {
-        let refused = operators::refused(&graph);
-        if !refused.is_empty() {
-            return Err(Error::invalid(
-                archive.path(),
-                "only operators that Prospect runs",
-                format!(
-                    "{}: {}",
-                    count(refused.len(), "unknown operator"),
-                    refused.join(", ")
-                ),
-                "export the network in evaluation mode; if it truly needs these operators, ask for them",
-            ));
-        }
+        operators::check(&graph, archive.path())?;
         let weights = archive.weights()?;
         let constants = archive.constants()?;
         let mut storages: HashMap<String, Vec<u8>> = HashMap::new();
@@ -184,10 +172,6 @@ impl Network {
             fusion,
         })
     }
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 impl Runner {

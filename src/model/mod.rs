@@ -63,15 +63,7 @@ impl ModelInfo {
         // Named early: pickled weights are refused before anything else is believed.
         archive.weights()?;
         archive.constants()?;
-        let refused = operators::refused(&graph);
-        if !refused.is_empty() {
-            return Err(Error::invalid(
-                path,
-                "only operators that Prospect runs",
-                format!("unknown operators: {}", refused.join(", ")),
-                "export the network in evaluation mode; if it truly needs these operators, ask for them",
-            ));
-        }
+        operators::check(&graph, path)?;
         let beside = path.with_extension("json");
         let sidecar = match sidecar {
             Some(sidecar) => Sidecar::read(sidecar)?,

@@ -3,7 +3,10 @@
 //! The dispatcher also knows operators that touch the disk or the process (`aten::from_file`, ...), so a model
 //! file gets nothing but this list of pure tensor functions.
 
+use std::path::Path;
+
 use super::graph::{Graph, Node};
+use crate::error::{Error, Result};
 
 /// What an operator does to the layout of an image-shaped tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,7 +233,7 @@ pub fn kind(node: &Node) -> Option<Kind> {
 }
 
 /// Every operator of the graph that may not run, once each, with the module path that uses it first.
-pub fn refused(graph: &Graph) -> Vec<String> {
+fn refused(graph: &Graph) -> Vec<String> {
     let mut found: Vec<(String, String)> = Vec::new();
     for node in &graph.nodes {
         if kind(node).is_some() || is_size(node) || is_assertion(node) {
@@ -249,4 +252,21 @@ pub fn refused(graph: &Graph) -> Vec<String> {
         .into_iter()
         .map(|(name, module)| format!("{name} (in {module})"))
         .collect()
+}
+
+/// Refuses a graph with operators that may not run; `path` is only for the message.
+///
+/// # Errors
+/// All of those operators at once, each with the module that uses it.
+pub fn check(graph: &Graph, path: &Path) -> Result<()> {
+    let refused = refused(graph);
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        path,
+        "only operators that Prospect runs",
+        format!("unknown operators: {}", refused.join(", ")),
+        "export the network in evaluation mode; if it truly needs these operators, ask for them",
+    ))
 }
