@@ -362,7 +362,14 @@ impl Shared {
 
     /// Changes this stage's record on disk, then in memory; `change` says whether there is anything to store.
     fn update(&self, change: impl FnOnce(&mut StageRecord) -> Result<bool>) -> Result<()> {
-        let mut state = self.state();
+        self.update_in(&mut self.state(), change)
+    }
+
+    fn update_in(
+        &self,
+        state: &mut State,
+        change: impl FnOnce(&mut StageRecord) -> Result<bool>,
+    ) -> Result<()> {
         let mut manifest = state.manifest.clone();
         let record = manifest.stages.entry(self.stage.clone()).or_default();
         if change(record)? {
@@ -375,15 +382,16 @@ impl Shared {
     /// Makes the folder, having noted in the manifest that this stage writes there. What lies in a table's folder
     /// without being named goes: nothing but this stage's table may be there.
     fn enter_folder(&self, relative: &str) -> Result<()> {
-        let known = {
-            let state = self.state();
-            let record = state.manifest.stages.get(&self.stage);
-            record.is_some_and(|record| record.folders.contains(relative))
-        };
-        if !known {
-            self.update(|record| Ok(record.folders.insert(relative.to_string())))?;
-            sweep::sweep_folder(&self.run, &self.state().manifest, relative)?;
+        // Under one lock: whoever found the folder unknown too would sweep away what the first has begun there.
+        let mut state = self.state();
+        let record = state.manifest.stages.get(&self.stage);
+        if !record.is_some_and(|record| record.folders.contains(relative)) {
+            self.update_in(&mut state, |record| {
+                Ok(record.folders.insert(relative.to_string()))
+            })?;
+            sweep::sweep_folder(&self.run, &state.manifest, relative)?;
         }
+        drop(state);
         disk::make_folder(&self.run, relative)?;
         Ok(())
     }
