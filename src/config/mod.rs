@@ -17,7 +17,10 @@ use serde::Serialize;
 pub use source::KeyInfo;
 pub(crate) use source::did_you_mean;
 use source::{SectionReader, Settings};
-pub use values::{DeviceChoice, Dtype, InputOverrides, Labels, LayerChoice, Size, UnitChoice};
+pub use values::{
+    CamMethod, ClassChoice, DeviceChoice, Dtype, InputOverrides, Labels, LayerChoice, MapStorage,
+    ReluRule, Size, UnitChoice,
+};
 
 use crate::error::{Error, Result};
 
@@ -33,6 +36,7 @@ pub struct Config {
     pub extract: ExtractConfig,
     pub patches: PatchesConfig,
     pub explain: ExplainConfig,
+    pub backprop: BackpropConfig,
     pub report: ReportConfig,
 }
 
@@ -105,8 +109,23 @@ pub struct PatchesConfig {
 /// `[explain]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ExplainConfig {
-    /// Layers whose whole feature maps `extract` keeps.
+    /// Layers at which images are explained; `auto` is the last spatial layer before the head.
     pub layers: LayerChoice,
+    pub methods: Vec<CamMethod>,
+    pub classes: Vec<ClassChoice>,
+    pub maps: MapStorage,
+    /// Table of boxes, one a row.
+    pub boxes: Option<PathBuf>,
+    /// Overlays drawn for each class.
+    pub pictures: usize,
+}
+
+/// `[backprop]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BackpropConfig {
+    /// The most selective units of each layer whose patches are traced back to pixels.
+    pub units_per_layer: usize,
+    pub rules: Vec<ReluRule>,
 }
 
 /// `[report]`.
@@ -174,14 +193,8 @@ impl Config {
             input: read_input(&mut settings.section("input")),
             extract: ExtractConfig::read(&mut settings.section("extract")),
             patches: PatchesConfig::read(&mut settings.section("patches")),
-            explain: ExplainConfig {
-                layers: settings.section("explain").value(
-                    "layers",
-                    LayerChoice::Named(Vec::new()),
-                    LAYERS,
-                    sensible_layers,
-                ),
-            },
+            explain: ExplainConfig::read(&mut settings.section("explain")),
+            backprop: BackpropConfig::read(&mut settings.section("backprop")),
             report: ReportConfig {
                 title: settings.section("report").value(
                     "title",
@@ -330,4 +343,52 @@ impl PatchesConfig {
             ),
         }
     }
+}
+
+impl ExplainConfig {
+    fn read(section: &mut SectionReader) -> ExplainConfig {
+        ExplainConfig {
+            layers: section.value("layers", LayerChoice::Auto, LAYERS, sensible_layers),
+            methods: section.value(
+                "methods",
+                vec![CamMethod::GradCam, CamMethod::Cam],
+                "a list of different methods of \"gradcam\", \"cam\", \"gradcam++\", \"layercam\" and \"hirescam\"",
+                |methods| all_different(methods),
+            ),
+            classes: section.value(
+                "classes",
+                vec![ClassChoice::Predicted, ClassChoice::Labelled],
+                "a list of \"predicted\", \"labelled\", \"top-2\" to \"top-100\", and \"class NAME\" or \"class #INDEX\"",
+                |classes| !classes.is_empty() && all_different(classes),
+            ),
+            maps: section.choice("maps", MapStorage::Stored, &["stored", "inline"]),
+            boxes: section.path("boxes"),
+            pictures: section.value("pictures", 2, "a whole number from 0 to 1000", |n| {
+                *n <= 1000
+            }),
+        }
+    }
+}
+
+impl BackpropConfig {
+    fn read(section: &mut SectionReader) -> BackpropConfig {
+        BackpropConfig {
+            units_per_layer: section.value(
+                "units_per_layer",
+                4,
+                "a whole number from 0 to 1000",
+                |n| *n <= 1000,
+            ),
+            rules: section.value(
+                "rules",
+                vec![ReluRule::Guided],
+                "a list of different rules of \"plain\", \"deconv\" and \"guided\"",
+                |rules| !rules.is_empty() && all_different(rules),
+            ),
+        }
+    }
+}
+
+fn all_different<T: PartialEq>(list: &[T]) -> bool {
+    (list.iter().enumerate()).all(|(at, one)| !list[..at].contains(one))
 }

@@ -248,3 +248,120 @@ impl InputOverrides {
         spec
     }
 }
+
+/// How a class activation map is made of a layer's maps `F` and the gradient `G` of the class's logit there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CamMethod {
+    /// Selvaraju et al. 2017: `Σ_k mean(G_k) F_k`.
+    GradCam,
+    /// Zhou et al. 2016: `Σ_k w[c, k] F_k`; only where global average pooling and one linear layer follow.
+    Cam,
+    /// Chattopadhay et al. 2018.
+    #[serde(rename = "gradcam++")]
+    GradCamPlusPlus,
+    /// Jiang et al. 2021: `Σ_k relu(G_k) F_k`, cell by cell.
+    LayerCam,
+    /// Draelos & Carin 2020: `Σ_k G_k F_k`, cell by cell.
+    HiResCam,
+}
+
+impl CamMethod {
+    /// As tables and settings spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CamMethod::GradCam => "gradcam",
+            CamMethod::Cam => "cam",
+            CamMethod::GradCamPlusPlus => "gradcam++",
+            CamMethod::LayerCam => "layercam",
+            CamMethod::HiResCam => "hirescam",
+        }
+    }
+}
+
+/// What a ReLU does to the gradient `g` that comes back to it, `z` being its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReluRule {
+    /// The derivative: `g [z > 0]`.
+    Plain,
+    /// Zeiler & Fergus 2014: `g [g > 0]`.
+    Deconv,
+    /// Springenberg et al. 2015: `g [z > 0] [g > 0]`.
+    Guided,
+}
+
+impl ReluRule {
+    /// As tables and settings spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReluRule::Plain => "plain",
+            ReluRule::Deconv => "deconv",
+            ReluRule::Guided => "guided",
+        }
+    }
+}
+
+/// Where explanations get a layer's maps from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MapStorage {
+    /// `extract` writes the table `maps`; other methods and classes need no second extraction.
+    Stored,
+    /// `extract` explains every batch as it passes, and keeps no maps.
+    Inline,
+}
+
+/// A class for which an image is explained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClassChoice {
+    Predicted,
+    /// The image's label, where the network knows a class of that name.
+    Labelled,
+    /// The class with the n-th greatest logit, n from 2.
+    Top(usize),
+    /// One class for all images: its name, or `#` and its index.
+    Fixed(String),
+}
+
+impl fmt::Display for ClassChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClassChoice::Predicted => f.write_str("predicted"),
+            ClassChoice::Labelled => f.write_str("labelled"),
+            ClassChoice::Top(n) => write!(f, "top-{n}"),
+            ClassChoice::Fixed(class) => write!(f, "class {class}"),
+        }
+    }
+}
+
+impl FromStr for ClassChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ClassChoice, String> {
+        let top = |text: &str| text.strip_prefix("top-")?.parse().ok();
+        match text {
+            "predicted" => Ok(ClassChoice::Predicted),
+            "labelled" => Ok(ClassChoice::Labelled),
+            _ => match (text.strip_prefix("class "), top(text)) {
+                (Some(class), _) if !class.is_empty() => Ok(ClassChoice::Fixed(class.to_string())),
+                (None, Some(n)) if (2..=100).contains(&n) => Ok(ClassChoice::Top(n)),
+                _ => Err(format!("{text:?} names no class")),
+            },
+        }
+    }
+}
+
+impl Serialize for ClassChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClassChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ClassChoice, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
