@@ -18,7 +18,7 @@ use super::{Context, Outcome, Stage, columns::Columns, patches};
 use crate::{
     config::MapStorage,
     error::{Error, Result},
-    model::{device, executor::Precision, explain::Explainer},
+    model::explain::Explainer,
     store::{Manifest, PartWriter, StageWriter, TableReader},
 };
 
@@ -59,11 +59,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let images = Images::read(ctx, &manifest, model, &spec)?;
         let explainers = match ctx.config.explain.maps {
             MapStorage::Inline => Vec::new(),
-            MapStorage::Stored => {
-                let device = device::choose(ctx.config.model.device)?;
-                let network = model.load(device, Precision::Float32)?;
-                choice.explainers(&network, model)?
-            }
+            MapStorage::Stored => choice.explainers(model, ctx.config.model.device)?,
         };
         let source = Source {
             ctx,

@@ -156,9 +156,9 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let inline = match ctx.config.explain.maps {
         MapStorage::Stored => None,
         MapStorage::Inline => {
-            // In float32 whatever the backbone runs in, as the explain stage does.
-            let network = model.load(device, Precision::Float32)?;
-            let explainers = choice.explained.explainers(&network, model)?;
+            let explainers = choice
+                .explained
+                .explainers(model, ctx.config.model.device)?;
             Some(inline::Inline::new(choice.explained, explainers, model))
         }
     };
