@@ -1,11 +1,15 @@
-//! Contact sheets, filter grids and signed maps: pixels in, pixels out.
+//! Contact sheets, filter grids, signed maps and overlays: pixels in, pixels out.
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
 use image::{ExtendedColorType, ImageEncoder, codecs::png};
 
+pub mod caption;
 mod filters;
+pub mod heat;
+mod panels;
 
 pub use filters::{diverging, filter_grid, signed_map};
+pub use panels::{Panel, side_by_side};
 
 /// Sides of a sheet or grid stay below this many pixels.
 const MAX_GRID_SIDE: usize = 16_384;
