@@ -102,21 +102,21 @@ impl Analysis {
             && dims == Some((2, 3))
     }
 
-    /// Is CAM exact at this value? It is where only global average pooling and one linear layer follow.
+    /// Is CAM exact at this value? It is where only global average pooling and one linear layer follow: that layer's node.
     ///
     /// # Errors
     /// What stands in the way, in words.
-    pub fn cam_exact(&self, graph: &Graph, value: ValueId) -> Result<(), String> {
+    pub fn cam_exact<'g>(&self, graph: &'g Graph, value: ValueId) -> Result<&'g Node, String> {
         let mut current = value;
         let mut pooled = false;
         loop {
-            let readers: Vec<&Node> = graph
+            let readers: Vec<&'g Node> = graph
                 .nodes
                 .iter()
                 .filter(|node| node.reads().contains(&current))
                 .collect();
-            let computing: Vec<&&Node> = readers
-                .iter()
+            let computing: Vec<&'g Node> = readers
+                .into_iter()
                 .filter(|node| !operators::is_size(node))
                 .collect();
             let [node] = computing.as_slice() else {
@@ -129,7 +129,7 @@ impl Analysis {
             match name {
                 "linear" if pooled => {
                     return if output == graph.logits {
-                        Ok(())
+                        Ok(node)
                     } else {
                         Err("more follows after the linear layer".into())
                     };

@@ -9,9 +9,12 @@ use super::{
     graph::{Argument, Graph, Int, Node, Source, ValueId},
     operators,
     program::{Fusion, Program},
-    shim::{Operator, Value},
+    shim::{Operator, Rectifier, Value},
 };
-use crate::error::{Error, Result};
+use crate::{
+    config::ReluRule,
+    error::{Error, Result},
+};
 
 /// Element type of weights and activations; results always come back as float32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +36,6 @@ pub struct Network {
 pub struct Runner {
     program: Program,
     steps: Vec<Step>,
-    input: ValueId,
     device: Device,
     dtype: Dtype,
     fusion: Fusion,
@@ -45,6 +47,7 @@ enum Step {
         names: Vec<CString>,
     },
     Size,
+    Rectify(Rectifier),
 }
 
 enum Slot {
@@ -159,11 +162,49 @@ impl Network {
     /// Compiles with the given freedom; `Fusion::None` keeps the operators as exported, so that autograd works.
     pub fn compile(&self, wanted: &[ValueId], fusion: Fusion) -> Result<Runner> {
         let program = tch::no_grad(|| Program::new(&self.graph, &self.weights, wanted, fusion));
+        self.runner(program, fusion, step)
+    }
+
+    /// Compiles what leads from the image batch to `target` with another backward rule at every ReLU, ReLU6 and
+    /// Hardtanh. The forward pass is the same.
+    pub(super) fn with_relu_rule(&self, target: ValueId, rule: ReluRule) -> Result<Runner> {
+        let program = Program::new(&self.graph, &self.weights, &[target], Fusion::None);
+        self.runner(program, Fusion::None, |node| {
+            match (rule, operators::clamp_range(node)) {
+                (ReluRule::Deconv | ReluRule::Guided, Some((low, high))) => {
+                    Ok(Step::Rectify(Rectifier { low, high, rule }))
+                }
+                _ => step(node),
+            }
+        })
+    }
+
+    /// Compiles what follows the value `start`, up to the logits, so that autograd works; `None` if nothing does.
+    /// [`Runner::given`] says what to hand to [`Runner::run_from`].
+    pub(super) fn after(&self, start: ValueId) -> Result<Option<Runner>> {
+        let program = tch::no_grad(|| {
+            let wanted = [self.graph.logits];
+            Program::after(&self.graph, &self.weights, start, &wanted, Fusion::Fold)
+        });
+        let runner = program.map(|program| self.runner(program, Fusion::Fold, step));
+        runner.transpose()
+    }
+
+    /// A weight as it lies on the device.
+    pub(super) fn parameter(&self, id: ValueId) -> Option<&Tensor> {
+        self.weights.get(&id)
+    }
+
+    fn runner(
+        &self,
+        program: Program,
+        fusion: Fusion,
+        step: impl Fn(&Node) -> Result<Step>,
+    ) -> Result<Runner> {
         let steps = program.nodes.iter().map(step).collect::<Result<Vec<_>>>()?;
         Ok(Runner {
             program,
             steps,
-            input: self.graph.input,
             device: self.device,
             dtype: match self.precision {
                 Precision::Float32 => Dtype::Float,
@@ -180,12 +221,31 @@ impl Runner {
     /// # Errors
     /// libtorch's message with the operator and the module that it belongs to.
     pub fn run(&self, images: &Tensor) -> Result<Vec<Tensor>> {
-        let mut images = images.to_device(self.device).to_kind(self.dtype);
-        if self.fusion != Fusion::None {
-            images = channels_last(&images)?;
-        }
+        self.run_from(&[images])
+    }
+
+    /// The values that [`Runner::run_from`] is handed.
+    pub(super) fn given(&self) -> &[ValueId] {
+        &self.program.given
+    }
+
+    /// The operators that run.
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.program.nodes
+    }
+
+    /// Runs with the given values at hand, batch first; gives the wanted values in order.
+    pub(super) fn run_from(&self, given: &[&Tensor]) -> Result<Vec<Tensor>> {
+        let convolves = |node: &Node| operators::base_name(node).contains("conv");
+        let innermost = self.fusion != Fusion::None && self.program.nodes.iter().any(convolves);
         let mut slots: Vec<Option<Slot>> = (0..self.program.values.len()).map(|_| None).collect();
-        slots[self.input] = Some(Slot::Tensor(images));
+        for (&id, value) in self.program.given.iter().zip(given) {
+            let mut value = value.to_device(self.device).to_kind(self.dtype);
+            if innermost && value.dim() == 4 {
+                value = channels_last(&value)?;
+            }
+            slots[id] = Some(Slot::Tensor(value));
+        }
         for (index, (node, step)) in self.program.nodes.iter().zip(&self.steps).enumerate() {
             self.step(node, step, &mut slots)?;
             for &id in &self.program.frees[index] {
@@ -230,6 +290,12 @@ impl Runner {
                     slots[id] = Some(Slot::Int(size));
                 }
                 return Ok(());
+            }
+            Step::Rectify(rectifier) => {
+                let input = node.reads().first().copied();
+                let input = input.ok_or_else(|| failure(node, "no tensor".into()))?;
+                let output = rectifier.apply(self.tensor(input, slots)?);
+                vec![output.map_err(|message| failure(node, message))?]
             }
             Step::Call { operator, names } => {
                 let mut arguments = Vec::with_capacity(names.len());

@@ -1,6 +1,5 @@
 //! Batches of preprocessed images through a network, out as plain columns for the tables.
 
-use half::{f16, slice::HalfFloatSliceExt};
 use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
@@ -32,19 +31,54 @@ pub struct Batch {
     /// One per layer of [`Wanted::units`].
     pub units: Vec<UnitStatistics>,
     /// One per layer of [`Wanted::maps`], `[n, channels, rows, columns]`.
-    pub maps: Vec<Vec<f16>>,
+    pub maps: Vec<Vec<f32>>,
 }
 
 /// A network compiled for extraction.
 pub struct Forward {
     runner: Runner,
+    normaliser: Normaliser,
+    n_units: usize,
+}
+
+/// RGB bytes to the network's input: `(v / 255 - mean) / std`.
+pub(super) struct Normaliser {
     device: Device,
     height: i64,
     width: i64,
-    /// Normalisation as `pixel * scale + shift`, `[1, 3, 1, 1]`.
+    /// `pixel * scale + shift`, `[1, 3, 1, 1]`.
     scale: Tensor,
     shift: Tensor,
-    n_units: usize,
+}
+
+impl Normaliser {
+    pub(super) fn new(network: &Network, mean: [f32; 3], std: [f32; 3]) -> Normaliser {
+        let (height, width) = network.graph().input_size();
+        let device = network.device();
+        let channel = |of: &dyn Fn(usize) -> f64| {
+            let values = [0, 1, 2].map(|index| of(index) as f32);
+            Tensor::from_slice(&values)
+                .reshape([1, 3, 1, 1])
+                .to_device(device)
+        };
+        let (mean, std) = (mean.map(f64::from), std.map(f64::from));
+        Normaliser {
+            device,
+            height,
+            width,
+            scale: channel(&|index| 1.0 / (255.0 * std[index])),
+            shift: channel(&|index| -mean[index] / std[index]),
+        }
+    }
+
+    /// `[n, 3, height, width]` of bytes `[n, height, width, 3]`.
+    pub(super) fn images(&self, pixels: &[u8], n: usize) -> Result<Tensor> {
+        let sizes = [n as i64, self.height, self.width, 3];
+        let bytes = Tensor::f_from_data_size(pixels, &sizes, Dtype::Uint8)
+            .map_err(|error| torch("the batch", &error))?;
+        let images = bytes.to_device(self.device).permute([0, 3, 1, 2]);
+        Ok(images.to_kind(Dtype::Float) * &self.scale + &self.shift)
+    }
 }
 
 impl Forward {
@@ -59,22 +93,9 @@ impl Forward {
         let mut values = vec![graph.logits, wanted.feature.value];
         values.extend(wanted.units.iter().map(|layer| layer.value));
         values.extend(wanted.maps.iter().map(|layer| layer.value));
-        let (height, width) = graph.input_size();
-        let device = network.device();
-        let channel = |of: &dyn Fn(usize) -> f64| {
-            let values = [0, 1, 2].map(|index| of(index) as f32);
-            Tensor::from_slice(&values)
-                .reshape([1, 3, 1, 1])
-                .to_device(device)
-        };
-        let (mean, std) = (mean.map(f64::from), std.map(f64::from));
         Ok(Forward {
             runner: network.inference(&values)?,
-            device,
-            height,
-            width,
-            scale: channel(&|index| 1.0 / (255.0 * std[index])),
-            shift: channel(&|index| -mean[index] / std[index]),
+            normaliser: Normaliser::new(network, mean, std),
             n_units: wanted.units.len(),
         })
     }
@@ -85,14 +106,7 @@ impl Forward {
     /// libtorch's message with the operator and module.
     pub fn run(&self, pixels: &[u8], n: usize) -> Result<Batch> {
         let _guard = tch::no_grad_guard();
-        let sizes = [n as i64, self.height, self.width, 3];
-        let images = Tensor::f_from_data_size(pixels, &sizes, Dtype::Uint8)
-            .map_err(|error| torch("the batch", &error))?
-            .to_device(self.device)
-            .permute([0, 3, 1, 2])
-            .to_kind(Dtype::Float)
-            * &self.scale
-            + &self.shift;
+        let images = self.normaliser.images(pixels, n)?;
         self.run_normalised(&images, n)
     }
 
@@ -111,7 +125,7 @@ impl Forward {
         for _ in 0..self.n_units {
             units.push(reduce(&next()?)?);
         }
-        let maps = outputs.map(|map| halves(&map)).collect::<Result<_>>()?;
+        let maps = outputs.map(|map| floats(&map)).collect::<Result<_>>()?;
         Ok(Batch {
             n,
             logits,
@@ -122,11 +136,11 @@ impl Forward {
     }
 }
 
-fn torch(context: &str, error: &tch::TchError) -> Error {
+pub(super) fn torch(context: &str, error: &tch::TchError) -> Error {
     torch_message(context, &error.to_string())
 }
 
-fn torch_message(context: &str, message: &str) -> Error {
+pub(super) fn torch_message(context: &str, message: &str) -> Error {
     Error::Torch {
         context: context.into(),
         message: message.into(),
@@ -147,7 +161,7 @@ fn vector(value: &Tensor) -> Result<Tensor> {
     })
 }
 
-fn floats(value: &Tensor) -> Result<Vec<f32>> {
+pub(super) fn floats(value: &Tensor) -> Result<Vec<f32>> {
     let value = value
         .to_device(Device::Cpu)
         .to_kind(Dtype::Float)
@@ -156,13 +170,6 @@ fn floats(value: &Tensor) -> Result<Vec<f32>> {
     value
         .f_copy_data(&mut out, value.numel())
         .map_err(|error| torch("reading results", &error))?;
-    Ok(out)
-}
-
-fn halves(value: &Tensor) -> Result<Vec<f16>> {
-    let values = floats(value)?;
-    let mut out = vec![f16::ZERO; values.len()];
-    out.convert_from_f32_slice(&values);
     Ok(out)
 }
 

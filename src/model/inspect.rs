@@ -186,7 +186,7 @@ pub fn defaults(info: &ModelInfo) -> Vec<String> {
         Some(index) => {
             let tap = &info.analysis.taps[index];
             let cam = match info.analysis.cam_exact(&info.graph, tap.value) {
-                Ok(()) => "CAM is exact there".to_string(),
+                Ok(_) => "CAM is exact there".to_string(),
                 Err(why) => format!("CAM is not exact there: {why}"),
             };
             lines.push(format!(

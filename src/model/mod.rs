@@ -3,11 +3,14 @@
 //! - [`archive`]: the `.pt2` file, as hostile input; [`graph`]: its nodes; [`operators`]: which of them may run
 //! - [`analysis`]: taps by module path, default layers, where CAM is exact; [`receptive_field`]: what cells see
 //! - [`program`]: what really runs, folded and fused; [`executor`]: running it; [`forward`]: images in, tables' columns out
+//! - [`explain`]: class activation maps from a layer's maps; [`backprop`]: gradients at the pixels
 
 pub mod analysis;
 pub mod archive;
+pub mod backprop;
 pub mod device;
 pub mod executor;
+pub mod explain;
 pub mod forward;
 mod fusion;
 pub mod graph;

@@ -223,6 +223,36 @@ pub fn is_size(node: &Node) -> bool {
     SIZE_OPERATORS.contains(&node.operator.as_str())
 }
 
+/// The range that an activation cuts its input to, where that is all it does: ReLU, ReLU6, Hardtanh.
+pub fn clamp_range(node: &Node) -> Option<(f64, f64)> {
+    match base_name(node) {
+        "relu" => Some((0.0, f64::INFINITY)),
+        "relu6" => Some((0.0, 6.0)),
+        "hardtanh" => Some((
+            node.float("min_val").unwrap_or(-1.0),
+            node.float("max_val").unwrap_or(1.0),
+        )),
+        _ => None,
+    }
+}
+
+/// Activations that are no clamps: the backward rules for ReLUs say nothing about them.
+pub fn is_smooth_activation(node: &Node) -> bool {
+    const SMOOTH: [&str; 10] = [
+        "silu",
+        "gelu",
+        "hardswish",
+        "mish",
+        "elu",
+        "selu",
+        "celu",
+        "leaky_relu",
+        "softplus",
+        "tanh",
+    ];
+    SMOOTH.contains(&base_name(node))
+}
+
 /// The kind of an allowed tensor operator; `None` for everything that may not run.
 pub fn kind(node: &Node) -> Option<Kind> {
     node.operator.strip_prefix("aten::")?;

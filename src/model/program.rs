@@ -14,6 +14,8 @@ use super::{
 pub struct Program {
     pub nodes: Vec<Node>,
     pub values: Vec<ValueInfo>,
+    /// Values that are handed in, in this order.
+    pub given: Vec<ValueId>,
     /// Weights and folded weights by value; shared storage with the network's own where unchanged.
     pub constants: HashMap<ValueId, Tensor>,
     /// For every wanted value, the value that holds it now.
@@ -43,6 +45,33 @@ impl Program {
         wanted: &[ValueId],
         fusion: Fusion,
     ) -> Program {
+        let mut program = Program::unfused(graph, constants, graph.input, wanted);
+        program.finish(fusion);
+        program
+    }
+
+    /// Compiles the part of `graph` that leads from the value `start` to `wanted`, with `start` handed in. Where `start`
+    /// lies inside a branch, the other values that are still needed there are handed in after it, ascending by id.
+    /// `None` if nothing that is wanted depends on `start`.
+    pub fn after(
+        graph: &Graph,
+        constants: &HashMap<ValueId, Tensor>,
+        start: ValueId,
+        wanted: &[ValueId],
+        fusion: Fusion,
+    ) -> Option<Program> {
+        let mut program = Program::unfused(graph, constants, start, wanted);
+        program.cut(graph.input)?;
+        program.finish(fusion);
+        Some(program)
+    }
+
+    fn unfused(
+        graph: &Graph,
+        constants: &HashMap<ValueId, Tensor>,
+        start: ValueId,
+        wanted: &[ValueId],
+    ) -> Program {
         let mut program = Program {
             nodes: graph
                 .nodes
@@ -51,6 +80,7 @@ impl Program {
                 .cloned()
                 .collect(),
             values: graph.values.clone(),
+            given: vec![start],
             constants: constants
                 .iter()
                 .map(|(&id, tensor)| (id, tensor.shallow_clone()))
@@ -60,17 +90,66 @@ impl Program {
         };
         program.out_of_place(graph);
         program.drop_identities(graph);
-        program.drop_unused();
+        program
+    }
+
+    fn finish(&mut self, fusion: Fusion) {
+        self.drop_unused();
         if fusion != Fusion::None {
-            program.view_as_reshape();
-            program.fold_batch_norm();
+            self.view_as_reshape();
+            self.fold_batch_norm();
         }
         if fusion == Fusion::OneDnn {
-            program.fuse_convolutions();
+            self.fuse_convolutions();
         }
-        program.drop_unused();
-        program.plan_frees();
-        program
+        self.drop_unused();
+        self.plan_frees();
+    }
+
+    /// Drops what lies before the one value that is given so far, and finds what else must be given then.
+    fn cut(&mut self, input: ValueId) -> Option<()> {
+        let start = self.given[0];
+        if start != input {
+            // The batch size is asked of the image batch, which is not there any more.
+            for node in &mut self.nodes {
+                if node.operator == "aten::sym_size" && node.int("dim").unwrap_or(0) == 0 {
+                    replace_reads(node, input, start);
+                }
+            }
+        }
+        let after = self.reached_from(start);
+        let from_image = self.reached_from(input);
+        if !self.wanted.iter().any(|&id| after[id]) {
+            return None;
+        }
+        let before = |id: ValueId| from_image[id] && !after[id];
+        self.nodes.retain(|node| {
+            let writes = node.writes();
+            !writes.contains(&start) && !writes.iter().any(|&id| before(id))
+        });
+        self.drop_unused();
+        let mut others: Vec<ValueId> = (self.nodes.iter().flat_map(Node::reads))
+            .chain(self.wanted.iter().copied())
+            .filter(|&id| before(id))
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        self.given.extend(others);
+        Some(())
+    }
+
+    /// Which values depend on `start`, itself included.
+    fn reached_from(&self, start: ValueId) -> Vec<bool> {
+        let mut reached = vec![false; self.values.len()];
+        reached[start] = true;
+        for node in &self.nodes {
+            if node.reads().iter().any(|&id| reached[id]) {
+                for id in node.writes() {
+                    reached[id] = true;
+                }
+            }
+        }
+        reached
     }
 
     /// Rewrites `relu_(x)` to `relu(x)` and lets later readers of `x` read the result, so that a tap of `x` stays
@@ -158,7 +237,7 @@ impl Program {
                 }
             }
         }
-        for id in &mut self.wanted {
+        for id in self.wanted.iter_mut().chain(&mut self.given) {
             *id = alias.get(id).copied().unwrap_or(*id);
         }
     }

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/version.h>
 #include <cstdint>
 #include <string>
@@ -137,6 +138,28 @@ c10::IValue convert(const Argument& argument, c10::TypePtr type) {
   }
 }
 
+// A clamp whose backward pass lets only positive gradients through (DeconvNet), and those only where the input lay
+// strictly inside the range, too, if it is guided.
+struct Rectifier : public torch::autograd::Function<Rectifier> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input, double low, double high, bool guided) {
+    if (guided) context->save_for_backward({input});
+    context->saved_data["low"] = low;
+    context->saved_data["high"] = high;
+    return input.clamp(low, high);
+  }
+
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context, torch::autograd::tensor_list gradients) {
+    at::Tensor gradient = gradients[0].clamp_min(0);
+    const auto saved = context->get_saved_variables();
+    if (!saved.empty()) {
+      const double low = context->saved_data["low"].toDouble();
+      const double high = context->saved_data["high"].toDouble();
+      gradient = gradient * saved[0].gt(low).logical_and_(saved[0].lt(high));
+    }
+    return {gradient, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
 template <typename Body>
 int guarded(Body body) {
   try {
@@ -199,5 +222,11 @@ int prospect_call(const void* operator_handle, const Argument* arguments, size_t
       }
     }
   });
+}
+
+// Clamps with a backward rule of its own (see Rectifier).
+int prospect_rectify(const at::Tensor* input, double low, double high, int guided, void (*push)(void* context, at::Tensor* tensor),
+                     void* context) {
+  return guarded([&] { push(context, new at::Tensor(Rectifier::apply(*input, low, high, guided != 0))); });
 }
 }

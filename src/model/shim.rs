@@ -4,6 +4,8 @@ use std::ffi::{CStr, CString, c_char, c_void};
 
 use tch::Tensor;
 
+use crate::config::ReluRule;
+
 /// One argument of an operator call.
 #[derive(Debug)]
 pub enum Value<'a> {
@@ -38,6 +40,14 @@ unsafe extern "C" {
         operator: *const c_void,
         arguments: *const RawArgument,
         count: usize,
+        push: extern "C" fn(*mut c_void, *mut tch_tensor),
+        context: *mut c_void,
+    ) -> i32;
+    fn prospect_rectify(
+        input: *const c_void,
+        low: f64,
+        high: f64,
+        guided: i32,
         push: extern "C" fn(*mut c_void, *mut tch_tensor),
         context: *mut c_void,
     ) -> i32;
@@ -113,16 +123,49 @@ impl Operator {
             )
         };
         if failed == 0 {
-            return Ok(results);
+            Ok(results)
+        } else {
+            Err(last_error())
         }
-        // SAFETY: the shim returns a NUL-terminated string that stays valid until its next error on this thread.
-        let message = unsafe { CStr::from_ptr(prospect_last_error()) };
-        Err(message
-            .to_string_lossy()
-            .lines()
-            .next()
-            .unwrap_or("")
-            .to_string())
+    }
+}
+
+fn last_error() -> String {
+    // SAFETY: the shim returns a NUL-terminated string that stays valid until its next error on this thread.
+    let message = unsafe { CStr::from_ptr(prospect_last_error()) };
+    let message = message.to_string_lossy();
+    message.lines().next().unwrap_or("").to_string()
+}
+
+/// A clamp to `[low, high]` with a backward rule other than its derivative.
+#[derive(Clone, Copy, Debug)]
+pub struct Rectifier {
+    pub low: f64,
+    pub high: f64,
+    /// [`ReluRule::Plain`] is not for this: the operator itself has it.
+    pub rule: ReluRule,
+}
+
+impl Rectifier {
+    /// # Errors
+    /// libtorch's own message.
+    pub fn apply(&self, input: &Tensor) -> Result<Tensor, String> {
+        let mut results: Vec<Tensor> = Vec::new();
+        // SAFETY: `input` lives through the call; `push` gets `results`.
+        let failed = unsafe {
+            prospect_rectify(
+                input.as_ptr().cast(),
+                self.low,
+                self.high,
+                i32::from(self.rule == ReluRule::Guided),
+                push,
+                (&raw mut results).cast(),
+            )
+        };
+        match results.pop() {
+            Some(result) if failed == 0 => Ok(result),
+            _ => Err(last_error()),
+        }
     }
 }
 

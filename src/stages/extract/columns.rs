@@ -73,19 +73,12 @@ impl Tables {
         let feature = shape(&wanted.feature);
         // [n, d], [n, tokens, d] or [n, d, rows, columns].
         let dimension = if feature.len() == 3 { 2 } else { 1 };
-        let mut counts: HashMap<String, Vec<usize>> = HashMap::new();
-        for (index, name) in model.classes().into_iter().enumerate() {
-            counts.entry(name).or_default().push(index);
-        }
         Tables {
             layers,
             maps: wanted.maps.clone(),
             n_classes: model.graph.n_classes() as usize,
             feature_length: feature.get(dimension).copied().flatten().unwrap_or(0) as usize,
-            class_by_name: counts
-                .into_iter()
-                .filter_map(|(name, classes)| (classes.len() == 1).then(|| (name, classes[0])))
-                .collect(),
+            class_by_name: model.class_by_name(),
         }
     }
 
@@ -182,8 +175,8 @@ impl<'a> PartTables<'a> {
             self.predictions.push(logits, label);
         }
         self.features.extend(batch.features);
+        let half = |value: &f32| f16::from_f32(value.clamp(-MAX_HALF, MAX_HALF));
         for (units, batch) in self.units.iter_mut().zip(batch.units) {
-            let half = |value: &f32| f16::from_f32(value.clamp(-MAX_HALF, MAX_HALF));
             units.max.extend(batch.max.iter().map(half));
             units.mean.extend(batch.mean.iter().map(half));
             units
@@ -191,7 +184,7 @@ impl<'a> PartTables<'a> {
                 .extend(batch.argmax.iter().map(|&place| place as u16));
         }
         for (maps, batch) in self.maps.iter_mut().zip(batch.maps) {
-            maps.extend(batch);
+            maps.extend(batch.iter().map(half));
         }
     }
 

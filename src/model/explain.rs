@@ -1,0 +1,358 @@
+//! Class activation maps: a layer's maps in, one map per image, class and method out, through the head of the graph alone.
+//!
+//! Everything that follows the layer is a network of its own; its gradient at the layer needs no pixels and no backbone.
+
+use std::collections::HashMap;
+
+use tch::{Device, Kind as Dtype, Tensor};
+
+use super::{
+    Layer, ModelInfo,
+    executor::{Network, Runner},
+    forward::{floats, torch, torch_message},
+    graph::{Graph, ValueId},
+};
+use crate::{
+    config::{CamMethod, LayerChoice},
+    error::{Error, Result},
+};
+
+/// The head of a network, from one layer on.
+pub struct Explainer {
+    head: Runner,
+    methods: Vec<CamMethod>,
+    needs: Vec<Layer>,
+    /// Sizes of each needed value, without the batch.
+    sizes: Vec<Vec<i64>>,
+    device: Device,
+    /// Weights `[classes, channels]` and bias `[classes]` of the one linear layer that follows, where CAM is wanted.
+    linear: Option<(Tensor, Option<Tensor>)>,
+}
+
+/// One image explained for one class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explained {
+    /// The class's logit, from the maps.
+    pub logit: f32,
+    /// Per method, in the order given: `[rows, columns]`, not rectified, not scaled.
+    pub maps: Vec<Vec<f32>>,
+    /// `mean(CAM) + bias`, where CAM is among the methods: the logit itself, up to rounding.
+    pub cam_logit: Option<f32>,
+}
+
+impl ModelInfo {
+    /// The layers to explain at: those named, or (`auto`) the last spatial one before the head, if there is one.
+    ///
+    /// # Errors
+    /// As [`ModelInfo::layers`].
+    pub fn explanation_layers(&self, choice: &LayerChoice) -> Result<Vec<Layer>> {
+        match choice {
+            LayerChoice::Auto => {
+                let index = self.analysis.explanation;
+                Ok(index
+                    .map(|index| super::layer(&self.analysis.taps[index]))
+                    .into_iter()
+                    .collect())
+            }
+            named => self.layers(named, "[explain] layers"),
+        }
+    }
+
+    /// The methods that can be computed at `layer`, and why the others cannot.
+    pub fn methods_at(
+        &self,
+        layer: &Layer,
+        methods: &[CamMethod],
+    ) -> (Vec<CamMethod>, Vec<String>) {
+        let (mut possible, mut refused) = (Vec::new(), Vec::new());
+        for &method in methods {
+            match method {
+                CamMethod::Cam => match self.analysis.cam_exact(&self.graph, layer.value) {
+                    Ok(_) => possible.push(method),
+                    Err(why) => refused.push(format!(
+                        "cam is not exact at {}: {why}; gradcam works there",
+                        layer.name
+                    )),
+                },
+                _ => possible.push(method),
+            }
+        }
+        (possible, refused)
+    }
+
+    /// A class by its name, or by `#` and its index.
+    ///
+    /// # Errors
+    /// No such class, or several of that name.
+    pub fn class_index(&self, class: &str) -> Result<usize> {
+        let classes = self.classes();
+        if let Some(index) = class.strip_prefix('#').and_then(|text| text.parse().ok()) {
+            if index < classes.len() {
+                return Ok(index);
+            }
+            return Err(Error::Config(vec![format!(
+                "the network has the classes #0 to #{}, not {class}",
+                classes.len().saturating_sub(1)
+            )]));
+        }
+        let found: Vec<usize> = (0..classes.len())
+            .filter(|&index| classes[index] == class)
+            .collect();
+        match found.as_slice() {
+            [index] => Ok(*index),
+            [] => {
+                let names: Vec<&str> = classes.iter().map(String::as_str).collect();
+                Err(Error::Config(vec![format!(
+                    "the network has no class {class:?}{}; name another, or give its index as #0 to #{}",
+                    crate::config::did_you_mean(class, &names),
+                    classes.len().saturating_sub(1)
+                )]))
+            }
+            several => Err(Error::Config(vec![format!(
+                "{} classes are named {class:?}; say which: {}",
+                several.len(),
+                several
+                    .iter()
+                    .map(|index| format!("#{index}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )])),
+        }
+    }
+
+    /// Class indices by name; names that several classes share are left out.
+    pub fn class_by_name(&self) -> HashMap<String, usize> {
+        let mut all: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, name) in self.classes().into_iter().enumerate() {
+            all.entry(name).or_default().push(index);
+        }
+        all.into_iter()
+            .filter_map(|(name, classes)| (classes.len() == 1).then(|| (name, classes[0])))
+            .collect()
+    }
+
+    fn value_name(&self, value: ValueId) -> Layer {
+        let tap = self.analysis.taps.iter().rev();
+        let tap = tap.into_iter().find(|tap| tap.value == value);
+        tap.map_or_else(
+            || Layer {
+                name: self.graph.values[value].name.clone(),
+                class: String::new(),
+                value,
+            },
+            super::layer,
+        )
+    }
+}
+
+impl Explainer {
+    /// Compiles what follows `layer`, in float32.
+    ///
+    /// # Errors
+    /// A layer that the logits do not depend on; a method that is not exact there; values of unknown size.
+    pub fn new(
+        network: &Network,
+        model: &ModelInfo,
+        layer: &Layer,
+        methods: &[CamMethod],
+    ) -> Result<Explainer> {
+        let refuse = |why: String| Error::Config(vec![format!("[explain] {}: {why}", layer.name)]);
+        let head = network
+            .after(layer.value)?
+            .ok_or_else(|| refuse("the logits do not depend on this layer".into()))?;
+        let (_, refused) = model.methods_at(layer, methods);
+        if let Some(why) = refused.first() {
+            return Err(refuse(why.clone()));
+        }
+        let needs: Vec<Layer> = (head.given().iter().enumerate())
+            .map(|(index, &value)| match index {
+                0 => layer.clone(),
+                _ => model.value_name(value),
+            })
+            .collect();
+        let sizes = head
+            .given()
+            .iter()
+            .map(|&value| sizes(&model.graph, value))
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| {
+                refuse("what follows needs values whose size the file does not say".into())
+            })?;
+        if sizes[0].len() != 3 {
+            return Err(refuse("it is no map [n, channels, rows, columns]".into()));
+        }
+        let linear = methods
+            .contains(&CamMethod::Cam)
+            .then(|| linear(network, model, layer))
+            .transpose()?;
+        Ok(Explainer {
+            head,
+            methods: methods.to_vec(),
+            needs,
+            sizes,
+            device: network.device(),
+            linear,
+        })
+    }
+
+    /// The values that [`Explainer::run`] wants: the layer, and others only where the layer lies inside a branch.
+    pub fn needs(&self) -> &[Layer] {
+        &self.needs
+    }
+
+    /// Channels, rows and columns of the layer's maps.
+    pub fn shape(&self) -> [usize; 3] {
+        [0, 1, 2].map(|index| self.sizes[0][index] as usize)
+    }
+
+    /// Explains images for classes. `maps` has one slice for each of [`Explainer::needs`], each of `n` images, row-major;
+    /// `jobs` are (image, class) pairs, the image by its place in the batch. One result a job, in order.
+    ///
+    /// # Errors
+    /// Slices of another length than the layers say; images or classes that are not there; libtorch's message.
+    pub fn run(
+        &self,
+        maps: &[&[f32]],
+        n: usize,
+        jobs: &[(usize, usize)],
+    ) -> Result<Vec<Explained>> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let context = format!("the head from {}", self.needs[0].name);
+        let failed = |error: tch::TchError| torch(&context, &error);
+        let images: Vec<i64> = jobs.iter().map(|&(image, _)| image as i64).collect();
+        let every_image_once = images.iter().copied().eq(0..n as i64);
+        let images = Tensor::from_slice(&images).to_device(self.device);
+        let mut given = Vec::with_capacity(maps.len());
+        for (map, sizes) in maps.iter().zip(&self.sizes) {
+            let sizes: Vec<i64> = [n as i64].iter().chain(sizes).copied().collect();
+            if sizes.iter().product::<i64>() != map.len() as i64 {
+                let found = format!("{} values where {sizes:?} are expected", map.len());
+                return Err(torch_message(&context, &found));
+            }
+            let value = Tensor::from_slice(map)
+                .reshape(&sizes)
+                .to_device(self.device);
+            given.push(match every_image_once {
+                true => value,
+                false => value.f_index_select(0, &images).map_err(failed)?,
+            });
+        }
+        if given.len() != self.needs.len() {
+            return Err(torch_message(&context, "maps of a layer are missing"));
+        }
+        let features = given[0].set_requires_grad(true);
+        let inputs: Vec<&Tensor> = [&features].into_iter().chain(&given[1..]).collect();
+        let outputs = self.head.run_from(&inputs)?;
+        let [logits] = outputs.as_slice() else {
+            return Err(torch_message(&context, "not one tensor of logits"));
+        };
+        let classes: Vec<i64> = jobs.iter().map(|&(_, class)| class as i64).collect();
+        let classes = Tensor::from_slice(&classes).to_device(self.device);
+        let scores = logits
+            .f_gather(1, &classes.reshape([-1, 1]), false)
+            .map_err(failed)?;
+        // With CAM alone the head need not run backwards.
+        let gradient = match self.methods.iter().any(|&method| method != CamMethod::Cam) {
+            false => None,
+            true => Tensor::f_run_backward(&[scores.sum(Dtype::Float)], &[&features], false, false)
+                .map_err(failed)?
+                .pop(),
+        };
+        let _guard = tch::no_grad_guard();
+        let features = features.detach();
+        let mut maps = Vec::with_capacity(self.methods.len());
+        let mut cam_logits = None;
+        for method in &self.methods {
+            let map = match (method, &gradient, &self.linear) {
+                (CamMethod::Cam, _, Some((weight, bias))) => {
+                    let map = weighted(&features, &weight.index_select(0, &classes));
+                    let mut logits = map.mean_dim([1i64].as_slice(), false, Dtype::Float);
+                    if let Some(bias) = bias {
+                        logits += bias.index_select(0, &classes);
+                    }
+                    cam_logits = Some(floats(&logits)?);
+                    map
+                }
+                (_, Some(gradient), _) => combine(*method, &features, gradient),
+                _ => return Err(torch_message(&context, "no gradient at the layer")),
+            };
+            maps.push(floats(&map)?);
+        }
+        let cells = (self.sizes[0][1] * self.sizes[0][2]) as usize;
+        let logits = floats(&scores)?;
+        Ok((0..jobs.len())
+            .map(|job| Explained {
+                logit: logits[job],
+                maps: maps
+                    .iter()
+                    .map(|map| map[job * cells..][..cells].to_vec())
+                    .collect(),
+                cam_logit: cam_logits.as_ref().map(|logits| logits[job]),
+            })
+            .collect())
+    }
+}
+
+/// `Σ_k weights[n, k] features[n, k, y, x]` as `[n, rows * columns]`.
+fn weighted(features: &Tensor, weights: &Tensor) -> Tensor {
+    weights
+        .unsqueeze(1)
+        .bmm(&features.flatten(2, -1))
+        .squeeze_dim(1)
+}
+
+/// `[n, rows * columns]` from features and gradient `[n, channels, rows, columns]`.
+fn combine(method: CamMethod, features: &Tensor, gradient: &Tensor) -> Tensor {
+    let cells: &[i64] = &[2, 3];
+    match method {
+        CamMethod::GradCam | CamMethod::Cam => {
+            weighted(features, &gradient.mean_dim(cells, false, Dtype::Float))
+        }
+        CamMethod::GradCamPlusPlus => {
+            // With S for the exponential of the score, as Chattopadhay et al. and pytorch-grad-cam simplify it; the small
+            // number in the denominator is the latter's.
+            let square = gradient * gradient;
+            let sums = features.sum_dim_intlist(cells, true, Dtype::Float);
+            let alpha = &square / (&square * 2.0 + sums * &square * gradient + 1e-6);
+            let alpha = alpha.where_self(&gradient.ne(0.0), &gradient.zeros_like());
+            let weights = (alpha * gradient.relu()).sum_dim_intlist(cells, false, Dtype::Float);
+            weighted(features, &weights)
+        }
+        CamMethod::LayerCam => cellwise(features, &gradient.relu()),
+        CamMethod::HiResCam => cellwise(features, gradient),
+    }
+}
+
+fn cellwise(features: &Tensor, weights: &Tensor) -> Tensor {
+    (features * weights)
+        .sum_dim_intlist([1i64].as_slice(), false, Dtype::Float)
+        .flatten(1, -1)
+}
+
+/// Sizes of a value without its batch, where the file says them all.
+fn sizes(graph: &Graph, value: ValueId) -> Option<Vec<i64>> {
+    graph.shape(value)?.iter().skip(1).copied().collect()
+}
+
+fn linear(network: &Network, model: &ModelInfo, layer: &Layer) -> Result<(Tensor, Option<Tensor>)> {
+    let missing = |what: &str| torch_message("the linear layer after the pooling", what);
+    let node = (model.analysis)
+        .cam_exact(&model.graph, layer.value)
+        .map_err(|why| missing(&why))?;
+    let weight = node
+        .tensor("weight")
+        .and_then(|id| network.parameter(id))
+        .ok_or_else(|| missing("its weights are computed, not stored"))?;
+    let bias = match node.tensor("bias") {
+        None => None,
+        Some(id) => Some(
+            network
+                .parameter(id)
+                .ok_or_else(|| missing("its bias is computed, not stored"))?
+                .shallow_clone(),
+        ),
+    };
+    Ok((weight.shallow_clone(), bias))
+}
