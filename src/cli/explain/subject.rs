@@ -15,7 +15,7 @@ use crate::{
         forward::{Forward, Wanted},
     },
     picture::{
-        Panel, Picture, PictureError, gradient_picture,
+        Panel, Picture, PictureError, PixelBox, gradient_picture,
         heat::{Heat, Scene, upsample},
         side_by_side,
     },
@@ -262,7 +262,7 @@ impl Explained {
             }
             if let Some(guided) = &class.guided {
                 let size = (height as usize, width as usize);
-                let whole = crate::picture::PixelBox {
+                let whole = PixelBox {
                     x0: 0,
                     y0: 0,
                     x1: width,
