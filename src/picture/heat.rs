@@ -142,7 +142,7 @@ impl Scene<'_> {
 }
 
 /// Brightness by Rec. 601.
-fn luma(pixel: &[u8]) -> u8 {
+pub(super) fn luma(pixel: &[u8]) -> u8 {
     let weighed = (pixel.iter().zip([299_u32, 587, 114])).map(|(&v, weight)| u32::from(v) * weight);
     ((weighed.sum::<u32>() + 500) / 1000) as u8
 }
@@ -236,23 +236,22 @@ mod tests {
         Geometry::new(&image.header, &spec)
     }
 
-    /// Columns and rows, x0..x1 and y0..y1, in which the overlay is at its hottest.
+    /// Columns and rows, x0, y0, x1, y1, in which the overlay is at its hottest.
     fn hottest(panel: &Panel) -> [u32; 4] {
-        let hot = heat_colour(1.0).map(|hot| mix(100, hot, HEAT));
-        let mut found = [u32::MAX, u32::MAX, 0, 0];
-        for y in 0..panel.picture.height {
-            for x in 0..panel.picture.width {
-                if panel.picture.at(x, y) == Some(hot) {
-                    found = [
-                        found[0].min(x),
-                        found[1].min(y),
-                        found[2].max(x + 1),
-                        found[3].max(y + 1),
-                    ];
-                }
-            }
-        }
-        found
+        let picture = &panel.picture;
+        let places = (0..picture.height).flat_map(|y| (0..picture.width).map(move |x| (x, y)));
+        let heat = |(x, y)| picture.at(x, y).map(|pixel| luma(&pixel));
+        let hot = places.clone().map(heat).max().unwrap();
+        let bounds = |found: [u32; 4], (x, y): (u32, u32)| {
+            [
+                found[0].min(x),
+                found[1].min(y),
+                found[2].max(x + 1),
+                found[3].max(y + 1),
+            ]
+        };
+        let hot = places.filter(|&place| heat(place) == hot);
+        hot.fold([u32::MAX, u32::MAX, 0, 0], bounds)
     }
 
     fn overlay(image: &RgbImage, geometry: &Geometry, map: &[f32], cols: usize) -> Panel {

@@ -138,6 +138,7 @@ fn draw_scale(page: &mut Picture, left: u32, top: u32, width: u32, max: f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::heat::luma;
 
     const RED: [u8; 3] = [200, 0, 0];
 
@@ -182,7 +183,7 @@ mod tests {
             dark > 300 + 2 * MARGIN as usize && light > dark + 200,
             "{dark} {light}"
         );
-        assert!(bar[dark..=light].is_sorted_by_key(|pixel| pixel[0]));
+        assert!(bar[dark..=light].is_sorted_by_key(|pixel| luma(pixel)));
 
         panels.extend((0..4).map(|_| panel(10, 10, None, &[])));
         let page = side_by_side(&panels).unwrap();

@@ -9,6 +9,7 @@ mod plan;
 pub mod report;
 mod runner;
 pub mod scan;
+mod sources;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

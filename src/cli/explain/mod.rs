@@ -67,8 +67,12 @@ pub(super) struct ExplainArgs {
 }
 
 fn method(name: &str) -> Result<CamMethod, String> {
-    (METHODS.into_iter().find(|method| method.name() == name))
-        .ok_or_else(|| format!("the methods are {}", METHODS.map(CamMethod::name).join(", ")))
+    (METHODS.into_iter().find(|method| method.name() == name)).ok_or_else(|| {
+        format!(
+            "the methods are {}",
+            METHODS.map(CamMethod::name).join(", ")
+        )
+    })
 }
 
 pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8> {
@@ -146,7 +150,14 @@ fn one(
 }
 
 const HEAD: [&str; 8] = [
-    "image", "class", "method", "logit", "p", "raw max", "centre x, y", "picture",
+    "image",
+    "class",
+    "method",
+    "logit",
+    "p",
+    "raw max",
+    "centre x, y",
+    "picture",
 ];
 const RIGHT: [bool; 8] = [false, false, false, true, true, true, false, false];
 

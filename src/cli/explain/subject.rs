@@ -58,8 +58,8 @@ pub(super) struct ExplainedClass {
     pub p: f32,
     /// Per shown method, `[rows, columns]`.
     pub maps: Vec<Vec<f32>>,
-    /// Guided Grad-CAM, `[3, height, width]` of the input.
-    guided: Option<Vec<f32>>,
+    /// The logit's guided gradient `[3, height, width]` at the input, and Grad-CAM.
+    guided: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 impl ExplainedClass {
@@ -110,7 +110,10 @@ impl Explaining {
             units: Vec::new(),
             maps: explainer.needs().to_vec(),
         };
-        let guided = match computed.iter().position(|&method| method == CamMethod::GradCam) {
+        let guided = match computed
+            .iter()
+            .position(|&method| method == CamMethod::GradCam)
+        {
             Some(grad_cam) if guided => {
                 let target = model.graph.logits;
                 let back = Backprop::new(&network, target, ReluRule::Guided, spec.mean, spec.std)?;
@@ -182,14 +185,16 @@ impl Explaining {
         for (&class, mut found) in wanted.iter().zip(found) {
             for map in &mut found.maps {
                 if saliency::clear_if_not_finite(map) {
-                    tracing::warn!("{}: a map is not finite; taken for zero", text::escaped(name));
+                    tracing::warn!(
+                        "{}: a map is not finite; taken for zero",
+                        text::escaped(name)
+                    );
                 }
             }
             let guided = match &self.guided {
                 None => None,
                 Some((back, grad_cam)) => {
-                    let gradient = back.run(pixels, &[class])?;
-                    Some(self.guided_grad_cam(gradient, &found.maps[*grad_cam], &geometry))
+                    Some((back.run(pixels, &[class])?, found.maps[*grad_cam].clone()))
                 }
             };
             found.maps.truncate(self.methods.len());
@@ -219,21 +224,6 @@ impl Explaining {
             classes: explained,
         })
     }
-
-    /// Selvaraju et al. 2017: the guided gradient at every pixel of the input times the rectified, enlarged Grad-CAM.
-    fn guided_grad_cam(&self, mut gradient: Vec<f32>, map: &[f32], geometry: &Geometry) -> Vec<f32> {
-        let [_, rows, cols] = self.explainer.shape();
-        let (height, width) = geometry.input_size();
-        let rectified: Vec<f32> = map.iter().map(|value| value.max(0.0)).collect();
-        let size = (height as usize, width as usize);
-        let weights = upsample(&rectified, (rows, cols), size);
-        for plane in gradient.chunks_mut(size.0 * size.1) {
-            for (value, weight) in plane.iter_mut().zip(&weights) {
-                *value *= weight;
-            }
-        }
-        gradient
-    }
 }
 
 impl Explained {
@@ -248,7 +238,11 @@ impl Explained {
             let lines = |what: &str| {
                 vec![
                     class.title(),
-                    format!("logit {}, p {:.3}", text::figure(class.logit.into()), class.p),
+                    format!(
+                        "logit {}, p {:.3}",
+                        text::figure(class.logit.into()),
+                        class.p
+                    ),
                     format!("{what} at {layer}"),
                 ]
             };
@@ -260,20 +254,34 @@ impl Explained {
                     lines: lines(method.name()),
                 })?);
             }
-            if let Some(guided) = &class.guided {
+            if let Some((gradient, map)) = &class.guided {
                 let size = (height as usize, width as usize);
+                let guided = guided_grad_cam(gradient, size, map, (rows, cols))?;
                 let whole = PixelBox {
                     x0: 0,
                     y0: 0,
                     x1: width,
                     y1: height,
                 };
-                let picture = gradient_picture(guided, size, whole, (width, height))?;
+                let picture = gradient_picture(&guided, size, whole, (width, height))?;
                 panels.push(scene.input(&picture, lines("guided gradcam"))?);
             }
         }
         side_by_side(&panels)
     }
+}
+
+/// Selvaraju et al. 2017: the guided gradient `[3, height, width]` times the rectified Grad-CAM `[rows, cols]`, enlarged.
+fn guided_grad_cam(
+    gradient: &[f32],
+    size: (usize, usize),
+    map: &[f32],
+    cells: (usize, usize),
+) -> Result<Vec<f32>, PictureError> {
+    let rectified: Vec<f32> = map.iter().map(|value| value.max(0.0)).collect();
+    let weights = upsample(&rectified, cells, size)?;
+    let product = gradient.iter().zip(weights.iter().cycle());
+    Ok(product.map(|(value, weight)| value * weight).collect())
 }
 
 /// Probabilities of logits.
@@ -295,4 +303,25 @@ fn first_greatest(values: &[f32]) -> usize {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guided_grad_cam_is_the_product() {
+        let gradient = [1.0, -2.0, 3.0, 4.0, 5.0, 6.0];
+        // Two cells, the left one negative: 0 and 2 at their middles, which are the two pixels'.
+        let product = guided_grad_cam(&gradient, (1, 2), &[-7.0, 2.0], (1, 2)).unwrap();
+        assert_eq!(product, [0.0, -4.0, 0.0, 8.0, 0.0, 12.0]);
+        assert!(guided_grad_cam(&gradient, (1, 2), &[1.0], (1, 2)).is_err());
+    }
+
+    #[test]
+    fn probabilities_of_logits() {
+        let p = softmax(&[1000.0, 1000.0, f32::NEG_INFINITY]);
+        assert_eq!(p, [0.5, 0.5, 0.0]);
+        assert_eq!(first_greatest(&[1.0, 3.0, 3.0]), 1);
+    }
 }

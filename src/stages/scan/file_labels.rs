@@ -98,7 +98,11 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, b"x").unwrap();
         }
-        fs::write(dir.path().join("labels.csv"), "file_name,label\na.jpg,cat\n").unwrap();
+        fs::write(
+            dir.path().join("labels.csv"),
+            "file_name,label\na.jpg,cat\n",
+        )
+        .unwrap();
         let text = format!("[images]\ndir = \"photos\"\n{more}");
         let config = Config::parse(&dir.path().join("pipeline.toml"), &text, &[]).unwrap();
         let labels = FileLabels::new(&config).unwrap();
@@ -108,15 +112,30 @@ mod tests {
     #[test]
     fn labels_are_those_of_the_scan() {
         let splits = ["train/cat/1.jpg", "test/dog/2.jpg", "3.jpg"];
-        assert_eq!(label(&splits, "", "photos/train/cat/1.jpg").as_deref(), Some("cat"));
+        assert_eq!(
+            label(&splits, "", "photos/train/cat/1.jpg").as_deref(),
+            Some("cat")
+        );
         assert_eq!(label(&splits, "", "photos/3.jpg"), None);
         let classes = ["train/1.jpg", "bus/2.jpg"];
-        assert_eq!(label(&classes, "", "photos/train/1.jpg").as_deref(), Some("train"));
-        assert_eq!(label(&classes, "", "photos/bus/2.jpg").as_deref(), Some("bus"));
+        assert_eq!(
+            label(&classes, "", "photos/train/1.jpg").as_deref(),
+            Some("train")
+        );
+        assert_eq!(
+            label(&classes, "", "photos/bus/2.jpg").as_deref(),
+            Some("bus")
+        );
         assert_eq!(label(&classes, "", "labels.csv"), None, "another folder");
-        assert_eq!(label(&classes, "labels = \"none\"", "photos/bus/2.jpg"), None);
+        assert_eq!(
+            label(&classes, "labels = \"none\"", "photos/bus/2.jpg"),
+            None
+        );
         let table = "labels = \"metadata\"\nmetadata = \"labels.csv\"";
-        assert_eq!(label(&["a.jpg", "b.jpg"], table, "photos/a.jpg").as_deref(), Some("cat"));
+        assert_eq!(
+            label(&["a.jpg", "b.jpg"], table, "photos/a.jpg").as_deref(),
+            Some("cat")
+        );
         assert_eq!(label(&["a.jpg", "b.jpg"], table, "photos/b.jpg"), None);
     }
 }
