@@ -3,6 +3,7 @@
 //! A stage is a value: one file with a `const STAGE`, and one line in [`STAGES`].
 
 mod columns;
+pub mod explain;
 pub mod extract;
 pub mod patches;
 mod plan;
@@ -31,7 +32,13 @@ use crate::{
 };
 
 /// Every stage; whatever a stage needs stands before it.
-pub const STAGES: &[Stage] = &[scan::STAGE, extract::STAGE, patches::STAGE, report::STAGE];
+pub const STAGES: &[Stage] = &[
+    scan::STAGE,
+    extract::STAGE,
+    patches::STAGE,
+    explain::STAGE,
+    report::STAGE,
+];
 
 /// One step of the pipeline.
 pub struct Stage {

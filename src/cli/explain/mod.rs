@@ -24,14 +24,6 @@ use crate::{
 
 /// More panels than this make no picture to look at.
 const MAX_PANELS: usize = 40;
-const METHODS: [CamMethod; 5] = [
-    CamMethod::GradCam,
-    CamMethod::Cam,
-    CamMethod::GradCamPlusPlus,
-    CamMethod::LayerCam,
-    CamMethod::HiResCam,
-];
-
 /// Show where in an image the network looked
 ///
 /// Reads image files (of a run or any others), the model, and [model], [input] and [images] of the configuration, nothing
@@ -67,10 +59,13 @@ pub(super) struct ExplainArgs {
 }
 
 fn method(name: &str) -> Result<CamMethod, String> {
-    (METHODS.into_iter().find(|method| method.name() == name)).ok_or_else(|| {
+    (CamMethod::ALL
+        .into_iter()
+        .find(|method| method.name() == name))
+    .ok_or_else(|| {
         format!(
             "the methods are {}",
-            METHODS.map(CamMethod::name).join(", ")
+            CamMethod::ALL.map(CamMethod::name).join(", ")
         )
     })
 }
@@ -218,7 +213,7 @@ mod tests {
 
     #[test]
     fn methods_go_by_their_names() {
-        for known in METHODS {
+        for known in CamMethod::ALL {
             assert_eq!(method(known.name()), Ok(known));
         }
         assert!(method("GradCAM").unwrap_err().contains("gradcam++"));
