@@ -4,6 +4,7 @@
 //! the rows that it left in `cams`. Both ways give the same numbers.
 
 mod images;
+pub mod pictures;
 pub mod rows;
 pub(super) mod tables;
 
