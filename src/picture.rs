@@ -5,9 +5,11 @@ use image::{ExtendedColorType, ImageEncoder, codecs::png};
 
 mod filters;
 mod gradient;
+mod strips;
 
 pub use filters::{diverging, filter_grid, signed_map};
 pub use gradient::gradient_picture;
+pub use strips::strips;
 
 /// Sides of a sheet or grid stay below this many pixels.
 const MAX_GRID_SIDE: usize = 16_384;

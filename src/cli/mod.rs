@@ -10,6 +10,7 @@ mod plan;
 mod query;
 mod run;
 mod status;
+mod unit;
 mod verify;
 
 use std::{
@@ -116,6 +117,7 @@ enum Command {
     Clean(clean::CleanArgs),
     Doctor(doctor::DoctorArgs),
     Model(model::ModelArgs),
+    Unit(unit::UnitArgs),
 }
 
 /// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
@@ -141,6 +143,7 @@ pub fn main() -> ExitCode {
         Command::Clean(args) => clean::clean(global, args),
         Command::Doctor(args) => doctor::doctor(global, args),
         Command::Model(args) => model::model(args),
+        Command::Unit(args) => unit::unit(global, args),
     };
     match result {
         Ok(status) => ExitCode::from(status),

@@ -1,9 +1,11 @@
 //! Columns of record batches by name and kind, whatever width their numbers have.
 
+use std::sync::Arc;
+
 use arrow::{
     array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray},
     compute::cast,
-    datatypes::{DataType, Float64Type, Int64Type},
+    datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef},
 };
 
 use crate::{
@@ -48,6 +50,37 @@ impl Columns<'_> {
             .ok_or_else(|| self.unexpected(format!("a column {name}"), "none of that name"))
     }
 
+    /// The lists of a column one after another: `[rows, length]`.
+    pub fn lists(&self, name: &str, length: usize) -> Result<ArrayRef> {
+        let column = self.column(name)?;
+        let wrong = |found: String| {
+            self.unexpected(format!("lists of {length} numbers in column {name}"), found)
+        };
+        let values = match column.data_type() {
+            DataType::List(_) => {
+                let lists = column.as_list::<i32>();
+                if let Some(odd) = lists.offsets().lengths().find(|&n| n != length) {
+                    return Err(wrong(format!("one of {odd}")));
+                }
+                let first = lists.value_offsets().first().map_or(0, |&at| at as usize);
+                let values = lists.values();
+                let n = column.len() * length;
+                values.slice(first, n)
+            }
+            DataType::FixedSizeList(_, n) if *n as usize == length => {
+                let lists = column.as_fixed_size_list();
+                lists
+                    .values()
+                    .slice(lists.value_offset_at(0), column.len() * length)
+            }
+            other => return Err(wrong(other.to_string())),
+        };
+        if column.null_count() > 0 || values.null_count() > 0 {
+            return Err(wrong("nulls".into()));
+        }
+        Ok(values)
+    }
+
     /// What to say of a table that is not as its stage writes it.
     pub fn unexpected(&self, expected: impl Into<String>, found: impl Into<String>) -> Error {
         Error::invalid(
@@ -82,4 +115,30 @@ pub(super) fn integer(array: &Int64Array, row: usize) -> Option<i64> {
 /// The value at `row`, `None` where it is null.
 pub(super) fn number(array: &Float64Array, row: usize) -> Option<f64> {
     array.is_valid(row).then(|| array.value(row))
+}
+
+/// One text in every row.
+pub(super) fn repeated(text: &str, n: usize) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, n)))
+}
+
+/// A batch of `table` of named columns, and whether each may hold nulls.
+pub(super) fn record<const N: usize>(
+    table: &str,
+    columns: [(&str, ArrayRef, bool); N],
+) -> Result<RecordBatch> {
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, array, optional)| Field::new(*name, array.data_type().clone(), *optional))
+        .collect();
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let arrays = columns.into_iter().map(|(_, array, _)| array).collect();
+    RecordBatch::try_new(schema, arrays).map_err(|error| {
+        Error::invalid(
+            table,
+            "columns of one length",
+            error.to_string(),
+            "please report this mistake of prospect's",
+        )
+    })
 }
