@@ -1,14 +1,18 @@
-//! Contact sheets, filter grids and signed maps: pixels in, pixels out.
+//! Contact sheets, filter grids, signed maps and overlays: pixels in, pixels out.
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
 use image::{ExtendedColorType, ImageEncoder, codecs::png};
 
+pub mod caption;
 mod filters;
 mod gradient;
+pub mod heat;
+mod panels;
 mod strips;
 
 pub use filters::{diverging, filter_grid, signed_map};
 pub use gradient::gradient_picture;
+pub use panels::{Panel, side_by_side};
 pub use strips::strips;
 
 /// Sides of a sheet or grid stay below this many pixels.

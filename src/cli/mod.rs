@@ -2,6 +2,7 @@
 
 mod clean;
 mod doctor;
+mod explain;
 mod interrupt;
 mod logging;
 mod model;
@@ -117,6 +118,7 @@ enum Command {
     Clean(clean::CleanArgs),
     Doctor(doctor::DoctorArgs),
     Model(model::ModelArgs),
+    Explain(explain::ExplainArgs),
     Unit(unit::UnitArgs),
 }
 
@@ -143,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Clean(args) => clean::clean(global, args),
         Command::Doctor(args) => doctor::doctor(global, args),
         Command::Model(args) => model::model(args),
+        Command::Explain(args) => explain::explain(global, args),
         Command::Unit(args) => unit::unit(global, args),
     };
     match result {

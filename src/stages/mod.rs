@@ -4,6 +4,7 @@
 
 pub mod backprop;
 mod columns;
+pub mod explain;
 pub mod extract;
 mod layers;
 pub mod patches;
@@ -40,6 +41,7 @@ pub const STAGES: &[Stage] = &[
     extract::STAGE,
     patches::STAGE,
     backprop::STAGE,
+    explain::STAGE,
     report::STAGE,
 ];
 

@@ -1,6 +1,6 @@
-//! The image files again, for the few that a stage after `extract` has to look at.
+//! The original files again, for stages that draw what tables speak of.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, fs, path::PathBuf};
 
 use super::{
     Context,
@@ -10,58 +10,85 @@ use crate::{
     error::Result,
     image::{self, DecodeOptions, RgbImage},
     store::Manifest,
+    text as words,
 };
 
-/// Where an image lies, and what it was when the folder was scanned.
-pub struct Source {
-    pub path: String,
+/// Where images lie, and what they were when the folder was scanned.
+pub(super) struct Sources {
+    dir: PathBuf,
+    options: DecodeOptions,
+    by_id: HashMap<u32, Source>,
+}
+
+struct Source {
+    path: String,
     digest: String,
 }
 
-impl Source {
-    /// The image, if it is still what it was; else why not.
-    pub fn decode(&self, dir: &Path, options: &DecodeOptions) -> Result<RgbImage, String> {
-        let bytes = fs::read(dir.join(&self.path)).map_err(|error| error.to_string())?;
-        if blake3::hash(&bytes).to_hex().as_str() != self.digest {
-            return Err("the file is not what it was when the folder was scanned".into());
-        }
-        image::decode(&bytes, options).map_err(|error| error.to_string())
-    }
-}
-
-/// How the run's images are decoded.
-pub fn decode_options(ctx: &Context) -> DecodeOptions {
-    DecodeOptions {
-        max_pixels: ctx.config.images.max_pixels,
-        exif_orientation: ctx.config.images.exif_orientation,
-    }
-}
-
-/// The sources of the wanted images, by their ids.
-pub fn read_sources(
-    ctx: &Context,
-    manifest: &Manifest,
-    wanted: impl Fn(u32) -> bool,
-) -> Result<HashMap<u32, Source>> {
-    let mut sources = HashMap::new();
-    for batch in (ctx.run.read(manifest, "images")).columns(&["image_id", "path", "digest"]) {
-        let batch = batch?;
-        let columns = Columns {
-            run: ctx.run,
-            table: "images",
-            batch: &batch,
-        };
-        let (paths, digests) = (columns.texts("path")?, columns.texts("digest")?);
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if wanted(id) {
-                let text = |array| text(array, row).unwrap_or_default().to_string();
-                let source = Source {
-                    path: text(&paths),
-                    digest: text(&digests),
-                };
-                sources.insert(id, source);
+impl Sources {
+    /// Reads the rows of the wanted images.
+    pub fn read(
+        ctx: &Context,
+        manifest: &Manifest,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Result<Sources> {
+        let mut by_id = HashMap::new();
+        for batch in (ctx.run.read(manifest, "images")).columns(&["image_id", "path", "digest"]) {
+            let batch = batch?;
+            let columns = Columns {
+                run: ctx.run,
+                table: "images",
+                batch: &batch,
+            };
+            let (paths, digests) = (columns.texts("path")?, columns.texts("digest")?);
+            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+                if wanted(id) {
+                    let text = |array| text(array, row).unwrap_or_default().to_string();
+                    let source = Source {
+                        path: text(&paths),
+                        digest: text(&digests),
+                    };
+                    by_id.insert(id, source);
+                }
             }
         }
+        let images = &ctx.config.images;
+        Ok(Sources {
+            dir: images.dir.clone(),
+            options: DecodeOptions {
+                max_pixels: images.max_pixels,
+                exif_orientation: images.exif_orientation,
+            },
+            by_id,
+        })
     }
-    Ok(sources)
+
+    /// The image's path in the image folder; empty where there is no such image.
+    pub fn path(&self, image_id: u32) -> &str {
+        self.by_id
+            .get(&image_id)
+            .map_or("", |source| source.path.as_str())
+    }
+
+    /// The image, upright, if its file is still what was scanned; else why not.
+    pub fn decode(&self, image_id: u32) -> Result<RgbImage, String> {
+        let source = self
+            .by_id
+            .get(&image_id)
+            .ok_or("no row in the table images")?;
+        let bytes = fs::read(self.dir.join(&source.path)).map_err(|error| error.to_string())?;
+        if blake3::hash(&bytes).to_hex().as_str() != source.digest {
+            return Err("the file is not what it was when the folder was scanned".into());
+        }
+        image::decode(&bytes, &self.options).map_err(|error| error.to_string())
+    }
+
+    /// Tells that an image could not be drawn; `what` is what will be missing.
+    pub fn warn(&self, what: &str, image_id: u32, reason: &str) {
+        tracing::warn!(
+            "no {what} of image {image_id} ({}): {}",
+            words::escaped(self.path(image_id)),
+            words::escaped(reason)
+        );
+    }
 }

@@ -2,10 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use arrow::{
-    array::AsArray,
-    datatypes::{DataType, Float16Type, Float32Type},
-};
 use serde::Serialize;
 
 use super::{
@@ -301,20 +297,9 @@ fn classes(
             table: "units",
             batch: &batch,
         };
-        let values = columns.lists("max", layer.channels)?;
-        let value: Box<dyn Fn(usize) -> f32> = match values.data_type() {
-            DataType::Float16 => {
-                let values = values.as_primitive::<Float16Type>();
-                Box::new(|at| values.value(at).to_f32())
-            }
-            DataType::Float32 => {
-                let values = values.as_primitive::<Float32Type>();
-                Box::new(|at| values.value(at))
-            }
-            other => return Err(columns.unexpected("floats in column max", other.to_string())),
-        };
+        let values = columns.float_lists("max", layer.channels)?;
         let ids = columns.image_ids()?.into_iter().enumerate();
-        let found = ids.map(|(row, id)| (value(row * layer.channels + unit), id));
+        let found = ids.map(|(row, id)| (values[row * layer.channels + unit], id));
         activations.extend(found.filter(|(value, _)| value.is_finite()));
     }
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();

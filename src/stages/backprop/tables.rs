@@ -8,7 +8,7 @@ use arrow::array::{
 
 use super::{
     super::{
-        columns::{record, repeated},
+        columns::{repeated, table},
         layers::Layer,
         units::Patch,
     },
@@ -39,43 +39,40 @@ pub fn unit_gradients(
     let zero = traces
         .iter()
         .map(|trace| Some(trace.as_ref()?.effective.is_none()));
-    record(
-        "unit_gradients",
-        [
-            ("layer", repeated(&layer.name, patches.len()), false),
-            ("unit", Arc::new(Int32Array::from_iter_values(units)), false),
-            ("rank", shorts(|patch| patch.rank), false),
-            (
-                "image_id",
-                Arc::new(UInt32Array::from_iter_values(images)),
-                false,
-            ),
-            ("row", shorts(|patch| patch.cell.0 as i16), false),
-            ("col", shorts(|patch| patch.cell.1 as i16), false),
-            ("rf", repeated(rf, patches.len()), false),
-            ("box_x0", field(|part| part.x0), true),
-            ("box_y0", field(|part| part.y0), true),
-            ("box_x1", field(|part| part.x1), true),
-            ("box_y1", field(|part| part.y1), true),
-            ("effective_x0", effective(|part| part.x0), true),
-            ("effective_y0", effective(|part| part.y0), true),
-            ("effective_x1", effective(|part| part.x1), true),
-            ("effective_y1", effective(|part| part.y1), true),
-            (
-                "energy",
-                floats(&|trace| trace.effective.map(|(_, energy)| energy)),
-                true,
-            ),
-            (
-                "gradient_max",
-                floats(&|trace| trace.effective.map(|_| trace.gradient_max)),
-                true,
-            ),
-            (
-                "zero_gradient",
-                Arc::new(BooleanArray::from_iter(zero)),
-                true,
-            ),
-        ],
-    )
+    table([
+        ("layer", repeated(&layer.name, patches.len()), false),
+        ("unit", Arc::new(Int32Array::from_iter_values(units)), false),
+        ("rank", shorts(|patch| patch.rank), false),
+        (
+            "image_id",
+            Arc::new(UInt32Array::from_iter_values(images)),
+            false,
+        ),
+        ("row", shorts(|patch| patch.cell.0 as i16), false),
+        ("col", shorts(|patch| patch.cell.1 as i16), false),
+        ("rf", repeated(rf, patches.len()), false),
+        ("box_x0", field(|part| part.x0), true),
+        ("box_y0", field(|part| part.y0), true),
+        ("box_x1", field(|part| part.x1), true),
+        ("box_y1", field(|part| part.y1), true),
+        ("effective_x0", effective(|part| part.x0), true),
+        ("effective_y0", effective(|part| part.y0), true),
+        ("effective_x1", effective(|part| part.x1), true),
+        ("effective_y1", effective(|part| part.y1), true),
+        (
+            "energy",
+            floats(&|trace| trace.effective.map(|(_, energy)| energy)),
+            true,
+        ),
+        (
+            "gradient_max",
+            floats(&|trace| trace.effective.map(|_| trace.gradient_max)),
+            true,
+        ),
+        (
+            "zero_gradient",
+            Arc::new(BooleanArray::from_iter(zero)),
+            true,
+        ),
+    ])
 }

@@ -1,23 +1,15 @@
 //! From cells of a layer back to the pixels: one batched backward pass per rule, and what is seen of it.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    path::Path,
-};
+use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
-use super::super::{
-    Context,
-    layers::Layer,
-    sources::{Source, decode_options, read_sources},
-    units::Patch,
-};
+use super::super::{Context, layers::Layer, sources::Sources, units::Patch};
 use crate::{
     config::{LayerChoice, ReluRule},
     effective_field::{EffectiveField, effective_field},
     error::{Error, Result},
-    image::{self, DecodeOptions, FileBox, Geometry, InputSpec, RgbImage},
+    image::{self, FileBox, Geometry, InputSpec, RgbImage},
     model::{
         ModelInfo,
         backprop::Backprop,
@@ -27,7 +19,6 @@ use crate::{
     },
     picture::{self, Picture, PixelBox},
     store::Manifest,
-    text as words,
 };
 
 /// Side of a tile in pixels.
@@ -60,8 +51,6 @@ pub struct Tracer<'a> {
 
 /// What any thread may know of a layer and its images.
 struct View<'a> {
-    dir: &'a Path,
-    decode: DecodeOptions,
     spec: &'a InputSpec,
     layer: &'a Layer,
     /// Height and width of the network's input.
@@ -96,8 +85,6 @@ impl<'a> Tracer<'a> {
             ctx,
             manifest,
             view: View {
-                dir: &ctx.config.images.dir,
-                decode: decode_options(ctx),
                 spec,
                 layer,
                 input_size: model_input(model),
@@ -130,7 +117,7 @@ impl<'a> Tracer<'a> {
     /// One entry per patch, in their order; `None` where the image cannot be read again.
     pub fn trace(&self, patches: &[Patch]) -> Result<Vec<Option<Trace>>> {
         let wanted: BTreeSet<u32> = patches.iter().map(|patch| patch.image_id).collect();
-        let sources = read_sources(self.ctx, self.manifest, |id| wanted.contains(&id))?;
+        let sources = Sources::read(self.ctx, self.manifest, |id| wanted.contains(&id))?;
         let mut order: Vec<usize> = (0..patches.len()).collect();
         order.sort_by_key(|&at| patches[at].image_id);
         let mut traces: Vec<Option<Trace>> = patches.iter().map(|_| None).collect();
@@ -144,13 +131,7 @@ impl<'a> Tracer<'a> {
                 match found {
                     Ok(trace) => traces[at] = Some(trace),
                     Err(reason) if unreadable.insert(patches[at].image_id) => {
-                        let path = sources.get(&patches[at].image_id);
-                        tracing::warn!(
-                            "nothing is traced back to image {} ({}): {}",
-                            patches[at].image_id,
-                            words::escaped(path.map_or("", |source| &source.path)),
-                            words::escaped(&reason)
-                        );
+                        sources.warn("gradients", patches[at].image_id, &reason);
                     }
                     Err(_) => {}
                 }
@@ -163,13 +144,13 @@ impl<'a> Tracer<'a> {
     fn trace_batch(
         &self,
         jobs: &[&Patch],
-        sources: &HashMap<u32, Source>,
+        sources: &Sources,
     ) -> Result<Vec<Result<Trace, String>>> {
         let view = &self.view;
         let groups: Vec<&[&Patch]> = jobs.chunk_by(|a, b| a.image_id == b.image_id).collect();
         let inputs: Vec<Result<Vec<u8>, String>> = groups
             .par_iter()
-            .map(|group| view.input(&view.decode(group[0].image_id, sources)?))
+            .map(|group| view.input(&sources.decode(group[0].image_id)?))
             .collect();
         let (mut pixels, mut elements) = (Vec::new(), Vec::new());
         // Each image's patches, and the place of the first among the gradients.
@@ -202,8 +183,7 @@ impl<'a> Tracer<'a> {
             .into_par_iter()
             .map(|(group, first)| {
                 // Decoded anew: a whole batch of photos would be too much to keep meanwhile.
-                let image =
-                    first.and_then(|first| Ok((first, view.decode(group[0].image_id, sources)?)));
+                let image = first.and_then(|first| Ok((first, sources.decode(group[0].image_id)?)));
                 let trace = |(at, patch): (usize, &&Patch)| {
                     let (first, image) = image.as_ref().map_err(String::clone)?;
                     let of_patch = (first + at) * size..(first + at + 1) * size;
@@ -221,11 +201,6 @@ impl<'a> Tracer<'a> {
 }
 
 impl View<'_> {
-    fn decode(&self, image_id: u32, sources: &HashMap<u32, Source>) -> Result<RgbImage, String> {
-        let source = sources.get(&image_id).ok_or("no row in the table images")?;
-        source.decode(self.dir, &self.decode)
-    }
-
     /// The network's input of an image.
     fn input(&self, image: &RgbImage) -> Result<Vec<u8>, String> {
         let (pixels, geometry) =

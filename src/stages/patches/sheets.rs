@@ -1,6 +1,6 @@
 //! Contact sheets: the crops that excite a unit most, cut from the original files.
 
-use std::{collections::BTreeMap, ops::Range, path::Path};
+use std::{collections::BTreeMap, ops::Range};
 
 use rayon::prelude::*;
 
@@ -9,17 +9,16 @@ use super::{
         Context,
         columns::{Columns, integer, text},
         layers::{Layer, unit_picture},
-        sources::{Source, decode_options, read_sources},
+        sources::Sources,
     },
     SELECTIVE,
 };
 use crate::{
     config::UnitChoice,
     error::{Error, Result},
-    image::{DecodeOptions, Geometry, InputSpec},
+    image::{Geometry, InputSpec, RgbImage},
     picture::{self, Picture, PictureError, PixelBox},
     store::{Manifest, PartWriter},
-    text as words,
 };
 
 /// Side of a tile in pixels.
@@ -101,19 +100,14 @@ pub fn draw(
     let places =
         (ctx.config.patches.k as u64).min(ctx.run.read(manifest, "images").rows()) as usize;
     let mut sheets: Vec<Vec<Option<Picture>>> = vec![vec![None; places]; paths.len()];
-    let sources = read_sources(ctx, manifest, |id| cuts.contains_key(&id))?;
-    let decode = decode_options(ctx);
-    let dir = &ctx.config.images.dir;
+    let sources = Sources::read(ctx, manifest, |id| cuts.contains_key(&id))?;
     let images: Vec<(&u32, &Vec<Cut>)> = cuts.iter().collect();
     let mut unreadable = 0;
     for chunk in images.chunks(CHUNK_IMAGES) {
         ctx.cancel.check()?;
         let tiles: Vec<Result<Vec<PlacedTile>, String>> = chunk
             .par_iter()
-            .map(|(image_id, cuts)| {
-                let source = sources.get(image_id).ok_or("no row in the table images")?;
-                cut_image(dir, source, &decode, spec, layers, cuts)
-            })
+            .map(|(image_id, cuts)| cut_image(&sources.decode(**image_id)?, spec, layers, cuts))
             .collect();
         for ((image_id, _), tiles) in chunk.iter().zip(tiles) {
             match tiles {
@@ -126,12 +120,7 @@ pub fn draw(
                 }
                 Err(reason) => {
                     unreadable += 1;
-                    let path = sources.get(image_id).map_or("", |s| s.path.as_str());
-                    tracing::warn!(
-                        "no crops of image {image_id} ({}): {}",
-                        words::escaped(path),
-                        words::escaped(&reason)
-                    );
+                    sources.warn("crops", **image_id, &reason);
                 }
             }
         }
@@ -220,16 +209,13 @@ fn read_cuts(
     Ok((paths, cuts))
 }
 
-/// Decodes one image and cuts everything that is wanted of it: (sheet, place, tile).
+/// Cuts everything that is wanted of it: (sheet, place, tile).
 fn cut_image(
-    dir: &Path,
-    source: &Source,
-    decode: &DecodeOptions,
+    image: &RgbImage,
     spec: &InputSpec,
     layers: &[Layer],
     cuts: &[Cut],
-) -> Result<Vec<(usize, usize, Picture)>, String> {
-    let image = source.decode(dir, decode)?;
+) -> Result<Vec<PlacedTile>, String> {
     let geometry = Geometry::new(&image.header, spec);
     cuts.iter()
         .map(|cut| {

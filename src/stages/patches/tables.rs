@@ -14,7 +14,7 @@ use half::f16;
 use super::{
     super::{
         Context,
-        columns::{Columns, integer, record, repeated},
+        columns::{Columns, integer, repeated, table},
         layers::Layer,
         units::{Candidate, most_selective},
     },
@@ -199,25 +199,22 @@ impl Found {
             }
         }
         let [x0, y0, x1, y1] = edges.map(|edges| Arc::new(Float32Array::from(edges)) as ArrayRef);
-        record(
-            "patches",
-            [
-                ("layer", repeated(&layer.name, n), false),
-                ("unit", Arc::new(Int32Array::from(units)), false),
-                ("rank", Arc::new(Int16Array::from(ranks)), false),
-                ("image_id", Arc::new(UInt32Array::from(ids)), false),
-                ("value", Arc::new(Float32Array::from(values)), false),
-                ("row", Arc::new(Int16Array::from(rows)), false),
-                ("col", Arc::new(Int16Array::from(cols)), false),
-                ("box_x0", x0, false),
-                ("box_y0", y0, false),
-                ("box_x1", x1, false),
-                ("box_y1", y1, false),
-                ("rf", repeated("theoretical", n), false),
-                ("clipped", Arc::new(BooleanArray::from(clipped)), false),
-                ("crop", Arc::new(StringArray::from(crops)), true),
-            ],
-        )
+        table([
+            ("layer", repeated(&layer.name, n), false),
+            ("unit", Arc::new(Int32Array::from(units)), false),
+            ("rank", Arc::new(Int16Array::from(ranks)), false),
+            ("image_id", Arc::new(UInt32Array::from(ids)), false),
+            ("value", Arc::new(Float32Array::from(values)), false),
+            ("row", Arc::new(Int16Array::from(rows)), false),
+            ("col", Arc::new(Int16Array::from(cols)), false),
+            ("box_x0", x0, false),
+            ("box_y0", y0, false),
+            ("box_x1", x1, false),
+            ("box_y1", y1, false),
+            ("rf", repeated("theoretical", n), false),
+            ("clipped", Arc::new(BooleanArray::from(clipped)), false),
+            ("crop", Arc::new(StringArray::from(crops)), true),
+        ])
     }
 
     /// The rows of `unit_stats`, one per unit.
@@ -235,27 +232,24 @@ impl Found {
             .iter()
             .map(|unit| unit.top_class.and_then(label));
         let dead: Vec<bool> = self.summaries.iter().map(UnitSummary::is_dead).collect();
-        record(
-            "unit_stats",
-            [
-                ("layer", repeated(&layer.name, n), false),
-                ("unit", Arc::new(numbers), false),
-                (
-                    "images",
-                    Arc::new(UInt32Array::from_iter_values(counts)),
-                    false,
-                ),
-                ("mean", floats(|unit| unit.mean), true),
-                ("std", floats(|unit| unit.std), true),
-                ("min", floats(|unit| unit.min.into()), true),
-                ("max", floats(|unit| unit.max.into()), true),
-                ("share_active", floats(UnitSummary::share_active), true),
-                ("dead", Arc::new(BooleanArray::from(dead)), false),
-                ("selectivity", floats(|unit| unit.selectivity), true),
-                ("measure", repeated(self.measure.name(), n), false),
-                ("top_class", Arc::new(Int32Array::from_iter(tops)), true),
-            ],
-        )
+        table([
+            ("layer", repeated(&layer.name, n), false),
+            ("unit", Arc::new(numbers), false),
+            (
+                "images",
+                Arc::new(UInt32Array::from_iter_values(counts)),
+                false,
+            ),
+            ("mean", floats(|unit| unit.mean), true),
+            ("std", floats(|unit| unit.std), true),
+            ("min", floats(|unit| unit.min.into()), true),
+            ("max", floats(|unit| unit.max.into()), true),
+            ("share_active", floats(UnitSummary::share_active), true),
+            ("dead", Arc::new(BooleanArray::from(dead)), false),
+            ("selectivity", floats(|unit| unit.selectivity), true),
+            ("measure", repeated(self.measure.name(), n), false),
+            ("top_class", Arc::new(Int32Array::from_iter(tops)), true),
+        ])
     }
 }
 
