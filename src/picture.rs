@@ -8,10 +8,12 @@ mod filters;
 mod gradient;
 pub mod heat;
 mod panels;
+mod strips;
 
 pub use filters::{diverging, filter_grid, signed_map};
 pub use gradient::gradient_picture;
 pub use panels::{Panel, side_by_side};
+pub use strips::strips;
 
 /// Sides of a sheet or grid stay below this many pixels.
 const MAX_GRID_SIDE: usize = 16_384;

@@ -11,6 +11,7 @@ mod plan;
 mod query;
 mod run;
 mod status;
+mod unit;
 mod verify;
 
 use std::{
@@ -118,6 +119,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Model(model::ModelArgs),
     Explain(explain::ExplainArgs),
+    Unit(unit::UnitArgs),
 }
 
 /// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
@@ -144,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::doctor(global, args),
         Command::Model(args) => model::model(args),
         Command::Explain(args) => explain::explain(global, args),
+        Command::Unit(args) => unit::unit(global, args),
     };
     match result {
         Ok(status) => ExitCode::from(status),

@@ -116,6 +116,19 @@ impl Geometry {
         }
     }
 
+    /// The same box in input pixels: what of it lies in the input and shows the image.
+    pub fn seen_box(&self, [x0, y0, x1, y1]: [f64; 4]) -> [f64; 4] {
+        let axis = |low: f64, high: f64, input: u32, offset: i64, resized: u32| {
+            let first = (-offset).max(0);
+            let last = (i64::from(resized) - offset).min(i64::from(input));
+            let (first, last) = (first as f64, last.max(first) as f64);
+            (low.clamp(first, last), high.clamp(first, last))
+        };
+        let (left, right) = axis(x0, x1, self.input.0, self.offset.0, self.resized.0);
+        let (top, bottom) = axis(y0, y1, self.input.1, self.offset.1, self.resized.1);
+        [left, top, right, bottom]
+    }
+
     /// Where an upright point (pixel edges: the first pixel's centre is 0.5) lies in the input tensor, in the same measure;
     /// `None` where the network did not see it. The inverse of [`upright_box`](Geometry::upright_box).
     pub fn input_point(&self, x: f64, y: f64) -> Option<(f64, f64)> {
@@ -248,6 +261,10 @@ mod tests {
             (2.0, 0.0, 5.0, 4.0)
         );
         assert!(!inside.clipped);
+        assert_eq!(
+            geometry.seen_box([-2.0, 1.0, 5.0, 12.0]),
+            [0.0, 3.0, 5.0, 7.0]
+        );
         let outside = geometry.file_box([0.0, 0.0, 3.0, 2.0]);
         assert_eq!((outside.y0, outside.y1, outside.clipped), (0.0, 0.0, true));
     }

@@ -2,9 +2,11 @@
 //!
 //! A stage is a value: one file with a `const STAGE`, and one line in [`STAGES`].
 
+pub mod backprop;
 mod columns;
 pub mod explain;
 pub mod extract;
+mod layers;
 pub mod patches;
 mod plan;
 pub mod report;
@@ -15,6 +17,8 @@ mod sources;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod unit;
+mod units;
 
 pub use plan::{Decision, Planned, check_names, plan};
 pub use runner::{Event, run};
@@ -36,6 +40,7 @@ pub const STAGES: &[Stage] = &[
     scan::STAGE,
     extract::STAGE,
     patches::STAGE,
+    backprop::STAGE,
     explain::STAGE,
     report::STAGE,
 ];

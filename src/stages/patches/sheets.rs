@@ -8,9 +8,10 @@ use super::{
     super::{
         Context,
         columns::{Columns, integer, text},
+        layers::{Layer, unit_picture},
         sources::Sources,
     },
-    Layer, SELECTIVE,
+    SELECTIVE,
 };
 use crate::{
     config::UnitChoice,
@@ -68,26 +69,7 @@ pub fn plan(layers: &[Layer], units: &UnitChoice, k: usize) -> Vec<SheetPart> {
 
 /// Where the contact sheet of a unit lies in the run folder.
 pub fn path(layer: &str, unit: usize) -> String {
-    format!("pictures/patches/{}/unit-{unit:04}.png", folder(layer))
-}
-
-/// A layer's name as a folder's: letters, digits, `_`, `-` and inner dots stay, other bytes become `~23`; a very long name ends
-/// in its hash. Different layers have different folders.
-fn folder(layer: &str) -> String {
-    let mut name = String::new();
-    for (at, byte) in layer.bytes().enumerate() {
-        match byte {
-            b'.' if at > 0 => name.push('.'),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(byte.into()),
-            _ => name.push_str(&format!("~{byte:02x}")),
-        }
-    }
-    if name.len() > 120 {
-        let hash = blake3::hash(layer.as_bytes()).to_hex();
-        name.truncate(100);
-        name.push_str(&format!("~~{}", &hash[..16]));
-    }
-    name
+    unit_picture("patches", layer, unit)
 }
 
 /// A crop with its sheet and its place there.
