@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use super::super::{
     Context,
     columns::{Columns, integer, number, text},
-    patches::sheets::folder,
-    sources::{decode_options, read_sources},
+    layers::folder,
+    sources::Sources,
 };
 use crate::{
     config::CamMethod,
@@ -218,7 +218,8 @@ struct Map {
     values: Vec<f32>,
 }
 
-/// Draws the overlays of the chosen images; says how many images could not be read again. They get no picture.
+/// Draws the overlays of the chosen images; says how many images could not be read again. They get no
+/// picture, nor do those without a map.
 pub fn draw(
     ctx: &Context,
     manifest: &Manifest,
@@ -230,22 +231,19 @@ pub fn draw(
         .map(|(at, chosen)| (chosen.image_id, at))
         .collect();
     let maps = read_maps(ctx, manifest, shown, &wanted)?;
-    let sources = read_sources(ctx, manifest, |id| wanted.contains_key(&id))?;
-    let decode = decode_options(ctx);
-    let dir = &ctx.config.images.dir;
+    let sources = Sources::read(ctx, manifest, |id| wanted.contains_key(&id))?;
     let mut unreadable = 0;
-    let subjects: Vec<(&Chosen, &Vec<Map>)> = chosen.iter().zip(&maps).collect();
+    let subjects: Vec<(&Chosen, &Vec<Map>)> = (chosen.iter().zip(&maps))
+        .filter(|(_, maps)| !maps.is_empty())
+        .collect();
     for chunk in subjects.chunks(CHUNK) {
         ctx.cancel.check()?;
         let pictures: Vec<Result<Vec<u8>, String>> = chunk
             .par_iter()
             .map(|(chosen, maps)| {
-                let source = sources
-                    .get(&chosen.image_id)
-                    .ok_or("no row in the table images")?;
-                let image = source.decode(dir, &decode)?;
-                overlay(&image, &source.path, chosen, maps, shown)
-                    .map_err(|error| error.to_string())
+                let image = sources.decode(chosen.image_id)?;
+                let path = sources.path(chosen.image_id);
+                overlay(&image, path, chosen, maps, shown).map_err(|error| error.to_string())
             })
             .collect();
         for ((chosen, _), picture) in chunk.iter().zip(pictures) {
@@ -253,13 +251,7 @@ pub fn draw(
                 Ok(bytes) => files.file(&chosen.path, &bytes)?,
                 Err(reason) => {
                     unreadable += 1;
-                    let path = (sources.get(&chosen.image_id)).map_or("", |source| &source.path);
-                    tracing::warn!(
-                        "no overlay of image {} ({}): {}",
-                        chosen.image_id,
-                        words::escaped(path),
-                        words::escaped(&reason)
-                    );
+                    sources.warn("overlay", chosen.image_id, &reason);
                 }
             }
         }

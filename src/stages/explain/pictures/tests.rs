@@ -2,8 +2,8 @@ use std::{collections::BTreeMap, fs, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, Float16Array, Float32Array, Int16Array, Int32Array, ListArray, RecordBatch,
-        StringArray, UInt32Array,
+        ArrayRef, Float32Array, Int16Array, Int32Array, ListArray, RecordBatch, StringArray,
+        UInt32Array,
     },
     datatypes::Float16Type,
 };
