@@ -19,6 +19,11 @@ pub(super) fn tell(lines: &str) {
     let _ = print(lines);
 }
 
+/// Writes one thing that went wrong to standard error, for work that goes on with the next.
+pub(super) fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "error: {}", text::escaped(line));
+}
+
 /// Writes a value as indented JSON.
 pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut json = serde_json::to_string_pretty(value)?;

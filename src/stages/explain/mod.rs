@@ -4,6 +4,7 @@
 //! the rows that it left in `cams`. Both ways give the same numbers.
 
 mod images;
+pub mod pictures;
 pub mod rows;
 pub(super) mod tables;
 
@@ -14,7 +15,7 @@ use self::{
     rows::{Choice, ExplainedLayer, Rows, Subject},
     tables::Counts,
 };
-use super::{Context, Outcome, Stage, columns::Columns, patches};
+use super::{Context, Outcome, Stage, columns::Columns, layers};
 use crate::{
     config::MapStorage,
     error::{Error, Result},
@@ -55,7 +56,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let n_images = ctx.run.read(&manifest, "predictions").rows();
     let bar = ctx.progress.stage("explain", n_images, "images");
     if (0..n_parts).any(|part| !writer.has_part(part)) {
-        let spec = patches::input_spec(&manifest)?;
+        let spec = layers::input_spec(&manifest)?;
         let images = Images::read(ctx, &manifest, model, &spec)?;
         let explainers = match ctx.config.explain.maps {
             MapStorage::Inline => Vec::new(),

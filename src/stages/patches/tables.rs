@@ -15,8 +15,10 @@ use super::{
     super::{
         Context,
         columns::{Columns, integer, repeated, table},
+        layers::Layer,
+        units::{Candidate, most_selective},
     },
-    Layer, SELECTIVE, sheets,
+    SELECTIVE, sheets,
 };
 use crate::{
     config::UnitChoice,
@@ -251,8 +253,7 @@ impl Found {
     }
 }
 
-/// The units that get contact sheets, never a dead one. "Selective" prefers units that at least `k` images excite: a
-/// unit that fires once is perfectly selective and shows nothing.
+/// The units that get contact sheets, never a dead one.
 pub(super) fn choose(units: &UnitChoice, summaries: &[UnitSummary], k: usize) -> Vec<usize> {
     let live = (0..summaries.len()).filter(|&unit| !summaries[unit].is_dead());
     match units {
@@ -261,17 +262,12 @@ pub(super) fn choose(units: &UnitChoice, summaries: &[UnitSummary], k: usize) ->
             .filter(|&unit| listed.iter().any(|&wanted| wanted as usize == unit))
             .collect(),
         UnitChoice::Selective => {
-            let mut order: Vec<usize> = live.collect();
-            let rank = |unit: usize| {
-                let unit = &summaries[unit];
-                (unit.n_active >= k as u64, unit.selectivity)
-            };
-            order.sort_by(|&a, &b| {
-                let (a, b) = (rank(a), rank(b));
-                b.0.cmp(&a.0).then(b.1.total_cmp(&a.1))
+            let candidates = live.map(|unit| Candidate {
+                unit,
+                n_active: summaries[unit].n_active,
+                selectivity: summaries[unit].selectivity,
             });
-            order.truncate(SELECTIVE);
-            order
+            most_selective(candidates, k, SELECTIVE)
         }
     }
 }
