@@ -14,7 +14,7 @@
 //! | [`listing`], [`metadata`] | the image files of a folder; what the user's table says about them | files |
 //! | [`image`] | decoding, preprocessing, geometry, quality measures | pixels |
 //! | [`model`] | exported networks: reading, graph arithmetic, running | tch |
-//! | [`topk`], [`picture`] | the best images of every unit; contact sheets and grids | numbers and pixels |
+//! | [`topk`], [`unit_stats`], [`effective_field`], [`saliency`], [`picture`] | the best images of every unit; where a cell looked; what a heat map says; pictures | numbers and pixels |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -31,13 +31,16 @@
 
 pub mod cli;
 pub mod config;
+pub mod effective_field;
 pub mod error;
 pub mod image;
 pub mod listing;
+pub mod localisation;
 pub mod metadata;
 pub mod model;
 pub mod picture;
 pub mod progress;
+pub mod saliency;
 pub mod stages;
 pub mod store;
 pub mod text;

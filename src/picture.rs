@@ -1,11 +1,19 @@
-//! Contact sheets, filter grids and signed maps: pixels in, pixels out.
+//! Contact sheets, filter grids, signed maps and overlays: pixels in, pixels out.
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
 use image::{ExtendedColorType, ImageEncoder, codecs::png};
 
+pub mod caption;
 mod filters;
+mod gradient;
+pub mod heat;
+mod panels;
+mod strips;
 
 pub use filters::{diverging, filter_grid, signed_map};
+pub use gradient::gradient_picture;
+pub use panels::{Panel, side_by_side};
+pub use strips::strips;
 
 /// Sides of a sheet or grid stay below this many pixels.
 const MAX_GRID_SIDE: usize = 16_384;
@@ -107,6 +115,26 @@ pub fn tile(
     part: PixelBox,
     side: u32,
 ) -> Result<Picture, PictureError> {
+    let (w, h) = (
+        part.x1.saturating_sub(part.x0),
+        part.y1.saturating_sub(part.y0),
+    );
+    let longest = w.max(h).max(1);
+    let fit = |length: u32| {
+        let scaled = (u64::from(length) * u64::from(side) * 2 / u64::from(longest)).div_ceil(2);
+        (scaled as u32).clamp(side.min(1), side)
+    };
+    scaled(pixels, width, height, part, (fit(w), fit(h)))
+}
+
+/// As [`tile`], to a width and height of its own.
+fn scaled(
+    pixels: &[u8],
+    width: u32,
+    height: u32,
+    part: PixelBox,
+    (out_w, out_h): (u32, u32),
+) -> Result<Picture, PictureError> {
     let expected = width as usize * height as usize * 3;
     if pixels.len() != expected {
         return Err(PictureError::Shape {
@@ -119,20 +147,14 @@ pub fn tile(
         part.x1.saturating_sub(part.x0),
         part.y1.saturating_sub(part.y0),
     );
-    if w == 0 || h == 0 || side == 0 || part.x1 > width || part.y1 > height {
+    if w == 0 || h == 0 || out_w == 0 || out_h == 0 || part.x1 > width || part.y1 > height {
         return Err(PictureError::Size {
             width: w as usize,
             height: h as usize,
         });
     }
-    let longest = w.max(h);
-    let fit = |length: u32| {
-        let scaled = (u64::from(length) * u64::from(side) * 2 / u64::from(longest)).div_ceil(2);
-        (scaled as u32).clamp(1, side)
-    };
-    let (out_w, out_h) = (fit(w), fit(h));
     let mut out = Picture::filled(out_w, out_h, [0; 3]);
-    if longest <= side {
+    if w <= out_w && h <= out_h {
         for y in 0..out_h {
             let from_y = part.y0 + (u64::from(y) * u64::from(h) / u64::from(out_h)) as u32;
             for x in 0..out_w {

@@ -78,6 +78,19 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// A measured value to three digits: `0`, `0.0123`, `14.2`, `-8310`, `1.20e-7`.
+pub fn figure(value: f64) -> String {
+    let size = value.abs();
+    if size == 0.0 || !size.is_finite() {
+        return format!("{}", value + 0.0);
+    }
+    if !(1e-3..1e5).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    let decimals = (2 - size.log10().floor() as i32).max(0) as usize;
+    format!("{value:.decimals$}")
+}
+
 /// A duration at the precision a reader wants: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
@@ -118,6 +131,14 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(420)), "0.4 s");
         assert_eq!(duration(Duration::from_secs(185)), "3 min 05 s");
         assert_eq!(duration(Duration::from_secs(7620)), "2 h 07 min");
+        let figures = [0.0, -0.0, 0.012345, -8310.4, 14.16, 99_999.0, 1.2e-7, -3e9];
+        assert_eq!(
+            figures.map(figure),
+            [
+                "0", "0", "0.0123", "-8310", "14.2", "99999", "1.20e-7", "-3.00e9"
+            ]
+        );
+        assert_eq!(figure(f64::NAN), "NaN");
         assert_eq!(shortened("abcdef", 3), "abc…");
         assert_eq!(shortened("abc", 3), "abc");
     }

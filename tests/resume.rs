@@ -221,6 +221,48 @@ fn the_top_k_does_not_depend_on_parts_or_threads() {
 }
 
 #[test]
+fn explaining_inline_gives_the_same_rows_as_from_stored_maps() {
+    let project = Project::new();
+    // layer1.0.relu#1 lies inside a residual branch: what follows it needs the shortcut, too.
+    let settings = [
+        "--set",
+        "explain.layers=[\"layer2\", \"layer1.0.relu#1\"]",
+        "--set",
+        "explain.methods=[\"gradcam\", \"cam\", \"gradcam++\", \"layercam\", \"hirescam\"]",
+        "--set",
+        "explain.classes=[\"predicted\", \"top-2\", \"class #1\"]",
+    ];
+    let columns = "select image_id, layer, method, class, class_kind, height, width, map_scale, raw_min, raw_max, \
+                   positive_sum, zero_map, center_y, center_x, border_fraction, entropy, logit, residual \
+                   from explanations order by layer, image_id, class_kind, method";
+    let run = |name: &str, maps: &str| {
+        let maps = format!("explain.maps={maps}");
+        let arguments = [&["run", "explain", "--set", &maps][..], &settings].concat();
+        project.finish(name, &arguments);
+        project.rows(name, columns)
+    };
+    let stored = run("stored", "stored");
+    // 90 images, 3 classes; 5 methods at layer2, where CAM is exact, and 4 in the branch.
+    assert_eq!(stored.lines().count(), 1 + 90 * 3 * (5 + 4));
+    assert!(!stored.to_lowercase().contains("nan"));
+    assert_eq!(run("inline", "inline"), stored);
+    assert!(!project.run_folder("inline").join("tables/maps").exists());
+    // The same folder explained the other way.
+    assert_eq!(run("stored", "inline"), stored);
+    // Other methods need no second extraction.
+    let decisions = project.decisions(
+        "inline",
+        &[&settings[..], &["--set", "explain.maps=inline"]].concat(),
+    );
+    assert_eq!(decisions["explain"], "reuse");
+    project.finish("stored", &[&["run", "explain"][..], &settings].concat());
+    let fewer = ["--set", "explain.methods=[\"hirescam\"]"];
+    let decisions = project.decisions("stored", &[&settings[..2], &settings[4..], &fewer].concat());
+    assert_eq!(decisions["extract"], "reuse");
+    assert_ne!(decisions["explain"], "reuse");
+}
+
+#[test]
 fn a_bad_image_is_a_row_and_stops_nothing() {
     let project = Project::new();
     project.finish("run", &["run", "extract"]);

@@ -231,9 +231,7 @@ fn network(config: &Config) -> Check {
         model
             .layers(&config.extract.layers, "[extract] layers")
             .err(),
-        model
-            .layers(&config.explain.layers, "[explain] layers")
-            .err(),
+        crate::stages::explain::rows::Choice::new(&config.explain, &model).err(),
         model.feature(&config.extract.feature_layer).err(),
     ]
     .into_iter()

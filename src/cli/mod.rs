@@ -2,6 +2,7 @@
 
 mod clean;
 mod doctor;
+mod explain;
 mod interrupt;
 mod logging;
 mod model;
@@ -10,6 +11,7 @@ mod plan;
 mod query;
 mod run;
 mod status;
+mod unit;
 mod verify;
 
 use std::{
@@ -116,6 +118,8 @@ enum Command {
     Clean(clean::CleanArgs),
     Doctor(doctor::DoctorArgs),
     Model(model::ModelArgs),
+    Explain(explain::ExplainArgs),
+    Unit(unit::UnitArgs),
 }
 
 /// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
@@ -141,6 +145,8 @@ pub fn main() -> ExitCode {
         Command::Clean(args) => clean::clean(global, args),
         Command::Doctor(args) => doctor::doctor(global, args),
         Command::Model(args) => model::model(args),
+        Command::Explain(args) => explain::explain(global, args),
+        Command::Unit(args) => unit::unit(global, args),
     };
     match result {
         Ok(status) => ExitCode::from(status),

@@ -116,6 +116,47 @@ impl Geometry {
         }
     }
 
+    /// The same box in input pixels: what of it lies in the input and shows the image.
+    pub fn seen_box(&self, [x0, y0, x1, y1]: [f64; 4]) -> [f64; 4] {
+        let axis = |low: f64, high: f64, input: u32, offset: i64, resized: u32| {
+            let first = (-offset).max(0);
+            let last = (i64::from(resized) - offset).min(i64::from(input));
+            let (first, last) = (first as f64, last.max(first) as f64);
+            (low.clamp(first, last), high.clamp(first, last))
+        };
+        let (left, right) = axis(x0, x1, self.input.0, self.offset.0, self.resized.0);
+        let (top, bottom) = axis(y0, y1, self.input.1, self.offset.1, self.resized.1);
+        [left, top, right, bottom]
+    }
+
+    /// Where an upright point (pixel edges: the first pixel's centre is 0.5) lies in the input tensor, in the same measure;
+    /// `None` where the network did not see it. The inverse of [`upright_box`](Geometry::upright_box).
+    pub fn input_point(&self, x: f64, y: f64) -> Option<(f64, f64)> {
+        let axis = |v: f64, input: u32, offset: i64, resized: u32, upright: u32| {
+            let scale = f64::from(resized) / f64::from(upright.max(1));
+            let at = v * scale - offset as f64;
+            let seen =
+                (0.0..=f64::from(upright)).contains(&v) && (0.0..=f64::from(input)).contains(&at);
+            seen.then_some(at)
+        };
+        Some((
+            axis(
+                x,
+                self.input.0,
+                self.offset.0,
+                self.resized.0,
+                self.upright.0,
+            )?,
+            axis(
+                y,
+                self.input.1,
+                self.offset.1,
+                self.resized.1,
+                self.upright.1,
+            )?,
+        ))
+    }
+
     fn upright_edges(&self, [x0, y0, x1, y1]: [f64; 4]) -> ([f64; 4], bool) {
         // One axis: cut to the input and to the image inside it, then undo the crop and the resizing.
         let axis = |low: f64, high: f64, input: u32, offset: i64, resized: u32, upright: u32| {
@@ -203,6 +244,9 @@ mod tests {
         assert_eq!((whole.x0, whole.x1), (x(58.0), x(282.0)));
         assert_eq!((whole.y0, whole.y1), (y(16.0), y(240.0)));
         assert!(!whole.clipped);
+        let (column, row) = geometry.input_point(250.0, 187.5).unwrap();
+        assert!((column - 112.5).abs() < 1e-9 && (row - 112.0).abs() < 1e-9);
+        assert_eq!(geometry.input_point(80.0, 187.5), None, "left of the crop");
         let beyond = geometry.file_box([-100.0, 10.0, 50.0, 500.0]);
         assert_eq!((beyond.x0, beyond.y1), (x(58.0), y(240.0)));
         assert!(beyond.clipped);
@@ -217,6 +261,10 @@ mod tests {
             (2.0, 0.0, 5.0, 4.0)
         );
         assert!(!inside.clipped);
+        assert_eq!(
+            geometry.seen_box([-2.0, 1.0, 5.0, 12.0]),
+            [0.0, 3.0, 5.0, 7.0]
+        );
         let outside = geometry.file_box([0.0, 0.0, 3.0, 2.0]);
         assert_eq!((outside.y0, outside.y1, outside.clipped), (0.0, 0.0, true));
     }
@@ -280,6 +328,28 @@ mod tests {
                     prop_assert!(found.y0 < top + 1.0 + slack && top < found.y1 + slack, "y {top} in {found:?}");
                 }
             }
+        }
+
+        /// From the upright point that an input point shows back to that input point; none where there is padding or no image.
+        #[test]
+        fn input_points_come_back(
+            (width, height, turn) in sizes(),
+            size in 1u32..50,
+            crop in prop::option::of((1u32..50, 1u32..50)),
+            at in (0.01..0.99, 0.01..0.99),
+        ) {
+            let geometry = Geometry::new(&header(width, height, turn), &spec(Resize::Short(size), crop));
+            let (rows, columns) = geometry.input_size();
+            let (x, y) = (at.0 * f64::from(columns), at.1 * f64::from(rows));
+            let upright = geometry.upright_box([x, y, x, y]);
+            if !upright.clipped {
+                let (back_x, back_y) = geometry.input_point(upright.x0.into(), upright.y0.into()).unwrap();
+                prop_assert!((back_x - x).abs() < 1e-3 && (back_y - y).abs() < 1e-3, "{x}, {y}: {back_x}, {back_y}");
+            }
+            let (up_width, up_height) = header(width, height, turn).upright_size();
+            prop_assert_eq!(geometry.input_point(-0.1, 0.5), None);
+            prop_assert_eq!(geometry.input_point(0.5, f64::from(up_height) + 0.1), None);
+            prop_assert_eq!(geometry.input_point(f64::from(up_width) * 1.1, 0.5), None);
         }
 
         /// Boxes stay inside the image, and a larger box never maps to a smaller one.

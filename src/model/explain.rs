@@ -2,15 +2,17 @@
 //!
 //! Everything that follows the layer is a network of its own; its gradient at the layer needs no pixels and no backbone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
     Layer, ModelInfo,
-    executor::{Network, Runner},
+    archive::Archive,
+    executor::{Network, Precision, Runner},
     forward::{floats, torch, torch_message},
-    graph::{Graph, ValueId},
+    graph::{Graph, Node, ValueId},
+    program::{Fusion, Program},
 };
 use crate::{
     config::{CamMethod, LayerChoice},
@@ -56,6 +58,50 @@ impl ModelInfo {
             }
             named => self.layers(named, "[explain] layers"),
         }
+    }
+
+    /// The values that must be at hand to go on from `layer` without the image: itself, and others only where it lies inside a
+    /// branch.
+    ///
+    /// # Errors
+    /// A layer that the logits do not depend on.
+    pub fn needed_at(&self, layer: &Layer) -> Result<Vec<Layer>> {
+        let head = self.head(layer)?;
+        let others = head.given.iter().skip(1);
+        Ok([layer.clone()]
+            .into_iter()
+            .chain(others.map(|&value| self.layer_of(value)))
+            .collect())
+    }
+
+    /// Loads, in float32, no more weights than what follows `layers` takes.
+    ///
+    /// # Errors
+    /// As [`Network::load`].
+    pub fn load_heads<'l>(
+        &self,
+        layers: impl IntoIterator<Item = &'l Layer>,
+        device: Device,
+    ) -> Result<Network> {
+        let mut needed = HashSet::new();
+        for layer in layers {
+            needed.extend(self.head(layer)?.nodes.iter().flat_map(Node::reads));
+        }
+        let mut archive = Archive::open(&self.path)?;
+        let (graph, precision) = (self.graph.clone(), Precision::Float32);
+        Network::load(&mut archive, graph, device, precision, Some(&needed))
+    }
+
+    /// What follows a layer, without weights.
+    fn head(&self, layer: &Layer) -> Result<Program> {
+        let (wanted, weights) = ([self.graph.logits], HashMap::new());
+        let head = Program::after(&self.graph, &weights, layer.value, &wanted, Fusion::None);
+        head.ok_or_else(|| {
+            Error::Config(vec![format!(
+                "[explain] layers: the logits do not depend on {}",
+                layer.name
+            )])
+        })
     }
 
     /// The methods that can be computed at `layer`, and why the others cannot.
@@ -131,7 +177,7 @@ impl ModelInfo {
             .collect()
     }
 
-    fn value_name(&self, value: ValueId) -> Layer {
+    fn layer_of(&self, value: ValueId) -> Layer {
         let tap = self.analysis.taps.iter().rev();
         let tap = tap.into_iter().find(|tap| tap.value == value);
         tap.map_or_else(
@@ -157,6 +203,7 @@ impl Explainer {
         methods: &[CamMethod],
     ) -> Result<Explainer> {
         let refuse = |why: String| Error::Config(vec![format!("[explain] {}: {why}", layer.name)]);
+        let needs = model.needed_at(layer)?;
         let head = network
             .after(layer.value)?
             .ok_or_else(|| refuse("the logits do not depend on this layer".into()))?;
@@ -164,12 +211,6 @@ impl Explainer {
         if let Some(why) = refused.first() {
             return Err(refuse(why.clone()));
         }
-        let needs: Vec<Layer> = (head.given().iter().enumerate())
-            .map(|(index, &value)| match index {
-                0 => layer.clone(),
-                _ => model.value_name(value),
-            })
-            .collect();
         let sizes = head
             .given()
             .iter()

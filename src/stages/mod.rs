@@ -2,17 +2,23 @@
 //!
 //! A stage is a value: one file with a `const STAGE`, and one line in [`STAGES`].
 
+pub mod backprop;
 mod columns;
+pub mod explain;
 pub mod extract;
+mod layers;
 pub mod patches;
 mod plan;
 pub mod report;
 mod runner;
 pub mod scan;
+mod sources;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod unit;
+mod units;
 
 pub use plan::{Decision, Planned, check_names, plan};
 pub use runner::{Event, run};
@@ -30,7 +36,14 @@ use crate::{
 };
 
 /// Every stage; whatever a stage needs stands before it.
-pub const STAGES: &[Stage] = &[scan::STAGE, extract::STAGE, patches::STAGE, report::STAGE];
+pub const STAGES: &[Stage] = &[
+    scan::STAGE,
+    extract::STAGE,
+    patches::STAGE,
+    backprop::STAGE,
+    explain::STAGE,
+    report::STAGE,
+];
 
 /// One step of the pipeline.
 pub struct Stage {

@@ -13,13 +13,12 @@ use serde_json::{Value, json};
 
 use super::{
     Context, Outcome, Stage,
-    columns::{Columns, integer, number},
+    layers::{Layer, input_spec, read_layers},
 };
 use crate::{
     config::UnitChoice,
     error::{Error, Result},
-    image::InputSpec,
-    store::{Manifest, RunFolder, StageWriter},
+    store::{RunFolder, StageWriter},
 };
 
 pub const STAGE: Stage = Stage {
@@ -33,46 +32,6 @@ pub const STAGE: Stage = Stage {
 
 /// How many units of each layer `units = "selective"` means.
 const SELECTIVE: usize = 12;
-
-/// A row of `layers`.
-#[derive(Debug, Clone, PartialEq)]
-struct Layer {
-    name: String,
-    channels: usize,
-    /// Of its feature map, in cells; both at least 1.
-    width: u32,
-    /// Along y, then along x; `None` where a cell sees everything.
-    field: [Option<Axis>; 2],
-}
-
-/// The receptive field along one axis: cell `i` sees `[start + i * stride, start + i * stride + size)` of the input.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Axis {
-    size: f64,
-    stride: f64,
-    start: f64,
-}
-
-impl Layer {
-    /// Row and column of a place in the map.
-    fn cell(&self, position: u32) -> (u32, u32) {
-        (position / self.width, position % self.width)
-    }
-
-    /// What the cell sees: `x0, y0, x1, y1` in pixel edges of an input tensor of (height, width), which it may exceed.
-    fn input_box(&self, (row, col): (u32, u32), (height, width): (u32, u32)) -> [f64; 4] {
-        let along = |axis: Option<Axis>, cell: u32, length: u32| match axis {
-            None => (0.0, f64::from(length)),
-            Some(axis) => {
-                let first = axis.start + f64::from(cell) * axis.stride;
-                (first, first + axis.size)
-            }
-        };
-        let (y0, y1) = along(self.field[0], row, height);
-        let (x0, x1) = along(self.field[1], col, width);
-        [x0, y0, x1, y1]
-    }
-}
 
 fn parameters(ctx: &Context) -> Result<Value> {
     Ok(json!({
@@ -131,68 +90,6 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         result: None,
         summary,
     })
-}
-
-/// How images became input, as `extract` recorded it.
-fn input_spec(manifest: &Manifest) -> Result<InputSpec> {
-    let input = (manifest.stages.get("extract")).and_then(|stage| stage.parameters.get("input"));
-    input
-        .and_then(|input| serde_json::from_value(input.clone()).ok())
-        .ok_or_else(|| Error::Missing {
-            what: "the input that extract recorded".into(),
-            next: "run `prospect run extract`".into(),
-        })
-}
-
-fn read_layers(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Layer>> {
-    let mut layers = Vec::new();
-    for batch in run.read(manifest, "layers") {
-        let batch = batch?;
-        let columns = Columns {
-            run,
-            table: "layers",
-            batch: &batch,
-        };
-        let names = columns.texts("layer")?;
-        let [channels, heights, widths] =
-            ["channels", "height", "width"].map(|name| columns.integers(name));
-        let (channels, heights, widths) = (channels?, heights?, widths?);
-        let mut axes = Vec::new();
-        for letter in ["y", "x"] {
-            let read = |what| columns.numbers(&format!("rf_{what}_{letter}"));
-            axes.push((read("size")?, read("stride")?, read("start")?));
-        }
-        for row in 0..batch.num_rows() {
-            let axis = |axis: usize| {
-                let (size, stride, start) = &axes[axis];
-                Some(Axis {
-                    size: number(size, row)?,
-                    stride: number(stride, row)?,
-                    start: number(start, row)?,
-                })
-            };
-            let side = |array| {
-                integer(array, row)
-                    .and_then(|n| u32::try_from(n).ok())
-                    .filter(|&n| n > 0)
-            };
-            match (side(&channels), side(&heights), side(&widths)) {
-                (Some(channels), Some(_), Some(width)) => layers.push(Layer {
-                    name: names.value(row).to_string(),
-                    channels: channels as usize,
-                    width,
-                    field: [axis(0), axis(1)],
-                }),
-                _ => {
-                    return Err(columns.unexpected(
-                        "maps of at least one channel, row and column",
-                        format!("an empty one for layer {}", names.value(row)),
-                    ));
-                }
-            }
-        }
-    }
-    Ok(layers)
 }
 
 /// A listed unit that no layer has is a mistake in the configuration.

@@ -1,11 +1,6 @@
 //! Contact sheets: the crops that excite a unit most, cut from the original files.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
-    ops::Range,
-    path::Path,
-};
+use std::{collections::BTreeMap, ops::Range};
 
 use rayon::prelude::*;
 
@@ -13,16 +8,17 @@ use super::{
     super::{
         Context,
         columns::{Columns, integer, text},
+        layers::{Layer, unit_picture},
+        sources::Sources,
     },
-    Layer, SELECTIVE,
+    SELECTIVE,
 };
 use crate::{
     config::UnitChoice,
     error::{Error, Result},
-    image::{self, DecodeOptions, Geometry, InputSpec},
+    image::{Geometry, InputSpec, RgbImage},
     picture::{self, Picture, PictureError, PixelBox},
     store::{Manifest, PartWriter},
-    text as words,
 };
 
 /// Side of a tile in pixels.
@@ -73,26 +69,7 @@ pub fn plan(layers: &[Layer], units: &UnitChoice, k: usize) -> Vec<SheetPart> {
 
 /// Where the contact sheet of a unit lies in the run folder.
 pub fn path(layer: &str, unit: usize) -> String {
-    format!("pictures/patches/{}/unit-{unit:04}.png", folder(layer))
-}
-
-/// A layer's name as a folder's: letters, digits, `_`, `-` and inner dots stay, other bytes become `~23`; a very long name ends
-/// in its hash. Different layers have different folders.
-fn folder(layer: &str) -> String {
-    let mut name = String::new();
-    for (at, byte) in layer.bytes().enumerate() {
-        match byte {
-            b'.' if at > 0 => name.push('.'),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(byte.into()),
-            _ => name.push_str(&format!("~{byte:02x}")),
-        }
-    }
-    if name.len() > 120 {
-        let hash = blake3::hash(layer.as_bytes()).to_hex();
-        name.truncate(100);
-        name.push_str(&format!("~~{}", &hash[..16]));
-    }
-    name
+    unit_picture("patches", layer, unit)
 }
 
 /// A crop with its sheet and its place there.
@@ -123,22 +100,14 @@ pub fn draw(
     let places =
         (ctx.config.patches.k as u64).min(ctx.run.read(manifest, "images").rows()) as usize;
     let mut sheets: Vec<Vec<Option<Picture>>> = vec![vec![None; places]; paths.len()];
-    let sources = read_sources(ctx, manifest, &cuts)?;
-    let decode = DecodeOptions {
-        max_pixels: ctx.config.images.max_pixels,
-        exif_orientation: ctx.config.images.exif_orientation,
-    };
-    let dir = &ctx.config.images.dir;
+    let sources = Sources::read(ctx, manifest, |id| cuts.contains_key(&id))?;
     let images: Vec<(&u32, &Vec<Cut>)> = cuts.iter().collect();
     let mut unreadable = 0;
     for chunk in images.chunks(CHUNK_IMAGES) {
         ctx.cancel.check()?;
         let tiles: Vec<Result<Vec<PlacedTile>, String>> = chunk
             .par_iter()
-            .map(|(image_id, cuts)| {
-                let source = sources.get(image_id).ok_or("no row in the table images")?;
-                cut_image(dir, source, &decode, spec, layers, cuts)
-            })
+            .map(|(image_id, cuts)| cut_image(&sources.decode(**image_id)?, spec, layers, cuts))
             .collect();
         for ((image_id, _), tiles) in chunk.iter().zip(tiles) {
             match tiles {
@@ -151,12 +120,7 @@ pub fn draw(
                 }
                 Err(reason) => {
                     unreadable += 1;
-                    let path = sources.get(image_id).map_or("", |s| s.path.as_str());
-                    tracing::warn!(
-                        "no crops of image {image_id} ({}): {}",
-                        words::escaped(path),
-                        words::escaped(&reason)
-                    );
+                    sources.warn("crops", **image_id, &reason);
                 }
             }
         }
@@ -245,54 +209,13 @@ fn read_cuts(
     Ok((paths, cuts))
 }
 
-/// Where an image lies, and what it was when the folder was scanned.
-struct Source {
-    path: String,
-    digest: String,
-}
-
-fn read_sources(
-    ctx: &Context,
-    manifest: &Manifest,
-    cuts: &BTreeMap<u32, Vec<Cut>>,
-) -> Result<HashMap<u32, Source>> {
-    let mut sources = HashMap::new();
-    for batch in (ctx.run.read(manifest, "images")).columns(&["image_id", "path", "digest"]) {
-        let batch = batch?;
-        let columns = Columns {
-            run: ctx.run,
-            table: "images",
-            batch: &batch,
-        };
-        let (paths, digests) = (columns.texts("path")?, columns.texts("digest")?);
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if cuts.contains_key(&id) {
-                let text = |array| text(array, row).unwrap_or_default().to_string();
-                let source = Source {
-                    path: text(&paths),
-                    digest: text(&digests),
-                };
-                sources.insert(id, source);
-            }
-        }
-    }
-    Ok(sources)
-}
-
-/// Decodes one image and cuts everything that is wanted of it: (sheet, place, tile).
+/// Cuts everything that is wanted of it: (sheet, place, tile).
 fn cut_image(
-    dir: &Path,
-    source: &Source,
-    decode: &DecodeOptions,
+    image: &RgbImage,
     spec: &InputSpec,
     layers: &[Layer],
     cuts: &[Cut],
-) -> Result<Vec<(usize, usize, Picture)>, String> {
-    let bytes = fs::read(dir.join(&source.path)).map_err(|error| error.to_string())?;
-    if blake3::hash(&bytes).to_hex().as_str() != source.digest {
-        return Err("the file is not what it was when the folder was scanned".into());
-    }
-    let image = image::decode(&bytes, decode).map_err(|error| error.to_string())?;
+) -> Result<Vec<PlacedTile>, String> {
     let geometry = Geometry::new(&image.header, spec);
     cuts.iter()
         .map(|cut| {

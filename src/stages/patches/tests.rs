@@ -268,6 +268,7 @@ fn sheets_are_divided_by_layers_and_settings_alone() {
     let layer = |channels| Layer {
         name: "a".into(),
         channels,
+        height: 1,
         width: 1,
         field: [None, None],
     };

@@ -1,5 +1,6 @@
 //! Looks at every image file once: `images`, one row a file, good or bad, and `classes`.
 
+mod file_labels;
 mod labels;
 mod rows;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::{
     store::StageWriter,
     text,
 };
+pub use file_labels::FileLabels;
 use rows::{COLUMNS, Known};
 
 pub const STAGE: Stage = Stage {

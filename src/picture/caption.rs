@@ -1,0 +1,168 @@
+//! Antialiased text on pictures.
+
+use std::{borrow::Cow, sync::OnceLock};
+
+use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
+
+use super::Picture;
+
+/// A line of text is this many times as high as its letters' `size`.
+const LINE: f32 = 1.25;
+
+/// Hack: every letter as wide as every other, legible at 12 pixels. Text is left out where it cannot be read, which a
+/// test excludes.
+fn font() -> Option<&'static FontRef<'static>> {
+    static FONT: OnceLock<Option<FontRef>> = OnceLock::new();
+    FONT.get_or_init(|| FontRef::try_from_slice(epaint_default_fonts::HACK_REGULAR).ok())
+        .as_ref()
+}
+
+/// Pixels from one line's top to the next one's.
+pub fn line_height(size: f32) -> u32 {
+    (size * LINE).ceil() as u32
+}
+
+/// The glyphs of `text` with the left edge of the first at 0, and the line's whole advance in pixels.
+fn set(font: &FontRef, size: f32, text: &str) -> (Vec<Glyph>, f32) {
+    let font = font.as_scaled(PxScale::from(size));
+    let mut glyphs = Vec::new();
+    let mut x = 0.0;
+    let mut last = None;
+    for letter in text.chars() {
+        let id = font.glyph_id(letter);
+        x += last.map_or(0.0, |last| font.kern(last, id));
+        glyphs.push(id.with_scale_and_position(size, point(x, font.ascent())));
+        x += font.h_advance(id);
+        last = Some(id);
+    }
+    (glyphs, x)
+}
+
+/// Width of `text` in whole pixels.
+pub fn text_width(size: f32, text: &str) -> u32 {
+    font().map_or(0, |font| set(font, size, text).1.ceil() as u32)
+}
+
+/// As much of `text` as `width` pixels hold, a cut marked with an ellipsis.
+pub fn fitted(size: f32, text: &str, width: u32) -> Cow<'_, str> {
+    if text_width(size, text) <= width {
+        return Cow::Borrowed(text);
+    }
+    let cuts = (text.char_indices()).map(|(end, _)| format!("{}…", text[..end].trim_end()));
+    let cut = cuts.take_while(|cut| text_width(size, cut) <= width).last();
+    Cow::Owned(cut.unwrap_or_default())
+}
+
+/// Draws one line with its top left corner at (`left`, `top`), letters `size` pixels from the lowest descent to the highest
+/// ascent. What sticks out of the picture is cut off.
+pub fn draw_text(
+    picture: &mut Picture,
+    left: i32,
+    top: i32,
+    size: f32,
+    colour: [u8; 3],
+    text: &str,
+) {
+    let Some(font) = font() else { return };
+    let (width, height) = (i64::from(picture.width), i64::from(picture.height));
+    for glyph in set(font, size, text).0 {
+        let Some(outline) = font.outline_glyph(glyph) else {
+            continue;
+        };
+        let corner = outline.px_bounds().min;
+        let (x0, y0) = (
+            corner.x as i64 + i64::from(left),
+            corner.y as i64 + i64::from(top),
+        );
+        outline.draw(|dx, dy, coverage| {
+            let (x, y) = (x0 + i64::from(dx), y0 + i64::from(dy));
+            if (0..width).contains(&x) && (0..height).contains(&y) {
+                let at = (y * width + x) as usize * 3;
+                for (channel, ink) in picture.pixels[at..at + 3].iter_mut().zip(colour) {
+                    *channel = mix(*channel, ink, coverage);
+                }
+            }
+        });
+    }
+}
+
+/// `below` under `share` (0..=1) of `above`.
+pub(super) fn mix(below: u8, above: u8, share: f32) -> u8 {
+    let (below, above) = (f32::from(below), f32::from(above));
+    (below + (above - below) * share.clamp(0.0, 1.0)).round() as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INK: [u8; 3] = [255, 200, 100];
+
+    /// Bounds of what is not black: x0, y0, x1, y1.
+    fn inked(picture: &Picture) -> Option<(u32, u32, u32, u32)> {
+        let mut found: Option<(u32, u32, u32, u32)> = None;
+        for y in 0..picture.height {
+            for x in 0..picture.width {
+                if picture.at(x, y) != Some([0; 3]) {
+                    let (x0, y0, x1, y1) = found.unwrap_or((x, y, x, y));
+                    found = Some((x0.min(x), y0.min(y), x1.max(x), y1.max(y)));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn letters_lie_where_they_should_and_are_smooth() {
+        let mut picture = Picture::filled(200, 40, [0; 3]);
+        draw_text(&mut picture, 10, 5, 20.0, INK, "Hällo p=0.5");
+        let (x0, y0, x1, y1) = inked(&picture).unwrap();
+        let width = text_width(20.0, "Hällo p=0.5");
+        assert!(
+            x0 >= 10 && x1 < 10 + width && x1 > 10 + width * 9 / 10,
+            "{x0} {x1} {width}"
+        );
+        assert!(y0 >= 5 && y1 < 25 && y1 - y0 > 12, "{y0} {y1}");
+        let reds: std::collections::BTreeSet<u8> = picture
+            .pixels
+            .chunks_exact(3)
+            .map(|pixel| pixel[0])
+            .collect();
+        assert!(reds.contains(&255) && reds.len() > 8, "{reds:?}");
+        let mut again = Picture::filled(200, 40, [0; 3]);
+        draw_text(&mut again, 10, 5, 20.0, INK, "Hällo p=0.5");
+        assert_eq!(picture, again);
+    }
+
+    #[test]
+    fn text_outside_is_cut_off() {
+        let mut picture = Picture::filled(30, 12, [0; 3]);
+        draw_text(&mut picture, -15, -6, 20.0, INK, "MMMMMMMM");
+        assert_eq!(
+            inked(&picture).map(|bounds| (bounds.0, bounds.1)),
+            Some((0, 0))
+        );
+        let before = picture.clone();
+        draw_text(&mut picture, 500, 3, 20.0, INK, "M");
+        draw_text(&mut picture, 3, -500, 20.0, INK, "M");
+        draw_text(&mut picture, 0, 0, 20.0, INK, " \u{0}");
+        draw_text(&mut Picture::filled(0, 0, INK), 0, 0, 20.0, INK, "M");
+        assert_eq!(picture.width, before.width);
+    }
+
+    #[test]
+    fn long_text_is_shortened_to_fit() {
+        let name = "European fire salamander";
+        assert_eq!(fitted(12.0, name, 1000), name);
+        for width in [0, 5, 40, 100, 130] {
+            let short = fitted(12.0, name, width);
+            assert!(text_width(12.0, &short) <= width, "{short}");
+            if width >= 40 {
+                let stem = short.strip_suffix('…').unwrap();
+                assert!(name.starts_with(stem) && !stem.ends_with(' '), "{short}");
+            }
+        }
+        assert_eq!(fitted(12.0, "ääääää", text_width(12.0, "äää")), "ää…");
+        assert_eq!(text_width(12.0, ""), 0);
+    }
+}

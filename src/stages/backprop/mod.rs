@@ -1,0 +1,328 @@
+//! Which pixels made a unit fire: for the top patches of the most selective units, the gradient of that one cell at the pixels
+//! under the three ReLU rules, and the effective receptive field.
+//!
+//! One full backward pass per patch and rule, batched over patches of different units and images; the plain rule always runs,
+//! for the effective field. A part is a layer, or a piece of its units whose tiles fit in memory.
+
+mod tables;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    ops::Range,
+};
+
+use arrow::array::{Array, AsArray};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use self::trace::{TILE, Tracer};
+use super::{
+    Context, Outcome, Stage,
+    columns::Columns,
+    layers::{Layer, input_spec, read_layers, unit_picture},
+    patches,
+    units::{UnitStats, most_selective, read_patches, read_stats},
+};
+use crate::{
+    error::{Error, Result},
+    model::{
+        device,
+        executor::{Network, Precision},
+    },
+    picture::{self, Layout, Picture, PictureError},
+    store::{Manifest, PartWriter, RunFolder, StageWriter},
+};
+
+pub const STAGE: Stage = Stage {
+    name: "backprop",
+    version: 1,
+    about: "trace the top patches of selective units back to their pixels; writes unit_gradients and pictures",
+    needs: &["scan", "extract", "patches"],
+    parameters,
+    run,
+};
+
+/// Tiles held in memory at a time: 61 KiB each, 243 MiB in all.
+const MAX_TILES: usize = 4096;
+/// Pixels between the tiles of a patch, and between patches side by side.
+const GAP: u32 = 4;
+const APART: u32 = 16;
+const BACKGROUND: [u8; 3] = [36, 39, 46];
+
+fn parameters(ctx: &Context) -> Result<Value> {
+    Ok(json!({
+        "units_per_layer": ctx.config.backprop.units_per_layer,
+        "rules": ctx.config.backprop.rules,
+    }))
+}
+
+/// A part: the index of a layer, and places among its chosen units.
+type Piece = (usize, Range<usize>);
+
+/// Depends on layers and settings alone, not on which units turn out to be dead. Every layer has a piece.
+fn plan(layers: &[Layer], units_per_layer: usize, tiles_per_unit: usize) -> Vec<Piece> {
+    let capacity = (MAX_TILES / tiles_per_unit.max(1)).max(1);
+    let mut pieces = Vec::new();
+    for (index, layer) in layers.iter().enumerate() {
+        let most = units_per_layer.min(layer.channels);
+        let starts = (0..most.max(1)).step_by(capacity);
+        pieces.extend(starts.map(|start| (index, start..most.min(start + capacity))));
+    }
+    pieces
+}
+
+fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
+    let manifest = ctx.run.manifest()?;
+    let spec = input_spec(&manifest)?;
+    let layers = read_layers(ctx.run, &manifest)?;
+    let settings = &ctx.config.backprop;
+    let tiles_per_unit = ctx.config.patches.k * (1 + settings.rules.len());
+    let pieces = plan(&layers, settings.units_per_layer, tiles_per_unit);
+    writer.set_parts_total(pieces.len())?;
+    let bar = ctx.progress.stage("backprop", pieces.len() as u64, "parts");
+    bar.set_done(writer.parts_done() as u64);
+
+    let mut smooth = BTreeSet::new();
+    if settings.units_per_layer > 0 {
+        let network = load(ctx)?;
+        for (index, layer) in layers.iter().enumerate() {
+            bar.note(&layer.name);
+            let tracer = Tracer::new(ctx, &manifest, &spec, ctx.model()?, &network, layer)?;
+            smooth.extend(tracer.smooth());
+            for (part, (_, range)) in (pieces.iter().enumerate()).filter(|(_, p)| p.0 == index) {
+                if !writer.has_part(part) {
+                    let files = writer.part(part)?;
+                    let files = trace_piece(ctx, &manifest, &tracer, layer, range, files)?;
+                    writer.commit(files)?;
+                    bar.advance(1);
+                }
+            }
+        }
+    } else {
+        for (part, (index, _)) in pieces.iter().enumerate() {
+            if !writer.has_part(part) {
+                let mut files = writer.part(part)?;
+                let none = tables::unit_gradients(&layers[*index], "theoretical", &[], &[])?;
+                files.write("unit_gradients", &none)?;
+                writer.commit(files)?;
+                bar.advance(1);
+            }
+        }
+    }
+    warn_of_smooth(&smooth);
+    let summary = summary(ctx.run, &layers, &smooth)?;
+    bar.finish(&format!(
+        "{} patches of {} units",
+        summary["patches"], summary["units"]
+    ));
+    Ok(Outcome {
+        result: None,
+        summary,
+    })
+}
+
+fn load(ctx: &Context) -> Result<Network> {
+    let device = device::choose(ctx.config.model.device)?;
+    ctx.model()?.load(device, Precision::Float32)
+}
+
+/// The guided and the DeconvNet rule are about ReLUs.
+fn warn_of_smooth(smooth: &BTreeSet<String>) {
+    if !smooth.is_empty() {
+        tracing::warn!(
+            "{}: the guided and deconv rules are not defined for smooth activations; their derivative is taken",
+            listed(smooth)
+        );
+    }
+}
+
+fn listed(names: &BTreeSet<String>) -> String {
+    names.iter().cloned().collect::<Vec<_>>().join(", ")
+}
+
+/// Traces the patches of some of a layer's chosen units, and writes their rows and sheets.
+fn trace_piece(
+    ctx: &Context,
+    manifest: &Manifest,
+    tracer: &Tracer,
+    layer: &Layer,
+    range: &Range<usize>,
+    mut files: PartWriter,
+) -> Result<PartWriter> {
+    let stats = read_stats(ctx.run, manifest, &layer.name)?;
+    let most = ctx.config.backprop.units_per_layer;
+    let candidates = stats.iter().filter_map(UnitStats::candidate);
+    let chosen = most_selective(candidates, ctx.config.patches.k, most);
+    let chosen: BTreeSet<usize> = (chosen.into_iter())
+        .skip(range.start)
+        .take(range.len())
+        .collect();
+    let stats: BTreeMap<usize, &UnitStats> =
+        stats.iter().map(|stats| (stats.unit, stats)).collect();
+    let mut found = read_patches(ctx.run, manifest, layer, |unit| chosen.contains(&unit))?;
+    found.retain(|patch| {
+        let stats = stats.get(&patch.unit);
+        stats.is_some_and(|stats| stats.shows(patch.value))
+    });
+    let mut traces = tracer.trace(&found)?;
+    let rows = tables::unit_gradients(layer, tracer.rf(), &found, &traces)?;
+    files.write("unit_gradients", &rows)?;
+
+    let mut first = 0;
+    let mut sheets = Vec::new();
+    for unit in found.chunk_by(|a, b| a.unit == b.unit) {
+        let strips: Vec<Option<Vec<Picture>>> = (traces[first..first + unit.len()].iter_mut())
+            .map(|trace| trace.take().map(|trace| trace.tiles))
+            .collect();
+        sheets.push((unit[0].unit, strips));
+        first += unit.len();
+    }
+    let n_rules = ctx.config.backprop.rules.len();
+    let drawn: Vec<(usize, Result<Vec<u8>, PictureError>)> = sheets
+        .into_par_iter()
+        .map(|(unit, strips)| (unit, draw(&strips, n_rules)))
+        .collect();
+    for (unit, bytes) in drawn {
+        let path = unit_picture(STAGE.name, &layer.name, unit);
+        let bytes = bytes.map_err(|error| undrawable(ctx.run, &path, &error))?;
+        files.file(&path, &bytes)?;
+    }
+    Ok(files)
+}
+
+/// The patches of a unit in reading order, each with its gradients to its right, as a PNG.
+fn draw(strips: &[Option<Vec<Picture>>], n_rules: usize) -> Result<Vec<u8>, PictureError> {
+    let n_tiles = 1 + n_rules;
+    let layout = Layout {
+        columns: (1..)
+            .find(|columns| columns * columns * n_tiles >= strips.len())
+            .unwrap_or(1),
+        side: TILE,
+        gap: GAP,
+        background: BACKGROUND,
+    };
+    picture::png(&picture::strips(strips, n_tiles, &layout, APART)?)
+}
+
+/// The picture of one unit as a PNG: the run's own where it is up to date, else drawn now. `None`: no image excites the unit.
+///
+/// # Errors
+/// There is no such layer; the network is not the run's.
+pub fn unit_sheet(ctx: &Context, layer: &str, unit: usize) -> Result<Option<Vec<u8>>> {
+    let manifest = ctx.run.manifest()?;
+    let path = unit_picture(STAGE.name, layer, unit);
+    if is_current(ctx, &manifest, &path) {
+        let path = ctx.run.path(&path);
+        return fs::read(&path)
+            .map(Some)
+            .map_err(Error::io(&path, "reading"));
+    }
+    let layers = read_layers(ctx.run, &manifest)?;
+    let layer = (layers.iter())
+        .find(|known| known.name == layer)
+        .ok_or_else(|| Error::Missing {
+            what: format!("layer {layer} in the run"),
+            next: "name one that `prospect query \"select layer from layers\"` shows".into(),
+        })?;
+    let stats = read_stats(ctx.run, &manifest, &layer.name)?;
+    let Some(stats) = stats.iter().find(|stats| stats.unit == unit && !stats.dead) else {
+        return Ok(None);
+    };
+    let mut found = read_patches(ctx.run, &manifest, layer, |other| other == unit)?;
+    found.retain(|patch| stats.shows(patch.value));
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let model = ctx.model()?;
+    let recorded = manifest
+        .stages
+        .get("extract")
+        .map(|stage| &stage.parameters["model"]);
+    if recorded != Some(&json!(model.digest)) {
+        return Err(Error::invalid(
+            &model.path,
+            "the network that the run was made with",
+            "another one",
+            "name that one with [model] path, or bring the run up to date with `prospect run`",
+        ));
+    }
+    let spec = input_spec(&manifest)?;
+    let network = load(ctx)?;
+    let tracer = Tracer::new(ctx, &manifest, &spec, model, &network, layer)?;
+    warn_of_smooth(&tracer.smooth());
+    let strips: Vec<Option<Vec<Picture>>> = (tracer.trace(&found)?.into_iter())
+        .map(|trace| trace.map(|trace| trace.tiles))
+        .collect();
+    draw(&strips, ctx.config.backprop.rules.len())
+        .map(Some)
+        .map_err(|error| undrawable(ctx.run, &path, &error))
+}
+
+/// Whether the run holds this picture, drawn under the rules that are set, of the patches that there are.
+fn is_current(ctx: &Context, manifest: &Manifest, path: &str) -> bool {
+    let (Some(stage), Some(patches)) = (
+        manifest.stages.get(STAGE.name),
+        manifest.stages.get(patches::STAGE.name),
+    ) else {
+        return false;
+    };
+    let mut files = stage.parts.values().flat_map(|part| &part.files);
+    stage.version == STAGE.version
+        && stage.parameters["rules"] == json!(ctx.config.backprop.rules)
+        && stage.needs.get(patches::STAGE.name).map(String::as_str)
+            == Some(patches.dependency_key())
+        && files.any(|file| file.path == path)
+}
+
+fn undrawable(run: &RunFolder, path: &str, error: &PictureError) -> Error {
+    Error::invalid(
+        run.path(path),
+        "a sheet that can be drawn",
+        error.to_string(),
+        "choose a smaller [patches] k or fewer [backprop] rules",
+    )
+}
+
+fn summary(run: &RunFolder, layers: &[Layer], smooth: &BTreeSet<String>) -> Result<Value> {
+    let manifest = run.manifest()?;
+    let parts = manifest.stages.get(STAGE.name);
+    let parts = parts.into_iter().flat_map(|stage| stage.parts.values());
+    let sheets = (parts.flat_map(|part| &part.files))
+        .filter(|file| file.table.is_none())
+        .count();
+    let (mut patches, mut zero, mut unreadable) = (0, 0, BTreeSet::new());
+    if !layers.is_empty() {
+        let names = ["image_id", "zero_gradient"];
+        for batch in run.read(&manifest, "unit_gradients").columns(&names) {
+            let batch = batch?;
+            let columns = Columns {
+                run,
+                table: "unit_gradients",
+                batch: &batch,
+            };
+            let is_zero = columns.column("zero_gradient")?.as_boolean();
+            patches += batch.num_rows();
+            zero += is_zero.true_count();
+            let ids = columns.image_ids()?.into_iter().enumerate();
+            unreadable.extend(
+                ids.filter(|(row, _)| is_zero.is_null(*row))
+                    .map(|(_, id)| id),
+            );
+        }
+    }
+    let mut summary = json!({
+        "layers": layers.len(),
+        "units": sheets,
+        "patches": patches,
+        "zero_gradients": zero,
+        "unreadable_images": unreadable.len(),
+    });
+    if !smooth.is_empty() {
+        summary["smooth_activations"] = json!(listed(smooth));
+    }
+    Ok(summary)
+}

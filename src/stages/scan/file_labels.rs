@@ -1,0 +1,141 @@
+//! The label of one file, for commands that look at single images without a run.
+
+use std::path::{Path, PathBuf};
+
+use super::labels::{SPLITS, from_folders};
+use crate::{
+    config::{Config, Labels},
+    error::Result,
+    listing,
+    metadata::Metadata,
+};
+
+/// Labels by the rules of `scan`, of files in the configured image folder.
+pub struct FileLabels<'a> {
+    config: &'a Config,
+    /// The image folder, as it is spelled and as it really is.
+    folders: Vec<PathBuf>,
+    metadata: Metadata,
+}
+
+impl FileLabels<'_> {
+    /// Reads the metadata file, where labels stand in one.
+    pub fn new(config: &Config) -> Result<FileLabels<'_>> {
+        let images = &config.images;
+        let metadata = match (&images.metadata, images.labels) {
+            (Some(path), Labels::Metadata) => Metadata::read(path, true, &[])?,
+            _ => Metadata::default(),
+        };
+        let folders = [
+            std::path::absolute(&images.dir),
+            std::fs::canonicalize(&images.dir),
+        ];
+        Ok(FileLabels {
+            config,
+            folders: folders.into_iter().flatten().collect(),
+            metadata,
+        })
+    }
+
+    /// The label of a file; `None` outside the image folder and where there is none.
+    ///
+    /// # Errors
+    /// The folders have to be listed to tell labels from splits, and cannot be.
+    pub fn label(&self, file: &Path) -> Result<Option<String>> {
+        let Some(path) = self.relative(file) else {
+            return Ok(None);
+        };
+        match self.config.images.labels {
+            Labels::None => Ok(None),
+            Labels::Metadata => {
+                let row = self.metadata.row(&path);
+                let label = row.and_then(|row| self.metadata.label(row));
+                Ok(label.map(str::to_string))
+            }
+            Labels::Folder => self.by_folder(&path),
+        }
+    }
+
+    fn by_folder(&self, path: &str) -> Result<Option<String>> {
+        let Some((top, _)) = path.split_once('/') else {
+            return Ok(None);
+        };
+        if !SPLITS.iter().any(|split| top.eq_ignore_ascii_case(split)) {
+            return Ok(Some(top.to_string()));
+        }
+        // `train` is a split only if no other top-level folder says otherwise.
+        let listing = listing::walk(&self.config.images.dir, &self.config.run.dir)?;
+        let mut paths: Vec<&str> = (listing.entries.iter())
+            .map(|entry| entry.path.as_str())
+            .collect();
+        paths.push(path);
+        let named = from_folders(&paths).pop();
+        Ok(named.and_then(|named| named.label).map(str::to_string))
+    }
+
+    /// The file's path in the image folder, with `/`.
+    fn relative(&self, file: &Path) -> Option<String> {
+        let spelled = [std::path::absolute(file), std::fs::canonicalize(file)];
+        let inside = spelled.iter().flatten().find_map(|file| {
+            let mut folders = self.folders.iter();
+            folders.find_map(|folder| file.strip_prefix(folder).ok())
+        })?;
+        let parts: Option<Vec<&str>> = inside.iter().map(|part| part.to_str()).collect();
+        Some(parts?.join("/"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn label(files: &[&str], more: &str, of: &str) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join("photos").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"x").unwrap();
+        }
+        fs::write(
+            dir.path().join("labels.csv"),
+            "file_name,label\na.jpg,cat\n",
+        )
+        .unwrap();
+        let text = format!("[images]\ndir = \"photos\"\n{more}");
+        let config = Config::parse(&dir.path().join("pipeline.toml"), &text, &[]).unwrap();
+        let labels = FileLabels::new(&config).unwrap();
+        labels.label(&dir.path().join(of)).unwrap()
+    }
+
+    #[test]
+    fn labels_are_those_of_the_scan() {
+        let splits = ["train/cat/1.jpg", "test/dog/2.jpg", "3.jpg"];
+        assert_eq!(
+            label(&splits, "", "photos/train/cat/1.jpg").as_deref(),
+            Some("cat")
+        );
+        assert_eq!(label(&splits, "", "photos/3.jpg"), None);
+        let classes = ["train/1.jpg", "bus/2.jpg"];
+        assert_eq!(
+            label(&classes, "", "photos/train/1.jpg").as_deref(),
+            Some("train")
+        );
+        assert_eq!(
+            label(&classes, "", "photos/bus/2.jpg").as_deref(),
+            Some("bus")
+        );
+        assert_eq!(label(&classes, "", "labels.csv"), None, "another folder");
+        assert_eq!(
+            label(&classes, "labels = \"none\"", "photos/bus/2.jpg"),
+            None
+        );
+        let table = "labels = \"metadata\"\nmetadata = \"labels.csv\"";
+        assert_eq!(
+            label(&["a.jpg", "b.jpg"], table, "photos/a.jpg").as_deref(),
+            Some("cat")
+        );
+        assert_eq!(label(&["a.jpg", "b.jpg"], table, "photos/b.jpg"), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! The original files again, for stages that draw what tables speak of.
+
+use std::{collections::HashMap, fs, path::PathBuf};
+
+use super::{
+    Context,
+    columns::{Columns, text},
+};
+use crate::{
+    error::Result,
+    image::{self, DecodeOptions, RgbImage},
+    store::Manifest,
+    text as words,
+};
+
+/// Where images lie, and what they were when the folder was scanned.
+pub(super) struct Sources {
+    dir: PathBuf,
+    options: DecodeOptions,
+    by_id: HashMap<u32, Source>,
+}
+
+struct Source {
+    path: String,
+    digest: String,
+}
+
+impl Sources {
+    /// Reads the rows of the wanted images.
+    pub fn read(
+        ctx: &Context,
+        manifest: &Manifest,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Result<Sources> {
+        let mut by_id = HashMap::new();
+        for batch in (ctx.run.read(manifest, "images")).columns(&["image_id", "path", "digest"]) {
+            let batch = batch?;
+            let columns = Columns {
+                run: ctx.run,
+                table: "images",
+                batch: &batch,
+            };
+            let (paths, digests) = (columns.texts("path")?, columns.texts("digest")?);
+            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+                if wanted(id) {
+                    let text = |array| text(array, row).unwrap_or_default().to_string();
+                    let source = Source {
+                        path: text(&paths),
+                        digest: text(&digests),
+                    };
+                    by_id.insert(id, source);
+                }
+            }
+        }
+        let images = &ctx.config.images;
+        Ok(Sources {
+            dir: images.dir.clone(),
+            options: DecodeOptions {
+                max_pixels: images.max_pixels,
+                exif_orientation: images.exif_orientation,
+            },
+            by_id,
+        })
+    }
+
+    /// The image's path in the image folder; empty where there is no such image.
+    pub fn path(&self, image_id: u32) -> &str {
+        self.by_id
+            .get(&image_id)
+            .map_or("", |source| source.path.as_str())
+    }
+
+    /// The image, upright, if its file is still what was scanned; else why not.
+    pub fn decode(&self, image_id: u32) -> Result<RgbImage, String> {
+        let source = self
+            .by_id
+            .get(&image_id)
+            .ok_or("no row in the table images")?;
+        let bytes = fs::read(self.dir.join(&source.path)).map_err(|error| error.to_string())?;
+        if blake3::hash(&bytes).to_hex().as_str() != source.digest {
+            return Err("the file is not what it was when the folder was scanned".into());
+        }
+        image::decode(&bytes, &self.options).map_err(|error| error.to_string())
+    }
+
+    /// Tells that an image could not be drawn; `what` is what will be missing.
+    pub fn warn(&self, what: &str, image_id: u32, reason: &str) {
+        tracing::warn!(
+            "no {what} of image {image_id} ({}): {}",
+            words::escaped(self.path(image_id)),
+            words::escaped(reason)
+        );
+    }
+}
