@@ -107,9 +107,11 @@ impl Project {
 
     fn decisions(&self, run: &str, set: &[&str]) -> BTreeMap<String, String> {
         let plan = self.finish(run, &[&["plan", "--json"], set].concat());
-        let plan: Vec<Value> = serde_json::from_str(&plan).unwrap();
+        let plan: Value = serde_json::from_str(&plan).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_string();
-        plan.iter()
+        let stages = plan["stages"].as_array().unwrap();
+        stages
+            .iter()
             .map(|stage| (text(&stage["stage"]), text(&stage["decision"])))
             .collect()
     }

@@ -11,6 +11,7 @@ use super::{Global, output};
 use crate::{
     config::Config,
     model::{ModelInfo, device},
+    store::{existing_ancestor, free_space},
     text,
 };
 
@@ -126,16 +127,7 @@ fn examine(config: &Config) -> Vec<Check> {
 fn run_folder(dir: &Path) -> Check {
     const NAME: &str = "run folder";
     let shown = dir.display();
-    // The folder itself may not be there yet: look at the nearest one that is.
-    let existing = dir
-        .ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("."));
-    let existing = if existing.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        existing
-    };
+    let existing = existing_ancestor(dir);
     if !existing.is_dir() {
         return Check::wrong(
             NAME,
@@ -154,7 +146,7 @@ fn run_folder(dir: &Path) -> Check {
             ),
         );
     }
-    match fs4::available_space(existing) {
+    match free_space(existing) {
         Ok(free) if free < LITTLE_SPACE => {
             Check::warning(NAME, format!("{shown}: only {} free", text::bytes(free)))
         }

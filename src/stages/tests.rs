@@ -84,12 +84,21 @@ fn fake_patches(_: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
+/// A kilobyte an image.
+fn fake_estimate(_: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    Ok(vec![TableEstimate::new("fake", images, [2000.0, 1000.0])])
+}
+
 const SCAN: Stage = Stage {
     name: "scan",
     version: 1,
     about: "lists images",
     needs: &[],
-    parameters: |_| Ok(json!({"listing": WORLD.with_borrow(|world| (world.found, world.touched))})),
+    parameters: |_| {
+        let listing = WORLD.with_borrow(|world| (world.found, world.touched));
+        Ok(json!({"listing": listing, "files": {"n": 3}}))
+    },
+    estimate: fake_estimate,
     run: fake_scan,
 };
 
@@ -101,6 +110,7 @@ const EXTRACT: Stage = Stage {
     parameters: |ctx| {
         Ok(json!({"layers": ctx.config.extract.layers, "part_size": ctx.config.extract.part_size}))
     },
+    estimate: fake_estimate,
     run: fake_extract,
 };
 
@@ -115,6 +125,7 @@ const PATCHES: Stage = Stage {
         }
         Ok(json!({"k": ctx.config.patches.k}))
     },
+    estimate: fake_estimate,
     run: fake_patches,
 };
 
@@ -158,8 +169,8 @@ impl Bench {
     fn plan(&self, stages: &'static [Stage], set: &[&str], wanted: &[&str]) -> Vec<String> {
         let wanted: Vec<String> = wanted.iter().map(|name| name.to_string()).collect();
         let planned = self.with(set, |ctx| plan(ctx, stages, &wanted)).unwrap();
-        planned
-            .iter()
+        let stages = planned.stages.iter();
+        stages
             .map(|planned| match &planned.decision {
                 Decision::Reuse => format!("{} reuse", planned.stage),
                 Decision::Resume { done, total, lost } => {

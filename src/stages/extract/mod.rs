@@ -5,7 +5,7 @@ mod pipeline;
 
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage};
+use super::{Context, Outcome, Stage, estimate};
 use crate::{
     config::{Config, DeviceChoice, Dtype},
     error::{Error, Result},
@@ -24,6 +24,7 @@ pub const STAGE: Stage = Stage {
     about: "decode every image, run the network; writes predictions, features, units, maps, layers",
     needs: &["scan"],
     parameters,
+    estimate: estimate::extract,
     run,
 };
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     Context, Outcome, Stage,
     columns::{Columns, integer, number},
+    estimate,
 };
 use crate::{
     config::UnitChoice,
@@ -28,11 +29,14 @@ pub const STAGE: Stage = Stage {
     about: "find what excites each unit most; writes patches, unit_stats and contact sheets",
     needs: &["scan", "extract"],
     parameters,
+    estimate: estimate::patches,
     run,
 };
 
 /// How many units of each layer `units = "selective"` means.
 const SELECTIVE: usize = 12;
+
+pub(super) use sheets::{TILE_PIXELS, most_sheets};
 
 /// A row of `layers`.
 #[derive(Debug, Clone, PartialEq)]

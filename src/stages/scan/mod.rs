@@ -19,7 +19,7 @@ use arrow::{
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage};
+use super::{Context, Outcome, Stage, estimate};
 use crate::{
     config::Labels,
     error::{Error, Result},
@@ -37,6 +37,7 @@ pub const STAGE: Stage = Stage {
     about: "read every image file, check it, take its labels; writes images, classes",
     needs: &[],
     parameters,
+    estimate: estimate::scan,
     run,
 };
 
