@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::{Global, output};
 use crate::{
+    boxes::Boxes,
     config::Config,
     model::{ModelInfo, device},
     store::{existing_ancestor, free_space},
@@ -118,6 +119,7 @@ fn examine(config: &Config) -> Vec<Check> {
             },
         );
     }
+    checks.extend(boxes(config));
     checks.push(libtorch(config));
     checks.push(network(config));
     checks
@@ -196,6 +198,21 @@ fn looks_like_an_image(path: &Path) -> bool {
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_lowercase().as_str()))
 }
 
+/// Whether the boxes, if there are any, can be read.
+fn boxes(config: &Config) -> Option<Check> {
+    const NAME: &str = "boxes";
+    match Boxes::of_config(config) {
+        // Metadata that cannot be read is told above, and by scan.
+        Err(_) if config.explain.boxes.is_none() => None,
+        Err(error) => Some(Check::wrong(NAME, error.to_string())),
+        Ok(boxes) => boxes.map(|boxes| {
+            let (n, images) = (boxes.n_boxes() as u64, boxes.n_images() as u64);
+            let n = text::count(n);
+            Check::fine(NAME, format!("{n} of {}", output::plural(images, "image")))
+        }),
+    }
+}
+
 /// libtorch's version, and whether the device asked for is there.
 fn libtorch(config: &Config) -> Check {
     const NAME: &str = "libtorch";
@@ -223,9 +240,7 @@ fn network(config: &Config) -> Check {
         model
             .layers(&config.extract.layers, "[extract] layers")
             .err(),
-        model
-            .layers(&config.explain.layers, "[explain] layers")
-            .err(),
+        crate::stages::explain::rows::Choice::new(&config.explain, &model).err(),
         model.feature(&config.extract.feature_layer).err(),
     ]
     .into_iter()
@@ -272,6 +287,12 @@ mod tests {
         let unset = with("model.device=cpu".to_string());
         assert_eq!(network(&unset).state, State::Warning);
         assert_eq!(libtorch(&unset).state, State::Fine);
+        assert!(boxes(&unset).is_none());
+        fs::write(at("boxes.csv"), "file_name,x,y,width,height\na,0,0,1,1\n").unwrap();
+        let with_boxes = with(format!("explain.boxes={}", at("boxes.csv").display()));
+        assert_eq!(boxes(&with_boxes).unwrap().found, "1 of 1 image");
+        fs::write(at("boxes.csv"), "file_name\na\n").unwrap();
+        assert_eq!(boxes(&with_boxes).unwrap().state, State::Wrong);
         let broken = with(format!("model.path={}", at("file").display()));
         assert_eq!(network(&broken).state, State::Wrong);
     }

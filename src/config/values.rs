@@ -267,6 +267,14 @@ pub enum CamMethod {
 }
 
 impl CamMethod {
+    pub const ALL: [CamMethod; 5] = [
+        CamMethod::GradCam,
+        CamMethod::Cam,
+        CamMethod::GradCamPlusPlus,
+        CamMethod::LayerCam,
+        CamMethod::HiResCam,
+    ];
+
     /// As tables and settings spell it.
     pub fn name(self) -> &'static str {
         match self {

@@ -11,6 +11,7 @@ use super::{
     executor::{Network, Runner},
     forward::{floats, torch, torch_message},
     graph::{Graph, ValueId},
+    program::{Fusion, Program},
 };
 use crate::{
     config::{CamMethod, LayerChoice},
@@ -56,6 +57,28 @@ impl ModelInfo {
             }
             named => self.layers(named, "[explain] layers"),
         }
+    }
+
+    /// The values that must be at hand to go on from `layer` without the image: itself, and others only where it lies inside a
+    /// branch.
+    ///
+    /// # Errors
+    /// A layer that the logits do not depend on.
+    pub fn needed_at(&self, layer: &Layer) -> Result<Vec<Layer>> {
+        let wanted = [self.graph.logits];
+        let weights = HashMap::new();
+        let head = Program::after(&self.graph, &weights, layer.value, &wanted, Fusion::None);
+        let head = head.ok_or_else(|| {
+            Error::Config(vec![format!(
+                "[explain] layers: the logits do not depend on {}",
+                layer.name
+            )])
+        })?;
+        let others = head.given.iter().skip(1);
+        Ok([layer.clone()]
+            .into_iter()
+            .chain(others.map(|&value| self.layer_of(value)))
+            .collect())
     }
 
     /// The methods that can be computed at `layer`, and why the others cannot.
@@ -131,7 +154,7 @@ impl ModelInfo {
             .collect()
     }
 
-    fn value_name(&self, value: ValueId) -> Layer {
+    fn layer_of(&self, value: ValueId) -> Layer {
         let tap = self.analysis.taps.iter().rev();
         let tap = tap.into_iter().find(|tap| tap.value == value);
         tap.map_or_else(
@@ -157,6 +180,7 @@ impl Explainer {
         methods: &[CamMethod],
     ) -> Result<Explainer> {
         let refuse = |why: String| Error::Config(vec![format!("[explain] {}: {why}", layer.name)]);
+        let needs = model.needed_at(layer)?;
         let head = network
             .after(layer.value)?
             .ok_or_else(|| refuse("the logits do not depend on this layer".into()))?;
@@ -164,12 +188,6 @@ impl Explainer {
         if let Some(why) = refused.first() {
             return Err(refuse(why.clone()));
         }
-        let needs: Vec<Layer> = (head.given().iter().enumerate())
-            .map(|(index, &value)| match index {
-                0 => layer.clone(),
-                _ => model.value_name(value),
-            })
-            .collect();
         let sizes = head
             .given()
             .iter()

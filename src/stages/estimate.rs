@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use super::{Context, patches};
+use super::{Context, explain::rows::Choice, patches};
 use crate::{
     config::{ClassChoice, Labels, MapStorage},
     error::Result,
@@ -40,8 +40,6 @@ const CLASS_ROW: [f64; 2] = [24.0, 12.0];
 const METADATA: f64 = 0.5;
 /// Of the pixels of a PNG: 0.36 to 0.56 for contact sheets of photos, less for smaller pictures.
 const PNG: f64 = 0.5;
-/// Pixels of one panel of an overlay: a photo of 500 x 400.
-const PANEL: u64 = 500 * 400;
 /// The report's text: 13 to 71 KiB for 3 to 16 layers.
 const PAGE: [u64; 2] = [10 << 10, 4 << 10];
 
@@ -119,7 +117,7 @@ pub fn scan(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     ])
 }
 
-/// `predictions`, `features`, `units`, `layers`, and `maps` or, inline, `explanations`.
+/// `predictions`, `features`, `units`, `layers`, and `maps` or, where extract explains inline, `cams`.
 pub fn extract(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (config, model) = (ctx.config, ctx.model()?);
     let units = model.layers(&config.extract.layers, "[extract] layers")?;
@@ -150,7 +148,7 @@ pub fn extract(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         TableEstimate::new("layers", n_layers, LAYER_ROW),
     ];
     match config.explain.maps {
-        MapStorage::Inline => tables.extend(explanations(ctx, images)?),
+        MapStorage::Inline => tables.extend(explanations(ctx, images, "cams", 4)?),
         MapStorage::Stored => tables.extend(maps(ctx, images)?),
     }
     Ok(tables)
@@ -161,8 +159,8 @@ fn maps(ctx: &Context, images: u64) -> Result<Option<TableEstimate>> {
     let model = ctx.model()?;
     let last = model.analysis.explanation;
     let last = last.map(|index| model.analysis.taps[index].value);
-    let (mut raw, mut disk) = (0.0, 0.0);
-    let layers = model.explanation_layers(&ctx.config.explain.layers)?;
+    let layers = Choice::new(&ctx.config.explain, model)?.maps();
+    let mut sum = Sum::default();
     for layer in &layers {
         let [channels, rows, cols] = shape(model, layer);
         let share = if !model.analysis.is_rectified(&model.graph, layer.value) {
@@ -172,40 +170,61 @@ fn maps(ctx: &Context, images: u64) -> Result<Option<TableEstimate>> {
         } else {
             RECTIFIED
         };
-        let [more_raw, more_disk] = with_vector([16.0, 4.0], 2 * channels * rows * cols, share);
-        raw += more_raw;
-        disk += more_disk;
+        let vector = 2 * channels * rows * cols;
+        sum.add(1, with_vector([16.0, 4.0], vector, share));
     }
-    let n = layers.len() as u64;
-    let row = [raw, disk].map(|bytes| bytes / n.max(1) as f64);
-    Ok((n > 0).then(|| {
-        TableEstimate::new("maps", images * n, row)
-            .or("set [explain] maps = \"inline\" or name fewer [explain] layers")
-    }))
+    let remedy = "set [explain] maps = \"inline\", name fewer [explain] layers";
+    Ok(sum.table("maps", images, remedy))
 }
 
-/// `explanations`: every image at every layer by every method for every class.
-fn explanations(ctx: &Context, images: u64) -> Result<Option<TableEstimate>> {
+/// Every image at every layer by every method for every class: `explanations`, or `cams`, whose maps are float32.
+fn explanations(
+    ctx: &Context,
+    images: u64,
+    table: &'static str,
+    bytes_per_cell: u64,
+) -> Result<Option<TableEstimate>> {
     let (explain, model) = (&ctx.config.explain, ctx.model()?);
     let has_labels = ctx.config.images.labels != Labels::None;
     let classes = (explain.classes.iter())
         .filter(|class| has_labels || **class != ClassChoice::Labelled)
         .count() as u64;
-    let (mut n, mut raw, mut disk) = (0, 0.0, 0.0);
-    for layer in &model.explanation_layers(&explain.layers)? {
-        let [_, rows, cols] = shape(model, layer);
-        let methods = model.methods_at(layer, &explain.methods).0.len() as u64;
-        let row = with_vector(EXPLANATION_ROW, 2 * rows * cols, DENSE);
-        let more = methods * classes;
-        n += more;
-        raw += more as f64 * row[0];
-        disk += more as f64 * row[1];
+    let mut sum = Sum::default();
+    for layer in &Choice::new(explain, model)?.layers {
+        let (rows, cols) = layer.sides(model);
+        let vector = (rows * cols) as u64 * bytes_per_cell;
+        let n = layer.methods.len() as u64 * classes;
+        sum.add(n, with_vector(EXPLANATION_ROW, vector, DENSE));
     }
-    let row = [raw, disk].map(|bytes| bytes / n.max(1) as f64);
-    Ok((n > 0).then(|| {
-        TableEstimate::new("explanations", images * n, row)
-            .or("name fewer [explain] layers, methods or classes")
-    }))
+    let remedy = "name fewer [explain] layers, methods or classes";
+    Ok(sum.table(table, images, remedy))
+}
+
+/// Rows of different lengths that every image has.
+#[derive(Default)]
+struct Sum {
+    rows: u64,
+    bytes: [f64; 2],
+}
+
+impl Sum {
+    fn add(&mut self, rows: u64, row: [f64; 2]) {
+        self.rows += rows;
+        for (sum, bytes) in self.bytes.iter_mut().zip(row) {
+            *sum += rows as f64 * bytes;
+        }
+    }
+
+    /// None without rows.
+    fn table(
+        self,
+        table: &'static str,
+        images: u64,
+        remedy: &'static str,
+    ) -> Option<TableEstimate> {
+        let mean = self.bytes.map(|bytes| bytes / self.rows as f64);
+        (self.rows > 0).then(|| TableEstimate::new(table, images * self.rows, mean).or(remedy))
+    }
 }
 
 /// `patches`, `unit_stats` and the contact sheets, which do not grow with the images.
@@ -230,27 +249,10 @@ pub fn patches(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     ])
 }
 
-/// `explanations`, unless extract writes them, and overlays: a photo and a panel a method, of the surest right and the
-/// surest wrong predictions of each class.
+/// `explanations`.
 pub fn explain(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
-    let (explain, model) = (&ctx.config.explain, ctx.model()?);
-    let mut tables = Vec::new();
-    if explain.maps == MapStorage::Stored {
-        tables.extend(explanations(ctx, images)?);
-    }
-    let mut panels = 0;
-    for layer in &model.explanation_layers(&explain.layers)? {
-        panels += model.methods_at(layer, &explain.methods).0.len() as u64;
-    }
-    if panels > 0 && explain.pictures > 0 {
-        let classes = u64::try_from(model.graph.n_classes()).unwrap_or(0);
-        let pictures = images.min(2 * explain.pictures as u64 * classes);
-        tables.push(
-            TableEstimate::new("pictures/explain", pictures, picture((1 + panels) * PANEL))
-                .or("ask for fewer [explain] pictures"),
-        );
-    }
-    Ok(tables)
+    let explanations = explanations(ctx, images, "explanations", 2)?;
+    Ok(explanations.into_iter().collect())
 }
 
 /// The pixels that make the strongest patches of chosen units fire: beside each patch, one picture a rule.

@@ -4,6 +4,7 @@
 
 mod columns;
 pub mod estimate;
+pub mod explain;
 pub mod extract;
 pub mod patches;
 mod plan;
@@ -34,7 +35,13 @@ use crate::{
 };
 
 /// Every stage; whatever a stage needs stands before it.
-pub const STAGES: &[Stage] = &[scan::STAGE, extract::STAGE, patches::STAGE, report::STAGE];
+pub const STAGES: &[Stage] = &[
+    scan::STAGE,
+    extract::STAGE,
+    patches::STAGE,
+    explain::STAGE,
+    report::STAGE,
+];
 
 /// One step of the pipeline.
 pub struct Stage {

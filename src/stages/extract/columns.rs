@@ -5,15 +5,21 @@ use std::{collections::HashMap, sync::Arc};
 use arrow::{
     array::{
         ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Int32Array, Int64Array,
-        ListArray, RecordBatch, StringArray, StructArray, UInt16Array, UInt32Array, new_null_array,
+        RecordBatch, StringArray, StructArray, UInt16Array, UInt32Array, new_null_array,
     },
-    buffer::OffsetBuffer,
     datatypes::{DataType, Field, Fields, Schema, SchemaRef},
     error::ArrowError,
 };
 use half::f16;
 
-use super::pipeline::ImageRow;
+use super::{
+    super::{
+        columns::list,
+        explain::{self, rows::Rows},
+    },
+    inline::Inline,
+    pipeline::ImageRow,
+};
 use crate::{
     error::{Error, Result},
     model::{
@@ -30,10 +36,18 @@ const TOP: usize = 5;
 /// Largest finite float16: a larger activation is stored as this, so that ranks stay ranks.
 const MAX_HALF: f32 = 65504.0;
 
+/// As tables hold activations: an infinite one stays comparable.
+pub fn half(value: &f32) -> f16 {
+    f16::from_f32(value.clamp(-MAX_HALF, MAX_HALF))
+}
+
 /// What does not change from part to part.
 pub struct Tables {
     layers: Vec<LayerRow>,
+    /// Layers whose maps are stored.
     maps: Vec<Layer>,
+    /// Name and cells of the layers that are explained inline.
+    cams: Vec<(String, usize)>,
     n_classes: usize,
     feature_length: usize,
     /// Class index by name; names that several classes share are left out.
@@ -49,7 +63,7 @@ struct LayerRow {
 }
 
 impl Tables {
-    pub fn new(model: &ModelInfo, wanted: &Wanted) -> Tables {
+    pub fn new(model: &ModelInfo, wanted: &Wanted, inline: Option<&Inline>) -> Tables {
         let shape = |layer: &Layer| model.graph.shape(layer.value).unwrap_or(&[]).to_vec();
         let layers = wanted
             .units
@@ -75,7 +89,13 @@ impl Tables {
         let dimension = if feature.len() == 3 { 2 } else { 1 };
         Tables {
             layers,
-            maps: wanted.maps.clone(),
+            maps: inline.map_or(wanted.maps.clone(), |_| Vec::new()),
+            cams: inline.map_or(Vec::new(), |inline| {
+                (inline
+                    .layers()
+                    .map(|(name, cells)| (name.to_string(), cells)))
+                .collect()
+            }),
             n_classes: model.graph.n_classes() as usize,
             feature_length: feature.get(dimension).copied().flatten().unwrap_or(0) as usize,
             class_by_name: model.class_by_name(),
@@ -130,6 +150,7 @@ pub struct PartTables<'a> {
     features: Vec<f32>,
     units: Vec<Units>,
     maps: Vec<Vec<f16>>,
+    cams: Vec<Rows>,
 }
 
 #[derive(Default)]
@@ -161,10 +182,11 @@ impl<'a> PartTables<'a> {
             features: Vec::new(),
             units: tables.layers.iter().map(|_| Units::default()).collect(),
             maps: tables.maps.iter().map(|_| Vec::new()).collect(),
+            cams: tables.cams.iter().map(|_| Rows::default()).collect(),
         }
     }
 
-    pub fn push(&mut self, rows: &[ImageRow], batch: Batch) {
+    pub fn push(&mut self, rows: &[ImageRow], batch: Batch, cams: Vec<Rows>) {
         for (row, logits) in rows
             .iter()
             .zip(batch.logits.chunks_exact(self.tables.n_classes))
@@ -175,7 +197,6 @@ impl<'a> PartTables<'a> {
             self.predictions.push(logits, label);
         }
         self.features.extend(batch.features);
-        let half = |value: &f32| f16::from_f32(value.clamp(-MAX_HALF, MAX_HALF));
         for (units, batch) in self.units.iter_mut().zip(batch.units) {
             units.max.extend(batch.max.iter().map(half));
             units.mean.extend(batch.mean.iter().map(half));
@@ -185,6 +206,9 @@ impl<'a> PartTables<'a> {
         }
         for (maps, batch) in self.maps.iter_mut().zip(batch.maps) {
             maps.extend(batch.iter().map(half));
+        }
+        for (all, batch) in self.cams.iter_mut().zip(cams) {
+            all.append(batch);
         }
     }
 
@@ -197,6 +221,7 @@ impl<'a> PartTables<'a> {
             features,
             units,
             maps,
+            cams,
         } = self;
         let rows = ids.len();
         let ids: ArrayRef = Arc::new(UInt32Array::from(ids));
@@ -223,6 +248,9 @@ impl<'a> PartTables<'a> {
             let length = map.len() / rows.max(1);
             let map = list(Arc::new(Float16Array::from(map)), length, rows);
             part.write("maps", &by_layer(&layer.name, &ids, [("map", map)])?)?;
+        }
+        for ((layer, cells), rows) in tables.cams.iter().zip(cams) {
+            part.write("cams", &explain::tables::cams(layer, *cells, rows)?)?;
         }
         if first {
             part.write("layers", &tables.layer_rows()?)?;
@@ -337,13 +365,6 @@ fn by_layer<const N: usize>(
         arrays.push(array);
     }
     record(Arc::new(Schema::new(fields)), arrays)
-}
-
-/// Lists of one length each, which differs from layer to layer and therefore is no part of the type.
-fn list(values: ArrayRef, length: usize, rows: usize) -> ArrayRef {
-    let field = Field::new("item", values.data_type().clone(), false);
-    let offsets = OffsetBuffer::from_repeated_length(length, rows);
-    Arc::new(ListArray::new(Arc::new(field), offsets, values, None))
 }
 
 fn fixed_list(values: ArrayRef, length: usize, rows: usize) -> Result<ArrayRef> {

@@ -1,13 +1,14 @@
 //! Runs the whole network over every image, once: `predictions`, `features`, `units`, `maps` and `layers`.
 
 mod columns;
+mod inline;
 mod pipeline;
 
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage, estimate};
+use super::{Context, Outcome, Stage, estimate, explain::rows::Choice as Explained};
 use crate::{
-    config::{Config, DeviceChoice, Dtype},
+    config::{Config, DeviceChoice, Dtype, MapStorage},
     error::{Error, Result},
     image::{DecodeOptions, InputSpec},
     model::{
@@ -35,6 +36,7 @@ const MAX_CELLS: i64 = 1 << 16;
 struct Choice {
     spec: InputSpec,
     wanted: Wanted,
+    explained: Explained,
 }
 
 fn choose(config: &Config, model: &ModelInfo) -> Result<Choice> {
@@ -48,7 +50,6 @@ fn choose(config: &Config, model: &ModelInfo) -> Result<Choice> {
         Err(other) => Err(other),
     };
     let units = keep(model.layers(&config.extract.layers, "[extract] layers"))?;
-    let maps = keep(model.layers(&config.explain.layers, "[explain] layers"))?;
     let feature = keep(
         model
             .feature(&config.extract.feature_layer)
@@ -65,6 +66,13 @@ fn choose(config: &Config, model: &ModelInfo) -> Result<Choice> {
             ));
         }
     }
+    let explained = match Explained::new(&config.explain, model) {
+        Err(Error::Config(more)) => {
+            problems.extend(more);
+            None
+        }
+        other => Some(other?),
+    };
     let spec = match model.input_spec(&config.input) {
         Err(Error::Config(more)) => {
             problems.extend(more);
@@ -72,14 +80,15 @@ fn choose(config: &Config, model: &ModelInfo) -> Result<Choice> {
         }
         other => Some(other?),
     };
-    match (spec, feature.into_iter().next()) {
-        (Some(spec), Some(feature)) if problems.is_empty() => Ok(Choice {
+    match (spec, feature.into_iter().next(), explained) {
+        (Some(spec), Some(feature), Some(explained)) if problems.is_empty() => Ok(Choice {
             spec,
             wanted: Wanted {
                 feature,
                 units,
-                maps,
+                maps: explained.maps(),
             },
+            explained,
         }),
         _ => Err(Error::Config(problems)),
     }
@@ -118,13 +127,15 @@ fn parameters(ctx: &Context) -> Result<Value> {
                 .into(),
         ]));
     }
+    let inline = ctx.config.explain.maps == MapStorage::Inline;
     Ok(json!({
         "model": model.digest,
         "classes": blake3::hash(model.classes().join("\n").as_bytes()).to_hex()[..16],
         "input": choice.spec,
         "layers": names(&choice.wanted.units),
         "feature_layer": choice.wanted.feature.name,
-        "maps": names(&choice.wanted.maps),
+        "maps": if inline { Vec::new() } else { names(&choice.wanted.maps) },
+        "inline": inline.then(|| choice.explained.parameters()),
         "part_size": ctx.config.extract.part_size,
         "dtype": ctx.config.model.dtype,
         "device": kind,
@@ -143,8 +154,21 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         max_pixels: ctx.config.images.max_pixels,
         exif_orientation: ctx.config.images.exif_orientation,
     };
-    let tables = columns::Tables::new(model, &choice.wanted);
-    let report = pipeline::run(ctx, writer, &forward, &choice.spec, &decode, &tables)?;
+    let inline = match ctx.config.explain.maps {
+        MapStorage::Stored => None,
+        MapStorage::Inline => {
+            // In float32 whatever the backbone runs in, as the explain stage does.
+            let network = model.load(device, Precision::Float32)?;
+            let explainers = choice.explained.explainers(&network, model)?;
+            Some(inline::Inline::new(choice.explained, explainers, model))
+        }
+    };
+    let tables = columns::Tables::new(model, &choice.wanted, inline.as_ref());
+    let network = pipeline::Network {
+        forward: &forward,
+        inline: inline.as_ref(),
+    };
+    let report = pipeline::run(ctx, writer, &network, &choice.spec, &decode, &tables)?;
     tracing::info!(
         "extract: {:.1} images/s on {}; {}",
         report.images_per_second(),

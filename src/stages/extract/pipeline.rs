@@ -20,8 +20,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
 
 use super::{
-    super::Context,
+    super::{Context, explain::rows::Rows},
     columns::{PartTables, Tables},
+    inline::Inline,
 };
 use crate::{
     error::{Error, Result},
@@ -141,6 +142,23 @@ impl Clocks {
     }
 }
 
+/// What runs on every batch.
+pub struct Network<'a> {
+    pub forward: &'a Forward,
+    pub inline: Option<&'a Inline>,
+}
+
+impl Network<'_> {
+    fn run(&self, images: &[ImageRow], pixels: &[u8]) -> Result<(Batch, Vec<Rows>)> {
+        let mut batch = self.forward.run(pixels, images.len())?;
+        let rows = match self.inline {
+            Some(inline) => inline.explain(images, &mut batch)?,
+            None => Vec::new(),
+        };
+        Ok((batch, rows))
+    }
+}
+
 /// One image on its way through a worker.
 struct Job {
     row: ImageRow,
@@ -160,7 +178,7 @@ enum Pending {
 
 /// What the writer gets.
 enum Done {
-    Batch(Vec<ImageRow>, Batch),
+    Batch(Vec<ImageRow>, Batch, Vec<Rows>),
     /// The part is complete, unless images of it could not be read again.
     EndOfPart {
         part: usize,
@@ -177,7 +195,7 @@ struct Changed {
 pub fn run(
     ctx: &Context,
     writer: &StageWriter,
-    forward: &Forward,
+    network: &Network,
     spec: &InputSpec,
     decode: &DecodeOptions,
     tables: &Tables,
@@ -223,7 +241,7 @@ pub fn run(
         }
         drop(jobs);
         let written = scope.spawn(|| write(writer, tables, done, &clocks, &bar, started, workers));
-        let computed = compute(forward, pending, done_sender, batch_size, &clocks);
+        let computed = compute(network, pending, done_sender, batch_size, &clocks);
         if computed.is_err() {
             stop.request();
         }
@@ -354,7 +372,7 @@ fn prepare(
 
 /// Collects batches and runs them.
 fn compute(
-    forward: &Forward,
+    network: &Network,
     pending: Receiver<Pending>,
     done: Sender<Done>,
     batch_size: usize,
@@ -392,9 +410,10 @@ fn compute(
             Pending::EndOfPart(part) => Some(part),
         };
         if !rows.is_empty() {
-            let batch = timed(&clocks.forward, || forward.run(&pixels, rows.len()))?;
+            let (batch, cams) = timed(&clocks.forward, || network.run(&rows, &pixels))?;
             pixels.clear();
-            if done.send(Done::Batch(mem::take(&mut rows), batch)).is_err() {
+            let batch = Done::Batch(mem::take(&mut rows), batch, cams);
+            if done.send(batch).is_err() {
                 break;
             }
         }
@@ -421,13 +440,13 @@ fn write(
     let mut open: Option<PartTables> = None;
     for next in done {
         timed(&clocks.write, || match next {
-            Done::Batch(rows, batch) => {
+            Done::Batch(rows, batch, cams) => {
                 clocks
                     .images
                     .fetch_add(rows.len() as u64, Ordering::Relaxed);
                 bar.advance(rows.len() as u64);
                 open.get_or_insert_with(|| PartTables::new(tables))
-                    .push(&rows, batch);
+                    .push(&rows, batch, cams);
                 Ok(())
             }
             Done::EndOfPart { part, whole } => {

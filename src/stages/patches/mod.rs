@@ -138,7 +138,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
 }
 
 /// How images became input, as `extract` recorded it.
-fn input_spec(manifest: &Manifest) -> Result<InputSpec> {
+pub(super) fn input_spec(manifest: &Manifest) -> Result<InputSpec> {
     let input = (manifest.stages.get("extract")).and_then(|stage| stage.parameters.get("input"));
     input
         .and_then(|input| serde_json::from_value(input.clone()).ok())

@@ -7,22 +7,20 @@ use arrow::{
         Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch,
         StringArray, UInt32Array,
     },
-    datatypes::{
-        DataType, Field, Float16Type, Float32Type, Schema, SchemaRef, UInt16Type, UInt32Type,
-    },
+    datatypes::{DataType, Float16Type, Float32Type, UInt16Type, UInt32Type},
 };
 use half::f16;
 
 use super::{
     super::{
         Context,
-        columns::{Columns, integer},
+        columns::{Columns, integer, repeated, table},
     },
     Layer, SELECTIVE, sheets,
 };
 use crate::{
     config::UnitChoice,
-    error::{Error, Result},
+    error::Result,
     image::{FileBox, Geometry, Header, InputSpec},
     store::{Manifest, RunFolder},
     topk::{Hit, LayerTopK},
@@ -135,8 +133,8 @@ impl Found {
                 .collect();
             let classes = classes
                 .ok_or_else(|| columns.unexpected("ids of the table images", "a greater one"))?;
-            let values = flat(&columns, "max", layer.channels)?;
-            let places = flat(&columns, "argmax", layer.channels)?;
+            let values = columns.lists("max", layer.channels)?;
+            let places = columns.lists("argmax", layer.channels)?;
             let places = positions(&columns, &places)?;
             match values.data_type() {
                 DataType::Float16 => {
@@ -199,7 +197,7 @@ impl Found {
             }
         }
         let [x0, y0, x1, y1] = edges.map(|edges| Arc::new(Float32Array::from(edges)) as ArrayRef);
-        record([
+        table([
             ("layer", repeated(&layer.name, n), false),
             ("unit", Arc::new(Int32Array::from(units)), false),
             ("rank", Arc::new(Int16Array::from(ranks)), false),
@@ -232,7 +230,7 @@ impl Found {
             .iter()
             .map(|unit| unit.top_class.and_then(label));
         let dead: Vec<bool> = self.summaries.iter().map(UnitSummary::is_dead).collect();
-        record([
+        table([
             ("layer", repeated(&layer.name, n), false),
             ("unit", Arc::new(numbers), false),
             (
@@ -278,37 +276,6 @@ pub(super) fn choose(units: &UnitChoice, summaries: &[UnitSummary], k: usize) ->
     }
 }
 
-/// The lists of a column one after another: `[rows, length]`.
-fn flat(columns: &Columns, name: &str, length: usize) -> Result<ArrayRef> {
-    let column = columns.column(name)?;
-    let wrong = |found: String| {
-        columns.unexpected(format!("lists of {length} numbers in column {name}"), found)
-    };
-    let values = match column.data_type() {
-        DataType::List(_) => {
-            let lists = column.as_list::<i32>();
-            if let Some(odd) = lists.offsets().lengths().find(|&n| n != length) {
-                return Err(wrong(format!("one of {odd}")));
-            }
-            let first = lists.value_offsets().first().map_or(0, |&at| at as usize);
-            let values = lists.values();
-            let n = column.len() * length;
-            values.slice(first, n)
-        }
-        DataType::FixedSizeList(_, n) if *n as usize == length => {
-            let lists = column.as_fixed_size_list();
-            lists
-                .values()
-                .slice(lists.value_offset_at(0), column.len() * length)
-        }
-        other => return Err(wrong(other.to_string())),
-    };
-    if column.null_count() > 0 || values.null_count() > 0 {
-        return Err(wrong("nulls".into()));
-    }
-    Ok(values)
-}
-
 /// Places in the map, from whatever unsigned type they are stored in.
 fn positions(columns: &Columns, places: &ArrayRef) -> Result<Vec<u32>> {
     match places.data_type() {
@@ -319,25 +286,4 @@ fn positions(columns: &Columns, places: &ArrayRef) -> Result<Vec<u32>> {
         DataType::UInt32 => Ok(places.as_primitive::<UInt32Type>().values().to_vec()),
         other => Err(columns.unexpected("cell numbers in column argmax", other.to_string())),
     }
-}
-
-fn repeated(text: &str, n: usize) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, n)))
-}
-
-fn record<const N: usize>(columns: [(&str, ArrayRef, bool); N]) -> Result<RecordBatch> {
-    let fields: Vec<Field> = columns
-        .iter()
-        .map(|(name, array, optional)| Field::new(*name, array.data_type().clone(), *optional))
-        .collect();
-    let schema: SchemaRef = Arc::new(Schema::new(fields));
-    let arrays = columns.into_iter().map(|(_, array, _)| array).collect();
-    RecordBatch::try_new(schema, arrays).map_err(|error| {
-        Error::invalid(
-            "patches",
-            "columns of one length",
-            error.to_string(),
-            "please report this mistake of prospect's",
-        )
-    })
 }

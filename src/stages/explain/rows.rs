@@ -1,0 +1,269 @@
+//! Which classes, layers and methods are explained, and the rows that a batch of maps gives: from stored maps in `explain`,
+//! from maps as they pass in `extract`.
+
+use serde_json::{Value, json};
+
+use crate::{
+    config::{CamMethod, ClassChoice, ExplainConfig},
+    error::{Error, Result},
+    model::{Layer, ModelInfo, executor::Network, explain::Explainer},
+};
+
+/// The checked settings of `[explain]` for one network.
+pub struct Choice {
+    pub layers: Vec<ExplainedLayer>,
+    classes: Vec<Class>,
+    /// Methods that are left out somewhere, and why.
+    pub refused: Vec<String>,
+}
+
+/// A layer with the methods that are possible there.
+pub struct ExplainedLayer {
+    pub layer: Layer,
+    pub methods: Vec<CamMethod>,
+    /// The layers whose maps it takes to explain there, itself first.
+    pub needs: Vec<Layer>,
+}
+
+impl ExplainedLayer {
+    /// Rows and columns of its maps.
+    pub fn sides(&self, model: &ModelInfo) -> (usize, usize) {
+        match model.graph.shape(self.layer.value) {
+            Some([_, _, Some(rows), Some(cols)]) => (*rows as usize, *cols as usize),
+            _ => (0, 0),
+        }
+    }
+}
+
+enum Class {
+    Predicted,
+    Labelled,
+    /// Place in the order of logits, from 0.
+    Ranked(usize),
+    Fixed(usize),
+}
+
+impl Choice {
+    /// # Errors
+    /// Layers or classes that the network does not have, all of them at once.
+    pub fn new(config: &ExplainConfig, model: &ModelInfo) -> Result<Choice> {
+        let mut problems = Vec::new();
+        let mut keep = |error: Error| match error {
+            Error::Config(more) => {
+                problems.extend(more);
+                Ok(())
+            }
+            other => Err(other),
+        };
+        let mut classes = Vec::new();
+        for class in &config.classes {
+            match class {
+                ClassChoice::Predicted => classes.push(Class::Predicted),
+                ClassChoice::Labelled => classes.push(Class::Labelled),
+                ClassChoice::Top(n) => classes.push(Class::Ranked(n - 1)),
+                ClassChoice::Fixed(name) => match model.class_index(name) {
+                    Ok(index) => classes.push(Class::Fixed(index)),
+                    Err(error) => keep(error)?,
+                },
+            }
+        }
+        let (mut layers, mut refused) = (Vec::new(), Vec::new());
+        let named = model.explanation_layers(&config.layers);
+        for layer in named.or_else(|error| keep(error).map(|()| Vec::new()))? {
+            let (methods, why) = model.methods_at(&layer, &config.methods);
+            refused.extend(why);
+            match model.needed_at(&layer) {
+                Ok(needs) => layers.push(ExplainedLayer {
+                    layer,
+                    methods,
+                    needs,
+                }),
+                Err(error) => keep(error)?,
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Error::Config(problems));
+        }
+        Ok(Choice {
+            layers,
+            classes,
+            refused,
+        })
+    }
+
+    /// What changes the rows, as JSON.
+    pub fn parameters(&self) -> Value {
+        let layers = self.layers.iter().map(|layer| {
+            json!({
+                "layer": layer.layer.name,
+                "methods": layer.methods,
+            })
+        });
+        let classes = self.classes.iter().map(Class::name);
+        json!({ "layers": layers.collect::<Vec<_>>(), "classes": classes.collect::<Vec<_>>() })
+    }
+
+    /// The layers whose maps are needed, each once.
+    pub fn maps(&self) -> Vec<Layer> {
+        let mut maps: Vec<Layer> = Vec::new();
+        for need in self.layers.iter().flat_map(|layer| &layer.needs) {
+            if !maps.iter().any(|known| known.name == need.name) {
+                maps.push(need.clone());
+            }
+        }
+        maps
+    }
+
+    /// One for each layer.
+    pub fn explainers(&self, network: &Network, model: &ModelInfo) -> Result<Vec<Explainer>> {
+        let new =
+            |layer: &ExplainedLayer| Explainer::new(network, model, &layer.layer, &layer.methods);
+        self.layers.iter().map(new).collect()
+    }
+
+    /// Explains a batch at one layer and appends the rows: per image its classes in the order of the settings, per class
+    /// the methods. `maps` are those of the layer's [`ExplainedLayer::needs`], each `[images, …]`.
+    pub fn explain(
+        &self,
+        layer: &ExplainedLayer,
+        explainer: &Explainer,
+        images: &[Subject],
+        maps: &[&[f32]],
+        rows: &mut Rows,
+    ) -> Result<()> {
+        let mut jobs: Vec<(usize, usize)> = Vec::new();
+        let mut wanted = Vec::new();
+        for (place, image) in images.iter().enumerate() {
+            let first = jobs.len();
+            for (class, kind) in self.classes_of(image) {
+                // A class is computed once, also where it is both predicted and the label.
+                let known = jobs[first..].iter().position(|&(_, other)| other == class);
+                let job = known.map_or(jobs.len(), |at| first + at);
+                if known.is_none() {
+                    jobs.push((place, class));
+                }
+                wanted.push((image, job, class, kind));
+            }
+        }
+        if layer.methods.is_empty() {
+            return Ok(());
+        }
+        let explained = explainer.run(maps, images.len(), &jobs)?;
+        for (image, job, class, kind) in wanted {
+            let explained = &explained[job];
+            for (&method, map) in layer.methods.iter().zip(&explained.maps) {
+                let logit = image.logits[class];
+                let is_cam = method == CamMethod::Cam;
+                let residual = explained.cam_logit.filter(|_| is_cam);
+                rows.image_ids.push(image.id);
+                rows.methods.push(method.name());
+                rows.classes.push(class as i32);
+                rows.kinds.push(kind.clone());
+                rows.logits.push(logit);
+                rows.residuals.push(residual.map(|found| logit - found));
+                rows.maps.extend_from_slice(map);
+            }
+        }
+        Ok(())
+    }
+
+    fn classes_of(&self, image: &Subject) -> Vec<(usize, String)> {
+        let mut classes = Vec::with_capacity(self.classes.len());
+        for class in &self.classes {
+            let index = match class {
+                Class::Predicted => ranked(image.logits, 0),
+                Class::Labelled => image.label,
+                Class::Ranked(rank) => ranked(image.logits, *rank),
+                Class::Fixed(index) => Some(*index),
+            };
+            classes.extend(index.map(|index| (index, class.kind())));
+        }
+        classes
+    }
+}
+
+impl Class {
+    /// The value of the column `class_kind`.
+    fn kind(&self) -> String {
+        match self {
+            Class::Predicted => "predicted".into(),
+            Class::Labelled => "label".into(),
+            Class::Ranked(rank) => format!("top-{}", rank + 1),
+            Class::Fixed(_) => "fixed".into(),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Class::Fixed(index) => format!("class #{index}"),
+            other => other.kind(),
+        }
+    }
+}
+
+/// The class with the rank-th greatest logit, from 0; of equal ones the first comes first.
+fn ranked(logits: &[f32], rank: usize) -> Option<usize> {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    if rank >= order.len() {
+        return None;
+    }
+    let better = |&a: &usize, &b: &usize| logits[b].total_cmp(&logits[a]).then(a.cmp(&b));
+    let (_, class, _) = order.select_nth_unstable_by(rank, better);
+    Some(*class)
+}
+
+/// An image to be explained.
+pub struct Subject<'a> {
+    pub id: u32,
+    /// Of the whole network.
+    pub logits: &'a [f32],
+    /// The network's class of the image's label.
+    pub label: Option<usize>,
+}
+
+/// Raw rows of one layer, column by column.
+#[derive(Default)]
+pub struct Rows {
+    pub image_ids: Vec<u32>,
+    pub methods: Vec<&'static str>,
+    pub classes: Vec<i32>,
+    pub kinds: Vec<String>,
+    /// The class's logit, of the whole network.
+    pub logits: Vec<f32>,
+    /// What CAM's identity `mean(CAM) + bias` misses of it.
+    pub residuals: Vec<Option<f32>>,
+    /// `[rows, cells]`
+    pub maps: Vec<f32>,
+}
+
+impl Rows {
+    pub fn append(&mut self, more: Rows) {
+        self.image_ids.extend(more.image_ids);
+        self.methods.extend(more.methods);
+        self.classes.extend(more.classes);
+        self.kinds.extend(more.kinds);
+        self.logits.extend(more.logits);
+        self.residuals.extend(more.residuals);
+        self.maps.extend(more.maps);
+    }
+
+    pub fn len(&self) -> usize {
+        self.image_ids.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.image_ids.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_logits_rank_by_class() {
+        let logits = [1.0, 3.0, 3.0, -1.0];
+        let order: Vec<Option<usize>> = (0..5).map(|rank| ranked(&logits, rank)).collect();
+        assert_eq!(order, [Some(1), Some(2), Some(0), Some(3), None]);
+    }
+}

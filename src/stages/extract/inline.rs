@@ -1,0 +1,81 @@
+//! Explaining every batch as it passes, so that no maps need to be stored.
+
+use std::collections::HashMap;
+
+use half::{f16, slice::HalfFloatSliceExt};
+
+use super::{
+    super::explain::rows::{Choice, Rows, Subject},
+    columns::half,
+    pipeline::ImageRow,
+};
+use crate::{
+    error::Result,
+    model::{ModelInfo, explain::Explainer, forward::Batch},
+};
+
+/// What is explained, and how.
+pub struct Inline {
+    choice: Choice,
+    explainers: Vec<Explainer>,
+    classes: HashMap<String, usize>,
+    n_classes: usize,
+}
+
+impl Inline {
+    pub fn new(choice: Choice, explainers: Vec<Explainer>, model: &ModelInfo) -> Inline {
+        Inline {
+            choice,
+            explainers,
+            classes: model.class_by_name(),
+            n_classes: model.graph.n_classes() as usize,
+        }
+    }
+
+    /// The rows of a batch, one set for each explained layer. Takes the batch's maps, rounded to half floats as if they
+    /// had been stored.
+    pub fn explain(&self, images: &[ImageRow], batch: &mut Batch) -> Result<Vec<Rows>> {
+        let maps: Vec<Vec<f32>> = std::mem::take(&mut batch.maps)
+            .into_iter()
+            .map(|mut map| {
+                let stored: Vec<f16> = map.iter().map(half).collect();
+                stored.convert_to_f32_slice(&mut map);
+                map
+            })
+            .collect();
+        let held = self.choice.maps();
+        let subjects: Vec<Subject> = images
+            .iter()
+            .zip(batch.logits.chunks_exact(self.n_classes))
+            .map(|(image, logits)| Subject {
+                id: image.image_id,
+                logits,
+                label: (image.label_name.as_ref()).and_then(|name| self.classes.get(name).copied()),
+            })
+            .collect();
+        let mut all = Vec::with_capacity(self.explainers.len());
+        for (layer, explainer) in self.choice.layers.iter().zip(&self.explainers) {
+            let needed: Vec<&[f32]> = (layer.needs.iter())
+                .filter_map(|need| held.iter().position(|map| map.name == need.name))
+                .filter_map(|index| maps.get(index).map(Vec::as_slice))
+                .collect();
+            let mut rows = Rows::default();
+            (self.choice).explain(layer, explainer, &subjects, &needed, &mut rows)?;
+            all.push(rows);
+        }
+        Ok(all)
+    }
+
+    /// Name and cells of each explained layer.
+    pub fn layers(&self) -> impl Iterator<Item = (&str, usize)> {
+        let names = self
+            .choice
+            .layers
+            .iter()
+            .map(|layer| layer.layer.name.as_str());
+        names.zip(self.explainers.iter().map(|explainer| {
+            let [_, rows, cols] = explainer.shape();
+            rows * cols
+        }))
+    }
+}
