@@ -15,8 +15,9 @@ use self::{
     rows::{Choice, ExplainedLayer, Rows, Subject},
     tables::Counts,
 };
-use super::{Context, Outcome, Stage, columns::Columns, layers};
+use super::{Context, Outcome, Stage, columns::Columns, estimate, layers};
 use crate::{
+    boxes::Boxes,
     config::MapStorage,
     error::{Error, Result},
     model::explain::Explainer,
@@ -29,6 +30,7 @@ pub const STAGE: Stage = Stage {
     about: "where the network looked: Grad-CAM and CAM of every image; writes explanations",
     needs: &["scan", "extract"],
     parameters,
+    estimate: estimate::explain,
     run,
 };
 
@@ -39,6 +41,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
     let choice = Choice::new(&ctx.config.explain, ctx.model()?)?;
     let mut parameters = choice.parameters();
     parameters["maps"] = json!(ctx.config.explain.maps);
+    parameters["boxes"] = json!(Boxes::of_config(ctx.config)?.map(|boxes| boxes.digest()));
     Ok(parameters)
 }
 
