@@ -107,9 +107,11 @@ impl Project {
 
     fn decisions(&self, run: &str, set: &[&str]) -> BTreeMap<String, String> {
         let plan = self.finish(run, &[&["plan", "--json"], set].concat());
-        let plan: Vec<Value> = serde_json::from_str(&plan).unwrap();
+        let plan: Value = serde_json::from_str(&plan).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_string();
-        plan.iter()
+        let stages = plan["stages"].as_array().unwrap();
+        stages
+            .iter()
             .map(|stage| (text(&stage["stage"]), text(&stage["decision"])))
             .collect()
     }
@@ -221,6 +223,48 @@ fn the_top_k_does_not_depend_on_parts_or_threads() {
 }
 
 #[test]
+fn explaining_inline_gives_the_same_rows_as_from_stored_maps() {
+    let project = Project::new();
+    // layer1.0.relu#1 lies inside a residual branch: what follows it needs the shortcut, too.
+    let settings = [
+        "--set",
+        "explain.layers=[\"layer2\", \"layer1.0.relu#1\"]",
+        "--set",
+        "explain.methods=[\"gradcam\", \"cam\", \"gradcam++\", \"layercam\", \"hirescam\"]",
+        "--set",
+        "explain.classes=[\"predicted\", \"top-2\", \"class #1\"]",
+    ];
+    let columns = "select image_id, layer, method, class, class_kind, height, width, map_scale, raw_min, raw_max, \
+                   positive_sum, zero_map, center_y, center_x, border_fraction, entropy, logit, residual \
+                   from explanations order by layer, image_id, class_kind, method";
+    let run = |name: &str, maps: &str| {
+        let maps = format!("explain.maps={maps}");
+        let arguments = [&["run", "explain", "--set", &maps][..], &settings].concat();
+        project.finish(name, &arguments);
+        project.rows(name, columns)
+    };
+    let stored = run("stored", "stored");
+    // 90 images, 3 classes; 5 methods at layer2, where CAM is exact, and 4 in the branch.
+    assert_eq!(stored.lines().count(), 1 + 90 * 3 * (5 + 4));
+    assert!(!stored.to_lowercase().contains("nan"));
+    assert_eq!(run("inline", "inline"), stored);
+    assert!(!project.run_folder("inline").join("tables/maps").exists());
+    // The same folder explained the other way.
+    assert_eq!(run("stored", "inline"), stored);
+    // Other methods need no second extraction.
+    let decisions = project.decisions(
+        "inline",
+        &[&settings[..], &["--set", "explain.maps=inline"]].concat(),
+    );
+    assert_eq!(decisions["explain"], "reuse");
+    project.finish("stored", &[&["run", "explain"][..], &settings].concat());
+    let fewer = ["--set", "explain.methods=[\"hirescam\"]"];
+    let decisions = project.decisions("stored", &[&settings[..2], &settings[4..], &fewer].concat());
+    assert_eq!(decisions["extract"], "reuse");
+    assert_ne!(decisions["explain"], "reuse");
+}
+
+#[test]
 fn a_bad_image_is_a_row_and_stops_nothing() {
     let project = Project::new();
     project.finish("run", &["run", "extract"]);
@@ -242,4 +286,46 @@ fn a_bad_image_is_a_row_and_stops_nothing() {
         units.lines().skip(1).all(|line| line.ends_with(",90")) && units.lines().count() > 2,
         "{units}"
     );
+}
+
+#[test]
+fn the_rows_are_those_that_were_foretold() {
+    let project = Project::new();
+    for (run, maps) in [("stored", "stored"), ("inline", "inline")] {
+        let maps_are = format!("explain.maps={maps}");
+        let classes = r#"explain.classes=["predicted", "top-2"]"#;
+        let set = ["--set", &maps_are, "--set", classes];
+        let plan = project.finish(run, &[&["plan", "--json"], &set[..]].concat());
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        assert_eq!(plan["images"]["n"], 91);
+        assert_eq!(plan["fits"], true);
+        project.finish(run, &[&["run"], &set[..]].concat());
+        let status: Value =
+            serde_json::from_str(&project.finish(run, &["status", "--json"])).unwrap();
+        let stages = plan["stages"].as_array().unwrap().iter();
+        let foretold: BTreeMap<&str, u64> = stages
+            .flat_map(|stage| stage["tables"].as_array().unwrap())
+            .map(|table| {
+                (
+                    table["table"].as_str().unwrap(),
+                    table["rows"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        for table in status["tables"].as_array().unwrap() {
+            let name = table["table"].as_str().unwrap();
+            let rows = table["rows"].as_u64().unwrap();
+            // The dataset's own classes are not known beforehand, and one image cannot be read.
+            let bad = match name {
+                "classes" => continue,
+                "images" | "layers" | "patches" | "unit_stats" => 0,
+                _ => rows / 90,
+            };
+            assert_eq!(
+                foretold.get(name),
+                Some(&(rows + bad)),
+                "{name}, maps {maps}"
+            );
+        }
+    }
 }

@@ -89,7 +89,10 @@ pub(super) fn summary_line(summary: &serde_json::Value) -> String {
             serde_json::Value::Number(n) if n.is_u64() => {
                 Some(format!("{} {name}", text::count(n.as_u64()?)))
             }
-            serde_json::Value::Number(n) => Some(format!("{name} {:.3}", n.as_f64()?)),
+            serde_json::Value::Number(n) => Some(match n.as_f64()? {
+                small if small != 0.0 && small.abs() < 0.01 => format!("{name} {small:.1e}"),
+                number => format!("{name} {number:.3}"),
+            }),
             serde_json::Value::String(word) => {
                 Some(format!("{name} {}", text::shortened(word, 60)))
             }

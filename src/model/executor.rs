@@ -1,6 +1,10 @@
 //! Runs programs on libtorch.
 
-use std::{collections::HashMap, ffi::CString, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::CString,
+    path::Path,
+};
 
 use tch::{Device, Kind as Dtype, Tensor};
 
@@ -56,7 +60,7 @@ enum Slot {
 }
 
 impl Network {
-    /// Reads the weights and puts them on the device.
+    /// Reads the weights (those of `needed` alone, if that is said) and puts them on the device.
     ///
     /// # Errors
     /// Missing or short weight members, strides that reach outside their storage, operators that may not run
@@ -66,13 +70,15 @@ impl Network {
         graph: Graph,
         device: Device,
         precision: Precision,
+        needed: Option<&HashSet<ValueId>>,
     ) -> Result<Network> {
         operators::check(&graph, archive.path())?;
         let weights = archive.weights()?;
         let constants = archive.constants()?;
         let mut storages: HashMap<String, Vec<u8>> = HashMap::new();
         let mut loaded = HashMap::new();
-        for (id, source) in &graph.sources {
+        let is_needed = |id: &ValueId| needed.is_none_or(|needed| needed.contains(id));
+        for (id, source) in graph.sources.iter().filter(|(id, _)| is_needed(id)) {
             let (name, entry) = match source {
                 Source::Weight(name) => (name, weights.get(name)),
                 Source::Constant(name) => (name, constants.get(name).or(weights.get(name))),

@@ -2,15 +2,16 @@
 //!
 //! Everything that follows the layer is a network of its own; its gradient at the layer needs no pixels and no backbone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
     Layer, ModelInfo,
-    executor::{Network, Runner},
+    archive::Archive,
+    executor::{Network, Precision, Runner},
     forward::{floats, torch, torch_message},
-    graph::{Graph, ValueId},
+    graph::{Graph, Node, ValueId},
     program::{Fusion, Program},
 };
 use crate::{
@@ -65,20 +66,42 @@ impl ModelInfo {
     /// # Errors
     /// A layer that the logits do not depend on.
     pub fn needed_at(&self, layer: &Layer) -> Result<Vec<Layer>> {
-        let wanted = [self.graph.logits];
-        let weights = HashMap::new();
-        let head = Program::after(&self.graph, &weights, layer.value, &wanted, Fusion::None);
-        let head = head.ok_or_else(|| {
-            Error::Config(vec![format!(
-                "[explain] layers: the logits do not depend on {}",
-                layer.name
-            )])
-        })?;
+        let head = self.head(layer)?;
         let others = head.given.iter().skip(1);
         Ok([layer.clone()]
             .into_iter()
             .chain(others.map(|&value| self.layer_of(value)))
             .collect())
+    }
+
+    /// Loads, in float32, no more weights than what follows `layers` takes.
+    ///
+    /// # Errors
+    /// As [`Network::load`].
+    pub fn load_heads<'l>(
+        &self,
+        layers: impl IntoIterator<Item = &'l Layer>,
+        device: Device,
+    ) -> Result<Network> {
+        let mut needed = HashSet::new();
+        for layer in layers {
+            needed.extend(self.head(layer)?.nodes.iter().flat_map(Node::reads));
+        }
+        let mut archive = Archive::open(&self.path)?;
+        let (graph, precision) = (self.graph.clone(), Precision::Float32);
+        Network::load(&mut archive, graph, device, precision, Some(&needed))
+    }
+
+    /// What follows a layer, without weights.
+    fn head(&self, layer: &Layer) -> Result<Program> {
+        let (wanted, weights) = ([self.graph.logits], HashMap::new());
+        let head = Program::after(&self.graph, &weights, layer.value, &wanted, Fusion::None);
+        head.ok_or_else(|| {
+            Error::Config(vec![format!(
+                "[explain] layers: the logits do not depend on {}",
+                layer.name
+            )])
+        })
     }
 
     /// The methods that can be computed at `layer`, and why the others cannot.

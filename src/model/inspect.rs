@@ -1,6 +1,6 @@
 //! What `prospect model` shows: a table of modules, and the first convolution's filters.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use serde::Serialize;
 
@@ -124,6 +124,7 @@ impl ModelInfo {
             self.graph.clone(),
             device::choose(DeviceChoice::Cpu)?,
             Precision::Float32,
+            Some(&HashSet::from([found.0])),
         )?;
         let (values, shape) = network.weight(found.0)?;
         Ok(FirstFilters {
@@ -136,7 +137,7 @@ impl ModelInfo {
     /// Opens the archive again and puts the network on a device.
     pub fn load(&self, device: tch::Device, precision: Precision) -> Result<Network> {
         let mut archive = Archive::open(&self.path)?;
-        Network::load(&mut archive, self.graph.clone(), device, precision)
+        Network::load(&mut archive, self.graph.clone(), device, precision, None)
     }
 }
 

@@ -329,6 +329,20 @@ fn predictions_table(ids: &[usize], predictions: &[(i32, Option<f32>)]) -> Recor
             Arc::new(Int32Array::from_iter_values(predicted)),
             false,
         ),
+        (
+            "p_pred",
+            Arc::new(Float32Array::from_iter_values(
+                label.clone().map(|p| p.unwrap_or(0.5)),
+            )),
+            false,
+        ),
+        (
+            "loss",
+            Arc::new(Float32Array::from_iter(
+                label.clone().map(|p| p.map(|p| -p.ln())),
+            )),
+            true,
+        ),
         ("p_label", Arc::new(Float32Array::from_iter(label)), true),
     ])
 }

@@ -23,6 +23,7 @@ use self::trace::{TILE, Tracer};
 use super::{
     Context, Outcome, Stage,
     columns::Columns,
+    estimate,
     layers::{Layer, input_spec, read_layers, unit_picture},
     patches,
     units::{UnitStats, most_selective, read_patches, read_stats},
@@ -44,9 +45,12 @@ pub const STAGE: Stage = Stage {
     about: "trace the top patches of selective units back to their pixels; writes unit_gradients and pictures",
     needs: &["scan", "extract", "patches"],
     parameters,
+    estimate: estimate::backprop,
     run,
 };
 
+/// Pixels of a tile.
+pub(super) const TILE_PIXELS: u64 = TILE as u64 * TILE as u64;
 /// Tiles held in memory at a time: 61 KiB each, 243 MiB in all.
 const MAX_TILES: usize = 4096;
 /// Pixels between the tiles of a patch, and between patches side by side.

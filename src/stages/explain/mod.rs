@@ -4,6 +4,7 @@
 //! the rows that it left in `cams`. Both ways give the same numbers.
 
 mod images;
+pub mod pictures;
 pub mod rows;
 pub(super) mod tables;
 
@@ -14,11 +15,12 @@ use self::{
     rows::{Choice, ExplainedLayer, Rows, Subject},
     tables::Counts,
 };
-use super::{Context, Outcome, Stage, columns::Columns, layers};
+use super::{Context, Outcome, Stage, columns::Columns, estimate, layers};
 use crate::{
+    boxes::Boxes,
     config::MapStorage,
     error::{Error, Result},
-    model::{device, executor::Precision, explain::Explainer},
+    model::explain::Explainer,
     store::{Manifest, PartWriter, StageWriter, TableReader},
 };
 
@@ -28,6 +30,7 @@ pub const STAGE: Stage = Stage {
     about: "where the network looked: Grad-CAM and CAM of every image; writes explanations",
     needs: &["scan", "extract"],
     parameters,
+    estimate: estimate::explain,
     run,
 };
 
@@ -38,6 +41,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
     let choice = Choice::new(&ctx.config.explain, ctx.model()?)?;
     let mut parameters = choice.parameters();
     parameters["maps"] = json!(ctx.config.explain.maps);
+    parameters["boxes"] = json!(Boxes::of_config(ctx.config)?.map(|boxes| boxes.digest()));
     Ok(parameters)
 }
 
@@ -59,11 +63,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let images = Images::read(ctx, &manifest, model, &spec)?;
         let explainers = match ctx.config.explain.maps {
             MapStorage::Inline => Vec::new(),
-            MapStorage::Stored => {
-                let device = device::choose(ctx.config.model.device)?;
-                let network = model.load(device, Precision::Float32)?;
-                choice.explainers(&network, model)?
-            }
+            MapStorage::Stored => choice.explainers(model, ctx.config.model.device)?,
         };
         let source = Source {
             ctx,

@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::{
-    config::{CamMethod, ClassChoice, ExplainConfig},
+    config::{CamMethod, ClassChoice, DeviceChoice, ExplainConfig},
     error::{Error, Result},
-    model::{Layer, ModelInfo, executor::Network, explain::Explainer},
+    model::{Layer, ModelInfo, device, explain::Explainer},
 };
 
 /// The checked settings of `[explain]` for one network.
@@ -114,10 +114,12 @@ impl Choice {
         maps
     }
 
-    /// One for each layer.
-    pub fn explainers(&self, network: &Network, model: &ModelInfo) -> Result<Vec<Explainer>> {
+    /// One for each layer, in float32 whatever the backbone runs in.
+    pub fn explainers(&self, model: &ModelInfo, device: DeviceChoice) -> Result<Vec<Explainer>> {
+        let layers = self.layers.iter().map(|layer| &layer.layer);
+        let network = model.load_heads(layers, device::choose(device)?)?;
         let new =
-            |layer: &ExplainedLayer| Explainer::new(network, model, &layer.layer, &layer.methods);
+            |layer: &ExplainedLayer| Explainer::new(&network, model, &layer.layer, &layer.methods);
         self.layers.iter().map(new).collect()
     }
 

@@ -6,7 +6,7 @@ mod pipeline;
 
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage, explain::rows::Choice as Explained};
+use super::{Context, Outcome, Stage, estimate, explain::rows::Choice as Explained};
 use crate::{
     config::{Config, DeviceChoice, Dtype, MapStorage},
     error::{Error, Result},
@@ -25,6 +25,7 @@ pub const STAGE: Stage = Stage {
     about: "decode every image, run the network; writes predictions, features, units, maps, layers",
     needs: &["scan"],
     parameters,
+    estimate: estimate::extract,
     run,
 };
 
@@ -156,9 +157,9 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let inline = match ctx.config.explain.maps {
         MapStorage::Stored => None,
         MapStorage::Inline => {
-            // In float32 whatever the backbone runs in, as the explain stage does.
-            let network = model.load(device, Precision::Float32)?;
-            let explainers = choice.explained.explainers(&network, model)?;
+            let explainers = choice
+                .explained
+                .explainers(model, ctx.config.model.device)?;
             Some(inline::Inline::new(choice.explained, explainers, model))
         }
     };

@@ -8,7 +8,7 @@ mod tests;
 use askama::Template;
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage};
+use super::{Context, Outcome, Stage, estimate};
 use crate::{
     error::{Error, Result},
     store::StageWriter,
@@ -21,6 +21,7 @@ pub const STAGE: Stage = Stage {
     about: "put figures, contact sheets and complaints on a page; writes report/index.html",
     needs: &["scan", "extract", "patches"],
     parameters,
+    estimate: estimate::report,
     run,
 };
 
