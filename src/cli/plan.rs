@@ -147,6 +147,13 @@ mod tests {
                     Decision::Run { reason },
                     vec![table("maps", 3000), table("layers", 0)],
                 ),
+                stage(
+                    "patches",
+                    Decision::WaitsFor {
+                        stage: "extract".to_string(),
+                    },
+                    vec![],
+                ),
             ],
             images: Some(ImageCount {
                 n: 3000,
@@ -173,6 +180,10 @@ mod tests {
             extract["tables"][0],
             serde_json::json!({"table": "maps", "rows": 3000, "raw_bytes": 6_144_000, "bytes": 3_072_000})
         );
+        let patches = &json["stages"][2];
+        assert_eq!(patches["stage"], "patches");
+        assert_eq!(patches["decision"], "waits_for");
+        assert_eq!(patches["waits_for"], "extract");
         assert_eq!(json["images"]["n"], 3000);
         assert_eq!(
             (&json["bytes"], &json["fits"]),
@@ -186,7 +197,7 @@ mod tests {
         let shown = page(&plan(), &run, Some(1 << 30));
         assert_eq!(
             shown,
-            "scan     up to date\nextract  runs: no run yet\n\n\
+            "scan     up to date\nextract  runs: no run yet\npatches  waits for extract\n\n\
              stage    writes   rows  uncompressed    about\n\
              extract  maps    3,000       5.9 MiB  2.9 MiB\n\n\
              in all about 2.9 MiB for 3,000 images (table images); 1.0 GiB free on the disk of nowhere\n"

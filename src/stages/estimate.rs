@@ -7,7 +7,11 @@
 
 use serde::Serialize;
 
-use super::{Context, backprop, explain::rows::Choice, patches};
+use super::{
+    Context, backprop,
+    explain::{pictures, rows::Choice},
+    patches,
+};
 use crate::{
     config::{ClassChoice, Labels, MapStorage},
     error::Result,
@@ -19,7 +23,7 @@ const FLOATS: f64 = 0.92;
 const FEATURES: f64 = 0.8;
 /// Of the six bytes of each channel in `units`: 0.70 to 0.81.
 const UNITS: f64 = 0.77;
-/// Of float16 maps that nothing has rectified, and of the maps that explain: 0.90 to 0.93.
+/// Of float16 maps that nothing has rectified: 0.90 to 0.93.
 const DENSE: f64 = 0.93;
 /// Of float16 maps after a ReLU: 0.46 to 0.71 up to the last blocks, 0.21 to 0.29 there.
 const RECTIFIED: f64 = 0.6;
@@ -27,20 +31,23 @@ const RECTIFIED: f64 = 0.6;
 /// 2048 channels; 0.55 with 64.
 const LAST_RECTIFIED: f64 = 0.2;
 const WIDE: u64 = 256;
+/// Of the maps that explain: 0.86 for one class an image; 0.59 for two, which often are the same.
+const EXPLAINING: f64 = 0.75;
 /// Bytes of a row that are not among the vectors, before and after compression. `images`: 74 to 105 on the disk;
-/// `predictions` without logits: 40 to 62; `patches`: 9 to 20; `unit_stats`: 27 to 37.
+/// `predictions` without logits: 40 to 62; `patches`: 9 to 20; `unit_stats`: 27 to 37; `explanations` without maps: 27 to 70.
 const IMAGE_ROW: [f64; 2] = [150.0, 110.0];
 const PREDICTION_ROW: [f64; 2] = [64.0, 55.0];
 const PATCH_ROW: [f64; 2] = [110.0, 14.0];
 const GRADIENT_ROW: [f64; 2] = [80.0, 50.0];
 const UNIT_ROW: [f64; 2] = [70.0, 33.0];
-const EXPLANATION_ROW: [f64; 2] = [110.0, 55.0];
+const EXPLANATION_ROW: [f64; 2] = [110.0, 45.0];
 const LAYER_ROW: [f64; 2] = [80.0, 200.0];
 const CLASS_ROW: [f64; 2] = [24.0, 12.0];
 /// Of the user's columns in `images`, relative to the file that holds them.
 const METADATA: f64 = 0.5;
-/// Of the pixels of a PNG: 0.36 to 0.56 for contact sheets of photos, less for smaller pictures.
-const PNG: f64 = 0.5;
+/// Of the pixels of a PNG: 0.36 to 0.56 for contact sheets of photos, 0.35 for overlays, less for smaller pictures.
+const SHEET_PNG: f64 = 0.5;
+const OVERLAY_PNG: f64 = 0.35;
 /// The report's text: 13 to 71 KiB for 3 to 16 layers.
 const PAGE: [u64; 2] = [10 << 10, 4 << 10];
 
@@ -85,10 +92,10 @@ fn with_vector([raw, disk]: [f64; 2], vector: u64, share: f64) -> [f64; 2] {
     [raw + vector as f64, disk + vector as f64 * share]
 }
 
-/// A picture of so many pixels.
-fn picture(pixels: u64) -> [f64; 2] {
+/// A picture of so many pixels, of whose bytes `share` is left.
+fn picture(pixels: u64, share: f64) -> [f64; 2] {
     let raw = 3.0 * pixels as f64;
-    [raw, raw * PNG]
+    [raw, raw * share]
 }
 
 /// Channels, rows and columns of a layer's map.
@@ -195,7 +202,7 @@ fn explanations(
         let (rows, cols) = layer.sides(model);
         let vector = (rows * cols) as u64 * bytes_per_cell;
         let n = layer.methods.len() as u64 * classes;
-        sum.add(n, with_vector(EXPLANATION_ROW, vector, DENSE));
+        sum.add(n, with_vector(EXPLANATION_ROW, vector, EXPLAINING));
     }
     let remedy = "name fewer [explain] layers, methods or classes";
     Ok(sum.table(table, images, remedy))
@@ -244,16 +251,27 @@ pub fn patches(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         TableEstimate::new(
             "pictures/patches",
             sheets,
-            picture(k * patches::TILE_PIXELS),
+            picture(k * patches::TILE_PIXELS, SHEET_PNG),
         )
         .or("set [patches] units = \"selective\" or a smaller k"),
     ])
 }
 
-/// `explanations`.
+/// `explanations` and overlays: some of every class, each a photo beside one map of each class that it was explained for.
 pub fn explain(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
-    let explanations = explanations(ctx, images, "explanations", 2)?;
-    Ok(explanations.into_iter().collect())
+    let (explain, model) = (&ctx.config.explain, ctx.model()?);
+    let Some(table) = explanations(ctx, images, "explanations", 2)? else {
+        return Ok(Vec::new());
+    };
+    let classes = u64::try_from(model.graph.n_classes()).unwrap_or(0);
+    let n = images.min(explain.pictures as u64 * classes);
+    let panels = 1 + explain.classes.len().min(pictures::MAX_MAPS) as u64;
+    let overlays = picture(panels * pictures::PANEL_PIXELS, OVERLAY_PNG);
+    Ok(vec![
+        table,
+        TableEstimate::new("pictures/explanations", n, overlays)
+            .or("ask for fewer [explain] pictures"),
+    ])
 }
 
 /// The pixels that make the strongest patches of chosen units fire: beside each patch, one picture a rule.
@@ -270,7 +288,7 @@ pub fn backprop(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         TableEstimate::new(
             "pictures/backprop",
             units,
-            picture(k * (1 + rules) * backprop::TILE_PIXELS),
+            picture(k * (1 + rules) * backprop::TILE_PIXELS, SHEET_PNG),
         )
         .or("set a smaller [backprop] units_per_layer"),
     ])

@@ -33,7 +33,10 @@ pub enum Decision {
     /// Nothing that is there can be used.
     Run { reason: String },
     /// Known once the stage named has run.
-    WaitsFor { stage: String },
+    WaitsFor {
+        #[serde(rename = "waits_for")]
+        stage: String,
+    },
 }
 
 /// One stage of a plan.
