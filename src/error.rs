@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::text::bytes;
+
 /// `Result` with the library's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -39,6 +41,22 @@ pub enum Error {
          then repair them or raise [images] max_bad_fraction"
     )]
     TooManyBad { bad: u64, total: u64, limit: f64 },
+    /// What a run is expected to write is more than the disk has room for.
+    #[error(
+        "{}: the run is expected to write about {}, but only {} are free there; the largest is {largest} (stage {stage}) \
+         with about {}; {remedy}free some space, or choose another [run] dir",
+        path.display(), bytes(*needed), bytes(*free), bytes(*largest_bytes)
+    )]
+    NoSpace {
+        path: PathBuf,
+        needed: u64,
+        free: u64,
+        /// The stage and table that take most, and what would make it smaller, `"…, "` or nothing.
+        stage: &'static str,
+        largest: &'static str,
+        largest_bytes: u64,
+        remedy: String,
+    },
     /// Another process writes this run folder.
     #[error("{} is in use by {holder}; wait for it, or choose another [run] dir", path.display())]
     Locked { path: PathBuf, holder: String },
@@ -84,7 +102,7 @@ impl Error {
         match self {
             Error::Config(_) | Error::Missing { .. } | Error::Query(_) => 2,
             Error::Invalid { .. } | Error::TooManyBad { .. } => 65,
-            Error::Io { .. } | Error::Torch { .. } => 74,
+            Error::Io { .. } | Error::Torch { .. } | Error::NoSpace { .. } => 74,
             Error::Locked { .. } => 75,
             Error::Interrupted => 130,
         }

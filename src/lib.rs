@@ -11,10 +11,10 @@
 //!
 //! | module | what it is | knows |
 //! |---|---|---|
-//! | [`listing`], [`metadata`] | the image files of a folder; what the user's table says about them | files |
+//! | [`listing`], [`metadata`], [`boxes`], [`user_table`] | the image files of a folder; what the user's tables say about them | files |
 //! | [`image`] | decoding, preprocessing, geometry, quality measures | pixels |
 //! | [`model`] | exported networks: reading, graph arithmetic, running | tch |
-//! | [`topk`], [`unit_stats`], [`effective_field`], [`saliency`], [`picture`] | the best images of every unit; where a cell looked; what a heat map says; pictures | numbers and pixels |
+//! | [`topk`], [`unit_stats`], [`effective_field`], [`saliency`], [`localisation`], [`picture`] | the best images of every unit; where a cell looked; what a heat map says, also about boxes; pictures | numbers and pixels |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -29,6 +29,7 @@
 //!
 //! A stage is added with one file in `stages/` and one line in [`stages::STAGES`].
 
+pub mod boxes;
 pub mod cli;
 pub mod config;
 pub mod effective_field;
@@ -46,3 +47,4 @@ pub mod store;
 pub mod text;
 pub mod topk;
 pub mod unit_stats;
+pub mod user_table;

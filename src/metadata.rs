@@ -3,36 +3,22 @@
 //! `label` and `split` are understood; every further column is an attribute: whole numbers, numbers, true/false or text.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     path::Path,
-    sync::Arc,
 };
 
 use arrow::{
-    array::{
-        Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, UInt32Array,
-    },
-    compute::{can_cast_types, cast, concat, take},
+    array::{Array, ArrayRef, StringArray, UInt32Array},
+    compute::take,
     datatypes::DataType,
     error::ArrowError,
 };
 
 use crate::{
     error::{Error, Result},
-    store::read_parquet,
     text,
+    user_table::{Attribute, UserTable},
 };
-
-/// The column that names the image, relative to the folder of images, with `/`.
-pub const FILE_NAME: &str = "file_name";
-
-/// One column of the user's, as many values as the file has rows.
-#[derive(Debug, Clone)]
-pub struct Attribute {
-    pub name: String,
-    /// Int64, Float64, Boolean or Utf8, with nulls where the file says nothing.
-    pub values: ArrayRef,
-}
 
 /// The table, by file name.
 #[derive(Debug, Clone, Default)]
@@ -54,14 +40,60 @@ impl Metadata {
     /// # Errors
     /// What is no such table; no column `file_name`; two rows that name one file; no `label` though `with_labels`.
     pub fn read(path: &Path, with_labels: bool, reserved: &[&str]) -> Result<Metadata> {
-        let bytes = std::fs::read(path).map_err(Error::io(path, "reading the metadata"))?;
-        let (columns, ignored) = if bytes.starts_with(b"PAR1") {
-            parquet_columns(path)?
+        let refuse =
+            |expected: &str, found: String, next: &str| Error::invalid(path, expected, found, next);
+        let mut table = UserTable::read(path, &["label", "split"])?;
+        let names = table.names();
+        let files = table.take_file_names()?;
+        let labels = if with_labels {
+            let labels = table.take_text("label")?;
+            Some(labels.ok_or_else(|| {
+                refuse(
+                    "a column label, as [images] labels = \"metadata\" says",
+                    format!("the columns {names}"),
+                    "add or rename the column, or take labels = \"folder\"",
+                )
+            })?)
         } else {
-            (csv_columns(path, &bytes)?, Vec::new())
+            None
         };
-        let table = Table { path, columns };
-        table.into_metadata(with_labels, reserved, ignored)
+        let splits = table.take_text("split")?;
+        let mut rows = HashMap::with_capacity(files.len());
+        for (row, name) in files.into_iter().enumerate() {
+            let shown = text::escaped(&name).into_owned();
+            if let Some(first) = rows.insert(name, row as u32) {
+                return Err(refuse(
+                    "one row per image",
+                    format!(
+                        "{} and {} both name {shown}",
+                        table.place(first as usize),
+                        table.place(row)
+                    ),
+                    "remove one of them",
+                ));
+            }
+        }
+        let mut taken: BTreeSet<String> = reserved.iter().map(|name| name.to_string()).collect();
+        taken.extend(table.columns.iter().map(|column| column.name.clone()));
+        for column in &mut table.columns {
+            if reserved.contains(&column.name.as_str()) {
+                let mut name = format!("metadata_{}", column.name);
+                while !taken.insert(name.clone()) {
+                    name.push('_');
+                }
+                column.name = name;
+            }
+        }
+        let ignored = table.others.iter();
+        Ok(Metadata {
+            rows,
+            labels,
+            splits,
+            ignored: ignored
+                .map(|column| format!("{} ({})", column.name, column.values.data_type()))
+                .collect(),
+            attributes: table.columns,
+        })
     }
 
     /// The row about an image.
@@ -112,273 +144,11 @@ fn cell(column: &StringArray, row: u32) -> Option<&str> {
     (column.is_valid(row) && !column.value(row).is_empty()).then(|| column.value(row))
 }
 
-struct Table<'t> {
-    path: &'t Path,
-    columns: Vec<Attribute>,
-}
-
-impl Table<'_> {
-    fn refuse(&self, expected: &str, found: String, next: &str) -> Error {
-        Error::invalid(self.path, expected, found, next)
-    }
-
-    /// Takes the column out and gives it as text.
-    fn text(&mut self, name: &str) -> Result<Option<StringArray>> {
-        let Some(at) = self.columns.iter().position(|column| column.name == name) else {
-            return Ok(None);
-        };
-        let column = self.columns.remove(at);
-        let text = cast(&column.values, &DataType::Utf8).map_err(|error| {
-            self.refuse(
-                "text",
-                format!("column {name}: {error}"),
-                "correct the column",
-            )
-        })?;
-        Ok(Some(text.as_string::<i32>().clone()))
-    }
-
-    fn into_metadata(
-        mut self,
-        with_labels: bool,
-        reserved: &[&str],
-        ignored: Vec<String>,
-    ) -> Result<Metadata> {
-        let names = self
-            .columns
-            .iter()
-            .map(|column| text::escaped(&column.name).into_owned());
-        let names = names.collect::<Vec<_>>().join(", ");
-        let Some(files) = self.text(FILE_NAME)? else {
-            return Err(self.refuse(
-                "a column file_name with the images' paths relative to [images] dir",
-                format!("the columns {names}"),
-                "add or rename the column",
-            ));
-        };
-        let labels = if with_labels {
-            let labels = self.text("label")?;
-            Some(labels.ok_or_else(|| {
-                self.refuse(
-                    "a column label, as [images] labels = \"metadata\" says",
-                    format!("the columns {names}"),
-                    "add or rename the column, or take labels = \"folder\"",
-                )
-            })?)
-        } else {
-            None
-        };
-        let splits = self.text("split")?;
-        let mut rows = HashMap::with_capacity(files.len());
-        for row in 0..files.len() {
-            let name = if files.is_valid(row) {
-                files.value(row)
-            } else {
-                ""
-            };
-            let name = name.strip_prefix("./").unwrap_or(name);
-            if name.is_empty() {
-                return Err(self.refuse(
-                    "a file name in every row",
-                    format!("none in row {}", row + 1),
-                    "fill the cell or remove the row",
-                ));
-            }
-            if let Some(first) = rows.insert(name.to_string(), row as u32) {
-                return Err(self.refuse(
-                    "one row per image",
-                    format!(
-                        "rows {} and {} both name {}",
-                        first + 1,
-                        row + 1,
-                        text::escaped(name)
-                    ),
-                    "remove one of them",
-                ));
-            }
-        }
-        let mut taken: BTreeSet<String> = reserved.iter().map(|name| name.to_string()).collect();
-        taken.extend(self.columns.iter().map(|column| column.name.clone()));
-        for column in &mut self.columns {
-            if reserved.contains(&column.name.as_str()) {
-                let mut name = format!("metadata_{}", column.name);
-                while !taken.insert(name.clone()) {
-                    name.push('_');
-                }
-                column.name = name;
-            }
-        }
-        Ok(Metadata {
-            rows,
-            labels,
-            splits,
-            attributes: self.columns,
-            ignored,
-        })
-    }
-}
-
-fn parquet_columns(path: &Path) -> Result<(Vec<Attribute>, Vec<String>)> {
-    let batches = read_parquet(path)?;
-    let Some(first) = batches.first() else {
-        return Err(Error::invalid(
-            path,
-            "one row per image",
-            "no rows",
-            "write the table anew, or leave out [images] metadata",
-        ));
-    };
-    let (mut columns, mut ignored) = (Vec::new(), Vec::new());
-    for (at, field) in first.schema().fields().iter().enumerate() {
-        let kind = field.data_type();
-        let wanted = match kind {
-            kind if kind.is_integer() => DataType::Int64,
-            kind if kind.is_floating() => DataType::Float64,
-            DataType::Boolean => DataType::Boolean,
-            _ => DataType::Utf8,
-        };
-        if kind.is_nested() || !can_cast_types(kind, &wanted) {
-            ignored.push(format!("{} ({kind})", field.name()));
-            continue;
-        }
-        let parts: Vec<&dyn Array> = batches
-            .iter()
-            .map(|batch| batch.column(at).as_ref())
-            .collect();
-        let values = concat(&parts).and_then(|whole| cast(&whole, &wanted));
-        columns.push(Attribute {
-            name: field.name().clone(),
-            values: values.map_err(|error| {
-                Error::invalid(
-                    path,
-                    format!("column {} as {wanted}", field.name()),
-                    error.to_string(),
-                    "correct the column",
-                )
-            })?,
-        });
-    }
-    Ok((columns, ignored))
-}
-
-fn csv_columns(path: &Path, bytes: &[u8]) -> Result<Vec<Attribute>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let is_tsv = path
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(if is_tsv { b'\t' } else { b',' })
-        .from_reader(bytes);
-    let refuse = |error: csv::Error| {
-        Error::invalid(
-            path,
-            "CSV with one header line, in UTF-8, all rows as long as the header",
-            error.to_string(),
-            "correct that line",
-        )
-    };
-    let mut names: Vec<String> = Vec::new();
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for (at, name) in reader.headers().map_err(refuse)?.iter().enumerate() {
-        let name = match name.trim() {
-            // pandas writes its index under no name.
-            "" => format!("column_{}", at + 1),
-            name => name.to_string(),
-        };
-        if let Some(first) = seen.insert(name.clone(), at) {
-            return Err(Error::invalid(
-                path,
-                "every column once",
-                format!(
-                    "{} as columns {} and {}",
-                    text::escaped(&name),
-                    first + 1,
-                    at + 1
-                ),
-                "rename one of them",
-            ));
-        }
-        names.push(name);
-    }
-    let mut cells: Vec<Vec<String>> = vec![Vec::new(); names.len()];
-    for record in reader.into_records() {
-        let record = record.map_err(refuse)?;
-        for (column, cell) in cells.iter_mut().zip(record.iter()) {
-            column.push(cell.to_string());
-        }
-    }
-    let columns = names.into_iter().zip(cells);
-    Ok(columns
-        .map(|(name, cells)| {
-            let as_text = matches!(name.as_str(), FILE_NAME | "label" | "split");
-            let values = if as_text {
-                texts(&cells)
-            } else {
-                typed(&cells)
-            };
-            Attribute { name, values }
-        })
-        .collect())
-}
-
-fn texts(cells: &[String]) -> ArrayRef {
-    let some = cells
-        .iter()
-        .map(|cell| (!cell.is_empty()).then_some(cell.as_str()));
-    Arc::new(some.collect::<StringArray>())
-}
-
-/// The narrowest of whole numbers, numbers, true/false and text that every cell that is not empty fits.
-/// Codes such as `007` stay text.
-fn typed(cells: &[String]) -> ArrayRef {
-    fn all<T>(cells: &[String], parse: impl Fn(&str) -> Option<T>) -> Option<Vec<Option<T>>> {
-        let parsed = cells.iter().map(|cell| match cell.trim() {
-            "" => Some(None),
-            cell => parse(cell).map(Some),
-        });
-        parsed.collect()
-    }
-    let is_code = |cell: &str| {
-        let digits = cell.trim_start_matches(['-', '+']);
-        digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.")
-    };
-    if cells.iter().all(|cell| cell.trim().is_empty()) {
-        return texts(cells);
-    }
-    let whole = |cell: &str| {
-        if is_code(cell) {
-            None
-        } else {
-            cell.parse().ok()
-        }
-    };
-    if let Some(values) = all::<i64>(cells, whole) {
-        return Arc::new(Int64Array::from(values));
-    }
-    let number = |cell: &str| {
-        if is_code(cell) {
-            None
-        } else {
-            cell.parse().ok()
-        }
-    };
-    if let Some(values) = all::<f64>(cells, number) {
-        return Arc::new(Float64Array::from(values));
-    }
-    let truth = |cell: &str| match cell.to_ascii_lowercase().as_str() {
-        "true" => Some(true),
-        "false" => Some(false),
-        _ => None,
-    };
-    if let Some(values) = all::<bool>(cells, truth) {
-        return Arc::new(BooleanArray::from(values));
-    }
-    texts(cells)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use arrow::array::AsArray;
 
     use super::*;
 
@@ -437,8 +207,12 @@ mod tests {
         for (text, with_labels, words) in [
             ("path,label\na,b\n", false, "column file_name"),
             ("file_name\na\n", true, "column label"),
-            ("file_name,x\na,1\na,2\n", false, "rows 1 and 2 both name a"),
-            ("file_name,x\n,1\n", false, "none in row 1"),
+            (
+                "file_name,x\na,1\na,2\n",
+                false,
+                "line 2 and line 3 both name a",
+            ),
+            ("file_name,x\n,1\n", false, "none in line 2"),
             ("file_name,x\na\n", false, "line: 2"),
             ("file_name,x,x\na,1,2\n", false, "x as columns 2 and 3"),
             ("", false, "column file_name"),

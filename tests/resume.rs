@@ -107,9 +107,11 @@ impl Project {
 
     fn decisions(&self, run: &str, set: &[&str]) -> BTreeMap<String, String> {
         let plan = self.finish(run, &[&["plan", "--json"], set].concat());
-        let plan: Vec<Value> = serde_json::from_str(&plan).unwrap();
+        let plan: Value = serde_json::from_str(&plan).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_string();
-        plan.iter()
+        let stages = plan["stages"].as_array().unwrap();
+        stages
+            .iter()
             .map(|stage| (text(&stage["stage"]), text(&stage["decision"])))
             .collect()
     }
@@ -284,4 +286,46 @@ fn a_bad_image_is_a_row_and_stops_nothing() {
         units.lines().skip(1).all(|line| line.ends_with(",90")) && units.lines().count() > 2,
         "{units}"
     );
+}
+
+#[test]
+fn the_rows_are_those_that_were_foretold() {
+    let project = Project::new();
+    for (run, maps) in [("stored", "stored"), ("inline", "inline")] {
+        let maps_are = format!("explain.maps={maps}");
+        let classes = r#"explain.classes=["predicted", "top-2"]"#;
+        let set = ["--set", &maps_are, "--set", classes];
+        let plan = project.finish(run, &[&["plan", "--json"], &set[..]].concat());
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        assert_eq!(plan["images"]["n"], 91);
+        assert_eq!(plan["fits"], true);
+        project.finish(run, &[&["run"], &set[..]].concat());
+        let status: Value =
+            serde_json::from_str(&project.finish(run, &["status", "--json"])).unwrap();
+        let stages = plan["stages"].as_array().unwrap().iter();
+        let foretold: BTreeMap<&str, u64> = stages
+            .flat_map(|stage| stage["tables"].as_array().unwrap())
+            .map(|table| {
+                (
+                    table["table"].as_str().unwrap(),
+                    table["rows"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        for table in status["tables"].as_array().unwrap() {
+            let name = table["table"].as_str().unwrap();
+            let rows = table["rows"].as_u64().unwrap();
+            // The dataset's own classes and which units are dead are not known beforehand; one image cannot be read.
+            let bad = match name {
+                "classes" | "unit_gradients" => continue,
+                "images" | "layers" | "patches" | "unit_stats" => 0,
+                _ => rows / 90,
+            };
+            assert_eq!(
+                foretold.get(name),
+                Some(&(rows + bad)),
+                "{name}, maps {maps}"
+            );
+        }
+    }
 }

@@ -9,8 +9,10 @@ use clap::Args;
 
 use super::{Global, output};
 use crate::{
+    boxes::Boxes,
     config::Config,
     model::{ModelInfo, device},
+    store::{existing_ancestor, free_space},
     text,
 };
 
@@ -117,6 +119,7 @@ fn examine(config: &Config) -> Vec<Check> {
             },
         );
     }
+    checks.extend(boxes(config));
     checks.push(libtorch(config));
     checks.push(network(config));
     checks
@@ -126,16 +129,7 @@ fn examine(config: &Config) -> Vec<Check> {
 fn run_folder(dir: &Path) -> Check {
     const NAME: &str = "run folder";
     let shown = dir.display();
-    // The folder itself may not be there yet: look at the nearest one that is.
-    let existing = dir
-        .ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("."));
-    let existing = if existing.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        existing
-    };
+    let existing = existing_ancestor(dir);
     if !existing.is_dir() {
         return Check::wrong(
             NAME,
@@ -154,7 +148,7 @@ fn run_folder(dir: &Path) -> Check {
             ),
         );
     }
-    match fs4::available_space(existing) {
+    match free_space(existing) {
         Ok(free) if free < LITTLE_SPACE => {
             Check::warning(NAME, format!("{shown}: only {} free", text::bytes(free)))
         }
@@ -202,6 +196,21 @@ fn looks_like_an_image(path: &Path) -> bool {
     ];
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_lowercase().as_str()))
+}
+
+/// Whether the boxes, if there are any, can be read.
+fn boxes(config: &Config) -> Option<Check> {
+    const NAME: &str = "boxes";
+    match Boxes::of_config(config) {
+        // Metadata that cannot be read is told above, and by scan.
+        Err(_) if config.explain.boxes.is_none() => None,
+        Err(error) => Some(Check::wrong(NAME, error.to_string())),
+        Ok(boxes) => boxes.map(|boxes| {
+            let (n, images) = (boxes.n_boxes() as u64, boxes.n_images() as u64);
+            let n = text::count(n);
+            Check::fine(NAME, format!("{n} of {}", output::plural(images, "image")))
+        }),
+    }
 }
 
 /// libtorch's version, and whether the device asked for is there.
@@ -278,6 +287,12 @@ mod tests {
         let unset = with("model.device=cpu".to_string());
         assert_eq!(network(&unset).state, State::Warning);
         assert_eq!(libtorch(&unset).state, State::Fine);
+        assert!(boxes(&unset).is_none());
+        fs::write(at("boxes.csv"), "file_name,x,y,width,height\na,0,0,1,1\n").unwrap();
+        let with_boxes = with(format!("explain.boxes={}", at("boxes.csv").display()));
+        assert_eq!(boxes(&with_boxes).unwrap().found, "1 of 1 image");
+        fs::write(at("boxes.csv"), "file_name\na\n").unwrap();
+        assert_eq!(boxes(&with_boxes).unwrap().state, State::Wrong);
         let broken = with(format!("model.path={}", at("file").display()));
         assert_eq!(network(&broken).state, State::Wrong);
     }

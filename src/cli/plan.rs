@@ -1,18 +1,20 @@
 //! `prospect plan`.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Global, output, run::describe};
 use crate::{
     progress::{Cancel, Progress, ProgressKind},
-    stages::{self, Context, Planned, STAGES},
+    stages::{self, Context, Plan, STAGES},
     store::RunFolder,
+    text,
 };
 
-/// Show what a run would do, and why
+/// Show what a run would do, and why, and how much it would write
 ///
 /// Reads the configuration, the listing of the image folder, the model's graph and the run folder's manifest; writes
-/// nothing.
+/// nothing. The sizes are expectations from the network's shapes, for photos right within a factor of two.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,7 +25,7 @@ pub(super) struct PlanArgs {
     /// Stages to plan for, with what they need; all if none is named
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
-    /// One JSON list
+    /// One JSON object: stages with their tables, images, bytes, free_bytes
     #[arg(long)]
     json: bool,
 }
@@ -34,40 +36,178 @@ pub(super) fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<u8> {
     let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
     let ctx = Context::new(&config, &run, &progress, &cancel);
     let planned = stages::plan(&ctx, STAGES, &args.stages)?;
+    let free = run.free_space().ok();
     if args.json {
-        output::print_json(&planned)?;
+        output::print_json(&Answer::new(&planned, &run, free))?;
     } else {
-        output::print(&table(&planned))?;
+        output::print(&page(&planned, &run, free))?;
     }
     Ok(0)
 }
 
-fn table(planned: &[Planned]) -> String {
-    let rows: Vec<Vec<String>> = planned
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    plan: &'a Plan,
+    /// What the stages are expected to write, and by how much the run folder grows at most meanwhile.
+    bytes: u64,
+    growth: u64,
+    free_bytes: Option<u64>,
+    fits: Option<bool>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(plan: &'a Plan, run: &RunFolder, free: Option<u64>) -> Answer<'a> {
+        Answer {
+            plan,
+            bytes: plan.bytes(),
+            growth: plan.growth(),
+            free_bytes: free,
+            fits: free.map(|free| plan.check_space(run, free).is_ok()),
+        }
+    }
+}
+
+/// The decisions, what the stages are expected to write, and whether it fits.
+fn page(plan: &Plan, run: &RunFolder, free: Option<u64>) -> String {
+    let decisions = plan
+        .stages
         .iter()
-        .map(|planned| vec![planned.stage.to_string(), describe(&planned.decision)])
+        .map(|planned| vec![planned.stage.to_string(), describe(&planned.decision)]);
+    let mut page = output::columns(&decisions.collect::<Vec<_>>(), &[false, false]);
+    let tables = (plan.stages.iter())
+        .flat_map(|planned| planned.tables.iter().map(|table| (planned.stage, table)))
+        .filter(|(_, table)| table.rows > 0);
+    let mut rows: Vec<Vec<String>> = tables
+        .map(|(stage, table)| {
+            vec![
+                stage.to_string(),
+                table.table.to_string(),
+                text::count(table.rows),
+                text::bytes(table.raw_bytes),
+                text::bytes(table.bytes),
+            ]
+        })
         .collect();
-    output::columns(&rows, &[false, false])
+    let (Some(images), false) = (plan.images, rows.is_empty()) else {
+        return page;
+    };
+    let heading = ["stage", "writes", "rows", "uncompressed", "about"];
+    rows.insert(0, heading.map(String::from).to_vec());
+    page.push('\n');
+    page += &output::columns(&rows, &[false, false, true, true, true]);
+    page += &format!(
+        "\nin all about {} for {} ({})",
+        text::bytes(plan.bytes()),
+        output::plural(images.n, "image"),
+        images.source
+    );
+    let replaced: u64 = plan.stages.iter().map(|planned| planned.replaces).sum();
+    if replaced > 0 {
+        page += &format!(", in place of {}", text::bytes(replaced));
+    }
+    match free {
+        None => page += "; free space unknown\n",
+        Some(free) => {
+            let dir = run.root().display().to_string();
+            page += &format!(
+                "; {} free on the disk of {}\n",
+                text::bytes(free),
+                text::escaped(&dir)
+            );
+            if let Err(error) = plan.check_space(run, free) {
+                page += &format!("a run would refuse: {error}\n");
+            }
+        }
+    }
+    page
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::Decision;
+    use crate::stages::{Decision, ImageCount, Planned, TableEstimate};
+
+    fn plan() -> Plan {
+        let table = |name, rows| TableEstimate::new(name, rows, [2048.0, 1024.0]);
+        let stage = |stage, decision, tables| Planned {
+            stage,
+            about: "does something",
+            decision,
+            tables,
+            replaces: 0,
+        };
+        let reason = "no run yet".to_string();
+        Plan {
+            stages: vec![
+                stage("scan", Decision::Reuse, vec![]),
+                stage(
+                    "extract",
+                    Decision::Run { reason },
+                    vec![table("maps", 3000), table("layers", 0)],
+                ),
+                stage(
+                    "patches",
+                    Decision::WaitsFor {
+                        stage: "extract".to_string(),
+                    },
+                    vec![],
+                ),
+            ],
+            images: Some(ImageCount {
+                n: 3000,
+                source: "table images",
+            }),
+        }
+    }
 
     #[test]
-    fn json_has_one_flat_object_per_stage() {
-        let planned = Planned {
-            stage: "extract",
-            about: "runs the network",
-            decision: Decision::Run {
-                reason: "no run yet".into(),
-            },
-        };
+    fn json_has_one_flat_object_per_stage_and_the_sums() {
+        let run = RunFolder::at("nowhere").unwrap();
+        let plan = plan();
+        let json = serde_json::to_value(Answer::new(&plan, &run, Some(1 << 20))).unwrap();
         assert_eq!(
-            serde_json::to_value([&planned]).unwrap(),
-            serde_json::json!([{"stage": "extract", "about": "runs the network", "decision": "run", "reason": "no run yet"}])
+            json["stages"][0],
+            serde_json::json!({"stage": "scan", "about": "does something", "decision": "reuse", "replaces": 0})
         );
-        assert_eq!(table(&[planned]), "extract  runs: no run yet\n");
+        let extract = &json["stages"][1];
+        assert_eq!(
+            (&extract["decision"], &extract["reason"]),
+            (&"run".into(), &"no run yet".into())
+        );
+        assert_eq!(
+            extract["tables"][0],
+            serde_json::json!({"table": "maps", "rows": 3000, "raw_bytes": 6_144_000, "bytes": 3_072_000})
+        );
+        let patches = &json["stages"][2];
+        assert_eq!(patches["stage"], "patches");
+        assert_eq!(patches["decision"], "waits_for");
+        assert_eq!(patches["waits_for"], "extract");
+        assert_eq!(json["images"]["n"], 3000);
+        assert_eq!(
+            (&json["bytes"], &json["fits"]),
+            (&3_072_000.into(), &false.into())
+        );
+    }
+
+    #[test]
+    fn the_page_shows_what_will_be_written_and_whether_it_fits() {
+        let run = RunFolder::at("nowhere").unwrap();
+        let shown = page(&plan(), &run, Some(1 << 30));
+        assert_eq!(
+            shown,
+            "scan     up to date\nextract  runs: no run yet\npatches  waits for extract\n\n\
+             stage    writes   rows  uncompressed    about\n\
+             extract  maps    3,000       5.9 MiB  2.9 MiB\n\n\
+             in all about 2.9 MiB for 3,000 images (table images); 1.0 GiB free on the disk of nowhere\n"
+        );
+        let shown = page(&plan(), &run, Some(1 << 20));
+        assert!(shown.contains("a run would refuse: nowhere: "), "{shown}");
+        let nothing = Plan {
+            stages: plan().stages[..1].to_vec(),
+            ..plan()
+        };
+        assert_eq!(page(&nothing, &run, None), "scan  up to date\n");
     }
 }

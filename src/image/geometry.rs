@@ -157,7 +157,8 @@ impl Geometry {
         ))
     }
 
-    fn upright_edges(&self, [x0, y0, x1, y1]: [f64; 4]) -> ([f64; 4], bool) {
+    /// The same box in upright pixels, in float64: `x0, y0, x1, y1`, and whether it was clipped.
+    pub fn upright_edges(&self, [x0, y0, x1, y1]: [f64; 4]) -> ([f64; 4], bool) {
         // One axis: cut to the input and to the image inside it, then undo the crop and the resizing.
         let axis = |low: f64, high: f64, input: u32, offset: i64, resized: u32, upright: u32| {
             let offset = offset as f64;

@@ -102,6 +102,37 @@ impl Analysis {
             && dims == Some((2, 3))
     }
 
+    /// Does nothing below zero reach this value: is it what a ReLU gives, pooled, joined or added up at most?
+    pub fn is_rectified(&self, graph: &Graph, value: ValueId) -> bool {
+        let producers = graph.producers();
+        let mut open = vec![value];
+        let mut seen = vec![false; graph.values.len()];
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id], true) {
+                continue;
+            }
+            let Some(node) = producers[id].map(|index| &graph.nodes[index]) else {
+                return false;
+            };
+            if operators::clamp_range(node).is_some_and(|(low, _)| low >= 0.0) {
+                continue;
+            }
+            match operators::base_name(node) {
+                "max_pool2d"
+                | "avg_pool2d"
+                | "adaptive_avg_pool2d"
+                | "dropout"
+                | "alias"
+                | "detach"
+                | "contiguous"
+                | "cat" => open.extend(node.reads()),
+                "add" if node.float("alpha").unwrap_or(1.0) >= 0.0 => open.extend(node.reads()),
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// Is CAM exact at this value? It is where only global average pooling and one linear layer follow: that layer's node.
     ///
     /// # Errors

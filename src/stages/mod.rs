@@ -4,6 +4,7 @@
 
 pub mod backprop;
 mod columns;
+pub mod estimate;
 pub mod explain;
 pub mod extract;
 mod layers;
@@ -13,6 +14,7 @@ pub mod report;
 mod runner;
 pub mod scan;
 mod sources;
+mod space;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -20,8 +22,10 @@ mod tests;
 pub mod unit;
 mod units;
 
+pub use estimate::TableEstimate;
 pub use plan::{Decision, Planned, check_names, plan};
-pub use runner::{Event, run};
+pub use runner::{Event, run, run_within};
+pub use space::{ImageCount, Plan};
 
 use std::sync::OnceLock;
 
@@ -58,6 +62,9 @@ pub struct Stage {
     /// The checked, resolved settings that change what it writes, as a JSON object. Never threads, devices or the
     /// spelling of paths. Called for all wanted stages before any work starts, so it must not read tables.
     pub parameters: fn(&Context) -> Result<Value>,
+    /// What all of its parts would come to for so many images. Called before any work starts, for stages that have
+    /// something to do; reads no image and no table.
+    pub estimate: fn(&Context, images: u64) -> Result<Vec<TableEstimate>>,
     /// Writes the parts that `writer` does not have yet.
     pub run: fn(&Context, &mut StageWriter) -> Result<Outcome>,
 }

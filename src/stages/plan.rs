@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Context, Stage};
+use super::{
+    Context, Stage, TableEstimate,
+    space::{ImageCount, Plan, missing},
+};
 use crate::{
     config::did_you_mean,
     error::{Error, Result},
@@ -30,7 +33,10 @@ pub enum Decision {
     /// Nothing that is there can be used.
     Run { reason: String },
     /// Known once the stage named has run.
-    WaitsFor { stage: String },
+    WaitsFor {
+        #[serde(rename = "waits_for")]
+        stage: String,
+    },
 }
 
 /// One stage of a plan.
@@ -40,6 +46,11 @@ pub struct Planned {
     pub about: &'static str,
     #[serde(flatten)]
     pub decision: Decision,
+    /// What it is expected to write, if it runs; of what is done already, nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TableEstimate>,
+    /// Bytes that it has written under other settings and deletes before it writes.
+    pub replaces: u64,
 }
 
 /// A wanted stage with its checked parameters.
@@ -56,31 +67,71 @@ pub(super) struct Verdict {
 }
 
 /// The plan for the wanted stages (all, if none is named) and what they need; changes nothing.
-pub fn plan(ctx: &Context, stages: &'static [Stage], wanted: &[String]) -> Result<Vec<Planned>> {
+pub fn plan(ctx: &Context, stages: &[Stage], wanted: &[String]) -> Result<Plan> {
+    foresee(ctx, &prepare(ctx, stages, wanted)?)
+}
+
+/// What can be said of prepared stages before any of them runs.
+pub(super) fn foresee(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
     let manifest = ctx.run.manifest()?;
     let mut ready = BTreeMap::new();
     let mut planned = Vec::new();
-    for prepared in prepare(ctx, stages, wanted)? {
+    for prepared in prepared {
         let stage = prepared.stage;
         let waits = stage.needs.iter().find(|need| !ready.contains_key(**need));
         let decision = match waits {
             Some(need) => Decision::WaitsFor {
                 stage: need.to_string(),
             },
-            None => decide(ctx.run, &prepared, &manifest, &ready).decision,
+            None => decide(ctx.run, prepared, &manifest, &ready).decision,
         };
-        if decision == Decision::Reuse
-            && let Some(record) = manifest.stages.get(stage.name)
-        {
+        let record = manifest.stages.get(stage.name);
+        if let (Decision::Reuse, Some(record)) = (&decision, record) {
             ready.insert(stage.name, record.dependency_key().to_string());
         }
+        let replaces = match (&decision, record) {
+            (Decision::Run { .. } | Decision::WaitsFor { .. }, Some(record)) => bytes(record),
+            _ => 0,
+        };
         planned.push(Planned {
             stage: stage.name,
             about: stage.about,
             decision,
+            tables: Vec::new(),
+            replaces,
         });
     }
-    Ok(planned)
+    let images = ImageCount::of(prepared, &planned, &manifest);
+    let Some(count) = images else {
+        return Ok(Plan {
+            stages: planned,
+            images,
+        });
+    };
+    for (planned, prepared) in planned.iter_mut().zip(prepared) {
+        if planned.decision == Decision::Reuse {
+            continue;
+        }
+        planned.tables = (prepared.stage.estimate)(ctx, count.n)?;
+        if let (Decision::Resume { .. }, Some(record)) =
+            (&planned.decision, manifest.stages.get(planned.stage))
+        {
+            let tables = planned.tables.drain(..);
+            planned.tables = tables
+                .map(|table| missing(table, ctx.run, record))
+                .collect();
+        }
+    }
+    Ok(Plan {
+        stages: planned,
+        images,
+    })
+}
+
+/// Bytes of everything that a stage has written.
+fn bytes(record: &StageRecord) -> u64 {
+    let files = record.parts.values().flat_map(|part| &part.files);
+    files.map(|file| file.bytes).sum()
 }
 
 /// Whether every name is a stage; the complaint names the nearest.
@@ -177,15 +228,17 @@ pub(super) fn decide(
     }
 }
 
-/// Parts with a file that is gone or has another length, which the writer will do again. Contents are `verify`'s business.
+/// Parts with a file that is gone or has another length, which the writer will do again.
 fn lost_parts(run: &RunFolder, record: &StageRecord) -> usize {
-    let is_there = |file: &FileRecord| {
-        (run.path(&file.path).metadata()).is_ok_and(|status| status.len() == file.bytes)
-    };
     let parts = record.parts.values();
     parts
-        .filter(|part| !part.files.iter().all(is_there))
+        .filter(|part| !part.files.iter().all(|file| is_there(run, file)))
         .count()
+}
+
+/// Whether a file is there in its length. Contents are `verify`'s business.
+pub(super) fn is_there(run: &RunFolder, file: &FileRecord) -> bool {
+    (run.path(&file.path).metadata()).is_ok_and(|status| status.len() == file.bytes)
 }
 
 /// Every difference between what a stage was run with and what it would be run with now.

@@ -7,11 +7,12 @@ use std::{
 
 use super::{
     Context, Outcome, Stage,
-    plan::{Decision, decide, prepare},
+    plan::{Decision, decide, foresee, prepare},
 };
 use crate::{
     error::{Error, Result},
     store::{RunLock, StageWriter},
+    text,
 };
 
 /// What a run tells whoever watches it.
@@ -30,10 +31,8 @@ pub enum Event<'e> {
     },
 }
 
-/// Brings the wanted stages (all, if none is named) and what they need up to date.
-///
-/// All parameters are checked before the first stage starts. Each decision is made when its turn comes, because
-/// a stage that ran may have found the same as before: an unchanged image list makes nothing else stale.
+/// Brings the wanted stages (all, if none is named) and what they need up to date, if what they are expected to write fits
+/// on the run folder's disk.
 pub fn run(
     ctx: &Context,
     lock: &RunLock,
@@ -41,8 +40,34 @@ pub fn run(
     wanted: &[String],
     watch: &mut dyn FnMut(Event),
 ) -> Result<()> {
+    let free = match ctx.run.free_space() {
+        Ok(free) => free,
+        Err(error) => {
+            tracing::warn!("free space unknown, so it is not checked: {error}");
+            u64::MAX
+        }
+    };
+    run_within(ctx, lock, stages, wanted, free, watch)
+}
+
+/// As [`run`], `free` being the bytes that may still be written to the disk.
+///
+/// All parameters and the space are checked before the first stage starts. Each decision is made when its turn comes, because
+/// a stage that ran may have found the same as before: an unchanged image list makes nothing else stale.
+pub fn run_within(
+    ctx: &Context,
+    lock: &RunLock,
+    stages: &[Stage],
+    wanted: &[String],
+    free: u64,
+    watch: &mut dyn FnMut(Event),
+) -> Result<()> {
+    let prepared = prepare(ctx, stages, wanted)?;
+    let plan = foresee(ctx, &prepared)?;
+    plan.check_space(ctx.run, free)?;
+    tracing::info!("expected to write about {}", text::bytes(plan.bytes()));
     let mut ready: BTreeMap<&'static str, String> = BTreeMap::new();
-    for prepared in prepare(ctx, stages, wanted)? {
+    for prepared in prepared {
         ctx.cancel.check()?;
         let stage = prepared.stage;
         let verdict = decide(ctx.run, &prepared, &ctx.run.manifest()?, &ready);

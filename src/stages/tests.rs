@@ -26,16 +26,20 @@ fn world(change: impl FnOnce(&mut World)) {
     WORLD.with_borrow_mut(change);
 }
 
-/// One part with one row.
+/// One part with one row; of scan with three, the images.
 fn write(writer: &mut StageWriter, stage: &str, part: usize) -> Result<()> {
+    let (table, rows) = match stage {
+        "scan" => ("images", 3),
+        other => (other, 1),
+    };
     let schema = Schema::new(vec![Field::new("n", DataType::Int32, false)]);
     let batch = RecordBatch::try_new(
         Arc::new(schema),
-        vec![Arc::new(Int32Array::from(vec![part as i32]))],
+        vec![Arc::new(Int32Array::from(vec![part as i32; rows]))],
     );
     let mut out = writer.part(part)?;
     out.write(
-        stage,
+        table,
         &batch.map_err(|error| Error::Query(error.to_string()))?,
     )?;
     writer.commit(out)?;
@@ -84,12 +88,25 @@ fn fake_patches(_: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
+/// A kilobyte an image.
+fn fake_estimate(_: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    Ok(vec![TableEstimate::new(
+        "extract",
+        images,
+        [2000.0, 1000.0],
+    )])
+}
+
 const SCAN: Stage = Stage {
     name: "scan",
     version: 1,
     about: "lists images",
     needs: &[],
-    parameters: |_| Ok(json!({"listing": WORLD.with_borrow(|world| (world.found, world.touched))})),
+    parameters: |_| {
+        let listing = WORLD.with_borrow(|world| (world.found, world.touched));
+        Ok(json!({"listing": listing, "files": {"n": 3}}))
+    },
+    estimate: fake_estimate,
     run: fake_scan,
 };
 
@@ -101,6 +118,7 @@ const EXTRACT: Stage = Stage {
     parameters: |ctx| {
         Ok(json!({"layers": ctx.config.extract.layers, "part_size": ctx.config.extract.part_size}))
     },
+    estimate: fake_estimate,
     run: fake_extract,
 };
 
@@ -115,6 +133,7 @@ const PATCHES: Stage = Stage {
         }
         Ok(json!({"k": ctx.config.patches.k}))
     },
+    estimate: fake_estimate,
     run: fake_patches,
 };
 
@@ -158,8 +177,8 @@ impl Bench {
     fn plan(&self, stages: &'static [Stage], set: &[&str], wanted: &[&str]) -> Vec<String> {
         let wanted: Vec<String> = wanted.iter().map(|name| name.to_string()).collect();
         let planned = self.with(set, |ctx| plan(ctx, stages, &wanted)).unwrap();
-        planned
-            .iter()
+        let stages = planned.stages.iter();
+        stages
             .map(|planned| match &planned.decision {
                 Decision::Reuse => format!("{} reuse", planned.stage),
                 Decision::Resume { done, total, lost } => {
@@ -169,6 +188,28 @@ impl Bench {
                 Decision::WaitsFor { stage } => format!("{} waits for {stage}", planned.stage),
             })
             .collect()
+    }
+
+    /// What a run is expected to write, stage by stage: rows, bytes, bytes that go.
+    fn expects(&self, set: &[&str]) -> Vec<(u64, u64, u64)> {
+        let plan = self.with(set, |ctx| plan(ctx, FAKES, &[])).unwrap();
+        let sizes = plan.stages.iter().map(|planned| {
+            let tables = &planned.tables;
+            (
+                tables.iter().map(|table| table.rows).sum(),
+                tables.iter().map(|table| table.bytes).sum(),
+                planned.replaces,
+            )
+        });
+        sizes.collect()
+    }
+
+    fn run_within(&self, set: &[&str], free: u64) -> Result<()> {
+        DONE.with_borrow_mut(Vec::clear);
+        self.with(set, |ctx| {
+            let lock = ctx.run.lock("test")?;
+            run_within(ctx, &lock, FAKES, &[], free, &mut |_| {})
+        })
     }
 
     /// Runs and gives what was done.
@@ -381,4 +422,73 @@ fn an_unknown_stage_names_the_nearest() {
         "{error}"
     );
     assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_any_work() {
+    let bench = Bench::new();
+    assert_eq!(bench.expects(&[]), [(3, 3000, 0); 3]);
+    let error = bench.run_within(&[], 8999).unwrap_err();
+    assert_eq!(error.exit_code(), 74);
+    let message = error.to_string();
+    for words in [
+        "about 8.8 KiB",
+        "only 8.8 KiB are free",
+        "extract (stage",
+        "another [run] dir",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
+    assert!(done().is_empty());
+    bench.run_within(&[], 9000).unwrap();
+    assert_eq!(done(), EVERYTHING);
+    assert_eq!(bench.expects(&[]), [(0, 0, 0); 3]);
+    bench.run_within(&[], 0).unwrap();
+}
+
+#[test]
+fn what_goes_first_and_what_is_done_already_need_no_space() {
+    let bench = Bench::new();
+    bench.run(FAKES, &[], &[]).unwrap();
+    // Another k: the old patches are deleted first.
+    let [_, _, (rows, bytes, replaced)] = bench.expects(&["patches.k=4"])[..] else {
+        panic!("three stages");
+    };
+    assert_eq!((rows, bytes), (3, 3000));
+    assert!((100..3000).contains(&replaced), "{replaced}");
+    let error = bench.run_within(&["patches.k=4"], 2999 - replaced);
+    assert!(matches!(error, Err(Error::NoSpace { needed, .. }) if needed == 3000 - replaced));
+    bench.run_within(&["patches.k=4"], 3000 - replaced).unwrap();
+
+    let bench = Bench::new();
+    world(|world| world.stop_after = 1);
+    assert!(bench.run(FAKES, &[], &[]).is_err());
+    // Two of three parts are done, and tell how much a row takes.
+    let per_row = bench.with(&[], |ctx| {
+        let manifest = ctx.run.manifest().unwrap();
+        let files = manifest.table_files("extract").map(|(_, file)| file.bytes);
+        files.sum::<u64>() / 2
+    });
+    assert_eq!(
+        bench.expects(&[]),
+        [(0, 0, 0), (1, per_row, 0), (3, 3000, 0)]
+    );
+}
+
+#[test]
+fn images_are_counted_in_the_table_once_it_is_there() {
+    let bench = Bench::new();
+    let images = |bench: &Bench| {
+        let plan = bench.with(&[], |ctx| plan(ctx, FAKES, &[])).unwrap();
+        plan.images.unwrap()
+    };
+    assert_eq!(
+        (images(&bench).n, images(&bench).source),
+        (3, "listing of the folder")
+    );
+    bench.run(FAKES, &[], &["scan"]).unwrap();
+    assert_eq!(
+        (images(&bench).n, images(&bench).source),
+        (3, "table images")
+    );
 }

@@ -125,6 +125,20 @@ pub(super) fn sync_folder(folder: &Path) -> Result<()> {
         .map_err(Error::io(folder, "syncing the folder"))
 }
 
+/// `path` itself, or the nearest folder above it that is there already.
+pub fn existing_ancestor(path: &Path) -> &Path {
+    let existing = path.ancestors().find(|path| path.exists());
+    match existing {
+        Some(path) if !path.as_os_str().is_empty() => path,
+        _ => Path::new("."),
+    }
+}
+
+/// Bytes that this user may still write where `path` is or is going to be.
+pub fn free_space(path: &Path) -> io::Result<u64> {
+    fs4::available_space(existing_ancestor(path))
+}
+
 /// The temporary name beside `path`.
 pub(super) fn temp_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -42,6 +42,7 @@ use std::{
 
 use crate::error::{Error, Result};
 
+pub use disk::{existing_ancestor, free_space};
 pub use foreign::read_parquet;
 pub use key::stage_key;
 pub use lock::RunLock;
@@ -109,6 +110,11 @@ impl RunFolder {
     /// The place of `relative` (`/`-separated) in this folder.
     pub fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
+    }
+
+    /// Bytes that may still be written to the disk that it is on.
+    pub fn free_space(&self) -> io::Result<u64> {
+        free_space(&self.root)
     }
 
     /// Takes the writer's lock, or says who holds it ([`Error::Locked`]). `command` is what that message names.

@@ -5,11 +5,13 @@ use super::super::{
     columns::{Columns, integer, text},
 };
 use crate::{
+    boxes::Boxes,
     error::Result,
     image::{Geometry, Header, InputSpec},
     localisation::{Localisation, localisation},
     model::ModelInfo,
     store::Manifest,
+    text::{count, escaped},
 };
 
 /// Indexed by image id.
@@ -44,6 +46,7 @@ impl Images {
             "orientation",
             "label_name",
         ];
+        let mut paths = Vec::new();
         for batch in ctx.run.read(manifest, "images").columns(&names) {
             let batch = batch?;
             let columns = Columns {
@@ -52,6 +55,7 @@ impl Images {
                 batch: &batch,
             };
             let labels = columns.texts("label_name")?;
+            paths.push(columns.texts("path")?);
             let [width, height, orientation] =
                 ["width", "height", "orientation"].map(|name| columns.integers(name));
             let (width, height, orientation) = (width?, height?, orientation?);
@@ -72,7 +76,30 @@ impl Images {
                 images.boxes.push(Vec::new());
             }
         }
+        if let Some(boxes) = Boxes::of_config(ctx.config)? {
+            let paths = paths.iter().flat_map(|paths| paths.iter().flatten());
+            images.take_boxes(&boxes, &paths.collect::<Vec<_>>())?;
+        }
         Ok(images)
+    }
+
+    fn take_boxes(&mut self, boxes: &Boxes, paths: &[&str]) -> Result<()> {
+        let sizes = self.headers.iter().map(|header| {
+            let size = header.upright_size();
+            (size.0 > 0 && size.1 > 0).then_some(size)
+        });
+        let mut fitted = boxes.fit(paths.iter().copied().zip(sizes))?;
+        for (boxes, path) in self.boxes.iter_mut().zip(paths) {
+            *boxes = fitted.by_image.remove(*path).unwrap_or_default();
+        }
+        if let Some(example) = fitted.unknown.first() {
+            tracing::warn!(
+                "boxes: {} file(s) are no images of this run, for example {}",
+                count(fitted.unknown.len() as u64),
+                escaped(example)
+            );
+        }
+        Ok(())
     }
 
     pub fn label(&self, image: u32) -> Option<usize> {

@@ -27,8 +27,10 @@ use crate::{
 
 /// Longest side of a photo in an overlay, in pixels.
 const SIDE: u32 = 384;
+/// About the pixels of a photo in an overlay, with its share of the caption.
+pub const PANEL_PIXELS: u64 = SIDE as u64 * (SIDE as u64 + 50);
 /// Maps shown of one image at most.
-const MAX_MAPS: usize = 4;
+pub const MAX_MAPS: usize = 4;
 /// Pictures in memory at a time, a few MiB each.
 const CHUNK: usize = 32;
 

@@ -6,7 +6,7 @@ mod pipeline;
 
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage, explain::rows::Choice as Explained};
+use super::{Context, Outcome, Stage, estimate, explain::rows::Choice as Explained};
 use crate::{
     config::{Config, DeviceChoice, Dtype, MapStorage},
     error::{Error, Result},
@@ -25,6 +25,7 @@ pub const STAGE: Stage = Stage {
     about: "decode every image, run the network; writes predictions, features, units, maps, layers",
     needs: &["scan"],
     parameters,
+    estimate: estimate::extract,
     run,
 };
 

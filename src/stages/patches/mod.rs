@@ -12,7 +12,7 @@ mod tests;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Outcome, Stage,
+    Context, Outcome, Stage, estimate,
     layers::{Layer, input_spec, read_layers},
 };
 use crate::{
@@ -27,11 +27,14 @@ pub const STAGE: Stage = Stage {
     about: "find what excites each unit most; writes patches, unit_stats and contact sheets",
     needs: &["scan", "extract"],
     parameters,
+    estimate: estimate::patches,
     run,
 };
 
 /// How many units of each layer `units = "selective"` means.
 const SELECTIVE: usize = 12;
+
+pub(super) use sheets::{TILE_PIXELS, most_sheets};
 
 fn parameters(ctx: &Context) -> Result<Value> {
     Ok(json!({

@@ -23,6 +23,7 @@ use crate::{
 
 /// Side of a tile in pixels.
 const TILE: u32 = 96;
+pub const TILE_PIXELS: u64 = (TILE * TILE) as u64;
 /// Pixels between tiles, and what shows there and beside crops that are not square.
 const GAP: u32 = 4;
 const BACKGROUND: [u8; 3] = [36, 39, 46];
@@ -34,6 +35,17 @@ const CHUNK_IMAGES: usize = 64;
 /// The sheets of one part: per layer (its index) a range of places among the layer's pictured units.
 pub type SheetPart = Vec<(usize, Range<usize>)>;
 
+/// Contact sheets of a layer with so many units, if none of them is dead.
+pub fn most_sheets(units: &UnitChoice, channels: usize) -> usize {
+    match units {
+        UnitChoice::All => channels,
+        UnitChoice::Selective => channels.min(SELECTIVE),
+        UnitChoice::Listed(listed) => (listed.iter())
+            .filter(|&&unit| (unit as usize) < channels)
+            .count(),
+    }
+}
+
 /// Divides the sheets into parts that fit in memory. Depends on layers and settings alone, not on which units turn
 /// out to be dead: a range may reach past the last pictured unit.
 pub fn plan(layers: &[Layer], units: &UnitChoice, k: usize) -> Vec<SheetPart> {
@@ -42,13 +54,7 @@ pub fn plan(layers: &[Layer], units: &UnitChoice, k: usize) -> Vec<SheetPart> {
     let mut part = SheetPart::new();
     let mut room = capacity;
     for (index, layer) in layers.iter().enumerate() {
-        let most = match units {
-            UnitChoice::All => layer.channels,
-            UnitChoice::Selective => layer.channels.min(SELECTIVE),
-            UnitChoice::Listed(listed) => (listed.iter())
-                .filter(|&&unit| (unit as usize) < layer.channels)
-                .count(),
-        };
+        let most = most_sheets(units, layer.channels);
         let mut next = 0;
         while next < most {
             let end = most.min(next + room);

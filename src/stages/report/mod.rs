@@ -8,7 +8,7 @@ mod tests;
 use askama::Template;
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage};
+use super::{Context, Outcome, Stage, estimate};
 use crate::{
     error::{Error, Result},
     store::StageWriter,
@@ -17,10 +17,11 @@ use crate::{
 
 pub const STAGE: Stage = Stage {
     name: "report",
-    version: 1,
+    version: 2,
     about: "put figures, contact sheets and complaints on a page; writes report/index.html",
-    needs: &["scan", "extract", "patches"],
+    needs: &["scan", "extract", "patches", "backprop", "explain"],
     parameters,
+    estimate: estimate::report,
     run,
 };
 

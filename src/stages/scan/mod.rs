@@ -20,7 +20,7 @@ use arrow::{
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage};
+use super::{Context, Outcome, Stage, estimate};
 use crate::{
     config::Labels,
     error::{Error, Result},
@@ -39,6 +39,7 @@ pub const STAGE: Stage = Stage {
     about: "read every image file, check it, take its labels; writes images, classes",
     needs: &[],
     parameters,
+    estimate: estimate::scan,
     run,
 };
 

@@ -1,0 +1,212 @@
+//! The rows of one part, from stored maps or from what `extract` left.
+
+use super::{
+    super::{Context, columns::Columns},
+    images::Images,
+    rows::{Choice, ExplainedLayer, Rows, Subject},
+    tables::{self, Counts},
+};
+use crate::{
+    config::MapStorage,
+    error::{Error, Result},
+    model::explain::Explainer,
+    store::{Manifest, PartWriter, TableReader},
+};
+
+/// Map values held before they are written as a row group: 64 MiB.
+const MAX_HELD_VALUES: usize = 16 << 20;
+
+/// Where a part's rows come from.
+pub struct Source<'a> {
+    pub ctx: &'a Context<'a>,
+    pub manifest: &'a Manifest,
+    pub choice: &'a Choice,
+    /// One for each layer; none where `extract` has explained already.
+    pub explainers: &'a [Explainer],
+    pub images: &'a Images,
+}
+
+impl Source<'_> {
+    /// Writes the rows of a part.
+    pub fn explain_part(
+        &self,
+        part: usize,
+        files: &mut PartWriter,
+        counts: &mut Counts,
+    ) -> Result<()> {
+        // The table is there even if nothing is explained.
+        let nothing = tables::explanations("", (1, 1), Rows::default(), self.images, counts)?;
+        files.write("explanations", &nothing)?;
+        match self.ctx.config.explain.maps {
+            MapStorage::Stored => self.explain_maps(part, files, counts),
+            MapStorage::Inline => self.explain_cams(part, files, counts),
+        }
+    }
+
+    fn write(
+        &self,
+        layer: &ExplainedLayer,
+        rows: Rows,
+        files: &mut PartWriter,
+        counts: &mut Counts,
+    ) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let sides = layer.sides(self.ctx.model()?);
+        let name = &layer.layer.name;
+        let batch = tables::explanations(name, sides, rows, self.images, counts)?;
+        files.write("explanations", &batch)
+    }
+
+    fn explain_cams(&self, part: usize, files: &mut PartWriter, counts: &mut Counts) -> Result<()> {
+        for layer in &self.choice.layers {
+            let (height, width) = layer.sides(self.ctx.model()?);
+            let rows = (self.ctx.run.read(self.manifest, "cams"))
+                .part(part)
+                .only("layer", &layer.layer.name);
+            for batch in rows {
+                self.ctx.cancel.check()?;
+                let batch = batch?;
+                let columns = Columns {
+                    run: self.ctx.run,
+                    table: "cams",
+                    batch: &batch,
+                };
+                let rows = tables::read_cams(&columns, height * width)?;
+                self.write(layer, rows, files, counts)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn explain_maps(&self, part: usize, files: &mut PartWriter, counts: &mut Counts) -> Result<()> {
+        let predictions = self.predictions(part)?;
+        for (layer, explainer) in self.choice.layers.iter().zip(self.explainers) {
+            let mut maps = Vec::new();
+            for need in &layer.needs {
+                maps.push(MapReader::new(self, part, &need.name));
+            }
+            let mut rows = Rows::default();
+            // In the batches of extract: explaining inline gives the same numbers.
+            for ids in predictions.ids.chunks(self.ctx.config.model.batch_size) {
+                self.ctx.cancel.check()?;
+                let mut values = Vec::with_capacity(maps.len());
+                for map in &mut maps {
+                    values.push(map.next(ids)?);
+                }
+                let values: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
+                let subjects: Vec<Subject> = ids
+                    .iter()
+                    .map(|&id| Subject {
+                        id,
+                        logits: predictions.logits(id),
+                        label: self.images.label(id),
+                    })
+                    .collect();
+                (self.choice).explain(layer, explainer, &subjects, &values, &mut rows)?;
+                if rows.maps.len() > MAX_HELD_VALUES {
+                    self.write(layer, std::mem::take(&mut rows), files, counts)?;
+                }
+            }
+            self.write(layer, rows, files, counts)?;
+        }
+        Ok(())
+    }
+
+    fn predictions(&self, part: usize) -> Result<Predictions> {
+        let classes = self.ctx.model()?.graph.n_classes() as usize;
+        let mut predictions = Predictions {
+            classes,
+            ids: Vec::new(),
+            logits: Vec::new(),
+        };
+        let rows = (self.ctx.run.read(self.manifest, "predictions"))
+            .part(part)
+            .columns(&["image_id", "logits"]);
+        for batch in rows {
+            let batch = batch?;
+            let columns = Columns {
+                run: self.ctx.run,
+                table: "predictions",
+                batch: &batch,
+            };
+            predictions.ids.extend(columns.image_ids()?);
+            predictions
+                .logits
+                .extend(columns.float_lists("logits", classes)?);
+        }
+        Ok(predictions)
+    }
+}
+
+/// A part's images, ascending, and their logits `[images, classes]`.
+struct Predictions {
+    classes: usize,
+    ids: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+impl Predictions {
+    fn logits(&self, id: u32) -> &[f32] {
+        let row = self.ids.partition_point(|&other| other < id);
+        &self.logits[row * self.classes..][..self.classes]
+    }
+}
+
+/// Reads a layer's maps of one part in batches of any length.
+struct MapReader<'a> {
+    source: &'a Source<'a>,
+    layer: String,
+    rows: TableReader,
+    /// Read and not yet asked for.
+    ids: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl<'a> MapReader<'a> {
+    fn new(source: &'a Source<'a>, part: usize, layer: &str) -> MapReader<'a> {
+        let rows = (source.ctx.run.read(source.manifest, "maps"))
+            .part(part)
+            .only("layer", layer)
+            .columns(&["image_id", "map"])
+            .batch_rows(source.ctx.config.model.batch_size);
+        MapReader {
+            source,
+            layer: layer.to_string(),
+            rows,
+            ids: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+
+    /// The maps of these images, which must come next.
+    fn next(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
+        while self.ids.len() < ids.len() {
+            let Some(batch) = self.rows.next() else { break };
+            let batch = batch?;
+            let columns = Columns {
+                run: self.source.ctx.run,
+                table: "maps",
+                batch: &batch,
+            };
+            let length = columns.list_length("map")?;
+            self.values.extend(columns.float_lists("map", length)?);
+            self.ids.extend(columns.image_ids()?);
+        }
+        if !self.ids.starts_with(ids) {
+            return Err(Error::Missing {
+                what: format!(
+                    "the map of image {} at {} in the table maps",
+                    ids.first().copied().unwrap_or_default(),
+                    self.layer
+                ),
+                next: "run `prospect verify`, then `prospect run extract` again".into(),
+            });
+        }
+        let length = self.values.len() / self.ids.len().max(1);
+        let rest = self.values.split_off(length * ids.len());
+        self.ids.drain(..ids.len());
+        Ok(std::mem::replace(&mut self.values, rest))
+    }
+}
