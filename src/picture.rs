@@ -12,7 +12,7 @@ mod strips;
 
 pub use filters::{diverging, filter_grid, signed_map};
 pub use gradient::gradient_picture;
-pub use panels::{Panel, side_by_side};
+pub use panels::{COLUMNS, Panel, side_by_side};
 pub use strips::strips;
 
 /// Sides of a sheet or grid stay below this many pixels.

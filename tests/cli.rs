@@ -179,3 +179,75 @@ fn names_in_the_configuration_cannot_steer_the_terminal() {
         );
     }
 }
+
+#[test]
+fn explain_draws_any_image_and_goes_on_after_a_bad_one() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/residual.pt2");
+    let folder = folder(&format!("[model]\npath = {model:?}\ndevice = \"cpu\"\n"));
+    let save = |name: &str, width, height| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let picture = image::RgbImage::from_fn(width, height, |x, y| {
+            image::Rgb([(x * 6) as u8, (y * 9) as u8, 90])
+        });
+        picture.save(path).unwrap();
+    };
+    save("photos/striped/a.png", 40, 20);
+    save("elsewhere/a.png", 18, 30);
+    fs::write(folder.path().join("bad.png"), "not a picture").unwrap();
+
+    let files = [
+        "explain",
+        "photos/striped/a.png",
+        "bad.png",
+        "elsewhere/a.png",
+    ];
+    let set = [
+        "-o", "out", "--guided", "--method", "gradcam", "--method", "hirescam",
+    ];
+    let (status, out, err) = output(folder.path(), &[&files[..], &set].concat());
+    assert_eq!(status, 65, "{err}");
+    assert!(err.contains("error: bad.png: not an image"), "{err}");
+    let rows: Vec<&str> = out.lines().skip(1).collect();
+    assert!(
+        rows.iter()
+            .any(|row| row.contains("striped (") && row.contains("label)")),
+        "{out}"
+    );
+    assert!(
+        rows.iter()
+            .all(|row| !row.contains("elsewhere") || !row.contains("label)")),
+        "{out}"
+    );
+    let open = |name: &str| {
+        image::open(folder.path().join("out").join(name))
+            .unwrap()
+            .to_rgb8()
+    };
+    let (first, second) = (open("a.explain.png"), open("a-2.explain.png"));
+    // Photo, two methods and the guided panel, for one class.
+    assert_eq!(second.width(), 4 * (300 + 10) + 10);
+    assert!(first.width() >= second.width());
+    assert!(!folder.path().join("runs").exists(), "no run is needed");
+
+    let class = [
+        "explain",
+        "elsewhere/a.png",
+        "--class",
+        "#0",
+        "--class",
+        "square",
+    ];
+    let (status, out, _) = output(folder.path(), &class);
+    assert_eq!((status, out.lines().count()), (0, 3), "{out}");
+    assert!(out.contains("round") && out.contains("square"), "{out}");
+    for (wrong, said) in [
+        (["--class", "squre"], "square"),
+        (["--method", "cams"], "gradcam++"),
+        (["--layer", "nothing"], "nearest"),
+    ] {
+        let arguments = [&["explain", "elsewhere/a.png"][..], &wrong].concat();
+        let (status, _, err) = output(folder.path(), &arguments);
+        assert!(status == 2 && err.contains(said), "{status} {err}");
+    }
+}

@@ -1,7 +1,11 @@
 //! Class activation maps laid over the photo that they explain.
 
 use super::{
-    Panel, Picture, PictureError, PixelBox, caption::mix, check_shape, panels::side_by_side, tile,
+    Panel, Picture, PictureError, PixelBox,
+    caption::mix,
+    check_shape,
+    panels::{COLUMNS, side_by_side},
+    tile,
 };
 use crate::image::{Geometry, RgbImage};
 
@@ -37,7 +41,7 @@ pub fn heat_picture(
     for heat in heats {
         panels.push(scene.heat(heat)?);
     }
-    side_by_side(&panels)
+    side_by_side(&panels, COLUMNS)
 }
 
 /// Black, purple, orange, light yellow: as even in brightness as in difference (van der Walt & Smith's inferno).

@@ -7,12 +7,12 @@ use super::{
 };
 use crate::text;
 
-/// Panels in a row.
-const COLUMNS: usize = 5;
+/// Panels in a row where nothing asks for another number.
+pub const COLUMNS: usize = 5;
 /// Between panels and round them.
 const MARGIN: u32 = 10;
 /// So narrow a panel still holds a caption.
-const LEAST_WIDTH: u32 = 260;
+const LEAST_WIDTH: u32 = 300;
 const BACKGROUND: [u8; 3] = [24, 26, 31];
 const INK: [u8; 3] = [226, 228, 233];
 /// Letters of captions, in pixels.
@@ -40,14 +40,19 @@ impl Panel {
             lines,
         }
     }
+
+    /// Leaves its place empty.
+    pub fn empty() -> Panel {
+        Panel::new(Picture::filled(0, 0, BACKGROUND), Vec::new())
+    }
 }
 
-/// Panels in reading order, five in a row, on a dark ground. In a row, colour bars and captions are level.
-pub fn side_by_side(panels: &[Panel]) -> Result<Picture, PictureError> {
+/// Panels in reading order, `columns` in a row, on a dark ground. In a row, colour bars and captions are level.
+pub fn side_by_side(panels: &[Panel], columns: usize) -> Result<Picture, PictureError> {
+    let columns = columns.min(panels.len()).max(1);
     let widest = panels.iter().map(|panel| panel.picture.width).max();
     let width = widest.unwrap_or(0).max(LEAST_WIDTH);
-    let rows: Vec<Row> = panels.chunks(COLUMNS).map(Row::of).collect();
-    let columns = panels.len().min(COLUMNS);
+    let rows: Vec<Row> = panels.chunks(columns).map(Row::of).collect();
     let across = columns as u64 * u64::from(width + MARGIN) + u64::from(MARGIN);
     let down = rows
         .iter()
@@ -63,7 +68,7 @@ pub fn side_by_side(panels: &[Panel]) -> Result<Picture, PictureError> {
     }
     let mut page = Picture::filled(across as u32, down as u32, BACKGROUND);
     let mut top = MARGIN;
-    for (row, panels) in rows.iter().zip(panels.chunks(COLUMNS)) {
+    for (row, panels) in rows.iter().zip(panels.chunks(columns)) {
         let mut left = MARGIN;
         for panel in panels {
             let picture = &panel.picture;
@@ -158,7 +163,7 @@ mod tests {
             panel(300, 100, None, &["a", "b"]),
             panel(100, 50, Some(2.0), &["c"]),
         ];
-        let page = side_by_side(&panels).unwrap();
+        let page = side_by_side(&panels, COLUMNS).unwrap();
         let line = GAP + line_height(SIZE);
         assert_eq!(page.width, 2 * 300 + 3 * MARGIN);
         assert_eq!(page.height, 100 + 3 * line + 2 * MARGIN);
@@ -186,7 +191,7 @@ mod tests {
         assert!(bar[dark..=light].is_sorted_by_key(|pixel| luma(pixel)));
 
         panels.extend((0..4).map(|_| panel(10, 10, None, &[])));
-        let page = side_by_side(&panels).unwrap();
+        let page = side_by_side(&panels, COLUMNS).unwrap();
         assert_eq!(page.width, 5 * 300 + 6 * MARGIN);
         assert_eq!(page.height, 100 + 3 * line + 10 + 3 * MARGIN);
     }
@@ -194,7 +199,7 @@ mod tests {
     #[test]
     fn a_map_without_heat_has_words_for_a_bar() {
         let inked = |max| {
-            let page = side_by_side(&[panel(100, 50, Some(max), &[])]).unwrap();
+            let page = side_by_side(&[panel(100, 50, Some(max), &[])], COLUMNS).unwrap();
             let row = (0..page.width)
                 .rfind(|&x| (60..page.height).any(|y| page.at(x, y) != Some(BACKGROUND)));
             row.unwrap()
@@ -205,16 +210,13 @@ mod tests {
 
     #[test]
     fn too_much_is_an_error() {
-        assert!(side_by_side(&[]).is_err());
-        assert!(side_by_side(&[panel(1, 17_000, None, &[])]).is_err());
-        assert!(
-            side_by_side(&[
-                panel(5_000, 1, None, &[]),
-                panel(1, 1, None, &[]),
-                panel(1, 1, None, &[]),
-                panel(1, 1, None, &[])
-            ])
-            .is_err()
+        assert!(side_by_side(&[], COLUMNS).is_err());
+        assert!(side_by_side(&[panel(1, 17_000, None, &[])], COLUMNS).is_err());
+        let wide = [5_000, 1, 1, 1].map(|width| panel(width, 1, None, &[]));
+        assert!(side_by_side(&wide, COLUMNS).is_err());
+        assert_eq!(
+            side_by_side(&wide, 3).unwrap().width,
+            3 * 5_000 + 4 * MARGIN
         );
     }
 }

@@ -1,15 +1,26 @@
 //! Sheets of tiles that belong together: a photo and what is shown of it.
 
-use super::{Layout, MAX_GRID_SIDE, Picture, PictureError, contact_sheet};
+use super::{
+    Layout, MAX_GRID_SIDE, Picture, PictureError,
+    caption::{draw_text, line_height},
+    contact_sheet,
+};
 
-/// Strips of `n_tiles` tiles each, side by side in reading order; `layout.columns` of them in a row, `apart` pixels between
-/// neighbours. A strip of `None` leaves its place empty.
+/// Size and colour of the headings' letters.
+const LETTERS: f32 = 13.0;
+const INK: [u8; 3] = [214, 217, 222];
+
+/// Strips of tiles, each with as many as there are headings, side by side in reading order: `layout.columns` of them in a row,
+/// `apart` pixels between neighbours. Each column of tiles has its heading once, at the top. A strip of `None` leaves its place
+/// empty.
 pub fn strips(
     strips: &[Option<Vec<Picture>>],
-    n_tiles: usize,
+    headings: &[&str],
     layout: &Layout,
     apart: u32,
 ) -> Result<Picture, PictureError> {
+    let n_tiles = headings.len();
+    let head = line_height(LETTERS) + layout.gap;
     let strip_layout = Layout {
         columns: n_tiles,
         ..*layout
@@ -22,8 +33,9 @@ pub fn strips(
             .saturating_sub(apart as usize)
     };
     let width = extent(strip_width, columns, apart);
-    let height = extent(strip_height, strips.len().div_ceil(columns), layout.gap);
-    if width == 0 || height == 0 || width > MAX_GRID_SIDE || height > MAX_GRID_SIDE {
+    let tall = extent(strip_height, strips.len().div_ceil(columns), layout.gap);
+    let height = tall + head as usize;
+    if tall == 0 || width == 0 || height == 0 || width > MAX_GRID_SIDE || height > MAX_GRID_SIDE {
         return Err(PictureError::Size { width, height });
     }
     let mut sheet = Picture::filled(width as u32, height as u32, layout.background);
@@ -33,7 +45,13 @@ pub fn strips(
             let strip = contact_sheet(&tiles, &strip_layout)?;
             let (row, column) = ((place / columns) as u32, (place % columns) as u32);
             let (left, top) = (strip_width + apart, strip_height + layout.gap);
-            sheet.paste(&strip, column * left, row * top);
+            sheet.paste(&strip, column * left, head + row * top);
+        }
+    }
+    for column in 0..columns as u32 {
+        for (tile, heading) in (0..).zip(headings) {
+            let left = column * (strip_width + apart) + tile * (layout.side + layout.gap);
+            draw_text(&mut sheet, left as i32, 0, LETTERS, INK, heading);
         }
     }
     Ok(sheet)
@@ -53,15 +71,37 @@ mod tests {
         };
         let strip = |value: u8| Some(vec![Picture::filled(4, 4, [value; 3]); 2]);
         let all = [strip(50), None, strip(70)];
-        let sheet = strips(&all, 2, &layout, 3).unwrap();
-        assert_eq!((sheet.width, sheet.height), (9 + 3 + 9, 4 + 1 + 4));
-        assert_eq!(sheet.at(0, 0), Some([50; 3]));
-        assert_eq!(sheet.at(4, 0), Some([9; 3]), "gap in the strip");
-        assert_eq!(sheet.at(8, 3), Some([50; 3]));
-        assert_eq!(sheet.at(12, 0), Some([9; 3]), "an empty strip");
-        assert_eq!(sheet.at(5, 5), Some([70; 3]));
-        let one = strips(&all[..1], 2, &layout, 3).unwrap();
-        assert_eq!((one.width, one.height), (9, 4));
-        assert!(strips(&[], 2, &layout, 3).is_err());
+        let sheet = strips(&all, &["", ""], &layout, 3).unwrap();
+        let head = line_height(LETTERS) + 1;
+        assert_eq!((sheet.width, sheet.height), (9 + 3 + 9, head + 4 + 1 + 4));
+        let at = |x, y| sheet.at(x, head + y);
+        assert_eq!(at(0, 0), Some([50; 3]));
+        assert_eq!(at(4, 0), Some([9; 3]), "gap in the strip");
+        assert_eq!(at(8, 3), Some([50; 3]));
+        assert_eq!(at(12, 0), Some([9; 3]), "an empty strip");
+        assert_eq!(at(5, 5), Some([70; 3]));
+        let one = strips(&all[..1], &["", ""], &layout, 3).unwrap();
+        assert_eq!((one.width, one.height), (9, head + 4));
+        assert!(strips(&[], &["", ""], &layout, 3).is_err());
+        assert!(strips(&all, &[], &layout, 3).is_err());
+    }
+
+    #[test]
+    fn every_column_has_its_heading() {
+        let layout = Layout {
+            columns: 2,
+            side: 40,
+            gap: 2,
+            background: [0; 3],
+        };
+        let strip = || Some(vec![Picture::filled(40, 40, [0; 3]); 2]);
+        let sheet = strips(&[strip(), strip()], &["M", ""], &layout, 4).unwrap();
+        let inked = |from: u32| {
+            let all =
+                (0..line_height(LETTERS)).flat_map(|y| (from..from + 40).map(move |x| (x, y)));
+            all.filter(|&(x, y)| sheet.at(x, y) != Some([0; 3])).count()
+        };
+        assert!(inked(0) > 10 && inked(86) > 10);
+        assert_eq!((inked(42), inked(128)), (0, 0));
     }
 }

@@ -5,8 +5,10 @@ use std::{collections::HashMap, path::PathBuf};
 
 use prospect::model::{
     ModelInfo,
+    analysis::Analysis,
     executor::{Network, Precision},
     graph::{Argument, Graph, Int, Node, Output, Source, ValueId, ValueInfo},
+    sidecar::Sidecar,
 };
 use tch::{Device, Tensor};
 
@@ -77,9 +79,10 @@ impl Builder {
         operator: &str,
         overload: &str,
         arguments: Vec<(&str, Argument)>,
-        shape: [i64; 3],
+        shape: impl IntoIterator<Item = i64>,
     ) -> ValueId {
-        let output = self.value(vec![None, Some(shape[0]), Some(shape[1]), Some(shape[2])]);
+        let sizes = [None].into_iter().chain(shape.into_iter().map(Some));
+        let output = self.value(sizes.collect());
         self.graph.nodes.push(Node {
             operator: format!("aten::{operator}"),
             overload: overload.into(),
@@ -94,6 +97,14 @@ impl Builder {
         output
     }
 
+    fn weight(&mut self, tensor: Tensor) -> ValueId {
+        let id = self.value(tensor.size().into_iter().map(Some).collect());
+        let source = Source::Weight(format!("w{id}"));
+        self.graph.sources.push((id, source));
+        self.weights.insert(id, tensor);
+        id
+    }
+
     /// A convolution with random positive weights, so that no two ways through the graph cancel.
     pub fn conv(
         &mut self,
@@ -106,14 +117,7 @@ impl Builder {
     ) -> ValueId {
         let [channels, height, width] = self.shape(x);
         let sizes = [out, channels, kernel[0], kernel[1]];
-        let weight = self.value(sizes.iter().map(|&size| Some(size)).collect());
-        self.graph
-            .sources
-            .push((weight, Source::Weight(format!("w{weight}"))));
-        self.weights.insert(
-            weight,
-            Tensor::rand(sizes, (tch::Kind::Float, Device::Cpu)) + 0.1,
-        );
+        let weight = self.weight(Tensor::rand(sizes, (tch::Kind::Float, Device::Cpu)) + 0.1);
         let size = |input: i64, kernel: i64| {
             (input + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1
         };
@@ -158,6 +162,66 @@ impl Builder {
     pub fn relu(&mut self, x: ValueId) -> ValueId {
         let shape = self.shape(x);
         self.node("relu", "", vec![("self", Argument::Tensor(x))], shape)
+    }
+
+    pub fn clamp(&mut self, x: ValueId, low: f64, high: f64) -> ValueId {
+        let shape = self.shape(x);
+        self.node(
+            "hardtanh",
+            "",
+            vec![
+                ("self", Argument::Tensor(x)),
+                ("min_val", Argument::Float(low)),
+                ("max_val", Argument::Float(high)),
+            ],
+            shape,
+        )
+    }
+
+    /// The sum of all values of an image, each times its weight `[1, channels, rows, columns]`: one cell.
+    pub fn weighted_sum(&mut self, x: ValueId, weight: Tensor) -> ValueId {
+        let weight = self.weight(weight);
+        let arguments = vec![
+            ("input", Argument::Tensor(x)),
+            ("weight", Argument::Tensor(weight)),
+            ("bias", Argument::None),
+        ];
+        self.node("conv2d", "", arguments, [1, 1, 1])
+    }
+
+    /// Global average pooling and a linear layer of the weight `[classes, channels]` and the bias `[classes]`.
+    pub fn pooled_linear(&mut self, x: ValueId, weight: Tensor, bias: Tensor) -> ValueId {
+        let [channels, ..] = self.shape(x);
+        let classes = bias.size()[0];
+        let arguments = vec![("self", Argument::Tensor(x)), ("dim", ints(&[2, 3]))];
+        let mean = self.node("mean", "dim", arguments, [channels]);
+        let (weight, bias) = (self.weight(weight), self.weight(bias));
+        self.node(
+            "linear",
+            "",
+            vec![
+                ("input", Argument::Tensor(mean)),
+                ("weight", Argument::Tensor(weight)),
+                ("bias", Argument::Tensor(bias)),
+            ],
+            [classes],
+        )
+    }
+
+    /// What a file of this graph and these weights would give.
+    pub fn model(&self) -> (ModelInfo, Network) {
+        let info = ModelInfo {
+            path: PathBuf::new(),
+            digest: String::new(),
+            analysis: Analysis::new(&self.graph),
+            graph: self.graph.clone(),
+            sidecar: Sidecar::default(),
+        };
+        let weights = (self.weights.iter())
+            .map(|(&id, tensor)| (id, tensor.shallow_clone()))
+            .collect();
+        let network = Network::from_parts(self.graph.clone(), weights, Device::Cpu);
+        (info, network)
     }
 
     pub fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {

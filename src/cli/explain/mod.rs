@@ -99,10 +99,7 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8>
     let bar = progress.stage("explain", args.images.len() as u64, "images");
     for file in &args.images {
         bar.advance(1);
-        let label = match args.class.is_empty() {
-            true => labels.label(file)?,
-            false => None,
-        };
+        let label = labels.label(file)?;
         match one(&explaining, file, &classes, label.as_deref())? {
             Ok(explained) => {
                 let path = args.out.join(free_name(file, &mut names));

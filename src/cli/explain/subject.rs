@@ -15,7 +15,7 @@ use crate::{
         forward::{Forward, Wanted},
     },
     picture::{
-        Panel, Picture, PictureError, PixelBox, gradient_picture,
+        COLUMNS, Panel, Picture, PictureError, PixelBox, gradient_picture,
         heat::{Heat, Scene, upsample},
         side_by_side,
     },
@@ -227,14 +227,24 @@ impl Explaining {
 }
 
 impl Explained {
-    /// The photo and a panel per class and method.
+    /// The photo and a panel per class and method. Where they do not fit in a row, every class begins a row of its own.
     pub fn picture(&self, explaining: &Explaining) -> Result<Picture, PictureError> {
         let scene = Scene::new(&self.image, &self.geometry, SIDE)?;
         let [_, rows, cols] = explaining.explainer.shape();
         let (height, width) = self.geometry.input_size();
         let layer = &explaining.layer.name;
         let mut panels: Vec<Panel> = vec![scene.photo(self.about.clone())];
-        for class in &self.classes {
+        let per_class = explaining.methods.len() + usize::from(explaining.guided.is_some());
+        let one_row = self.classes.len() * per_class < COLUMNS;
+        let columns = if one_row || per_class == 1 {
+            COLUMNS
+        } else {
+            1 + per_class
+        };
+        for (row, class) in self.classes.iter().enumerate() {
+            if row > 0 && columns == 1 + per_class {
+                panels.push(Panel::empty());
+            }
             let lines = |what: &str| {
                 vec![
                     class.title(),
@@ -267,7 +277,7 @@ impl Explained {
                 panels.push(scene.input(&picture, lines("guided gradcam"))?);
             }
         }
-        side_by_side(&panels)
+        side_by_side(&panels, columns)
     }
 }
 

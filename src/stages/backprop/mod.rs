@@ -29,6 +29,7 @@ use super::{
     units::{UnitStats, most_selective, read_patches, read_stats},
 };
 use crate::{
+    config::ReluRule,
     error::{Error, Result},
     model::{
         device,
@@ -185,10 +186,10 @@ fn trace_piece(
         sheets.push((unit[0].unit, strips));
         first += unit.len();
     }
-    let n_rules = ctx.config.backprop.rules.len();
+    let rules = &ctx.config.backprop.rules;
     let drawn: Vec<(usize, Result<Vec<u8>, PictureError>)> = sheets
         .into_par_iter()
-        .map(|(unit, strips)| (unit, draw(&strips, n_rules)))
+        .map(|(unit, strips)| (unit, draw(&strips, rules)))
         .collect();
     for (unit, bytes) in drawn {
         let path = unit_picture(STAGE.name, &layer.name, unit);
@@ -199,8 +200,10 @@ fn trace_piece(
 }
 
 /// The patches of a unit in reading order, each with its gradients to its right, as a PNG.
-fn draw(strips: &[Option<Vec<Picture>>], n_rules: usize) -> Result<Vec<u8>, PictureError> {
-    let n_tiles = 1 + n_rules;
+fn draw(strips: &[Option<Vec<Picture>>], rules: &[ReluRule]) -> Result<Vec<u8>, PictureError> {
+    let mut headings = vec!["patch"];
+    headings.extend(rules.iter().map(|rule| rule.name()));
+    let n_tiles = headings.len();
     let layout = Layout {
         columns: (1..)
             .find(|columns| columns * columns * n_tiles >= strips.len())
@@ -209,7 +212,7 @@ fn draw(strips: &[Option<Vec<Picture>>], n_rules: usize) -> Result<Vec<u8>, Pict
         gap: GAP,
         background: BACKGROUND,
     };
-    picture::png(&picture::strips(strips, n_tiles, &layout, APART)?)
+    picture::png(&picture::strips(strips, &headings, &layout, APART)?)
 }
 
 /// The picture of one unit as a PNG: the run's own where it is up to date, else drawn now. `None`: no image excites the unit.
@@ -261,7 +264,7 @@ pub fn unit_sheet(ctx: &Context, layer: &str, unit: usize) -> Result<Option<Vec<
     let strips: Vec<Option<Vec<Picture>>> = (tracer.trace(&found)?.into_iter())
         .map(|trace| trace.map(|trace| trace.tiles))
         .collect();
-    draw(&strips, ctx.config.backprop.rules.len())
+    draw(&strips, &ctx.config.backprop.rules)
         .map(Some)
         .map_err(|error| undrawable(ctx.run, &path, &error))
 }

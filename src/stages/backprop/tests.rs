@@ -314,7 +314,8 @@ fn one_unit_is_shown_from_the_run_or_computed() {
     };
     // Four strips of two tiles, two in a row.
     let width = 2 * (2 * TILE + GAP) + APART;
-    assert_eq!(size(&of_run), (width, 2 * TILE + GAP));
+    let head = picture::caption::line_height(13.0) + GAP;
+    assert_eq!(size(&of_run), (width, head + 2 * TILE + GAP));
     assert_eq!(size(&computed), size(&of_run));
     let rules = [set[0], set[1], "backprop.rules=[\"plain\", \"guided\"]"];
     let other = project

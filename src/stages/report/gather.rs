@@ -8,11 +8,14 @@ use serde_json::Value;
 use super::super::{
     Context,
     columns::{Columns, integer, number, text},
+    layers::unit_picture,
 };
 use crate::{error::Result, store::Manifest};
 
 /// Units shown of each layer.
 pub const UNITS_SHOWN: usize = 12;
+/// Overlays shown.
+pub const OVERLAYS_SHOWN: usize = 24;
 /// Unreadable files that are listed by name.
 pub const BAD_SHOWN: usize = 50;
 
@@ -39,6 +42,9 @@ pub struct Facts {
     /// As `unit_stats.measure` spells it.
     pub measure: String,
     pub layers: Vec<LayerFacts>,
+    /// Paths in the run folder, at most [`OVERLAYS_SHOWN`], spread evenly over all.
+    pub overlays: Vec<String>,
+    pub n_overlays: usize,
     pub stages: Vec<StageFacts>,
 }
 
@@ -62,6 +68,8 @@ pub struct UnitFacts {
     pub selectivity: f64,
     /// Relative to the run folder.
     pub sheet: String,
+    /// The same patches with the pixels that made the unit fire, if that was drawn.
+    pub pixels: Option<String>,
     /// The images on the sheet, best first.
     pub images: Vec<u32>,
     /// Their classes, most frequent first.
@@ -93,6 +101,7 @@ impl Facts {
         facts.read_extract(&manifest);
         facts.read_stages(&manifest);
         facts.read_layers(ctx, &manifest)?;
+        facts.read_pictures(&manifest);
         ctx.cancel.check()?;
         let labels = facts.read_images(ctx, &manifest)?;
         facts.read_predictions(ctx, &manifest, &labels)?;
@@ -134,6 +143,31 @@ impl Facts {
                 key: record.key.clone(),
                 complete: record.complete,
             });
+        }
+    }
+
+    /// What `explain` and `backprop` drew.
+    fn read_pictures(&mut self, manifest: &Manifest) {
+        let pictures = |stage: &str| {
+            let parts = manifest.stages.get(stage).map(|stage| stage.parts.values());
+            let files = parts.into_iter().flatten().flat_map(|part| &part.files);
+            files
+                .filter(|file| file.table.is_none())
+                .map(|file| file.path.as_str())
+        };
+        let overlays: Vec<&str> = pictures("explain").collect();
+        self.n_overlays = overlays.len();
+        let shown = OVERLAYS_SHOWN.min(overlays.len());
+        self.overlays = (0..shown)
+            .map(|place| overlays[place * overlays.len() / shown].to_string())
+            .collect();
+        let traced: HashSet<&str> = pictures("backprop").collect();
+        for layer in &mut self.layers {
+            for unit in &mut layer.units {
+                let number = usize::try_from(unit.unit).unwrap_or_default();
+                let path = unit_picture("backprop", &layer.name, number);
+                unit.pixels = traced.contains(path.as_str()).then_some(path);
+            }
         }
     }
 
@@ -233,6 +267,7 @@ impl Facts {
                     unit,
                     selectivity: stats.get(&unit).map_or(0.0, |stats| stats.1),
                     sheet: sheet.to_string(),
+                    pixels: None,
                     images: Vec::new(),
                     classes: Vec::new(),
                 });

@@ -17,9 +17,9 @@ use crate::{
 
 pub const STAGE: Stage = Stage {
     name: "report",
-    version: 1,
+    version: 2,
     about: "put figures, contact sheets and complaints on a page; writes report/index.html",
-    needs: &["scan", "extract", "patches"],
+    needs: &["scan", "extract", "patches", "backprop", "explain"],
     parameters,
     estimate: estimate::report,
     run,

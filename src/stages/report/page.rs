@@ -31,6 +31,8 @@ pub struct Page {
     more_classes: String,
     bad: Vec<BadFile>,
     more_bad: String,
+    overlays: Vec<Overlay>,
+    overlays_note: String,
     units_note: String,
     layers: Vec<Layer>,
     stages: Vec<StageRow>,
@@ -59,6 +61,11 @@ struct BadFile {
     error: String,
 }
 
+struct Overlay {
+    picture: String,
+    alt: String,
+}
+
 struct Layer {
     anchor: String,
     name: String,
@@ -70,6 +77,8 @@ struct Unit {
     number: i64,
     picture: String,
     alt: String,
+    /// The patches' pixels, or nothing.
+    pixels: String,
     selectivity: String,
     classes: Vec<UnitClass>,
 }
@@ -125,6 +134,8 @@ impl Page {
                     text::count(more)
                 ),
             },
+            overlays: facts.overlays.iter().map(|path| overlay(path)).collect(),
+            overlays_note: overlays_note(facts),
             units_note: units_note(facts),
             layers: facts.layers.iter().enumerate().map(layer).collect(),
             stages: facts.stages.iter().map(stage).collect(),
@@ -250,6 +261,32 @@ fn more_classes(facts: &Facts) -> String {
     }
 }
 
+fn overlay(path: &str) -> Overlay {
+    let class = path.rsplit('/').nth(1).unwrap_or_default();
+    Overlay {
+        picture: format!("../{path}"),
+        alt: format!(
+            "A photo of class {} under its class activation maps",
+            shown(class, NAME)
+        ),
+    }
+}
+
+fn overlays_note(facts: &Facts) -> String {
+    let rest = match facts.n_overlays - facts.overlays.len() {
+        0 => String::new(),
+        _ => format!(
+            " These are {} of {}; all of them lie in pictures/explanations.",
+            facts.overlays.len(),
+            text::count(facts.n_overlays as u64)
+        ),
+    };
+    format!(
+        "Class activation maps of a few images of each class, the surest right and the surest wrong predictions. The \
+         numbers at the colour bar are the raw map's; the dimmed margin is what the network did not see.{rest}"
+    )
+}
+
 fn units_note(facts: &Facts) -> String {
     let measure = if facts.measure == "class_selectivity" {
         "The figure beside a unit is its class selectivity: 0 is excited by all classes alike, 1 by one class only."
@@ -328,6 +365,7 @@ fn unit(layer: &str, facts: &UnitFacts) -> Unit {
             plural(facts.images.len() as u64, "image region", "image regions"),
             facts.unit
         ),
+        pixels: (facts.pixels.as_ref()).map_or(String::new(), |path| format!("../{path}")),
         selectivity: format!("{:.2}", facts.selectivity),
         classes: classes.collect(),
     }

@@ -221,11 +221,11 @@ fn overlays_lie_on_the_photo_and_gone_images_are_counted() {
     };
     let (one, two) = (open(paths[0]), open(paths[1]));
     assert!(!fake.run().path(paths[2]).exists());
-    // A panel for the photo, one a class, each at least 260 wide; the photo is enlarged fourfold to 240x120.
-    assert_eq!((one.width(), two.width()), (2 * 270 + 10, 3 * 270 + 10));
+    // A panel for the photo, one a class, each at least 300 wide; the photo is enlarged fourfold to 240x120.
+    assert_eq!((one.width(), two.width()), (2 * 310 + 10, 3 * 310 + 10));
     let pixel = |picture: &::image::RgbImage, panel: u32, x: u32, y: u32| {
         picture
-            .get_pixel(10 + panel * 270 + 10 + x * 4, 10 + y * 4)
+            .get_pixel(10 + panel * 310 + 30 + x * 4, 10 + y * 4)
             .0
     };
     // The input is columns 15..45 of 60.

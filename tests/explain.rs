@@ -1,0 +1,415 @@
+//! Explanations of the golden networks against Captum and pytorch-grad-cam (tests/golden/make_explanations.py), and against
+//! what they must be whatever the network.
+//!
+//! Tolerance, unless said: 1e-5 of the largest value of the map or gradient. Both sides compute in float32, but sum in
+//! other orders (folded BatchNorm, channels innermost, a mean before or after a product): some 1e-7 for every sum on the way.
+
+mod common;
+#[path = "explain/properties.rs"]
+mod properties;
+
+use std::collections::HashMap;
+
+use common::{golden, open};
+use half::f16;
+use prospect::{
+    config::{
+        CamMethod::{self, Cam, GradCam, GradCamPlusPlus, HiResCam, LayerCam},
+        InputOverrides, LayerChoice, ReluRule,
+    },
+    model::{
+        Layer, ModelInfo,
+        backprop::Backprop,
+        executor::Network,
+        explain::{Explained, Explainer},
+        forward::{Forward, Wanted},
+    },
+};
+use tch::{Device, Kind, Tensor};
+
+const CNNS: [&str; 4] = ["plain", "residual", "mobile", "branches"];
+const METHODS: [CamMethod; 5] = [GradCam, Cam, GradCamPlusPlus, LayerCam, HiResCam];
+const RULES: [ReluRule; 3] = [ReluRule::Plain, ReluRule::Deconv, ReluRule::Guided];
+
+struct Case {
+    name: &'static str,
+    info: ModelInfo,
+    network: Network,
+    golden: HashMap<String, Tensor>,
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+impl Case {
+    fn open(name: &'static str) -> Case {
+        let (info, network, _) = open(name);
+        let path = golden(&format!("{name}.explanations.safetensors"));
+        let golden = Tensor::read_safetensors(path).unwrap();
+        let spec = info.input_spec(&InputOverrides::default()).unwrap();
+        Case {
+            name,
+            info,
+            network,
+            golden: golden.into_iter().collect(),
+            mean: spec.mean,
+            std: spec.std,
+        }
+    }
+
+    /// The layers that have a tensor named `KIND.LAYER`.
+    fn layers(&self, kind: &str) -> Vec<Layer> {
+        let prefix = format!("{kind}.");
+        let mut names: Vec<&str> = (self.golden.keys())
+            .filter_map(|key| key.strip_prefix(prefix.as_str()))
+            .filter(|&name| name != "class")
+            .collect();
+        names.sort_unstable();
+        assert!(names.len() >= 4, "{} {kind}: {names:?}", self.name);
+        names.into_iter().map(|name| self.layer(name)).collect()
+    }
+
+    fn layer(&self, name: &str) -> Layer {
+        let tap = self.info.analysis.tap(name).unwrap();
+        Layer {
+            name: name.into(),
+            class: tap.class.clone(),
+            value: tap.value,
+        }
+    }
+
+    /// The layer that images are explained at by default.
+    fn default_layer(&self) -> Layer {
+        let layers = self.info.explanation_layers(&LayerChoice::Auto).unwrap();
+        let [layer] = layers.as_slice() else {
+            panic!("{}: {layers:?}", self.name)
+        };
+        layer.clone()
+    }
+
+    fn explainer(&self, layer: &Layer) -> Explainer {
+        let (methods, _) = self.info.methods_at(layer, &METHODS);
+        Explainer::new(&self.network, &self.info, layer, &methods).unwrap()
+    }
+
+    fn pixels(&self) -> Vec<u8> {
+        bytes(&self.golden["pixels"])
+    }
+
+    /// The maps that `explainer` needs, of both images, from their pixels, as a run computes them.
+    fn maps(&self, explainer: &Explainer) -> Vec<Vec<f32>> {
+        let wanted = Wanted {
+            feature: self.info.feature("auto").unwrap(),
+            units: vec![],
+            maps: explainer.needs().to_vec(),
+        };
+        let forward = Forward::new(&self.network, &wanted, self.mean, self.std).unwrap();
+        forward.run(&self.pixels(), 2).unwrap().maps
+    }
+
+    fn classes(&self) -> usize {
+        self.info.graph.n_classes() as usize
+    }
+
+    /// Every image for every class.
+    fn jobs(&self) -> Vec<(usize, usize)> {
+        (0..2)
+            .flat_map(|image| (0..self.classes()).map(move |class| (image, class)))
+            .collect()
+    }
+
+    fn expected(&self, key: &str, image: usize, class: usize) -> Vec<f32> {
+        floats(&self.golden[key].get(image as i64).get(class as i64))
+    }
+}
+
+fn floats(tensor: &Tensor) -> Vec<f32> {
+    Vec::try_from(tensor.flatten(0, -1)).unwrap()
+}
+
+fn bytes(tensor: &Tensor) -> Vec<u8> {
+    Vec::try_from(tensor.flatten(0, -1)).unwrap()
+}
+
+fn run(explainer: &Explainer, maps: &[Vec<f32>], jobs: &[(usize, usize)]) -> Vec<Explained> {
+    let maps: Vec<&[f32]> = maps.iter().map(Vec::as_slice).collect();
+    explainer.run(&maps, 2, jobs).unwrap()
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |max, value| value.abs().max(max))
+}
+
+/// Largest absolute difference, relative to the largest expected value; two zero maps are equal.
+fn difference(got: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(got.len(), expected.len());
+    let worst = got.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    worst.fold(0.0, f32::max) / largest(expected).max(1e-12)
+}
+
+/// Every method, layer, image and class; the values that a layer inside a branch needs besides its own map; the logits.
+#[test]
+fn maps_are_the_peers() {
+    for name in CNNS {
+        let case = Case::open(name);
+        for layer in case.layers("gradcam") {
+            let (methods, _) = case.info.methods_at(&layer, &METHODS);
+            let exact = methods.contains(&Cam);
+            assert_eq!(
+                exact,
+                case.golden.contains_key(&format!("cam.{}", layer.name)),
+                "{name} {}",
+                layer.name
+            );
+            let explainer = case.explainer(&layer);
+            assert_eq!(explainer.needs()[0], layer);
+            let inside = [
+                "layer1.0.relu#1",
+                "layer2.0.conv2",
+                "layer2.0.downsample.0",
+                "mixed.tall",
+                "mixed.dilated",
+                "features.1.depthwise",
+                "features.1.gate",
+            ];
+            assert_eq!(
+                explainer.needs().len() > 1,
+                inside.contains(&layer.name.as_str()),
+                "{name} {}: {:?}",
+                layer.name,
+                explainer.needs()
+            );
+            let jobs = case.jobs();
+            let results = run(&explainer, &case.maps(&explainer), &jobs);
+            assert_eq!(results.len(), jobs.len());
+            for (result, &(image, class)) in results.iter().zip(&jobs) {
+                let logit = case.expected("logits", image, class)[0];
+                assert!((result.logit - logit).abs() < 1e-5 * logit.abs().max(1.0));
+                assert_eq!(result.maps.len(), methods.len());
+                for (method, map) in methods.iter().zip(&result.maps) {
+                    let key = format!("{}.{}", method.name(), layer.name);
+                    let difference = difference(map, &case.expected(&key, image, class));
+                    assert!(
+                        difference < 1e-5,
+                        "{name} {key} image {image} class {class}: {difference}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A layer inside a residual branch: its raw Grad-CAM is what autograd through the whole network gives.
+#[test]
+fn inside_a_branch_it_is_autograd() {
+    let case = Case::open("residual");
+    let layer = case.layer("layer2.0.conv2");
+    let explainer = Explainer::new(&case.network, &case.info, &layer, &[GradCam]).unwrap();
+    let shortcut = case.info.analysis.tap("layer2.0.downsample").unwrap().value;
+    let needs: Vec<usize> = explainer.needs().iter().map(|need| need.value).collect();
+    assert_eq!(needs, [layer.value, shortcut]);
+    let results = run(&explainer, &case.maps(&explainer), &[(0, 1), (1, 2)]);
+    for (image, class) in [(0, 1), (1, 2)] {
+        let gradient = whole_gradient(&case, &layer, image, class);
+        let (value, gradient) = (
+            gradient.0,
+            gradient.1.mean_dim([1i64, 2].as_slice(), true, Kind::Float),
+        );
+        let expected = (value * gradient).sum_dim_intlist([0i64].as_slice(), false, Kind::Float);
+        let difference = difference(&results[image].maps[0], &floats(&expected));
+        assert!(difference < 1e-5, "image {image}: {difference}");
+    }
+}
+
+/// A layer's map of one image and the gradient of a class's logit there, by one forward and one backward of everything.
+fn whole_gradient(case: &Case, layer: &Layer, image: usize, class: usize) -> (Tensor, Tensor) {
+    use prospect::model::program::Fusion;
+    let values = [layer.value, case.info.graph.logits];
+    let runner = case.network.compile(&values, Fusion::None).unwrap();
+    let pixels = case.golden["pixels"]
+        .permute([0, 3, 1, 2])
+        .to_kind(Kind::Float)
+        / 255.0;
+    // The golden networks' mean and deviation are the same for all colours.
+    let input =
+        ((pixels - f64::from(case.mean[0])) / f64::from(case.std[0])).set_requires_grad(true);
+    let outputs = runner.run(&input).unwrap();
+    let score = outputs[1].get(image as i64).get(class as i64);
+    let gradient = Tensor::run_backward(&[score], &[&outputs[0]], false, false).remove(0);
+    (
+        outputs[0].get(image as i64).detach(),
+        gradient.get(image as i64),
+    )
+}
+
+#[test]
+fn pixels_get_captums_gradients() {
+    for name in CNNS {
+        let case = Case::open(name);
+        let mut targets = vec![("class".to_string(), case.info.graph.logits, vec![0, 1])];
+        for layer in case.layers("element") {
+            let elements: Vec<i64> =
+                Vec::try_from(&case.golden[&format!("element.{}", layer.name)]).unwrap();
+            let elements = elements.into_iter().map(|element| element as usize);
+            targets.push((layer.name, layer.value, elements.collect()));
+        }
+        for (target, value, elements) in targets {
+            for rule in RULES {
+                let backprop =
+                    Backprop::new(&case.network, value, rule, case.mean, case.std).unwrap();
+                let got = backprop.run(&case.pixels(), &elements).unwrap();
+                let key = format!("{}.{target}", rule.name());
+                let size = got.len() / 2;
+                for (image, got) in got.chunks(size).enumerate() {
+                    let expected = floats(&case.golden[&key].get(image as i64));
+                    let difference = difference(got, &expected);
+                    assert!(
+                        difference < 1e-5,
+                        "{name} {key} image {image}: {difference}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// `mean(CAM_c) + b_c` is the logit, and CAM is Grad-CAM times the number of cells: Zhou et al. and Selvaraju et al.
+#[test]
+fn cam_sums_to_the_logit() {
+    for name in ["plain", "residual", "mobile"] {
+        let case = Case::open(name);
+        let layer = case.default_layer();
+        let explainer = Explainer::new(&case.network, &case.info, &layer, &[GradCam, Cam]).unwrap();
+        let [_, rows, cols] = explainer.shape();
+        let cells = (rows * cols) as f32;
+        let jobs = case.jobs();
+        for result in run(&explainer, &case.maps(&explainer), &jobs) {
+            let scaled: Vec<f32> = result.maps[0].iter().map(|value| value * cells).collect();
+            assert!(difference(&scaled, &result.maps[1]) < 1e-4, "{name}");
+            let residual = result.logit - result.cam_logit.unwrap();
+            assert!(
+                residual.abs() < 1e-4 * result.logit.abs().max(1.0),
+                "{name}: {residual} of {}",
+                result.logit
+            );
+        }
+    }
+}
+
+/// Where CAM is no identity it is refused, with what stands in the way.
+#[test]
+fn cam_is_refused_where_it_is_not_exact() {
+    for (name, layer, reason) in [
+        ("branches", "pool", "conv2d"),
+        ("plain", "features.2", "conv2d"),
+        ("residual", "layer1", "used 2 times"),
+    ] {
+        let case = Case::open(name);
+        let layer = case.layer(layer);
+        let (possible, refused) = case.info.methods_at(&layer, &[Cam, GradCam]);
+        assert_eq!(possible, [GradCam]);
+        assert!(
+            refused.len() == 1 && refused[0].contains(reason),
+            "{refused:?}"
+        );
+        let error = Explainer::new(&case.network, &case.info, &layer, &[Cam])
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+/// Stored maps are rounded to half precision: 2^-11 of every feature, so 2e-3 of the map's largest value is ample.
+#[test]
+fn half_precision_maps_are_near() {
+    for name in CNNS {
+        let case = Case::open(name);
+        let explainer = case.explainer(&case.default_layer());
+        let (maps, jobs) = (case.maps(&explainer), case.jobs());
+        let rounded: Vec<Vec<f32>> = maps
+            .iter()
+            .map(|map| {
+                map.iter()
+                    .map(|&value| f16::from_f32(value).to_f32())
+                    .collect()
+            })
+            .collect();
+        let pairs = run(&explainer, &maps, &jobs);
+        for (exact, near) in pairs.iter().zip(run(&explainer, &rounded, &jobs)) {
+            for (exact, near) in exact.maps.iter().zip(&near.maps) {
+                let difference = difference(near, exact);
+                assert!(difference < 2e-3, "{name}: {difference}");
+            }
+        }
+    }
+}
+
+/// Several classes of one image, in any order and with images left out, are what each class gives alone.
+#[test]
+fn jobs_do_not_touch_each_other() {
+    for name in CNNS {
+        let case = Case::open(name);
+        for layer in [case.default_layer(), case.layers("gradcam").remove(1)] {
+            let explainer = case.explainer(&layer);
+            let maps = case.maps(&explainer);
+            let jobs = [(1, 2), (0, 1), (1, 0), (0, 1)];
+            let together = run(&explainer, &maps, &jobs);
+            assert_eq!(together.len(), jobs.len());
+            for (result, job) in together.iter().zip(jobs) {
+                let alone = run(&explainer, &maps, &[job]).remove(0);
+                assert!((result.logit - alone.logit).abs() < 1e-5 * alone.logit.abs().max(1.0));
+                for (a, b) in result.maps.iter().zip(&alone.maps) {
+                    assert!(difference(a, b) < 1e-6, "{name} {} {job:?}", layer.name);
+                }
+            }
+            assert!(run(&explainer, &maps, &[]).is_empty());
+        }
+    }
+}
+
+#[test]
+fn wrong_sizes_and_places_are_errors() {
+    let case = Case::open("plain");
+    let explainer = case.explainer(&case.default_layer());
+    let maps = case.maps(&explainer);
+    let map = maps[0].as_slice();
+    assert!(explainer.run(&[map], 2, &[(1, 2)]).is_ok());
+    assert!(explainer.run(&[&map[1..]], 2, &[(1, 2)]).is_err());
+    assert!(explainer.run(&[map], 1, &[(0, 0)]).is_err());
+    assert!(explainer.run(&[], 2, &[(0, 0)]).is_err());
+    assert!(explainer.run(&[map, map], 2, &[(0, 0)]).is_err());
+    assert!(explainer.run(&[map], 2, &[(2, 0)]).is_err());
+    assert!(explainer.run(&[map], 2, &[(0, 3)]).is_err());
+    let logits = case.info.graph.logits;
+    let rule = ReluRule::Guided;
+    let backprop = Backprop::new(&case.network, logits, rule, case.mean, case.std).unwrap();
+    assert!(backprop.run(&case.pixels(), &[0, 3]).is_err());
+    assert!(backprop.run(&case.pixels(), &[0]).is_err());
+}
+
+#[test]
+fn smooth_activations_are_named() {
+    let smooth = |name, rule| {
+        let case = Case::open(name);
+        let logits = case.info.graph.logits;
+        let backprop = Backprop::new(&case.network, logits, rule, case.mean, case.std).unwrap();
+        backprop.smooth().to_vec()
+    };
+    assert_eq!(smooth("mobile", ReluRule::Guided), ["hardswish"]);
+    assert!(smooth("mobile", ReluRule::Plain).is_empty());
+    assert!(smooth("residual", ReluRule::Deconv).is_empty());
+}
+
+/// A layer of tokens is no map; it is refused in words.
+#[test]
+fn tokens_are_no_map() {
+    let (info, network, _) = open("transformer");
+    let tap = info.analysis.tap("blocks.0").unwrap();
+    let layer = Layer {
+        name: tap.name.clone(),
+        class: tap.class.clone(),
+        value: tap.value,
+    };
+    let error = Explainer::new(&network, &info, &layer, &[GradCam]);
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("no map"), "{error}");
+}
