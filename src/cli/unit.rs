@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{Global, logging, output};
 use crate::{
@@ -46,6 +46,15 @@ pub(super) struct UnitArgs {
     json: bool,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    facts: &'a UnitFacts,
+    /// The file written; none for a dead unit.
+    picture: Option<String>,
+}
+
 pub(super) fn unit(global: &Global, args: &UnitArgs) -> anyhow::Result<u8> {
     let config = global.config()?;
     let run = RunFolder::open(&config.run.dir)?;
@@ -63,9 +72,10 @@ pub(super) fn unit(global: &Global, args: &UnitArgs) -> anyhow::Result<u8> {
         None => None,
     };
     if args.json {
-        let mut value = serde_json::to_value(&facts)?;
-        value["picture"] = json!(picture.as_ref().map(|path| path.display().to_string()));
-        output::print_json(&value)?;
+        output::print_json(&Answer {
+            facts: &facts,
+            picture: picture.map(|path| path.display().to_string()),
+        })?;
         return Ok(0);
     }
     let rules: Vec<&str> = (config.backprop.rules.iter())
@@ -77,6 +87,9 @@ pub(super) fn unit(global: &Global, args: &UnitArgs) -> anyhow::Result<u8> {
             path.display(),
             rules.join(", ")
         ),
+        None if facts.stats.dead => {
+            "no picture: the unit answers no image, or all of them alike".to_string()
+        }
         None => "no picture: no image excites it".to_string(),
     })?;
     Ok(0)
@@ -91,7 +104,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
 
 fn page(facts: &UnitFacts) -> String {
     let stats = &facts.stats;
-    let number = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.3}"));
+    let number = |value: Option<f32>| value.map_or("-".to_string(), |value| format!("{value:.3}"));
     let mut page = format!(
         "unit {} of {} in layer {}, {}x{} cells{}\n",
         stats.unit,

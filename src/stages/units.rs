@@ -43,13 +43,13 @@ pub struct UnitStats {
     pub unit: usize,
     /// Images that count.
     pub images: u64,
-    pub mean: Option<f64>,
-    pub std: Option<f64>,
-    pub min: Option<f64>,
-    pub max: Option<f64>,
-    pub share_active: Option<f64>,
+    pub mean: Option<f32>,
+    pub std: Option<f32>,
+    pub min: Option<f32>,
+    pub max: Option<f32>,
+    pub share_active: Option<f32>,
     pub dead: bool,
-    pub selectivity: Option<f64>,
+    pub selectivity: Option<f32>,
     pub measure: String,
     pub top_class: Option<i64>,
 }
@@ -57,11 +57,11 @@ pub struct UnitStats {
 impl UnitStats {
     /// What [`most_selective`] looks at; `None` for a dead unit.
     pub fn candidate(&self) -> Option<Candidate> {
-        let active = self.share_active.unwrap_or(0.0) * self.images as f64;
+        let active = f64::from(self.share_active.unwrap_or(0.0)) * self.images as f64;
         (!self.dead).then(|| Candidate {
             unit: self.unit,
             n_active: active.round() as u64,
-            selectivity: self.selectivity.unwrap_or(0.0),
+            selectivity: self.selectivity.unwrap_or(0.0).into(),
         })
     }
 
@@ -97,19 +97,20 @@ pub fn read_stats(run: &RunFolder, manifest: &Manifest, layer: &str) -> Result<V
             .ok_or_else(|| columns.unexpected("true or false in column dead", "something else"))?;
         for row in 0..batch.num_rows() {
             let count = |array| integer(array, row).and_then(|n| u64::try_from(n).ok());
+            let single = |array| number(array, row).map(|value| value as f32);
             let (Some(unit), Some(images)) = (count(&units), count(&images)) else {
                 return Err(columns.unexpected("unit numbers and counts", "something else"));
             };
             found.push(UnitStats {
                 unit: unit as usize,
                 images,
-                mean: number(&mean, row),
-                std: number(&std, row),
-                min: number(&min, row),
-                max: number(&max, row),
-                share_active: number(&share, row),
+                mean: single(&mean),
+                std: single(&std),
+                min: single(&min),
+                max: single(&max),
+                share_active: single(&share),
                 dead: dead.is_valid(row) && dead.value(row),
-                selectivity: number(&selectivity, row),
+                selectivity: single(&selectivity),
                 measure: text(&measures, row).unwrap_or_default().to_string(),
                 top_class: integer(&tops, row),
             });

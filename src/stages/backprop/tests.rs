@@ -299,7 +299,7 @@ fn one_unit_is_shown_from_the_run_or_computed() {
     let shares: f64 = facts.classes.iter().map(|class| class.share_of_top).sum();
     assert!((shares - 1.0).abs() < 1e-9);
     let mean: f64 = facts.classes.iter().map(|class| class.mean * 6.0).sum();
-    assert!((mean / 12.0 - facts.stats.mean.unwrap()).abs() < 1e-6);
+    assert!((mean / 12.0 - f64::from(facts.stats.mean.unwrap())).abs() < 1e-6);
 
     let all = [set[0], set[1], EVERY_UNIT];
     project.run("backprop", &all).unwrap();
