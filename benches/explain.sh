@@ -120,6 +120,6 @@ for name in ("captum", "captum-once"):
         same = theirs["class"] == classes
         raw = theirs["map"].reshape(len(maps), -1)
         worst = (np.abs(raw - maps).max(1) / np.abs(raw).max(1))[same].max()
-        print(f"same class as {name} for {same.mean():.1%} of the images; there the raw maps, stored in half precision, "
-              f"differ by {worst:.1e} of their largest value at most")
+        print(f"same class as {name} for {same.mean():.1%} of the images; there the raw maps (half precision, another JPEG "
+              f"decoder) differ by {worst:.1e} of their largest value at most")
 PY
