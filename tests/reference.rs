@@ -116,12 +116,14 @@ where
 /// Raw Grad-CAM from float32 maps (1e-5 of a map's largest value) and from maps rounded to half precision (2e-3), guided
 /// backpropagation and DeconvNet (1e-5), CAM's identities (1e-4).
 ///
-/// The gradients are compared from the reference's own normalised input: one rounding step in a pixel can carry the input of
-/// some ReLU of millions over zero, and the gradient through that cell with it.
+/// The gradients are compared on the reference's own terms: its normalised input, its batches, one thread. The rules are not
+/// continuous: where the input of a ReLU lies within rounding of zero, another order of sums, as another number of threads
+/// brings it, opens or closes it. What comes of pixels that are normalised here is printed beside it.
 #[test]
 #[ignore = "needs real networks and explanations: set PROSPECT_MODELS and PROSPECT_EXPLANATIONS"]
 fn real_photos_get_captums_explanations() {
     const BATCH: usize = 8;
+    tch::set_num_threads(1);
     let (models, explanations) = (folder("PROSPECT_MODELS"), folder("PROSPECT_EXPLANATIONS"));
     let mut wrong = Vec::new();
     for name in ["squeezenet1_1", "resnet50_v1"] {

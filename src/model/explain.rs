@@ -262,6 +262,10 @@ impl Explainer {
         }
         let context = format!("the head from {}", self.needs[0].name);
         let failed = |error: tch::TchError| torch(&context, &error);
+        if maps.len() != self.needs.len() {
+            let found = format!("maps of {} layers, not {}", maps.len(), self.needs.len());
+            return Err(torch_message(&context, &found));
+        }
         let images: Vec<i64> = jobs.iter().map(|&(image, _)| image as i64).collect();
         let every_image_once = images.iter().copied().eq(0..n as i64);
         let images = Tensor::from_slice(&images).to_device(self.device);
@@ -279,9 +283,6 @@ impl Explainer {
                 true => value,
                 false => value.f_index_select(0, &images).map_err(failed)?,
             });
-        }
-        if given.len() != self.needs.len() {
-            return Err(torch_message(&context, "maps of a layer are missing"));
         }
         let features = given[0].set_requires_grad(true);
         let inputs: Vec<&Tensor> = [&features].into_iter().chain(&given[1..]).collect();
@@ -337,11 +338,16 @@ impl Explainer {
 }
 
 /// `Σ_k weights[n, k] features[n, k, y, x]` as `[n, rows * columns]`.
+///
+/// Summed in float64: the last cells of a row are summed in another order than the others, and where all cells are equal
+/// their sums have to be so too.
 fn weighted(features: &Tensor, weights: &Tensor) -> Tensor {
     weights
+        .to_kind(Dtype::Double)
         .unsqueeze(1)
-        .bmm(&features.flatten(2, -1))
+        .bmm(&features.flatten(2, -1).to_kind(Dtype::Double))
         .squeeze_dim(1)
+        .to_kind(Dtype::Float)
 }
 
 /// `[n, rows * columns]` from features and gradient `[n, channels, rows, columns]`.

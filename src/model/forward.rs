@@ -74,6 +74,10 @@ impl Normaliser {
     /// `[n, 3, height, width]` of bytes `[n, height, width, 3]`.
     pub(super) fn images(&self, pixels: &[u8], n: usize) -> Result<Tensor> {
         let sizes = [n as i64, self.height, self.width, 3];
+        if sizes.iter().product::<i64>() != pixels.len() as i64 {
+            let found = format!("{} bytes where {sizes:?} are expected", pixels.len());
+            return Err(torch_message("the batch", &found));
+        }
         let bytes = Tensor::f_from_data_size(pixels, &sizes, Dtype::Uint8)
             .map_err(|error| torch("the batch", &error))?;
         let images = bytes.to_device(self.device).permute([0, 3, 1, 2]);

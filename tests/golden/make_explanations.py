@@ -213,7 +213,7 @@ def explanations(name, kind, seed):
         spec = json.load(file)["input"]
     mean, std = (torch.tensor(spec[key]).reshape(1, 3, 1, 1) for key in ("mean", "std"))
     pixels = torch.randint(256, (2, *kind.size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
-    batch = (pixels.permute(0, 3, 1, 2) / 255 - mean) / std
+    batch = ((pixels.permute(0, 3, 1, 2) / 255 - mean) / std).contiguous()
     logits = model(batch).detach()
     classes = range(logits.shape[1])
     tensors = {"pixels": pixels, "logits": logits}
@@ -264,7 +264,7 @@ def explanations(name, kind, seed):
 
 def main():
     warnings.filterwarnings("ignore", message="Setting backward hooks|Input Tensor 0")
-    torch.manual_seed(0)
+    torch.set_num_threads(1)
     made_by = {"torch": torch.__version__.split("+")[0], "captum": version("captum"), "grad-cam": version("grad-cam"),
                "made_by": "tests/golden/make_explanations.py"}
     for seed, kind in enumerate([Plain, Residual, Mobile, Branches], start=100):
