@@ -208,7 +208,7 @@ fn boxes(config: &Config) -> Option<Check> {
         Ok(boxes) => boxes.map(|boxes| {
             let (n, images) = (boxes.n_boxes() as u64, boxes.n_images() as u64);
             let n = text::count(n);
-            Check::fine(NAME, format!("{n} of {}", output::plural(images, "image")))
+            Check::fine(NAME, format!("{n} in {}", output::plural(images, "image")))
         }),
     }
 }
@@ -290,7 +290,7 @@ mod tests {
         assert!(boxes(&unset).is_none());
         fs::write(at("boxes.csv"), "file_name,x,y,width,height\na,0,0,1,1\n").unwrap();
         let with_boxes = with(format!("explain.boxes={}", at("boxes.csv").display()));
-        assert_eq!(boxes(&with_boxes).unwrap().found, "1 of 1 image");
+        assert_eq!(boxes(&with_boxes).unwrap().found, "1 in 1 image");
         fs::write(at("boxes.csv"), "file_name\na\n").unwrap();
         assert_eq!(boxes(&with_boxes).unwrap().state, State::Wrong);
         let broken = with(format!("model.path={}", at("file").display()));

@@ -38,16 +38,18 @@ const EXPLAINING: f64 = 0.75;
 const IMAGE_ROW: [f64; 2] = [150.0, 110.0];
 const PREDICTION_ROW: [f64; 2] = [64.0, 55.0];
 const PATCH_ROW: [f64; 2] = [110.0, 14.0];
-const GRADIENT_ROW: [f64; 2] = [80.0, 50.0];
+const GRADIENT_ROW: [f64; 2] = [80.0, 90.0];
 const UNIT_ROW: [f64; 2] = [70.0, 33.0];
 const EXPLANATION_ROW: [f64; 2] = [110.0, 45.0];
 const LAYER_ROW: [f64; 2] = [80.0, 200.0];
 const CLASS_ROW: [f64; 2] = [24.0, 12.0];
 /// Of the user's columns in `images`, relative to the file that holds them.
 const METADATA: f64 = 0.5;
-/// Of the pixels of a PNG: 0.36 to 0.56 for contact sheets of photos, 0.35 for overlays, less for smaller pictures.
+/// Of the pixels of a PNG: 0.36 to 0.56 for contact sheets of photos, 0.35 for overlays, 0.17 for gradients, which are
+/// mostly grey; less for smaller pictures.
 const SHEET_PNG: f64 = 0.5;
 const OVERLAY_PNG: f64 = 0.35;
+const GRADIENT_PNG: f64 = 0.2;
 /// The report's text: 13 to 71 KiB for 3 to 16 layers.
 const PAGE: [u64; 2] = [10 << 10, 4 << 10];
 
@@ -193,10 +195,7 @@ fn explanations(
     bytes_per_cell: u64,
 ) -> Result<Option<TableEstimate>> {
     let (explain, model) = (&ctx.config.explain, ctx.model()?);
-    let has_labels = ctx.config.images.labels != Labels::None;
-    let classes = (explain.classes.iter())
-        .filter(|class| has_labels || **class != ClassChoice::Labelled)
-        .count() as u64;
+    let classes = classes_explained(ctx);
     let mut sum = Sum::default();
     for layer in &Choice::new(explain, model)?.layers {
         let (rows, cols) = layer.sides(model);
@@ -206,6 +205,15 @@ fn explanations(
     }
     let remedy = "name fewer [explain] layers, methods or classes";
     Ok(sum.table(table, images, remedy))
+}
+
+/// For how many classes an image is explained at most.
+fn classes_explained(ctx: &Context) -> u64 {
+    let has_labels = ctx.config.images.labels != Labels::None;
+    let classes = ctx.config.explain.classes.iter();
+    classes
+        .filter(|class| has_labels || **class != ClassChoice::Labelled)
+        .count() as u64
 }
 
 /// Rows of different lengths that every image has.
@@ -265,7 +273,7 @@ pub fn explain(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     };
     let classes = u64::try_from(model.graph.n_classes()).unwrap_or(0);
     let n = images.min(explain.pictures as u64 * classes);
-    let panels = 1 + explain.classes.len().min(pictures::MAX_MAPS) as u64;
+    let panels = 1 + classes_explained(ctx).min(pictures::MAX_MAPS as u64);
     let overlays = picture(panels * pictures::PANEL_PIXELS, OVERLAY_PNG);
     Ok(vec![
         table,
@@ -288,7 +296,7 @@ pub fn backprop(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         TableEstimate::new(
             "pictures/backprop",
             units,
-            picture(k * (1 + rules) * backprop::TILE_PIXELS, SHEET_PNG),
+            picture(k * (1 + rules) * backprop::TILE_PIXELS, GRADIENT_PNG),
         )
         .or("set a smaller [backprop] units_per_layer"),
     ])
