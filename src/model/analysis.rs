@@ -184,11 +184,15 @@ fn is_global_average(graph: &Graph, node: &Node, input: ValueId) -> bool {
         "adaptive_avg_pool2d" => {
             matches!(node.ints("output_size").as_deref(), Some([1] | [1, 1]))
         }
-        "avg_pool2d" => match node.ints("kernel_size").as_deref() {
-            Some([size]) => (size, size) == (rows, cols),
-            Some([y, x]) => (y, x) == (rows, cols),
-            _ => false,
-        },
+        "avg_pool2d" => {
+            let whole = match node.ints("kernel_size").as_deref() {
+                Some([size]) => (size, size) == (rows, cols),
+                Some([y, x]) => (y, x) == (rows, cols),
+                _ => false,
+            };
+            let padding = node.ints("padding").unwrap_or_default();
+            whole && padding.iter().all(|&cells| cells == 0)
+        }
         "mean" => node.ints("dim").is_some_and(|dims| {
             let mut dims: Vec<i64> = dims
                 .iter()

@@ -358,8 +358,8 @@ fn combine(method: CamMethod, features: &Tensor, gradient: &Tensor) -> Tensor {
             weighted(features, &gradient.mean_dim(cells, false, Dtype::Float))
         }
         CamMethod::GradCamPlusPlus => {
-            // With S for the exponential of the score, as Chattopadhay et al. and pytorch-grad-cam simplify it; the small
-            // number in the denominator is the latter's.
+            // With S for the exponential of the score, as Chattopadhay et al. and pytorch-grad-cam simplify it. The small
+            // number in the denominator is the latter's; where gradients are below 1e-3 it weighs more than they do.
             let square = gradient * gradient;
             let sums = features.sum_dim_intlist(cells, true, Dtype::Float);
             let alpha = &square / (&square * 2.0 + sums * &square * gradient + 1e-6);

@@ -46,28 +46,25 @@ pub(super) struct Normaliser {
     device: Device,
     height: i64,
     width: i64,
-    /// `pixel * scale + shift`, `[1, 3, 1, 1]`.
-    scale: Tensor,
-    shift: Tensor,
+    /// `[1, 3, 1, 1]`, as the next.
+    mean: Tensor,
+    std: Tensor,
 }
 
 impl Normaliser {
     pub(super) fn new(network: &Network, mean: [f32; 3], std: [f32; 3]) -> Normaliser {
         let (height, width) = network.graph().input_size();
         let device = network.device();
-        let channel = |of: &dyn Fn(usize) -> f64| {
-            let values = [0, 1, 2].map(|index| of(index) as f32);
-            Tensor::from_slice(&values)
-                .reshape([1, 3, 1, 1])
-                .to_device(device)
+        let channels = |values: [f32; 3]| {
+            let values = Tensor::from_slice(&values).reshape([1, 3, 1, 1]);
+            values.to_device(device)
         };
-        let (mean, std) = (mean.map(f64::from), std.map(f64::from));
         Normaliser {
             device,
             height,
             width,
-            scale: channel(&|index| 1.0 / (255.0 * std[index])),
-            shift: channel(&|index| -mean[index] / std[index]),
+            mean: channels(mean),
+            std: channels(std),
         }
     }
 
@@ -81,7 +78,8 @@ impl Normaliser {
         let bytes = Tensor::f_from_data_size(pixels, &sizes, Dtype::Uint8)
             .map_err(|error| torch("the batch", &error))?;
         let images = bytes.to_device(self.device).permute([0, 3, 1, 2]);
-        Ok(images.to_kind(Dtype::Float) * &self.scale + &self.shift)
+        // In torchvision's order, which rounds as it does: gradients through ReLUs are not continuous in the pixels.
+        Ok(((images.to_kind(Dtype::Float) / 255.0) - &self.mean) / &self.std)
     }
 }
 

@@ -35,7 +35,8 @@ pub fn strips(
     let width = extent(strip_width, columns, apart);
     let tall = extent(strip_height, strips.len().div_ceil(columns), layout.gap);
     let height = tall + head as usize;
-    if tall == 0 || width == 0 || height == 0 || width > MAX_GRID_SIDE || height > MAX_GRID_SIDE {
+    let empty = strips.is_empty() || strip_width == 0 || strip_height == 0;
+    if empty || width > MAX_GRID_SIDE || height > MAX_GRID_SIDE {
         return Err(PictureError::Size { width, height });
     }
     let mut sheet = Picture::filled(width as u32, height as u32, layout.background);
