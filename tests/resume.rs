@@ -163,7 +163,7 @@ fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
     let set = ["--set", "patches.k=2"];
     let decisions = project.decisions("run", &set);
     for (stage, decision) in &decisions {
-        let stale = ["patches", "report"].contains(&stage.as_str());
+        let stale = ["patches", "backprop", "report"].contains(&stage.as_str());
         assert_eq!(decision != "reuse", stale, "{stage}: {decision}");
     }
     let modified = |path: &Path| {
@@ -178,9 +178,15 @@ fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
     assert_eq!(modified(features), written);
     let after = project.contents("run");
     for (path, digest) in &before {
-        let of_patches = ["tables/patches", "tables/unit_stats", "pictures/patches"]
-            .iter()
-            .any(|folder| path.starts_with(folder));
+        let of_patches = [
+            "tables/patches",
+            "tables/unit_stats",
+            "tables/unit_gradients",
+            "pictures/patches",
+            "pictures/backprop",
+        ]
+        .iter()
+        .any(|folder| path.starts_with(folder));
         if !of_patches {
             assert_eq!(after.get(path), Some(digest), "{}", path.display());
         }
