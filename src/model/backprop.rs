@@ -64,7 +64,8 @@ impl Backprop {
     /// As [`Backprop::run`], of a batch `[n, 3, height, width]` that is already normalised.
     pub fn run_normalised(&self, images: &Tensor, elements: &[usize]) -> Result<Vec<f32>> {
         let context = "the gradient at the pixels";
-        let images = images.detach().set_requires_grad(true);
+        // One layout whatever the caller's: a convolution that rounds otherwise can flip a ReLU near 0.
+        let images = images.detach().contiguous().set_requires_grad(true);
         let outputs = self.runner.run(&images)?;
         let [target] = outputs.as_slice() else {
             return Err(torch_message(context, "not one target"));
