@@ -22,6 +22,7 @@ pub mod receptive_field;
 mod shim;
 pub mod sidecar;
 pub mod units;
+mod weights;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,96 @@
+//! Weights as tensors, out of the raw bytes of an archive's members.
+
+use std::path::Path;
+
+use tch::{Kind as Dtype, Tensor};
+
+use super::archive::TensorEntry;
+use crate::error::{Error, Result};
+
+/// One tensor out of its storage bytes.
+pub(super) fn tensor(
+    path: &Path,
+    name: &str,
+    entry: &TensorEntry,
+    storage: &[u8],
+) -> Result<Tensor> {
+    let broken = |expected: String, found: String| {
+        Error::invalid(
+            path,
+            format!("{expected} for the weights of {name} ({})", entry.member),
+            found,
+            "copy or export the file again",
+        )
+    };
+    let dtype = entry
+        .dtype
+        .c10()
+        .and_then(|number| match number {
+            0 => Some(Dtype::Uint8),
+            1 => Some(Dtype::Int8),
+            2 => Some(Dtype::Int16),
+            3 => Some(Dtype::Int),
+            4 => Some(Dtype::Int64),
+            5 => Some(Dtype::Half),
+            6 => Some(Dtype::Float),
+            7 => Some(Dtype::Double),
+            11 => Some(Dtype::Bool),
+            15 => Some(Dtype::BFloat16),
+            _ => None,
+        })
+        .ok_or_else(|| {
+            broken(
+                "a plain element type".into(),
+                format!("type {}", entry.dtype.0),
+            )
+        })?;
+    let element = dtype.elt_size_in_bytes() as i64;
+    let reach = entry
+        .sizes
+        .iter()
+        .zip(&entry.strides)
+        .try_fold(0i64, |reach, (&size, &stride)| {
+            if size < 0 || stride < 0 {
+                return None;
+            }
+            reach.checked_add((size - 1).max(0).checked_mul(stride)?)
+        })
+        .filter(|_| entry.sizes.len() == entry.strides.len() && entry.offset >= 0);
+    let empty = entry.sizes.contains(&0);
+    let needed = reach
+        .and_then(|reach| {
+            reach
+                .checked_add(entry.offset)?
+                .checked_add(1)?
+                .checked_mul(element)
+        })
+        .ok_or_else(|| {
+            broken(
+                "sizes and strides that fit together".into(),
+                format!("{:?} with strides {:?}", entry.sizes, entry.strides),
+            )
+        })?;
+    if !empty && (storage.len() as i64) < needed {
+        return Err(broken(
+            format!("{needed} bytes"),
+            format!("{}", storage.len()),
+        ));
+    }
+    let elements = storage.len() as i64 / element;
+    let whole = Tensor::f_from_data_size(
+        &storage[..(elements * element) as usize],
+        &[elements],
+        dtype,
+    );
+    let tensor = whole
+        .and_then(|whole| whole.f_as_strided(&entry.sizes, &entry.strides, entry.offset))
+        .and_then(|tensor| tensor.f_contiguous())
+        .map_err(|error| Error::Torch {
+            context: format!("{}: weights of {name}", path.display()),
+            message: error.to_string(),
+        })?;
+    Ok(match dtype {
+        Dtype::Half | Dtype::BFloat16 | Dtype::Double => tensor.to_kind(Dtype::Float),
+        _ => tensor,
+    })
+}
