@@ -24,7 +24,11 @@ pub(super) struct Columns<'a> {
     pub batch: &'a RecordBatch,
 }
 
-impl Columns<'_> {
+impl<'a> Columns<'a> {
+    pub fn of(run: &'a RunFolder, table: &'a str, batch: &'a RecordBatch) -> Columns<'a> {
+        Columns { run, table, batch }
+    }
+
     pub fn texts(&self, name: &str) -> Result<StringArray> {
         Ok(self.cast(name, DataType::Utf8)?.as_string::<i32>().clone())
     }

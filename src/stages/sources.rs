@@ -35,11 +35,7 @@ impl Sources {
         let mut by_id = HashMap::new();
         for batch in (ctx.run.read(manifest, "images")).columns(&["image_id", "path", "digest"]) {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "images",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "images", &batch);
             let (paths, digests) = (columns.texts("path")?, columns.texts("digest")?);
             for (row, id) in columns.image_ids()?.into_iter().enumerate() {
                 if wanted(id) {

@@ -169,11 +169,7 @@ impl Groups {
         let names = ["image_id", "label", "label_name"];
         for batch in ctx.run.read(manifest, "images").columns(&names) {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "images",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "images", &batch);
             let (labels, names) = (columns.integers("label")?, columns.texts("label_name")?);
             for (row, id) in columns.image_ids()?.into_iter().enumerate() {
                 if let Some(label) = integer(&labels, row) {
@@ -199,11 +195,7 @@ impl Groups {
         let mut class_names = HashMap::new();
         for batch in ctx.run.read(manifest, "classes").only("source", "model") {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "classes",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "classes", &batch);
             let (classes, names) = (columns.integers("class")?, columns.texts("name")?);
             for row in 0..batch.num_rows() {
                 if let (Some(class), Some(name)) = (integer(&classes, row), text(&names, row)) {
@@ -215,11 +207,7 @@ impl Groups {
         let names = ["image_id", "pred"];
         for batch in ctx.run.read(manifest, "predictions").columns(&names) {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "predictions",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "predictions", &batch);
             let predicted = columns.integers("pred")?;
             for (row, id) in columns.image_ids()?.into_iter().enumerate() {
                 if let Some(class) = integer(&predicted, row) {
@@ -252,11 +240,7 @@ fn read_paths(
     let names = ["image_id", "path"];
     for batch in ctx.run.read(manifest, "images").columns(&names) {
         let batch = batch?;
-        let columns = Columns {
-            run: ctx.run,
-            table: "images",
-            batch: &batch,
-        };
+        let columns = Columns::of(ctx.run, "images", &batch);
         let texts = columns.texts("path")?;
         for (row, id) in columns.image_ids()?.into_iter().enumerate() {
             if let Some(path) = paths.get_mut(&id) {
@@ -292,11 +276,7 @@ fn classes(
     for batch in rows {
         ctx.cancel.check()?;
         let batch = batch?;
-        let columns = Columns {
-            run: ctx.run,
-            table: "units",
-            batch: &batch,
-        };
+        let columns = Columns::of(ctx.run, "units", &batch);
         let values = columns.float_lists("max", layer.channels)?;
         let ids = columns.image_ids()?.into_iter().enumerate();
         let found = ids.map(|(row, id)| (values[row * layer.channels + unit], id));

@@ -49,11 +49,7 @@ impl Images {
         let mut paths = Vec::new();
         for batch in ctx.run.read(manifest, "images").columns(&names) {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "images",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "images", &batch);
             let labels = columns.texts("label_name")?;
             paths.push(columns.texts("path")?);
             let [width, height, orientation] =

@@ -132,11 +132,7 @@ fn summary(ctx: &Context) -> Result<Value> {
     let names = ["class_kind", "zero_map", "logit", "residual"];
     for batch in ctx.run.read(&manifest, "explanations").columns(&names) {
         let batch = batch?;
-        let columns = Columns {
-            run: ctx.run,
-            table: "explanations",
-            batch: &batch,
-        };
+        let columns = Columns::of(ctx.run, "explanations", &batch);
         rows += batch.num_rows() as u64;
         let kinds = columns.texts("class_kind")?;
         let zero = columns.integers("zero_map")?;

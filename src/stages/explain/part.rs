@@ -68,11 +68,7 @@ impl Source<'_> {
             for batch in rows {
                 self.ctx.cancel.check()?;
                 let batch = batch?;
-                let columns = Columns {
-                    run: self.ctx.run,
-                    table: "cams",
-                    batch: &batch,
-                };
+                let columns = Columns::of(self.ctx.run, "cams", &batch);
                 let rows = tables::read_cams(&columns, height * width)?;
                 self.write(layer, rows, files, counts)?;
             }
@@ -126,11 +122,7 @@ impl Source<'_> {
             .columns(&["image_id", "logits"]);
         for batch in rows {
             let batch = batch?;
-            let columns = Columns {
-                run: self.ctx.run,
-                table: "predictions",
-                batch: &batch,
-            };
+            let columns = Columns::of(self.ctx.run, "predictions", &batch);
             predictions.ids.extend(columns.image_ids()?);
             predictions
                 .logits
@@ -185,11 +177,7 @@ impl<'a> MapReader<'a> {
         while self.ids.len() < ids.len() {
             let Some(batch) = self.rows.next() else { break };
             let batch = batch?;
-            let columns = Columns {
-                run: self.source.ctx.run,
-                table: "maps",
-                batch: &batch,
-            };
+            let columns = Columns::of(self.source.ctx.run, "maps", &batch);
             let length = columns.list_length("map")?;
             self.values.extend(columns.float_lists("map", length)?);
             self.ids.extend(columns.image_ids()?);

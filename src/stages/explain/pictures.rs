@@ -91,11 +91,7 @@ pub fn plan(ctx: &Context, manifest: &Manifest, classes: &[String]) -> Result<Ve
     let names = ["image_id", "pred", "p_pred", "p_label", "loss"];
     for batch in ctx.run.read(manifest, "predictions").columns(&names) {
         let batch = batch?;
-        let columns = Columns {
-            run: ctx.run,
-            table: "predictions",
-            batch: &batch,
-        };
+        let columns = Columns::of(ctx.run, "predictions", &batch);
         let predicted = columns.integers("pred")?;
         let [p_pred, p_label, losses] =
             ["p_pred", "p_label", "loss"].map(|name| columns.numbers(name));
@@ -151,11 +147,7 @@ impl Labels {
         let mut of_image = HashMap::new();
         for batch in (ctx.run.read(manifest, "images")).columns(&["image_id", "label_name"]) {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "images",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "images", &batch);
             let labels = columns.texts("label_name")?;
             for (row, id) in columns.image_ids()?.into_iter().enumerate() {
                 let Some(label) = text(&labels, row) else {
@@ -286,11 +278,7 @@ fn read_maps(
     for batch in rows {
         ctx.cancel.check()?;
         let batch = batch?;
-        let columns = Columns {
-            run: ctx.run,
-            table: "explanations",
-            batch: &batch,
-        };
+        let columns = Columns::of(ctx.run, "explanations", &batch);
         let ids = columns.image_ids()?;
         if !ids.iter().any(|id| wanted.contains_key(id)) {
             continue;

@@ -175,11 +175,7 @@ fn read_cuts(
         let mut pictured = 0;
         for batch in rows {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "patches",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "patches", &batch);
             let ids = columns.image_ids()?;
             let (units, ranks) = (columns.integers("unit")?, columns.integers("rank")?);
             let (rows, cols) = (columns.integers("row")?, columns.integers("col")?);

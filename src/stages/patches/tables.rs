@@ -123,11 +123,7 @@ impl Found {
         for batch in rows {
             ctx.cancel.check()?;
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "units",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "units", &batch);
             let ids = columns.image_ids()?;
             let classes: Option<Vec<Option<u32>>> = ids
                 .iter()

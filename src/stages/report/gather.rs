@@ -174,11 +174,7 @@ impl Facts {
     fn read_layers(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
         for batch in ctx.run.read(manifest, "layers") {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "layers",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "layers", &batch);
             let (names, ops) = (columns.texts("layer")?, columns.texts("op")?);
             let shape = [
                 columns.integers("channels")?,
@@ -219,11 +215,7 @@ impl Facts {
             .only("layer", &layer.name)
         {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "unit_stats",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "unit_stats", &batch);
             let (units, images) = (columns.integers("unit")?, columns.numbers("images")?);
             let (shares, selectivity) = (
                 columns.numbers("share_active")?,
@@ -252,11 +244,7 @@ impl Facts {
             .only("layer", &layer.name);
         for batch in rows {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "patches",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "patches", &batch);
             let (ids, units) = (columns.image_ids()?, columns.integers("unit")?);
             let crops = columns.texts("crop")?;
             for (row, &image_id) in ids.iter().enumerate() {
@@ -298,11 +286,7 @@ impl Facts {
         let names = ["image_id", "path", "label", "label_name", "error"];
         for batch in ctx.run.read(manifest, "images").columns(&names) {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "images",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "images", &batch);
             let (paths, errors) = (columns.texts("path")?, columns.texts("error")?);
             let labels = columns.texts("label_name")?;
             class_numbers.extend(columns.integers("label")?.iter());
@@ -359,11 +343,7 @@ impl Facts {
         let mut names: HashMap<(bool, i64), String> = HashMap::new();
         for batch in ctx.run.read(manifest, "classes") {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "classes",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "classes", &batch);
             let (numbers, sources) = (columns.integers("class")?, columns.texts("source")?);
             let class_names = columns.texts("name")?;
             for row in 0..batch.num_rows() {
@@ -378,11 +358,7 @@ impl Facts {
             (ctx.run.read(manifest, "predictions")).columns(&["image_id", "pred", "p_label"])
         {
             let batch = batch?;
-            let columns = Columns {
-                run: ctx.run,
-                table: "predictions",
-                batch: &batch,
-            };
+            let columns = Columns::of(ctx.run, "predictions", &batch);
             let (predicted, of_label) = (columns.integers("pred")?, columns.numbers("p_label")?);
             for (row, id) in columns.image_ids()?.into_iter().enumerate() {
                 // A label that is none of the network's classes has no probability.
