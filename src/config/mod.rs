@@ -2,6 +2,7 @@
 //!
 //! All keys are checked before anything runs, and all complaints come at once, each with its line.
 
+mod methods;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -14,12 +15,13 @@ use std::{
 
 use serde::Serialize;
 
+pub use methods::{CamMethod, Metric, ProjectionMethod, ReluRule, SearchMethod};
 pub use source::KeyInfo;
 pub(crate) use source::did_you_mean;
 use source::{SectionReader, Settings};
 pub use values::{
-    CamMethod, ClassChoice, DeviceChoice, Dtype, InputOverrides, Labels, LayerChoice, MapStorage,
-    ReluRule, Size, UnitChoice,
+    ClassChoice, DeviceChoice, Dtype, InputOverrides, Labels, LayerChoice, MapStorage, Size,
+    UnitChoice,
 };
 
 use crate::error::{Error, Result};
@@ -35,6 +37,8 @@ pub struct Config {
     pub input: InputOverrides,
     pub extract: ExtractConfig,
     pub patches: PatchesConfig,
+    pub neighbors: NeighborsConfig,
+    pub project: ProjectConfig,
     pub explain: ExplainConfig,
     pub backprop: BackpropConfig,
     pub report: ReportConfig,
@@ -104,6 +108,36 @@ pub struct PatchesConfig {
     /// Patches per unit.
     pub k: usize,
     pub units: UnitChoice,
+}
+
+/// `[neighbors]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NeighborsConfig {
+    /// Neighbours per image.
+    pub k: usize,
+    pub metric: Metric,
+    pub method: SearchMethod,
+    /// Share of the true neighbours that an approximate search must find, in 0..=1.
+    pub min_recall: f64,
+    /// Images per block of an exact search, which holds two blocks of features in memory.
+    pub block_size: usize,
+}
+
+/// `[project]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProjectConfig {
+    pub methods: Vec<ProjectionMethod>,
+    pub seed: u64,
+    /// Principal components that are stored, and that t-SNE works on.
+    pub components: usize,
+    /// t-SNE's effective number of neighbours.
+    pub perplexity: f64,
+    /// UMAP's neighbours of an image, the image itself among them.
+    pub n_neighbors: usize,
+    /// How closely UMAP packs alike images; its embedding is some ten units wide.
+    pub min_dist: f64,
+    /// Another run's folder, whose map is kept: only images that it does not have are placed anew.
+    pub onto: Option<PathBuf>,
 }
 
 /// `[explain]`.
@@ -193,6 +227,8 @@ impl Config {
             input: read_input(&mut settings.section("input")),
             extract: ExtractConfig::read(&mut settings.section("extract")),
             patches: PatchesConfig::read(&mut settings.section("patches")),
+            neighbors: NeighborsConfig::read(&mut settings.section("neighbors")),
+            project: ProjectConfig::read(&mut settings.section("project")),
             explain: ExplainConfig::read(&mut settings.section("explain")),
             backprop: BackpropConfig::read(&mut settings.section("backprop")),
             report: ReportConfig {
@@ -341,6 +377,55 @@ impl PatchesConfig {
                     _ => true,
                 },
             ),
+        }
+    }
+}
+
+impl NeighborsConfig {
+    fn read(section: &mut SectionReader) -> NeighborsConfig {
+        NeighborsConfig {
+            k: section.value("k", 20, "a whole number from 1 to 1000", |k| {
+                (1..=1000).contains(k)
+            }),
+            metric: section.choice("metric", Metric::L2, &["l2", "cosine"]),
+            method: section.choice("method", SearchMethod::Auto, &["auto", "exact", "hnsw"]),
+            min_recall: section.value("min_recall", 0.99, "a number from 0 to 1", |f| {
+                (0.0..=1.0).contains(f)
+            }),
+            block_size: section.value(
+                "block_size",
+                32_768,
+                "a whole number from 1 to 1000000",
+                |n| (1..=1_000_000).contains(n),
+            ),
+        }
+    }
+}
+
+impl ProjectConfig {
+    fn read(section: &mut SectionReader) -> ProjectConfig {
+        use ProjectionMethod::{Pca, Tsne, Umap};
+        ProjectConfig {
+            methods: section.value(
+                "methods",
+                vec![Pca, Tsne, Umap],
+                "a list of different methods of \"pca\", \"tsne\", \"umap\", \"pca-linfa\" and \"tsne-linfa\"",
+                |methods| all_different(methods),
+            ),
+            seed: section.value("seed", 42, "a whole number from 0", |_| true),
+            components: section.value("components", 50, "a whole number from 2 to 1000", |n| {
+                (2..=1000).contains(n)
+            }),
+            perplexity: section.value("perplexity", 30.0, "a number from 2 to 300", |p| {
+                (2.0..=300.0).contains(p)
+            }),
+            n_neighbors: section.value("n_neighbors", 15, "a whole number from 2 to 1000", |n| {
+                (2..=1000).contains(n)
+            }),
+            min_dist: section.value("min_dist", 0.1, "a number from 0 to 1", |d| {
+                (0.0..=1.0).contains(d)
+            }),
+            onto: section.path("onto"),
         }
     }
 }
