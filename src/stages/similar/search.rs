@@ -101,7 +101,7 @@ impl<'a> Search<'a> {
         let pairs = queries.iter().zip(&rows);
         let missing = pairs.filter(|(query, row)| row.is_none() && query.vector.is_none());
         let missing = missing.filter_map(|(query, _)| query.seen.image_id);
-        let mut vectors = vectors::read(self.ctx, self.manifest, missing.collect())?;
+        let vectors = vectors::read(self.ctx, self.manifest, missing.collect())?;
 
         let mut found: Vec<Option<Found>> = Vec::new();
         let mut refused = Vec::new();
@@ -117,7 +117,7 @@ impl<'a> Search<'a> {
                     continue;
                 }
                 (None, Some(vector), _) => Ok(vector),
-                (None, None, id) => (id.and_then(|id| vectors.remove(&id)))
+                (None, None, id) => (id.and_then(|id| vectors.get(&id).cloned()))
                     .ok_or_else(|| {
                         "extract has not come to it yet; run `prospect run extract`".into()
                     })

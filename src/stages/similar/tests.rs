@@ -18,8 +18,11 @@ use crate::{
     store::{PartWriter, StageWriter},
 };
 
-/// Label, features and prediction of each image; image 2 cannot be read, 7 has not been extracted.
-const IMAGES: [(&str, Option<&str>, [f32; 2], i32); 8] = [
+/// Path, label, features and prediction.
+type Known = (&'static str, Option<&'static str>, [f32; 2], i32);
+
+/// Image 2 cannot be read, 7 has not been extracted.
+const IMAGES: [Known; 8] = [
     ("a/0.png", Some("a"), [0.0, 0.0], 0),
     ("a/1.png", Some("a"), [0.0, 0.0], 1),
     ("a/bad.png", Some("a"), [0.0, 0.0], 0),
@@ -31,13 +34,12 @@ const IMAGES: [(&str, Option<&str>, [f32; 2], i32); 8] = [
 ];
 
 fn fake() -> Fake {
-    let image =
-        |(id, (path, label, _, _)): (usize, &(&str, Option<&str>, [f32; 2], i32))| FakeImage {
-            path: path.to_string(),
-            label: label.map(|name| (i32::from(name == "b"), name.to_string())),
-            error: path.contains("bad").then(|| "truncated jpeg".to_string()),
-            picture: Some(Picture::filled(6 + id as u32, 4, [20 * id as u8, 90, 200])),
-        };
+    let image = |(id, (path, label, _, _)): (usize, &Known)| FakeImage {
+        path: path.to_string(),
+        label: label.map(|name| (i32::from(name == "b"), name.to_string())),
+        error: path.contains("bad").then(|| "truncated jpeg".to_string()),
+        picture: Some(Picture::filled(6 + id as u32, 4, [20 * id as u8, 90, 200])),
+    };
     let fake = Fake {
         dir: tempfile::tempdir().unwrap(),
         images: IMAGES.iter().enumerate().map(image).collect(),
