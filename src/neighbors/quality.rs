@@ -189,7 +189,11 @@ mod tests {
         let skewness = quality.all.in_degree_skewness.unwrap();
         assert!((skewness - 4.8 / 2.4f64.powf(1.5)).abs() < 1e-12);
         assert_eq!(
-            (quality.all.rows, quality.all.antihubs, quality.all.in_degree_max),
+            (
+                quality.all.rows,
+                quality.all.antihubs,
+                quality.all.in_degree_max
+            ),
             (5, 3, 4)
         );
         assert_eq!(quality.all.label_agreement, Some(0.5));
@@ -199,7 +203,11 @@ mod tests {
             (2, 2, None)
         );
         assert_eq!(
-            (seven.label_agreement, seven.in_degree_mean, seven.in_degree_max),
+            (
+                seven.label_agreement,
+                seven.in_degree_mean,
+                seven.in_degree_max
+            ),
             (Some(1.0), Some(2.5), 4)
         );
         // Two values lie evenly about their mean.

@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::{
-    ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array,
-};
+use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array};
 
 use super::super::columns::{Columns, integer, number, table, text};
 use crate::{
@@ -39,8 +37,10 @@ impl Tables {
             let batch = batch?;
             let columns = Columns::of(run, "neighbors", &batch);
             let ids = columns.image_ids()?;
-            let (others, distances) =
-                (columns.integers("neighbor_id")?, columns.numbers("distance")?);
+            let (others, distances) = (
+                columns.integers("neighbor_id")?,
+                columns.numbers("distance")?,
+            );
             let mut end = 0;
             for lists in ids.chunk_by(|a, b| a == b) {
                 let start = end;
@@ -150,8 +150,16 @@ fn class_neighbors(quality: &Quality, names: &BTreeMap<i32, String>) -> Result<R
         ("class", Arc::new(classes), false),
         ("name", Arc::new(names), false),
         ("images", counts(|group| group.rows), false),
-        ("label_agreement", figures(|group| group.label_agreement), true),
-        ("in_degree_mean", figures(|group| group.in_degree_mean), true),
+        (
+            "label_agreement",
+            figures(|group| group.label_agreement),
+            true,
+        ),
+        (
+            "in_degree_mean",
+            figures(|group| group.in_degree_mean),
+            true,
+        ),
         ("in_degree_max", counts(|group| group.in_degree_max), false),
         (
             "in_degree_skewness",
