@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{Global, logging, output};
 use crate::{
+    config::SearchMethod,
     error::Error,
     progress::Cancel,
     stages::{
@@ -47,6 +48,10 @@ pub(super) struct SimilarArgs {
     /// Compare with every image, whatever the run has stored
     #[arg(long)]
     exact: bool,
+    /// Ask the run's index, which may miss some. Default: the run's neighbour graph where it holds N neighbours, else the
+    /// faster of the two
+    #[arg(long, conflicts_with = "exact")]
+    index: bool,
     /// The contact sheet's file. Default: similar.png with a table, none with csv and json
     #[arg(short, long, value_name = "SHEET.png")]
     out: Option<PathBuf>,
@@ -84,7 +89,11 @@ pub(super) fn run(global: &Global, args: &SimilarArgs) -> anyhow::Result<u8> {
     let asked = Asked {
         images: &args.images,
         k: args.k.into(),
-        exact: args.exact,
+        method: match (args.exact, args.index) {
+            (true, _) => SearchMethod::Exact,
+            (_, true) => SearchMethod::Hnsw,
+            _ => SearchMethod::Auto,
+        },
     };
     let similar = similar(&ctx, &asked)?;
     for refused in &similar.refused {
@@ -212,7 +221,7 @@ fn conclusion(answer: &Answer) -> String {
         .collect();
     let method = match answer.method {
         Method::StoredGraph => "from the run's neighbour graph",
-        Method::Index => "by the run's index, which may miss some (--exact does not)",
+        Method::Index => "by the run's index, which may miss some",
         Method::ExactSearch => "by exact search",
     };
     match shares.is_empty() {

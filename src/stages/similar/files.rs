@@ -47,7 +47,7 @@ pub fn decode_options(ctx: &Context, extract: &StageRecord) -> DecodeOptions {
 pub fn read(file: &Path) -> Result<Vec<u8>, String> {
     let status = fs::metadata(file).map_err(|error| error.to_string())?;
     if !status.is_file() {
-        return Err("it is no file of bytes".into());
+        return Err("it is not a regular file".into());
     }
     fs::read(file).map_err(|error| error.to_string())
 }

@@ -20,7 +20,7 @@ use self::{
 pub use self::{search::Method, sheets::draw_sheets};
 use super::Context;
 use crate::{
-    config::Metric,
+    config::{Metric, SearchMethod},
     error::{Error, Result},
     store::{Manifest, StageRecord},
 };
@@ -32,8 +32,9 @@ pub struct Asked<'a> {
     pub images: &'a [String],
     /// Neighbours per image.
     pub k: usize,
-    /// Search exactly, whatever the run has stored.
-    pub exact: bool,
+    /// `Auto` takes the stored graph, where it holds the answer, else whichever search is expected to be faster; the others
+    /// search, whatever the graph holds.
+    pub method: SearchMethod,
 }
 
 /// The answer.

@@ -87,13 +87,22 @@ fn with_context<T>(fake: &Fake, set: &[&str], work: impl FnOnce(&Context) -> T) 
 }
 
 fn ask(fake: &Fake, images: &[&str], k: usize, exact: bool) -> Similar {
+    let method = if exact {
+        SearchMethod::Exact
+    } else {
+        SearchMethod::Auto
+    };
+    ask_by(fake, images, k, method).unwrap()
+}
+
+fn ask_by(fake: &Fake, images: &[&str], k: usize, method: SearchMethod) -> Result<Similar> {
     let images: Vec<String> = images.iter().map(|image| image.to_string()).collect();
     let asked = Asked {
         images: &images,
         k,
-        exact,
+        method,
     };
-    with_context(fake, &[], |ctx| similar(ctx, &asked).unwrap())
+    with_context(fake, &[], |ctx| similar(ctx, &asked))
 }
 
 fn near(answer: &Answer) -> Vec<(u32, f32)> {
@@ -270,15 +279,20 @@ fn the_metric_is_the_runs() {
 #[test]
 fn the_index_answers_where_the_run_has_one() {
     let fake = fake();
+    let by_index = |k| ask_by(&fake, &["#1"], k, SearchMethod::Hnsw);
+    let error = by_index(4).unwrap_err().to_string();
+    assert!(error.contains("neighbors.method=hnsw"), "{error}");
     let set = ["neighbors.method='hnsw'", "neighbors.k=1"];
     fake.run_stage(&neighbors::STAGE, &set).unwrap();
     let answer = |k, exact| ask(&fake, &["#1"], k, exact).answers.remove(0);
     assert_eq!(answer(1, false).method, Method::StoredGraph);
-    let searched = answer(4, false);
+    let searched = by_index(4).unwrap().answers.remove(0);
     assert_eq!(searched.method, Method::Index);
     assert!(searched.neighbors.iter().all(|hit| !hit.exact));
     assert_eq!(near(&searched), near(&answer(4, true)));
-    assert_eq!(answer(4, true).method, Method::ExactSearch);
+    assert_eq!(by_index(1).unwrap().answers[0].method, Method::Index);
+    // Few queries among few images are compared with all of them.
+    assert_eq!(answer(4, false).method, Method::ExactSearch);
 }
 
 #[test]
@@ -290,7 +304,7 @@ fn files_of_no_run_need_a_model_and_images_of_the_run_none() {
     let asked = Asked {
         images: &images,
         k: 2,
-        exact: false,
+        method: SearchMethod::Auto,
     };
     let error = with_context(&fake, &[], |ctx| similar(ctx, &asked).unwrap_err());
     let message = error.to_string();
@@ -336,7 +350,7 @@ fn without_features_of_these_images_nothing_is_said() {
     let asked = Asked {
         images: &images,
         k: 1,
-        exact: false,
+        method: SearchMethod::Auto,
     };
     let error = with_context(&empty, &[], |ctx| similar(ctx, &asked).unwrap_err());
     assert!(
