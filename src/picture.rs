@@ -7,6 +7,7 @@ pub mod caption;
 mod filters;
 mod gradient;
 pub mod heat;
+pub mod neighbors;
 mod panels;
 mod strips;
 

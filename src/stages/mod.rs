@@ -15,6 +15,7 @@ mod plan;
 pub mod report;
 mod runner;
 pub mod scan;
+pub mod similar;
 mod sources;
 mod space;
 #[cfg(test)]
