@@ -17,6 +17,7 @@
 //! | [`topk`], [`unit_stats`], [`effective_field`], [`saliency`], [`localisation`], [`picture`] | the best images of every unit; where a cell looked; what a heat map says, also about boxes; pictures | numbers and pixels |
 //! | [`linalg`] | dense linear algebra | tch |
 //! | [`neighbors`] | nearest neighbours, exactly or by an index | numbers |
+//! | [`confusion`] | which class is taken for which | numbers |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -34,6 +35,7 @@
 pub mod boxes;
 pub mod cli;
 pub mod config;
+pub mod confusion;
 pub mod effective_field;
 pub mod error;
 pub mod image;

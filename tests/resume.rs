@@ -333,7 +333,8 @@ fn the_rows_are_those_that_were_foretold() {
         for table in status["tables"].as_array().unwrap() {
             let name = table["table"].as_str().unwrap();
             let rows = table["rows"].as_u64().unwrap();
-            // The dataset's own classes and which units are dead are not known beforehand; one image cannot be read.
+            // The dataset's own classes, which of them are confused and which units are dead are not known beforehand; one image
+            // cannot be read.
             let bad = match name {
                 "classes" | "class_neighbors" | "confusion" | "class_overlap" | "unit_gradients" => {
                     continue;

@@ -3,7 +3,9 @@
 //! A stage is a value: one file with a `const STAGE`, and one line in [`STAGES`].
 
 pub mod backprop;
+mod classes;
 mod columns;
+pub mod confusion;
 pub mod estimate;
 pub mod explain;
 pub mod extract;
@@ -48,6 +50,7 @@ pub const STAGES: &[Stage] = &[
     extract::STAGE,
     patches::STAGE,
     neighbors::STAGE,
+    confusion::STAGE,
     backprop::STAGE,
     explain::STAGE,
     report::STAGE,
