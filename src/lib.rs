@@ -15,6 +15,8 @@
 //! | [`image`] | decoding, preprocessing, geometry, quality measures | pixels |
 //! | [`model`] | exported networks: reading, graph arithmetic, running | tch |
 //! | [`topk`], [`unit_stats`], [`effective_field`], [`saliency`], [`localisation`], [`picture`] | the best images of every unit; where a cell looked; what a heat map says, also about boxes; pictures | numbers and pixels |
+//! | [`linalg`] | dense linear algebra | tch |
+//! | [`neighbors`] | nearest neighbours, exactly or by an index | numbers |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -35,6 +37,7 @@ pub mod config;
 pub mod effective_field;
 pub mod error;
 pub mod image;
+pub mod linalg;
 pub mod listing;
 pub mod localisation;
 pub mod metadata;

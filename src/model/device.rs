@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use tch::Device;
+pub use tch::Device;
 
 use crate::{
     config::DeviceChoice,

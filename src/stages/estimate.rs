@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{
     Context, backprop,
     explain::{pictures, rows::Choice},
-    patches,
+    neighbors, patches,
 };
 use crate::{
     config::{ClassChoice, Labels, MapStorage},
@@ -41,6 +41,10 @@ const PATCH_ROW: [f64; 2] = [110.0, 14.0];
 const GRADIENT_ROW: [f64; 2] = [80.0, 90.0];
 const UNIT_ROW: [f64; 2] = [70.0, 33.0];
 const EXPLANATION_ROW: [f64; 2] = [110.0, 45.0];
+const NEIGHBOR_ROW: [f64; 2] = [15.0, 9.0];
+const NEIGHBOR_STATS_ROW: [f64; 2] = [16.0, 9.0];
+/// Bytes of a point's links in the index.
+const INDEX_LINKS: f64 = 600.0;
 const LAYER_ROW: [f64; 2] = [80.0, 200.0];
 const CLASS_ROW: [f64; 2] = [24.0, 12.0];
 /// Of the user's columns in `images`, relative to the file that holds them.
@@ -127,16 +131,22 @@ pub fn scan(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     ])
 }
 
+/// Numbers of a feature vector.
+fn feature_dimension(ctx: &Context) -> Result<u64> {
+    let model = ctx.model()?;
+    let feature = model.feature(&ctx.config.extract.feature_layer)?;
+    let sizes = model.graph.shape(feature.value).unwrap_or(&[]);
+    // [n, d], [n, tokens, d] or [n, d, rows, columns].
+    let length = sizes.get(if sizes.len() == 3 { 2 } else { 1 });
+    Ok(length.copied().flatten().unwrap_or(0) as u64)
+}
+
 /// `predictions`, `features`, `units`, `layers`, and `maps` or, where extract explains inline, `cams`.
 pub fn extract(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (config, model) = (ctx.config, ctx.model()?);
     let units = model.layers(&config.extract.layers, "[extract] layers")?;
-    let feature = model.feature(&config.extract.feature_layer)?;
+    let length = feature_dimension(ctx)?;
     let n_classes = u64::try_from(model.graph.n_classes()).unwrap_or(0);
-    let sizes = model.graph.shape(feature.value).unwrap_or(&[]);
-    // [n, d], [n, tokens, d] or [n, d, rows, columns].
-    let length = sizes.get(if sizes.len() == 3 { 2 } else { 1 });
-    let length = length.copied().flatten().unwrap_or(0) as u64;
     let channels: u64 = units.iter().map(|layer| shape(model, layer)[0]).sum();
     let n_layers = units.len() as u64;
     let mut tables = vec![
@@ -280,6 +290,30 @@ pub fn explain(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         TableEstimate::new("pictures/explanations", n, overlays)
             .or("ask for fewer [explain] pictures"),
     ])
+}
+
+/// The k nearest of each image, and what leads there: candidates of pairs of blocks, or an index.
+pub fn neighbors(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    let settings = &ctx.config.neighbors;
+    let rows = images * (settings.k as u64).min(images.saturating_sub(1));
+    let mut tables = vec![
+        TableEstimate::new("neighbors", rows, NEIGHBOR_ROW).or("set a smaller [neighbors] k"),
+        TableEstimate::new("neighbor_stats", images, NEIGHBOR_STATS_ROW),
+    ];
+    let dimension = feature_dimension(ctx)?;
+    if neighbors::uses_index(ctx, images, dimension)? {
+        let row = 4.0 * dimension as f64 + INDEX_LINKS;
+        tables.push(TableEstimate::new("index", images, [row, row]));
+    } else {
+        let blocks = images.div_ceil(settings.block_size as u64);
+        if blocks > 1 {
+            tables.push(
+                TableEstimate::new("neighbor_candidates", blocks * rows, NEIGHBOR_ROW)
+                    .or("set a larger [neighbors] block_size"),
+            );
+        }
+    }
+    Ok(tables)
 }
 
 /// The pixels that make the strongest patches of chosen units fire: beside each patch, one picture a rule.

@@ -7,7 +7,9 @@ mod columns;
 pub mod estimate;
 pub mod explain;
 pub mod extract;
+mod features;
 mod layers;
+pub mod neighbors;
 pub mod patches;
 mod plan;
 pub mod report;
@@ -44,6 +46,7 @@ pub const STAGES: &[Stage] = &[
     scan::STAGE,
     extract::STAGE,
     patches::STAGE,
+    neighbors::STAGE,
     backprop::STAGE,
     explain::STAGE,
     report::STAGE,

@@ -6,7 +6,7 @@
 //!   manifest.json            the only truth: which stage, under which key, which parts, which files
 //!   lock                     held by the one process that writes
 //!   tables/<table>/part-00017.parquet
-//!   pictures/ report/ logs/
+//!   pictures/ report/ index/ logs/
 //! ```
 //!
 //! A stage writes its tables in *parts*. [`StageWriter::commit`] puts a part's files in place one by one
@@ -52,7 +52,7 @@ pub use query::query;
 pub use read::{TableReader, Value};
 pub use render::{Format, render, render_to};
 pub use table_file::{MAX_ROW_GROUP_ROWS, write_table};
-pub use verify::{Problem, ProblemKind, verify};
+pub use verify::{Problem, ProblemKind, check_bytes, verify};
 
 /// A run folder on disk. Cheap to clone; holds no file open.
 #[derive(Debug, Clone)]

@@ -1,9 +1,10 @@
 //! Writing a stage: parts that are there as a whole or not at all.
 
+mod files;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs::File,
-    io::Write,
     mem,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
@@ -295,34 +296,6 @@ impl PartWriter {
             Some(file) => file.write(batch),
             None => Ok(()),
         }
-    }
-
-    /// Adds a file that is no table, at `relative` below `pictures/` or `report/`.
-    pub fn file(&mut self, relative: &str, bytes: &[u8]) -> Result<()> {
-        let shared = &self.shared;
-        if let Err(found) = disk::check_relative_file(relative) {
-            return Err(shared.misuse("a file path below pictures/ or report/", found));
-        }
-        if relative.starts_with("tables/") {
-            return Err(shared.misuse("a file path below pictures/ or report/", relative));
-        }
-        if self.files.contains_key(relative) || shared.state().named.contains(relative) {
-            return Err(shared.misuse("each file once", format!("{relative} twice")));
-        }
-        shared.enter_folder(disk::parent(relative))?;
-        let temp = disk::temp_path(&disk::resolve(&shared.run, relative)?);
-        self.temporary.insert(temp.clone());
-        let mut file = disk::create_new(&temp)?;
-        file.write_all(bytes).map_err(Error::io(&temp, "writing"))?;
-        let record = FileRecord {
-            table: None,
-            path: relative.to_string(),
-            rows: 0,
-            bytes: bytes.len() as u64,
-            blake3: blake3::hash(bytes).to_hex().to_string(),
-        };
-        self.files.insert(relative.to_string(), record);
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     fmt, fs,
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use parquet::file::metadata::ParquetMetaData;
@@ -15,7 +15,7 @@ use super::{
     FileRecord, Manifest, RunFolder, StageRecord, disk, read,
     table_file::{KEY_ENTRY, MAX_ROW_GROUP_ROWS, STAGE_ENTRY},
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Something that is not as the manifest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,12 +94,40 @@ pub fn verify(run: &RunFolder, manifest: &Manifest) -> Vec<Problem> {
     problems
 }
 
+/// Re-reads one file of the run folder before something other than this module reads it.
+///
+/// # Errors
+/// It is not as the manifest says.
+pub fn check_bytes(run: &RunFolder, file: &FileRecord) -> crate::error::Result<()> {
+    find_difference(run, file)
+        .map(|_| ())
+        .map_err(|(_, found)| {
+            Error::invalid(
+                run.path(&file.path),
+                "the file that the manifest describes",
+                found,
+                "run the stage that wrote it again",
+            )
+        })
+}
+
 fn check_file(
     run: &RunFolder,
     stage: &str,
     record: &StageRecord,
     file: &FileRecord,
 ) -> Result<(), (ProblemKind, String)> {
+    let path = find_difference(run, file)?;
+    if file.table.is_some() {
+        let damaged = |what: String| (ProblemKind::Damaged, what);
+        let footer = read::footer(&path).map_err(|error| damaged(error.to_string()))?;
+        check_footer(footer.metadata(), stage, record, file).map_err(damaged)?;
+    }
+    Ok(())
+}
+
+/// Where the file is, if its bytes are those that the manifest describes.
+fn find_difference(run: &RunFolder, file: &FileRecord) -> Result<PathBuf, (ProblemKind, String)> {
     let damaged = |what: String| (ProblemKind::Damaged, what);
     let path = disk::resolve(run, &file.path).map_err(|error| damaged(error.to_string()))?;
     let status = match fs::symlink_metadata(&path) {
@@ -123,11 +151,7 @@ fn check_file(
             file.blake3
         )));
     }
-    if file.table.is_some() {
-        let footer = read::footer(&path).map_err(|error| damaged(error.to_string()))?;
-        check_footer(footer.metadata(), stage, record, file).map_err(damaged)?;
-    }
-    Ok(())
+    Ok(path)
 }
 
 fn check_footer(

@@ -1,0 +1,3 @@
+//! Dense linear algebra on libtorch. Besides `model`, the only place that knows tch.
+
+pub mod products;

@@ -1,0 +1,143 @@
+//! A hierarchical navigable small world graph (Malkov & Yashunin 2018) by hnsw_rs, which writes and reads its own files.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use hnsw_rs::{anndists::dist::DistL2, api::AnnT, hnsw::Hnsw, hnswio::HnswIo};
+use rayon::prelude::*;
+
+use super::exact::{Block, Tick};
+use crate::error::{Error, Result};
+
+/// Links of a point in the upper layers; twice as many in the lowest. hnswlib's default.
+const LINKS: usize = 16;
+/// Candidates looked at when a point is put in.
+const EF_CONSTRUCTION: usize = 200;
+const MAX_LAYERS: usize = 16;
+/// The files that hold an index, in one folder.
+pub const FILES: [&str; 2] = ["neighbors.hnsw.graph", "neighbors.hnsw.data"];
+const NAME: &str = "neighbors";
+/// Points put in between two ticks.
+const TICK: usize = 256;
+
+/// An index of a block's rows, found by their ids. For the cosine it holds rows of unit length, among which Euclidean
+/// distances have the same order.
+pub struct Index {
+    graph: Hnsw<'static, f32, DistL2>,
+}
+
+impl Index {
+    /// Puts the rows in one by one, in an order that depends on their ids alone, which scatters what lies together in
+    /// folders: the same rows make the same index. (Put in by many threads at a time, hnsw_rs loses points.)
+    pub fn build(block: &Block, tick: &Tick) -> Result<Index> {
+        let graph = Hnsw::new(LINKS, block.len(), MAX_LAYERS, EF_CONSTRUCTION, DistL2 {});
+        for (done, row) in scattered(block.ids()).into_iter().enumerate() {
+            graph.insert_slice((block.row(row), block.ids()[row] as usize));
+            if done % TICK == 0 {
+                tick(done as u64, block.len() as u64)?;
+            }
+        }
+        Ok(Index { graph })
+    }
+
+    /// Writes [`FILES`] into `folder`, which must not hold them yet.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let saved = guarded(|| self.graph.file_dump(folder, NAME));
+        match saved {
+            Ok(name) if name == NAME => Ok(()),
+            Ok(other) => Err(unusable(folder, format!("files named {other} instead"))),
+            Err(found) => Err(unusable(folder, found)),
+        }
+    }
+
+    /// Reads what [`Index::save`] wrote. The files' checksums have been checked before: hnsw_rs believes their lengths.
+    pub fn load(folder: &Path) -> Result<Index> {
+        for file in FILES {
+            let path = folder.join(file);
+            std::fs::metadata(&path).map_err(Error::io(&path, "opening"))?;
+        }
+        // The index may borrow from its reader (where it is mapped, which is not asked for), so the few bytes stay.
+        let reader: &'static mut HnswIo = Box::leak(Box::new(HnswIo::new(folder, NAME)));
+        let graph = guarded(|| reader.load_hnsw::<f32, DistL2>())
+            .map_err(|found| unusable(folder, found))?;
+        Ok(Index { graph })
+    }
+
+    /// Points in it.
+    pub fn len(&self) -> usize {
+        self.graph.get_nb_point()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The ids of about `k` points near each query, in no certain order; `ef` candidates are looked at, at least `k`.
+    pub fn search(&self, queries: &Block, k: usize, ef: usize) -> Vec<Vec<u32>> {
+        (0..queries.len())
+            .into_par_iter()
+            .map(|query| {
+                let found = self.graph.search(queries.row(query), k, ef.max(k));
+                found.iter().map(|one| one.d_id as u32).collect()
+            })
+            .collect()
+    }
+
+    /// Ids of the points that no search can come to, since no chain of links leads there from the topmost points.
+    pub fn reachable(&self) -> Vec<u32> {
+        let points = self.graph.get_point_indexation();
+        let mut links: HashMap<u32, Vec<u32>> = HashMap::with_capacity(self.len());
+        let mut top: (u8, Vec<u32>) = (0, Vec::new());
+        for point in points {
+            let (id, level) = (point.get_origin_id() as u32, point.get_point_id().0);
+            let of_point = point.get_neighborhood_id().into_iter().flatten();
+            links.insert(id, of_point.map(|one| one.d_id as u32).collect());
+            if level > top.0 {
+                top = (level, Vec::new());
+            }
+            if level == top.0 {
+                top.1.push(id);
+            }
+        }
+        let mut waiting: VecDeque<u32> = top.1.into();
+        let mut reached = Vec::with_capacity(links.len());
+        while let Some(id) = waiting.pop_front() {
+            if let Some(next) = links.remove(&id) {
+                reached.push(id);
+                waiting.extend(next);
+            }
+        }
+        reached.sort_unstable();
+        reached
+    }
+}
+
+/// Places of the ids, in an order that has nothing to do with theirs.
+fn scattered(ids: &[u32]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..ids.len()).collect();
+    places.sort_by_cached_key(|place| super::scatter(0, ids[*place]));
+    places
+}
+
+/// What hnsw_rs says, or cries out, in words.
+fn guarded<T, E: std::fmt::Display>(
+    work: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("contents that hnsw_rs gives up on".into()),
+    }
+}
+
+fn unusable(folder: &Path, found: String) -> Error {
+    Error::invalid(
+        folder,
+        "an index as hnsw_rs writes it",
+        found,
+        "remove it with `prospect clean neighbors`, and run `prospect run neighbors` again",
+    )
+}

@@ -1,0 +1,171 @@
+//! `neighbor_stats` and `class_neighbors`, out of the finished table `neighbors`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array};
+
+use super::super::columns::{Columns, integer, number, table, text};
+use crate::{
+    error::Result,
+    neighbors::{
+        Neighbor,
+        quality::{GroupQuality, Quality, Tally},
+    },
+    store::{Manifest, RunFolder},
+};
+
+/// Rows of `neighbors` in memory at a time.
+const BATCH_ROWS: usize = 65_536;
+
+/// What the neighbours of all images say.
+pub struct Tables {
+    pub neighbor_stats: RecordBatch,
+    pub class_neighbors: RecordBatch,
+    /// Of all images together.
+    pub all: GroupQuality,
+}
+
+impl Tables {
+    /// Reads `images`, `classes` and the whole of `neighbors`, a batch at a time: 32 bytes an image stay in memory.
+    pub fn read(run: &RunFolder, manifest: &Manifest) -> Result<Tables> {
+        let mut tally = Tally::new(labels(run, manifest)?);
+        let rows = (run.read(manifest, "neighbors"))
+            .columns(&["image_id", "neighbor_id", "distance"])
+            .batch_rows(BATCH_ROWS);
+        let mut list = Vec::new();
+        for batch in rows {
+            let batch = batch?;
+            let columns = Columns::of(run, "neighbors", &batch);
+            let ids = columns.image_ids()?;
+            let (others, distances) = (
+                columns.integers("neighbor_id")?,
+                columns.numbers("distance")?,
+            );
+            let mut end = 0;
+            for lists in ids.chunk_by(|a, b| a == b) {
+                let start = end;
+                end += lists.len();
+                list.clear();
+                for row in start..end {
+                    let id = integer(&others, row).and_then(|id| u32::try_from(id).ok());
+                    match (id, number(&distances, row)) {
+                        (Some(id), Some(distance)) if (id as usize) < tally.len() => {
+                            list.push(Neighbor {
+                                id,
+                                distance: distance as f32,
+                            });
+                        }
+                        _ => return Err(columns.unexpected("ids of images", "others")),
+                    }
+                }
+                if lists[0] as usize >= tally.len() {
+                    return Err(columns.unexpected("ids of images", lists[0].to_string()));
+                }
+                tally.add(lists[0], &list);
+            }
+        }
+        let quality = tally.finish();
+        Ok(Tables {
+            neighbor_stats: neighbor_stats(&quality)?,
+            class_neighbors: class_neighbors(&quality, &class_names(run, manifest)?)?,
+            all: quality.all,
+        })
+    }
+}
+
+/// By image id.
+fn labels(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Option<i32>>> {
+    let mut found = Vec::new();
+    for batch in (run.read(manifest, "images")).columns(&["image_id", "label"]) {
+        let batch = batch?;
+        let columns = Columns::of(run, "images", &batch);
+        let labels = columns.integers("label")?;
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if id as usize != found.len() {
+                return Err(columns.unexpected(
+                    format!("image {}, ids being ranks", found.len()),
+                    format!("image {id}"),
+                ));
+            }
+            found.push(integer(&labels, row).and_then(|label| i32::try_from(label).ok()));
+        }
+    }
+    Ok(found)
+}
+
+/// Of the dataset's classes.
+fn class_names(run: &RunFolder, manifest: &Manifest) -> Result<BTreeMap<i32, String>> {
+    let mut found = BTreeMap::new();
+    for batch in run.read(manifest, "classes").only("source", "dataset") {
+        let batch = batch?;
+        let columns = Columns::of(run, "classes", &batch);
+        let (classes, names) = (columns.integers("class")?, columns.texts("name")?);
+        for row in 0..batch.num_rows() {
+            let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
+            if let (Some(class), Some(name)) = (class, text(&names, row)) {
+                found.insert(class, name.to_string());
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn neighbor_stats(quality: &Quality) -> Result<RecordBatch> {
+    let rows = &quality.rows;
+    let ids = UInt32Array::from_iter_values(rows.iter().map(|row| row.row));
+    let degrees = UInt32Array::from_iter_values(rows.iter().map(|row| row.in_degree));
+    let distances = Float32Array::from_iter_values(rows.iter().map(|row| row.mean_distance));
+    let agreement: Float32Array = rows.iter().map(|row| row.label_agreement).collect();
+    table([
+        ("image_id", Arc::new(ids), false),
+        ("in_degree", Arc::new(degrees), false),
+        ("mean_distance", Arc::new(distances), false),
+        ("label_agreement", Arc::new(agreement), true),
+    ])
+}
+
+/// One row per class of the dataset, also for one none of whose images has neighbours.
+fn class_neighbors(quality: &Quality, names: &BTreeMap<i32, String>) -> Result<RecordBatch> {
+    let nothing = GroupQuality::default();
+    let groups: Vec<(i32, &str, &GroupQuality)> = (names.iter())
+        .map(|(class, name)| {
+            let group = quality.classes.get(class).unwrap_or(&nothing);
+            (*class, name.as_str(), group)
+        })
+        .collect();
+    let counts = |of: fn(&GroupQuality) -> u32| -> ArrayRef {
+        Arc::new(UInt32Array::from_iter_values(
+            groups.iter().map(|group| of(group.2)),
+        ))
+    };
+    let figures = |of: fn(&GroupQuality) -> Option<f64>| -> ArrayRef {
+        let figures = groups
+            .iter()
+            .map(|group| of(group.2).map(|value| value as f32));
+        Arc::new(figures.collect::<Float32Array>())
+    };
+    let classes = Int32Array::from_iter_values(groups.iter().map(|group| group.0));
+    let names = StringArray::from_iter_values(groups.iter().map(|group| group.1));
+    table([
+        ("class", Arc::new(classes), false),
+        ("name", Arc::new(names), false),
+        ("images", counts(|group| group.rows), false),
+        (
+            "label_agreement",
+            figures(|group| group.label_agreement),
+            true,
+        ),
+        (
+            "in_degree_mean",
+            figures(|group| group.in_degree_mean),
+            true,
+        ),
+        ("in_degree_max", counts(|group| group.in_degree_max), false),
+        (
+            "in_degree_skewness",
+            figures(|group| group.in_degree_skewness),
+            true,
+        ),
+        ("antihubs", counts(|group| group.antihubs), false),
+    ])
+}

@@ -1,0 +1,255 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    config::Config,
+    progress::{Cancel, Progress, ProgressKind},
+    stages::columns::{Columns, integer, number},
+    store::RunFolder,
+};
+
+/// A run folder with vectors, some of them copies, some not finite.
+struct Fake {
+    dir: tempfile::TempDir,
+    dimension: usize,
+    vectors: Vec<Vec<f32>>,
+}
+
+impl Fake {
+    fn new(n: usize, dimension: usize) -> Fake {
+        let value = |row: usize, x: usize| {
+            // Every seventh row is a copy of the one before it.
+            let row = if row % 7 == 6 { row - 1 } else { row };
+            let mixed = (row * 7919 + x * 104_729 + row * x * 31) % 1009;
+            mixed as f32 / 1009.0
+        };
+        Fake {
+            dir: tempfile::tempdir().unwrap(),
+            dimension,
+            vectors: (0..n)
+                .map(|row| (0..dimension).map(|x| value(row, x)).collect())
+                .collect(),
+        }
+    }
+
+    fn config(&self, run: &str, set: &[&str]) -> Config {
+        let text = format!(
+            "[run]\ndir = {:?}\n[images]\ndir = {:?}\n",
+            self.dir.path().join(run),
+            self.dir.path()
+        );
+        let set: Vec<String> = set.iter().map(|s| s.to_string()).collect();
+        Config::parse(&self.dir.path().join("pipeline.toml"), &text, &set).unwrap()
+    }
+
+    /// Writes what scan and extract would have written.
+    fn write(&self, run: &RunFolder) {
+        use crate::stages::columns::table;
+        use arrow::array::{
+            FixedSizeListArray, Float32Array, Int32Array, StringArray, UInt32Array,
+        };
+        use arrow::datatypes::{DataType, Field};
+        use std::sync::Arc;
+
+        let lock = run.lock("test").unwrap();
+        let begin = |name: &str| {
+            let key = format!("key of {name}");
+            StageWriter::begin(run, &lock, name, 1, key, json!({}), BTreeMap::new()).unwrap()
+        };
+        let n = self.vectors.len() as u32;
+        let scan = begin("scan");
+        let mut part = scan.part(0).unwrap();
+        let labels = Int32Array::from_iter((0..n).map(|id| (id % 5 != 4).then_some(id as i32 % 2)));
+        let images = table([
+            (
+                "image_id",
+                Arc::new(UInt32Array::from_iter_values(0..n)),
+                false,
+            ),
+            ("label", Arc::new(labels), true),
+        ]);
+        part.write("images", &images.unwrap()).unwrap();
+        let classes = table([
+            ("class", Arc::new(Int32Array::from(vec![0, 1])), false),
+            ("name", Arc::new(StringArray::from(vec!["a", "b"])), false),
+            (
+                "source",
+                Arc::new(StringArray::from(vec!["dataset", "dataset"])),
+                false,
+            ),
+        ]);
+        part.write("classes", &classes.unwrap()).unwrap();
+        scan.commit(part).unwrap();
+        scan.finish(None, json!({})).unwrap();
+        drop(scan);
+
+        let extract = begin("extract");
+        let ids: Vec<usize> = (0..self.vectors.len()).collect();
+        for (number, ids) in ids.chunks(64).enumerate() {
+            let mut part = extract.part(number).unwrap();
+            let values = ids.iter().flat_map(|id| self.vectors[*id].iter().copied());
+            let values = Float32Array::from_iter_values(values);
+            let item = Arc::new(Field::new("item", DataType::Float32, false));
+            let size = self.dimension as i32;
+            let vectors = FixedSizeListArray::new(item, size, Arc::new(values), None);
+            let ids = UInt32Array::from_iter_values(ids.iter().map(|id| *id as u32));
+            let features = table([
+                ("image_id", Arc::new(ids), false),
+                ("vector", Arc::new(vectors), false),
+            ]);
+            part.write("features", &features.unwrap()).unwrap();
+            extract.commit(part).unwrap();
+        }
+        extract.finish(None, json!({})).unwrap();
+    }
+
+    /// Runs the stage in a folder of its own.
+    fn run(&self, name: &str, set: &[&str]) -> (RunFolder, Value) {
+        let config = self.config(name, set);
+        let run = RunFolder::create(&config.run.dir).unwrap();
+        if run.manifest().unwrap().stages.is_empty() {
+            self.write(&run);
+        }
+        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+        let ctx = Context::new(&config, &run, &progress, &cancel);
+        let lock = run.lock("test").unwrap();
+        let parameters = parameters(&ctx).unwrap();
+        let key = format!("key {parameters}");
+        let mut writer = StageWriter::begin(
+            &run,
+            &lock,
+            STAGE.name,
+            STAGE.version,
+            key,
+            parameters,
+            BTreeMap::new(),
+        )
+        .unwrap();
+        let outcome = super::run(&ctx, &mut writer).unwrap();
+        writer.finish(None, outcome.summary.clone()).unwrap();
+        (run, outcome.summary)
+    }
+}
+
+type Row = (u32, i16, u32, f32);
+
+fn rows(run: &RunFolder) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for batch in run.read(&run.manifest().unwrap(), "neighbors") {
+        let batch = batch.unwrap();
+        let columns = Columns::of(run, "neighbors", &batch);
+        let (ranks, others) = (
+            columns.integers("rank").unwrap(),
+            columns.integers("neighbor_id").unwrap(),
+        );
+        let distances = columns.numbers("distance").unwrap();
+        for (row, id) in columns.image_ids().unwrap().into_iter().enumerate() {
+            rows.push((
+                id,
+                integer(&ranks, row).unwrap() as i16,
+                integer(&others, row).unwrap() as u32,
+                number(&distances, row).unwrap() as f32,
+            ));
+        }
+    }
+    rows
+}
+
+#[test]
+fn blocks_give_the_rows_of_one_block() {
+    let fake = Fake::new(700, 12);
+    let (whole, summary) = fake.run("whole", &["neighbors.k=7"]);
+    assert_eq!(summary["method"], "exact");
+    assert_eq!(summary["images"], 700);
+    let expected = rows(&whole);
+    assert_eq!(expected.len(), 700 * 7);
+    for size in ["100", "256", "699"] {
+        let set = [
+            "neighbors.k=7".to_string(),
+            format!("neighbors.block_size={size}"),
+        ];
+        let set: Vec<&str> = set.iter().map(String::as_str).collect();
+        let (blocks, _) = fake.run(&format!("blocks-{size}"), &set);
+        assert_eq!(rows(&blocks), expected, "{size}");
+    }
+    // A copy is its original's nearest, at no distance.
+    let copy = expected
+        .iter()
+        .find(|row| row.0 == 6 && row.1 == 1)
+        .unwrap();
+    assert_eq!((copy.2, copy.3), (5, 0.0));
+}
+
+#[test]
+fn an_index_gives_nearly_the_same_and_says_how_nearly() {
+    let fake = Fake::new(700, 12);
+    let (exact, _) = fake.run("exact", &["neighbors.k=7", "neighbors.method=exact"]);
+    let (run, summary) = fake.run("index", &["neighbors.k=7", "neighbors.method=hnsw"]);
+    assert_eq!(summary["method"], "hnsw");
+    assert!(summary["recall"].as_f64().unwrap() >= 0.99);
+    assert_eq!(summary["unreachable"], 0);
+    let (expected, found) = (rows(&exact), rows(&run));
+    assert_eq!(found.len(), expected.len());
+    let same = found.iter().filter(|row| expected.contains(row)).count();
+    assert!(same as f64 >= 0.98 * expected.len() as f64);
+    // Saved and read again, it gives the same answers.
+    let index = load_index(&run, &run.manifest().unwrap()).unwrap();
+    assert_eq!(index.len(), 700);
+}
+
+#[test]
+fn an_index_that_is_not_good_enough_gives_way_to_exact_search() {
+    let fake = Fake::new(300, 5);
+    let (exact, _) = fake.run("exact", &["neighbors.k=5"]);
+    // Nothing finds more than all.
+    let set = [
+        "neighbors.k=5",
+        "neighbors.method=hnsw",
+        "neighbors.min_recall=1.0",
+    ];
+    let (run, summary) = fake.run("index", &set);
+    if summary["method"] == "exact" {
+        assert!(summary["recall"].as_f64().unwrap() < 1.0);
+    }
+    assert_eq!(rows(&run).len(), rows(&exact).len());
+}
+
+#[test]
+fn vectors_that_are_no_numbers_are_left_out_and_counted() {
+    let mut fake = Fake::new(50, 4);
+    fake.vectors[3][1] = f32::NAN;
+    fake.vectors[20][0] = f32::INFINITY;
+    fake.vectors[21][2] = 1e30;
+    for set in [
+        &["neighbors.k=5"][..],
+        &["neighbors.k=5", "neighbors.block_size=7"],
+    ] {
+        let (run, summary) = fake.run(&format!("{}", set.len()), set);
+        assert_eq!(
+            (&summary["images"], &summary["left_out"]),
+            (&json!(47), &json!(3))
+        );
+        let rows = rows(&run);
+        assert_eq!(rows.len(), 47 * 5);
+        assert!(rows.iter().all(|row| ![3, 20, 21].contains(&row.0)));
+        assert!(rows.iter().all(|row| ![3, 20, 21].contains(&row.2)));
+    }
+}
+
+#[test]
+fn few_images_and_none() {
+    for (n, expected) in [(0, 0), (1, 0), (2, 2), (3, 6)] {
+        let fake = Fake::new(n, 4);
+        for set in [
+            &[][..],
+            &["neighbors.block_size=1"],
+            &["neighbors.method=hnsw"],
+        ] {
+            let (run, summary) = fake.run(&set.join(""), set);
+            assert_eq!(rows(&run).len(), expected, "{n} {set:?}");
+            assert_eq!(summary["images"], n, "{set:?}");
+        }
+    }
+}
