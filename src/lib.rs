@@ -17,6 +17,7 @@
 //! | [`topk`], [`unit_stats`], [`effective_field`], [`saliency`], [`localisation`], [`picture`] | the best images of every unit; where a cell looked; what a heat map says, also about boxes; pictures | numbers and pixels |
 //! | [`linalg`] | dense linear algebra | tch |
 //! | [`neighbors`] | nearest neighbours, exactly or by an index | numbers |
+//! | [`projection`] | maps in the plane: principal components, t-SNE, UMAP; what they keep of the neighbourhoods | numbers |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -45,6 +46,7 @@ pub mod model;
 pub mod neighbors;
 pub mod picture;
 pub mod progress;
+pub mod projection;
 pub mod saliency;
 pub mod stages;
 pub mod store;
