@@ -17,6 +17,7 @@
 //! | [`topk`], [`unit_stats`], [`effective_field`], [`saliency`], [`localisation`], [`picture`] | the best images of every unit; where a cell looked; what a heat map says, also about boxes; pictures | numbers and pixels |
 //! | [`linalg`] | dense linear algebra | tch |
 //! | [`neighbors`] | nearest neighbours, exactly or by an index | numbers |
+//! | [`projection`] | maps in the plane: principal components, t-SNE, UMAP; what they keep of the neighbourhoods | numbers |
 //! | [`confusion`] | which class is taken for which | numbers |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
@@ -47,6 +48,7 @@ pub mod model;
 pub mod neighbors;
 pub mod picture;
 pub mod progress;
+pub mod projection;
 pub mod saliency;
 pub mod stages;
 pub mod store;

@@ -14,6 +14,7 @@ mod layers;
 pub mod neighbors;
 pub mod patches;
 mod plan;
+pub mod project;
 pub mod report;
 mod runner;
 pub mod scan;
@@ -50,6 +51,7 @@ pub const STAGES: &[Stage] = &[
     extract::STAGE,
     patches::STAGE,
     neighbors::STAGE,
+    project::STAGE,
     confusion::STAGE,
     backprop::STAGE,
     explain::STAGE,

@@ -1,0 +1,12 @@
+//! Maps of many vectors: linear, by principal components, and by neighbourhoods, by t-SNE and UMAP.
+
+pub mod layout;
+pub mod linfa;
+pub mod pca;
+pub mod place;
+pub mod quality;
+mod sparse;
+#[cfg(test)]
+mod testing;
+pub mod tsne;
+pub mod umap;
