@@ -336,7 +336,8 @@ fn the_rows_are_those_that_were_foretold() {
             // The dataset's own classes, which of them are confused and which units are dead are not known beforehand; one image
             // cannot be read.
             let bad = match name {
-                "classes" | "class_neighbors" | "confusion" | "class_overlap" | "unit_gradients" => {
+                "classes" | "class_neighbors" | "confusion" | "class_overlap"
+                | "unit_gradients" => {
                     continue;
                 }
                 "images" | "layers" | "patches" | "unit_stats" => 0,
