@@ -39,7 +39,8 @@ Examples:
   prospect similar ~/new/*.jpg -k 5 -o new.png        files that are not of the run
   prospect similar '#123' -k 50 --format csv > near.csv")]
 pub(super) struct SimilarArgs {
-    /// A path in the image folder, `#` and an image's id, or any image file; `./NAME` is always a file
+    /// A path in the image folder, `#` and an image's id, or any image file (`./NAME` where a path in the image folder is
+    /// spelled alike)
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
     /// Neighbours per image
