@@ -151,7 +151,8 @@ fn three_classes() -> Case {
 
 #[test]
 fn labels_and_predictions_are_matched_by_name() {
-    let (run, summary) = three_classes().run();
+    let case = three_classes();
+    let (run, summary) = case.run();
     assert_eq!(
         rows(&run, "confusion", CONFUSION),
         [
@@ -173,7 +174,8 @@ fn labels_and_predictions_are_matched_by_name() {
 
 #[test]
 fn overlap_counts_edges_between_labelled_images() {
-    let (run, summary) = three_classes().run();
+    let case = three_classes();
+    let (run, summary) = case.run();
     // Of cat's four edges two stay, one ends in dog, one in yak; image 6 has no label.
     assert_eq!(
         rows(&run, "class_overlap", OVERLAP),
@@ -199,7 +201,8 @@ fn pictures(run: &RunFolder) -> Vec<String> {
 
 #[test]
 fn there_are_pictures_of_what_there_is() {
-    let (run, _) = three_classes().run();
+    let case = three_classes();
+    let (run, _) = case.run();
     let both = ["confusion", "overlap"].map(|name| format!("pictures/confusion/{name}.png"));
     assert_eq!(pictures(&run), both);
     for path in &both {
@@ -209,7 +212,8 @@ fn there_are_pictures_of_what_there_is() {
     // The network knows none of the labels, or two of its classes have the label's name.
     let images = [(Some((0, "cat")), 1, false), (Some((0, "cat")), 0, false)];
     for network in [["bus", "dog"], ["cat", "cat"]] {
-        let (run, summary) = Case::new(&network, &images, &[(0, 1), (1, 0)]).run();
+        let case = Case::new(&network, &images, &[(0, 1), (1, 0)]);
+        let (run, summary) = case.run();
         assert_eq!(rows(&run, "confusion", CONFUSION), []);
         assert_eq!(summary["accuracy"], Value::Null);
         assert_eq!(pictures(&run), both[1..]);
@@ -220,8 +224,9 @@ fn there_are_pictures_of_what_there_is() {
 
 #[test]
 fn without_labels_the_tables_are_empty() {
-    let (run, summary) =
-        Case::new(&["cat"], &[(None, 0, false), (None, 0, false)], &[(0, 1)]).run();
+    let images = [(None, 0, false), (None, 0, false)];
+    let case = Case::new(&["cat"], &images, &[(0, 1)]);
+    let (run, summary) = case.run();
     let manifest = run.manifest().unwrap();
     for name in ["confusion", "class_overlap"] {
         assert!(run.tables(&manifest).iter().any(|table| table == name));
@@ -237,7 +242,8 @@ fn a_network_without_names_has_numbered_ones() {
         (Some((0, "class 3")), 3, true),
         (Some((1, "other")), 7, false),
     ];
-    let (run, _) = Case::new(&[], &images, &[]).run();
+    let case = Case::new(&[], &images, &[]);
+    let (run, _) = case.run();
     let expected = row(0, "class 3", 3, "class 3", 1, 1.0);
     assert_eq!(rows(&run, "confusion", CONFUSION), [expected]);
 }
@@ -259,6 +265,7 @@ fn again_gives_the_same_files() {
     // Finished parts stay, and the summary is told again.
     let (run, again) = case.run();
     assert_eq!((digests(&run), again), (before.clone(), summary));
-    let (other, _) = three_classes().run();
+    let another = three_classes();
+    let (other, _) = another.run();
     assert_eq!(digests(&other), before);
 }
