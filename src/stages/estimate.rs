@@ -35,7 +35,8 @@ const WIDE: u64 = 256;
 /// Of the maps that explain: 0.86 for one class an image; 0.59 for two, which often are the same.
 const EXPLAINING: f64 = 0.75;
 /// Bytes of a row that are not among the vectors, before and after compression. `images`: 74 to 105 on the disk;
-/// `predictions` without logits: 40 to 62; `patches`: 9 to 20; `unit_stats`: 27 to 37; `explanations` without maps: 27 to 70.
+/// `predictions` without logits: 40 to 62; `patches`: 9 to 20; `unit_stats`: 27 to 37; `explanations` without maps: 27 to 70;
+/// `confusion` and `class_overlap`: 3 to 32, less for many rows.
 const IMAGE_ROW: [f64; 2] = [150.0, 110.0];
 const PREDICTION_ROW: [f64; 2] = [64.0, 55.0];
 const PATCH_ROW: [f64; 2] = [110.0, 14.0];

@@ -34,6 +34,8 @@ const FEW: usize = 20;
 const NAMED_FROM: usize = 1000;
 /// The most of the map that names may cover.
 const COVERED: f32 = 0.12;
+/// Among so few points, the names of single ones cover none of the others.
+const SPARSE: usize = 2500;
 /// A name on the map is at most so wide.
 const NAME_WIDTH: f32 = 190.0;
 /// Between the legend's columns.
@@ -178,6 +180,8 @@ impl Layout {
     fn name_groups(&mut self, scatter: &Scatter, groups: &[Group], colours: &[Rgb]) {
         let size = if groups.len() <= FEW { 24.0 } else { 19.0 };
         let room = self.frame.width() * self.frame.height() * COVERED;
+        let sparse = self.marks.len() <= SPARSE;
+        let radius = self.styles.first().map_or(0.0, |style| style.radius * 0.8);
         let mut covered = 0.0;
         let mut taken: Vec<Rect> = Vec::new();
         for group in groups {
@@ -199,9 +203,14 @@ impl Layout {
                     ground: if few { 0.65 } else { 0.85 },
                 };
                 let rect = name.covers().grown(3.0, 1.0);
-                let free = taken.iter().all(|other| !rect.overlaps(other));
+                let clear = few && sparse;
+                let dots = rect.grown(radius, radius);
+                let free = taken.iter().all(|other| !rect.overlaps(other))
+                    && !(clear && self.marks.iter().any(|mark| dots.has(mark.at)));
                 if free && self.frame.holds(&rect) {
-                    covered += rect.width() * rect.height();
+                    if !clear {
+                        covered += rect.width() * rect.height();
+                    }
                     taken.push(rect);
                     self.names.push(name);
                     break;

@@ -30,6 +30,7 @@ pub fn draw(counted: &Counted) -> Result<Vec<(&'static str, Vec<u8>)>> {
             of: "of the label's images",
             figures: Figures::Counts,
             list: "most confused: label › prediction",
+            together: "classes that are confused",
             pairs: &counted.confusion,
             classes: labels,
             names: &counted.names.network,
@@ -49,6 +50,7 @@ pub fn draw(counted: &Counted) -> Result<Vec<(&'static str, Vec<u8>)>> {
             of: "of the class's neighbours",
             figures: Figures::Percent,
             list: "largest overlap: class › its neighbours",
+            together: "classes that overlap",
             pairs: &counted.overlap,
             classes: both.collect(),
             names: &counted.names.dataset,
@@ -76,6 +78,8 @@ struct Drawing<'a> {
     of: &'a str,
     figures: Figures,
     list: &'a str,
+    /// What the order brings together.
+    together: &'a str,
     pairs: &'a [Pair],
     /// Rows and columns; what is none of them goes into a last column.
     classes: BTreeSet<u32>,
@@ -134,7 +138,7 @@ impl Drawing<'_> {
             said += &format!(" · the {shown} most confused of {all} classes");
         }
         if n > 2 {
-            said += " · those that are confused stand together";
+            said += &format!(" · {} stand together", self.together);
         }
         png(&matrix_picture(&Matrix {
             title: self.title,
@@ -201,6 +205,7 @@ mod tests {
             of: "",
             figures: Figures::Counts,
             list: "",
+            together: "",
             pairs: &pairs,
             classes,
             names: &names,
