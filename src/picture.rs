@@ -1,13 +1,16 @@
-//! Contact sheets, filter grids, signed maps and overlays: pixels in, pixels out.
+//! Contact sheets, filter grids, signed maps, overlays and charts: pixels or numbers in, pixels out.
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
 use image::{ExtendedColorType, ImageEncoder, codecs::png};
 
 pub mod caption;
+mod chart;
 mod filters;
 mod gradient;
 pub mod heat;
+pub mod matrix;
 mod panels;
+pub mod scatter;
 mod strips;
 
 pub use filters::{diverging, filter_grid, signed_map};

@@ -1,3 +1,4 @@
 //! Dense linear algebra on libtorch. Besides `model`, the only place that knows tch.
 
 pub mod products;
+pub mod spectrum;

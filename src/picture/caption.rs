@@ -23,7 +23,7 @@ pub fn line_height(size: f32) -> u32 {
 }
 
 /// The glyphs of `text` with the left edge of the first at 0, and the line's whole advance in pixels.
-fn set(font: &FontRef, size: f32, text: &str) -> (Vec<Glyph>, f32) {
+pub(super) fn set(font: &FontRef, size: f32, text: &str) -> (Vec<Glyph>, f32) {
     let font = font.as_scaled(PxScale::from(size));
     let mut glyphs = Vec::new();
     let mut x = 0.0;
@@ -45,11 +45,16 @@ pub fn text_width(size: f32, text: &str) -> u32 {
 
 /// As much of `text` as `width` pixels hold, a cut marked with an ellipsis.
 pub fn fitted(size: f32, text: &str, width: u32) -> Cow<'_, str> {
-    if text_width(size, text) <= width {
+    cut(text, |text| text_width(size, text) <= width)
+}
+
+/// As much of `text` as fits, a cut marked with an ellipsis.
+pub(super) fn cut(text: &str, fits: impl Fn(&str) -> bool) -> Cow<'_, str> {
+    if fits(text) {
         return Cow::Borrowed(text);
     }
     let cuts = (text.char_indices()).map(|(end, _)| format!("{}…", text[..end].trim_end()));
-    let cut = cuts.take_while(|cut| text_width(size, cut) <= width).last();
+    let cut = cuts.take_while(|cut| fits(cut)).last();
     Cow::Owned(cut.unwrap_or_default())
 }
 

@@ -2,6 +2,8 @@
 
 pub mod layout;
 pub mod linfa;
+pub mod pca;
+pub mod place;
 pub mod quality;
 mod sparse;
 #[cfg(test)]

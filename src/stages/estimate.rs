@@ -16,6 +16,7 @@ use crate::{
     config::{ClassChoice, Labels, MapStorage},
     error::Result,
     model::{Layer, ModelInfo},
+    picture::scatter,
 };
 
 /// Share of a float32 vector's bytes that zstd leaves: logits 0.88 to 0.93, features 0.58 to 0.89.
@@ -43,6 +44,12 @@ const UNIT_ROW: [f64; 2] = [70.0, 33.0];
 const EXPLANATION_ROW: [f64; 2] = [110.0, 45.0];
 const NEIGHBOR_ROW: [f64; 2] = [15.0, 9.0];
 const NEIGHBOR_STATS_ROW: [f64; 2] = [16.0, 9.0];
+/// A map's coordinates hardly compress.
+const PROJECTION_ROW: [f64; 2] = [21.0, 10.0];
+const QUALITY_ROW: [f64; 2] = [40.0, 2000.0];
+/// A scatter as PNG, and a point of one as SVG.
+const SCATTER_PNG: f64 = 250e3;
+const SCATTER_SVG: f64 = 60.0;
 /// Bytes of a point's links in the index.
 const INDEX_LINKS: f64 = 600.0;
 const LAYER_ROW: [f64; 2] = [80.0, 200.0];
@@ -314,6 +321,36 @@ pub fn neighbors(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         }
     }
     Ok(tables)
+}
+
+/// Maps, their pictures and the principal components.
+pub fn project(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    let settings = &ctx.config.project;
+    let methods = settings.methods.len() as u64;
+    let dimension = feature_dimension(ctx)?;
+    let components = dimension.min(settings.components as u64).min(images) + 1;
+    let colourings = if ctx.config.images.labels == Labels::None {
+        1
+    } else {
+        3
+    };
+    let svg = SCATTER_SVG * images.min(scatter::SVG_POINTS as u64) as f64;
+    let pictures = methods * colourings;
+    Ok(vec![
+        TableEstimate::new("projection", images * methods, PROJECTION_ROW),
+        TableEstimate::new(
+            "pca_components",
+            components,
+            with_vector([20.0, 20.0], 8 * dimension, FLOATS),
+        ),
+        TableEstimate::new("projection_quality", methods, QUALITY_ROW),
+        TableEstimate::new(
+            "pictures/project",
+            2 * pictures,
+            [svg / 2.0, (svg + SCATTER_PNG) / 2.0],
+        )
+        .or("name fewer [project] methods"),
+    ])
 }
 
 /// The pixels that make the strongest patches of chosen units fire: beside each patch, one picture a rule.

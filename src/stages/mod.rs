@@ -12,6 +12,7 @@ mod layers;
 pub mod neighbors;
 pub mod patches;
 mod plan;
+pub mod project;
 pub mod report;
 mod runner;
 pub mod scan;
@@ -47,6 +48,7 @@ pub const STAGES: &[Stage] = &[
     extract::STAGE,
     patches::STAGE,
     neighbors::STAGE,
+    project::STAGE,
     backprop::STAGE,
     explain::STAGE,
     report::STAGE,

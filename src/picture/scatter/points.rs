@@ -1,0 +1,160 @@
+//! The points of a map: where they fall in its frame, in which order they are drawn, where each group has its middle.
+
+use super::Scatter;
+use crate::picture::chart::Rect;
+
+/// Between the frame and the outermost point, in units.
+const INSIDE: f32 = 26.0;
+/// The middle part of the points on each axis: all but this share at either end.
+const ENDS: f64 = 0.001;
+/// The frame shows the middle part and so many times its extent on either side, as far as there are points: a few strays would
+/// squeeze the rest into a corner.
+const AROUND: f64 = 1.0;
+
+/// What of a map is shown: lowest and highest of x and of y.
+pub struct Extents([(f64, f64); 2]);
+
+impl Extents {
+    pub fn of(points: &[[f32; 2]]) -> Extents {
+        Extents([0, 1].map(|axis| extent(points, axis)))
+    }
+
+    fn sides(&self) -> [f64; 2] {
+        self.0.map(|(low, high)| high - low)
+    }
+
+    /// The height, in units, of a frame `across` units wide that leaves no empty bands above and below; at most a square.
+    pub fn height(&self, across: f32) -> f32 {
+        let [width, height] = self.sides();
+        if height >= width {
+            return across;
+        }
+        (height / width) as f32 * (across - 2.0 * INSIDE) + 2.0 * INSIDE
+    }
+}
+
+/// From a map's coordinates to units: one scale for both axes, y upwards.
+pub struct View {
+    scale: f64,
+    /// What lies in the middle of the frame, and where that is.
+    middle: [f64; 2],
+    centre: [f64; 2],
+}
+
+impl View {
+    pub fn new(extents: &Extents, frame: &Rect) -> View {
+        let [width, height] = extents.sides();
+        let fit = |side: f64, room: f32| f64::from(room - 2.0 * INSIDE) / side;
+        let scale = fit(width, frame.width()).min(fit(height, frame.height()));
+        View {
+            scale: if scale.is_finite() { scale } else { 1.0 },
+            middle: extents.0.map(|(low, high)| low + (high - low) / 2.0),
+            centre: [
+                f64::from(frame.x0 + frame.x1) / 2.0,
+                f64::from(frame.y0 + frame.y1) / 2.0,
+            ],
+        }
+    }
+
+    /// Not a number where the point is none.
+    pub fn place(&self, [x, y]: [f32; 2]) -> [f32; 2] {
+        let [u, v] = [
+            (f64::from(x) - self.middle[0]) * self.scale,
+            (f64::from(y) - self.middle[1]) * self.scale,
+        ];
+        [(self.centre[0] + u) as f32, (self.centre[1] - v) as f32]
+    }
+}
+
+/// What of an axis is shown.
+fn extent(points: &[[f32; 2]], axis: usize) -> (f64, f64) {
+    let is_number = |point: &&[f32; 2]| point.iter().all(|value| value.is_finite());
+    let mut values: Vec<f32> = (points.iter().filter(is_number))
+        .map(|point| point[axis])
+        .collect();
+    if values.is_empty() {
+        return (0.0, 0.0);
+    }
+    let ends = |values: &[f32], from, to| {
+        let (low, high) = (f64::from(values[from]), f64::from(values[to]));
+        (low, high)
+    };
+    values.sort_by(f32::total_cmp);
+    let last = values.len() - 1;
+    let cut = (values.len() as f64 * ENDS).ceil().min(last as f64 / 2.0) as usize;
+    let (low, high) = ends(&values, cut, last - cut);
+    let (lowest, highest) = ends(&values, 0, last);
+    let around = (high - low) * AROUND;
+    if around > 0.0 {
+        (lowest.max(low - around), highest.min(high + around))
+    } else {
+        (lowest, highest)
+    }
+}
+
+/// A group of which there is at least one point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    pub index: usize,
+    /// Points, also those outside the frame.
+    pub n: usize,
+    /// In units: its point next to the median of each coordinate.
+    pub centre: [f32; 2],
+}
+
+/// How many groups have a point.
+pub fn present(scatter: &Scatter) -> usize {
+    let mut there = vec![false; scatter.names.len()];
+    for group in scatter.groups.iter().flatten() {
+        there[*group as usize] = true;
+    }
+    there.into_iter().filter(|&there| there).count()
+}
+
+/// The largest first, in the order of the names where they are of one size.
+pub fn groups(scatter: &Scatter, view: &View) -> Vec<Group> {
+    let mut members: Vec<Vec<[f32; 2]>> = vec![Vec::new(); scatter.names.len()];
+    for (group, &point) in scatter.groups.iter().zip(scatter.points) {
+        if let Some(group) = group {
+            members[*group as usize].push(view.place(point));
+        }
+    }
+    let mut groups: Vec<Group> = (members.iter().enumerate())
+        .filter(|(_, places)| !places.is_empty())
+        .map(|(index, places)| Group {
+            index,
+            n: places.len(),
+            centre: centre(places),
+        })
+        .collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.n));
+    groups
+}
+
+fn centre(places: &[[f32; 2]]) -> [f32; 2] {
+    let median = |axis: usize| {
+        let mut values: Vec<f32> = places.iter().map(|place| place[axis]).collect();
+        let middle = values.len() / 2;
+        *values.select_nth_unstable_by(middle, f32::total_cmp).1
+    };
+    let [x, y] = [median(0), median(1)];
+    let apart = |place: &&[f32; 2]| (place[0] - x).powi(2) + (place[1] - y).powi(2);
+    let nearest = places.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
+    nearest.copied().unwrap_or([x, y])
+}
+
+/// 0..n in an order that is always the same and does not follow the images' order, so that no class covers the others; its
+/// beginning is a sample of them all.
+pub fn shuffled(n: usize) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    order.sort_by_cached_key(|&point| scattered(point.into()));
+    order
+}
+
+/// splitmix64 (Steele, Lea & Flood 2014): different numbers stay different.
+fn scattered(number: u64) -> u64 {
+    let mut z = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

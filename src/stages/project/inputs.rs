@@ -1,0 +1,137 @@
+//! What maps are made of: the images' features and who is near whom, and how the work shows that it goes on.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::super::{
+    Context,
+    columns::{Columns, integer, number},
+    features::{Features, read_features},
+};
+use crate::{
+    error::Result,
+    model::device::{self, Device},
+    neighbors::{Graph, Neighbor},
+    progress::Bar,
+    store::{Manifest, RunFolder},
+};
+
+/// What all methods of one run share.
+pub struct Inputs<'a> {
+    pub ctx: &'a Context<'a>,
+    pub features: Features,
+    /// Images whose features are no numbers.
+    pub left_out: usize,
+    /// The table `neighbors`, its ids being rows of `features`.
+    pub graph: Graph,
+    pub device: Device,
+}
+
+impl<'a> Inputs<'a> {
+    pub fn read(ctx: &'a Context<'a>, manifest: &Manifest) -> Result<Inputs<'a>> {
+        let (features, left_out) = read_features(ctx.run, manifest)?;
+        let graph = read_graph(ctx.run, manifest, &features.image_ids)?;
+        Ok(Inputs {
+            ctx,
+            features,
+            left_out,
+            graph,
+            device: device::choose(ctx.config.model.device)?,
+        })
+    }
+
+    /// How many images there are.
+    pub fn n(&self) -> usize {
+        self.features.image_ids.len()
+    }
+}
+
+/// The neighbours of each image, by rows of `image_ids`.
+fn read_graph(run: &RunFolder, manifest: &Manifest, image_ids: &[u32]) -> Result<Graph> {
+    const TABLE: &str = "neighbors";
+    let rows: HashMap<u32, u32> = image_ids.iter().copied().zip(0..).collect();
+    let mut found: Vec<Vec<(i64, Neighbor)>> = vec![Vec::new(); image_ids.len()];
+    let names = ["image_id", "rank", "neighbor_id", "distance"];
+    for batch in run.read(manifest, TABLE).columns(&names) {
+        let batch = batch?;
+        let columns = Columns::of(run, TABLE, &batch);
+        let (ranks, others) = (columns.integers("rank")?, columns.integers("neighbor_id")?);
+        let distances = columns.numbers("distance")?;
+        for (row, image) in columns.image_ids()?.into_iter().enumerate() {
+            let other = integer(&others, row).and_then(|id| u32::try_from(id).ok());
+            let other = other.and_then(|id| rows.get(&id).copied());
+            let neighbor = (
+                rows.get(&image),
+                integer(&ranks, row),
+                other,
+                number(&distances, row),
+            );
+            let (Some(&image), Some(rank), Some(id), Some(distance)) = neighbor else {
+                return Err(columns.unexpected("images that have features", "another one"));
+            };
+            let distance = distance as f32;
+            found[image as usize].push((rank, Neighbor { id, distance }));
+        }
+    }
+    let k = found.first().map_or(0, Vec::len);
+    let mut neighbors = Vec::with_capacity(k * found.len());
+    for mut list in found {
+        if list.len() != k {
+            return Err(crate::error::Error::invalid(
+                run.path("tables/neighbors"),
+                format!("{k} neighbours of each image"),
+                format!("one with {}", list.len()),
+                "run `prospect run neighbors` again",
+            ));
+        }
+        list.sort_unstable_by_key(|(rank, _)| *rank);
+        neighbors.extend(list.into_iter().map(|(_, neighbor)| neighbor));
+    }
+    Ok(Graph { k, neighbors })
+}
+
+/// A piece of work whose length shows when it begins.
+pub struct Phase<'a> {
+    ctx: &'a Context<'a>,
+    note: &'a str,
+    unit: &'static str,
+    bar: OnceLock<Bar>,
+    done: AtomicU64,
+}
+
+impl<'a> Phase<'a> {
+    pub fn new(ctx: &'a Context<'a>, note: &'a str, unit: &'static str) -> Phase<'a> {
+        Phase {
+            ctx,
+            note,
+            unit,
+            bar: OnceLock::new(),
+            done: AtomicU64::new(0),
+        }
+    }
+
+    /// Shows that `done` of `total` are done; stops where that is asked for.
+    pub fn at(&self, done: u64, total: u64) -> Result<()> {
+        let bar = self.bar.get_or_init(|| {
+            let bar = self.ctx.progress.stage("project", total, self.unit);
+            bar.note(self.note);
+            bar
+        });
+        let before = self.done.fetch_max(done, Ordering::Relaxed);
+        bar.advance(done.saturating_sub(before));
+        self.ctx.cancel.check()
+    }
+}
+
+impl Drop for Phase<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.get() {
+            bar.finish(self.note);
+        }
+    }
+}

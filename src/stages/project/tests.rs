@@ -1,0 +1,491 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use super::{
+    super::{STAGES, features::read_features, plan, run as run_stages},
+    tables::{Place, Quality},
+    *,
+};
+use crate::{
+    config::{
+        Config,
+        ProjectionMethod::{Pca as ByPca, PcaLinfa, Tsne, TsneLinfa, Umap},
+    },
+    picture::{Picture, png},
+    progress::{Cancel, Progress, ProgressKind},
+    stages::Decision,
+    store::RunFolder,
+};
+
+const ALL: &str = "project.methods=[\"pca\", \"tsne\", \"umap\", \"pca-linfa\", \"tsne-linfa\"]";
+const NO_LABELS: &str = "images.labels=\"none\"";
+const METHODS: [ProjectionMethod; 5] = [ByPca, Tsne, Umap, PcaLinfa, TsneLinfa];
+
+/// Folders of pictures and runs over them with a golden network.
+struct Project {
+    dir: tempfile::TempDir,
+}
+
+/// A picture of 24 x 24 whose pixels look random, those of even numbers brighter.
+fn picture(number: usize) -> Vec<u8> {
+    let mut picture = Picture::filled(24, 24, [0; 3]);
+    let mut state = number as u64 + 1;
+    for value in &mut picture.pixels {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(97);
+        let random = (state >> 57) as u8;
+        *value = if number.is_multiple_of(2) {
+            128 + random
+        } else {
+            random
+        };
+    }
+    png(&picture).unwrap()
+}
+
+impl Project {
+    /// With `images` pictures in two folders.
+    fn new(images: usize) -> Project {
+        let project = Project {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        for number in 0..images {
+            project.add("photos", number, &picture(number));
+        }
+        project
+    }
+
+    fn add(&self, folder: &str, number: usize, bytes: &[u8]) {
+        let class = ["round", "square"][number % 2];
+        let folder = self.dir.path().join(folder).join(class);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{number:02}.png")), bytes).unwrap();
+    }
+
+    fn config(&self, run: &str, set: &[&str]) -> Config {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plain.pt2");
+        let text = format!(
+            "[run]\ndir = {:?}\n[images]\ndir = {:?}\nmax_bad_fraction = 0.9\n[model]\npath = {model:?}\ndevice = \"cpu\"\n\
+             [extract]\npart_size = 7\n",
+            self.dir.path().join(run),
+            self.dir.path().join("photos"),
+        );
+        let set: Vec<String> = set.iter().map(|s| s.to_string()).collect();
+        Config::parse(&self.dir.path().join("pipeline.toml"), &text, &set).unwrap()
+    }
+
+    fn with<T>(&self, run: &str, set: &[&str], act: impl FnOnce(&Context) -> T) -> T {
+        let config = self.config(run, set);
+        let run = RunFolder::create(&config.run.dir).unwrap();
+        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+        act(&Context::new(&config, &run, &progress, &cancel))
+    }
+
+    /// Brings the stage up to date; its summary.
+    fn run(&self, run: &str, set: &[&str]) -> Result<Value> {
+        self.with(run, set, |ctx| {
+            let lock = ctx.run.lock("test")?;
+            run_stages(ctx, &lock, STAGES, &["project".to_string()], &mut |_| {})?;
+            Ok(ctx.run.manifest()?.stages["project"].summary.clone())
+        })
+    }
+
+    /// What would be done about the stage.
+    fn decision(&self, run: &str, set: &[&str]) -> Decision {
+        self.with(run, set, |ctx| {
+            let plan = plan(ctx, STAGES, &["project".to_string()]).unwrap();
+            plan.stages.last().unwrap().decision.clone()
+        })
+    }
+
+    fn places(&self, run: &str, method: ProjectionMethod) -> BTreeMap<u32, Place> {
+        self.with(run, &[], |ctx| {
+            let manifest = ctx.run.manifest().unwrap();
+            let places = tables::read_places(ctx.run, &manifest, method).unwrap();
+            places.into_iter().collect()
+        })
+    }
+
+    fn pca(&self, run: &str) -> Pca {
+        self.with(run, &[], |ctx| {
+            let manifest = ctx.run.manifest().unwrap();
+            tables::read_components(ctx.run, &manifest).unwrap()
+        })
+    }
+
+    /// Each image's features.
+    fn features(&self, run: &str) -> BTreeMap<u32, Vec<f32>> {
+        self.with(run, &[], |ctx| {
+            let manifest = ctx.run.manifest().unwrap();
+            let (features, _) = read_features(ctx.run, &manifest).unwrap();
+            let vectors = features
+                .values
+                .chunks(features.dimension)
+                .map(<[f32]>::to_vec);
+            features.image_ids.into_iter().zip(vectors).collect()
+        })
+    }
+
+    fn quality(&self, run: &str) -> BTreeMap<String, Quality> {
+        self.with(run, &[], |ctx| {
+            let manifest = ctx.run.manifest().unwrap();
+            let rows = tables::read_quality(ctx.run, &manifest).unwrap();
+            rows.into_iter().collect()
+        })
+    }
+
+    /// Names and bytes of all files of the stage.
+    fn files(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
+        self.with(run, &[], |ctx| {
+            let manifest = ctx.run.manifest().unwrap();
+            let parts = manifest.stages["project"].parts.values();
+            let files = parts.flat_map(|part| &part.files);
+            files
+                .map(|file| {
+                    (
+                        file.path.clone(),
+                        fs::read(ctx.run.path(&file.path)).unwrap(),
+                    )
+                })
+                .collect()
+        })
+    }
+}
+
+#[test]
+fn every_method_has_a_place_for_every_image_that_can_be_read() {
+    let project = Project::new(40);
+    project.add("photos", 77, b"no picture");
+    let summary = project.run("run", &[ALL]).unwrap();
+    assert_eq!(
+        (&summary["images"], &summary["left_out"]),
+        (&json!(40), &json!(0))
+    );
+    assert_eq!(summary["umap_neighbors"], "of the table");
+    let features = project.features("run");
+    let pca = project.pca("run");
+    assert_eq!(summary["components"], pca.len());
+    for method in METHODS {
+        let places = project.places("run", method);
+        assert!(places.keys().eq(features.keys()), "{}", method.name());
+        assert!(
+            places
+                .values()
+                .all(|(place, placed)| !placed && place.iter().all(|x| x.is_finite()))
+        );
+        let different: BTreeSet<[u32; 2]> = places
+            .values()
+            .map(|([x, y, _], _)| [x.to_bits(), y.to_bits()])
+            .collect();
+        assert!(
+            different.len() > 35,
+            "{}: {}",
+            method.name(),
+            different.len()
+        );
+    }
+    for (id, (place, _)) in project.places("run", ByPca) {
+        assert_eq!(place[..], pca.transform(&features[&id])[..3]);
+    }
+    let quality = project.quality("run");
+    assert_eq!(quality.len(), 5);
+    for (method, quality) in &quality {
+        assert_eq!(
+            (quality.n, quality.sampled, quality.k),
+            (40, 40, 19),
+            "{method}"
+        );
+        let trust = quality.trustworthiness.unwrap();
+        assert!((0.7..=1.0).contains(&trust), "{method}: {trust}");
+        assert!((0.5..=1.0).contains(&quality.knn_preservation.unwrap()));
+        // 39 neighbours are enough for a perplexity of 13.
+        let of_tsne = method.starts_with("tsne");
+        assert_eq!(quality.kl.is_some(), of_tsne);
+        assert_eq!(quality.perplexity.map(f64::round), of_tsne.then_some(13.0));
+    }
+    let files = project.files("run");
+    let pictures = files
+        .keys()
+        .filter(|path| path.starts_with("pictures/project/"));
+    assert_eq!(pictures.count(), 5 * 3 * 2);
+    assert!(files.contains_key("pictures/project/tsne-linfa-by-prediction.svg"));
+    assert!(files.contains_key("pictures/project/umap-by-label.png"));
+    assert!(files.contains_key("pictures/project/pca-by-correctness.png"));
+}
+
+#[test]
+fn a_stopped_stage_goes_on_to_the_same_bytes() {
+    let project = Project::new(25);
+    project.run("run", &[]).unwrap();
+    let before = project.files("run");
+    for part in 0..3 {
+        fs::remove_file(
+            project
+                .dir
+                .path()
+                .join(format!("run/tables/projection/part-{part:05}.parquet")),
+        )
+        .unwrap();
+        let decision = project.decision("run", &[]);
+        assert_eq!(
+            decision,
+            Decision::Resume {
+                done: 2,
+                total: Some(3),
+                lost: 1
+            }
+        );
+        project.run("run", &[]).unwrap();
+        assert_eq!(project.files("run"), before, "part {part}");
+    }
+    assert_eq!(project.decision("run", &[]), Decision::Reuse);
+    // Another folder, too.
+    project.run("other", &[]).unwrap();
+    assert_eq!(project.files("other"), before);
+    let set = ["project.seed=1", "project.methods=[\"tsne\"]"];
+    assert!(matches!(
+        project.decision("run", &set),
+        Decision::Run { .. }
+    ));
+}
+
+#[test]
+fn maps_that_are_not_asked_for_are_not_there_but_components_are() {
+    let project = Project::new(12);
+    let summary = project
+        .run(
+            "run",
+            &[
+                "project.methods=[\"umap\"]",
+                "neighbors.k=3",
+                "project.components=2",
+            ],
+        )
+        .unwrap();
+    assert_eq!(summary["umap_neighbors"], "searched exactly");
+    assert_eq!(project.pca("run").len(), 2);
+    assert!(project.places("run", ByPca).is_empty());
+    assert_eq!(project.places("run", Umap).len(), 12);
+    assert_eq!(project.quality("run").len(), 1);
+    let summary = project.run("run", &["project.methods=[]"]).unwrap();
+    assert_eq!(summary["images"], 12);
+    assert!(project.quality("run").is_empty());
+}
+
+#[test]
+fn searching_again_gives_umap_the_neighbours_of_the_table() {
+    let project = Project::new(30);
+    let by_umap = "project.methods=[\"umap\"]";
+    project.run("run", &[by_umap, "neighbors.k=14"]).unwrap();
+    project.run("other", &[by_umap, "neighbors.k=13"]).unwrap();
+    assert_eq!(project.places("run", Umap), project.places("other", Umap));
+}
+
+#[test]
+fn few_images_and_images_that_are_all_alike_are_mapped_too() {
+    for n in 1..=4 {
+        let project = Project::new(n);
+        let summary = project.run("run", &[ALL, NO_LABELS]).unwrap();
+        assert_eq!(summary["images"], n);
+        for method in METHODS {
+            let places = project.places("run", method);
+            assert_eq!(places.len(), n);
+            assert!(
+                places
+                    .values()
+                    .all(|(place, _)| place.iter().all(|x| x.is_finite()))
+            );
+            if n == 1 {
+                assert_eq!(places[&0].0, [0.0; 3], "{}", method.name());
+            }
+        }
+    }
+    let project = Project::new(0);
+    for number in 0..9 {
+        project.add("photos", number, &picture(1));
+    }
+    let summary = project.run("run", &[ALL, NO_LABELS]).unwrap();
+    assert_eq!(
+        (&summary["images"], &summary["components"]),
+        (&json!(9), &json!(0))
+    );
+    for method in METHODS {
+        let places = project.places("run", method);
+        assert!(
+            places.values().all(|(place, _)| *place == [0.0; 3]),
+            "{}",
+            method.name()
+        );
+    }
+}
+
+#[test]
+fn images_without_labels_are_coloured_by_prediction_alone() {
+    let project = Project::new(6);
+    project
+        .run("run", &[NO_LABELS, "project.methods=[\"pca\"]"])
+        .unwrap();
+    let files = project.files("run");
+    let pictures: Vec<&String> = files
+        .keys()
+        .filter(|path| path.starts_with("pictures/"))
+        .collect();
+    let expected = ["png", "svg"].map(|kind| format!("pictures/project/pca-by-prediction.{kind}"));
+    assert_eq!(pictures, expected.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn labels_that_the_network_does_not_know_are_neither_right_nor_wrong() {
+    let project = Project::new(0);
+    for number in 0..6 {
+        let folder = project.dir.path().join("photos/unheard");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{number}.png")), picture(number)).unwrap();
+    }
+    project.run("run", &["project.methods=[\"pca\"]"]).unwrap();
+    let files = project.files("run");
+    assert!(files.contains_key("pictures/project/pca-by-label.png"));
+    assert!(!files.contains_key("pictures/project/pca-by-correctness.png"));
+}
+
+/// A run of 20 images and what puts a folder of those, two copies and three new ones into its maps.
+fn two_nights() -> (Project, [String; 2]) {
+    let project = Project::new(20);
+    project.run("first", &[]).unwrap();
+    for number in 0..20 {
+        project.add("later", number + 10, &picture(number));
+    }
+    project.add("later", 50, &picture(4));
+    project.add("later", 51, &picture(4));
+    for number in 40..43 {
+        project.add("later", number, &picture(number));
+    }
+    let folder = |name| project.dir.path().join(name);
+    let set = [
+        format!("images.dir={:?}", folder("later")),
+        format!("project.onto={:?}", folder("first")),
+    ];
+    (project, set)
+}
+
+#[test]
+fn a_map_is_kept_and_new_images_are_put_into_it() {
+    let (project, set) = two_nights();
+    let set = [&*set[0], &*set[1]];
+    let first = project.files("first");
+    let summary = project.run("second", &set).unwrap();
+    assert_eq!(
+        (&summary["images"], &summary["placed"]),
+        (&json!(25), &json!(3))
+    );
+    assert_eq!(project.files("first"), first);
+    assert_eq!(project.pca("second"), project.pca("first"));
+
+    let features = project.features("second");
+    let before = project.features("first");
+    for method in [ByPca, Tsne, Umap] {
+        let (old, new) = (
+            project.places("first", method),
+            project.places("second", method),
+        );
+        assert_eq!(new.len(), 25);
+        let mut placed = 0;
+        for (id, (place, is_placed)) in &new {
+            let twin = before.iter().find(|(_, vector)| **vector == features[id]);
+            match twin {
+                Some((twin, _)) => assert_eq!((*place, false), (old[twin].0, *is_placed)),
+                None => {
+                    assert!(is_placed);
+                    placed += 1;
+                    let (low, high) = old
+                        .values()
+                        .fold((f32::MAX, f32::MIN), |(low, high), ([x, ..], _)| {
+                            (low.min(*x), high.max(*x))
+                        });
+                    let room = if method == ByPca { high - low } else { 0.0 };
+                    assert!((low - room..=high + room).contains(&place[0]));
+                }
+            }
+            if method == ByPca {
+                assert_eq!(
+                    place[..],
+                    project.pca("first").transform(&features[id])[..3]
+                );
+            }
+        }
+        assert_eq!(placed, 3, "{}", method.name());
+    }
+    let quality = project.quality("second");
+    assert!(quality["tsne"].kl.is_none() && quality["tsne"].trustworthiness.is_some());
+
+    // A third night onto the second: what was placed stays so marked.
+    let onto = format!("project.onto={:?}", project.dir.path().join("second"));
+    project.run("third", &[set[0], &onto]).unwrap();
+    assert_eq!(
+        project.places("third", Tsne),
+        project.places("second", Tsne)
+    );
+    // Stopped and gone on.
+    let third = project.files("third");
+    fs::remove_file(
+        project
+            .dir
+            .path()
+            .join("third/tables/projection/part-00002.parquet"),
+    )
+    .unwrap();
+    project.run("third", &[set[0], &onto]).unwrap();
+    assert_eq!(project.files("third"), third);
+}
+
+#[test]
+fn a_map_that_changed_is_noticed() {
+    let (project, set) = two_nights();
+    let set = [&*set[0], &*set[1]];
+    project.run("second", &set).unwrap();
+    assert_eq!(project.decision("second", &set), Decision::Reuse);
+    project.run("first", &["project.seed=7"]).unwrap();
+    match project.decision("second", &set) {
+        Decision::Run { reason } => assert!(reason.contains("project.onto"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn maps_of_another_space_are_refused() {
+    let (project, set) = two_nights();
+    let refused = |more: &[&str]| {
+        let set: Vec<&str> = set
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied())
+            .collect();
+        project.run("second", &set).unwrap_err().to_string()
+    };
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/residual.pt2");
+    let message = refused(&[&format!("model.path={other:?}")]);
+    assert!(
+        message.contains("the network (here ") && message.contains("the feature layer"),
+        "{message}"
+    );
+    let message = refused(&["extract.feature_layer=\"features.4\""]);
+    assert!(
+        message.contains("the feature layer (here features.4, there "),
+        "{message}"
+    );
+    let message = refused(&["project.methods=[\"pca\", \"pca-linfa\"]"]);
+    assert!(
+        message.contains("no map by pca-linfa; it has pca, tsne, umap"),
+        "{message}"
+    );
+    let onto = |name: &str| format!("project.onto={:?}", project.dir.path().join(name));
+    let message = refused(&[&onto("second")]);
+    assert!(message.contains("is this run itself"), "{message}");
+    let message = refused(&[&onto("nowhere")]);
+    assert!(message.contains("nowhere"), "{message}");
+    fs::create_dir(project.dir.path().join("empty")).unwrap();
+    let message = refused(&[&onto("empty")]);
+    assert!(message.contains("has no finished maps"), "{message}");
+}
