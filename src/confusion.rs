@@ -1,0 +1,125 @@
+//! Which classes are taken for which: labels against predictions, and classes that share a neighbourhood in the space of features.
+
+mod order;
+
+use std::collections::HashMap;
+
+pub use order::order;
+
+/// How often class `from` met class `to`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair {
+    pub from: u32,
+    pub to: u32,
+    pub count: u64,
+    /// Of everything that `from` met, in 0..=1.
+    pub share: f64,
+}
+
+/// Counts of ordered pairs of classes: an image's label and what it was taken for, or its label and a neighbour's.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    pairs: HashMap<(u32, u32), u64>,
+}
+
+impl Counts {
+    pub fn add(&mut self, from: u32, to: u32) {
+        *self.pairs.entry((from, to)).or_default() += 1;
+    }
+
+    /// Every pair that was met, by `from` and then by `to`.
+    pub fn pairs(&self) -> Vec<Pair> {
+        let mut met: Vec<((u32, u32), u64)> = self.pairs.iter().map(|(&k, &n)| (k, n)).collect();
+        met.sort_unstable();
+        let mut pairs = Vec::with_capacity(met.len());
+        for of_one in met.chunk_by(|(a, _), (b, _)| a.0 == b.0) {
+            let all: u64 = of_one.iter().map(|(_, count)| count).sum();
+            pairs.extend(of_one.iter().map(|&((from, to), count)| Pair {
+                from,
+                to,
+                count,
+                share: count as f64 / all as f64,
+            }));
+        }
+        pairs
+    }
+}
+
+/// Of all that was counted, how much met its own class; `None` where nothing was counted.
+pub fn agreement(pairs: &[Pair]) -> Option<f64> {
+    let sum = |pairs: &mut dyn Iterator<Item = &Pair>| pairs.map(|pair| pair.count).sum::<u64>();
+    let all = sum(&mut pairs.iter());
+    let own = sum(&mut pairs.iter().filter(|pair| pair.from == pair.to));
+    (all > 0).then(|| own as f64 / all as f64)
+}
+
+/// The `n` pairs of two classes with the most counts; where they are equal, the greater share first, then the smaller numbers.
+pub fn most_confused(pairs: &[Pair], n: usize) -> Vec<Pair> {
+    let mut others: Vec<Pair> = (pairs.iter())
+        .filter(|pair| pair.from != pair.to)
+        .copied()
+        .collect();
+    others.sort_by(|a, b| {
+        (b.count.cmp(&a.count))
+            .then(b.share.total_cmp(&a.share))
+            .then((a.from, a.to).cmp(&(b.from, b.to)))
+    });
+    others.truncate(n);
+    others
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn counted(met: &[(u32, u32)]) -> Vec<Pair> {
+        let mut counts = Counts::default();
+        met.iter().for_each(|&(from, to)| counts.add(from, to));
+        counts.pairs()
+    }
+
+    #[test]
+    fn counts_and_shares_of_a_matrix_by_hand() {
+        // Class 0: 3 right, 1 taken for 2; class 2: 1 right, 1 taken for 0; class 5: taken for 9.
+        let pairs = counted(&[(2, 2), (0, 0), (0, 2), (0, 0), (5, 9), (2, 0), (0, 0)]);
+        let pair = |from, to, count, share| Pair {
+            from,
+            to,
+            count,
+            share,
+        };
+        let expected = [
+            pair(0, 0, 3, 0.75),
+            pair(0, 2, 1, 0.25),
+            pair(2, 0, 1, 0.5),
+            pair(2, 2, 1, 0.5),
+            pair(5, 9, 1, 1.0),
+        ];
+        assert_eq!(pairs, expected);
+        assert_eq!(agreement(&pairs), Some(4.0 / 7.0));
+        let most = most_confused(&pairs, 2);
+        assert_eq!(most, [expected[4], expected[2]]);
+        assert_eq!(most_confused(&pairs, 9).len(), 3);
+        assert_eq!((agreement(&[]), counted(&[])), (None, Vec::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn every_class_is_shared_out_as_a_whole(
+            met in prop::collection::vec((0..6u32, 0..9u32), 0..200),
+        ) {
+            let pairs = counted(&met);
+            let all: u64 = pairs.iter().map(|pair| pair.count).sum();
+            prop_assert_eq!(all as usize, met.len());
+            for of_one in pairs.chunk_by(|a, b| a.from == b.from) {
+                let whole: f64 = of_one.iter().map(|pair| pair.share).sum();
+                prop_assert!((whole - 1.0).abs() < 1e-12);
+            }
+            let mut reversed = met.clone();
+            reversed.reverse();
+            prop_assert_eq!(pairs, counted(&reversed));
+        }
+    }
+}

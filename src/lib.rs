@@ -18,6 +18,7 @@
 //! | [`linalg`] | dense linear algebra | tch |
 //! | [`neighbors`] | nearest neighbours, exactly or by an index | numbers |
 //! | [`projection`] | maps in the plane: principal components, t-SNE, UMAP; what they keep of the neighbourhoods | numbers |
+//! | [`confusion`] | which class is taken for which | numbers |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -35,6 +36,7 @@
 pub mod boxes;
 pub mod cli;
 pub mod config;
+pub mod confusion;
 pub mod effective_field;
 pub mod error;
 pub mod image;

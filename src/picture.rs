@@ -9,6 +9,7 @@ mod filters;
 mod gradient;
 pub mod heat;
 pub mod matrix;
+pub mod neighbors;
 mod panels;
 pub mod scatter;
 mod strips;

@@ -10,6 +10,7 @@ mod output;
 mod plan;
 mod query;
 mod run;
+mod similar;
 mod status;
 mod unit;
 mod verify;
@@ -120,6 +121,7 @@ enum Command {
     Model(model::ModelArgs),
     Explain(explain::ExplainArgs),
     Unit(unit::UnitArgs),
+    Similar(similar::SimilarArgs),
 }
 
 /// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
@@ -147,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Model(args) => model::model(args),
         Command::Explain(args) => explain::explain(global, args),
         Command::Unit(args) => unit::unit(global, args),
+        Command::Similar(args) => similar::run(global, args),
     };
     match result {
         Ok(status) => ExitCode::from(status),

@@ -24,6 +24,11 @@ pub(super) fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "error: {}", text::escaped(line));
 }
 
+/// Writes a remark to standard error, where standard output holds nothing but data.
+pub(super) fn remark(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", text::escaped(line));
+}
+
 /// Writes a value as indented JSON.
 pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut json = serde_json::to_string_pretty(value)?;

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use rand::{SeedableRng, rngs::StdRng, seq::index};
+
 use super::{
     Neighbor,
     exact::{Block, Search, Tick, between},
@@ -12,6 +14,7 @@ use crate::error::Result;
 
 /// Rows whose neighbours are also searched exactly.
 const SAMPLE: usize = 1000;
+const SEED: u64 = 1;
 /// Candidates that a search looks at, at most.
 const MAX_EF: usize = 1024;
 /// Rows searched between two ticks.
@@ -177,11 +180,10 @@ fn rows_by_id(block: &Block) -> HashMap<u32, usize> {
     ids.map(|(row, id)| (*id, row)).collect()
 }
 
-/// Rows that depend on their ids alone.
+/// Rows of the sample, from a fixed seed.
 fn sample(block: &Block) -> Vec<usize> {
-    let mut rows: Vec<usize> = (0..block.len()).collect();
-    rows.sort_by_cached_key(|row| super::scatter(1, block.ids()[*row]));
-    rows.truncate(SAMPLE);
+    let mut random = StdRng::seed_from_u64(SEED);
+    let mut rows = index::sample(&mut random, block.len(), SAMPLE.min(block.len())).into_vec();
     rows.sort_unstable();
     rows
 }

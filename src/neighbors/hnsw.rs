@@ -7,6 +7,7 @@ use std::{
 };
 
 use hnsw_rs::{anndists::dist::DistL2, api::AnnT, hnsw::Hnsw, hnswio::HnswIo};
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use rayon::prelude::*;
 
 use super::exact::{Block, Tick};
@@ -20,6 +21,8 @@ const MAX_LAYERS: usize = 16;
 /// The files that hold an index, in one folder.
 pub const FILES: [&str; 2] = ["neighbors.hnsw.graph", "neighbors.hnsw.data"];
 const NAME: &str = "neighbors";
+/// Of the order in which points are put in.
+const SEED: u64 = 0;
 /// Points put in between two ticks.
 const TICK: usize = 256;
 
@@ -30,11 +33,13 @@ pub struct Index {
 }
 
 impl Index {
-    /// Puts the rows in one by one, in an order that depends on their ids alone, which scatters what lies together in
-    /// folders: the same rows make the same index. (Put in by many threads at a time, hnsw_rs loses points.)
+    /// Puts the rows in one by one, shuffled by a fixed seed, because neighbours in a folder are alike: the same rows make the
+    /// same index. (Put in by many threads at a time, hnsw_rs loses points.)
     pub fn build(block: &Block, tick: &Tick) -> Result<Index> {
         let graph = Hnsw::new(LINKS, block.len(), MAX_LAYERS, EF_CONSTRUCTION, DistL2 {});
-        for (done, row) in scattered(block.ids()).into_iter().enumerate() {
+        let mut rows: Vec<usize> = (0..block.len()).collect();
+        rows.shuffle(&mut StdRng::seed_from_u64(SEED));
+        for (done, row) in rows.into_iter().enumerate() {
             graph.insert_slice((block.row(row), block.ids()[row] as usize));
             if done % TICK == 0 {
                 tick(done as u64, block.len() as u64)?;
@@ -86,7 +91,7 @@ impl Index {
             .collect()
     }
 
-    /// Ids of the points that no search can come to, since no chain of links leads there from the topmost points.
+    /// Ids, sorted, of the points to which some chain of links leads from the topmost ones; no search can come to others.
     pub fn reachable(&self) -> Vec<u32> {
         let points = self.graph.get_point_indexation();
         let mut links: HashMap<u32, Vec<u32>> = HashMap::with_capacity(self.len());
@@ -113,13 +118,6 @@ impl Index {
         reached.sort_unstable();
         reached
     }
-}
-
-/// Places of the ids, in an order that has nothing to do with theirs.
-fn scattered(ids: &[u32]) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..ids.len()).collect();
-    places.sort_by_cached_key(|place| super::scatter(0, ids[*place]));
-    places
 }
 
 /// What hnsw_rs says, or cries out, in words.

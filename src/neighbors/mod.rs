@@ -3,6 +3,7 @@
 //! - [`exact`]: every row with every other; [`lists`]: the nearest so far; [`hnsw`]: the index; [`audit`]: what it misses
 
 pub mod audit;
+mod block;
 pub mod exact;
 pub mod hnsw;
 pub mod lists;
@@ -40,13 +41,4 @@ impl Graph {
     pub fn rows(&self) -> usize {
         self.neighbors.len().checked_div(self.k).unwrap_or(0)
     }
-}
-
-/// A number that has nothing to do with the id but depends on nothing else; another one for each `purpose`.
-fn scatter(purpose: u8, id: u32) -> [u8; 16] {
-    let mut text = [purpose, 0, 0, 0, 0];
-    text[1..].copy_from_slice(&id.to_le_bytes());
-    let mut out = [0; 16];
-    out.copy_from_slice(&blake3::hash(&text).as_bytes()[..16]);
-    out
 }

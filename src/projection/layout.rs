@@ -3,6 +3,9 @@
 //! Nothing here or in them depends on the number of threads: every sum over points is taken in their order, and random
 //! numbers are functions of the seed and of what they are for, not of a stream that threads draw from.
 
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand_distr::StandardNormal;
+
 use crate::{
     error::{Error, Result},
     neighbors::Graph,
@@ -75,8 +78,9 @@ pub(super) fn check(neighbors: &Graph, start: &[f32]) -> Result<usize> {
 
 /// `start` times `factor` plus Gaussian noise of standard deviation `noise`, which takes copies of one point apart.
 pub(super) fn places(start: &[f32], factor: f64, noise: f64, seed: u64) -> Vec<f32> {
-    (start.iter().zip(0..))
-        .map(|(&value, index)| (f64::from(value) * factor + noise * gaussian(seed, index)) as f32)
+    let random = StdRng::seed_from_u64(seed).sample_iter(StandardNormal);
+    (start.iter().zip(random))
+        .map(|(&value, random): (&f32, f64)| (f64::from(value) * factor + noise * random) as f32)
         .collect()
 }
 
@@ -91,31 +95,20 @@ pub(super) fn mix(state: u64) -> u64 {
     state ^ (state >> 31)
 }
 
-/// Standard normal number of `seed` and `index`, by Box and Muller.
-fn gaussian(seed: u64, index: u64) -> f64 {
-    let unit = |draw: u64| {
-        let state = mix(seed).wrapping_add((2 * index + draw + 1).wrapping_mul(GOLDEN));
-        ((mix(state) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-    };
-    (-2.0 * unit(0).ln()).sqrt() * (std::f64::consts::TAU * unit(1)).cos()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::neighbors::Neighbor;
 
     #[test]
-    fn noise_is_standard_normal_and_depends_on_seed_and_index() {
-        let draws: Vec<f64> = (0..20_000).map(|index| gaussian(7, index)).collect();
-        let mean = draws.iter().sum::<f64>() / 2e4;
-        let variance = draws.iter().map(|draw| (draw - mean).powi(2)).sum::<f64>() / 2e4;
-        assert!(
-            mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03,
-            "{mean} {variance}"
-        );
-        assert_ne!(gaussian(7, 0), gaussian(8, 0));
-        assert_eq!(gaussian(7, 3), draws[3]);
+    fn noise_depends_on_the_seed_alone() {
+        let start = vec![1.0; 20_000];
+        let noisy = places(&start, 2.0, 0.5, 7);
+        let mean = noisy.iter().sum::<f32>() / 2e4;
+        let variance = noisy.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 2e4;
+        assert!((mean - 2.0).abs() < 0.01 && (variance - 0.25).abs() < 0.01);
+        assert_eq!(places(&start, 2.0, 0.5, 7), noisy);
+        assert_ne!(places(&start, 2.0, 0.5, 8), noisy);
     }
 
     #[test]

@@ -52,6 +52,7 @@ const SCATTER_PNG: f64 = 250e3;
 const SCATTER_SVG: f64 = 60.0;
 /// Bytes of a point's links in the index.
 const INDEX_LINKS: f64 = 600.0;
+const PAIR_ROW: [f64; 2] = [40.0, 12.0];
 const LAYER_ROW: [f64; 2] = [80.0, 200.0];
 const CLASS_ROW: [f64; 2] = [24.0, 12.0];
 /// Of the user's columns in `images`, relative to the file that holds them.
@@ -61,6 +62,9 @@ const METADATA: f64 = 0.5;
 const SHEET_PNG: f64 = 0.5;
 const OVERLAY_PNG: f64 = 0.35;
 const GRADIENT_PNG: f64 = 0.2;
+/// A matrix of 2 to 1000 classes: 1000 x 398 to 1800 x 1410 pixels, of whose bytes 0.05 to 0.08 are left.
+const MATRIX_PIXELS: u64 = 1600 * 1200;
+const MATRIX_PNG: f64 = 0.07;
 /// The report's text: 13 to 71 KiB for 3 to 16 layers.
 const PAGE: [u64; 2] = [10 << 10, 4 << 10];
 
@@ -321,6 +325,21 @@ pub fn neighbors(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         }
     }
     Ok(tables)
+}
+
+/// Pairs of classes, of which there are at most as many as images or neighbours, and the matrices drawn of them.
+pub fn confusion(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    if ctx.config.images.labels == Labels::None {
+        return Ok(Vec::new());
+    }
+    let classes = u64::try_from(ctx.model()?.graph.n_classes()).unwrap_or(0);
+    let pairs = classes.saturating_mul(classes);
+    let edges = images.saturating_mul(ctx.config.neighbors.k as u64);
+    Ok(vec![
+        TableEstimate::new("confusion", images.min(pairs), PAIR_ROW),
+        TableEstimate::new("class_overlap", edges.min(pairs), PAIR_ROW),
+        TableEstimate::new("pictures/confusion", 2, picture(MATRIX_PIXELS, MATRIX_PNG)),
+    ])
 }
 
 /// Maps, their pictures and the principal components.

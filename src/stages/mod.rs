@@ -3,7 +3,9 @@
 //! A stage is a value: one file with a `const STAGE`, and one line in [`STAGES`].
 
 pub mod backprop;
+mod classes;
 mod columns;
+pub mod confusion;
 pub mod estimate;
 pub mod explain;
 pub mod extract;
@@ -16,6 +18,7 @@ pub mod project;
 pub mod report;
 mod runner;
 pub mod scan;
+pub mod similar;
 mod sources;
 mod space;
 #[cfg(test)]
@@ -49,6 +52,7 @@ pub const STAGES: &[Stage] = &[
     patches::STAGE,
     neighbors::STAGE,
     project::STAGE,
+    confusion::STAGE,
     backprop::STAGE,
     explain::STAGE,
     report::STAGE,

@@ -170,16 +170,20 @@ impl Work<'_> {
         let block = self.block(&features, self.device)?;
         drop(features);
         let files = hnsw::FILES.map(|file| format!("{INDEX}/{file}"));
-        let index = if writer.has_part(0) {
+        let index = if writer.has_part(0) && !block.is_empty() {
             load_index(self.ctx.run, &self.ctx.run.manifest()?)?
         } else {
-            let index = Index::build(&block, &self.tick([0.0, 0.7]))?;
-            let mut part = writer.part(0)?;
-            let names: Vec<&str> = files.iter().map(String::as_str).collect();
-            part.files_by(&names, |folder| index.save(folder))?;
-            writer.commit(part)?;
-            index
+            Index::build(&block, &self.tick([0.0, 0.7]))?
         };
+        if !writer.has_part(0) {
+            let mut part = writer.part(0)?;
+            // hnsw_rs cannot write an index without points.
+            if !block.is_empty() {
+                let names: Vec<&str> = files.iter().map(String::as_str).collect();
+                part.files_by(&names, |folder| index.save(folder))?;
+            }
+            writer.commit(part)?;
+        }
         let effort = audit::effort(&index, &block, settings.k, settings.min_recall)?;
         let accepted = effort.1 >= settings.min_recall;
         let mut part = writer.part(1)?;

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array};
 
-use super::super::columns::{Columns, integer, number, table, text};
+use super::super::{
+    classes::{ClassNames, labels},
+    columns::{Columns, integer, number, table},
+};
 use crate::{
     error::Result,
     neighbors::{
@@ -67,47 +70,10 @@ impl Tables {
         let quality = tally.finish();
         Ok(Tables {
             neighbor_stats: neighbor_stats(&quality)?,
-            class_neighbors: class_neighbors(&quality, &class_names(run, manifest)?)?,
+            class_neighbors: class_neighbors(&quality, &ClassNames::read(run, manifest)?.dataset)?,
             all: quality.all,
         })
     }
-}
-
-/// By image id.
-fn labels(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Option<i32>>> {
-    let mut found = Vec::new();
-    for batch in (run.read(manifest, "images")).columns(&["image_id", "label"]) {
-        let batch = batch?;
-        let columns = Columns::of(run, "images", &batch);
-        let labels = columns.integers("label")?;
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if id as usize != found.len() {
-                return Err(columns.unexpected(
-                    format!("image {}, ids being ranks", found.len()),
-                    format!("image {id}"),
-                ));
-            }
-            found.push(integer(&labels, row).and_then(|label| i32::try_from(label).ok()));
-        }
-    }
-    Ok(found)
-}
-
-/// Of the dataset's classes.
-fn class_names(run: &RunFolder, manifest: &Manifest) -> Result<BTreeMap<i32, String>> {
-    let mut found = BTreeMap::new();
-    for batch in run.read(manifest, "classes").only("source", "dataset") {
-        let batch = batch?;
-        let columns = Columns::of(run, "classes", &batch);
-        let (classes, names) = (columns.integers("class")?, columns.texts("name")?);
-        for row in 0..batch.num_rows() {
-            let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
-            if let (Some(class), Some(name)) = (class, text(&names, row)) {
-                found.insert(class, name.to_string());
-            }
-        }
-    }
-    Ok(found)
 }
 
 fn neighbor_stats(quality: &Quality) -> Result<RecordBatch> {

@@ -74,7 +74,7 @@ impl FileLabels<'_> {
     }
 
     /// The file's path in the image folder, with `/`.
-    fn relative(&self, file: &Path) -> Option<String> {
+    pub fn relative(&self, file: &Path) -> Option<String> {
         let spelled = [std::path::absolute(file), std::fs::canonicalize(file)];
         let inside = spelled.iter().flatten().find_map(|file| {
             let mut folders = self.folders.iter();

@@ -1,0 +1,322 @@
+//! `prospect similar`.
+
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::{Global, logging, output};
+use crate::{
+    config::SearchMethod,
+    error::Error,
+    progress::Cancel,
+    stages::{
+        Context,
+        similar::{Answer, Asked, Method, Seen, Share, Similar, draw_sheets, similar},
+    },
+    store::RunFolder,
+    text,
+};
+
+/// Where the contact sheet of a table goes.
+const SHEET: &str = "similar.png";
+
+/// Find the images that the network finds most like an image
+///
+/// Reads the run folder's tables and the images that are shown; for a file that is not of the run also the model, which
+/// must be the run's. Prints the nearest images of the run with their labels, predicted classes and distances, by the
+/// run's metric and feature layer; writes a contact sheet, the query left, its neighbours right. An image of the run is
+/// not its own neighbour; its duplicates are. What cannot be answered is an error line, and the others go on; the exit
+/// status is 65 then.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  prospect similar cats/7.jpg '#123'                  two images of the run
+  prospect similar ~/new/*.jpg -k 5 -o new.png        files that are not of the run
+  prospect similar '#123' -k 50 --format csv > near.csv")]
+pub(super) struct SimilarArgs {
+    /// A path in the image folder, `#` and an image's id, or any image file (`./NAME` where a path in the image folder is
+    /// spelled alike)
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+    /// Neighbours per image
+    #[arg(short, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    k: u16,
+    /// Compare with every image, whatever the run has stored
+    #[arg(long)]
+    exact: bool,
+    /// Ask the run's index, which may miss some. Default: the run's neighbour graph where it holds N neighbours, else the
+    /// faster of the two
+    #[arg(long, conflicts_with = "exact")]
+    index: bool,
+    /// The contact sheet's file. Default: similar.png with a table, none with csv and json
+    #[arg(short, long, value_name = "SHEET.png")]
+    out: Option<PathBuf>,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Format {
+    /// For reading
+    Table,
+    /// Comma-separated, with a header
+    Csv,
+    /// One JSON object
+    Json,
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Answered<'a> {
+    #[serde(flatten)]
+    similar: &'a Similar,
+    /// The files written.
+    sheets: Vec<String>,
+}
+
+pub(super) fn run(global: &Global, args: &SimilarArgs) -> anyhow::Result<u8> {
+    let config = global.config()?;
+    let run = RunFolder::open(&config.run.dir)?;
+    let progress = global.progress();
+    logging::start(global, &progress, None, "similar")?;
+    let cancel = Cancel::default();
+    let ctx = Context::new(&config, &run, &progress, &cancel);
+    let asked = Asked {
+        images: &args.images,
+        k: args.k.into(),
+        method: match (args.exact, args.index) {
+            (true, _) => SearchMethod::Exact,
+            (_, true) => SearchMethod::Hnsw,
+            _ => SearchMethod::Auto,
+        },
+    };
+    let similar = similar(&ctx, &asked)?;
+    for refused in &similar.refused {
+        output::complain(&format!("{}: {}", refused.image, refused.reason));
+    }
+    match args.format {
+        Format::Table if !similar.answers.is_empty() => output::print(&page(&similar))?,
+        Format::Table | Format::Json => {}
+        Format::Csv => csv(&similar)?,
+    }
+    let out = args.out.as_deref();
+    let out = out.or((args.format == Format::Table).then_some(Path::new(SHEET)));
+    let sheets = match out {
+        Some(out) => write_sheets(&ctx, &similar, out)?,
+        None => Vec::new(),
+    };
+    let written: Vec<String> = (sheets.iter())
+        .map(|path| path.display().to_string())
+        .collect();
+    match args.format {
+        Format::Json => output::print_json(&Answered {
+            similar: &similar,
+            sheets: written,
+        })?,
+        // Standard output holds the rows and nothing else.
+        Format::Csv => written
+            .iter()
+            .for_each(|path| output::remark(&format!("wrote {path}"))),
+        Format::Table if !written.is_empty() => {
+            output::print(&format!("wrote {}", written.join(", ")))?;
+        }
+        Format::Table => {}
+    }
+    Ok(if similar.refused.is_empty() { 0 } else { 65 })
+}
+
+/// Writes `similar.png`, and where one sheet does not hold all `similar-2.png`, …
+fn write_sheets(ctx: &Context, similar: &Similar, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut written = Vec::new();
+    if let Some(folder) = out.parent().filter(|_| !similar.answers.is_empty()) {
+        fs::create_dir_all(folder).map_err(Error::io(folder, "making the folder"))?;
+    }
+    draw_sheets(ctx, similar, |at, png| {
+        let path = numbered(out, at);
+        fs::write(&path, png).map_err(Error::io(&path, "writing"))?;
+        written.push(path);
+        Ok(())
+    })?;
+    Ok(written)
+}
+
+/// `a/near.png`, `a/near-2.png`, …
+fn numbered(path: &Path, at: usize) -> PathBuf {
+    if at == 0 {
+        return path.to_path_buf();
+    }
+    let mut name = path.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!("-{}", at + 1));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+const HEAD: [&str; 6] = ["rank", "image", "id", "label", "predicted", "distance"];
+const RIGHT: [bool; 6] = [true, false, true, false, false, true];
+
+fn page(similar: &Similar) -> String {
+    let mut page = format!(
+        "{} distance of {} among {}\n",
+        similar.metric.name(),
+        text::escaped(&similar.feature_layer),
+        output::plural(similar.images, "image")
+    );
+    for answer in &similar.answers {
+        page += &format!("\n{}\n", text::escaped(&title(&answer.query)));
+        let mut rows = vec![HEAD.map(String::from).to_vec()];
+        rows.extend(answer.neighbors.iter().map(|hit| {
+            let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+            let about = if hit.exact { "" } else { "~" };
+            vec![
+                hit.rank.to_string(),
+                hit.image.path.clone(),
+                (hit.image.image_id).map_or("-".into(), |id| format!("#{id}")),
+                or_dash(&hit.image.label),
+                or_dash(&hit.image.predicted),
+                format!("{about}{}", text::figure(hit.distance.into())),
+            ]
+        }));
+        page += &output::columns(&rows, &RIGHT);
+        page += &format!("{}\n", conclusion(answer));
+    }
+    page
+}
+
+/// `cats/7.jpg (#7), label cat, predicted lynx`.
+fn title(query: &Seen) -> String {
+    let id = match query.image_id {
+        Some(id) => format!(" (#{id})"),
+        None => " (not of the run)".to_string(),
+    };
+    let label = (query.label.as_ref()).map_or("no label".into(), |name| format!("label {name}"));
+    let predicted = (query.predicted.as_ref()).map(|name| format!(", predicted {name}"));
+    format!(
+        "{}{id}, {label}{}",
+        query.path,
+        predicted.unwrap_or_default()
+    )
+}
+
+/// `7 of 10 share its label, 8 of 10 its predicted class; from the run's neighbour graph`.
+fn conclusion(answer: &Answer) -> String {
+    let shares = [
+        (answer.same_label, "label"),
+        (answer.same_prediction, "predicted class"),
+    ];
+    let shares: Vec<String> = (shares.iter())
+        .filter_map(|(share, what)| share.map(|Share { n, of }| (n, of, what)))
+        .enumerate()
+        .map(|(at, (n, of, what))| {
+            let verb = if at == 0 { " share" } else { "" };
+            format!("{n} of {of}{verb} its {what}")
+        })
+        .collect();
+    let method = match answer.method {
+        Method::StoredGraph => "from the run's neighbour graph",
+        Method::Index => "by the run's index, which may miss some",
+        Method::ExactSearch => "by exact search",
+    };
+    match shares.is_empty() {
+        true => method.to_string(),
+        false => format!("{}; {method}", shares.join(", ")),
+    }
+}
+
+fn csv(similar: &Similar) -> anyhow::Result<()> {
+    // A file or another program gets texts as they are; a terminal gets no control characters.
+    let safe = io::stdout().is_terminal();
+    let mut out = csv::Writer::from_writer(Vec::new());
+    out.write_record([
+        "query",
+        "query_id",
+        "query_label",
+        "query_predicted",
+        "rank",
+        "image",
+        "image_id",
+        "label",
+        "predicted",
+        "distance",
+        "exact",
+    ])?;
+    let id = |seen: &Seen| seen.image_id.map_or(String::new(), |id| id.to_string());
+    let shown = |text: &str| match safe {
+        true => text::escaped(text).into_owned(),
+        false => text.to_string(),
+    };
+    let or_empty = |text: &Option<String>| text.as_deref().map_or(String::new(), shown);
+    for answer in &similar.answers {
+        let query = &answer.query;
+        for hit in &answer.neighbors {
+            out.write_record([
+                shown(&query.path),
+                id(query),
+                or_empty(&query.label),
+                or_empty(&query.predicted),
+                hit.rank.to_string(),
+                shown(&hit.image.path),
+                id(&hit.image),
+                or_empty(&hit.image.label),
+                or_empty(&hit.image.predicted),
+                hit.distance.to_string(),
+                hit.exact.to_string(),
+            ])?;
+        }
+    }
+    let bytes = out.into_inner()?;
+    let mut out = io::stdout().lock();
+    out.write_all(&bytes)?;
+    out.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_sheets_have_numbers() {
+        let name = |path: &str, at| numbered(Path::new(path), at).display().to_string();
+        assert_eq!(name("similar.png", 0), "similar.png");
+        assert_eq!(name("a/near.png", 1), "a/near-2.png");
+        assert_eq!(name("a.b/near", 9), "a.b/near-10");
+    }
+
+    #[test]
+    fn agreement_reads_well() {
+        let mut answer = Answer {
+            query: Seen {
+                image_id: Some(7),
+                path: "cats/7.jpg".into(),
+                label: Some("cat".into()),
+                predicted: None,
+            },
+            method: Method::StoredGraph,
+            same_label: Some(Share { n: 7, of: 10 }),
+            same_prediction: Some(Share { n: 8, of: 10 }),
+            neighbors: Vec::new(),
+        };
+        assert_eq!(
+            conclusion(&answer),
+            "7 of 10 share its label, 8 of 10 its predicted class; from the run's neighbour graph"
+        );
+        answer.same_label = None;
+        answer.method = Method::ExactSearch;
+        assert_eq!(
+            conclusion(&answer),
+            "8 of 10 share its predicted class; by exact search"
+        );
+        answer.same_prediction = None;
+        assert_eq!(conclusion(&answer), "by exact search");
+        assert_eq!(title(&answer.query), "cats/7.jpg (#7), label cat");
+    }
+}

@@ -1,0 +1,136 @@
+//! Counting, one batch of rows at a time.
+
+use std::collections::BTreeMap;
+
+use super::super::{
+    Context,
+    classes::{ClassNames, labels},
+    columns::{Columns, integer, number},
+};
+use crate::{
+    confusion::{Counts, Pair},
+    error::Result,
+    progress::Bar,
+    store::Manifest,
+};
+
+/// Rows in memory at a time.
+const BATCH_ROWS: usize = 65_536;
+
+/// What is to be told about a run. Labels take 8 bytes an image while it is counted.
+pub struct Counted {
+    pub names: ClassNames,
+    /// Labels against predictions, both as the network's classes; images whose label is one of these.
+    pub confusion: Vec<Pair>,
+    /// The dataset's class of each of the network's classes that is a label.
+    pub label_of: BTreeMap<i32, i32>,
+    /// The dataset's classes that the network does not know by name.
+    pub unknown_labels: usize,
+    /// Labels against neighbours' labels, as the dataset's classes.
+    pub overlap: Vec<Pair>,
+    /// The most neighbours that an image has.
+    pub k: i64,
+    pub bar: Bar,
+}
+
+impl Counted {
+    pub fn of_run(ctx: &Context, manifest: &Manifest) -> Result<Counted> {
+        let names = ClassNames::read(ctx.run, manifest)?;
+        let network_of = names.network_of_dataset();
+        let tables = ["predictions", "neighbors"];
+        // Without any readable image, extract has written no table.
+        let there = tables.map(|name| ctx.run.tables(manifest).iter().any(|table| table == name));
+        let rows = |place: usize| match there[place] {
+            true => ctx.run.read(manifest, tables[place]).rows(),
+            false => 0,
+        };
+        let bar = (ctx.progress).stage("confusion", rows(0) + rows(1), "rows");
+        let mut counted = Counted {
+            unknown_labels: names.dataset.len() - network_of.len(),
+            label_of: network_of.iter().map(|(l, c)| (*c, *l)).collect(),
+            names,
+            confusion: Vec::new(),
+            overlap: Vec::new(),
+            k: 0,
+            bar,
+        };
+        let labels = labels(ctx.run, manifest)?;
+        if there[0] {
+            counted.count_predictions(ctx, manifest, &labels, &network_of)?;
+        }
+        if there[1] {
+            counted.count_neighbors(ctx, manifest, &labels)?;
+        }
+        Ok(counted)
+    }
+
+    fn count_predictions(
+        &mut self,
+        ctx: &Context,
+        manifest: &Manifest,
+        labels: &[Option<i32>],
+        network_of: &BTreeMap<i32, i32>,
+    ) -> Result<()> {
+        let mut counts = Counts::default();
+        let rows = (ctx.run.read(manifest, "predictions"))
+            .columns(&["image_id", "pred", "p_label"])
+            .batch_rows(BATCH_ROWS);
+        for batch in rows {
+            let batch = batch?;
+            ctx.cancel.check()?;
+            let columns = Columns::of(ctx.run, "predictions", &batch);
+            let (predicted, of_label) = (columns.integers("pred")?, columns.numbers("p_label")?);
+            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+                let label = labels.get(id as usize).copied().flatten();
+                let class = label.and_then(|label| network_of.get(&label).copied());
+                // A label that is none of the network's classes has no probability.
+                let known = number(&of_label, row).is_some();
+                let predicted =
+                    integer(&predicted, row).and_then(|class| u32::try_from(class).ok());
+                let class = class.and_then(|class| u32::try_from(class).ok());
+                if let (Some(class), Some(predicted), true) = (class, predicted, known) {
+                    counts.add(class, predicted);
+                }
+            }
+            self.bar.advance(batch.num_rows() as u64);
+        }
+        self.confusion = counts.pairs();
+        Ok(())
+    }
+
+    fn count_neighbors(
+        &mut self,
+        ctx: &Context,
+        manifest: &Manifest,
+        labels: &[Option<i32>],
+    ) -> Result<()> {
+        let mut counts = Counts::default();
+        let label = |id: Option<i64>| {
+            let label = labels.get(usize::try_from(id?).ok()?).copied().flatten()?;
+            u32::try_from(label).ok()
+        };
+        let rows = (ctx.run.read(manifest, "neighbors"))
+            .columns(&["image_id", "rank", "neighbor_id"])
+            .batch_rows(BATCH_ROWS);
+        for batch in rows {
+            let batch = batch?;
+            ctx.cancel.check()?;
+            let columns = Columns::of(ctx.run, "neighbors", &batch);
+            let (images, neighbors) = (
+                columns.integers("image_id")?,
+                columns.integers("neighbor_id")?,
+            );
+            let furthest = columns.integers("rank")?.iter().flatten().max();
+            self.k = self.k.max(furthest.unwrap_or(0));
+            for row in 0..batch.num_rows() {
+                let (from, to) = (integer(&images, row), integer(&neighbors, row));
+                if let (Some(from), Some(to)) = (label(from), label(to)) {
+                    counts.add(from, to);
+                }
+            }
+            self.bar.advance(batch.num_rows() as u64);
+        }
+        self.overlap = counts.pairs();
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! Class by class: what the network takes each label for, and which classes share a neighbourhood in the space of its features.
+//!
+//! Labels and the network's classes are matched by name. Where the network knows none of the labels, `confusion` has no rows and
+//! no picture; `class_overlap` needs labels alone.
+
+mod count;
+mod pictures;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Value, json};
+
+use self::count::Counted;
+use super::{Context, Outcome, Stage, classes::name_of, estimate};
+use crate::{
+    confusion::{Pair, agreement, most_confused},
+    error::Result,
+    store::StageWriter,
+    text::escaped,
+};
+
+pub const STAGE: Stage = Stage {
+    name: "confusion",
+    version: 1,
+    about: "which classes are taken for one another, which are near; writes confusion and class_overlap",
+    needs: &["scan", "extract", "neighbors"],
+    parameters,
+    estimate: estimate::confusion,
+    run,
+};
+
+/// Pairs that the summary names.
+const NAMED: usize = 5;
+
+fn parameters(_: &Context) -> Result<Value> {
+    Ok(json!({}))
+}
+
+fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
+    writer.set_parts_total(1)?;
+    let manifest = ctx.run.manifest()?;
+    let counted = Counted::of_run(ctx, &manifest)?;
+    if !writer.has_part(0) {
+        let mut part = writer.part(0)?;
+        part.write("confusion", &tables::confusion(&counted)?)?;
+        part.write("class_overlap", &tables::overlap(&counted)?)?;
+        ctx.cancel.check()?;
+        for (name, png) in pictures::draw(&counted)? {
+            part.file(&format!("pictures/confusion/{name}"), &png)?;
+        }
+        writer.commit(part)?;
+    }
+    let summary = summary(&counted);
+    counted.bar.finish(&line(&counted));
+    Ok(Outcome {
+        result: None,
+        summary,
+    })
+}
+
+fn summary(counted: &Counted) -> Value {
+    let names = &counted.names;
+    let pairs = |pairs: &[Pair], to: &dyn Fn(u32) -> String, from: &dyn Fn(u32) -> String| {
+        let most = most_confused(pairs, NAMED).into_iter().map(|pair| {
+            json!({
+                "label": from(pair.from),
+                "as": to(pair.to),
+                "count": pair.count,
+                "share": pair.share,
+            })
+        });
+        most.collect::<Vec<Value>>()
+    };
+    let of_network = |class: u32| name_of(&names.network, class as i32);
+    let of_dataset = |class: u32| name_of(&names.dataset, class as i32);
+    let judged: u64 = counted.confusion.iter().map(|pair| pair.count).sum();
+    let edges: u64 = counted.overlap.iter().map(|pair| pair.count).sum();
+    json!({
+        "judged_images": judged,
+        "accuracy": agreement(&counted.confusion),
+        "labels_unknown_to_the_network": counted.unknown_labels,
+        "most_confused": pairs(&counted.confusion, &of_network, &of_network),
+        "labelled_edges": edges,
+        "neighbors_of_own_class": agreement(&counted.overlap),
+        "most_overlapping": pairs(&counted.overlap, &of_dataset, &of_dataset),
+    })
+}
+
+fn line(counted: &Counted) -> String {
+    let own = agreement(&counted.overlap).map(|share| {
+        let percent = share * 100.0;
+        format!("{percent:.1} % of neighbours have the same label")
+    });
+    let right = agreement(&counted.confusion).map(|share| {
+        let mut line = format!("{:.1} % right", share * 100.0);
+        if let [pair] = most_confused(&counted.confusion, 1)[..] {
+            let [from, to] =
+                [pair.from, pair.to].map(|class| name_of(&counted.names.network, class as i32));
+            let (from, to) = (escaped(&from), escaped(&to));
+            line += &format!(", most confused {from} as {to} ({})", pair.count);
+        }
+        line
+    });
+    let lines: Vec<String> = right.into_iter().chain(own).collect();
+    if lines.is_empty() {
+        return "no labels".into();
+    }
+    lines.join("; ")
+}

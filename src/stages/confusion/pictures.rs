@@ -1,0 +1,210 @@
+//! The matrices: which classes are drawn, in which order, and what is said beside them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{super::classes::name_of, count::Counted};
+use crate::{
+    confusion::{Pair, agreement, most_confused, order},
+    error::{Error, Result},
+    picture::{
+        PictureError,
+        matrix::{Cell, Entry, Figures, MOST_CLASSES, Matrix, matrix_picture},
+        png,
+    },
+    text::count,
+};
+
+/// Pairs named beside a matrix.
+const NAMED: usize = 40;
+
+/// File names and files: `confusion.png` where the network knows labels, `overlap.png` where there are any.
+pub fn draw(counted: &Counted) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let mut files = Vec::new();
+    if let Some(right) = agreement(&counted.confusion) {
+        let images: u64 = counted.confusion.iter().map(|pair| pair.count).sum();
+        let labels = counted.confusion.iter().map(|pair| pair.from).collect();
+        let drawing = Drawing {
+            title: "What the network takes each class for",
+            said: format!("{:.1} % of {} images right", right * 100.0, count(images)),
+            axes: ["label", "predicted class"],
+            of: "of the label's images",
+            figures: Figures::Counts,
+            list: "most confused: label › prediction",
+            pairs: &counted.confusion,
+            classes: labels,
+            names: &counted.names.network,
+        };
+        files.push(("confusion.png", drawing.draw()));
+    }
+    if let Some(own) = agreement(&counted.overlap) {
+        let both = counted.overlap.iter().flat_map(|pair| [pair.from, pair.to]);
+        let drawing = Drawing {
+            title: "Classes that share a neighbourhood",
+            said: format!(
+                "{:.1} % of the {} nearest neighbours have the image's own label",
+                own * 100.0,
+                counted.k
+            ),
+            axes: ["label", "label of the neighbours"],
+            of: "of the class's neighbours",
+            figures: Figures::Percent,
+            list: "largest overlap: class › its neighbours",
+            pairs: &counted.overlap,
+            classes: both.collect(),
+            names: &counted.names.dataset,
+        };
+        files.push(("overlap.png", drawing.draw()));
+    }
+    let files = files.into_iter().map(|(name, file)| {
+        let wrong = |error: PictureError| {
+            Error::invalid(
+                format!("pictures/confusion/{name}"),
+                "a picture that can be drawn",
+                error.to_string(),
+                "please report this mistake of prospect's",
+            )
+        };
+        Ok((name, file.map_err(wrong)?))
+    });
+    files.collect()
+}
+
+struct Drawing<'a> {
+    title: &'a str,
+    said: String,
+    axes: [&'a str; 2],
+    of: &'a str,
+    figures: Figures,
+    list: &'a str,
+    pairs: &'a [Pair],
+    /// Rows and columns; what is none of them goes into a last column.
+    classes: BTreeSet<u32>,
+    names: &'a BTreeMap<i32, String>,
+}
+
+impl Drawing<'_> {
+    fn draw(&self) -> Result<Vec<u8>, PictureError> {
+        let shown = shown(&self.classes, self.pairs);
+        let place: BTreeMap<u32, u32> = shown.iter().copied().zip(0..).collect();
+        let n = shown.len();
+        // Each pair at the places of its classes, those with others after them.
+        let within: Vec<Pair> = (self.pairs.iter())
+            .filter_map(|pair| {
+                Some(Pair {
+                    from: *place.get(&pair.from)?,
+                    to: place.get(&pair.to).copied().unwrap_or(n as u32),
+                    ..*pair
+                })
+            })
+            .collect();
+        let order = order(n, &within);
+        let mut rank = vec![0; n + 1];
+        for (at, &place) in order.iter().enumerate() {
+            rank[place as usize] = at;
+        }
+        rank[n] = n;
+        let mut cells: BTreeMap<(usize, usize), Cell> = BTreeMap::new();
+        for pair in &within {
+            let (row, column) = (rank[pair.from as usize], rank[pair.to as usize]);
+            let cell = cells.entry((row, column)).or_insert(Cell {
+                row,
+                column,
+                count: 0,
+                share: 0.0,
+            });
+            cell.count += pair.count;
+            cell.share += pair.share;
+        }
+        let others = within.iter().any(|pair| pair.to as usize == n);
+        let cells: Vec<Cell> = cells.into_values().collect();
+        let name = |class: u32| name_of(self.names, class as i32);
+        let names: Vec<String> = (order.iter())
+            .map(|&place| name(shown[place as usize]))
+            .collect();
+        let entries = most_confused(self.pairs, NAMED)
+            .into_iter()
+            .map(|pair| Entry {
+                text: format!("{} › {}", name(pair.from), name(pair.to)),
+                figure: format!("{} · {:.1} %", count(pair.count), pair.share * 100.0),
+            });
+        let entries: Vec<Entry> = entries.collect();
+        let mut said = self.said.clone();
+        if n < self.classes.len() {
+            let (shown, all) = (count(n as u64), count(self.classes.len() as u64));
+            said += &format!(" · the {shown} most confused of {all} classes");
+        }
+        if n > 2 {
+            said += " · those that are confused stand together";
+        }
+        png(&matrix_picture(&Matrix {
+            title: self.title,
+            subtitle: &said,
+            names: &names,
+            other: others.then_some("other classes"),
+            cells: &cells,
+            axes: self.axes,
+            of: self.of,
+            figures: self.figures,
+            list: (self.list, &entries),
+        })?)
+    }
+}
+
+/// As many of the classes as a matrix has room for: those that are confused most, by their number.
+fn shown(classes: &BTreeSet<u32>, pairs: &[Pair]) -> Vec<u32> {
+    let mut confused: BTreeMap<u32, u64> = classes.iter().map(|&class| (class, 0)).collect();
+    for pair in pairs.iter().filter(|pair| pair.from != pair.to) {
+        for class in [pair.from, pair.to] {
+            if let Some(count) = confused.get_mut(&class) {
+                *count += pair.count;
+            }
+        }
+    }
+    let mut ranked: Vec<(u32, u64)> = confused.into_iter().collect();
+    // Stable: equally confused classes stay in the order of their numbers.
+    ranked.sort_by_key(|class| std::cmp::Reverse(class.1));
+    let mut shown: Vec<u32> = (ranked.into_iter())
+        .take(MOST_CLASSES)
+        .map(|(class, _)| class)
+        .collect();
+    shown.sort_unstable();
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_classes_the_most_confused_are_drawn() {
+        let pair = |from, to, count| Pair {
+            from,
+            to,
+            count,
+            share: 0.5,
+        };
+        let n = MOST_CLASSES as u32 + 50;
+        let classes: BTreeSet<u32> = (0..n).collect();
+        let mut pairs: Vec<Pair> = (0..n).map(|class| pair(class, class, 9)).collect();
+        // The last 60 are taken for class 3.
+        pairs.extend((n - 60..n).map(|class| pair(class, 3, 1)));
+        let drawn = shown(&classes, &pairs);
+        assert_eq!(drawn.len(), MOST_CLASSES);
+        assert!(drawn.is_sorted() && drawn.contains(&3));
+        assert!((n - 60..n).all(|class| drawn.contains(&class)));
+        assert!(drawn.contains(&0) && !drawn.contains(&(n - 61)));
+        let names = BTreeMap::new();
+        let drawing = Drawing {
+            title: "",
+            said: String::new(),
+            axes: ["", ""],
+            of: "",
+            figures: Figures::Counts,
+            list: "",
+            pairs: &pairs,
+            classes,
+            names: &names,
+        };
+        drawing.draw().unwrap();
+    }
+}
