@@ -92,6 +92,22 @@ impl SparseRows {
         self.entries.truncate(kept);
     }
 
+    /// Deals each row's entries in turn to as many as `hands`, beginning with another one in each row.
+    pub fn dealt(&self, hands: usize) -> Vec<SparseRows> {
+        (0..hands)
+            .map(|hand| {
+                let mut starts = vec![0];
+                let mut entries = Vec::with_capacity(self.entries.len() / hands + 1);
+                for i in 0..self.rows() {
+                    let first = (hand + i) % hands;
+                    entries.extend(self.row(i).iter().skip(first).step_by(hands));
+                    starts.push(entries.len());
+                }
+                SparseRows { starts, entries }
+            })
+            .collect()
+    }
+
     pub fn entries_mut(&mut self) -> &mut [(u32, f32)] {
         &mut self.entries
     }
@@ -140,6 +156,12 @@ mod tests {
         assert_eq!(rows.row(0), [(1, 0.5)]);
         assert_eq!(rows.row(1), [(0, 0.5), (2, 1.25)]);
         assert_eq!(rows.row(2), [(1, 1.25)]);
+        let hands = rows.dealt(2);
+        assert_eq!([hands[0].row(0), hands[1].row(0)], [&[(1, 0.5)][..], &[]]);
+        assert_eq!(
+            [hands[0].row(1), hands[1].row(1)],
+            [[(2, 1.25)], [(0, 0.5)]]
+        );
         rows.retain(|weight| weight > 1.0);
         assert!(rows.row(0).is_empty());
         assert_eq!(rows.row(1), [(2, 1.25)]);

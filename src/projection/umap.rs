@@ -1,9 +1,11 @@
 //! UMAP (McInnes et al. 2018).
 //!
 //! Memberships, forces, rates and epochs are umap-learn's with its defaults, but for two things. It starts from the first
-//! two principal components. And where umap-learn moves both ends of a drawn pair at once, here every point moves by
-//! itself, towards where its partners stood at the end of the epoch before: so points do not wait for each other, and the
-//! same neighbours, start and seed give the same map, bit for bit, on any number of threads.
+//! two principal components. And where umap-learn draws one pair after the other and moves both ends at once, here the
+//! pairs are dealt into sweeps, in each of which every point moves by itself, towards where its partners stood before:
+//! so points do not wait for each other, and the same neighbours, start and seed give the same map, bit for bit, on any
+//! number of threads. With few sweeps partners overshoot together and clusters are thrown apart; with these the map is as
+//! umap-learn's.
 
 mod curve;
 mod fuzzy;
@@ -13,22 +15,21 @@ mod tests;
 use rayon::prelude::*;
 
 use self::curve::{Curve, Force};
-use super::{
-    layout::{self, Epoch, Fitted, GOLDEN, mix},
-    sparse::SparseRows,
-};
+use super::layout::{self, Epoch, Fitted, GOLDEN, mix};
 use crate::{error::Result, neighbors::Graph};
 
 /// Epochs up to and beyond so many points.
 const EPOCHS: usize = 500;
 const EPOCHS_OF_MANY: usize = 200;
 const MANY: usize = 10_000;
+/// Sweeps of an epoch: a point draws about half a pair in each.
+const SWEEPS: usize = 16;
 /// Random points that push a point away each time that one draws it.
 const PUSHES: usize = 5;
 /// Moves are cut to this in either coordinate.
 const MAX_MOVE: f32 = 4.0;
 /// Largest coordinate at the start, and standard deviation of the noise.
-const START: f64 = 10.0;
+const START: f64 = 5.0;
 const NOISE: f64 = 1e-4;
 /// Points that a thread takes at a time, at least.
 const TASK: usize = 64;
@@ -64,7 +65,7 @@ pub fn umap(
     }
     let epochs = if n <= MANY { EPOCHS } else { EPOCHS_OF_MANY };
     let k = neighbors.k.min(settings.n_neighbors.saturating_sub(1));
-    let memberships = fuzzy::memberships(neighbors, k, epochs);
+    let sweeps = fuzzy::memberships(neighbors, k, epochs).dealt(SWEEPS);
     let curve = Curve::fit(settings.min_dist);
     let forces = Forces {
         attraction: curve.attraction(),
@@ -74,16 +75,17 @@ pub fn umap(
     let mut before: Vec<[f32; 2]> = start.as_chunks().0.to_vec();
     let mut after = before.clone();
     for done in 0..epochs {
-        let now = Moment {
-            epoch: done,
-            rate: 1.0 - done as f32 / epochs as f32,
-            seed: mix(settings
-                .seed
-                .wrapping_add((done as u64 + 1).wrapping_mul(GOLDEN))),
-        };
-        (after.par_iter_mut().with_min_len(TASK).enumerate())
-            .for_each(|(i, place)| *place = forces.moved(&memberships, &before, i, &now));
-        std::mem::swap(&mut before, &mut after);
+        for (pairs, sweep) in sweeps.iter().zip(0..) {
+            let time = (done * SWEEPS + sweep + 1) as u64;
+            let now = Moment {
+                epoch: done as u64,
+                rate: 1.0 - done as f32 / epochs as f32,
+                seed: mix(settings.seed.wrapping_add(time.wrapping_mul(GOLDEN))),
+            };
+            (after.par_iter_mut().with_min_len(TASK).enumerate())
+                .for_each(|(i, place)| *place = forces.moved(pairs.row(i), &before, i, &now));
+            std::mem::swap(&mut before, &mut after);
+        }
         epoch(done + 1, epochs)?;
     }
     Ok(Fitted {
@@ -94,12 +96,12 @@ pub fn umap(
     })
 }
 
-/// One epoch.
+/// One sweep of one epoch.
 struct Moment {
-    epoch: usize,
+    epoch: u64,
     /// What moves are multiplied by; it falls from 1 to 0.
     rate: f32,
-    /// Of this epoch's random points.
+    /// Of this sweep's random points.
     seed: u64,
 }
 
@@ -109,38 +111,37 @@ struct Forces {
 }
 
 impl Forces {
-    /// Where point `i` goes in one epoch, all others staying.
-    fn moved(
-        &self,
-        memberships: &SparseRows,
-        places: &[[f32; 2]],
-        i: usize,
-        now: &Moment,
-    ) -> [f32; 2] {
+    /// Where point `i` goes in one sweep, all others staying. `pairs`: its partners in it.
+    fn moved(&self, pairs: &[(u32, f32)], places: &[[f32; 2]], i: usize, now: &Moment) -> [f32; 2] {
         let mut here = places[i];
         let mut random = mix(now.seed ^ i as u64);
-        for &(j, strength) in memberships.row(i) {
-            // A pair of strength s is drawn in a share s of the epochs.
-            let draws = |epochs: usize| (epochs as f32 * strength).floor();
-            if draws(now.epoch + 1) <= draws(now.epoch) {
+        for &(j, strength) in pairs {
+            if !is_drawn(strength, now.epoch) {
                 continue;
             }
             // Twice: umap-learn draws a pair from either end, and moves both ends each time.
             let pull = self.attraction.between(here, places[j as usize]);
             shift(&mut here, pull, 2.0 * now.rate);
-            let mut push = [0.0; 2];
             for _ in 0..PUSHES {
                 random = random.wrapping_add(GOLDEN);
                 let other = ((u128::from(mix(random)) * places.len() as u128) >> 64) as usize;
                 if other != i {
-                    let force = self.repulsion.between(here, places[other]);
-                    shift(&mut push, force, 1.0);
+                    let push = self.repulsion.between(here, places[other]);
+                    shift(&mut here, push, now.rate);
                 }
             }
-            shift(&mut here, push, now.rate);
         }
         here
     }
+}
+
+/// Whether the epoch is one of those in which a pair of this strength, up to 1, is drawn: a share `strength` of them, evenly
+/// spaced. In whole numbers, as a fraction of 2³¹, rounded up so that the weakest pairs that are kept are drawn once.
+#[inline(always)]
+fn is_drawn(strength: f32, epoch: u64) -> bool {
+    let part = (strength * (1u32 << 31) as f32) as u64 + 1;
+    let rest = (epoch * part) & ((1 << 31) - 1);
+    rest + part >= 1 << 31
 }
 
 #[inline(always)]

@@ -43,6 +43,13 @@ fn memberships_are_umap_learns() {
 const UMAP_LEARN: [(u32, f32); 4] = [(2, 0.83521795), (3, 1.0), (8, 0.37743315), (10, 0.329117)];
 
 #[test]
+fn pairs_are_drawn_as_often_as_they_are_strong() {
+    let draws = |strength| (0..500).filter(|&epoch| is_drawn(strength, epoch)).count();
+    assert_eq!([1.0, 0.5, 0.25, 0.002].map(draws), [500, 250, 125, 1]);
+    assert_eq!(draws(0.3), 150);
+}
+
+#[test]
 fn clusters_stay_together_and_neighbours_neighbours() {
     let points = clustered(300, 5, 10);
     let map = fit(&points, 10, &SETTINGS);
