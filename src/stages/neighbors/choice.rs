@@ -20,8 +20,9 @@ pub struct Choice {
     pub auto: bool,
     images: usize,
     dimension: usize,
-    exact: Duration,
-    index: Duration,
+    /// What either way is expected to take on two cores.
+    pub exact: Duration,
+    pub index: Duration,
 }
 
 pub fn choose(method: SearchMethod, images: usize, dimension: usize, device: Device) -> Choice {

@@ -9,6 +9,8 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use self::choice::{Choice, choose};
@@ -347,8 +349,12 @@ fn summary(
         "k": settings.k.min(images.saturating_sub(1)),
         "images": images,
         "left_out": work.rows.saturating_sub(images),
-        "choice": choice.to_string(),
     });
+    if choice.auto {
+        let tenths = |time: Duration| (10.0 * time.as_secs_f64()).round() / 10.0;
+        summary["exact_estimate_s"] = json!(tenths(choice.exact));
+        summary["index_estimate_s"] = json!(tenths(choice.index));
+    }
     if let Some((audit, _)) = audit {
         summary["recall"] = json!(audit.recall);
         summary["index_ef"] = json!(audit.ef);
