@@ -78,19 +78,12 @@ fn read_graph(run: &RunFolder, manifest: &Manifest, image_ids: &[u32]) -> Result
             found[image as usize].push((rank, Neighbor { id, distance }));
         }
     }
-    let k = found.first().map_or(0, Vec::len);
+    // An index may have found fewer for some.
+    let k = found.iter().map(Vec::len).min().unwrap_or(0);
     let mut neighbors = Vec::with_capacity(k * found.len());
     for mut list in found {
-        if list.len() != k {
-            return Err(crate::error::Error::invalid(
-                run.path("tables/neighbors"),
-                format!("{k} neighbours of each image"),
-                format!("one with {}", list.len()),
-                "run `prospect run neighbors` again",
-            ));
-        }
         list.sort_unstable_by_key(|(rank, _)| *rank);
-        neighbors.extend(list.into_iter().map(|(_, neighbor)| neighbor));
+        neighbors.extend(list.into_iter().take(k).map(|(_, neighbor)| neighbor));
     }
     Ok(Graph { k, neighbors })
 }
