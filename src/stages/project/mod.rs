@@ -11,6 +11,8 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use self::{
@@ -106,6 +108,7 @@ fn make(
             files.write(tables::COMPONENTS, &tables::components(&pca)?)?;
         }
         if ctx.config.project.methods.contains(&method) {
+            let started = Instant::now();
             let made = match &matches {
                 Some(matches) => Made {
                     map: matches.map(method, &pca)?,
@@ -113,6 +116,8 @@ fn make(
                 },
                 None => fit(inputs, method, &pca, &scores)?,
             };
+            let seconds = started.elapsed().as_secs_f64();
+            tracing::info!(method = method.name(), seconds, "fitted");
             write(inputs, method, &made, &colourings, &mut files)?;
         } else {
             let none = tables::projection(method, &[], &tables::Map::default())?;
