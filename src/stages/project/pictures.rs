@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{
     super::{
         Context,
-        columns::{Columns, integer, number, text},
+        classes::{ClassNames, labels, name_of},
+        columns::{Columns, integer},
     },
     tables::Map,
 };
@@ -36,30 +37,35 @@ pub fn colourings(
     manifest: &Manifest,
     image_ids: &[u32],
 ) -> Result<Vec<Coloured>> {
-    let labels = read_labels(run, manifest)?;
-    let classes = read_classes(run, manifest)?;
+    let labels = labels(run, manifest)?;
     let predictions = read_predictions(run, manifest)?;
-    // One list for both, so that a class has one colour; by names, because the dataset and the network number their classes
-    // each in their own way.
-    let present: BTreeMap<i64, &str> = (labels.values())
-        .map(|(label, name)| (*label, name.as_str()))
-        .collect();
-    let predicted: BTreeSet<i64> = predictions.values().map(|(class, _)| *class).collect();
-    let class_name = |class: &i64| classes.get(class).cloned().unwrap_or_default();
-    let mut names: Vec<String> = Vec::new();
-    let mut index: HashMap<String, u32> = HashMap::new();
-    let from_labels = present.values().map(|name| name.to_string());
-    for name in from_labels.chain(predicted.iter().map(class_name)) {
-        index.entry(name).or_insert_with_key(|name| {
-            names.push(name.clone());
+    let known = ClassNames::read(run, manifest)?;
+    let network = known.network_of_dataset();
+    // One list for both, so that a class has one colour.
+    let mut names = Vec::new();
+    let (mut of_label, mut of_class) = (BTreeMap::new(), BTreeMap::new());
+    let present: BTreeSet<i32> = labels.iter().flatten().copied().collect();
+    for label in present {
+        let group = names.len() as u32;
+        names.push(name_of(&known.dataset, label));
+        of_label.insert(label, group);
+        if let Some(class) = network.get(&label) {
+            of_class.insert(*class, group);
+        }
+    }
+    let predicted: BTreeSet<i32> = predictions.values().copied().collect();
+    for class in predicted {
+        of_class.entry(class).or_insert_with(|| {
+            names.push(name_of(&known.network, class));
             names.len() as u32 - 1
         });
     }
-    let label = |id: &u32| index.get(&labels.get(id)?.1).copied();
-    let prediction = |id: &u32| index.get(&class_name(&predictions.get(id)?.0)).copied();
+    let label_of = |id: &u32| labels.get(*id as usize).copied().flatten();
+    let label = |id: &u32| of_label.get(&label_of(id)?).copied();
+    let prediction = |id: &u32| of_class.get(predictions.get(id)?).copied();
     let correctness = |id: &u32| {
-        let (_, is_judged) = predictions.get(id)?;
-        is_judged.then(|| u32::from(label(id) != prediction(id)))
+        let class = network.get(&label_of(id)?)?;
+        Some(u32::from(predictions.get(id)? != class))
     };
     let of = |group: &dyn Fn(&u32) -> Option<u32>| image_ids.iter().map(group).collect();
     let mut all = vec![
@@ -140,51 +146,17 @@ fn title(method: ProjectionMethod) -> &'static str {
     }
 }
 
-/// The label of each labelled image, with its name.
-fn read_labels(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<u32, (i64, String)>> {
-    let mut found = HashMap::new();
-    let columns = ["image_id", "label", "label_name"];
-    for batch in run.read(manifest, "images").columns(&columns) {
-        let batch = batch?;
-        let columns = Columns::of(run, "images", &batch);
-        let (labels, names) = (columns.integers("label")?, columns.texts("label_name")?);
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if let (Some(label), Some(name)) = (integer(&labels, row), text(&names, row)) {
-                found.insert(id, (label, name.to_string()));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The network's names of its classes.
-fn read_classes(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<i64, String>> {
-    let mut found = HashMap::new();
-    for batch in run.read(manifest, "classes").only("source", "model") {
-        let batch = batch?;
-        let columns = Columns::of(run, "classes", &batch);
-        let (classes, names) = (columns.integers("class")?, columns.texts("name")?);
-        for row in 0..batch.num_rows() {
-            if let (Some(class), Some(name)) = (integer(&classes, row), text(&names, row)) {
-                found.insert(class, name.to_string());
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The predicted class of each image, and whether the network knows the image's label.
-fn read_predictions(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<u32, (i64, bool)>> {
+/// The predicted class of each image.
+fn read_predictions(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<u32, i32>> {
     let mut found = HashMap::new();
     let rows = run.read(manifest, "predictions");
-    for batch in rows.columns(&["image_id", "pred", "p_label"]) {
+    for batch in rows.columns(&["image_id", "pred"]) {
         let batch = batch?;
         let columns = Columns::of(run, "predictions", &batch);
-        let (classes, of_label) = (columns.integers("pred")?, columns.numbers("p_label")?);
+        let classes = columns.integers("pred")?;
         for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if let Some(class) = integer(&classes, row) {
-                found.insert(id, (class, number(&of_label, row).is_some()));
-            }
+            let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
+            found.extend(class.map(|class| (id, class)));
         }
     }
     Ok(found)
