@@ -93,6 +93,9 @@ impl Index {
 
     /// Ids, sorted, of the points to which some chain of links leads from the topmost ones; no search can come to others.
     pub fn reachable(&self) -> Vec<u32> {
+        if self.is_empty() {
+            return Vec::new();
+        }
         let points = self.graph.get_point_indexation();
         let mut links: HashMap<u32, Vec<u32>> = HashMap::with_capacity(self.len());
         let mut top: (u8, Vec<u32>) = (0, Vec::new());
