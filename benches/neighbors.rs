@@ -3,7 +3,8 @@
 //!
 //!     BENCH_PYTHON=python3 BENCH_ROWS=20000 BENCH_DIMENSION=512 cargo bench --bench neighbors
 //!
-//! Exact search and faiss take turns, three rounds; the best round of each counts. BENCH_INDEX=0 leaves the index out.
+//! Exact search and faiss take turns, BENCH_ROUNDS (3) rounds; the best round of each counts. BENCH_INDEX=0 leaves the index
+//! out.
 
 use std::{
     env, fs,
@@ -26,7 +27,6 @@ use prospect::{
 use rayon::prelude::*;
 
 const K: usize = 10;
-const ROUNDS: usize = 3;
 const CLUSTERS: usize = 100;
 
 fn number(name: &str, default: usize) -> usize {
@@ -87,7 +87,7 @@ fn main() {
 
     let (mut ours, mut theirs) = (f64::INFINITY, f64::INFINITY);
     let mut found = None;
-    for _ in 0..ROUNDS {
+    for _ in 0..number("BENCH_ROUNDS", 3) {
         let (took, graph) = seconds(|| {
             graph(&values, dimension, K, Metric::L2, Device::Cpu, &|_, _| {
                 Ok(())
