@@ -1,8 +1,10 @@
 use proptest::prelude::*;
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
-    Graph, NOBODY, Neighbor,
+    Graph, NOBODY, Neighbor, audit,
     exact::{self, Block, Search},
+    hnsw::{self, Index},
     lists::Nearest,
 };
 use crate::{config::Metric, model::device::Device};
@@ -191,4 +193,77 @@ fn few_rows_have_few_neighbours() {
     let zero = graph(&[0.0, 0.0, 1.0, 0.0], 2, 1, Metric::Cosine);
     assert_eq!(zero.row(0)[0].distance, 1.0);
     assert_eq!(zero.row(1)[0].distance, 1.0);
+}
+
+/// Points in tight clusters, from a fixed seed.
+fn clustered(n: usize, dimension: usize) -> Vec<f32> {
+    let mut random = StdRng::seed_from_u64(3);
+    (0..n)
+        .flat_map(|row| {
+            let own: Vec<f32> = (0..dimension).map(|_| random.random()).collect();
+            own.into_iter().map(move |x| x + (row % 10) as f32)
+        })
+        .collect()
+}
+
+#[test]
+fn points_that_no_search_can_come_to_are_found_and_repaired() {
+    let (n, dimension, k) = (600, 8, 5);
+    let values = clustered(n, dimension);
+    let whole = block((0..n as u32).collect(), &values, dimension, Metric::L2);
+    let lost = [7, 8, 130, 131, 599];
+    let rest: Vec<usize> = (0..n).filter(|row| !lost.contains(row)).collect();
+    let index = Index::build(&whole.pick(&rest).unwrap(), &no_tick).unwrap();
+    let effort = audit::effort(&index, &whole, k, 0.9).unwrap();
+    let found = audit::graph(&index, &whole, k, effort, &no_tick).unwrap();
+    assert_eq!(found.audit.unreachable, lost.len());
+    assert!(found.audit.repaired >= lost.len() && found.audit.self_recall < 1.0);
+    let exact = graph(&values, dimension, k, Metric::L2);
+    for row in lost {
+        assert!(found.exact[row]);
+        assert_eq!(found.nearest[row].items(), exact.row(row));
+    }
+    // Others have them among their neighbours again.
+    let holds = |items: &[Neighbor], row: usize| items.iter().any(|one| one.id as usize == row);
+    for row in (0..n).filter(|row| !lost.contains(row)) {
+        for missing in lost
+            .iter()
+            .filter(|missing| holds(exact.row(row), **missing))
+        {
+            assert!(
+                holds(found.nearest[row].items(), *missing),
+                "{row} lacks {missing}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_index_read_again_gives_the_same_answers_and_is_the_same_file() {
+    let values = clustered(500, 6);
+    let whole = block((0..500).collect(), &values, 6, Metric::Cosine);
+    let folders = [(); 2].map(|_| tempfile::tempdir().unwrap());
+    for folder in &folders {
+        Index::build(&whole, &no_tick)
+            .unwrap()
+            .save(folder.path())
+            .unwrap();
+    }
+    let bytes = |file: &str| {
+        folders
+            .each_ref()
+            .map(|folder| std::fs::read(folder.path().join(file)).unwrap())
+    };
+    for file in hnsw::FILES {
+        let [first, second] = bytes(file);
+        assert!(first == second && !first.is_empty(), "{file}");
+    }
+    let built = Index::build(&whole, &no_tick).unwrap();
+    let read = Index::load(folders[0].path()).unwrap();
+    assert_eq!(built.search(&whole, 10, 64), read.search(&whole, 10, 64));
+    // A file cut short is an error.
+    let path = folders[0].path().join(hnsw::FILES[0]);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    assert!(Index::load(folders[0].path()).is_err());
 }
