@@ -26,9 +26,7 @@ impl Features {
         self.dimension = dimension;
         let mut left_out = 0;
         for (id, vector) in ids.into_iter().zip(values.chunks_exact(dimension.max(1))) {
-            // Squared, because lengths are what distances are made of.
-            let squared: f32 = vector.iter().map(|x| x * x).sum();
-            if squared.is_finite() {
+            if has_distances(vector) {
                 self.image_ids.push(id);
                 self.values.extend_from_slice(vector);
             } else {
@@ -37,6 +35,12 @@ impl Features {
         }
         left_out
     }
+}
+
+/// Whether distances to this vector are numbers: its squared length is what they are made of.
+pub(super) fn has_distances(vector: &[f32]) -> bool {
+    let squared: f32 = vector.iter().map(|x| x * x).sum();
+    squared.is_finite()
 }
 
 /// The features of a run, some rows of the table at a time, in order of the image ids.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use self::choice::{Choice, choose};
+pub(super) use self::tables::read_edges;
 use super::{
     Context, Outcome, Stage, estimate,
     features::{FeatureReader, Features, read_features},
@@ -152,13 +153,13 @@ impl Work<'_> {
         }
     }
 
-    fn block(&self, features: &Features, device: Device) -> Result<Block> {
+    fn block(&self, features: &Features) -> Result<Block> {
         Block::new(
             features.image_ids.clone(),
             &features.values,
             features.dimension,
             self.ctx.config.neighbors.metric,
-            device,
+            self.device,
         )
     }
 
@@ -169,7 +170,7 @@ impl Work<'_> {
         }
         let settings = &self.ctx.config.neighbors;
         let (features, _) = read_features(self.ctx.run, &self.manifest)?;
-        let block = self.block(&features, self.device)?;
+        let block = self.block(&features)?;
         drop(features);
         let files = hnsw::FILES.map(|file| format!("{INDEX}/{file}"));
         let index = if writer.has_part(0) && !block.is_empty() {
@@ -243,7 +244,7 @@ impl Work<'_> {
                 if !is_first && writer.has_part(first + at) {
                     continue;
                 }
-                let block = self.block(&features, self.device)?;
+                let block = self.block(&features)?;
                 drop(features);
                 let tick = self.tick([share(at), share(at + 1)]);
                 if writer.has_part(first + at) {

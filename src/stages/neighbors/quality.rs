@@ -6,14 +6,12 @@ use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray,
 
 use super::super::{
     classes::{ClassNames, labels},
-    columns::{Columns, integer, number, table},
+    columns::{Columns, table},
 };
+use super::tables::read_edges;
 use crate::{
     error::Result,
-    neighbors::{
-        Neighbor,
-        quality::{GroupQuality, Quality, Tally},
-    },
+    neighbors::quality::{GroupQuality, Quality, Tally},
     store::{Manifest, RunFolder},
 };
 
@@ -39,32 +37,15 @@ impl Tables {
         for batch in rows {
             let batch = batch?;
             let columns = Columns::of(run, "neighbors", &batch);
-            let ids = columns.image_ids()?;
-            let (others, distances) = (
-                columns.integers("neighbor_id")?,
-                columns.numbers("distance")?,
-            );
-            let mut end = 0;
-            for lists in ids.chunk_by(|a, b| a == b) {
-                let start = end;
-                end += lists.len();
+            for edges in read_edges(&columns)?.chunk_by(|a, b| a.0 == b.0) {
+                let image = edges[0].0;
                 list.clear();
-                for row in start..end {
-                    let id = integer(&others, row).and_then(|id| u32::try_from(id).ok());
-                    match (id, number(&distances, row)) {
-                        (Some(id), Some(distance)) if (id as usize) < tally.len() => {
-                            list.push(Neighbor {
-                                id,
-                                distance: distance as f32,
-                            });
-                        }
-                        _ => return Err(columns.unexpected("ids of images", "others")),
-                    }
+                list.extend(edges.iter().map(|(_, neighbor)| *neighbor));
+                let known = |id: u32| (id as usize) < tally.len();
+                if !known(image) || !list.iter().all(|neighbor| known(neighbor.id)) {
+                    return Err(columns.unexpected("ids of images", "others"));
                 }
-                if lists[0] as usize >= tally.len() {
-                    return Err(columns.unexpected("ids of images", lists[0].to_string()));
-                }
-                tally.add(lists[0], &list);
+                tally.add(image, &list);
             }
         }
         let quality = tally.finish();

@@ -75,6 +75,23 @@ impl Rows {
     }
 }
 
+/// The images and their neighbours in a batch with `image_id`, `neighbor_id` and `distance`, row by row.
+pub(in crate::stages) fn read_edges(columns: &Columns) -> Result<Vec<(u32, Neighbor)>> {
+    let (ids, distances) = (
+        columns.integers("neighbor_id")?,
+        columns.numbers("distance")?,
+    );
+    let edge = |(row, image): (usize, u32)| {
+        let id = u32::try_from(integer(&ids, row)?).ok()?;
+        let distance = number(&distances, row)? as f32;
+        Some((image, Neighbor { id, distance }))
+    };
+    (columns.image_ids()?.into_iter().enumerate())
+        .map(edge)
+        .collect::<Option<_>>()
+        .ok_or_else(|| columns.unexpected("neighbours and their distances", "nulls"))
+}
+
 /// The k nearest of each image among what some parts of the candidates hold.
 pub(super) fn merge(
     run: &RunFolder,
@@ -91,20 +108,10 @@ pub(super) fn merge(
         for batch in reader.part(*part) {
             let batch = batch?;
             let columns = Columns::of(run, super::CANDIDATES, &batch);
-            let (neighbors, distances) = (
-                columns.integers("neighbor_id")?,
-                columns.numbers("distance")?,
-            );
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-                let Some(place) = places.get(&id) else {
-                    continue;
-                };
-                let neighbor = integer(&neighbors, row).and_then(|id| u32::try_from(id).ok());
-                let (Some(id), Some(distance)) = (neighbor, number(&distances, row)) else {
-                    return Err(columns.unexpected("neighbours", "nulls"));
-                };
-                let distance = distance as f32;
-                lists[*place].offer(Neighbor { id, distance });
+            for (id, neighbor) in read_edges(&columns)? {
+                if let Some(place) = places.get(&id) {
+                    lists[*place].offer(neighbor);
+                }
             }
         }
     }

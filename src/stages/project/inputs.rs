@@ -10,8 +10,9 @@ use std::{
 
 use super::super::{
     Context,
-    columns::{Columns, integer, number},
+    columns::{Columns, integer},
     features::{Features, read_features},
+    neighbors::read_edges,
 };
 use crate::{
     error::Result,
@@ -60,22 +61,13 @@ fn read_graph(run: &RunFolder, manifest: &Manifest, image_ids: &[u32]) -> Result
     for batch in run.read(manifest, TABLE).columns(&names) {
         let batch = batch?;
         let columns = Columns::of(run, TABLE, &batch);
-        let (ranks, others) = (columns.integers("rank")?, columns.integers("neighbor_id")?);
-        let distances = columns.numbers("distance")?;
-        for (row, image) in columns.image_ids()?.into_iter().enumerate() {
-            let other = integer(&others, row).and_then(|id| u32::try_from(id).ok());
-            let other = other.and_then(|id| rows.get(&id).copied());
-            let neighbor = (
-                rows.get(&image),
-                integer(&ranks, row),
-                other,
-                number(&distances, row),
-            );
-            let (Some(&image), Some(rank), Some(id), Some(distance)) = neighbor else {
+        let ranks = columns.integers("rank")?;
+        for (row, (image, neighbor)) in read_edges(&columns)?.into_iter().enumerate() {
+            let of_both = (rows.get(&image), rows.get(&neighbor.id));
+            let ((Some(&image), Some(&id)), Some(rank)) = (of_both, integer(&ranks, row)) else {
                 return Err(columns.unexpected("images that have features", "another one"));
             };
-            let distance = distance as f32;
-            found[image as usize].push((rank, Neighbor { id, distance }));
+            found[image as usize].push((rank, Neighbor { id, ..neighbor }));
         }
     }
     // An index may have found fewer for some.

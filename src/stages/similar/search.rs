@@ -6,9 +6,9 @@ use serde::Serialize;
 use super::{
     super::{
         Context,
-        columns::{Columns, integer, number},
+        columns::{Columns, integer},
         features::FeatureReader,
-        neighbors::load_index,
+        neighbors::{load_index, read_edges},
     },
     Asked, Refused, Seen, is_current, vectors,
 };
@@ -175,21 +175,16 @@ impl<'a> Search<'a> {
         for batch in rows.only("image_id", image_id) {
             let batch = batch?;
             let columns = Columns::of(self.ctx.run, "neighbors", &batch);
-            let (ranks, ids) = (columns.integers("rank")?, columns.integers("neighbor_id")?);
-            let distances = columns.numbers("distance")?;
+            let ranks = columns.integers("rank")?;
             let exact = columns.column("exact")?;
             let exact = (exact.as_boolean_opt())
                 .ok_or_else(|| columns.unexpected("true or false in column exact", "others"))?;
-            for row in 0..batch.num_rows() {
-                let id = integer(&ids, row).and_then(|id| u32::try_from(id).ok());
-                let (Some(rank), Some(id), Some(distance)) =
-                    (integer(&ranks, row), id, number(&distances, row))
-                else {
-                    return Err(columns.unexpected("ranks, ids and distances", "nulls"));
+            for (row, (_, neighbor)) in read_edges(&columns)?.into_iter().enumerate() {
+                let Some(rank) = integer(&ranks, row) else {
+                    return Err(columns.unexpected("ranks", "nulls"));
                 };
-                let distance = distance as f32;
                 let exact = exact.is_valid(row) && exact.value(row);
-                found.push((rank, (Neighbor { id, distance }, exact)));
+                found.push((rank, (neighbor, exact)));
             }
         }
         found.sort_by_key(|(rank, _)| *rank);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::super::{Context, columns::Columns};
+use super::super::{Context, columns::Columns, features::has_distances};
 use crate::{
     error::Result,
     store::{Manifest, TableReader},
@@ -59,8 +59,7 @@ fn take(
 
 /// A vector that has distances.
 pub fn finite(vector: Vec<f32>) -> Result<Vec<f32>, String> {
-    let squared: f32 = vector.iter().map(|x| x * x).sum();
-    if squared.is_finite() {
+    if has_distances(&vector) {
         return Ok(vector);
     }
     Err("the network gives no finite features for it".into())
