@@ -39,6 +39,7 @@ pub mod config;
 pub mod confusion;
 pub mod effective_field;
 pub mod error;
+pub mod findings;
 pub mod image;
 pub mod linalg;
 pub mod listing;

@@ -175,7 +175,8 @@ fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
     let set = ["--set", "patches.k=2"];
     let decisions = project.decisions("run", &set);
     for (stage, decision) in &decisions {
-        let stale = ["patches", "backprop", "report"].contains(&stage.as_str());
+        let stale =
+            ["patches", "backprop", "shortcuts", "audit", "report"].contains(&stage.as_str());
         assert_eq!(decision != "reuse", stale, "{stage}: {decision}");
     }
     let modified = |path: &Path| {

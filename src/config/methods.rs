@@ -125,3 +125,23 @@ impl ProjectionMethod {
         }
     }
 }
+
+/// Whose probabilities judge the labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbabilitySource {
+    /// A linear probe on the features, trained on the other folds: nothing it says of an image comes from that image's label.
+    Probe,
+    /// The network's own predictions, where its classes are the dataset's. It may have memorised the labels it was trained on.
+    Network,
+}
+
+impl ProbabilitySource {
+    /// As tables and settings spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProbabilitySource::Probe => "probe",
+            ProbabilitySource::Network => "network",
+        }
+    }
+}

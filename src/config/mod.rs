@@ -2,6 +2,7 @@
 //!
 //! All keys are checked before anything runs, and all complaints come at once, each with its line.
 
+mod audit;
 mod methods;
 mod source;
 #[cfg(test)]
@@ -15,7 +16,8 @@ use std::{
 
 use serde::Serialize;
 
-pub use methods::{CamMethod, Metric, ProjectionMethod, ReluRule, SearchMethod};
+pub use audit::AuditConfig;
+pub use methods::{CamMethod, Metric, ProbabilitySource, ProjectionMethod, ReluRule, SearchMethod};
 pub use source::KeyInfo;
 pub(crate) use source::did_you_mean;
 use source::{SectionReader, Settings};
@@ -41,6 +43,7 @@ pub struct Config {
     pub project: ProjectConfig,
     pub explain: ExplainConfig,
     pub backprop: BackpropConfig,
+    pub audit: AuditConfig,
     pub report: ReportConfig,
 }
 
@@ -49,6 +52,8 @@ pub struct Config {
 pub struct RunConfig {
     /// The run folder.
     pub dir: PathBuf,
+    /// An earlier run's folder: rows of images that have not changed are taken from it, and findings are compared with its.
+    pub previous: Option<PathBuf>,
 }
 
 /// `[images]`.
@@ -219,9 +224,7 @@ impl Config {
     fn read(path: &Path, settings: &mut Settings) -> Config {
         Config {
             path: path.to_path_buf(),
-            run: RunConfig {
-                dir: settings.section("run").path_or("dir", "runs/default"),
-            },
+            run: RunConfig::read(&mut settings.section("run")),
             images: ImagesConfig::read(&mut settings.section("images")),
             model: ModelConfig::read(&mut settings.section("model")),
             input: read_input(&mut settings.section("input")),
@@ -231,6 +234,7 @@ impl Config {
             project: ProjectConfig::read(&mut settings.section("project")),
             explain: ExplainConfig::read(&mut settings.section("explain")),
             backprop: BackpropConfig::read(&mut settings.section("backprop")),
+            audit: AuditConfig::read(&mut settings.section("audit")),
             report: ReportConfig {
                 title: settings.section("report").value(
                     "title",
@@ -251,6 +255,15 @@ fn sensible_layers(layers: &LayerChoice) -> bool {
         LayerChoice::Auto => true,
         LayerChoice::Named(names) => (names.iter().enumerate())
             .all(|(at, name)| !name.is_empty() && !names[..at].contains(name)),
+    }
+}
+
+impl RunConfig {
+    fn read(section: &mut SectionReader) -> RunConfig {
+        RunConfig {
+            dir: section.path_or("dir", "runs/default"),
+            previous: section.path("previous"),
+        }
     }
 }
 

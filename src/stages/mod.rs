@@ -2,22 +2,28 @@
 //!
 //! A stage is a value: one file with a `const STAGE`, and one line in [`STAGES`].
 
+pub mod audit;
 pub mod backprop;
 mod classes;
 mod columns;
 pub mod confusion;
+pub mod duplicates;
 pub mod estimate;
 pub mod explain;
 pub mod extract;
 mod features;
+pub mod labels;
 mod layers;
 pub mod neighbors;
+pub mod outliers;
 pub mod patches;
 mod plan;
+pub mod probe;
 pub mod project;
 pub mod report;
 mod runner;
 pub mod scan;
+pub mod shortcuts;
 pub mod similar;
 mod sources;
 mod space;
@@ -55,6 +61,12 @@ pub const STAGES: &[Stage] = &[
     confusion::STAGE,
     backprop::STAGE,
     explain::STAGE,
+    duplicates::STAGE,
+    probe::STAGE,
+    labels::STAGE,
+    outliers::STAGE,
+    shortcuts::STAGE,
+    audit::STAGE,
     report::STAGE,
 ];
 
