@@ -37,6 +37,7 @@ pub mod boxes;
 pub mod cli;
 pub mod config;
 pub mod confusion;
+pub mod duplicates;
 pub mod effective_field;
 pub mod error;
 pub mod findings;
