@@ -33,6 +33,7 @@
 //!
 //! A stage is added with one file in `stages/` and one line in [`stages::STAGES`].
 
+pub mod bad_photos;
 pub mod boxes;
 pub mod cli;
 pub mod config;
@@ -48,6 +49,7 @@ pub mod localisation;
 pub mod metadata;
 pub mod model;
 pub mod neighbors;
+pub mod outliers;
 pub mod picture;
 pub mod progress;
 pub mod projection;

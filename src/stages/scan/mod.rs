@@ -35,7 +35,7 @@ use rows::{COLUMNS, Known};
 
 pub const STAGE: Stage = Stage {
     name: "scan",
-    version: 1,
+    version: 2,
     about: "read every image file, check it, take its labels; writes images, classes",
     needs: &[],
     parameters,
