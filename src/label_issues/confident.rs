@@ -55,7 +55,13 @@ impl ConfidentJoint {
         }
         let thresholds: Vec<f64> = (sums.iter().zip(&labelled))
             // A class that no image is labelled as is out of any probability's reach.
-            .map(|(sum, &n)| if n == 0 { 2.0 } else { (sum / n as f64).max(LEAST) })
+            .map(|(sum, &n)| {
+                if n == 0 {
+                    2.0
+                } else {
+                    (sum / n as f64).max(LEAST)
+                }
+            })
             .collect();
         let mut counts = vec![0i64; classes * classes];
         let mut confident = vec![None; labels.len()];
@@ -100,7 +106,12 @@ impl ConfidentJoint {
     }
 
     /// Which rows `filter` takes for wrongly labelled; never one whose own label is the most probable.
-    pub fn issues(&self, labels: &[u32], probabilities: &Probabilities, filter: Filter) -> Vec<bool> {
+    pub fn issues(
+        &self,
+        labels: &[u32],
+        probabilities: &Probabilities,
+        filter: Filter,
+    ) -> Vec<bool> {
         let mut found = match filter {
             Filter::OffDiagonal => (labels.iter().zip(&self.confident))
                 .map(|(label, class)| class.is_some_and(|class| class != *label))
@@ -141,7 +152,9 @@ impl ConfidentJoint {
             }
             for class in (0..k).filter(|class| *class != label) {
                 let n = wrong[class * k + label];
-                mark(&mut found, rows, n, |row| value(row, label) - value(row, class));
+                mark(&mut found, rows, n, |row| {
+                    value(row, label) - value(row, class)
+                });
             }
         }
         found
@@ -155,7 +168,9 @@ impl ConfidentJoint {
         for label in 0..k {
             let own = joint[label * k + label];
             let missing = (KEPT - own).max(0) as f64;
-            let kinds = joint[label * k..(label + 1) * k].iter().filter(|&&n| n != 0);
+            let kinds = joint[label * k..(label + 1) * k]
+                .iter()
+                .filter(|&&n| n != 0);
             let share = missing / (kinds.count() as f64 - 1.0).max(1.0);
             for class in 0..k {
                 out[class * k + label] = if class == label {
@@ -183,8 +198,12 @@ fn confident_class(row: &[f32], thresholds: &[f64]) -> Option<u32> {
 
 /// Whether another class than the label is the most probable by more than the slack.
 fn differs(label: u32, row: &[f32]) -> bool {
-    let of = |class: usize| f64::from(row[class]) + if class == label as usize { SLACK } else { 0.0 };
-    let best = (1..row.len()).fold(0, |best, class| if of(class) > of(best) { class } else { best });
+    let of =
+        |class: usize| f64::from(row[class]) + if class == label as usize { SLACK } else { 0.0 };
+    let best = (1..row.len()).fold(
+        0,
+        |best, class| if of(class) > of(best) { class } else { best },
+    );
     best != label as usize
 }
 

@@ -74,7 +74,10 @@ pub fn detect(labels: &Labels, first: &Probabilities, refit: &mut Refit) -> Resu
     let mut channel = Channel::from_joint(labels.classes, &joint);
     let mut before = labels.with_neighbors(&channel, first);
     for _ in 0..ROUNDS {
-        let now = Probabilities { classes: labels.classes, values: &before };
+        let now = Probabilities {
+            classes: labels.classes,
+            values: &before,
+        };
         let believed = labels.verdicts(&channel, &now);
         let classes: Vec<u32> = (believed.iter())
             .map(|verdict| verdict.map_or(UNLABELLED, |verdict| verdict.class))
@@ -84,11 +87,17 @@ pub fn detect(labels: &Labels, first: &Probabilities, refit: &mut Refit) -> Resu
             .collect();
         channel = Channel::from_joint(labels.classes, &channel.joint(labels.given, &now));
         let fitted = refit(&classes, &weights)?;
-        let fitted = Probabilities { classes: labels.classes, values: &fitted };
+        let fitted = Probabilities {
+            classes: labels.classes,
+            values: &fitted,
+        };
         channel = Channel::from_joint(labels.classes, &channel.joint(labels.given, &fitted));
         before = labels.with_neighbors(&channel, &fitted);
     }
-    let before = Probabilities { classes: labels.classes, values: &before };
+    let before = Probabilities {
+        classes: labels.classes,
+        values: &before,
+    };
     Ok(Detected {
         verdicts: labels.verdicts(&channel, &before),
         joint: channel.joint(labels.given, &before),
@@ -106,7 +115,9 @@ impl Labels<'_> {
             |posterior, (row, out)| {
                 if self.given[row] != UNLABELLED {
                     channel.posterior(classifier.row(row), self.given[row], posterior);
-                    out.iter_mut().zip(posterior).for_each(|(out, p)| *out = *p as f32);
+                    out.iter_mut()
+                        .zip(posterior)
+                        .for_each(|(out, p)| *out = *p as f32);
                 }
             },
         );
@@ -118,7 +129,10 @@ impl Labels<'_> {
                 votes.copy_from_slice(&prior);
                 for &neighbor in self.neighbors.of(row) {
                     let of = &known[neighbor as usize * k..][..k];
-                    votes.iter_mut().zip(of).for_each(|(vote, p)| *vote += f64::from(*p));
+                    votes
+                        .iter_mut()
+                        .zip(of)
+                        .for_each(|(vote, p)| *vote += f64::from(*p));
                 }
                 let own = votes.iter_mut().zip(classifier.row(row));
                 own.for_each(|(vote, p)| *vote = f64::from(*p) * vote.powf(NEIGHBORS));

@@ -29,22 +29,31 @@ pub fn plant(labels: &[u32], detected: &Detected, share: f64, seed: u64) -> Plan
     for &label in labels.iter().filter(|label| **label != UNLABELLED) {
         left[label as usize] += 1;
     }
-    let mut planted = Planted { labels: labels.to_vec(), rows: Vec::new() };
+    let mut planted = Planted {
+        labels: labels.to_vec(),
+        rows: Vec::new(),
+    };
     for row in rows {
         let class = labels[row] as usize;
         // A class nobody has is none that an image could be taken for.
         let weight = |label: usize| {
-            if label == class || left[label] == 0 { 0.0 } else { channel.given(class, label) }
+            if label == class || left[label] == 0 {
+                0.0
+            } else {
+                channel.given(class, label)
+            }
         };
         let all: f64 = (0..channel.classes).map(weight).sum();
         if planted.rows.len() == wanted || all <= 0.0 || left[class] <= KEPT {
             continue;
         }
         let mut at = random.random::<f64>() * all;
-        let label = (0..channel.classes).filter(|label| weight(*label) > 0.0).find(|label| {
-            at -= weight(*label);
-            at < 0.0
-        });
+        let label = (0..channel.classes)
+            .filter(|label| weight(*label) > 0.0)
+            .find(|label| {
+                at -= weight(*label);
+                at < 0.0
+            });
         if let Some(label) = label {
             left[class] -= 1;
             left[label] += 1;

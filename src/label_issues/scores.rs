@@ -9,7 +9,10 @@ pub fn self_confidence(label: u32, row: &[f32]) -> f32 {
 
 /// Half of what the label is more probable than any other class, and a half: cleanlab's normalised margin.
 pub fn normalized_margin(label: u32, row: &[f32]) -> f32 {
-    let others = row.iter().enumerate().filter(|(class, _)| *class != label as usize);
+    let others = row
+        .iter()
+        .enumerate()
+        .filter(|(class, _)| *class != label as usize);
     let best = others.map(|(_, p)| *p).fold(0.0, f32::max);
     (row[label as usize] - best + 1.0) / 2.0
 }

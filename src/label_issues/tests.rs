@@ -32,14 +32,22 @@ impl Problem {
         let counts = rows.flat_map(|row| row.as_array().unwrap());
         Problem {
             classes: answers["classes"].as_u64().unwrap() as usize,
-            labels: whole(&answers["labels"]).iter().map(|label| *label as u32).collect(),
-            values: counts.map(|count| (count.as_f64().unwrap() / parts) as f32).collect(),
+            labels: whole(&answers["labels"])
+                .iter()
+                .map(|label| *label as u32)
+                .collect(),
+            values: counts
+                .map(|count| (count.as_f64().unwrap() / parts) as f32)
+                .collect(),
             answers: answers.clone(),
         }
     }
 
     fn probabilities(&self) -> Probabilities<'_> {
-        Probabilities { classes: self.classes, values: &self.values }
+        Probabilities {
+            classes: self.classes,
+            values: &self.values,
+        }
     }
 }
 
@@ -77,7 +85,11 @@ fn counts_are_cleanlabs() {
         ];
         for (filter, name) in filters {
             let found = joint.issues(&problem.labels, &probabilities, filter);
-            let rows: Vec<i64> = (0..).zip(found).filter(|(_, f)| *f).map(|(row, _)| row).collect();
+            let rows: Vec<i64> = (0..)
+                .zip(found)
+                .filter(|(_, f)| *f)
+                .map(|(row, _)| row)
+                .collect();
             assert_eq!(rows, whole(&answers[name]), "{name}");
         }
     }
@@ -105,7 +117,10 @@ fn rows_without_labels_count_nowhere() {
     labels.extend([UNLABELLED; 3]);
     let mut values = problem.values.clone();
     values.extend(vec![0.2; 3 * problem.classes]);
-    let probabilities = Probabilities { classes: problem.classes, values: &values };
+    let probabilities = Probabilities {
+        classes: problem.classes,
+        values: &values,
+    };
     let joint = ConfidentJoint::count(&labels, &probabilities);
     assert_eq!(joint.counts, without.counts);
     assert_eq!(joint.confident[labels.len() - 3..], [None; 3]);
@@ -120,14 +135,20 @@ fn votes_name_the_most_frequent_label() {
     let neighbors = NeighborRows::new([vec![1, 2, 3, 4], vec![4], vec![], vec![0, 1], vec![0]]);
     let labels = [2, 1, 1, 2, UNLABELLED];
     let votes = Votes::of(0, &labels, &neighbors);
-    assert_eq!((votes.labelled, votes.agree, votes.most), (3, 1, Some((1, 2))));
+    assert_eq!(
+        (votes.labelled, votes.agree, votes.most),
+        (3, 1, Some((1, 2)))
+    );
     assert_eq!(votes.agreement(), 1.0 / 3.0);
     // Of equals, the lowest class.
     assert_eq!(Votes::of(3, &labels, &neighbors).most, Some((1, 1)));
     // Without labelled neighbours nobody objects.
     for row in [1, 2] {
         let votes = Votes::of(row, &labels, &neighbors);
-        assert_eq!((votes.labelled, votes.most, votes.agreement()), (0, None, 1.0));
+        assert_eq!(
+            (votes.labelled, votes.most, votes.agreement()),
+            (0, None, 1.0)
+        );
     }
 }
 
@@ -145,7 +166,10 @@ fn the_channel_says_who_errs_how() {
     // A label that nothing speaks for is all there is.
     channel.posterior(&[0.0, 0.0], 1, &mut posterior);
     assert_eq!(posterior, [0.0, 1.0]);
-    let before = Probabilities { classes: 2, values: &[0.5, 0.5, 1.0, 0.0, 0.0, 1.0] };
+    let before = Probabilities {
+        classes: 2,
+        values: &[0.5, 0.5, 1.0, 0.0, 0.0, 1.0],
+    };
     let joint = channel.joint(&[1, 0, UNLABELLED], &before);
     assert!((joint.iter().sum::<f64>() - 2.0).abs() < 1e-12);
     assert_eq!(joint[0], 1.0);
@@ -173,11 +197,19 @@ impl Clusters {
             others.map(|row| row as u32).collect::<Vec<u32>>()
         };
         let neighbors = NeighborRows::new((0..true_classes.len()).map(others));
-        Clusters { true_classes, labels, neighbors }
+        Clusters {
+            true_classes,
+            labels,
+            neighbors,
+        }
     }
 
     fn labels(&self) -> Labels<'_> {
-        Labels { classes: 4, given: &self.labels, neighbors: &self.neighbors }
+        Labels {
+            classes: 4,
+            given: &self.labels,
+            neighbors: &self.neighbors,
+        }
     }
 
     /// A classifier that knows of each cluster how its rows are labelled, itself left out.
@@ -185,7 +217,8 @@ impl Clusters {
         let row = |row: usize| {
             let mut sums = [0.1f32; 4];
             for other in (0..labels.len()).filter(|other| *other != row) {
-                if self.true_classes[other] == self.true_classes[row] && labels[other] != UNLABELLED {
+                if self.true_classes[other] == self.true_classes[row] && labels[other] != UNLABELLED
+                {
                     sums[labels[other] as usize] += weights[other];
                 }
             }
@@ -197,8 +230,14 @@ impl Clusters {
 
     fn detect(&self) -> detect::Detected {
         let first = self.learn(&self.labels, &vec![1.0; self.labels.len()]);
-        let first = Probabilities { classes: 4, values: &first };
-        detect(&self.labels(), &first, &mut |labels, weights| Ok(self.learn(labels, weights))).unwrap()
+        let first = Probabilities {
+            classes: 4,
+            values: &first,
+        };
+        detect(&self.labels(), &first, &mut |labels, weights| {
+            Ok(self.learn(labels, weights))
+        })
+        .unwrap()
     }
 }
 
@@ -222,20 +261,36 @@ fn wrong_labels_are_the_worst_and_know_better() {
 fn rows_without_a_label_get_no_verdict() {
     let clusters = Clusters::new(&[(3, 1), (5, UNLABELLED), (44, UNLABELLED)]);
     let found = clusters.detect();
-    let without: Vec<usize> = (0..80).filter(|row| found.verdicts[*row].is_none()).collect();
+    let without: Vec<usize> = (0..80)
+        .filter(|row| found.verdicts[*row].is_none())
+        .collect();
     assert_eq!(without, [5, 44]);
 }
 
 #[test]
 fn one_class_and_none_have_nothing_wrong() {
     let neighbors = NeighborRows::new([vec![1], vec![0]]);
-    let labels = Labels { classes: 1, given: &[0, 0], neighbors: &neighbors };
-    let first = Probabilities { classes: 1, values: &[1.0, 1.0] };
+    let labels = Labels {
+        classes: 1,
+        given: &[0, 0],
+        neighbors: &neighbors,
+    };
+    let first = Probabilities {
+        classes: 1,
+        values: &[1.0, 1.0],
+    };
     let found = detect(&labels, &first, &mut |_, _| Ok(vec![1.0, 1.0])).unwrap();
     assert_eq!(found.errors(), 0.0);
     assert!(plant(&[0, 0], &found, 0.5, 1).rows.is_empty());
-    let labels = Labels { classes: 0, given: &[UNLABELLED; 2], neighbors: &neighbors };
-    let first = Probabilities { classes: 0, values: &[] };
+    let labels = Labels {
+        classes: 0,
+        given: &[UNLABELLED; 2],
+        neighbors: &neighbors,
+    };
+    let first = Probabilities {
+        classes: 0,
+        values: &[],
+    };
     let found = detect(&labels, &first, &mut |_, _| Ok(Vec::new())).unwrap();
     assert_eq!(found.verdicts, [None, None]);
 }
@@ -256,7 +311,14 @@ fn planted_errors_are_seeded_and_spare_what_is_doubted() {
     // No class is emptied, however much is planted.
     let planted = plant(&clusters.labels, &found, 1.0, 42);
     for class in 0..4 {
-        assert!(planted.labels.iter().filter(|label| **label == class).count() >= 2);
+        assert!(
+            planted
+                .labels
+                .iter()
+                .filter(|label| **label == class)
+                .count()
+                >= 2
+        );
     }
 }
 
@@ -275,6 +337,9 @@ fn reviews_find_what_planted_errors_say() {
         assert!(review.recall_low <= review.recall && review.recall <= review.recall_high);
     }
     // Two images cannot hold half of eight errors.
-    assert_eq!(reviews(&scores, &[0.0, 0.0, 0.5, 0.5], 8.0, &[2])[0].recall, 0.25);
+    assert_eq!(
+        reviews(&scores, &[0.0, 0.0, 0.5, 0.5], 8.0, &[2])[0].recall,
+        0.25
+    );
     assert!(reviews(&scores, &[], 8.0, &[2]).is_empty());
 }
