@@ -34,6 +34,7 @@
 //! A stage is added with one file in `stages/` and one line in [`stages::STAGES`].
 
 pub mod boxes;
+pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod confusion;
@@ -50,6 +51,7 @@ pub mod neighbors;
 pub mod picture;
 pub mod progress;
 pub mod projection;
+pub mod review;
 pub mod saliency;
 pub mod stages;
 pub mod store;
