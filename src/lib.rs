@@ -35,6 +35,7 @@
 //! A stage is added with one file in `stages/` and one line in [`stages::STAGES`].
 
 pub mod boxes;
+pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod confusion;
@@ -53,6 +54,7 @@ pub mod neighbors;
 pub mod picture;
 pub mod progress;
 pub mod projection;
+pub mod review;
 pub mod saliency;
 pub mod stages;
 pub mod store;
