@@ -8,15 +8,20 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage, TableEstimate, duplicates, labels, outliers};
+use super::{
+    Context, Outcome, Stage, TableEstimate,
+    columns::{Columns, text},
+    duplicates, labels, outliers,
+};
 use crate::{
     error::Result,
     findings::{Finding, Kind, ranked},
-    store::StageWriter,
+    review::{Review, Reviews, Verdict},
+    store::{Manifest, RunFolder, StageWriter},
     text::count,
 };
 
@@ -37,7 +42,19 @@ const TOLD: f64 = 0.1;
 const SHEET: [f64; 2] = [1.5e7, 4e6];
 
 fn parameters(ctx: &Context) -> Result<Value> {
-    Ok(json!({ "budget": ctx.config.audit.budget }))
+    let reviews = Reviews::read(&Reviews::path(ctx.config))?;
+    let decisions: Vec<_> = reviews
+        .iter()
+        .map(|review| {
+            let (kind, verdict) = (review.kind.name(), review.verdict.name());
+            json!([review.path, kind, verdict, review.note, review.digest])
+        })
+        .collect();
+    let decisions = Value::from(decisions).to_string();
+    Ok(json!({
+        "budget": ctx.config.audit.budget,
+        "reviews": { "n": reviews.len(), "digest": blake3::hash(decisions.as_bytes()).to_hex()[..16] },
+    }))
 }
 
 fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
@@ -52,8 +69,17 @@ fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
 
 /// A row of `issues`.
 struct Issue {
+    /// From 1 within the kind: flagged ones first, those that somebody has dismissed last.
     rank: i32,
     finding: Finding,
+    /// What somebody has decided, if it was about the present content of the file.
+    review: Option<Review>,
+}
+
+impl Issue {
+    fn is_dismissed(&self) -> bool {
+        (self.review.as_ref()).is_some_and(|review| review.verdict == Verdict::Ok)
+    }
 }
 
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
@@ -65,11 +91,9 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     findings.extend(labels::findings(ctx, &manifest)?);
     ctx.cancel.check()?;
     findings.extend(outliers::findings(ctx, &manifest)?);
-    let ranked = ranked(findings, ctx.config.audit.budget);
-    let issues = ranked
-        .into_iter()
-        .map(|(rank, finding)| Issue { rank, finding });
-    let issues: Vec<Issue> = issues.collect();
+    let reviews = Reviews::read(&Reviews::path(ctx.config))?;
+    let files = files(ctx.run, &manifest, &findings)?;
+    let issues = judged(findings, &reviews, &files, ctx.config.audit.budget);
     let flagged = flagged(&issues);
     if !writer.has_part(0) {
         let mut part = writer.part(0)?;
@@ -85,9 +109,70 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         result: None,
         summary: json!({
             "findings": issues.len(),
+            "dismissed": issues.iter().filter(|issue| issue.is_dismissed()).count(),
             "flagged": flagged.iter().map(|(kind, n)| (kind.name(), *n)).collect::<BTreeMap<_, _>>(),
         }),
     })
+}
+
+/// Path and digest of a file.
+struct File {
+    path: String,
+    digest: Option<String>,
+}
+
+/// The files that findings are about.
+fn files(run: &RunFolder, manifest: &Manifest, findings: &[Finding]) -> Result<HashMap<u32, File>> {
+    let wanted: HashSet<u32> = findings.iter().map(|finding| finding.image_id).collect();
+    let mut files = HashMap::new();
+    for batch in (run.read(manifest, "images")).columns(&["image_id", "path", "digest"]) {
+        let batch = batch?;
+        let columns = Columns::of(run, "images", &batch);
+        let (paths, digests) = (columns.texts("path")?, columns.texts("digest")?);
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if wanted.contains(&id) {
+                let path = text(&paths, row).unwrap_or_default().to_string();
+                let digest = text(&digests, row).map(str::to_string);
+                files.insert(id, File { path, digest });
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// The findings with what people said of them, `keep` of each kind at least. What was judged fine is not flagged and comes last.
+fn judged(
+    findings: Vec<Finding>,
+    reviews: &Reviews,
+    files: &HashMap<u32, File>,
+    keep: usize,
+) -> Vec<Issue> {
+    let review = |finding: &Finding| {
+        let file = files.get(&finding.image_id)?;
+        (reviews.find(&file.path, finding.kind, file.digest.as_deref())).cloned()
+    };
+    let dismissed =
+        |finding: &Finding| review(finding).is_some_and(|review| review.verdict == Verdict::Ok);
+    let (mut fine, open): (Vec<_>, Vec<_>) = findings.into_iter().partition(dismissed);
+    for finding in &mut fine {
+        finding.flagged = false;
+    }
+    let mut rows = ranked(open, keep);
+    let mut last: HashMap<Kind, i32> = HashMap::new();
+    for (rank, finding) in &rows {
+        last.insert(finding.kind, *rank);
+    }
+    for (rank, finding) in ranked(fine, usize::MAX) {
+        let before = last.get(&finding.kind).copied().unwrap_or(0);
+        rows.push((before + rank, finding));
+    }
+    rows.sort_by_key(|(rank, finding)| (finding.kind, *rank));
+    let issue = |(rank, finding)| Issue {
+        rank,
+        review: review(&finding),
+        finding,
+    };
+    rows.into_iter().map(issue).collect()
 }
 
 /// How many are flagged of each kind of which there are any.

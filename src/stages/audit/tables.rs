@@ -17,6 +17,10 @@ pub fn issues(issues: &[Issue]) -> Result<RecordBatch> {
     let ranks = Int32Array::from_iter_values(issues.iter().map(|issue| issue.rank));
     let ids = UInt32Array::from_iter_values(found().map(|one| one.image_id));
     let kinds = StringArray::from_iter_values(found().map(|one| one.kind.name()));
+    let review = || issues.iter().map(|issue| issue.review.as_ref());
+    let verdicts: StringArray = review().map(|one| Some(one?.verdict.name())).collect();
+    let notes = review().map(|one| Some(one?.note.as_str()).filter(|note| !note.is_empty()));
+    let notes: StringArray = notes.collect();
     table([
         ("image_id", Arc::new(ids), false),
         ("kind", Arc::new(kinds), false),
@@ -26,5 +30,7 @@ pub fn issues(issues: &[Issue]) -> Result<RecordBatch> {
         ("evidence", Arc::new(evidence), false),
         ("rank", Arc::new(ranks), false),
         ("other_id", Arc::new(others), true),
+        ("reviewed", Arc::new(verdicts), true),
+        ("note", Arc::new(notes), true),
     ])
 }

@@ -38,7 +38,11 @@ fn issue(image_id: u32, kind: Kind, other_id: Option<u32>, flagged: bool) -> Iss
         other_id,
         evidence: "labelled cat; <b>18 of 20</b> neighbours are dogs".into(),
     };
-    Issue { rank: 1, finding }
+    Issue {
+        rank: 1,
+        finding,
+        review: None,
+    }
 }
 
 #[test]
@@ -80,4 +84,54 @@ fn rows_say_what_was_found() {
     assert_eq!(flagged, BTreeMap::from([(Kind::Label, 1)]));
     assert_eq!(line(&flagged), "1 label");
     assert_eq!(line(&BTreeMap::new()), "nothing found");
+}
+
+#[test]
+fn what_was_judged_fine_stays_quiet_until_the_file_changes() {
+    let csv = "path,kind,verdict,note,date,digest\n\
+               cat/0.png,label,ok,a lynx,2026-01-01,\n\
+               dog/1.png,label,ok,,2026-01-01,1111\n\
+               cat/2.png,label,fix,,2026-01-01,\n";
+    let reviews = Reviews::parse(std::path::Path::new("reviews.csv"), csv.as_bytes()).unwrap();
+    let files = (0..4u32).map(|id| {
+        let path = format!("{}/{id}.png", ["cat", "dog"][id as usize % 2]);
+        (
+            id,
+            File {
+                path,
+                digest: Some("2222".into()),
+            },
+        )
+    });
+    let findings = (0..4)
+        .map(|id| issue(id, Kind::Label, None, true).finding)
+        .collect();
+    let issues = judged(findings, &reviews, &files.collect(), 10);
+    let said: Vec<_> = (issues.iter())
+        .map(|issue| {
+            let verdict = issue.review.as_ref().map(|review| review.verdict.name());
+            (
+                issue.finding.image_id,
+                issue.finding.flagged,
+                issue.rank,
+                verdict,
+            )
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            // Its review was about another content.
+            (1, true, 1, None),
+            (2, true, 2, Some("fix")),
+            (3, true, 3, None),
+            (0, false, 4, Some("ok")),
+        ]
+    );
+    assert_eq!(
+        issues.iter().filter(|issue| issue.is_dismissed()).count(),
+        1
+    );
+    let table = tables::issues(&issues).unwrap();
+    assert_eq!(table["note"].as_string::<i32>().value(3), "a lynx");
 }
