@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use super::{
     Context, Outcome, Stage, TableEstimate,
     columns::{Columns, text},
-    duplicates, labels, outliers,
+    duplicates, history, labels, outliers,
 };
 use crate::{
+    changes::{Became, Found, counts},
     error::Result,
     findings::{Finding, Kind, ranked},
     review::{Review, Reviews, Verdict},
@@ -28,7 +29,7 @@ use crate::{
 pub const STAGE: Stage = Stage {
     name: "audit",
     version: 1,
-    about: "gather all findings and what people said of them; writes issues and sheets of the worst",
+    about: "gather all findings and what people said of them; writes issues, changes, and sheets of the worst",
     needs: &["scan", "neighbors", "duplicates", "labels", "outliers"],
     parameters,
     estimate,
@@ -53,6 +54,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
     let decisions = Value::from(decisions).to_string();
     Ok(json!({
         "budget": ctx.config.audit.budget,
+        "previous": history::previous_digest(ctx)?,
         "reviews": { "n": reviews.len(), "digest": blake3::hash(decisions.as_bytes()).to_hex()[..16] },
     }))
 }
@@ -61,8 +63,13 @@ fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let kinds = Kind::ALL.len() as u64;
     let candidates = kinds * images.min(ctx.config.audit.budget as u64);
     let rows = candidates.max((images as f64 * TOLD) as u64);
+    let changes = match &ctx.config.run.previous {
+        Some(_) => rows / 10,
+        None => 0,
+    };
     Ok(vec![
         TableEstimate::new("issues", rows, ISSUE_ROW),
+        TableEstimate::new("changes", changes, ISSUE_ROW),
         TableEstimate::new("pictures/audit", kinds / 2, SHEET),
     ])
 }
@@ -95,9 +102,13 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let files = files(ctx.run, &manifest, &findings)?;
     let issues = judged(findings, &reviews, &files, ctx.config.audit.budget);
     let flagged = flagged(&issues);
+    let changes = history::since_previous(ctx, &found(&issues, &files))?;
     if !writer.has_part(0) {
         let mut part = writer.part(0)?;
         part.write("issues", &tables::issues(&issues)?)?;
+        if let Some(changes) = &changes {
+            part.write("changes", &history::changes(changes)?)?;
+        }
         pictures::draw(ctx, &manifest, &issues, |kind, png| {
             part.file(&format!("pictures/audit/{}.png", kind.name()), png)
         })?;
@@ -105,13 +116,19 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     }
     bar.advance(1);
     bar.finish(&line(&flagged));
+    let mut summary = json!({
+        "findings": issues.len(),
+        "dismissed": issues.iter().filter(|issue| issue.is_dismissed()).count(),
+        "flagged": flagged.iter().map(|(kind, n)| (kind.name(), *n)).collect::<BTreeMap<_, _>>(),
+    });
+    if let (Some(changes), Some(summary)) = (&changes, summary.as_object_mut()) {
+        for (became, n) in Became::ALL.iter().zip(counts(changes)) {
+            summary.insert(became.name().into(), json!(n));
+        }
+    }
     Ok(Outcome {
         result: None,
-        summary: json!({
-            "findings": issues.len(),
-            "dismissed": issues.iter().filter(|issue| issue.is_dismissed()).count(),
-            "flagged": flagged.iter().map(|(kind, n)| (kind.name(), *n)).collect::<BTreeMap<_, _>>(),
-        }),
+        summary,
     })
 }
 
@@ -123,7 +140,8 @@ struct File {
 
 /// The files that findings are about.
 fn files(run: &RunFolder, manifest: &Manifest, findings: &[Finding]) -> Result<HashMap<u32, File>> {
-    let wanted: HashSet<u32> = findings.iter().map(|finding| finding.image_id).collect();
+    let ids = |finding: &Finding| [Some(finding.image_id), finding.other_id];
+    let wanted: HashSet<u32> = findings.iter().flat_map(ids).flatten().collect();
     let mut files = HashMap::new();
     for batch in (run.read(manifest, "images")).columns(&["image_id", "path", "digest"]) {
         let batch = batch?;
@@ -173,6 +191,28 @@ fn judged(
         finding,
     };
     rows.into_iter().map(issue).collect()
+}
+
+/// The findings as two runs can compare them.
+fn found(issues: &[Issue], files: &HashMap<u32, File>) -> Vec<Found> {
+    let path = |id: u32| {
+        files
+            .get(&id)
+            .map_or_else(String::new, |file| file.path.clone())
+    };
+    let found = issues.iter().map(|issue| {
+        let finding = &issue.finding;
+        Found {
+            path: path(finding.image_id),
+            kind: finding.kind.name().to_string(),
+            other_path: finding.other_id.map(path),
+            score: finding.score,
+            flagged: finding.flagged,
+            reviewed: (issue.review.as_ref()).map(|review| review.verdict.name().to_string()),
+            evidence: finding.evidence.clone(),
+        }
+    });
+    found.collect()
 }
 
 /// How many are flagged of each kind of which there are any.
