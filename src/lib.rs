@@ -40,6 +40,7 @@ pub mod confusion;
 pub mod effective_field;
 pub mod error;
 pub mod findings;
+pub mod folds;
 pub mod image;
 pub mod linalg;
 pub mod listing;
