@@ -43,6 +43,7 @@ pub mod duplicates;
 pub mod effective_field;
 pub mod error;
 pub mod findings;
+pub mod folds;
 pub mod image;
 pub mod label_issues;
 pub mod linalg;
