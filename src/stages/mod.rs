@@ -12,6 +12,7 @@ pub mod estimate;
 pub mod explain;
 pub mod extract;
 mod features;
+pub mod history;
 pub mod labels;
 mod layers;
 pub mod neighbors;

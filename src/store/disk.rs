@@ -159,7 +159,7 @@ pub(super) fn create_new(path: &Path) -> Result<File> {
 }
 
 /// Replaces `path` by `bytes` in one step: readers see the old content or the new one, also after a power cut.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let temp = temp_path(path);
     let mut file = create_new(&temp)?;
     file.write_all(bytes)

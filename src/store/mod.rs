@@ -42,7 +42,7 @@ use std::{
 
 use crate::error::{Error, Result};
 
-pub use disk::{existing_ancestor, free_space};
+pub use disk::{existing_ancestor, free_space, write_atomically};
 pub use foreign::read_parquet;
 pub use key::stage_key;
 pub use lock::RunLock;
