@@ -7,6 +7,7 @@ pub mod backprop;
 mod classes;
 mod columns;
 pub mod confusion;
+mod cosine;
 pub mod duplicates;
 pub mod estimate;
 pub mod explain;
