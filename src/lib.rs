@@ -20,6 +20,7 @@
 //! | [`projection`] | maps in the plane: principal components, t-SNE, UMAP; what they keep of the neighbourhoods | numbers |
 //! | [`confusion`] | which class is taken for which | numbers |
 //! | [`label_issues`] | which labels are wrong, and what a review of them would find | numbers |
+//! | [`association`], [`binning`], [`groups`] | what attributes tell about labels; accuracy by group | numbers |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -34,7 +35,9 @@
 //!
 //! A stage is added with one file in `stages/` and one line in [`stages::STAGES`].
 
+pub mod association;
 pub mod bad_photos;
+pub mod binning;
 pub mod boxes;
 pub mod changes;
 pub mod cli;
@@ -45,6 +48,7 @@ pub mod effective_field;
 pub mod error;
 pub mod findings;
 pub mod folds;
+pub mod groups;
 pub mod image;
 pub mod label_issues;
 pub mod linalg;

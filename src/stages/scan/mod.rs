@@ -31,7 +31,8 @@ use crate::{
     text,
 };
 pub use file_labels::FileLabels;
-use rows::{COLUMNS, Known};
+pub(super) use rows::COLUMNS;
+use rows::Known;
 
 pub const STAGE: Stage = Stage {
     name: "scan",
