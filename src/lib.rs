@@ -19,6 +19,7 @@
 //! | [`neighbors`] | nearest neighbours, exactly or by an index | numbers |
 //! | [`projection`] | maps in the plane: principal components, t-SNE, UMAP; what they keep of the neighbourhoods | numbers |
 //! | [`confusion`] | which class is taken for which | numbers |
+//! | [`label_issues`] | which labels are wrong, and what a review of them would find | numbers |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -38,10 +39,13 @@ pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod confusion;
+pub mod duplicates;
 pub mod effective_field;
 pub mod error;
 pub mod findings;
+pub mod folds;
 pub mod image;
+pub mod label_issues;
 pub mod linalg;
 pub mod listing;
 pub mod localisation;

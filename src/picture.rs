@@ -6,6 +6,7 @@ use image::{ExtendedColorType, ImageEncoder, codecs::png};
 pub mod caption;
 mod chart;
 mod filters;
+pub mod gallery;
 mod gradient;
 pub mod heat;
 pub mod matrix;
