@@ -28,6 +28,8 @@ pub mod shortcuts;
 pub mod similar;
 mod sources;
 mod space;
+pub mod summary;
+mod takeover;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
