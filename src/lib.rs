@@ -19,6 +19,7 @@
 //! | [`neighbors`] | nearest neighbours, exactly or by an index | numbers |
 //! | [`projection`] | maps in the plane: principal components, t-SNE, UMAP; what they keep of the neighbourhoods | numbers |
 //! | [`confusion`] | which class is taken for which | numbers |
+//! | [`audits`] | questions with names and parameters, in SQL | text |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -33,6 +34,7 @@
 //!
 //! A stage is added with one file in `stages/` and one line in [`stages::STAGES`].
 
+pub mod audits;
 pub mod boxes;
 pub mod cli;
 pub mod config;
