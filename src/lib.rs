@@ -21,6 +21,7 @@
 //! | [`confusion`] | which class is taken for which | numbers |
 //! | [`label_issues`] | which labels are wrong, and what a review of them would find | numbers |
 //! | [`association`], [`binning`], [`groups`] | what attributes tell about labels; accuracy by group | numbers |
+//! | [`audits`] | questions with names and parameters, in SQL | text |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -36,6 +37,7 @@
 //! A stage is added with one file in `stages/` and one line in [`stages::STAGES`].
 
 pub mod association;
+pub mod audits;
 pub mod bad_photos;
 pub mod binning;
 pub mod boxes;
