@@ -41,6 +41,7 @@ pub mod confusion;
 pub mod effective_field;
 pub mod error;
 pub mod findings;
+pub mod folds;
 pub mod image;
 pub mod label_issues;
 pub mod linalg;
