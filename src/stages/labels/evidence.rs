@@ -79,13 +79,9 @@ fn sentence(scores: &Scores, row: usize, said: &Said, names: &BTreeMap<i32, Stri
         let class = name_of(names, class as i32);
         parts.push(format!("{n} of {} neighbours are {class}", votes.labelled));
     }
-    if let Some((class, p)) = suggested {
-        if said
-            .predicted
-            .is_none_or(|(predicted, _)| predicted != class)
-        {
-            parts.push(format!("most likely {} {p:.2}", name_of(names, class)));
-        }
+    let predicted = said.predicted.map(|(class, _)| class);
+    if let Some((class, p)) = suggested.filter(|(class, _)| predicted != Some(*class)) {
+        parts.push(format!("most likely {} {p:.2}", name_of(names, class)));
     }
     if let Some(overlap) = said.overlap {
         parts.push(format!(

@@ -34,7 +34,7 @@ pub struct Case {
     pub fake: Fake,
     pub labels: Vec<Option<i32>>,
     /// `[images, DIMENSION]`
-    vectors: Vec<f32>,
+    pub vectors: Vec<f32>,
     pub source: &'static str,
 }
 

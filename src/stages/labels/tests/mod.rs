@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::{Array, Int32Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{Int32Array, RecordBatch, StringArray, UInt32Array};
 
 use self::case::{Case, lists, true_class};
 use super::*;
