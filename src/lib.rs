@@ -20,6 +20,7 @@
 //! | [`projection`] | maps in the plane: principal components, t-SNE, UMAP; what they keep of the neighbourhoods | numbers |
 //! | [`confusion`] | which class is taken for which | numbers |
 //! | [`association`], [`binning`], [`groups`] | what attributes tell about labels; accuracy by group | numbers |
+//! | [`shortcuts`] | units that fire for a mark of one class, and what a classifier makes of it | numbers |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -55,6 +56,7 @@ pub mod picture;
 pub mod progress;
 pub mod projection;
 pub mod saliency;
+pub mod shortcuts;
 pub mod stages;
 pub mod store;
 pub mod text;
