@@ -15,7 +15,11 @@ pub fn auroc(values: &[f32], inside: &[bool]) -> Option<f64> {
     let mut order: Vec<u32> = (0..values.len() as u32).collect();
     let value = |at: u32| {
         let value = values[at as usize];
-        if value.is_finite() { value } else { f32::NEG_INFINITY }
+        if value.is_finite() {
+            value
+        } else {
+            f32::NEG_INFINITY
+        }
     };
     order.sort_unstable_by(|&a, &b| value(a).total_cmp(&value(b)));
     let n_inside = inside.iter().filter(|&&is| is).count() as f64;

@@ -143,7 +143,8 @@ impl ModelInfo {
         };
         let stored = |name: &str| {
             let id = node.tensor(name)?;
-            let is_weight = |source: &(usize, Source)| source.0 == id && matches!(source.1, Source::Weight(_));
+            let is_weight =
+                |source: &(usize, Source)| source.0 == id && matches!(source.1, Source::Weight(_));
             self.graph.sources.iter().any(is_weight).then_some(id)
         };
         let (Some(weight), bias) = (stored("weight"), stored("bias")) else {
@@ -171,7 +172,9 @@ impl ModelInfo {
             return Ok(None);
         };
         let n_classes = usize::try_from(self.graph.n_classes()).unwrap_or(0);
-        let bias = bias.and_then(numbers).unwrap_or_else(|| vec![0.0; n_classes]);
+        let bias = bias
+            .and_then(numbers)
+            .unwrap_or_else(|| vec![0.0; n_classes]);
         Ok(Some((weights, bias)))
     }
 

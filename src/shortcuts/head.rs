@@ -20,9 +20,18 @@ impl Linear {
 
     /// The logits of one image's features.
     pub fn logits(&self, features: &[f32]) -> Vec<f64> {
-        let dot = |row: &[f32]| -> f64 { row.iter().zip(features).map(|(w, x)| f64::from(w * x)).sum() };
+        let dot = |row: &[f32]| -> f64 {
+            row.iter()
+                .zip(features)
+                .map(|(w, x)| f64::from(w * x))
+                .sum()
+        };
         let bias = self.bias.iter().map(|&bias| f64::from(bias));
-        self.rows().map(dot).zip(bias).map(|(dot, bias)| dot + bias).collect()
+        self.rows()
+            .map(dot)
+            .zip(bias)
+            .map(|(dot, bias)| dot + bias)
+            .collect()
     }
 
     /// How the logits change when `change` is added to the features.
@@ -33,7 +42,9 @@ impl Linear {
 
     /// How the logits change when `change` is added to feature `unit`.
     pub fn change_of_unit(&self, unit: usize, change: f64) -> Vec<f64> {
-        self.rows().map(|row| f64::from(row[unit]) * change).collect()
+        self.rows()
+            .map(|row| f64::from(row[unit]) * change)
+            .collect()
     }
 
     /// Adds, unit by unit, how much the log-probability of `class` would fall to first order if the feature were what it is in
@@ -74,7 +85,9 @@ impl Fall {
         self.images += 1;
         let after: Vec<f64> = logits.iter().zip(change).map(|(z, d)| z + d).collect();
         for (at, logits) in [logits, &after].into_iter().enumerate() {
-            let best = (0..logits.len()).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+            let best = (0..logits.len())
+                .rev()
+                .max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
             self.right[at] += u64::from(best == Some(class));
             self.probability[at] += softmax(logits)[class];
         }
@@ -147,7 +160,10 @@ mod tests {
             moved[unit] += step;
             let slope = (log_p(&moved) - log_p(&features)) / f64::from(step);
             let expected = slope * (f64::from(features[unit]) - reference[unit]);
-            assert!((falls[unit] - expected).abs() < 2e-3, "{unit}: {falls:?} {expected}");
+            assert!(
+                (falls[unit] - expected).abs() < 2e-3,
+                "{unit}: {falls:?} {expected}"
+            );
         }
     }
 }

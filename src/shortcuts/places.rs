@@ -66,7 +66,10 @@ impl Grid {
 
     /// The grid's cell of a position in the map (row x columns + column).
     pub fn cell(&self, position: u32) -> usize {
-        let (row, column) = (position as usize / self.map.1, position as usize % self.map.1);
+        let (row, column) = (
+            position as usize / self.map.1,
+            position as usize % self.map.1,
+        );
         let row = (row * self.rows / self.map.0).min(self.rows - 1);
         row * self.columns + column * self.columns / self.map.1
     }
@@ -210,7 +213,12 @@ fn places(
                     if (hits as f64) < n as f64 * LEAST_SCORE {
                         continue;
                     }
-                    let place = judge(&own, &window, (hits, n), (all.of(&window) - hits, total - n));
+                    let place = judge(
+                        &own,
+                        &window,
+                        (hits, n),
+                        (all.of(&window) - hits, total - n),
+                    );
                     if place.score > best.map_or(LEAST_SCORE, |best| best.score) {
                         best = Some(place);
                     }
@@ -226,7 +234,10 @@ fn places(
 fn judge(own: &Sums, window: &Window, (hits, n): (u64, u64), (others, rest): (u64, u64)) -> Place {
     let grid = own.grid;
     let around = Window {
-        rows: (window.rows.0.saturating_sub(1), (window.rows.1 + 1).min(grid.rows)),
+        rows: (
+            window.rows.0.saturating_sub(1),
+            (window.rows.1 + 1).min(grid.rows),
+        ),
         columns: (
             window.columns.0.saturating_sub(1),
             (window.columns.1 + 1).min(grid.columns),
@@ -241,7 +252,10 @@ fn judge(own: &Sums, window: &Window, (hits, n): (u64, u64), (others, rest): (u6
         1.0 - 10.0 * area as f64 / grid.cells() as f64,
         1.0 - 5.0 * of_others / of_class,
     ];
-    let others_first = factors.iter().map(|factor| factor.max(0.0)).product::<f64>();
+    let others_first = factors
+        .iter()
+        .map(|factor| factor.max(0.0))
+        .product::<f64>();
     let score = if others_first > LEAST_SCORE {
         let surely = wilson(hits, n).0 - wilson(others, rest).1;
         others_first * surely.max(0.0)
@@ -311,12 +325,27 @@ mod tests {
     #[test]
     fn a_mark_in_a_corner_is_found() {
         let mut images: Vec<_> = (0..300).map(|i| anywhere_of(0, i)).collect();
-        images.extend((0..100).map(|i| if i < 60 { (1, 13, 13) } else { anywhere_of(1, i) }));
+        images.extend((0..100).map(|i| {
+            if i < 60 {
+                (1, 13, 13)
+            } else {
+                anywhere_of(1, i)
+            }
+        }));
         let found = counted(&images);
         let (_, class, place) = found[0];
         assert_eq!((found.len(), class), (1, 1));
-        assert_eq!(place.window, Window { rows: (13, 14), columns: (13, 14) });
-        assert_eq!((place.of_class, place.of_others, place.isolation), (0.6, 0.0, 1.0));
+        assert_eq!(
+            place.window,
+            Window {
+                rows: (13, 14),
+                columns: (13, 14)
+            }
+        );
+        assert_eq!(
+            (place.of_class, place.of_others, place.isolation),
+            (0.6, 0.0, 1.0)
+        );
         let surely = wilson(60, 100).0 - wilson(0, 300).1;
         assert!((place.score - surely * (1.0 - 10.0 / 196.0)).abs() < 1e-12);
         assert!(place.score > 0.4);
@@ -336,8 +365,14 @@ mod tests {
     fn what_all_classes_do_is_none() {
         let images: Vec<_> = (0..200).map(|i| (i % 2, 0, 0)).collect();
         assert!(counted(&images).is_empty());
-        let few: Vec<_> = (0..300).map(|i| anywhere_of(0, i)).chain((0..9).map(|_| (1, 13, 13))).collect();
-        assert!(counted(&few).iter().all(|one| one.1 == 0), "nine images are too few");
+        let few: Vec<_> = (0..300)
+            .map(|i| anywhere_of(0, i))
+            .chain((0..9).map(|_| (1, 13, 13)))
+            .collect();
+        assert!(
+            counted(&few).iter().all(|one| one.1 == 0),
+            "nine images are too few"
+        );
     }
 
     #[test]
@@ -362,7 +397,10 @@ mod tests {
         assert_eq!(grid.cell(55 * 7 + 6), 13 * 7 + 6);
         assert_eq!(grid.cell(4 * 7), 7);
         assert!(grid.is_border(7) && grid.is_border(13) && !grid.is_border(8));
-        let window = Window { rows: (7, 14), columns: (0, 7) };
+        let window = Window {
+            rows: (7, 14),
+            columns: (0, 7),
+        };
         assert_eq!(grid.edges(&window), [0.0, 0.5, 1.0, 1.0]);
         assert!(grid.holds(&window, 49) && !grid.holds(&window, 48));
         // 113 cells of a padded map.

@@ -35,19 +35,47 @@ pub fn rows(candidates: &[Candidate], judged: &Judged) -> Result<RecordBatch> {
     let units = candidates.iter().map(|candidate| candidate.unit as i32);
     let edge = |at: usize| numbers(&|candidate| Some(candidate.edges[at]));
     table([
-        ("layer", Arc::new(StringArray::from_iter_values(layers)), false),
-        ("class", Arc::new(Int32Array::from_iter_values(classes)), false),
+        (
+            "layer",
+            Arc::new(StringArray::from_iter_values(layers)),
+            false,
+        ),
+        (
+            "class",
+            Arc::new(Int32Array::from_iter_values(classes)),
+            false,
+        ),
         ("unit", Arc::new(Int32Array::from_iter_values(units)), false),
         ("score", numbers(&|candidate| Some(candidate.score)), false),
-        ("share_of_class", numbers(&|candidate| Some(candidate.of_class)), false),
-        ("share_of_others", numbers(&|candidate| Some(candidate.of_others)), false),
+        (
+            "share_of_class",
+            numbers(&|candidate| Some(candidate.of_class)),
+            false,
+        ),
+        (
+            "share_of_others",
+            numbers(&|candidate| Some(candidate.of_others)),
+            false,
+        ),
         ("x0", edge(0), false),
         ("y0", edge(1), false),
         ("x1", edge(2), false),
         ("y1", edge(3), false),
-        ("exclusivity", numbers(&|candidate| Some(candidate.exclusivity)), false),
-        ("border", numbers(&|candidate| Some(candidate.border)), false),
-        ("outside_boxes", numbers(&|candidate| candidate.outside_boxes), true),
+        (
+            "exclusivity",
+            numbers(&|candidate| Some(candidate.exclusivity)),
+            false,
+        ),
+        (
+            "border",
+            numbers(&|candidate| Some(candidate.border)),
+            false,
+        ),
+        (
+            "outside_boxes",
+            numbers(&|candidate| candidate.outside_boxes),
+            true,
+        ),
         ("marked", Arc::new(marked.finish()), false),
     ])
 }
@@ -63,8 +91,15 @@ pub fn read(run: &RunFolder, manifest: &Manifest, judged: &Judged) -> Result<Vec
         let columns = Columns::of(run, TABLE, &batch);
         let layers = columns.texts("layer")?;
         let (classes, units) = (columns.integers("class")?, columns.integers("unit")?);
-        let names = ["score", "share_of_class", "share_of_others", "exclusivity", "border"];
-        let [score, of_class, of_others, exclusivity, border] = names.map(|name| columns.numbers(name));
+        let names = [
+            "score",
+            "share_of_class",
+            "share_of_others",
+            "exclusivity",
+            "border",
+        ];
+        let [score, of_class, of_others, exclusivity, border] =
+            names.map(|name| columns.numbers(name));
         let (score, of_class, of_others) = (score?, of_class?, of_others?);
         let (exclusivity, border) = (exclusivity?, border?);
         let [x0, y0, x1, y1] = ["x0", "y0", "x1", "y1"].map(|name| columns.numbers(name));

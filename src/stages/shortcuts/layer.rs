@@ -10,11 +10,7 @@ use arrow::{
 use rayon::prelude::*;
 
 use super::{
-    super::{
-        Context,
-        columns::Columns,
-        layers::Layer,
-    },
+    super::{Context, columns::Columns, layers::Layer},
     boxes::ObjectBoxes,
     judged::Judged,
 };
@@ -185,7 +181,10 @@ pub fn candidates(
                 exclusivity: auroc(strengths, &inside).unwrap_or(0.5),
                 border: marked.iter().filter(on_border).count() as f64 / marked.len().max(1) as f64,
                 outside_boxes: outside,
-                marked: marked.iter().map(|&image| gathered.image_ids[image]).collect(),
+                marked: marked
+                    .iter()
+                    .map(|&image| gathered.image_ids[image])
+                    .collect(),
             }
         })
         .collect();

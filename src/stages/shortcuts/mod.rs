@@ -224,12 +224,19 @@ fn summary(ctx: &Context) -> Result<Value> {
 
 fn line(summary: &Value) -> String {
     let classes = summary["flagged_classes"].as_array();
-    let classes: Vec<&str> = classes.into_iter().flatten().filter_map(Value::as_str).collect();
+    let classes: Vec<&str> = classes
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let mut line = format!("{} attributes", summary["attributes"]);
     if classes.is_empty() {
         line += "; no unit fires for a mark of one class";
     } else {
-        line += &format!("; units fire for a mark on {}", escaped(&classes.join(", ")));
+        line += &format!(
+            "; units fire for a mark on {}",
+            escaped(&classes.join(", "))
+        );
     }
     line
 }

@@ -120,7 +120,8 @@ fn plan<'s>(
         for (at, (rank, suspect)) in here.into_iter().enumerate() {
             let (strengths, positions) = (&gathered.strengths[at], &gathered.positions[at]);
             let strongest = |of: &dyn Fn(usize) -> bool| -> Vec<usize> {
-                let mut images: Vec<usize> = (0..strengths.len()).filter(|&image| of(image)).collect();
+                let mut images: Vec<usize> =
+                    (0..strengths.len()).filter(|&image| of(image)).collect();
                 images.sort_by(|&a, &b| strengths[b].total_cmp(&strengths[a]).then(a.cmp(&b)));
                 images.truncate(COLUMNS);
                 images
@@ -140,17 +141,29 @@ fn plan<'s>(
                 });
                 shown.collect()
             };
-            let class = name_of(&judged.names.dataset, judged.classes[suspect.class as usize]);
+            let class = name_of(
+                &judged.names.dataset,
+                judged.classes[suspect.class as usize],
+            );
             let class = escaped(&class);
             let enlarged = with.iter().map(|&image| Shown {
                 image_id: gathered.image_ids[image],
                 edges: wider(suspect.edges.unwrap_or(layer.cell_edges(positions[image]))),
             });
             let rows = vec![
-                (format!("{class}, where the unit is strongest there"), at_cell(&with)),
+                (
+                    format!("{class}, where the unit is strongest there"),
+                    at_cell(&with),
+                ),
                 ("the place, enlarged".to_string(), enlarged.collect()),
-                (format!("other {class}: where it is strongest"), at_cell(&without)),
-                ("strongest of all other classes".to_string(), at_cell(&others)),
+                (
+                    format!("other {class}: where it is strongest"),
+                    at_cell(&without),
+                ),
+                (
+                    "strongest of all other classes".to_string(),
+                    at_cell(&others),
+                ),
             ];
             let path = format!(
                 "pictures/shortcuts/{:02}-{}-unit-{:04}.png",
@@ -158,7 +171,14 @@ fn plan<'s>(
                 folder(&layer.name),
                 suspect.unit
             );
-            sheets.insert(rank, Sheet { suspect, path, rows });
+            sheets.insert(
+                rank,
+                Sheet {
+                    suspect,
+                    path,
+                    rows,
+                },
+            );
         }
     }
     Ok(sheets)
@@ -193,7 +213,14 @@ fn sheet_picture(
     }
     for (at, (heading_of_row, shown)) in sheet.rows.iter().enumerate() {
         let top = heading + at as u32 * row_height + GAP;
-        draw_text(&mut page, GAP as i32, top as i32, SMALL, INK, heading_of_row);
+        draw_text(
+            &mut page,
+            GAP as i32,
+            top as i32,
+            SMALL,
+            INK,
+            heading_of_row,
+        );
         let crop = at == 1;
         let tiles: Vec<Result<Picture, String>> = (shown.par_iter())
             .map(|shown| photo(&sources.decode(shown.image_id)?, shown, spec, crop))
@@ -236,7 +263,9 @@ fn photo(image: &RgbImage, shown: &Shown, spec: &InputSpec, crop: bool) -> Resul
     let mut tile = picture::tile(&image.pixels, image.width, image.height, cut, SIDE)
         .map_err(|error| error.to_string())?;
     if !crop {
-        let scale = |edge: u32, of: u32, to: u32| (u64::from(edge) * u64::from(to) / u64::from(of.max(1))) as u32;
+        let scale = |edge: u32, of: u32, to: u32| {
+            (u64::from(edge) * u64::from(to) / u64::from(of.max(1))) as u32
+        };
         let (tile_width, tile_height) = (tile.width, tile.height);
         let edges = [
             scale(part.x0, image.width, tile_width),

@@ -114,7 +114,10 @@ impl Suspect {
                 Kind::Mark => "without what goes with it in the features",
                 Kind::Leaning => "with the unit switched off",
             };
-            said += &format!("; {taken} the accuracy on these falls by {:.1} points", 100.0 * fall);
+            said += &format!(
+                "; {taken} the accuracy on these falls by {:.1} points",
+                100.0 * fall
+            );
         }
         said
     }
@@ -211,9 +214,21 @@ pub fn suspects(
         });
     }
     let dimension = head.map(|head| head.dimension());
-    if let Some(layer) = layers.iter().rev().find(|layer| Some(layer.channels) == dimension) {
+    if let Some(layer) = layers
+        .iter()
+        .rev()
+        .find(|layer| Some(layer.channels) == dimension)
+    {
         let units = falls.of_units;
-        found.extend(leaning(ctx, manifest, layer, judged, units, boxes, found.len())?);
+        found.extend(leaning(
+            ctx,
+            manifest,
+            layer,
+            judged,
+            units,
+            boxes,
+            found.len(),
+        )?);
     }
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(ROWS);
@@ -242,7 +257,9 @@ fn leaning(
         return Ok(Vec::new());
     }
     let grid = Grid::new(layer.height as usize, layer.width as usize);
-    let even = (0..grid.cells()).filter(|&cell| grid.is_border(cell)).count() as f64
+    let even = (0..grid.cells())
+        .filter(|&cell| grid.is_border(cell))
+        .count() as f64
         / grid.cells() as f64;
     let places: Vec<usize> = units.iter().map(|one| one.unit).collect();
     let gathered = gather(ctx, manifest, layer, &places, judged)?;
@@ -261,7 +278,11 @@ fn leaning(
                 points.map(|&image| (gathered.image_ids[image], layer.centre(positions[image]))),
             )
         });
-        let beyond = if even < 1.0 { (border - even) / (1.0 - even) } else { 0.0 };
+        let beyond = if even < 1.0 {
+            (border - even) / (1.0 - even)
+        } else {
+            0.0
+        };
         let exclusivity = auroc(strengths, &inside).unwrap_or(0.5);
         let placed = outside.unwrap_or(beyond).max(0.0);
         let score = (2.0 * exclusivity - 1.0).max(0.0) * placed * fall(&one);
@@ -284,7 +305,10 @@ fn leaning(
                 p_with: None,
                 p_without: None,
                 fall: one.fall,
-                marked: firing.iter().map(|&image| gathered.image_ids[image]).collect(),
+                marked: firing
+                    .iter()
+                    .map(|&image| gathered.image_ids[image])
+                    .collect(),
             });
         }
     }

@@ -65,7 +65,11 @@ impl Head {
         let Some((weights, bias)) = ctx.model()?.last_linear(feature)? else {
             return Ok(None);
         };
-        let row = |label: &i32| network.get(label).and_then(|&class| usize::try_from(class).ok());
+        let row = |label: &i32| {
+            network
+                .get(label)
+                .and_then(|&class| usize::try_from(class).ok())
+        };
         Ok(Some(Head {
             row_of: (judged.classes.iter())
                 .map(|label| row(label).filter(|&row| row < bias.len()))
@@ -107,7 +111,9 @@ impl Head {
                 }
                 model.bias.push(bias as f32);
                 let at = row * dimension;
-                model.weights.extend_from_slice(&weights[at..at + dimension]);
+                model
+                    .weights
+                    .extend_from_slice(&weights[at..at + dimension]);
             }
         }
         let row_of = |label: &i32| rows.get(&i64::from(*label)).copied();
@@ -162,7 +168,12 @@ impl Head {
             of_marks: vec![Fall::default(); candidates.len()],
             of_units: Vec::new(),
         };
-        if dimension == 0 || self.models.iter().any(|model| model.dimension() != dimension) {
+        if dimension == 0
+            || self
+                .models
+                .iter()
+                .any(|model| model.dimension() != dimension)
+        {
             return Ok(found);
         }
         let others = others(&by_class, dimension);
@@ -173,10 +184,16 @@ impl Head {
                 let surplus: Vec<f64> = (marked.mean().zip(rest.mean()))
                     .map(|(marked, rest)| rest - marked)
                     .collect();
-                self.models.iter().map(|model| model.change(&surplus)).collect()
+                self.models
+                    .iter()
+                    .map(|model| model.change(&surplus))
+                    .collect()
             })
             .collect();
-        let every: Vec<u64> = by_class.iter().map(|sum| sum.n.div_ceil(SAMPLE).max(1)).collect();
+        let every: Vec<u64> = by_class
+            .iter()
+            .map(|sum| sum.n.div_ceil(SAMPLE).max(1))
+            .collect();
         let mut leaning = vec![vec![0.0; dimension]; n_classes];
         let mut seen = vec![0_u64; n_classes];
         visit(ctx, manifest, judged, |id, class, features| {
