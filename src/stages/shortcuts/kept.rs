@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int32Array, ListBuilder, RecordBatch, StringArray,
+    ArrayRef, AsArray, Float64Array, Int32Array, ListBuilder, RecordBatch, StringArray,
     UInt32Builder,
 };
 use arrow::datatypes::UInt32Type;

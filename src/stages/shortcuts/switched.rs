@@ -198,7 +198,7 @@ impl Head {
         let mut seen = vec![0_u64; n_classes];
         visit(ctx, manifest, judged, |id, class, features| {
             let of_class = class as usize;
-            let sampled = seen[of_class] % every[of_class] == 0;
+            let sampled = seen[of_class].is_multiple_of(every[of_class]);
             seen[of_class] += 1;
             let Some((model, row)) = self.of_image(id, class) else {
                 return;
@@ -222,7 +222,7 @@ impl Head {
         seen.fill(0);
         visit(ctx, manifest, judged, |id, class, features| {
             let of_class = class as usize;
-            let sampled = seen[of_class] % every[of_class] == 0;
+            let sampled = seen[of_class].is_multiple_of(every[of_class]);
             seen[of_class] += 1;
             let Some((model, row)) = self.of_image(id, class).filter(|_| sampled) else {
                 return;
