@@ -21,6 +21,7 @@
 //! | [`confusion`] | which class is taken for which | numbers |
 //! | [`label_issues`] | which labels are wrong, and what a review of them would find | numbers |
 //! | [`association`], [`binning`], [`groups`] | what attributes tell about labels; accuracy by group | numbers |
+//! | [`shortcuts`] | units that fire for a mark of one class, and what a classifier makes of it | numbers |
 //! | [`audits`] | questions with names and parameters, in SQL | text |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
@@ -65,6 +66,7 @@ pub mod progress;
 pub mod projection;
 pub mod review;
 pub mod saliency;
+pub mod shortcuts;
 pub mod stages;
 pub mod store;
 pub mod text;
