@@ -33,6 +33,7 @@ TYPES = {
     "contrast": "float",
     "sharpness": "float",
     "entropy": {"*": "float"},
+    "saturation": "float",
     "phash": "uint64",
     "class": "int32",
     "pred": "int32",
