@@ -4,8 +4,10 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::{ExtendedColorType, ImageEncoder, codecs::png};
 
 pub mod caption;
+pub mod cards;
 mod chart;
 mod filters;
+pub mod gallery;
 mod gradient;
 pub mod heat;
 pub mod matrix;

@@ -103,7 +103,8 @@ fn page(plan: &Plan, run: &RunFolder, free: Option<u64>) -> String {
         output::plural(images.n, "image"),
         images.source
     );
-    let replaced: u64 = plan.stages.iter().map(|planned| planned.replaces).sum();
+    let replaced = (plan.stages.iter()).map(|planned| planned.replaces + planned.keeps);
+    let replaced: u64 = replaced.sum();
     if replaced > 0 {
         page += &format!(", in place of {}", text::bytes(replaced));
     }
@@ -137,6 +138,7 @@ mod tests {
             decision,
             tables,
             replaces: 0,
+            keeps: 0,
         };
         let reason = "no run yet".to_string();
         Plan {

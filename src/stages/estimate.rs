@@ -55,6 +55,8 @@ const SCATTER_SVG: [f64; 2] = [2e4, 65.0];
 const INDEX_LINKS: f64 = 600.0;
 const PAIR_ROW: [f64; 2] = [40.0, 12.0];
 const LAYER_ROW: [f64; 2] = [80.0, 200.0];
+/// A digest as text is twice its bytes, and does not compress below them.
+const EXTRACTED_ROW: [f64; 2] = [80.0, 42.0];
 const CLASS_ROW: [f64; 2] = [24.0, 12.0];
 /// Of the user's columns in `images`, relative to the file that holds them.
 const METADATA: f64 = 0.5;
@@ -153,7 +155,7 @@ fn feature_dimension(ctx: &Context) -> Result<u64> {
     Ok(length.copied().flatten().unwrap_or(0) as u64)
 }
 
-/// `predictions`, `features`, `units`, `layers`, and `maps` or, where extract explains inline, `cams`.
+/// `predictions`, `features`, `units`, `layers`, `extracted`, and `maps` or, where extract explains inline, `cams`.
 pub fn extract(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (config, model) = (ctx.config, ctx.model()?);
     let units = model.layers(&config.extract.layers, "[extract] layers")?;
@@ -178,6 +180,7 @@ pub fn extract(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
             TableEstimate::new("units", images * n_layers, row).or("name fewer [extract] layers")
         },
         TableEstimate::new("layers", n_layers, LAYER_ROW),
+        TableEstimate::new("extracted", images, EXTRACTED_ROW),
     ];
     match config.explain.maps {
         MapStorage::Inline => tables.extend(explanations(ctx, images, "cams", 4)?),
