@@ -12,12 +12,16 @@
 mod features;
 mod lbfgs;
 mod pass;
+mod predict;
 #[cfg(test)]
 mod tests;
 
 use tch::{TchError, Tensor};
 
-pub use self::features::{Blocks, Features, Visit};
+pub use self::{
+    features::{Blocks, Features, Visit},
+    predict::{Predictor, predict},
+};
 use self::{
     lbfgs::{Minimiser, Preconditioner},
     pass::{Held, Rows},
@@ -62,6 +66,9 @@ pub struct Settings<'a> {
     /// Ends a fold's minimisation: its expected further decrease (half the squared length of the preconditioned gradient),
     /// relative to the loss.
     pub tolerance: f64,
+    /// Bytes that the models on their way may take, of the device's memory where it has its own: where it is too little for all
+    /// folds at a time, they take turns, which may change the last digits.
+    pub memory: usize,
     /// Where to start from, a model per fold; none: at the classes' shares.
     pub start: Option<&'a [Model]>,
 }
@@ -71,6 +78,7 @@ impl Default for Settings<'_> {
         Settings {
             l2: L2::Search,
             tolerance: 3e-4,
+            memory: 4 << 30,
             start: None,
         }
     }
@@ -316,11 +324,11 @@ impl<'a> Run<'a> {
         Ok(log_loss)
     }
 
-    /// Folds whose state fits into half of the memory.
+    /// Folds whose state fits into the memory.
     fn folds_together(&self) -> usize {
         let bytes = 4 * (self.features.dimension() + 1) * self.classes;
         let each = bytes.max(1) * (lbfgs::TENSORS + self.features.lanes());
-        (self.features.memory() / 2 / each).clamp(1, self.theta.len().max(1))
+        (self.settings.memory / each).clamp(1, self.theta.len().max(1))
     }
 
     /// Back from centred features.
@@ -347,30 +355,6 @@ impl<'a> Run<'a> {
         }
         Ok(model)
     }
-}
-
-/// Gives the probabilities of each block of rows, `[rows, classes]`, in row order: of each row by the model of its fold, or with
-/// [`NO_FOLD`] the mean of those by all models.
-///
-/// # Errors
-/// Folds that are not one per row, or not of `models`; libtorch fails; or what `take` says.
-pub fn predict(
-    features: &Features,
-    models: &[Model],
-    folds: &[u16],
-    take: &mut Visit,
-) -> Result<()> {
-    let known = |fold: &u16| *fold == NO_FOLD || usize::from(*fold) < models.len();
-    if folds.len() != features.rows() || models.is_empty() || !folds.iter().all(known) {
-        return Err(Error::invalid(
-            "a classifier's rows",
-            format!("a fold of {} rows, of {}", features.rows(), models.len()),
-            format!("{} folds", folds.len()),
-            "please report this mistake of prospect's",
-        ));
-    }
-    let _guard = tch::no_grad_guard();
-    one_thread_each(|| pass::predict(features, models, folds, take))
 }
 
 fn dot(a: &[f32], b: &[f64]) -> f64 {
