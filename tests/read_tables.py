@@ -50,7 +50,7 @@ TYPES = {
     "argmax": "list<uint16>|fixed_size_list<uint16>[*]",
     "map": "list<halffloat>|fixed_size_list<halffloat>[*]",
     "unit": "int32",
-    "rank": {"issues": "int32", "*": "int16"},
+    "rank": {"issues": "int32", "label_scores": "int32", "*": "int16"},
     "value": "float",
     "row": "int16",
     "col": "int16",

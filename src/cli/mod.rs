@@ -14,6 +14,7 @@ mod review;
 mod run;
 mod similar;
 mod status;
+mod summary;
 mod unit;
 mod verify;
 
@@ -126,6 +127,7 @@ enum Command {
     Similar(similar::SimilarArgs),
     Diff(diff::DiffArgs),
     Review(review::ReviewArgs),
+    Summary(summary::SummaryArgs),
 }
 
 /// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
@@ -156,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::Similar(args) => similar::run(global, args),
         Command::Diff(args) => diff::diff(args),
         Command::Review(args) => review::review(global, args),
+        Command::Summary(args) => summary::summary(global, args),
     };
     match result {
         Ok(status) => ExitCode::from(status),

@@ -152,3 +152,169 @@ pub fn changes(changes: &[Change]) -> Result<RecordBatch> {
         ("evidence", texts(&|change| Some(&change.evidence)), false),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::array::{BooleanArray, UInt32Array};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        changes::Became,
+        config::Config,
+        progress::{Cancel, Progress, ProgressKind},
+        store::StageWriter,
+    };
+
+    /// (image, kind, score, other image, reviewed)
+    type Issue<'i> = (u32, &'i str, f32, Option<u32>, Option<&'i str>);
+
+    /// A run of the images `paths` with these findings.
+    fn write(run: &RunFolder, paths: &[&str], issues: &[Issue]) {
+        let lock = run.lock("test").unwrap();
+        let begin = |name: &str| {
+            let needs = BTreeMap::new();
+            StageWriter::begin(run, &lock, name, 1, name.to_string(), json!({}), needs).unwrap()
+        };
+        let ids = 0..paths.len() as u32;
+        let texts = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
+        let digests: Vec<String> = paths
+            .iter()
+            .map(|path| format!("digest of {path}"))
+            .collect();
+        let images = table([
+            (
+                "image_id",
+                Arc::new(UInt32Array::from_iter_values(ids)) as ArrayRef,
+                false,
+            ),
+            (
+                "path",
+                texts(paths.iter().copied().map(Some).collect()),
+                false,
+            ),
+            (
+                "digest",
+                texts(digests.iter().map(|text| Some(text.as_str())).collect()),
+                true,
+            ),
+        ]);
+        let flagged = BooleanArray::from(vec![true; issues.len()]);
+        let found = table([
+            (
+                "image_id",
+                Arc::new(UInt32Array::from_iter_values(
+                    issues.iter().map(|issue| issue.0),
+                )) as ArrayRef,
+                false,
+            ),
+            (
+                "kind",
+                texts(issues.iter().map(|issue| Some(issue.1)).collect()),
+                false,
+            ),
+            (
+                "score",
+                Arc::new(Float32Array::from_iter_values(
+                    issues.iter().map(|issue| issue.2),
+                )),
+                false,
+            ),
+            ("flagged", Arc::new(flagged), false),
+            (
+                "evidence",
+                texts(vec![Some("because"); issues.len()]),
+                false,
+            ),
+            (
+                "other_id",
+                Arc::new(UInt32Array::from_iter(issues.iter().map(|issue| issue.3))),
+                true,
+            ),
+            (
+                "reviewed",
+                texts(issues.iter().map(|issue| issue.4).collect()),
+                true,
+            ),
+        ]);
+        for (stage, table, batch) in [("scan", "images", images), ("audit", ISSUES, found)] {
+            let writer = begin(stage);
+            let mut part = writer.part(0).unwrap();
+            part.write(table, &batch.unwrap()).unwrap();
+            writer.commit(part).unwrap();
+            writer.finish(None, json!({})).unwrap();
+        }
+    }
+
+    #[test]
+    fn findings_are_known_again_by_path_though_ids_shift() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |name: &str| RunFolder::create(dir.path().join(name)).unwrap();
+        let (before, now) = (run("before"), run("now"));
+        write(
+            &before,
+            &["b", "c", "d"],
+            &[
+                (0, "label", 0.5, None, None),
+                (0, "leak", 0.1, Some(2), None),
+                (1, "dark", 0.2, None, Some("ok")),
+            ],
+        );
+        write(
+            &now,
+            &["a", "b", "d"],
+            &[
+                (1, "label", 0.2, None, None),
+                (1, "leak", 0.1, Some(2), None),
+                (0, "dark", 0.3, None, None),
+            ],
+        );
+        let text = "[run]\ndir = \"now\"\nprevious = \"before\"\n[images]\ndir = \"images\"\n";
+        let config = Config::parse(&dir.path().join("pipeline.toml"), text, &[]).unwrap();
+        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+        let ctx = Context::new(&config, &now, &progress, &cancel);
+        let found = findings(&now, &now.manifest().unwrap()).unwrap();
+        assert_eq!(
+            (found[1].path.as_str(), found[1].other_path.as_deref()),
+            ("b", Some("d"))
+        );
+        let told = since_previous(&ctx, &found).unwrap().unwrap();
+        let short: Vec<_> = told
+            .iter()
+            .map(|change| (change.path.as_str(), change.kind.as_str(), change.change))
+            .collect();
+        assert_eq!(
+            short,
+            [("a", "dark", Became::New), ("b", "label", Became::Worse)]
+        );
+        let batch = changes(&told).unwrap();
+        assert_eq!((batch.num_rows(), batch.num_columns()), (2, 7));
+        assert!(previous_digest(&ctx).unwrap().is_some());
+        let known = images(&now, &now.manifest().unwrap()).unwrap();
+        assert_eq!(known["d"].digest.as_deref(), Some("digest of d"));
+    }
+
+    #[test]
+    fn a_run_without_findings_is_nothing_to_compare_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(dir.path().join("now")).unwrap();
+        let manifest = run.manifest().unwrap();
+        assert!(
+            findings(&run, &manifest)
+                .unwrap_err()
+                .to_string()
+                .contains("table images")
+        );
+        for (previous, is_named) in [("", false), ("previous = \"nowhere\"\n", true)] {
+            let text = format!("[run]\ndir = \"now\"\n{previous}[images]\ndir = \"images\"\n");
+            let config = Config::parse(&dir.path().join("pipeline.toml"), &text, &[]).unwrap();
+            assert_eq!(config.run.previous.is_some(), is_named);
+            let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+            let ctx = Context::new(&config, &run, &progress, &cancel);
+            assert_eq!(since_previous(&ctx, &[]).unwrap(), None);
+            assert_eq!(previous_digest(&ctx).unwrap(), None);
+        }
+    }
+}

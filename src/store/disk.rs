@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub(super) const TEMP_SUFFIX: &str = ".prospect.tmp";
 
 /// The folders that stages may write into.
-pub(super) const FOLDERS: [&str; 4] = ["tables", "pictures", "report", "index"];
+pub(super) const FOLDERS: [&str; 5] = ["tables", "pictures", "report", "index", "previous"];
 
 /// Longest path that a manifest may name, in bytes.
 const MAX_PATH: usize = 1024;

@@ -6,6 +6,7 @@
 //!   manifest.json            the only truth: which stage, under which key, which parts, which files
 //!   lock                     held by the one process that writes
 //!   tables/<table>/part-00017.parquet
+//!   previous/<key>/<table>/   what a stage that is being done anew still takes rows from
 //!   pictures/ report/ index/ logs/
 //! ```
 //!
@@ -20,6 +21,7 @@
 mod disk;
 mod foreign;
 mod guard;
+mod kept;
 mod key;
 mod lock;
 mod manifest;
@@ -30,6 +32,7 @@ mod render;
 mod sweep;
 mod table_file;
 mod verify;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -50,9 +53,10 @@ pub use manifest::{FileRecord, Manifest, PartRecord, StageRecord};
 pub use parts::{PartWriter, StageWriter, remove_stage};
 pub use query::query;
 pub use read::{TableReader, Value};
-pub use render::{Format, render, render_to};
+pub use render::{Cells, Format, cells, render, render_to, save};
 pub use table_file::{MAX_ROW_GROUP_ROWS, write_table};
 pub use verify::{Problem, ProblemKind, check_bytes, verify};
+pub use views::views;
 
 /// A run folder on disk. Cheap to clone; holds no file open.
 #[derive(Debug, Clone)]
