@@ -12,12 +12,16 @@
 mod features;
 mod lbfgs;
 mod pass;
+mod predict;
 #[cfg(test)]
 mod tests;
 
 use tch::{TchError, Tensor};
 
-pub use self::features::{Blocks, Features, Visit};
+pub use self::{
+    features::{Blocks, Features, Visit},
+    predict::{Predictor, predict},
+};
 use self::{
     lbfgs::{Minimiser, Preconditioner},
     pass::{Held, Rows},
@@ -30,9 +34,10 @@ pub const UNLABELLED: u32 = u32::MAX;
 /// Among the folds given to [`predict`]: the mean over all models.
 pub const NO_FOLD: u16 = u16::MAX;
 
-/// L2 penalties tried, relative to the features' total variance: from the first, two to a power of ten, to the last.
+/// The first L2 penalty that is tried, relative to the features' total variance; each of the next is 10^-0.5 of the one before,
+/// so many at most.
 const STRONGEST: f64 = 1.0;
-const STEPS: i32 = 14;
+pub const MOST_TRIED: usize = 15;
 /// Penalties are tried until the log-loss is so much worse than the best.
 const WORSE: f64 = 1.01;
 /// Intercept of a class that no row of a fold has: its probability is exactly 0 in float32, and so is its gradient.
@@ -62,6 +67,9 @@ pub struct Settings<'a> {
     /// Ends a fold's minimisation: its expected further decrease (half the squared length of the preconditioned gradient),
     /// relative to the loss.
     pub tolerance: f64,
+    /// Bytes that the models on their way may take, of the device's memory where it has its own: where it is too little for all
+    /// folds at a time, they take turns, which may change the last digits.
+    pub memory: usize,
     /// Where to start from, a model per fold; none: at the classes' shares.
     pub start: Option<&'a [Model]>,
 }
@@ -71,6 +79,7 @@ impl Default for Settings<'_> {
         Settings {
             l2: L2::Search,
             tolerance: 3e-4,
+            memory: 4 << 30,
             start: None,
         }
     }
@@ -250,8 +259,8 @@ impl<'a> Run<'a> {
             }
             L2::Search => {
                 let mut best: Option<(f64, f64, Vec<Tensor>)> = None;
-                for step in 0..=STEPS {
-                    let l2 = scale * STRONGEST * 10f64.powf(-f64::from(step) / 2.0);
+                for step in 0..MOST_TRIED {
+                    let l2 = scale * STRONGEST * 10f64.powf(-(step as f64) / 2.0);
                     let found = self.minimise(l2)?;
                     let least = best.as_ref().map_or(f64::INFINITY, |best| best.0);
                     if found < least || best.is_none() {
@@ -316,11 +325,11 @@ impl<'a> Run<'a> {
         Ok(log_loss)
     }
 
-    /// Folds whose state fits into half of the memory.
+    /// Folds whose state fits into the memory.
     fn folds_together(&self) -> usize {
         let bytes = 4 * (self.features.dimension() + 1) * self.classes;
         let each = bytes.max(1) * (lbfgs::TENSORS + self.features.lanes());
-        (self.features.memory() / 2 / each).clamp(1, self.theta.len().max(1))
+        (self.settings.memory / each).clamp(1, self.theta.len().max(1))
     }
 
     /// Back from centred features.
@@ -347,30 +356,6 @@ impl<'a> Run<'a> {
         }
         Ok(model)
     }
-}
-
-/// Gives the probabilities of each block of rows, `[rows, classes]`, in row order: of each row by the model of its fold, or with
-/// [`NO_FOLD`] the mean of those by all models.
-///
-/// # Errors
-/// Folds that are not one per row, or not of `models`; libtorch fails; or what `take` says.
-pub fn predict(
-    features: &Features,
-    models: &[Model],
-    folds: &[u16],
-    take: &mut Visit,
-) -> Result<()> {
-    let known = |fold: &u16| *fold == NO_FOLD || usize::from(*fold) < models.len();
-    if folds.len() != features.rows() || models.is_empty() || !folds.iter().all(known) {
-        return Err(Error::invalid(
-            "a classifier's rows",
-            format!("a fold of {} rows, of {}", features.rows(), models.len()),
-            format!("{} folds", folds.len()),
-            "please report this mistake of prospect's",
-        ));
-    }
-    let _guard = tch::no_grad_guard();
-    one_thread_each(|| pass::predict(features, models, folds, take))
 }
 
 fn dot(a: &[f32], b: &[f64]) -> f64 {

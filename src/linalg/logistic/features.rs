@@ -48,8 +48,8 @@ pub struct Features<'a> {
 }
 
 impl<'a> Features<'a> {
-    /// `memory`: bytes, of the device's where it has its own. Half of it is for keeping the rows, which are read anew for every
-    /// pass where that is too little; half for the models.
+    /// `memory`: bytes for keeping the rows, of the device's memory where it has its own; where it is too little, they are read anew
+    /// for every pass. The results are the same.
     pub fn new(
         blocks: &'a Blocks<'a>,
         dimension: usize,
@@ -93,10 +93,6 @@ impl<'a> Features<'a> {
         self.device
     }
 
-    pub(super) fn memory(&self) -> usize {
-        self.memory
-    }
-
     pub(super) fn covariance(&self) -> &Tensor {
         &self.covariance
     }
@@ -127,24 +123,6 @@ impl<'a> Features<'a> {
         }
     }
 
-    /// Cuts what the caller gives into blocks, not centred yet.
-    fn cut(&self, first: usize, values: &[f32]) -> Result<Vec<Block>> {
-        let size = match self.device {
-            Device::Cpu => CPU_ROWS,
-            _ => DEVICE_ROWS,
-        };
-        let blocks = values.chunks(size * self.dimension.max(1)).enumerate();
-        let blocks = blocks.map(|(at, values)| -> Result<Block, TchError> {
-            let values = Tensor::f_from_slice(values)?
-                .f_reshape([-1, self.dimension as i64])?
-                .f_to_device(self.device)?;
-            let first = first + at * size;
-            Ok(Block { first, values })
-        });
-        let blocks: Result<Vec<Block>, TchError> = blocks.collect();
-        blocks.map_err(|error| torch(&error))
-    }
-
     /// Rows and mean, and keeps the rows if they fit.
     fn count(&mut self) -> Result<()> {
         let mut kept = Some(Vec::new());
@@ -165,8 +143,8 @@ impl<'a> Features<'a> {
             }
             rows += values.len() / self.dimension;
             kept = match kept.take() {
-                Some(mut blocks) if 8 * rows * self.dimension <= self.memory => {
-                    blocks.extend(self.cut(first, values)?);
+                Some(mut blocks) if 4 * rows * self.dimension <= self.memory => {
+                    blocks.extend(cut(self.device, self.dimension, first, values)?);
                     Some(blocks)
                 }
                 _ => None,
@@ -260,7 +238,7 @@ impl<'a> Features<'a> {
             return take(kept.iter().map(share).collect());
         }
         (self.blocks)(&mut |first, values| {
-            let mut blocks = self.cut(first, values)?;
+            let mut blocks = cut(self.device, self.dimension, first, values)?;
             for block in &mut blocks {
                 let centred = block.values.f_sub_(&self.mean);
                 let _ = centred.map_err(|error| torch(&error))?;
@@ -278,6 +256,29 @@ fn add_strip(start: usize, sum: &mut Tensor, values: &Tensor) -> Result<(), TchE
     let products = left.f_tr()?.f_mm(&right)?.f_to_kind(Kind::Double)?;
     let _ = sum.f_add_(&products)?;
     Ok(())
+}
+
+/// Cuts rows into blocks where they are multiplied; `first` is the number of the first one.
+pub(super) fn cut(
+    device: Device,
+    dimension: usize,
+    first: usize,
+    values: &[f32],
+) -> Result<Vec<Block>> {
+    let size = match device {
+        Device::Cpu => CPU_ROWS,
+        _ => DEVICE_ROWS,
+    };
+    let blocks = values.chunks(size * dimension.max(1)).enumerate();
+    let blocks = blocks.map(|(at, values)| -> Result<Block, TchError> {
+        let values = Tensor::f_from_slice(values)?
+            .f_reshape([-1, dimension as i64])?
+            .f_to_device(device)?;
+        let first = first + at * size;
+        Ok(Block { first, values })
+    });
+    let blocks: Result<Vec<Block>, TchError> = blocks.collect();
+    blocks.map_err(|error| torch(&error))
 }
 
 /// Does all tasks: on the CPU by several threads, each of which libtorch leaves alone.

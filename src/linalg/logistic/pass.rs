@@ -3,8 +3,9 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
-    Model, NO_FOLD, Problem, UNLABELLED, dot,
-    features::{Block, Features, Visit, in_turn_or_parallel},
+    Problem, UNLABELLED,
+    features::{Block, Features, in_turn_or_parallel},
+    predict::Scores,
     torch,
 };
 use crate::error::Result;
@@ -180,39 +181,6 @@ fn positive(total: f64) -> f64 {
     if total > 0.0 { total } else { 1.0 }
 }
 
-/// What makes scores of features.
-struct Scores {
-    /// `[dimension, models * classes]` and `[1, models * classes]`.
-    weights: Tensor,
-    bias: Tensor,
-    models: i64,
-}
-
-impl Scores {
-    fn new(theta: &Tensor, models: usize) -> Result<Scores, TchError> {
-        let dimension = theta.size()[0] - 1;
-        Ok(Scores {
-            weights: theta.f_narrow(0, 0, dimension)?,
-            bias: theta.f_narrow(0, dimension, 1)?,
-            models: models as i64,
-        })
-    }
-
-    fn share(&self) -> Scores {
-        Scores {
-            weights: self.weights.shallow_clone(),
-            bias: self.bias.shallow_clone(),
-            models: self.models,
-        }
-    }
-
-    /// `[rows, models, classes]`
-    fn of(&self, values: &Tensor) -> Result<Tensor, TchError> {
-        let scores = self.bias.f_addmm(values, &self.weights)?;
-        scores.f_view([values.size()[0], self.models, -1])
-    }
-}
-
 impl Lane {
     fn add(
         &mut self,
@@ -313,74 +281,5 @@ fn best_of_places(log_p: &Tensor, places: &[Option<usize>]) -> Result<Vec<i64>, 
     let best = best.f_to_device(Device::Cpu)?.f_reshape([-1])?;
     let mut out = vec![0i64; places.len()];
     best.f_copy_data(&mut out, places.len())?;
-    Ok(out)
-}
-
-/// See [`super::predict`].
-pub fn predict(
-    features: &Features,
-    models: &[Model],
-    folds: &[u16],
-    take: &mut Visit,
-) -> Result<()> {
-    let (d, k) = (features.dimension(), models[0].bias.len());
-    let mean = features.mean()?;
-    let width = models.len() * k;
-    let mut theta = vec![0f32; (d + 1) * width];
-    for (at, model) in models.iter().enumerate() {
-        for class in 0..k {
-            let weights = &model.weights[class * d..(class + 1) * d];
-            let column = theta[at * k + class..].iter_mut().step_by(width);
-            column.zip(weights).for_each(|(to, from)| *to = *from);
-            let bias = f64::from(model.bias[class]) + dot(weights, &mean);
-            theta[d * width + at * k + class] = bias as f32;
-        }
-    }
-    let place = || {
-        let theta = Tensor::f_from_slice(&theta)?.f_reshape([d as i64 + 1, width as i64])?;
-        Scores::new(&theta.f_to_device(features.device())?, models.len())
-    };
-    let scores = place().map_err(|error| torch(&error))?;
-    features.each(&mut |blocks| {
-        // So many in memory at a time.
-        let mut blocks = blocks.into_iter().peekable();
-        while blocks.peek().is_some() {
-            let some: Vec<Block> = blocks.by_ref().take(features.lanes()).collect();
-            let mut found: Vec<Vec<f32>> = some.iter().map(|_| Vec::new()).collect();
-            let firsts: Vec<usize> = some.iter().map(|block| block.first).collect();
-            let tasks = some.into_iter().zip(&mut found);
-            let tasks: Vec<_> = tasks.map(|(b, to)| (b, to, scores.share())).collect();
-            in_turn_or_parallel(features.device(), tasks, |(block, to, scores)| {
-                *to = probabilities(&block, folds, &scores).map_err(|error| torch(&error))?;
-                Ok(())
-            })?;
-            for (first, found) in firsts.into_iter().zip(&found) {
-                take(first, found)?;
-            }
-        }
-        Ok(())
-    })
-}
-
-/// `[rows, classes]`
-fn probabilities(block: &Block, folds: &[u16], scores: &Scores) -> Result<Vec<f32>, TchError> {
-    let p = scores.of(&block.values)?.f_softmax(-1, Kind::Float)?;
-    let [n, models, classes] = [0, 1, 2].map(|axis| p.size()[axis]);
-    let folds = &folds[block.first..block.first + n as usize];
-    let share = 1.0 / models as f32;
-    let weights = folds.iter().flat_map(|fold| {
-        (0..models).map(move |model| match *fold {
-            NO_FOLD => share,
-            fold if i64::from(fold) == model => 1.0,
-            _ => 0.0,
-        })
-    });
-    let weights: Vec<f32> = weights.collect();
-    let weights = Tensor::f_from_slice(&weights)?.f_to_device(p.device())?;
-    let p = weights.f_view([n, 1, models])?.f_bmm(&p)?;
-    let mut out = vec![0f32; (n * classes) as usize];
-    let length = out.len();
-    let p = p.f_to_device(Device::Cpu)?.f_reshape([-1])?;
-    p.f_copy_data(&mut out, length)?;
     Ok(out)
 }

@@ -83,7 +83,7 @@ fn tight(l2: L2) -> Settings<'static> {
     Settings {
         l2,
         tolerance: 1e-9,
-        start: None,
+        ..Settings::default()
     }
 }
 
@@ -243,7 +243,11 @@ fn little_memory_reads_the_rows_anew_and_takes_fold_by_fold() {
                 (features.rows(), features.is_kept()),
                 (2100, memory == MUCH)
             );
-            fit(features, &problem, &tight(L2::Fixed(0.01)), &quiet).unwrap()
+            let settings = Settings {
+                memory,
+                ..tight(L2::Fixed(0.01))
+            };
+            fit(features, &problem, &settings, &quiet).unwrap()
         })
     };
     let (whole, cut) = (fitted(MUCH, 2100), fitted(1000, 300));
