@@ -21,6 +21,9 @@
 //! | [`confusion`] | which class is taken for which | numbers |
 //! | [`label_issues`] | which labels are wrong, and what a review of them would find | numbers |
 //! | [`findings`], [`changes`], [`review`] | the contract of findings; what is different between two runs'; what people decided | numbers, a CSV |
+//! | [`association`], [`binning`], [`groups`] | what attributes tell about labels; accuracy by group | numbers |
+//! | [`shortcuts`] | units that fire for a mark of one class, and what a classifier makes of it | numbers |
+//! | [`audits`] | questions with names and parameters, in SQL | text |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -36,6 +39,10 @@
 //!
 //! A stage is added with one file in `stages/` and one line in [`stages::STAGES`].
 
+pub mod association;
+pub mod audits;
+pub mod bad_photos;
+pub mod binning;
 pub mod boxes;
 pub mod changes;
 pub mod cli;
@@ -46,6 +53,7 @@ pub mod effective_field;
 pub mod error;
 pub mod findings;
 pub mod folds;
+pub mod groups;
 pub mod image;
 pub mod label_issues;
 pub mod linalg;
@@ -54,11 +62,13 @@ pub mod localisation;
 pub mod metadata;
 pub mod model;
 pub mod neighbors;
+pub mod outliers;
 pub mod picture;
 pub mod progress;
 pub mod projection;
 pub mod review;
 pub mod saliency;
+pub mod shortcuts;
 pub mod stages;
 pub mod store;
 pub mod text;

@@ -4,6 +4,7 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::{ExtendedColorType, ImageEncoder, codecs::png};
 
 pub mod caption;
+pub mod cards;
 mod chart;
 mod filters;
 pub mod gallery;

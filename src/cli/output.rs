@@ -1,6 +1,9 @@
 //! Printing that survives closed pipes and strange file names.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
 
 use crate::{error::Error, text};
 
@@ -107,6 +110,20 @@ pub(super) fn summary_line(summary: &serde_json::Value) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
+/// Names of files that belong together: `a/near.png`, `a/near-2.png`, …
+pub(super) fn numbered(path: &Path, at: usize) -> PathBuf {
+    if at == 0 {
+        return path.to_path_buf();
+    }
+    let mut name = path.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!("-{}", at + 1));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
 /// Asks on the terminal; an error where nobody can answer.
 pub(super) fn confirm(question: &str) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
@@ -126,6 +143,14 @@ pub(super) fn confirm(question: &str) -> anyhow::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn further_sheets_have_numbers() {
+        let name = |path: &str, at| numbered(Path::new(path), at).display().to_string();
+        assert_eq!(name("similar.png", 0), "similar.png");
+        assert_eq!(name("a/near.png", 1), "a/near-2.png");
+        assert_eq!(name("a.b/near", 9), "a.b/near-10");
+    }
 
     #[test]
     fn columns_line_up_and_names_cannot_steer_the_terminal() {

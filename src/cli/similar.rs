@@ -138,26 +138,12 @@ fn write_sheets(ctx: &Context, similar: &Similar, out: &Path) -> anyhow::Result<
         fs::create_dir_all(folder).map_err(Error::io(folder, "making the folder"))?;
     }
     draw_sheets(ctx, similar, |at, png| {
-        let path = numbered(out, at);
+        let path = output::numbered(out, at);
         fs::write(&path, png).map_err(Error::io(&path, "writing"))?;
         written.push(path);
         Ok(())
     })?;
     Ok(written)
-}
-
-/// `a/near.png`, `a/near-2.png`, …
-fn numbered(path: &Path, at: usize) -> PathBuf {
-    if at == 0 {
-        return path.to_path_buf();
-    }
-    let mut name = path.file_stem().unwrap_or_default().to_os_string();
-    name.push(format!("-{}", at + 1));
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    path.with_file_name(name)
 }
 
 const HEAD: [&str; 6] = ["rank", "image", "id", "label", "predicted", "distance"];
@@ -282,14 +268,6 @@ fn csv(similar: &Similar) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn further_sheets_have_numbers() {
-        let name = |path: &str, at| numbered(Path::new(path), at).display().to_string();
-        assert_eq!(name("similar.png", 0), "similar.png");
-        assert_eq!(name("a/near.png", 1), "a/near-2.png");
-        assert_eq!(name("a.b/near", 9), "a.b/near-10");
-    }
 
     #[test]
     fn agreement_reads_well() {

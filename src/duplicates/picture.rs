@@ -1,37 +1,44 @@
 //! How alike two pictures are: small copies of them, aligned and compared pixel by pixel.
 //!
-//! Compared is the detail of the luma, from edges to shapes a sixth of the picture wide; brightness, contrast and broad shading are
-//! not. One picture is scaled and moved over the other, at half the size first, by Gauss-Newton steps that also fit gain and offset
-//! (Lucas and Kanade 1981; Evangelidis and Psarakis, PAMI 2008), so that a copy with its margins cut off is still a copy.
+//! Compared is the detail of the luma: edges and shapes, not brightness, contrast and broad shading. One picture is scaled and moved
+//! over the other, at sides of 16 and 32 pixels, by Gauss-Newton steps that also fit gain and offset (Lucas and Kanade 1981;
+//! Evangelidis and Psarakis, PAMI 2008), so that a copy with its margins cut off is still a copy; then what lies over each other is
+//! compared at 64 pixels.
 
 /// Pixels of a side of the small pictures, whatever the originals' shape.
-pub const SIDE: usize = 32;
-const COARSE: usize = SIDE / 2;
+pub const SIDE: usize = 64;
+const MIDDLE: usize = SIDE / 2;
+const COARSE: usize = SIDE / 4;
 /// Cells of a side in which colours are compared.
 const CELLS: usize = 8;
-/// Standard deviations in pixels of the blurs that take out what is finer, and what is broader.
-const FINE_BLUR: f32 = 0.7;
-const BROAD_BLUR: f32 = SIDE as f32 / 6.0;
+/// Standard deviations, in shares of the side, of the blurs that take out what is finer, and what is broader.
+const FINE_BLUR: f32 = 1.4 / 64.0;
+const ALIGNED_BLUR: f32 = 1.0 / 4.0;
+const COMPARED_BLUR: f32 = 1.0 / 16.0;
 /// Standard deviation of the detail, in levels, under which there is too little to be compared.
 const LEAST_DETAIL: f32 = 2.0;
-/// Correlation at half the size, before alignment and after it, under which two pictures are not looked at more closely.
+/// Correlation at the lowest size, before alignment and after it, and at the middle one, under which two pictures are not looked
+/// at more closely.
 const WORTH_ALIGNING: f32 = 0.2;
-const WORTH_REFINING: f32 = 0.7;
+const WORTH_REFINING: f32 = 0.6;
+const WORTH_COMPARING: f32 = 0.75;
 const COARSE_STEPS: usize = 6;
-const FINE_STEPS: usize = 4;
+const MIDDLE_STEPS: usize = 4;
 /// How far a picture may be scaled and, in shares of its side, moved; and how much of it must lie over the other.
 const MOST_SCALING: f32 = 0.2;
 const MOST_SHIFT: f32 = 0.12;
 const LEAST_OVERLAP: f32 = 0.6;
 
-/// A picture made ready to be compared: 5.6 KiB.
+/// A picture made ready to be compared: 10 KiB.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Small {
-    /// `[SIDE, SIDE]` detail, and the same at half the size.
-    fine: Vec<f32>,
+    /// `[SIDE, SIDE]` levels.
+    luma: Vec<u8>,
+    /// Its detail, `[MIDDLE, MIDDLE]` and `[COARSE, COARSE]`.
+    middle: Vec<f32>,
     coarse: Vec<f32>,
-    /// `[CELLS, CELLS]` blue, then red difference, in -0.5..=0.5.
-    colours: Vec<f32>,
+    /// Blue and red difference, `[CELLS, CELLS]` each, in -0.5..=0.5.
+    colours: [Vec<f32>; 2],
 }
 
 impl Small {
@@ -42,12 +49,13 @@ impl Small {
             0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue)
         };
         let levels: Vec<f32> = pixels.iter().map(|pixel| luma(*pixel)).collect();
-        let broad = blurred(&levels, BROAD_BLUR);
-        let fine: Vec<f32> = (blurred(&levels, FINE_BLUR).iter().zip(&broad))
-            .map(|(level, broad)| level - broad)
-            .collect();
-        let n = fine.len() as f32;
-        let variance = fine.iter().map(|x| x * x).sum::<f32>() / n;
+        let detail = Plane {
+            width: SIDE,
+            levels: levels.clone(),
+        }
+        .detail(ALIGNED_BLUR);
+        let n = detail.len() as f32;
+        let variance = detail.iter().map(|x| x * x).sum::<f32>() / n;
         if variance.sqrt() < LEAST_DETAIL {
             return None;
         }
@@ -58,31 +66,40 @@ impl Small {
             ]
         });
         let (blue, red): (Vec<f32>, Vec<f32>) = differences.map(|[blue, red]| (blue, red)).unzip();
-        let mut colours = shrunk(&blue, SIDE, SIDE / CELLS);
-        colours.extend(shrunk(&red, SIDE, SIDE / CELLS));
         Some(Small {
-            coarse: shrunk(&fine, SIDE, SIDE / COARSE),
-            fine,
-            colours,
+            middle: shrunk(&detail, SIDE / MIDDLE),
+            coarse: shrunk(&detail, SIDE / COARSE),
+            luma: levels.iter().map(|level| level.round() as u8).collect(),
+            colours: [blue, red].map(|colour| shrunk(&colour, SIDE / CELLS)),
         })
     }
 
     /// Left and right exchanged.
     pub fn mirrored(&self) -> Small {
-        let flipped = |values: &[f32], side: usize| -> Vec<f32> {
+        fn flipped<T: Copy>(values: &[T], side: usize) -> Vec<T> {
             let rows = values.chunks_exact(side);
             rows.flat_map(|row| row.iter().rev().copied()).collect()
-        };
+        }
         Small {
-            fine: flipped(&self.fine, SIDE),
+            luma: flipped(&self.luma, SIDE),
+            middle: flipped(&self.middle, MIDDLE),
             coarse: flipped(&self.coarse, COARSE),
-            colours: flipped(&self.colours, CELLS),
+            colours: [0, 1].map(|at| flipped(&self.colours[at], CELLS)),
         }
     }
 
     /// From 0 to 1 (the same): the correlation of the aligned details, less the mean difference of the colours. Of pictures that are
-    /// soon seen to be different, what they reached at half the size.
+    /// soon seen to be different, what they reached at a smaller size.
     pub fn similarity(&self, other: &Small) -> f32 {
+        let found = self.laid_over(other);
+        if found < WORTH_COMPARING {
+            found.max(other.laid_over(self))
+        } else {
+            found
+        }
+    }
+
+    fn laid_over(&self, other: &Small) -> f32 {
         let start = Warp::default();
         let unaligned = overlaid(&self.coarse, &other.coarse, COARSE, &start).correlation;
         if unaligned < WORTH_ALIGNING {
@@ -92,18 +109,27 @@ impl Small {
         if coarse < WORTH_REFINING {
             return coarse.max(0.0);
         }
-        let (_, fine) = aligned(&self.fine, &other.fine, SIDE, warp, FINE_STEPS);
-        let colours = self.colours.iter().zip(&other.colours);
-        let difference = colours.map(|(a, b)| (a - b).abs()).sum::<f32>() / (CELLS * CELLS) as f32;
-        (fine - difference).clamp(0.0, 1.0)
+        let (warp, middle) = aligned(&self.middle, &other.middle, MIDDLE, warp, MIDDLE_STEPS);
+        if middle < WORTH_COMPARING {
+            return middle.max(0.0);
+        }
+        let [still, moving] = warp.overlap(SIDE, &self.luma, &other.luma);
+        let fine = correlation(&still.detail(COMPARED_BLUR), &moving.detail(COMPARED_BLUR));
+        let differences = self.colours.iter().zip(&other.colours).map(|(own, other)| {
+            let [still, moving] = warp.overlap(CELLS, own, other);
+            let n = still.levels.len().max(1) as f32;
+            let differences = still.levels.iter().zip(&moving.levels);
+            differences.map(|(a, b)| (a - b).abs()).sum::<f32>() / n
+        });
+        (fine - differences.sum::<f32>()).clamp(0.0, 1.0)
     }
 }
 
-/// `[side, side]` to cells of `factor` by `factor` pixels.
-fn shrunk(values: &[f32], side: usize, factor: usize) -> Vec<f32> {
-    let cells = side / factor;
+/// `[SIDE, SIDE]` to cells of `factor` by `factor` pixels.
+fn shrunk(values: &[f32], factor: usize) -> Vec<f32> {
+    let cells = SIDE / factor;
     let mut out = vec![0.0; cells * cells];
-    for (row, line) in values.chunks_exact(side).enumerate() {
+    for (row, line) in values.chunks_exact(SIDE).enumerate() {
         for (col, value) in line.iter().enumerate() {
             out[row / factor * cells + col / factor] += value / (factor * factor) as f32;
         }
@@ -111,30 +137,73 @@ fn shrunk(values: &[f32], side: usize, factor: usize) -> Vec<f32> {
     out
 }
 
-/// Gaussian blur of `[SIDE, SIDE]`; beyond the edges is nothing.
-fn blurred(values: &[f32], deviation: f32) -> Vec<f32> {
-    let reach = (3.0 * deviation).ceil() as usize;
-    let weights: Vec<f32> = (0..=reach)
-        .map(|at| (-0.5 * (at as f32 / deviation).powi(2)).exp())
-        .collect();
-    let along = |values: &[f32]| -> Vec<f32> {
-        // Each row comes out as a column: twice makes the picture upright again.
-        let mut out = vec![0.0; SIDE * SIDE];
-        for (row, line) in values.chunks_exact(SIDE).enumerate() {
-            for col in 0..SIDE {
-                let (mut sum, mut total) = (0.0, 0.0);
-                let from = col.saturating_sub(reach);
-                for (at, value) in (from..).zip(&line[from..SIDE.min(col + reach + 1)]) {
-                    let weight = weights[at.abs_diff(col)];
-                    sum += weight * value;
-                    total += weight;
-                }
-                out[col * SIDE + row] = sum / total;
+fn correlation(a: &[f32], b: &[f32]) -> f32 {
+    let n = a.len() as f32;
+    let mean = |values: &[f32]| values.iter().sum::<f32>() / n;
+    let (mean_a, mean_b) = (mean(a), mean(b));
+    let (mut of_a, mut of_b, mut of_both) = (0.0, 0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (a - mean_a, b - mean_b);
+        of_a += a * a;
+        of_b += b * b;
+        of_both += a * b;
+    }
+    let scale = (of_a * of_b).sqrt();
+    if scale > 0.0 { of_both / scale } else { 0.0 }
+}
+
+/// Part of a small picture: rows of `width` levels.
+struct Plane {
+    width: usize,
+    levels: Vec<f32>,
+}
+
+impl Plane {
+    /// What is neither finer than the blur of one pixel in 64 nor broader than that of `broad` shares of the side.
+    fn detail(&self, broad: f32) -> Vec<f32> {
+        let side = SIDE as f32;
+        let broad = self.blurred(broad * side);
+        (self.blurred(FINE_BLUR * side).iter().zip(&broad))
+            .map(|(level, broad)| level - broad)
+            .collect()
+    }
+
+    /// Gaussian blur; beyond the edges is nothing.
+    fn blurred(&self, deviation: f32) -> Vec<f32> {
+        let reach = (3.0 * deviation).ceil() as usize;
+        let weights: Vec<f32> = (0..=reach)
+            .map(|at| (-0.5 * (at as f32 / deviation).powi(2)).exp())
+            .collect();
+        let height = self.levels.len() / self.width;
+        let down = blurred_down(&self.levels, self.width, &weights);
+        let across = blurred_down(&transposed(&down, self.width), height, &weights);
+        transposed(&across, height)
+    }
+}
+
+/// Every column blurred: `weights` of a pixel itself, of those next to it, and so on.
+fn blurred_down(values: &[f32], width: usize, weights: &[f32]) -> Vec<f32> {
+    let height = values.len() / width;
+    let mut out = vec![0.0; values.len()];
+    for (row, line) in out.chunks_exact_mut(width).enumerate() {
+        let mut total = 0.0;
+        for other in row.saturating_sub(weights.len() - 1)..height.min(row + weights.len()) {
+            let weight = weights[other.abs_diff(row)];
+            total += weight;
+            for (sum, value) in line.iter_mut().zip(&values[other * width..]) {
+                *sum += weight * value;
             }
         }
-        out
-    };
-    along(&along(values))
+        line.iter_mut().for_each(|sum| *sum /= total);
+    }
+    out
+}
+
+fn transposed(values: &[f32], width: usize) -> Vec<f32> {
+    let columns = 0..width;
+    columns
+        .flat_map(|col| values.iter().skip(col).step_by(width).copied())
+        .collect()
 }
 
 /// Where a pixel of one picture lies in the other: from the centre, scaled and moved. Moves are in shares of the side.
@@ -146,11 +215,65 @@ struct Warp {
 }
 
 impl Warp {
-    fn within_bounds(&self) -> bool {
-        [self.x, self.y]
-            .iter()
-            .all(|(scaling, shift)| scaling.abs() <= MOST_SCALING && shift.abs() <= MOST_SHIFT)
+    /// A better warp, within bounds.
+    fn moved(&self, x: (f32, f32), y: (f32, f32)) -> Warp {
+        let axis = |old: (f32, f32), step: (f32, f32)| {
+            (
+                (old.0 + step.0).clamp(-MOST_SCALING, MOST_SCALING),
+                (old.1 + step.1).clamp(-MOST_SHIFT, MOST_SHIFT),
+            )
+        };
+        Warp {
+            x: axis(self.x, x),
+            y: axis(self.y, y),
+        }
     }
+
+    /// What lies over each other of two `[side, side]` pictures: of the first as it is, of the second warped.
+    fn overlap<T: Copy + Into<f32>>(&self, side: usize, still: &[T], moving: &[T]) -> [Plane; 2] {
+        let places = |axis| -> Vec<(usize, Place)> {
+            let places = (0..side).map(|at| (at, place(at, side, axis)));
+            places
+                .filter_map(|(at, place)| Some((at, place?)))
+                .collect()
+        };
+        let (columns, rows) = (places(self.x), places(self.y));
+        let (mut own, mut warped) = (Vec::new(), Vec::new());
+        for (row, down) in &rows {
+            for (col, across) in &columns {
+                let [upper, lower] = [0, 1].map(|next| {
+                    let line = &moving[(down.first + next) * side + across.first..];
+                    let [left, right] = [line[0].into(), line[1].into()];
+                    left + across.part * (right - left)
+                });
+                own.push(still[row * side + col].into());
+                warped.push(upper + down.part * (lower - upper));
+            }
+        }
+        let width = columns.len();
+        [own, warped].map(|levels| Plane { width, levels })
+    }
+}
+
+/// Where a pixel lies on one axis of the other picture: between pixel `first` and the next, this part of the way.
+struct Place {
+    from_centre: f32,
+    first: usize,
+    part: f32,
+}
+
+/// None outside of the other picture.
+fn place(at: usize, side: usize, (scaling, shift): (f32, f32)) -> Option<Place> {
+    let centre = (side as f32 - 1.0) / 2.0;
+    let from_centre = at as f32 - centre;
+    let to = centre + (1.0 + scaling) * from_centre + shift * side as f32;
+    // The last pixel has none after it.
+    let first = (to.max(0.0) as usize).min(side - 2);
+    (0.0..=(side - 1) as f32).contains(&to).then_some(Place {
+        from_centre,
+        first,
+        part: to - first as f32,
+    })
 }
 
 /// What laying one picture over another says.
@@ -165,23 +288,17 @@ struct Overlaid {
 }
 
 fn overlaid(still: &[f32], moving: &[f32], side: usize, warp: &Warp) -> Overlaid {
-    let centre = (side as f32 - 1.0) / 2.0;
-    let last = (side - 1) as f32;
-    let place = |at: usize, (scaling, shift): (f32, f32)| {
-        let from_centre = at as f32 - centre;
-        let to = centre + (1.0 + scaling) * from_centre + shift * side as f32;
-        // A place on the last pixel lies between it and the one before.
-        let first = (to as usize).min(side - 2);
-        (0.0..=last)
-            .contains(&to)
-            .then_some((from_centre, first, to - first as f32))
-    };
-    let columns: Vec<_> = (0..side)
-        .filter_map(|col| place(col, warp.x).map(|place| (col, place)))
+    let columns: Vec<(usize, Place)> = (0..side)
+        .filter_map(|col| Some((col, place(col, side, warp.x)?)))
         .collect();
     let (mut sums, mut right, mut squares) = ([[0f32; 6]; 6], [0f32; 6], 0f32);
     for row in 0..side {
-        let Some((down, top, v)) = place(row, warp.y) else {
+        let Some(Place {
+            from_centre: down,
+            first: top,
+            part: v,
+        }) = place(row, side, warp.y)
+        else {
             continue;
         };
         let (upper, lower) = (
@@ -189,7 +306,15 @@ fn overlaid(still: &[f32], moving: &[f32], side: usize, warp: &Warp) -> Overlaid
             &moving[(top + 1) * side..][..side],
         );
         let line = &still[row * side..][..side];
-        for &(col, (across, left, u)) in &columns {
+        for &(
+            col,
+            Place {
+                from_centre: across,
+                first: left,
+                part: u,
+            },
+        ) in &columns
+        {
             let [a, b, c, d] = [upper[left], upper[left + 1], lower[left], lower[left + 1]];
             let (above, below) = (a + u * (b - a), c + u * (d - c));
             let value = above + v * (below - above);
@@ -253,13 +378,10 @@ fn aligned(still: &[f32], moving: &[f32], side: usize, start: Warp, steps: usize
         }
         let [scaling_x, shift_x, scaling_y, shift_y] =
             [2, 3, 4, 5].map(|at| solved[at] as f32 / gain);
-        warp.x.0 += scaling_x;
-        warp.x.1 += shift_x / side as f32;
-        warp.y.0 += scaling_y;
-        warp.y.1 += shift_y / side as f32;
-        if !warp.within_bounds() {
-            break;
-        }
+        warp = warp.moved(
+            (scaling_x, shift_x / side as f32),
+            (scaling_y, shift_y / side as f32),
+        );
     }
     best
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::error::Result;
 
 /// How often the classifier learns anew. With 10,000 photos of ten classes a third round changes no more than the third digit.
-const ROUNDS: usize = 2;
+pub const ROUNDS: usize = 2;
 /// What the neighbours' word counts beside the classifier's, which has seen the same vectors: an exponent. From 0.3 to 1 the
 /// average precision differs by less than 0.01.
 const NEIGHBORS: f64 = 0.6;

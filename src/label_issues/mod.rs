@@ -30,7 +30,7 @@ impl<'a> Probabilities<'a> {
 }
 
 /// Each row's nearest other rows, nearest first.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NeighborRows {
     /// Where each row's begin in `rows`, and the end of the last: `[rows + 1]`.
     starts: Vec<usize>,

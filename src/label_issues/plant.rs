@@ -3,7 +3,7 @@
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-use super::{UNLABELLED, detect::Detected};
+use super::{UNLABELLED, channel::Channel};
 
 /// Images of a class that keep its label.
 const KEPT: usize = 2;
@@ -16,12 +16,18 @@ pub struct Planted {
     pub rows: Vec<usize>,
 }
 
-/// Changes about `share` of the labels that are more likely right than not. Which ones and to what is the same for the same seed.
-pub fn plant(labels: &[u32], detected: &Detected, share: f64, seed: u64) -> Planted {
-    let channel = &detected.channel;
+/// Changes about `share` of the labels that are more likely right than not. `right`: how likely each is, none without a label.
+/// Which ones and to what is the same for the same seed.
+pub fn plant(
+    labels: &[u32],
+    right: &[Option<f32>],
+    channel: &Channel,
+    share: f64,
+    seed: u64,
+) -> Planted {
     let mut random = StdRng::seed_from_u64(seed);
     let mut rows: Vec<usize> = (0..labels.len())
-        .filter(|row| detected.verdicts[*row].is_some_and(|verdict| verdict.right >= 0.5))
+        .filter(|row| right[*row].is_some_and(|right| right >= 0.5))
         .collect();
     let wanted = (share * rows.len() as f64).round() as usize;
     rows.shuffle(&mut random);

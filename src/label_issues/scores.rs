@@ -30,10 +30,13 @@ pub struct Votes {
 
 impl Votes {
     pub fn of(row: usize, labels: &[u32], neighbors: &NeighborRows) -> Votes {
-        let mut found: Vec<u32> = (neighbors.of(row).iter())
-            .map(|neighbor| labels[*neighbor as usize])
-            .filter(|label| *label != UNLABELLED)
-            .collect();
+        let of = neighbors.of(row).iter();
+        Votes::count(labels[row], of.map(|neighbor| labels[*neighbor as usize]))
+    }
+
+    /// `own`: the row's label; `others`: its neighbours'.
+    pub fn count(own: u32, others: impl Iterator<Item = u32>) -> Votes {
+        let mut found: Vec<u32> = others.filter(|label| *label != UNLABELLED).collect();
         found.sort_unstable();
         let mut most: Option<(u32, u32)> = None;
         for votes in found.chunk_by(|a, b| a == b) {
@@ -43,7 +46,7 @@ impl Votes {
         }
         Votes {
             labelled: found.len() as u32,
-            agree: found.iter().filter(|label| **label == labels[row]).count() as u32,
+            agree: found.iter().filter(|label| **label == own).count() as u32,
             most,
         }
     }

@@ -4,8 +4,7 @@ use super::{
     calibration::reviews,
     channel::Channel,
     confident::{ConfidentJoint, Filter},
-    detect::{Labels, detect},
-    plant::plant,
+    detect::{self, Labels, detect},
     scores::{Votes, normalized_margin, self_confidence},
     *,
 };
@@ -281,7 +280,7 @@ fn one_class_and_none_have_nothing_wrong() {
     };
     let found = detect(&labels, &first, &mut |_, _| Ok(vec![1.0, 1.0])).unwrap();
     assert_eq!(found.errors(), 0.0);
-    assert!(plant(&[0, 0], &found, 0.5, 1).rows.is_empty());
+    assert!(planted(&[0, 0], &found, 0.5, 1).rows.is_empty());
     let labels = Labels {
         classes: 0,
         given: &[UNLABELLED; 2],
@@ -295,24 +294,31 @@ fn one_class_and_none_have_nothing_wrong() {
     assert_eq!(found.verdicts, [None, None]);
 }
 
+fn planted(labels: &[u32], found: &detect::Detected, share: f64, seed: u64) -> plant::Planted {
+    let right: Vec<Option<f32>> = (found.verdicts.iter())
+        .map(|verdict| verdict.map(|verdict| verdict.right))
+        .collect();
+    plant::plant(labels, &right, &found.channel, share, seed)
+}
+
 #[test]
 fn planted_errors_are_seeded_and_spare_what_is_doubted() {
     let clusters = Clusters::new(&[(3, 1), (25, 3), (47, 0), (50, UNLABELLED)]);
     let found = clusters.detect();
-    let planted = plant(&clusters.labels, &found, 0.1, 42);
-    assert_eq!(planted, plant(&clusters.labels, &found, 0.1, 42));
-    assert_ne!(planted.rows, plant(&clusters.labels, &found, 0.1, 43).rows);
-    assert_eq!(planted.rows.len(), 8);
+    let errors = planted(&clusters.labels, &found, 0.1, 42);
+    assert_eq!(errors, planted(&clusters.labels, &found, 0.1, 42));
+    assert_ne!(errors.rows, planted(&clusters.labels, &found, 0.1, 43).rows);
+    assert_eq!(errors.rows.len(), 8);
     for row in 0..80 {
-        let changed = planted.labels[row] != clusters.labels[row];
-        assert_eq!(changed, planted.rows.binary_search(&row).is_ok());
+        let changed = errors.labels[row] != clusters.labels[row];
+        assert_eq!(changed, errors.rows.binary_search(&row).is_ok());
         assert!(!(changed && [3, 25, 47, 50].contains(&row)));
     }
     // No class is emptied, however much is planted.
-    let planted = plant(&clusters.labels, &found, 1.0, 42);
+    let errors = planted(&clusters.labels, &found, 1.0, 42);
     for class in 0..4 {
         assert!(
-            planted
+            errors
                 .labels
                 .iter()
                 .filter(|label| **label == class)

@@ -2,6 +2,7 @@
 //!
 //! A stage is a value: one file with a `const STAGE`, and one line in [`STAGES`].
 
+pub mod answer;
 pub mod audit;
 pub mod backprop;
 mod classes;
@@ -72,6 +73,23 @@ pub const STAGES: &[Stage] = &[
     audit::STAGE,
     report::STAGE,
 ];
+
+/// The stage that writes a table, as its line about itself says.
+pub fn writer_of(table: &str) -> Option<&'static Stage> {
+    let table = match table {
+        // Made of them when a query asks.
+        "attributes" => "images",
+        table => table,
+    };
+    STAGES.iter().find(|stage| {
+        let written = stage
+            .about
+            .split_once("writes ")
+            .map_or("", |(_, list)| list);
+        let mut words = written.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.any(|word| word == table)
+    })
+}
 
 /// One step of the pipeline.
 pub struct Stage {

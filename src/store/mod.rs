@@ -32,6 +32,7 @@ mod render;
 mod sweep;
 mod table_file;
 mod verify;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -52,9 +53,10 @@ pub use manifest::{FileRecord, Manifest, PartRecord, StageRecord};
 pub use parts::{PartWriter, StageWriter, remove_stage};
 pub use query::query;
 pub use read::{TableReader, Value};
-pub use render::{Format, render, render_to};
+pub use render::{Cells, Format, cells, render, render_to, save};
 pub use table_file::{MAX_ROW_GROUP_ROWS, write_table};
 pub use verify::{Problem, ProblemKind, check_bytes, verify};
+pub use views::views;
 
 /// A run folder on disk. Cheap to clone; holds no file open.
 #[derive(Debug, Clone)]

@@ -8,7 +8,12 @@ use polars::{
     sql::{SQLContext, extract_table_identifiers},
 };
 
-use super::{Manifest, RunFolder, guard::guarded, read};
+use super::{
+    Manifest, RunFolder,
+    guard::guarded,
+    read,
+    views::{ATTRIBUTES, attribute_rows},
+};
 use crate::error::{Error, Result};
 
 /// What a statement may begin with: tables are never changed.
@@ -18,7 +23,8 @@ const STATEMENTS: [&str; 8] = [
 
 /// Answers one SQL statement (Polars' dialect, and `describe TABLE`). Every table of the run is there under its
 /// name; of a table that is still being written, the committed parts. Only the columns and row groups that the
-/// answer needs are read. Half floats come as `f32`, which the engine's functions can work with.
+/// answer needs are read. Half floats come as `f32`, which the engine's functions can work with. A statement that speaks of
+/// `attributes` finds the images' in that table.
 pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
     let words = first_words(sql);
     let first = words.first().map_or("nothing", String::as_str);
@@ -29,10 +35,17 @@ pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
     }
     let manifest = run.manifest()?;
     let tables = run.tables(&manifest);
+    let made = match sql.to_lowercase().contains(ATTRIBUTES) {
+        true if !tables.iter().any(|table| table == ATTRIBUTES) => attribute_rows(run, &manifest)?,
+        _ => None,
+    };
     let answer = guarded(|| {
         if let [first, table] = &words[..]
             && first == "describe"
         {
+            if let Some(made) = made.filter(|_| table == ATTRIBUTES) {
+                return describe(made?);
+            }
             if !tables.contains(table) {
                 let message = format!("relation '{table}' was not found");
                 return Err(PolarsError::SQLInterface(message.into()));
@@ -42,6 +55,9 @@ pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
         let mut context = SQLContext::new();
         for table in &tables {
             context.register(table, scan(&run.files(&manifest, table))?);
+        }
+        if let Some(made) = made {
+            context.register(ATTRIBUTES, made?);
         }
         context.execute(sql)?.collect()
     });
@@ -78,7 +94,7 @@ fn first_words(sql: &str) -> Vec<String> {
         .collect()
 }
 
-fn scan(files: &[PathBuf]) -> PolarsResult<LazyFrame> {
+pub(super) fn scan(files: &[PathBuf]) -> PolarsResult<LazyFrame> {
     let paths: Vec<PlRefPath> = files
         .iter()
         .map(|path| PlRefPath::try_from_path(path))

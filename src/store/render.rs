@@ -1,8 +1,10 @@
-//! Answers as text: a table to read, CSV, or one JSON object per line.
+//! Answers as text: a table to read, CSV, or JSON; and as Parquet.
 
-use std::{fmt::Write as _, io::Write};
+use std::{fmt::Write as _, io::Write, path::Path};
 
-use polars::prelude::{AnyValue, DataFrame, DataType};
+use polars::prelude::{AnyValue, DataFrame, DataType, ParquetCompression, ParquetWriter};
+
+use super::{MAX_ROW_GROUP_ROWS, disk};
 
 use crate::error::{Error, Result};
 
@@ -17,6 +19,10 @@ pub enum Format {
     /// One JSON object per line, nested columns whole. Control characters are escaped, as JSON allows. Numbers that
     /// JSON does not have (NaN, infinities) are null.
     JsonLines,
+    /// An array of such objects.
+    Json,
+    /// For other programs: a file of its own, which [`save`] writes.
+    Parquet,
 }
 
 /// Rows of a [`Format::Table`].
@@ -47,8 +53,46 @@ pub fn render_to(
     match format {
         Format::Table => table(frame, terminal_width, out),
         Format::Csv => csv(frame, terminal_width.is_some(), out),
-        Format::JsonLines => json_lines(frame, out),
+        Format::JsonLines => json_lines(frame, ["", "\n", "\n", ""], out),
+        Format::Json => json_lines(frame, ["[\n", ",\n", "\n", "]\n"], out),
+        Format::Parquet => {
+            let written = ParquetWriter::new(out)
+                .with_compression(ParquetCompression::Zstd(None))
+                .with_row_group_size(Some(MAX_ROW_GROUP_ROWS))
+                .finish(&mut frame.clone());
+            written
+                .map(|_| ())
+                .map_err(|error| Error::Query(error.to_string()))
+        }
     }
+}
+
+/// Writes an answer to a file, whole or not at all; what was there is replaced.
+pub fn save(frame: &DataFrame, format: Format, path: &Path) -> Result<()> {
+    let mut bytes = Vec::new();
+    render_to(frame, format, None, &mut bytes)?;
+    // A bare name lies in this folder, which has to have a name itself to be synced.
+    disk::write_atomically(&Path::new(".").join(path), &bytes)
+}
+
+/// An answer as a [`Format::Table`] shows it, but whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cells {
+    pub columns: Vec<String>,
+    /// A text for each column; none for null.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+/// The first rows of an answer, so many at most.
+pub fn cells(frame: &DataFrame, most: usize) -> Result<Cells> {
+    let columns = frame.columns().iter();
+    let shown = |value: &AnyValue| (!value.is_null()).then(|| cell(value));
+    let rows =
+        (0..frame.height().min(most)).map(|i| Ok(row(frame, i)?.iter().map(shown).collect()));
+    Ok(Cells {
+        columns: columns.map(|column| column.name().to_string()).collect(),
+        rows: rows.collect::<Result<_>>()?,
+    })
 }
 
 /// Values of one row, left to right.
@@ -64,7 +108,9 @@ fn put(out: &mut dyn Write, text: &str) -> Result<()> {
         .map_err(Error::io("the answer", "writing"))
 }
 
-fn json_lines(frame: &DataFrame, out: &mut dyn Write) -> Result<()> {
+/// One object a row; `around` stands before the first, between two, after the last, and at the end.
+fn json_lines(frame: &DataFrame, around: [&str; 4], out: &mut dyn Write) -> Result<()> {
+    let [before, between, after, end] = around;
     let mut names = Vec::new();
     for column in frame.columns() {
         let mut name = String::new();
@@ -72,18 +118,21 @@ fn json_lines(frame: &DataFrame, out: &mut dyn Write) -> Result<()> {
         names.push(name);
     }
     let mut line = String::new();
+    put(out, before)?;
     for i in 0..frame.height() {
         line.clear();
+        line.push_str(if i == 0 { "" } else { between });
         for (n, (name, value)) in names.iter().zip(row(frame, i)?).enumerate() {
             line.push(if n == 0 { '{' } else { ',' });
             line.push_str(name);
             line.push(':');
             json(&value, &mut line);
         }
-        line.push_str("}\n");
+        line.push('}');
         put(out, &line)?;
     }
-    Ok(())
+    put(out, if frame.height() > 0 { after } else { "" })?;
+    put(out, end)
 }
 
 fn csv(frame: &DataFrame, escape: bool, out: &mut dyn Write) -> Result<()> {
@@ -303,10 +352,7 @@ fn table(frame: &DataFrame, terminal_width: Option<usize>, out: &mut dyn Write) 
     }
     let all = frame.height();
     if n_rows < all {
-        let _ = writeln!(
-            text,
-            "{n_rows} of {all} rows shown; CSV and JSON lines give all"
-        );
+        let _ = writeln!(text, "{n_rows} of {all} rows shown; other formats give all");
     } else {
         let _ = writeln!(text, "{all} {}", if all == 1 { "row" } else { "rows" });
     }

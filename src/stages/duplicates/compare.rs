@@ -20,8 +20,8 @@ use crate::{
     store::{Manifest, StageWriter},
 };
 
-/// Pictures kept for later batches: 1.1 GiB. Beyond, some are decoded again.
-const MOST_PICTURES: usize = 200_000;
+/// Pictures kept for later batches: 1 GiB. Beyond, some are decoded again.
+const MOST_PICTURES: usize = 100_000;
 
 /// Compares the pairs of every batch whose part is missing.
 pub fn all(

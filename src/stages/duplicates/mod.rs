@@ -8,6 +8,8 @@ mod candidates;
 mod compare;
 mod findings;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 

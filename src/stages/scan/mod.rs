@@ -32,12 +32,13 @@ use crate::{
     text,
 };
 pub use file_labels::FileLabels;
-use rows::{COLUMNS, Known};
+pub(super) use rows::COLUMNS;
+use rows::Known;
 use takeover::Earlier;
 
 pub const STAGE: Stage = Stage {
     name: "scan",
-    version: 1,
+    version: 2,
     about: "read every image file, check it, take its labels; writes images, classes",
     needs: &[],
     parameters,

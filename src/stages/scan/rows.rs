@@ -108,7 +108,7 @@ pub struct Known<'k> {
 }
 
 /// Our own columns of `images`, in order. The metadata's follow.
-pub const COLUMNS: [(&str, DataType, bool); 15] = [
+pub const COLUMNS: [(&str, DataType, bool); 16] = [
     ("image_id", DataType::UInt32, false),
     ("path", DataType::Utf8, false),
     ("digest", DataType::Utf8, true),
@@ -123,6 +123,7 @@ pub const COLUMNS: [(&str, DataType, bool); 15] = [
     ("contrast", DataType::Float32, true),
     ("sharpness", DataType::Float32, true),
     ("entropy", DataType::Float32, true),
+    ("saturation", DataType::Float32, true),
     ("phash", DataType::UInt64, true),
 ];
 
@@ -180,6 +181,7 @@ pub fn record(
         figure(|quality| quality.contrast),
         figure(|quality| quality.sharpness),
         figure(|quality| quality.entropy),
+        figure(|quality| quality.saturation),
         Arc::new(
             rows.iter()
                 .map(|row| Some(row.quality.as_ref()?.phash))

@@ -61,11 +61,12 @@ fn read(columns: &Columns, known: &mut HashMap<blake3::Hash, Seen>) -> Result<()
         numbers::<Int32Type>(columns, "height")?,
     ];
     let orientations = numbers::<Int16Type>(columns, "orientation")?;
-    let [brightness, contrast, sharpness, entropy] = [
+    let [brightness, contrast, sharpness, entropy, saturation] = [
         numbers::<Float32Type>(columns, "brightness")?,
         numbers::<Float32Type>(columns, "contrast")?,
         numbers::<Float32Type>(columns, "sharpness")?,
         numbers::<Float32Type>(columns, "entropy")?,
+        numbers::<Float32Type>(columns, "saturation")?,
     ];
     let phashes = numbers::<UInt64Type>(columns, "phash")?;
     for row in 0..columns.batch.num_rows() {
@@ -82,6 +83,7 @@ fn read(columns: &Columns, known: &mut HashMap<blake3::Hash, Seen>) -> Result<()
             contrast: figure(contrast),
             sharpness: figure(sharpness),
             entropy: figure(entropy),
+            saturation: figure(saturation),
             phash: phashes.value(row),
         };
         let seen = Seen {

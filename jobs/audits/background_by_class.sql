@@ -1,0 +1,16 @@
+-- Which classes are recognised by their background?
+--
+-- Means over each class's images, of the maps for the predicted class: the share of the map on the border of the picture, and
+-- outside the objects' boxes where boxes exist (null without). A class far above the others is judged by what is round the
+-- object. `missed` is the share of maps whose strongest point lies outside the box.
+--
+-- param method text = 'gradcam' : how the maps were made
+-- needs images, explanations
+select i.label_name, e.layer, count(*) as images, avg(cast(e.border_fraction as double)) as border_fraction,
+    1 - avg(cast(e.energy_in_box as double)) as outside_boxes,
+    avg(case when e.pointing_hit then cast(0 as double) when not e.pointing_hit then cast(1 as double) else null end) as missed
+from explanations e
+join images i on i.image_id = e.image_id
+where e.class_kind = 'predicted' and e.method = $method and not e.zero_map and i.label_name is not null
+group by i.label_name, e.layer
+order by border_fraction desc nulls last, i.label_name, e.layer

@@ -1,0 +1,19 @@
+-- Can the probe's probabilities be believed?
+--
+-- Images by the probability of the class that the probe names, out of fold. Calibrated, `accuracy` equals `confidence`
+-- in every row; a negative `gap` means that it is surer than right. Wrong labels pull the accuracy of the surest rows
+-- down: a gap there alone is about as large as the share of wrong labels.
+--
+-- param bins integer = 10 : how many rows the probabilities from 0 to 1 are divided into
+-- needs probe
+with judged as (
+    select least(cast(floor(cast(p_pred as double) * $bins) as integer), $bins - 1) as bin, cast(p_pred as double) as p,
+        case when pred = label then 1 else 0 end as is_right
+    from probe
+    where label is not null
+)
+select cast(bin as double) / $bins as p_from, cast(bin + 1 as double) / $bins as p_to, count(*) as images, avg(p) as confidence,
+    cast(sum(is_right) as double) / count(*) as accuracy, cast(sum(is_right) as double) / count(*) - avg(p) as gap
+from judged
+group by bin
+order by bin

@@ -1,0 +1,24 @@
+-- How many labels of each class are wrong?
+--
+-- `flagged` are the images that the label audit shows; `estimated_wrong` is confident learning's estimate for the whole
+-- class (the calibrated joint, which does not name images), `estimated_share` that of the class's images. A class far
+-- above the others has a labelling rule that people read in two ways, or a twin (label_swaps names it).
+--
+-- needs label_scores, confident_joint
+with flagged as (
+    select label, count(*) as images, sum(case when flagged then 1 else 0 end) as flagged,
+        sum(case when confident_joint then 1 else 0 end) as off_diagonal
+    from label_scores
+    group by label
+),
+estimated as (
+    select label, label_name, sum(estimated) as total,
+        sum(case when label <> true_label then estimated else cast(0 as double) end) as wrong
+    from confident_joint
+    group by label, label_name
+)
+select e.label_name, f.images, f.flagged, f.off_diagonal, e.wrong as estimated_wrong, e.wrong / e.total as estimated_share
+from estimated e
+join flagged f on f.label = e.label
+where e.total > 0
+order by estimated_share desc, e.label_name

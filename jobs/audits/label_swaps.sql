@@ -1,0 +1,18 @@
+-- Which classes are mislabelled as which others?
+--
+-- One row per given and true class with at least `least` images: `images` were counted by confident learning,
+-- `estimated` is that count scaled up to the whole class, `share` of the images labelled so. Rows both ways say that
+-- people cannot tell the two apart; one way only points to one annotator or one import.
+--
+-- param least integer = 1 : fewest images counted
+-- param rows integer = 50 : most rows
+-- needs confident_joint
+with totals as (
+    select label, sum(estimated) as total from confident_joint group by label
+)
+select j.label_name as labelled, j.true_name as looks_like, j.count as images, j.estimated, j.estimated / t.total as share
+from confident_joint j
+join totals t on t.label = j.label
+where j.label <> j.true_label and j.count >= $least and t.total > 0
+order by j.estimated desc, j.label_name, j.true_name
+limit $rows

@@ -1,0 +1,16 @@
+-- Which pictures are in two splits at once?
+--
+-- A picture of the training images that comes again among the test images makes the accuracy there too high. `kind`
+-- is exact (the same file), near (saved, scaled or cropped in another way) or mirrored.
+--
+-- param kind text = '' : exact, near or mirrored; '' for all
+-- param rows integer = 200 : most rows
+-- needs images, duplicates
+select d.image_a as image_id, a.path, a.split, a.label_name, d.image_b as other_id, b.path as other_path,
+    b.split as other_split, b.label_name as other_label, d.kind, d.similarity
+from duplicates d
+join images a on a.image_id = d.image_a
+join images b on b.image_id = d.image_b
+where d.cross_split and ($kind = '' or d.kind = $kind)
+order by d.kind, d.image_a, d.image_b
+limit $rows

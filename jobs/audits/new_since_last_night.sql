@@ -1,0 +1,16 @@
+-- What is new since the last run?
+--
+-- Findings that the previous run ([run] previous) did not have, or had less badly. With change = 'resolved' those that are
+-- gone; an image that is gone itself has no image_id then.
+--
+-- param change text = 'new' : new, worse, better or resolved; '' for all
+-- param kind text = '' : findings of this kind; '' for all
+-- param rows integer = 200 : most rows
+-- needs images, changes
+select i.image_id, c.path, c.kind, c.change, c.score_before, c.score, c.evidence, o.image_id as other_id, c.other_path
+from changes c
+left join images i on i.path = c.path
+left join images o on o.path = c.other_path
+where ($change = '' or c.change = $change) and ($kind = '' or c.kind = $kind)
+order by c.kind, c.score nulls last, c.path, c.other_path nulls first, c.change
+limit $rows

@@ -1,0 +1,24 @@
+-- Which images have several things wrong with them?
+--
+-- Images with flagged findings of at least `least` kinds: the first to be taken out of the dataset.
+--
+-- param least integer = 2 : fewest kinds
+-- param rows integer = 50 : most rows
+-- needs images, issues
+with counted as (
+    select image_id, count(distinct kind) as kinds, min(score) as worst_score,
+        sum(case when kind = 'label' then 1 else 0 end) as label,
+        sum(case when kind in ('duplicate_exact', 'duplicate_near', 'duplicate_label', 'leak') then 1 else 0 end) as copies,
+        sum(case when kind = 'outlier' then 1 else 0 end) as outlier,
+        sum(case when kind in ('dark', 'bright', 'blank', 'blurred', 'odd_aspect', 'tiny', 'grayscale', 'unreadable') then 1 else 0 end)
+            as photo
+    from issues
+    where flagged
+    group by image_id
+)
+select c.image_id, i.path, i.label_name, c.kinds, c.worst_score, c.label, c.copies, c.outlier, c.photo
+from counted c
+join images i on i.image_id = c.image_id
+where c.kinds >= $least
+order by c.kinds desc, c.worst_score, c.image_id
+limit $rows

@@ -1,0 +1,11 @@
+-- Which files could not be read, and why?
+--
+-- They are in no other table: nothing else in the audits speaks of them.
+--
+-- param rows integer = 1000 : most rows
+-- needs images
+select image_id, path, label_name, split, error
+from images
+where error is not null
+order by path
+limit $rows

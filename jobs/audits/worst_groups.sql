@@ -1,0 +1,15 @@
+-- For which groups of images is the classifier worst?
+--
+-- Groups are an attribute's value, over all labels (`label_name` null) or within one. `surely_below` is how far even the
+-- upper end of the group's accuracy interval lies under the overall accuracy: above 0 it is no accident of a small group.
+--
+-- param attribute text = '' : this attribute alone; '' for all
+-- param least integer = 10 : fewest images
+-- param rows integer = 30 : most rows
+-- needs groups
+select attribute, value, label_name, images, accuracy, accuracy_low, accuracy_high, overall,
+    overall - accuracy_high as surely_below, worst
+from groups
+where accuracy is not null and images >= $least and ($attribute = '' or attribute = $attribute)
+order by surely_below desc nulls last, attribute, value, label_name nulls first
+limit $rows

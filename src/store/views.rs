@@ -1,0 +1,129 @@
+//! Tables under their names for other engines, and the one that is made when asked for.
+
+use polars::{
+    error::PolarsResult,
+    prelude::{DataType as PolarsType, LazyFrame, UnionArgs, col, concat, lit},
+};
+
+use arrow::datatypes::DataType;
+
+use super::{Manifest, RunFolder, query, read};
+use crate::error::Result;
+
+/// Made of `images`: `image_id`, `attribute`, `value`, a row for each image and each of its [`attributes`] that is not null.
+pub(super) const ATTRIBUTES: &str = "attributes";
+
+/// Our own columns of `images` that are texts, flags or whole numbers and no attribute.
+const OWN: [&str; 10] = [
+    "image_id",
+    "path",
+    "digest",
+    "width",
+    "height",
+    "orientation",
+    "label",
+    "label_name",
+    "error",
+    "phash",
+];
+
+/// The split and the user's columns of texts, flags and whole numbers.
+fn attributes(run: &RunFolder, manifest: &Manifest) -> Result<Vec<String>> {
+    let Some(file) = run.files(manifest, "images").into_iter().next() else {
+        return Ok(Vec::new());
+    };
+    let schema = read::schema(&file)?;
+    let categorical =
+        |kind: &DataType| kind.is_integer() || matches!(kind, DataType::Boolean | DataType::Utf8);
+    let fields = schema.fields().iter();
+    Ok(fields
+        .filter(|field| categorical(field.data_type()) && !OWN.contains(&field.name().as_str()))
+        .map(|field| field.name().clone())
+        .collect())
+}
+
+/// [`ATTRIBUTES`] for a statement; none without `images`.
+pub(super) fn attribute_rows(
+    run: &RunFolder,
+    manifest: &Manifest,
+) -> Result<Option<PolarsResult<LazyFrame>>> {
+    let names = attributes(run, manifest)?;
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let rows = || {
+        let images = query::scan(&run.files(manifest, "images"))?;
+        let rows = names.iter().map(|name| {
+            let value = col(name.as_str()).cast(PolarsType::String).alias("value");
+            let attribute = lit(name.as_str()).alias("attribute");
+            let known = images.clone().filter(col(name.as_str()).is_not_null());
+            known.select([col("image_id"), attribute, value])
+        });
+        concat(rows.collect::<Vec<_>>(), UnionArgs::default())
+    };
+    Ok(Some(rows()))
+}
+
+/// DuckDB's statements that make every table of the run, as the manifest has it now, a view of its name.
+pub fn views(run: &RunFolder) -> Result<String> {
+    let manifest = run.manifest()?;
+    let tables = run.tables(&manifest);
+    let mut sql = String::new();
+    for table in &tables {
+        let files: Vec<String> = (run.files(&manifest, table).iter())
+            .map(|path| text(&literal_glob(&path.display().to_string())))
+            .collect();
+        sql += &format!(
+            "create or replace view {} as select * from read_parquet([{}], hive_partitioning = false);\n",
+            name(table),
+            files.join(", ")
+        );
+    }
+    let attributes = attributes(run, &manifest)?;
+    if !attributes.is_empty() && !tables.iter().any(|table| table == ATTRIBUTES) {
+        let rows = attributes.iter().map(|attribute| {
+            let (column, word) = (name(attribute), text(attribute));
+            format!(
+                "select image_id, {word} as attribute, cast({column} as varchar) as value from images where {column} is not null"
+            )
+        });
+        let rows: Vec<String> = rows.collect();
+        sql += &format!(
+            "create or replace view {ATTRIBUTES} as {};\n",
+            rows.join(" union all ")
+        );
+    }
+    Ok(sql)
+}
+
+fn text(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
+}
+
+fn name(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// The pattern that matches this path alone: DuckDB takes the names of files for patterns.
+fn literal_glob(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for c in path.chars() {
+        match c {
+            '*' | '?' | '[' => pattern.extend(['[', c, ']']),
+            c => pattern.push(c),
+        }
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_texts_are_quoted() {
+        assert_eq!(text("a'b"), "'a''b'");
+        assert_eq!(name("a\"b"), "\"a\"\"b\"");
+        assert_eq!(literal_glob("/a=1 [x] *?/é"), "/a=1 [[]x] [*][?]/é");
+    }
+}

@@ -1,0 +1,338 @@
+//! The named queries on a run in which the right answers are known, and `prospect query` round them.
+
+#[path = "audits/tables.rs"]
+mod tables;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use prospect::{
+    audits::{Audit, Catalog},
+    stages::writer_of,
+    store::{self, Format, RunFolder},
+};
+
+/// A project folder with a run in which some tables are left out.
+fn project(left_out: &[&str]) -> (tempfile::TempDir, RunFolder) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("photos")).unwrap();
+    let text = "[run]\ndir = \"run\"\n[images]\ndir = \"photos\"\n";
+    fs::write(folder.path().join("pipeline.toml"), text).unwrap();
+    let run = RunFolder::create(folder.path().join("run")).unwrap();
+    tables::write(&run, left_out);
+    (folder, run)
+}
+
+fn csv(run: &RunFolder, audit: &Audit, given: &[String]) -> String {
+    let bound = audit.bind(given).unwrap();
+    let frame = store::query(run, &bound.sql);
+    let mut frame = frame.unwrap_or_else(|error| panic!("{}: {error}", audit.name));
+    store::render(&mut frame, Format::Csv)
+        .unwrap()
+        .replace("\r\n", "\n")
+}
+
+/// `prospect query ARGUMENTS` in a project folder: exit status, standard output and error.
+fn asked(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(env!("CARGO_BIN_EXE_prospect"))
+        .current_dir(folder)
+        .arg("query")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[test]
+fn every_audit_finds_what_is_there() {
+    let (_keep, run) = project(&[]);
+    let catalog = Catalog::default();
+    // Each section is a name with parameters, and the answer as CSV.
+    let sections = include_str!("audits/answers.txt").split("## ").skip(1);
+    let mut asked: BTreeMap<&str, u32> = BTreeMap::new();
+    for section in sections {
+        let (head, expected) = section.split_once('\n').unwrap();
+        let mut words = head.split_whitespace();
+        let name = words.next().unwrap();
+        let given: Vec<String> = words.map(String::from).collect();
+        let found = csv(&run, &catalog.find(name).unwrap(), &given);
+        assert_eq!(found.trim(), expected.trim(), "{head}");
+        *asked.entry(name).or_default() += 1;
+    }
+    for name in catalog.names().unwrap() {
+        let audit = catalog.find(&name).unwrap();
+        let times = asked.get(&*name).copied().unwrap_or(0);
+        let least = if audit.parameters.is_empty() { 1 } else { 2 };
+        assert!(times >= least, "{name} is asked {times} times");
+    }
+}
+
+#[test]
+fn every_table_that_an_audit_needs_has_a_stage() {
+    let catalog = Catalog::default();
+    for name in catalog.names().unwrap() {
+        for table in catalog.find(&name).unwrap().needs {
+            assert!(writer_of(&table).is_some(), "{name}: {table}");
+        }
+    }
+    assert_eq!(writer_of("label_scores").unwrap().name, "labels");
+    assert_eq!(writer_of("attributes").unwrap().name, "scan");
+    assert!(writer_of("and").is_none() && writer_of("writes").is_none());
+}
+
+#[test]
+fn parameters_cannot_change_the_question() {
+    let (_keep, run) = project(&[]);
+    let catalog = Catalog::default();
+    let hostile = [
+        "' or 1=1 --",
+        "x' union select * from images --",
+        "\\' or 1=1 --",
+        "'; drop table images; --",
+        "$rows",
+        "*/ or 1=1 /*",
+    ];
+    for name in catalog.names().unwrap() {
+        let audit = catalog.find(&name).unwrap();
+        let texts = ["kind", "attribute", "layer", "method", "change", "class"];
+        for parameter in texts
+            .into_iter()
+            .filter(|text| audit.text.contains(&format!("param {text} ")))
+        {
+            for value in hostile {
+                let found = csv(&run, &audit, &[format!("{parameter}={value}")]);
+                assert_eq!(
+                    found.lines().count(),
+                    1,
+                    "{name} {parameter}={value}: {found}"
+                );
+            }
+        }
+    }
+    let leaks = catalog.find("leaks").unwrap();
+    assert_eq!(csv(&run, &leaks, &["kind=exact".into()]).lines().count(), 2);
+    // A class whose name has a quote is found by it.
+    let found = csv(
+        &run,
+        &catalog.find("hubs").unwrap(),
+        &["class=odd's".into()],
+    );
+    assert!(
+        found.contains("odd's/1.jpg") && found.lines().count() == 2,
+        "{found}"
+    );
+}
+
+#[test]
+fn names_parameters_and_formats_work_from_the_command_line() {
+    let (folder, _run) = project(&[]);
+    let (status, out, err) = asked(
+        folder.path(),
+        &[
+            "confident_contradictions",
+            "-p",
+            "class=cat",
+            "-p",
+            "sure=0.7",
+            "--format",
+            "json",
+        ],
+    );
+    assert_eq!(status, 0, "{err}");
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&out).unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(
+        (&rows[0]["path"], &rows[0]["probe_says"]),
+        (&"cats/3.jpg".into(), &"dog".into())
+    );
+    let (_, empty, _) = asked(folder.path(), &["leaks", "-pkind=near", "--format", "json"]);
+    assert_eq!(empty, "[\n]\n");
+
+    let (status, out, err) = asked(
+        folder.path(),
+        &["leaks", "--format", "parquet", "--output", "leaks.parquet"],
+    );
+    assert_eq!((status, out.as_str()), (0, ""), "{err}");
+    assert!(err.contains("wrote 1 row to leaks.parquet"), "{err}");
+    let file = fs::File::open(folder.path().join("leaks.parquet")).unwrap();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 10).unwrap();
+    let batches: Vec<_> = reader.map(Result::unwrap).collect();
+    assert_eq!(batches[0].num_rows(), 1);
+    assert_eq!(batches[0].schema().field(1).name(), "path");
+    asked(
+        folder.path(),
+        &["leaks", "--format", "csv", "-o", "leaks.csv"],
+    );
+    let saved = fs::read_to_string(folder.path().join("leaks.csv")).unwrap();
+    assert!(
+        saved.contains("cats/0.jpg") && saved.lines().count() == 2,
+        "{saved}"
+    );
+
+    let (_, out, _) = asked(folder.path(), &["--list"]);
+    assert!(
+        out.contains("\nleaks ") && out.contains("Which pictures are in two splits at once?"),
+        "{out}"
+    );
+    let (_, out, _) = asked(folder.path(), &["--show", "leaks"]);
+    assert_eq!(out, include_str!("../jobs/audits/leaks.sql"));
+    let (status, out, _) = asked(
+        folder.path(),
+        &[
+            "select count(*) as n from attributes where attribute = 'season'",
+            "--format",
+            "csv",
+        ],
+    );
+    assert_eq!((status, out.as_str()), (0, "n\r\n11\r\n"));
+    let (_, out, _) = asked(folder.path(), &["describe attributes", "--format", "csv"]);
+    assert!(
+        out.contains("attribute,str") && out.contains("image_id,u32"),
+        "{out}"
+    );
+    let sql =
+        "-- param n integer = 3 : how many\nselect image_id from images order by image_id limit $n";
+    fs::write(folder.path().join("own.sql"), sql).unwrap();
+    let (_, out, _) = asked(
+        folder.path(),
+        &["own", "--audits", ".", "--format", "csv", "-p", "n=2"],
+    );
+    assert_eq!(out, "image_id\r\n0\r\n1\r\n");
+}
+
+#[test]
+fn mistakes_are_answered_with_what_is_right() {
+    let (folder, _run) = project(&["label_scores", "confident_joint", "changes"]);
+    for (arguments, expected) in [
+        (
+            &["leeks"][..],
+            "no query named leeks (did you mean `leaks`?)",
+        ),
+        (
+            &["leaks", "-p", "knd=near"],
+            "no such parameter (did you mean `kind`?); it has kind text = '', rows integer = 200",
+        ),
+        (
+            &["leaks", "-p", "rows=few"],
+            "-p rows: expected a whole number, found \"few\" (most rows)",
+        ),
+        (&["leaks", "-p", "rows"], "expected NAME=VALUE"),
+        (
+            &["hubs", "-p", "class=catt"],
+            "no class is called \"catt\" (did you mean `cat`?); the classes are cat, dog, odd's",
+        ),
+        (
+            &["label_swaps"],
+            "table confident_joint, which query label_swaps reads, is missing; stage labels has run",
+        ),
+        (
+            &["new_since_last_night"],
+            "changes is written where [run] previous names an earlier run's folder",
+        ),
+        (&["select $n from images"], "$n is not declared"),
+        (
+            &["select 1 from images", "-p", "n=1"],
+            "the statement has no parameters",
+        ),
+        (
+            &["leaks", "--format", "parquet"],
+            "--format parquet needs --output FILE",
+        ),
+        (
+            &["dead_units", "--sheet", "x.png"],
+            "the answer has layer, unit, greatest_value",
+        ),
+        (&["--list", "--audits", "nowhere"], "nowhere"),
+    ] {
+        let (status, out, err) = asked(folder.path(), arguments);
+        assert!(
+            status != 0 && err.contains(expected),
+            "{arguments:?}: {status} {out} {err}"
+        );
+    }
+    let (folder, run) = project(&[]);
+    let lock = run.lock("test").unwrap();
+    store::remove_stage(&run, &lock, "labels").unwrap();
+    store::remove_stage(&run, &lock, "probe").unwrap();
+    let (status, _, err) = asked(folder.path(), &["both_detectors_agree"]);
+    assert_eq!(status, 2);
+    assert!(
+        err.contains("make it with `prospect run labels probe`"),
+        "{err}"
+    );
+}
+
+#[test]
+fn the_pictures_of_an_answer_are_drawn() {
+    let (folder, run) = project(&["images"]);
+    // Images of their own, with true digests; one of them is gone again.
+    let save = |name: &str| {
+        let path = folder.path().join("photos").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image::RgbImage::from_pixel(40, 20, image::Rgb([200, 0, 0]))
+            .save(&path)
+            .unwrap();
+        blake3::hash(&fs::read(&path).unwrap()).to_hex().to_string()
+    };
+    let names = ["cats/0.jpg", "cats/1.jpg", "cats/2.jpg", "dogs/3.jpg"]
+        .map(|name| name.replace("jpg", "png"));
+    let digests: Vec<String> = names.iter().map(|name| save(name)).collect();
+    fs::remove_file(folder.path().join("photos/cats/2.png")).unwrap();
+    tables::write_images(&run, &names, &digests);
+
+    let sql =
+        "select image_a as image_id, image_b as other_id, kind from duplicates where image_b < 4";
+    let (status, out, err) = asked(
+        folder.path(),
+        &[sql, "--sheet", "new/pairs.png", "--format", "csv"],
+    );
+    assert_eq!(
+        (status, out.as_str()),
+        (0, "image_id,other_id,kind\r\n0,2,exact\r\n"),
+        "{err}"
+    );
+    assert!(err.contains("wrote new/pairs.png"), "{err}");
+    assert!(
+        err.contains("warning: cats/2.png is not on the sheet: "),
+        "{err}"
+    );
+    let sheet = image::open(folder.path().join("new/pairs.png"))
+        .unwrap()
+        .to_rgb8();
+    let reds = |from: u32, to: u32| {
+        let inside = sheet
+            .enumerate_pixels()
+            .filter(|(x, ..)| (from..to).contains(x));
+        inside.filter(|(.., pixel)| pixel.0 == [200, 0, 0]).count()
+    };
+    let half = sheet.width() / 2;
+    assert!(reds(0, half) > 1000 && reds(half, sheet.width()) == 0);
+
+    // By path alone, and so many that they need further sheets.
+    let sql = "select path, label_name from images union all select 'gone.png' as path, 'x' as label_name from images where image_id = 0";
+    let (status, _, err) = asked(folder.path(), &[sql, "--sheet", "paths.png"]);
+    assert_eq!(status, 0, "{err}");
+    assert!(
+        err.contains("warning: gone.png is not on the sheet: no row in the table images"),
+        "{err}"
+    );
+    let many = "select a.image_id from images a cross join patches b cross join patches c";
+    let (status, _, err) = asked(
+        folder.path(),
+        &[
+            many, "--sheet", "many.png", "-o", "many.csv", "--format", "csv",
+        ],
+    );
+    assert_eq!(status, 0, "{err}");
+    assert!(folder.path().join("many-2.png").exists(), "{err}");
+}
