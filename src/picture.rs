@@ -7,6 +7,7 @@ pub mod caption;
 pub mod cards;
 mod chart;
 mod filters;
+pub mod gallery;
 mod gradient;
 pub mod heat;
 pub mod matrix;

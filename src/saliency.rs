@@ -63,6 +63,18 @@ pub fn summary(map: &[f32], rows: usize, cols: usize) -> MapSummary {
     }
 }
 
+/// Energy that two maps of the same cells share, each scaled to an energy of 1: 0 where they point at different cells, 1 where
+/// they are alike; `None` where one has no energy.
+pub fn overlap(a: &[f32], b: &[f32]) -> Option<f64> {
+    let energy = |value: f32| f64::from(value.max(0.0));
+    let [of_a, of_b] = [a, b].map(|map| map.iter().map(|value| energy(*value)).sum::<f64>());
+    let shared = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| (energy(*a) / of_a).min(energy(*b) / of_b));
+    (of_a > 0.0 && of_b > 0.0).then(|| shared.sum())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +134,14 @@ mod tests {
                 prop_assert!((0.0..=1.0).contains(&share));
             }
         }
+    }
+
+    #[test]
+    fn overlap_is_the_shared_energy_whatever_the_scale() {
+        let map = [1.0, 3.0, -2.0, 0.0];
+        assert_eq!(overlap(&map, &map.map(|value| 7.0 * value)), Some(1.0));
+        assert_eq!(overlap(&map, &[0.0, 0.0, 5.0, 1.0]), Some(0.0));
+        assert_eq!(overlap(&map, &[1.0, 1.0, 0.0, 0.0]), Some(0.75));
+        assert_eq!(overlap(&map, &[0.0, -1.0, 0.0, 0.0]), None);
     }
 }

@@ -9,7 +9,15 @@ use std::{
 };
 
 use common::{GOLDEN, golden, open, relative_difference};
-use prospect::model::{ModelInfo, executor::Precision, program::Fusion};
+use prospect::{
+    config::LayerChoice,
+    model::{
+        ModelInfo,
+        executor::Precision,
+        forward::{Forward, Wanted},
+        program::Fusion,
+    },
+};
 use tch::{Device, Tensor};
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
@@ -34,6 +42,69 @@ fn logits_are_pytorchs() {
                 relative_difference(&run(&five), &expected) < 1e-5,
                 "{name} {fusion:?} five"
             );
+        }
+    }
+}
+
+/// Between batches of one size, to the last bit: on this, runs rest that run new images alone. Between sizes the last bits
+/// differ: for one or a few images, products of matrices are computed in another way.
+#[test]
+fn an_image_s_results_depend_neither_on_its_place_nor_on_the_others() {
+    for name in GOLDEN {
+        let (info, network, reference) = open(name);
+        let layers = info.layers(&LayerChoice::Auto, "layers").unwrap();
+        let wanted = Wanted {
+            feature: info.feature("auto").unwrap(),
+            maps: layers.clone(),
+            units: layers,
+        };
+        let forward = Forward::new(&network, &wanted, [0.0; 3], [1.0; 3]).unwrap();
+        let shape = reference["input"].size();
+        tch::manual_seed(1);
+        let images = Tensor::rand(
+            [40, shape[1], shape[2], shape[3]],
+            (tch::Kind::Float, Device::Cpu),
+        );
+        // Everything about one image, as bits.
+        let run = |places: &[i64]| -> Vec<Vec<u32>> {
+            let n = places.len();
+            let batch = images.index_select(0, &Tensor::from_slice(places));
+            let batch = forward.run_normalised(&batch, n).unwrap();
+            let units = batch
+                .units
+                .iter()
+                .flat_map(|units| [&units.max, &units.mean]);
+            let columns: Vec<&Vec<f32>> = [&batch.logits, &batch.features]
+                .into_iter()
+                .chain(units)
+                .chain(&batch.maps)
+                .collect();
+            let of_image = |image: usize| {
+                let values = columns.iter().flat_map(|column| {
+                    let length = column.len() / n;
+                    &column[image * length..(image + 1) * length]
+                });
+                values.map(|value| value.to_bits()).collect()
+            };
+            (0..n).map(of_image).collect()
+        };
+        for size in [1, 2, 3, 8, 32] {
+            let in_order: Vec<i64> = (0..size).collect();
+            let expected = run(&in_order);
+            let reversed: Vec<i64> = in_order.iter().rev().copied().collect();
+            let mut found = run(&reversed);
+            found.reverse();
+            assert!(found == expected, "{name}, batches of {size}, reversed");
+            // Every second image among others.
+            let others: Vec<i64> = (0..size)
+                .map(|at| if at % 2 == 0 { at } else { 39 - at / 2 % 8 })
+                .collect();
+            for (at, row) in run(&others).iter().enumerate().step_by(2) {
+                assert!(
+                    *row == expected[at],
+                    "{name}, batches of {size}, image {at} among others"
+                );
+            }
         }
     }
 }

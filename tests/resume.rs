@@ -5,123 +5,13 @@ mod common;
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use common::golden;
+use common::project::Project;
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// A dataset of small photos made of seeded noise and shapes, with a configuration beside it.
-struct Project {
-    folder: TempDir,
-}
-
-impl Project {
-    fn new() -> Project {
-        let folder = tempfile::tempdir().unwrap();
-        let mut state = 7u64;
-        let mut random = move || {
-            // xorshift64: any fixed sequence does.
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
-        for index in 0..90 {
-            let class = ["disc", "stripes", "noise"][index % 3];
-            let (width, height) = (14 + index as u32 % 9, 12 + index as u32 % 7);
-            let picture = image::RgbImage::from_fn(width, height, |x, y| {
-                let noise = (random() % 60) as u8;
-                let value = match class {
-                    "disc" if (x as i32 - 7).pow(2) + (y as i32 - 6).pow(2) < 20 => 180,
-                    "stripes" if x % 4 < 2 => 160,
-                    _ => 20,
-                };
-                image::Rgb([value + noise, value / 2 + noise, noise])
-            });
-            let path = folder.path().join("images").join(class);
-            fs::create_dir_all(&path).unwrap();
-            picture.save(path.join(format!("{index:03}.png"))).unwrap();
-        }
-        fs::write(folder.path().join("images/disc/bad.png"), "not a picture").unwrap();
-        let config = format!(
-            "[images]\ndir = \"images\"\nlabels = \"folder\"\n[model]\npath = {:?}\ndevice = \"cpu\"\nbatch_size = 3\n\
-             [extract]\npart_size = 8\n[explain]\nlayers = [\"layer1\"]\n[patches]\nk = 4\n\
-             [neighbors]\nk = 5\nblock_size = 32\n",
-            golden("residual.pt2")
-        );
-        fs::write(folder.path().join("pipeline.toml"), config).unwrap();
-        Project { folder }
-    }
-
-    fn prospect(&self, run: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_prospect"));
-        command
-            .args(arguments)
-            .arg("-c")
-            .arg(self.folder.path().join("pipeline.toml"))
-            .args(["--set", &format!("run.dir={run:?}"), "-q"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    /// Runs to the end and gives standard output.
-    fn finish(&self, run: &str, arguments: &[&str]) -> String {
-        let output = self.prospect(run, arguments).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn start(&self, run: &str, arguments: &[&str]) -> Child {
-        self.prospect(run, arguments).spawn().unwrap()
-    }
-
-    fn run_folder(&self, run: &str) -> PathBuf {
-        self.folder.path().join(run)
-    }
-
-    /// Digest of every table and picture, by path.
-    fn contents(&self, run: &str) -> BTreeMap<PathBuf, String> {
-        let root = self.run_folder(run);
-        let mut found = BTreeMap::new();
-        let tops = ["tables", "pictures", "index"].map(|top| root.join(top));
-        for top in tops.iter().filter(|top| top.exists()) {
-            for entry in walkdir::WalkDir::new(top) {
-                let entry = entry.unwrap();
-                if entry.file_type().is_file() {
-                    let bytes = fs::read(entry.path()).unwrap();
-                    let path = entry.path().strip_prefix(&root).unwrap().to_path_buf();
-                    found.insert(path, blake3::hash(&bytes).to_hex().to_string());
-                }
-            }
-        }
-        found
-    }
-
-    fn decisions(&self, run: &str, set: &[&str]) -> BTreeMap<String, String> {
-        let plan = self.finish(run, &[&["plan", "--json"], set].concat());
-        let plan: Value = serde_json::from_str(&plan).unwrap();
-        let text = |value: &Value| value.as_str().unwrap().to_string();
-        let stages = plan["stages"].as_array().unwrap();
-        stages
-            .iter()
-            .map(|stage| (text(&stage["stage"]), text(&stage["decision"])))
-            .collect()
-    }
-
-    fn rows(&self, run: &str, sql: &str) -> String {
-        self.finish(run, &["query", sql, "--format", "csv"])
-    }
-}
 
 #[test]
 fn killed_at_random_moments_the_tables_are_the_same() {
@@ -206,7 +96,7 @@ fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
     }
     let k = project.rows("run", "select max(rank) as k from patches");
     assert_eq!(k.lines().nth(1), Some("2"));
-    // The device's threads and the batch size are no part of any key.
+    // Threads are no part of any key.
     let decisions = project.decisions(
         "run",
         &["--set", "patches.k=2", "--set", "extract.decode_threads=1"],

@@ -122,7 +122,7 @@ fn listing(doomed: &Doomed, run: &RunFolder) -> Result<String, Error> {
     let manifest = run.manifest()?;
     let mut rows = Vec::new();
     for name in &doomed.stages {
-        let files: Vec<_> = (manifest.files())
+        let files: Vec<_> = (manifest.all_files())
             .filter(|(stage, ..)| stage == name)
             .map(|(.., file)| file.bytes)
             .collect();

@@ -1,6 +1,7 @@
 //! The command line: parses, calls the library, prints. Nothing else in the crate prints results.
 
 mod clean;
+mod diff;
 mod doctor;
 mod explain;
 mod interrupt;
@@ -9,9 +10,11 @@ mod model;
 mod output;
 mod plan;
 mod query;
+mod review;
 mod run;
 mod similar;
 mod status;
+mod summary;
 mod unit;
 mod verify;
 
@@ -122,6 +125,9 @@ enum Command {
     Explain(explain::ExplainArgs),
     Unit(unit::UnitArgs),
     Similar(similar::SimilarArgs),
+    Diff(diff::DiffArgs),
+    Review(review::ReviewArgs),
+    Summary(summary::SummaryArgs),
 }
 
 /// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
@@ -150,6 +156,9 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::explain(global, args),
         Command::Unit(args) => unit::unit(global, args),
         Command::Similar(args) => similar::run(global, args),
+        Command::Diff(args) => diff::diff(args),
+        Command::Review(args) => review::review(global, args),
+        Command::Summary(args) => summary::summary(global, args),
     };
     match result {
         Ok(status) => ExitCode::from(status),

@@ -42,6 +42,8 @@ struct StageStatus {
     parts_done: usize,
     parts_total: Option<usize>,
     bytes: u64,
+    /// Of rows that it keeps of before until it is complete.
+    kept_bytes: u64,
     seconds: f64,
     key: String,
     summary: Value,
@@ -74,9 +76,8 @@ fn gather(dir: String, run: &RunFolder, manifest: &Manifest) -> Status {
         complete: record.complete,
         parts_done: record.parts.len(),
         parts_total: record.parts_total,
-        bytes: (record.parts.values().flat_map(|part| &part.files))
-            .map(|file| file.bytes)
-            .sum(),
+        bytes: record.bytes(),
+        kept_bytes: record.kept_bytes(),
         seconds: record.parts.values().map(|part| part.seconds).sum(),
         key: record.key.clone(),
         summary: record.summary.clone(),
@@ -115,16 +116,19 @@ fn page(status: &Status) -> String {
             .to_vec(),
     ];
     rows.extend(status.stages.iter().map(|stage| {
-        let state = match (stage.complete, stage.parts_total) {
+        let mut state = match (stage.complete, stage.parts_total) {
             (true, _) => "complete".to_string(),
             (false, Some(total)) => format!("{} of {total} parts", stage.parts_done),
             (false, None) => output::plural(stage.parts_done as u64, "part"),
         };
+        if stage.kept_bytes > 0 {
+            state += &format!(" (and {} of before)", text::bytes(stage.kept_bytes));
+        }
         let time = Duration::try_from_secs_f64(stage.seconds).unwrap_or_default();
         vec![
             stage.stage.clone(),
             state,
-            text::bytes(stage.bytes),
+            text::bytes(stage.bytes + stage.kept_bytes),
             text::duration(time),
             output::summary_line(&stage.summary),
         ]

@@ -34,9 +34,11 @@ pub(super) fn verify(global: &Global, args: &VerifyArgs) -> anyhow::Result<u8> {
     logging::start(global, &Progress::new(ProgressKind::Quiet), None, "verify")?;
     let manifest = run.manifest()?;
     let problems = store::verify(&run, &manifest);
-    let (files, bytes) = manifest.files().fold((0, 0), |(files, bytes), (.., file)| {
-        (files + 1, bytes + file.bytes)
-    });
+    let (files, bytes) = manifest
+        .all_files()
+        .fold((0, 0), |(files, bytes), (.., file)| {
+            (files + 1, bytes + file.bytes)
+        });
     let lines: Vec<String> = problems.iter().map(|problem| problem.to_string()).collect();
     if args.json {
         output::print_json(&json!({"files": files, "bytes": bytes, "problems": lines}))?;

@@ -1,6 +1,6 @@
-//! Cheap figures about an image: how bright, contrasted, sharp and busy it is, and a perceptual hash.
+//! Cheap figures about an image: how bright, contrasted, sharp, busy and coloured it is, and a perceptual hash.
 //!
-//! All are of the luma, `(299 R + 587 G + 114 B) / 1000` rounded, of the image shrunk by the whole factor
+//! All but the saturation are of the luma, `(299 R + 587 G + 114 B) / 1000` rounded, of the image shrunk by the whole factor
 //! that brings its shorter side to 256..=511 pixels (blocks averaged; smaller images stay as they are). That is cheap beside
 //! decoding, and photos of different resolutions become comparable.
 
@@ -13,6 +13,8 @@ use super::{RgbImage, simd::with_avx2};
 
 /// The shorter side is brought to this many pixels or a little more.
 const SHORT_SIDE: usize = 256;
+/// The saturation looks at so many pixels of the shorter side or up to twice as many.
+const COLOUR_SIDE: usize = 128;
 /// The perceptual hash looks at a picture of this size.
 const HASH_SIDE: usize = 32;
 /// And keeps this many frequencies on each axis.
@@ -30,6 +32,10 @@ pub struct Quality {
     pub sharpness: f32,
     /// Entropy of the luma histogram of 256 bins, 0 (one level) to 8 bits (all levels alike).
     pub entropy: f32,
+    /// Sum of the largest less the smallest of red, green and blue, relative to the sum of the largest: from 0 (grey) to 1. The mean
+    /// saturation of the HSV model, weighted by brightness: in dark pixels it is mostly noise. Of every n-th pixel of every n-th row,
+    /// n the whole number that leaves 128..=255 on the shorter side.
+    pub saturation: f32,
     /// Perceptual hash: which of the 8x8 lowest frequencies (two-dimensional DCT-II of the 32x32 averaged luma) lie above
     /// their median. Row-major, first bit highest. Near-duplicates differ in few bits.
     pub phash: u64,
@@ -86,6 +92,7 @@ fn measure(image: &RgbImage) -> Quality {
         contrast: ((squares / n - mean * mean).max(0.0).sqrt() / 255.0) as f32,
         sharpness: laplacian_variance(&grey),
         entropy: entropy.max(0.0) as f32,
+        saturation: saturation(image),
         phash: perceptual_hash(&grey),
     }
 }
@@ -141,6 +148,22 @@ fn shrunk_luma(image: &RgbImage) -> Grey {
         height: lines,
         levels,
     }
+}
+
+/// 0 for black images.
+#[inline(always)]
+fn saturation(image: &RgbImage) -> f32 {
+    let (width, height) = (image.width as usize, image.height as usize);
+    let step = (width.min(height) / COLOUR_SIDE).max(1);
+    let (mut chroma, mut brightest) = (0u64, 0u64);
+    for row in image.pixels.chunks_exact(width * 3).step_by(step) {
+        for &[red, green, blue] in row.as_chunks::<3>().0.iter().step_by(step) {
+            let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
+            chroma += u64::from(most - least);
+            brightest += u64::from(most);
+        }
+    }
+    chroma as f32 / brightest.max(1) as f32
 }
 
 /// 0 for images without inner pixels.
@@ -336,6 +359,17 @@ mod tests {
     }
 
     #[test]
+    fn saturation_is_that_of_the_bright_pixels() {
+        let of =
+            |colours: [[u8; 3]; 2]| quality(&image(300, 2, |_, y| colours[y as usize])).saturation;
+        assert_eq!(of([[90; 3], [200; 3]]), 0.0);
+        assert_eq!(of([[0; 3]; 2]), 0.0);
+        assert_eq!(of([[200, 0, 100]; 2]), 1.0);
+        // (100 + 1) of (200 + 2).
+        assert_eq!(of([[200, 100, 150], [2, 1, 1]]), 0.5);
+    }
+
+    #[test]
     fn large_images_are_measured_at_a_smaller_scale() {
         let scene = |scale: u32| {
             image(300 * scale, 260 * scale, move |x, y| {
@@ -350,6 +384,7 @@ mod tests {
         let (small, large) = (quality(&scene(1)), quality(&scene(3)));
         assert!((small.brightness - large.brightness).abs() < 0.005);
         assert!((small.contrast - large.contrast).abs() < 0.005);
+        assert!((small.saturation - large.saturation).abs() < 0.01);
         assert!(
             (small.sharpness / large.sharpness - 1.0).abs() < 0.05,
             "{small:?} {large:?}"

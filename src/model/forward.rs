@@ -34,6 +34,30 @@ pub struct Batch {
     pub maps: Vec<Vec<f32>>,
 }
 
+impl Batch {
+    /// Takes the images from the `at`-th on out of the batch.
+    pub fn split_off(&mut self, at: usize) -> Batch {
+        let n = self.n.max(1);
+        let cut = |values: &mut Vec<f32>| values.split_off(values.len() / n * at);
+        let rest = Batch {
+            n: self.n - at,
+            logits: cut(&mut self.logits),
+            features: cut(&mut self.features),
+            units: (self.units.iter_mut())
+                .map(|units| UnitStatistics {
+                    channels: units.channels,
+                    max: cut(&mut units.max),
+                    mean: cut(&mut units.mean),
+                    argmax: units.argmax.split_off(units.argmax.len() / n * at),
+                })
+                .collect(),
+            maps: self.maps.iter_mut().map(cut).collect(),
+        };
+        self.n = at;
+        rest
+    }
+}
+
 /// A network compiled for extraction.
 pub struct Forward {
     runner: Runner,

@@ -5,12 +5,19 @@
 //! ImageNet, over 200 and 713 photos; a ResNet-20 over 10,000 pictures of 32 x 32). The comment at each factor gives what
 //! was seen.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
 use serde::Serialize;
 
 use super::{
     Context, backprop,
     explain::{pictures, rows::Choice},
     neighbors, patches,
+    scan::SPLITS,
+    shortcuts,
 };
 use crate::{
     config::{ClassChoice, Labels, MapStorage},
@@ -54,7 +61,14 @@ const SCATTER_SVG: [f64; 2] = [2e4, 65.0];
 /// Bytes of a point's links in the index.
 const INDEX_LINKS: f64 = 600.0;
 const PAIR_ROW: [f64; 2] = [40.0, 12.0];
+/// Our own eight measures of a picture and a few of the user's columns, each of about five values in ten classes.
+const ATTRIBUTES: u64 = 10;
+const GROUPS: u64 = 55;
+const ATTRIBUTE_ROW: [f64; 2] = [90.0, 250.0];
+const GROUP_ROW: [f64; 2] = [80.0, 40.0];
 const LAYER_ROW: [f64; 2] = [80.0, 200.0];
+/// A digest as text is twice its bytes, and does not compress below them.
+const EXTRACTED_ROW: [f64; 2] = [80.0, 42.0];
 const CLASS_ROW: [f64; 2] = [24.0, 12.0];
 /// Of the user's columns in `images`, relative to the file that holds them.
 const METADATA: f64 = 0.5;
@@ -106,7 +120,7 @@ impl TableEstimate {
 }
 
 /// A row's fixed part and a vector of so many bytes, of which `share` is left.
-fn with_vector([raw, disk]: [f64; 2], vector: u64, share: f64) -> [f64; 2] {
+pub(super) fn with_vector([raw, disk]: [f64; 2], vector: u64, share: f64) -> [f64; 2] {
     [raw + vector as f64, disk + vector as f64 * share]
 }
 
@@ -144,7 +158,7 @@ pub fn scan(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
 }
 
 /// Numbers of a feature vector.
-fn feature_dimension(ctx: &Context) -> Result<u64> {
+pub(super) fn feature_dimension(ctx: &Context) -> Result<u64> {
     let model = ctx.model()?;
     let feature = model.feature(&ctx.config.extract.feature_layer)?;
     let sizes = model.graph.shape(feature.value).unwrap_or(&[]);
@@ -153,7 +167,33 @@ fn feature_dimension(ctx: &Context) -> Result<u64> {
     Ok(length.copied().flatten().unwrap_or(0) as u64)
 }
 
-/// `predictions`, `features`, `units`, `layers`, and `maps` or, where extract explains inline, `cams`.
+/// About how many classes the labels have: a folder's are counted, others are taken to be the network's.
+pub(super) fn dataset_classes(ctx: &Context) -> Result<u64> {
+    let images = &ctx.config.images;
+    let folders = |dir: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        paths.filter(|path| path.is_dir()).collect()
+    };
+    let is_split = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        SPLITS.iter().any(|split| name.eq_ignore_ascii_case(split))
+    };
+    match images.labels {
+        Labels::None => Ok(0),
+        Labels::Folder => {
+            let top = folders(&images.dir);
+            let inside = match top.first() {
+                Some(split) if top.iter().all(is_split) => folders(split),
+                _ => top,
+            };
+            Ok(inside.len() as u64)
+        }
+        Labels::Metadata => Ok(u64::try_from(ctx.model()?.graph.n_classes()).unwrap_or(0)),
+    }
+}
+
+/// `predictions`, `features`, `units`, `layers`, `extracted`, and `maps` or, where extract explains inline, `cams`.
 pub fn extract(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (config, model) = (ctx.config, ctx.model()?);
     let units = model.layers(&config.extract.layers, "[extract] layers")?;
@@ -178,6 +218,7 @@ pub fn extract(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
             TableEstimate::new("units", images * n_layers, row).or("name fewer [extract] layers")
         },
         TableEstimate::new("layers", n_layers, LAYER_ROW),
+        TableEstimate::new("extracted", images, EXTRACTED_ROW),
     ];
     match config.explain.maps {
         MapStorage::Inline => tables.extend(explanations(ctx, images, "cams", 4)?),
@@ -389,6 +430,22 @@ pub fn backprop(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
             picture(k * (1 + rules) * backprop::TILE_PIXELS, GRADIENT_PNG),
         )
         .or("set a smaller [backprop] units_per_layer"),
+    ])
+}
+
+/// Attributes against labels, and the units that fire for a mark: hardly any of it grows with the images.
+pub fn shortcuts(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    if ctx.config.images.labels == Labels::None || images == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(vec![
+        TableEstimate::new("associations", ATTRIBUTES, ATTRIBUTE_ROW),
+        TableEstimate::new("groups", ATTRIBUTES * GROUPS, GROUP_ROW),
+        TableEstimate::new(
+            "pictures/shortcuts",
+            shortcuts::SHEETS as u64,
+            picture(shortcuts::SHEET_PIXELS, SHEET_PNG),
+        ),
     ])
 }
 

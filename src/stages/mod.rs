@@ -13,6 +13,7 @@ pub mod estimate;
 pub mod explain;
 pub mod extract;
 mod features;
+pub mod history;
 pub mod labels;
 mod layers;
 pub mod neighbors;
@@ -28,6 +29,8 @@ pub mod shortcuts;
 pub mod similar;
 mod sources;
 mod space;
+pub mod summary;
+mod takeover;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

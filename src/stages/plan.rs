@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     Context, Stage, TableEstimate,
     space::{ImageCount, Plan, missing},
+    takeover,
 };
 use crate::{
     config::did_you_mean,
@@ -51,6 +52,13 @@ pub struct Planned {
     pub tables: Vec<TableEstimate>,
     /// Bytes that it has written under other settings and deletes before it writes.
     pub replaces: u64,
+    /// Bytes that it keeps of before, to take rows from, and deletes when it is complete.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub keeps: u64,
+}
+
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// A wanted stage with its checked parameters.
@@ -89,9 +97,16 @@ pub(super) fn foresee(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
         if let (Decision::Reuse, Some(record)) = (&decision, record) {
             ready.insert(stage.name, record.dependency_key().to_string());
         }
-        let replaces = match (&decision, record) {
-            (Decision::Run { .. } | Decision::WaitsFor { .. }, Some(record)) => bytes(record),
-            _ => 0,
+        let (replaces, keeps) = match (&decision, record) {
+            (Decision::Run { .. } | Decision::WaitsFor { .. }, Some(record)) => {
+                let kept = record.worth_keeping(&|record| {
+                    takeover::holds(stage.name, stage.version, &prepared.parameters, record)
+                });
+                let kept = kept.map_or(0, StageRecord::bytes);
+                (record.bytes() + record.kept_bytes() - kept, kept)
+            }
+            (Decision::Resume { .. }, Some(record)) => (0, record.kept_bytes()),
+            _ => (0, 0),
         };
         planned.push(Planned {
             stage: stage.name,
@@ -99,6 +114,7 @@ pub(super) fn foresee(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
             decision,
             tables: Vec::new(),
             replaces,
+            keeps,
         });
     }
     let images = ImageCount::of(prepared, &planned, &manifest);
@@ -126,12 +142,6 @@ pub(super) fn foresee(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
         stages: planned,
         images,
     })
-}
-
-/// Bytes of everything that a stage has written.
-fn bytes(record: &StageRecord) -> u64 {
-    let files = record.parts.values().flat_map(|part| &part.files);
-    files.map(|file| file.bytes).sum()
 }
 
 /// Whether every name is a stage; the complaint names the nearest.
@@ -162,6 +172,7 @@ pub(super) fn prepare<'s>(
     wanted: &[String],
 ) -> Result<Vec<Prepared<'s>>> {
     check_names(stages, wanted)?;
+    takeover::check(ctx)?;
     let mut chosen: Vec<&Stage> = Vec::new();
     // Backwards, so that a stage is seen after everything that needs it.
     for stage in stages.iter().rev() {

@@ -8,10 +8,11 @@ use std::{
 use super::{
     Context, Outcome, Stage,
     plan::{Decision, decide, foresee, prepare},
+    takeover,
 };
 use crate::{
     error::{Error, Result},
-    store::{RunLock, StageWriter},
+    store::{RunLock, StageRecord, StageWriter},
     text,
 };
 
@@ -78,15 +79,17 @@ pub fn run_within(
         tracing::info!(stage = stage.name, decision = ?verdict.decision, "decided");
         if verdict.decision != Decision::Reuse {
             let started = Instant::now();
-            let mut writer = StageWriter::begin(
-                ctx.run,
-                lock,
-                stage.name,
-                stage.version,
-                verdict.key,
-                prepared.parameters,
-                verdict.needs,
-            )?;
+            let wanted = StageRecord {
+                key: verdict.key,
+                version: stage.version,
+                parameters: prepared.parameters.clone(),
+                needs: verdict.needs,
+                ..StageRecord::default()
+            };
+            let holds = |record: &StageRecord| {
+                takeover::holds(stage.name, stage.version, &prepared.parameters, record)
+            };
+            let mut writer = StageWriter::begin_keeping(ctx.run, lock, stage.name, wanted, &holds)?;
             let outcome = (stage.run)(ctx, &mut writer)?;
             writer.finish(outcome.result.clone(), outcome.summary.clone())?;
             let elapsed = started.elapsed();

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::Result,
     image::{self, DecodeOptions, RgbImage},
+    picture::{self, Picture, PixelBox, neighbors::SIDE},
     store::Manifest,
     text as words,
 };
@@ -87,4 +88,16 @@ impl Sources {
             words::escaped(reason)
         );
     }
+}
+
+/// The whole image, small enough for a sheet of images.
+pub(super) fn small(image: &RgbImage) -> Result<Picture, String> {
+    let (width, height) = (image.width, image.height);
+    let whole = PixelBox {
+        x0: 0,
+        y0: 0,
+        x1: width,
+        y1: height,
+    };
+    picture::tile(&image.pixels, width, height, whole, SIDE).map_err(|error| error.to_string())
 }

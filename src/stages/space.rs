@@ -57,7 +57,7 @@ impl Plan {
     }
 
     /// By how many bytes the run folder grows at most while the stages run one after another, each deleting first what it
-    /// has written under other settings.
+    /// has written under other settings, and at its end what it has taken rows from.
     pub fn growth(&self) -> u64 {
         let (mut now, mut most) = (0i128, 0);
         for planned in &self.stages {
@@ -66,6 +66,7 @@ impl Plan {
                 .map(|table| i128::from(table.bytes))
                 .sum::<i128>();
             most = most.max(now);
+            now -= i128::from(planned.keeps);
         }
         u64::try_from(most).unwrap_or(u64::MAX)
     }

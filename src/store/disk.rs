@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub(super) const TEMP_SUFFIX: &str = ".prospect.tmp";
 
 /// The folders that stages may write into.
-pub(super) const FOLDERS: [&str; 4] = ["tables", "pictures", "report", "index"];
+pub(super) const FOLDERS: [&str; 5] = ["tables", "pictures", "report", "index", "previous"];
 
 /// Longest path that a manifest may name, in bytes.
 const MAX_PATH: usize = 1024;
@@ -159,7 +159,7 @@ pub(super) fn create_new(path: &Path) -> Result<File> {
 }
 
 /// Replaces `path` by `bytes` in one step: readers see the old content or the new one, also after a power cut.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let temp = temp_path(path);
     let mut file = create_new(&temp)?;
     file.write_all(bytes)

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{RunFolder, disk};
+use super::{RunFolder, disk, kept};
 use crate::error::{Error, Result};
 
 const FILE_NAME: &str = "manifest.json";
@@ -61,6 +61,9 @@ pub struct StageRecord {
     pub pending: BTreeSet<String>,
     /// The finished parts by number.
     pub parts: BTreeMap<usize, PartRecord>,
+    /// What the stage wrote under another key, kept to take rows from until this one is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Box<StageRecord>>,
 }
 
 /// One finished part.
@@ -71,6 +74,9 @@ pub struct PartRecord {
     pub files: Vec<FileRecord>,
     /// How long it took.
     pub seconds: f64,
+    /// Images whose rows were taken from an earlier run.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub taken: u64,
 }
 
 /// One file of a part.
@@ -87,6 +93,10 @@ pub struct FileRecord {
     pub bytes: u64,
     /// BLAKE3 of its bytes, hexadecimal.
     pub blake3: String,
+}
+
+fn is_none(taken: &u64) -> bool {
+    *taken == 0
 }
 
 impl Default for Manifest {
@@ -113,6 +123,11 @@ impl StageRecord {
             .map(|file| file.rows)
             .sum()
     }
+
+    /// Images in the committed parts whose rows were taken from an earlier run.
+    pub fn taken(&self) -> u64 {
+        self.parts.values().map(|part| part.taken).sum()
+    }
 }
 
 impl Manifest {
@@ -125,6 +140,21 @@ impl Manifest {
                     .iter()
                     .map(move |file| (name.as_str(), *part, file))
             })
+        })
+    }
+
+    /// As [`Manifest::files`], with those that stages keep of before, each with the record that names it.
+    pub fn all_files(&self) -> impl Iterator<Item = (&str, &StageRecord, usize, &FileRecord)> {
+        self.stages.iter().flat_map(|(name, stage)| {
+            [Some(stage), stage.previous.as_deref()]
+                .into_iter()
+                .flatten()
+                .flat_map(move |record| {
+                    record.parts.iter().flat_map(move |(part, done)| {
+                        let files = done.files.iter();
+                        files.map(move |file| (name.as_str(), record, *part, file))
+                    })
+                })
         })
     }
 
@@ -192,31 +222,37 @@ impl Manifest {
     /// no file is named twice.
     fn check(&self) -> Result<(), String> {
         let mut seen = BTreeSet::new();
-        for (stage, part, file) in self.files() {
+        for (stage, record, part, file) in self.all_files() {
             disk::check_relative_file(&file.path)?;
-            if let Some(table) = &file.table
-                && file.path != table_path(table, part)
-            {
-                return Err(format!(
-                    "{:?} as part {part} of table {table:?} in stage {stage:?}",
-                    file.path
-                ));
-            }
-            if file.table.is_none() && file.path.starts_with("tables/") {
-                return Err(format!("{:?}, which belongs to no table", file.path));
+            let current = self.stages.get(stage);
+            let kept = (!current.is_some_and(|current| std::ptr::eq(current, record)))
+                .then_some(record.key.as_str());
+            if !kept::is_in_place(file, part, kept) {
+                return Err(match &file.table {
+                    None => format!("{:?}, which belongs to no table", file.path),
+                    Some(table) => format!(
+                        "{:?} as part {part} of table {table:?} in stage {stage:?}",
+                        file.path
+                    ),
+                });
             }
             if !seen.insert(&file.path) {
                 return Err(format!("{:?} twice", file.path));
             }
         }
         for record in self.stages.values() {
+            if let Some(kept) = &record.previous
+                && (kept.previous.is_some() || !kept.folders.is_empty() || !kept.pending.is_empty())
+            {
+                return Err(format!("more than tables kept under key {:?}", kept.key));
+            }
             record
                 .folders
                 .iter()
                 .try_for_each(|path| disk::check_relative(path))?;
             for path in &record.pending {
                 disk::check_relative_file(path)?;
-                if path.starts_with("tables/") {
+                if path.starts_with("tables/") || path.starts_with("previous/") {
                     return Err(format!("{path:?} as a file outside the tables"));
                 }
             }

@@ -6,6 +6,7 @@
 //!   manifest.json            the only truth: which stage, under which key, which parts, which files
 //!   lock                     held by the one process that writes
 //!   tables/<table>/part-00017.parquet
+//!   previous/<key>/<table>/   what a stage that is being done anew still takes rows from
 //!   pictures/ report/ index/ logs/
 //! ```
 //!
@@ -20,6 +21,7 @@
 mod disk;
 mod foreign;
 mod guard;
+mod kept;
 mod key;
 mod lock;
 mod manifest;
@@ -43,7 +45,7 @@ use std::{
 
 use crate::error::{Error, Result};
 
-pub use disk::{existing_ancestor, free_space};
+pub use disk::{existing_ancestor, free_space, write_atomically};
 pub use foreign::read_parquet;
 pub use key::stage_key;
 pub use lock::RunLock;

@@ -1,5 +1,6 @@
 //! Writing a stage: parts that are there as a whole or not at all.
 
+mod ending;
 mod files;
 
 use std::{
@@ -16,8 +17,8 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::{
-    FileRecord, Manifest, PartRecord, RunFolder, RunLock, StageRecord, disk, manifest, read, sweep,
-    table_file::TableFile,
+    FileRecord, Manifest, PartRecord, RunFolder, RunLock, StageRecord, disk, kept, manifest, read,
+    sweep, table_file::TableFile,
 };
 use crate::error::{Error, Result};
 
@@ -34,6 +35,8 @@ pub struct PartWriter {
     started: Instant,
     tables: BTreeMap<String, TableFile>,
     files: BTreeMap<String, FileRecord>,
+    /// Images whose rows come from an earlier run.
+    taken: u64,
     /// Temporary files not yet renamed.
     temporary: BTreeSet<PathBuf>,
 }
@@ -56,8 +59,8 @@ struct State {
 impl State {
     fn new(manifest: Manifest) -> State {
         let named = manifest
-            .files()
-            .map(|(_, _, file)| file.path.clone())
+            .all_files()
+            .map(|(.., file)| file.path.clone())
             .collect();
         State {
             manifest,
@@ -88,6 +91,26 @@ impl StageWriter {
         parameters: Value,
         needs: BTreeMap<String, String>,
     ) -> Result<StageWriter> {
+        let wanted = StageRecord {
+            key,
+            version,
+            parameters,
+            needs,
+            ..StageRecord::default()
+        };
+        StageWriter::begin_keeping(run, lock, name, wanted, &|_| false)
+    }
+
+    /// As [`StageWriter::begin`], `wanted` telling key, version, parameters and needs. Where they are others than before, the
+    /// tables of the record that is [worth keeping](StageRecord::worth_keeping) are kept until [`StageWriter::finish`]:
+    /// [`Manifest::earlier`] names them.
+    pub fn begin_keeping(
+        run: &RunFolder,
+        lock: &RunLock,
+        name: &str,
+        wanted: StageRecord,
+        holds: &dyn Fn(&StageRecord) -> bool,
+    ) -> Result<StageWriter> {
         if !is_name(name) {
             return Err(misuse(
                 run,
@@ -109,13 +132,22 @@ impl StageWriter {
             run: run.clone(),
             lock: lock.clone(),
             stage: name.to_string(),
-            key: key.clone(),
+            key: wanted.key.clone(),
             state: Mutex::new(State::new(Manifest::default())),
         };
         let mut manifest = run.manifest()?;
+        let previous = match manifest.stages.get(name) {
+            Some(old) if old.key != wanted.key => match old.worth_keeping(holds) {
+                Some(record) if std::ptr::eq(record, old) => {
+                    kept::set_aside(run, &mut manifest, name)?
+                }
+                record => record.cloned(),
+            },
+            _ => None,
+        };
         let before = manifest.stages.remove(name);
         let record = match before.clone() {
-            Some(mut record) if record.key == key => {
+            Some(mut record) if record.key == wanted.key => {
                 sweep::drop_lost_parts(run, &mut record);
                 record
             }
@@ -123,14 +155,12 @@ impl StageWriter {
                 let mut old = other.unwrap_or_default();
                 let parts: Vec<usize> = old.parts.keys().copied().collect();
                 sweep::drop_parts(&mut old, &parts);
+                sweep::drop_previous(&mut old);
                 StageRecord {
-                    key,
-                    version,
-                    parameters,
-                    needs,
                     folders: old.folders,
                     pending: old.pending,
-                    ..StageRecord::default()
+                    previous: previous.map(Box::new),
+                    ..wanted
                 }
             }
         };
@@ -151,6 +181,13 @@ impl StageWriter {
         let state = self.shared.state();
         let record = state.manifest.stages.get(&self.shared.stage);
         record.is_some_and(|record| record.parts.contains_key(&part))
+    }
+
+    /// What the manifest says of the stage at this moment.
+    pub fn record(&self) -> StageRecord {
+        let state = self.shared.state();
+        let record = state.manifest.stages.get(&self.shared.stage);
+        record.cloned().unwrap_or_default()
     }
 
     /// How many parts are committed.
@@ -182,6 +219,7 @@ impl StageWriter {
             started: Instant::now(),
             tables: BTreeMap::new(),
             files: BTreeMap::new(),
+            taken: 0,
             temporary: BTreeSet::new(),
         })
     }
@@ -231,7 +269,7 @@ impl StageWriter {
         for folder in folders {
             disk::sync_folder(&shared.run.path(folder))?;
         }
-        let seconds = writer.started.elapsed().as_secs_f64();
+        let (seconds, taken) = (writer.started.elapsed().as_secs_f64(), writer.taken);
         let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
         shared.update(|record| {
             if record.parts.contains_key(&part) {
@@ -240,30 +278,16 @@ impl StageWriter {
             for file in &files {
                 record.pending.remove(&file.path);
             }
-            record.parts.insert(part, PartRecord { files, seconds });
+            let done = PartRecord {
+                files,
+                seconds,
+                taken,
+            };
+            record.parts.insert(part, done);
             Ok(true)
         })?;
         shared.state().named.extend(paths);
         Ok(())
-    }
-
-    /// Marks the stage complete. `result` is a digest of the outcome where stages that need this one should
-    /// depend on that instead of the key; `summary` is for people.
-    pub fn finish(&self, result: Option<String>, summary: Value) -> Result<()> {
-        self.shared.update(|record| {
-            let missing = (0..record.parts_total.unwrap_or(0))
-                .filter(|part| !record.parts.contains_key(part))
-                .count();
-            if missing > 0 {
-                return Err(self
-                    .shared
-                    .misuse("every part", format!("{missing} not written")));
-            }
-            record.complete = true;
-            record.result = result;
-            record.summary = summary;
-            Ok(true)
-        })
     }
 }
 
@@ -271,6 +295,11 @@ impl PartWriter {
     /// The part's number.
     pub fn number(&self) -> usize {
         self.part
+    }
+
+    /// Says for how many images of this part the rows come from an earlier run.
+    pub fn took(&mut self, images: u64) {
+        self.taken = images;
     }
 
     /// Appends rows to `table` as a row group of their own (several where there are more than

@@ -22,6 +22,26 @@ pub(super) fn drop_parts(record: &mut StageRecord, parts: &[usize]) {
     }
 }
 
+fn is_of_tables(folder: &str) -> bool {
+    folder.starts_with("tables/") || folder.starts_with("previous/")
+}
+
+/// Takes out of a record what it keeps of before, as [`drop_parts`] does.
+pub(super) fn drop_previous(record: &mut StageRecord) {
+    let Some(mut kept) = record.previous.take() else {
+        return;
+    };
+    let parts: Vec<usize> = kept.parts.keys().copied().collect();
+    drop_parts(&mut kept, &parts);
+    for folder in kept.folders {
+        let mut folder = folder.as_str();
+        while !folder.is_empty() {
+            record.folders.insert(folder.to_string());
+            folder = disk::parent(folder);
+        }
+    }
+}
+
 /// Drops the parts whose files are not there with the right size: somebody deleted or cut them.
 pub(super) fn drop_lost_parts(run: &RunFolder, record: &mut StageRecord) {
     let is_there = |file: &FileRecord| {
@@ -38,6 +58,11 @@ pub(super) fn drop_lost_parts(run: &RunFolder, record: &mut StageRecord) {
         record.complete = false;
         drop_parts(record, &lost);
     }
+    // Of what is kept, the rest still serves.
+    if let Some(kept) = &mut record.previous {
+        drop_lost_parts(run, kept);
+        record.folders.append(&mut kept.folders);
+    }
 }
 
 /// Removes from disk what stage `name` may have left there without it being named.
@@ -49,8 +74,8 @@ pub(super) fn sweep(run: &RunFolder, manifest: &mut Manifest, name: &str) -> Res
         sweep_folder(run, manifest, folder)?;
     }
     let named: BTreeSet<&str> = manifest
-        .files()
-        .map(|(_, _, file)| file.path.as_str())
+        .all_files()
+        .map(|(.., file)| file.path.as_str())
         .collect();
     let mut touched = BTreeSet::new();
     for relative in record
@@ -80,7 +105,8 @@ pub(super) fn sweep(run: &RunFolder, manifest: &mut Manifest, name: &str) -> Res
     Ok(())
 }
 
-/// Removes temporary files from a folder and, below `tables/`, parts that the manifest does not name. Nothing else.
+/// Removes temporary files from a folder and, below `tables/` and `previous/`, parts that the manifest does not name. Nothing
+/// else.
 pub(super) fn sweep_folder(run: &RunFolder, manifest: &Manifest, folder: &str) -> Result<()> {
     let path = disk::resolve(run, folder)?;
     let entries = match fs::read_dir(&path) {
@@ -89,8 +115,8 @@ pub(super) fn sweep_folder(run: &RunFolder, manifest: &Manifest, folder: &str) -
         Err(error) => return Err(Error::io(&path, "listing the folder")(error)),
     };
     let named: BTreeSet<&str> = manifest
-        .files()
-        .map(|(_, _, file)| file.path.as_str())
+        .all_files()
+        .map(|(.., file)| file.path.as_str())
         .collect();
     let mut removed = false;
     for entry in entries {
@@ -99,7 +125,7 @@ pub(super) fn sweep_folder(run: &RunFolder, manifest: &Manifest, folder: &str) -
         let Some(name) = name.to_str() else { continue };
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let ours = name.ends_with(disk::TEMP_SUFFIX)
-            || folder.starts_with("tables/") && manifest::is_part_name(name);
+            || is_of_tables(folder) && manifest::is_part_name(name);
         if ours && !is_folder && !named.contains(format!("{folder}/{name}").as_str()) {
             disk::remove_file(&entry.path())?;
             removed = true;

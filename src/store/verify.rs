@@ -50,18 +50,18 @@ impl fmt::Display for Problem {
 
 /// Re-reads every file of the run folder; an empty answer means that all is as the manifest says. Sorted by path.
 pub fn verify(run: &RunFolder, manifest: &Manifest) -> Vec<Problem> {
-    let files: Vec<(&str, &FileRecord)> = manifest
-        .files()
-        .map(|(stage, _, file)| (stage, file))
+    let files: Vec<(&str, &StageRecord, &FileRecord)> = manifest
+        .all_files()
+        .map(|(stage, record, _, file)| (stage, record, file))
         .collect();
     let checked: Vec<Result<(), (ProblemKind, String)>> = files
         .par_iter()
-        .map(|(stage, file)| check_file(run, stage, &manifest.stages[*stage], file))
+        .map(|(stage, record, file)| check_file(run, stage, record, file))
         .collect();
     let mut problems: Vec<Problem> = files
         .iter()
         .zip(&checked)
-        .filter_map(|((_, file), outcome)| {
+        .filter_map(|((.., file), outcome)| {
             outcome.as_ref().err().map(|(kind, what)| Problem {
                 path: file.path.clone(),
                 kind: *kind,
@@ -72,8 +72,8 @@ pub fn verify(run: &RunFolder, manifest: &Manifest) -> Vec<Problem> {
     let whole: Vec<&FileRecord> = files
         .iter()
         .zip(&checked)
-        .filter(|(_, outcome)| outcome.is_ok())
-        .map(|((_, file), _)| *file)
+        .filter(|((.., file), outcome)| outcome.is_ok() && file.path.starts_with("tables/"))
+        .map(|((.., file), _)| *file)
         .collect();
     one_schema_per_table(run, &whole, &mut problems);
     for (name, stage) in &manifest.stages {
@@ -223,8 +223,8 @@ fn hash_file(path: &Path) -> io::Result<String> {
 /// Everything below the stages' folders that no part names. Links are not followed.
 fn unnamed(run: &RunFolder, manifest: &Manifest, problems: &mut Vec<Problem>) {
     let named: BTreeSet<&str> = manifest
-        .files()
-        .map(|(_, _, file)| file.path.as_str())
+        .all_files()
+        .map(|(.., file)| file.path.as_str())
         .collect();
     let mut folders: Vec<String> = disk::FOLDERS.iter().map(|name| name.to_string()).collect();
     while let Some(folder) = folders.pop() {

@@ -1,6 +1,8 @@
 //! What several tests need: the golden networks, and graphs built by hand.
 #![allow(dead_code)]
 
+pub mod project;
+
 use std::{collections::HashMap, path::PathBuf};
 
 use prospect::model::{

@@ -1,36 +1,235 @@
-//! Gather all findings and what people said of them; writes issues.
+//! Gathers what the audits have found into one table, `issues`, with what people said of it before.
+//!
+//! A finding that somebody has judged `ok` stays in the table, not flagged. Candidates that are not flagged are kept as far as
+//! [audit] budget goes; the tables of the stages that found them tell of all images.
+
+mod pictures;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage, TableEstimate, duplicates, labels, outliers};
-use crate::{error::Result, store::StageWriter};
+use super::{
+    Context, Outcome, Stage, TableEstimate,
+    columns::{Columns, text},
+    duplicates, history, labels, outliers,
+};
+use crate::{
+    changes::{Became, Found, counts},
+    error::Result,
+    findings::{Finding, Kind, ranked},
+    review::{Review, Reviews, Verdict},
+    store::{Manifest, RunFolder, StageWriter},
+    text::count,
+};
 
 pub const STAGE: Stage = Stage {
     name: "audit",
     version: 1,
-    about: "gather all findings and what people said of them; writes issues",
-    needs: &["scan", "duplicates", "labels", "outliers", "shortcuts"],
+    about: "gather all findings and what people said of them; writes issues, changes, and sheets of the worst",
+    needs: &["scan", "neighbors", "duplicates", "labels", "outliers"],
     parameters,
     estimate,
     run,
 };
 
-fn parameters(_: &Context) -> Result<Value> {
-    Ok(json!({}))
+/// Bytes of a row of `issues`, before and after compression.
+const ISSUE_ROW: [f64; 2] = [140.0, 30.0];
+/// Share of the images that are thought to be told of.
+const TOLD: f64 = 0.1;
+const SHEET: [f64; 2] = [1.5e7, 4e6];
+
+fn parameters(ctx: &Context) -> Result<Value> {
+    let reviews = Reviews::read(&Reviews::path(ctx.config))?;
+    let decisions: Vec<_> = reviews
+        .iter()
+        .map(|review| {
+            let (kind, verdict) = (review.kind.name(), review.verdict.name());
+            json!([review.path, kind, verdict, review.note, review.digest])
+        })
+        .collect();
+    let decisions = Value::from(decisions).to_string();
+    Ok(json!({
+        "budget": ctx.config.audit.budget,
+        "previous": history::previous_digest(ctx)?,
+        "reviews": { "n": reviews.len(), "digest": blake3::hash(decisions.as_bytes()).to_hex()[..16] },
+    }))
 }
 
-fn estimate(_: &Context, _: u64) -> Result<Vec<TableEstimate>> {
-    Ok(Vec::new())
+fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    let kinds = Kind::ALL.len() as u64;
+    let candidates = kinds * images.min(ctx.config.audit.budget as u64);
+    let rows = candidates.max((images as f64 * TOLD) as u64);
+    let changes = match &ctx.config.run.previous {
+        Some(_) => rows / 10,
+        None => 0,
+    };
+    Ok(vec![
+        TableEstimate::new("issues", rows, ISSUE_ROW),
+        TableEstimate::new("changes", changes, ISSUE_ROW),
+        TableEstimate::new("pictures/audit", kinds / 2, SHEET),
+    ])
+}
+
+/// A row of `issues`.
+struct Issue {
+    /// From 1 within the kind: flagged ones first, those that somebody has dismissed last.
+    rank: i32,
+    finding: Finding,
+    /// What somebody has decided, if it was about the present content of the file.
+    review: Option<Review>,
+}
+
+impl Issue {
+    fn is_dismissed(&self) -> bool {
+        (self.review.as_ref()).is_some_and(|review| review.verdict == Verdict::Ok)
+    }
 }
 
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
-    writer.set_parts_total(0)?;
+    writer.set_parts_total(1)?;
     let manifest = ctx.run.manifest()?;
+    let bar = ctx.progress.stage("audit", 1, "tables");
     let mut findings = duplicates::findings(ctx, &manifest)?;
+    ctx.cancel.check()?;
     findings.extend(labels::findings(ctx, &manifest)?);
+    ctx.cancel.check()?;
     findings.extend(outliers::findings(ctx, &manifest)?);
+    let reviews = Reviews::read(&Reviews::path(ctx.config))?;
+    let files = files(ctx.run, &manifest, &findings)?;
+    let issues = judged(findings, &reviews, &files, ctx.config.audit.budget);
+    let flagged = flagged(&issues);
+    let changes = history::since_previous(ctx, &found(&issues, &files))?;
+    if !writer.has_part(0) {
+        let mut part = writer.part(0)?;
+        part.write("issues", &tables::issues(&issues)?)?;
+        if let Some(changes) = &changes {
+            part.write("changes", &history::changes(changes)?)?;
+        }
+        pictures::draw(ctx, &manifest, &issues, |kind, png| {
+            part.file(&format!("pictures/audit/{}.png", kind.name()), png)
+        })?;
+        writer.commit(part)?;
+    }
+    bar.advance(1);
+    bar.finish(&line(&flagged));
+    let mut summary = json!({
+        "findings": issues.len(),
+        "dismissed": issues.iter().filter(|issue| issue.is_dismissed()).count(),
+        "flagged": flagged.iter().map(|(kind, n)| (kind.name(), *n)).collect::<BTreeMap<_, _>>(),
+    });
+    if let (Some(changes), Some(summary)) = (&changes, summary.as_object_mut()) {
+        for (became, n) in Became::ALL.iter().zip(counts(changes)) {
+            summary.insert(became.name().into(), json!(n));
+        }
+    }
     Ok(Outcome {
         result: None,
-        summary: json!({ "findings": findings.len() }),
+        summary,
     })
+}
+
+/// Path and digest of a file.
+struct File {
+    path: String,
+    digest: Option<String>,
+}
+
+/// The files that findings are about.
+fn files(run: &RunFolder, manifest: &Manifest, findings: &[Finding]) -> Result<HashMap<u32, File>> {
+    let ids = |finding: &Finding| [Some(finding.image_id), finding.other_id];
+    let wanted: HashSet<u32> = findings.iter().flat_map(ids).flatten().collect();
+    let mut files = HashMap::new();
+    for batch in (run.read(manifest, "images")).columns(&["image_id", "path", "digest"]) {
+        let batch = batch?;
+        let columns = Columns::of(run, "images", &batch);
+        let (paths, digests) = (columns.texts("path")?, columns.texts("digest")?);
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if wanted.contains(&id) {
+                let path = text(&paths, row).unwrap_or_default().to_string();
+                let digest = text(&digests, row).map(str::to_string);
+                files.insert(id, File { path, digest });
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// The findings with what people said of them, `keep` of each kind at least. What was judged fine is not flagged and comes last.
+fn judged(
+    findings: Vec<Finding>,
+    reviews: &Reviews,
+    files: &HashMap<u32, File>,
+    keep: usize,
+) -> Vec<Issue> {
+    let review = |finding: &Finding| {
+        let file = files.get(&finding.image_id)?;
+        (reviews.find(&file.path, finding.kind, file.digest.as_deref())).cloned()
+    };
+    let dismissed =
+        |finding: &Finding| review(finding).is_some_and(|review| review.verdict == Verdict::Ok);
+    let (mut fine, open): (Vec<_>, Vec<_>) = findings.into_iter().partition(dismissed);
+    for finding in &mut fine {
+        finding.flagged = false;
+    }
+    let mut rows = ranked(open, keep);
+    let mut last: HashMap<Kind, i32> = HashMap::new();
+    for (rank, finding) in &rows {
+        last.insert(finding.kind, *rank);
+    }
+    for (rank, finding) in ranked(fine, usize::MAX) {
+        let before = last.get(&finding.kind).copied().unwrap_or(0);
+        rows.push((before + rank, finding));
+    }
+    rows.sort_by_key(|(rank, finding)| (finding.kind, *rank));
+    let issue = |(rank, finding)| Issue {
+        rank,
+        review: review(&finding),
+        finding,
+    };
+    rows.into_iter().map(issue).collect()
+}
+
+/// The findings as two runs can compare them.
+fn found(issues: &[Issue], files: &HashMap<u32, File>) -> Vec<Found> {
+    let path = |id: u32| {
+        files
+            .get(&id)
+            .map_or_else(String::new, |file| file.path.clone())
+    };
+    let found = issues.iter().map(|issue| {
+        let finding = &issue.finding;
+        Found {
+            path: path(finding.image_id),
+            kind: finding.kind.name().to_string(),
+            other_path: finding.other_id.map(path),
+            score: finding.score,
+            flagged: finding.flagged,
+            reviewed: (issue.review.as_ref()).map(|review| review.verdict.name().to_string()),
+            evidence: finding.evidence.clone(),
+        }
+    });
+    found.collect()
+}
+
+/// How many are flagged of each kind of which there are any.
+fn flagged(issues: &[Issue]) -> BTreeMap<Kind, u64> {
+    let mut flagged = BTreeMap::new();
+    for issue in issues.iter().filter(|issue| issue.finding.flagged) {
+        *flagged.entry(issue.finding.kind).or_default() += 1;
+    }
+    flagged
+}
+
+fn line(flagged: &BTreeMap<Kind, u64>) -> String {
+    let kinds: Vec<String> = (flagged.iter())
+        .map(|(kind, n)| format!("{} {}", count(*n), kind.name()))
+        .collect();
+    if kinds.is_empty() {
+        return "nothing found".into();
+    }
+    kinds.join(", ")
 }

@@ -100,7 +100,7 @@ impl Source<'_> {
                         label: self.images.label(id),
                     })
                     .collect();
-                (self.choice).explain(layer, explainer, &subjects, &values, &mut rows)?;
+                (self.choice).explain(layer, explainer, &subjects, &values, 0, &mut rows)?;
                 if rows.maps.len() > MAX_HELD_VALUES {
                     self.write(layer, std::mem::take(&mut rows), files, counts)?;
                 }

@@ -103,6 +103,17 @@ impl Choice {
         json!({ "layers": layers.collect::<Vec<_>>(), "classes": classes.collect::<Vec<_>>() })
     }
 
+    /// For how many classes an image is explained at most.
+    pub fn n_classes(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Whether the rows of an image depend on its label.
+    pub fn by_label(&self) -> bool {
+        let mut classes = self.classes.iter();
+        classes.any(|class| matches!(class, Class::Labelled))
+    }
+
     /// The layers whose maps are needed, each once.
     pub fn maps(&self) -> Vec<Layer> {
         let mut maps: Vec<Layer> = Vec::new();
@@ -124,13 +135,15 @@ impl Choice {
     }
 
     /// Explains a batch at one layer and appends the rows: per image its classes in the order of the settings, per class
-    /// the methods. `maps` are those of the layer's [`ExplainedLayer::needs`], each `[images, …]`.
+    /// the methods. `maps` are those of the layer's [`ExplainedLayer::needs`], each `[images, …]`. The head runs for at least
+    /// so many pairs of image and class, the first of them again and again if there are fewer.
     pub fn explain(
         &self,
         layer: &ExplainedLayer,
         explainer: &Explainer,
         images: &[Subject],
         maps: &[&[f32]],
+        least: usize,
         rows: &mut Rows,
     ) -> Result<()> {
         let mut jobs: Vec<(usize, usize)> = Vec::new();
@@ -149,6 +162,9 @@ impl Choice {
         }
         if layer.methods.is_empty() {
             return Ok(());
+        }
+        if let Some(&first) = jobs.first() {
+            jobs.resize(jobs.len().max(least), first);
         }
         let explained = explainer.run(maps, images.len(), &jobs)?;
         for (image, job, class, kind) in wanted {
@@ -247,6 +263,20 @@ impl Rows {
         self.logits.extend(more.logits);
         self.residuals.extend(more.residuals);
         self.maps.extend(more.maps);
+    }
+
+    /// Takes the rows from the `at`-th on out.
+    pub fn split_off(&mut self, at: usize) -> Rows {
+        let cells = self.maps.len() / self.len().max(1);
+        Rows {
+            image_ids: self.image_ids.split_off(at),
+            methods: self.methods.split_off(at),
+            classes: self.classes.split_off(at),
+            kinds: self.kinds.split_off(at),
+            logits: self.logits.split_off(at),
+            residuals: self.residuals.split_off(at),
+            maps: self.maps.split_off(at * cells),
+        }
     }
 
     pub fn len(&self) -> usize {

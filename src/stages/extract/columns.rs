@@ -1,6 +1,6 @@
 //! The tables of `extract`: schemas, and a part's rows out of batches.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, iter, sync::Arc};
 
 use arrow::{
     array::{
@@ -19,6 +19,7 @@ use super::{
     },
     inline::Inline,
     pipeline::ImageRow,
+    takeover::{EXTRACTED, Layers, Taken, merged},
 };
 use crate::{
     error::{Error, Result},
@@ -102,6 +103,51 @@ impl Tables {
         }
     }
 
+    /// The network's class of an image's label.
+    pub fn class_of(&self, row: &ImageRow) -> Option<usize> {
+        self.class_by_name.get(row.label_name.as_ref()?).copied()
+    }
+
+    pub fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+
+    /// Names of the layers that the tables with a row for each layer have.
+    pub fn named(&self) -> Layers<'_> {
+        Layers {
+            units: self
+                .layers
+                .iter()
+                .map(|layer| layer.name.as_str())
+                .collect(),
+            maps: self.maps.iter().map(|layer| layer.name.as_str()).collect(),
+            cams: self.cams.iter().map(|(name, _)| name.as_str()).collect(),
+        }
+    }
+
+    /// Table `extracted` of these images: content, and the network's class of the label.
+    fn extracted<'i>(&self, images: impl Iterator<Item = &'i ImageRow>) -> Result<RecordBatch> {
+        let mut images: Vec<&ImageRow> = images.collect();
+        images.sort_by_key(|image| image.image_id);
+        let ids = images.iter().map(|image| image.image_id);
+        let digests = images.iter().map(|image| image.digest.as_str());
+        let classes = images.iter();
+        let classes = classes.map(|image| self.class_of(image).map(|class| class as i32));
+        let schema = Schema::new(vec![
+            Field::new("image_id", DataType::UInt32, false),
+            Field::new("digest", DataType::Utf8, false),
+            Field::new("class", DataType::Int32, true),
+        ]);
+        record(
+            Arc::new(schema),
+            vec![
+                Arc::new(UInt32Array::from_iter_values(ids)),
+                Arc::new(StringArray::from_iter_values(digests)),
+                Arc::new(Int32Array::from_iter(classes)),
+            ],
+        )
+    }
+
     fn layer_rows(&self) -> Result<RecordBatch> {
         let names = ["rf_size", "rf_stride", "rf_start"];
         let mut fields = vec![
@@ -145,7 +191,7 @@ impl Tables {
 /// The rows of one part, collected until the part is written.
 pub struct PartTables<'a> {
     tables: &'a Tables,
-    ids: Vec<u32>,
+    images: Vec<ImageRow>,
     predictions: Predictions,
     features: Vec<f32>,
     units: Vec<Units>,
@@ -177,7 +223,7 @@ impl<'a> PartTables<'a> {
     pub fn new(tables: &'a Tables) -> PartTables<'a> {
         PartTables {
             tables,
-            ids: Vec::new(),
+            images: Vec::new(),
             predictions: Predictions::default(),
             features: Vec::new(),
             units: tables.layers.iter().map(|_| Units::default()).collect(),
@@ -186,16 +232,14 @@ impl<'a> PartTables<'a> {
         }
     }
 
-    pub fn push(&mut self, rows: &[ImageRow], batch: Batch, cams: Vec<Rows>) {
+    pub fn push(&mut self, rows: Vec<ImageRow>, batch: Batch, cams: Vec<Rows>) {
         for (row, logits) in rows
             .iter()
             .zip(batch.logits.chunks_exact(self.tables.n_classes))
         {
-            self.ids.push(row.image_id);
-            let label = row.label_name.as_ref();
-            let label = label.and_then(|name| self.tables.class_by_name.get(name).copied());
-            self.predictions.push(logits, label);
+            self.predictions.push(logits, self.tables.class_of(row));
         }
+        self.images.extend(rows);
         self.features.extend(batch.features);
         for (units, batch) in self.units.iter_mut().zip(batch.units) {
             units.max.extend(batch.max.iter().map(half));
@@ -212,51 +256,79 @@ impl<'a> PartTables<'a> {
         }
     }
 
-    /// Writes the part; the first one also holds the `layers` table.
-    pub fn write(self, part: &mut PartWriter, first: bool) -> Result<()> {
+    /// Writes the part, with the rows that were taken from an earlier run; the first one also holds the `layers` table.
+    pub fn write(self, taken: Taken, part: &mut PartWriter, first: bool) -> Result<()> {
         let PartTables {
             tables,
-            ids,
+            images,
             predictions,
             features,
             units,
             maps,
             cams,
         } = self;
-        let rows = ids.len();
-        let ids: ArrayRef = Arc::new(UInt32Array::from(ids));
-        part.write("predictions", &predictions.record(&ids, tables.n_classes)?)?;
+        let rows = images.len();
+        let ids = |images: &[ImageRow]| -> ArrayRef {
+            let ids = images.iter().map(|image| image.image_id);
+            Arc::new(UInt32Array::from_iter_values(ids))
+        };
+        let mut write = |table: &str, new: RecordBatch, taken: Vec<RecordBatch>| {
+            part.write(table, &merged(new, taken).map_err(internal)?)
+        };
+        // What depends on labels is computed anew from the logits.
+        let mut earlier = Predictions::default();
+        for (image, logits) in
+            (taken.images.iter()).zip(taken.logits.chunks_exact(tables.n_classes))
+        {
+            earlier.push(logits, tables.class_of(image));
+        }
+        let earlier = earlier.record(&ids(&taken.images), tables.n_classes)?;
+        let extracted = tables.extracted(images.iter().chain(&taken.images))?;
+        let ids = ids(&images);
+        write(EXTRACTED, extracted, Vec::new())?;
+        write(
+            "predictions",
+            predictions.record(&ids, tables.n_classes)?,
+            vec![earlier],
+        )?;
         let vector = fixed_list(floats(features), tables.feature_length, rows)?;
         let schema = Schema::new(vec![
             Field::new("image_id", DataType::UInt32, false),
             Field::new("vector", vector.data_type().clone(), false),
         ]);
-        part.write(
+        write(
             "features",
-            &record(Arc::new(schema), vec![ids.clone(), vector])?,
+            record(Arc::new(schema), vec![ids.clone(), vector])?,
+            taken.features,
         )?;
         // One row group a layer: who reads one layer skips the others.
-        for (layer, units) in tables.layers.iter().zip(units) {
+        for ((layer, units), taken) in tables.layers.iter().zip(units).zip(filled(taken.units)) {
             let length = layer.shape[0] as usize;
             let max = list(Arc::new(Float16Array::from(units.max)), length, rows);
             let mean = list(Arc::new(Float16Array::from(units.mean)), length, rows);
             let argmax = list(Arc::new(UInt16Array::from(units.argmax)), length, rows);
             let columns = [("max", max), ("mean", mean), ("argmax", argmax)];
-            part.write("units", &by_layer(&layer.name, &ids, columns)?)?;
+            write("units", by_layer(&layer.name, &ids, columns)?, taken)?;
         }
-        for (layer, map) in tables.maps.iter().zip(maps) {
+        for ((layer, map), taken) in tables.maps.iter().zip(maps).zip(filled(taken.maps)) {
             let length = map.len() / rows.max(1);
             let map = list(Arc::new(Float16Array::from(map)), length, rows);
-            part.write("maps", &by_layer(&layer.name, &ids, [("map", map)])?)?;
+            write("maps", by_layer(&layer.name, &ids, [("map", map)])?, taken)?;
         }
-        for ((layer, cells), rows) in tables.cams.iter().zip(cams) {
-            part.write("cams", &explain::tables::cams(layer, *cells, rows)?)?;
+        for (((layer, cells), rows), taken) in tables.cams.iter().zip(cams).zip(filled(taken.cams))
+        {
+            write("cams", explain::tables::cams(layer, *cells, rows)?, taken)?;
         }
         if first {
-            part.write("layers", &tables.layer_rows()?)?;
+            write("layers", tables.layer_rows()?, Vec::new())?;
         }
         Ok(())
     }
+}
+
+/// Of each layer, its batches; none where nothing was taken.
+fn filled(layers: Vec<Vec<RecordBatch>>) -> impl Iterator<Item = Vec<RecordBatch>> {
+    layers.into_iter().chain(iter::repeat_with(Vec::new))
 }
 
 impl Predictions {

@@ -34,7 +34,13 @@ impl Inline {
 
     /// The rows of a batch, one set for each explained layer. Takes the batch's maps, rounded to half floats as if they
     /// had been stored.
-    pub fn explain(&self, images: &[ImageRow], batch: &mut Batch) -> Result<Vec<Rows>> {
+    /// The head runs as often as it would for `batch_size` images, each with all its classes: results do not depend on the others then.
+    pub fn explain(
+        &self,
+        images: &[ImageRow],
+        batch: &mut Batch,
+        batch_size: usize,
+    ) -> Result<Vec<Rows>> {
         let maps: Vec<Vec<f32>> = std::mem::take(&mut batch.maps)
             .into_iter()
             .map(|mut map| {
@@ -60,10 +66,16 @@ impl Inline {
                 .filter_map(|index| maps.get(index).map(Vec::as_slice))
                 .collect();
             let mut rows = Rows::default();
-            (self.choice).explain(layer, explainer, &subjects, &needed, &mut rows)?;
+            let least = batch_size * self.choice.n_classes();
+            (self.choice).explain(layer, explainer, &subjects, &needed, least, &mut rows)?;
             all.push(rows);
         }
         Ok(all)
+    }
+
+    /// Whether the rows of an image depend on its label.
+    pub fn by_label(&self) -> bool {
+        self.choice.by_label()
     }
 
     /// Name and cells of each explained layer.

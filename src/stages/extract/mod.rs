@@ -1,8 +1,12 @@
-//! Runs the whole network over every image, once: `predictions`, `features`, `units`, `maps` and `layers`.
+//! Runs the whole network over every image, once: `predictions`, `features`, `units`, `maps`, `layers` and, by which rows
+//! are known again, `extracted`. Images that an earlier run has put through the same network are not run again.
 
+mod batches;
+mod clocks;
 mod columns;
 mod inline;
 mod pipeline;
+mod takeover;
 
 use serde_json::{Value, json};
 
@@ -21,8 +25,8 @@ use crate::{
 
 pub const STAGE: Stage = Stage {
     name: "extract",
-    version: 1,
-    about: "decode every image, run the network; writes predictions, features, units, maps, layers",
+    version: 2,
+    about: "decode every image, run the network; writes predictions, features, units, maps, layers, extracted",
     needs: &["scan"],
     parameters,
     estimate: estimate::extract,
@@ -137,6 +141,8 @@ fn parameters(ctx: &Context) -> Result<Value> {
         "maps": if inline { Vec::new() } else { names(&choice.wanted.maps) },
         "inline": inline.then(|| choice.explained.parameters()),
         "part_size": ctx.config.extract.part_size,
+        // Other kernels for other sizes: the last bits differ.
+        "batch_size": ctx.config.model.batch_size,
         "dtype": ctx.config.model.dtype,
         "device": kind,
         "exif_orientation": ctx.config.images.exif_orientation,
@@ -167,8 +173,17 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let network = pipeline::Network {
         forward: &forward,
         inline: inline.as_ref(),
+        batch_size: ctx.config.model.batch_size,
     };
-    let report = pipeline::run(ctx, writer, &network, &choice.spec, &decode, &tables)?;
+    let by_label = inline.as_ref().is_some_and(|inline| inline.by_label());
+    let earlier = takeover::Earlier::read(ctx, &parameters(ctx)?, by_label)?;
+    let work = pipeline::Work {
+        network: &network,
+        spec: &choice.spec,
+        decode: &decode,
+        tables: &tables,
+    };
+    let report = pipeline::run(ctx, writer, &work, earlier)?;
     tracing::info!(
         "extract: {:.1} images/s on {}; {}",
         report.images_per_second(),
@@ -176,7 +191,15 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         report.busy_text()
     );
     let mut summary = report.summary();
+    let record = writer.record();
+    let (all, taken) = (record.rows(takeover::EXTRACTED), record.taken());
     if let Some(map) = summary.as_object_mut() {
+        // Of all processes that worked on it.
+        map.insert("images".into(), json!(all));
+        if taken > 0 {
+            map.insert("through_the_network".into(), json!(all - taken));
+            map.insert("taken_from_before".into(), json!(taken));
+        }
         map.insert("device".into(), json!(device::name(device)));
         map.insert("dtype".into(), json!(ctx.config.model.dtype));
         map.insert(

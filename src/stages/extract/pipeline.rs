@@ -1,28 +1,27 @@
 //! Decode workers → bounded channel → batches → network → bounded channel → writer, each of them timed.
 //!
 //! The feeder hands every image to the workers and, in order, a promise of its result to the batcher, so results come
-//! back in image order whatever the workers do, and never more than the channels hold are in memory. A batch never
-//! spans two parts: what a part holds does not depend on what ran before it.
+//! back in image order whatever the workers do, and never more than the channels hold are in memory.
+//!
+//! Images whose rows an earlier run has are not handed out; the writer reads those rows when it finishes their part. New
+//! images may then be few and far between, so a batch goes on where a part ends that took any. A part of new images
+//! alone ends with its batch: where nothing is taken, what a part holds does not depend on what ran before it.
 
-use std::{
-    fs, mem,
-    path::Path,
-    sync::atomic::{AtomicU64, Ordering},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, mem, path::Path, sync::atomic::Ordering, thread, time::Instant};
 
 use arrow::{
     array::{Array, AsArray},
     datatypes::UInt32Type,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
-use serde_json::{Value, json};
 
 use super::{
-    super::{Context, explain::rows::Rows},
+    super::{Context, explain::rows::Rows, takeover::Source},
+    batches::compute,
+    clocks::{Clocks, Report, timed},
     columns::{PartTables, Tables},
     inline::Inline,
+    takeover::{Earlier, Place, Taken, fetch},
 };
 use crate::{
     error::{Error, Result},
@@ -30,7 +29,6 @@ use crate::{
     model::forward::{Batch, Forward},
     progress::{Bar, Cancel},
     store::StageWriter,
-    text,
 };
 
 /// Batches that may wait for the writer.
@@ -45,114 +43,32 @@ pub struct ImageRow {
     pub label_name: Option<String>,
 }
 
-/// How fast extraction was and which part of it held it up.
-#[derive(Clone, Debug)]
-pub struct Report {
-    pub images: u64,
-    pub elapsed: Duration,
-    pub workers: usize,
-    /// Summed over workers.
-    pub decode: Duration,
-    pub forward: Duration,
-    pub write: Duration,
-}
-
-impl Report {
-    pub fn images_per_second(&self) -> f64 {
-        self.images as f64 / self.elapsed.as_secs_f64().max(1e-9)
-    }
-
-    /// Share of the time that decoding (mean over its workers), the network and the writer were busy.
-    fn busy(&self) -> [(&'static str, f64); 3] {
-        let wall = self.elapsed.as_secs_f64().max(1e-9);
-        [
-            (
-                "decode",
-                self.decode.as_secs_f64() / wall / self.workers as f64,
-            ),
-            ("forward", self.forward.as_secs_f64() / wall),
-            ("write", self.write.as_secs_f64() / wall),
-        ]
-    }
-
-    fn bottleneck(&self) -> &'static str {
-        let mut busiest = ("forward", 0.0);
-        for stage in self.busy() {
-            if stage.1 > busiest.1 {
-                busiest = stage;
-            }
-        }
-        busiest.0
-    }
-
-    pub fn busy_text(&self) -> String {
-        let shares: Vec<String> = self
-            .busy()
-            .iter()
-            .map(|(name, share)| format!("{name} {:.0} %", 100.0 * share))
-            .collect();
-        format!(
-            "bottleneck {} (busy: {})",
-            self.bottleneck(),
-            shares.join(", ")
-        )
-    }
-
-    pub fn summary(&self) -> Value {
-        let [decode, forward, write] = self
-            .busy()
-            .map(|(_, share)| (share * 1000.0).round() / 1000.0);
-        json!({
-            "images": self.images,
-            "seconds": self.elapsed.as_secs_f64(),
-            "images_per_second": self.images_per_second(),
-            "bottleneck": self.bottleneck(),
-            "busy": {"decode": decode, "forward": forward, "write": write},
-        })
-    }
-}
-
-/// Busy time of the three stages, in nanoseconds.
-#[derive(Default)]
-struct Clocks {
-    decode: AtomicU64,
-    forward: AtomicU64,
-    write: AtomicU64,
-    images: AtomicU64,
-}
-
-fn timed<T>(clock: &AtomicU64, work: impl FnOnce() -> T) -> T {
-    let started = Instant::now();
-    let result = work();
-    clock.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
-    result
-}
-
-impl Clocks {
-    fn report(&self, started: Instant, workers: usize) -> Report {
-        let duration = |clock: &AtomicU64| Duration::from_nanos(clock.load(Ordering::Relaxed));
-        Report {
-            images: self.images.load(Ordering::Relaxed),
-            elapsed: started.elapsed(),
-            workers,
-            decode: duration(&self.decode),
-            forward: duration(&self.forward),
-            write: duration(&self.write),
-        }
-    }
+/// What is done with every image.
+pub struct Work<'a> {
+    pub network: &'a Network<'a>,
+    pub spec: &'a InputSpec,
+    pub decode: &'a DecodeOptions,
+    pub tables: &'a Tables,
 }
 
 /// What runs on every batch.
 pub struct Network<'a> {
     pub forward: &'a Forward,
     pub inline: Option<&'a Inline>,
+    pub batch_size: usize,
 }
 
 impl Network<'_> {
-    fn run(&self, images: &[ImageRow], pixels: &[u8]) -> Result<(Batch, Vec<Rows>)> {
-        let mut batch = self.forward.run(pixels, images.len())?;
+    /// Runs these images in a batch of the full size, the rest of it black. libtorch computes small batches in another way, and
+    /// the last bits differ; between batches of one size, an image's results depend on neither its place nor the others (seen
+    /// for oneDNN and MKL on a CPU; tests/model.rs).
+    pub fn run(&self, images: &[ImageRow], pixels: &mut Vec<u8>) -> Result<(Batch, Vec<Rows>)> {
+        let image = pixels.len() / images.len().max(1);
+        pixels.resize(image * self.batch_size, 0);
+        let mut batch = self.forward.run(pixels, self.batch_size)?;
+        batch.split_off(images.len());
         let rows = match self.inline {
-            Some(inline) => inline.explain(images, &mut batch)?,
+            Some(inline) => inline.explain(images, &mut batch, self.batch_size)?,
             None => Vec::new(),
         };
         Ok((batch, rows))
@@ -166,43 +82,47 @@ struct Job {
 }
 
 /// What the batcher gets, in image order.
-enum Pending {
+pub enum Pending {
     Image {
         row: ImageRow,
         pixels: Receiver<Result<Vec<u8>, String>>,
     },
-    /// Run what has been collected.
-    EndOfBatch,
-    EndOfPart(usize),
+    EndOfPart(End),
+}
+
+/// The end of a part, with the images whose rows lie elsewhere already.
+pub struct End {
+    pub part: usize,
+    pub taken: Vec<(ImageRow, Place)>,
 }
 
 /// What the writer gets.
-enum Done {
+pub enum Done {
     Batch(Vec<ImageRow>, Batch, Vec<Rows>),
     /// The part is complete, unless images of it could not be read again.
     EndOfPart {
-        part: usize,
+        end: End,
         whole: bool,
     },
 }
 
 /// An image that was fine when the folder was scanned and is not now.
-struct Changed {
-    path: String,
-    reason: String,
+pub struct Changed {
+    pub path: String,
+    pub reason: String,
 }
 
-pub fn run(
-    ctx: &Context,
-    writer: &StageWriter,
-    network: &Network,
-    spec: &InputSpec,
-    decode: &DecodeOptions,
-    tables: &Tables,
-) -> Result<Report> {
+pub fn run(ctx: &Context, writer: &StageWriter, work: &Work, earlier: Earlier) -> Result<Report> {
+    // The network stays on this thread.
+    let &Work {
+        network,
+        spec,
+        decode,
+        tables,
+    } = work;
     let manifest = ctx.run.manifest()?;
     let part_size = ctx.config.extract.part_size;
-    let batch_size = ctx.config.model.batch_size;
+    let batch_size = network.batch_size;
     let n_images = ctx.run.read(&manifest, "images").rows() as usize;
     let parts = n_images.div_ceil(part_size).max(1);
     writer.set_parts_total(parts)?;
@@ -221,10 +141,20 @@ pub fn run(
     let (job_sender, jobs) = bounded::<Job>(batch_size);
     let (pending_sender, pending) = bounded::<Pending>(batch_size + workers);
     let (done_sender, done) = bounded::<Done>(WRITE_AHEAD);
+    let sources = earlier.sources();
     let changed = thread::scope(|scope| {
         let feeder = scope.spawn(|| {
-            let senders = (job_sender, pending_sender);
-            feed(ctx, writer, &manifest, parts, &stop, &senders, &bar)
+            let feeder = Feeder {
+                ctx,
+                writer,
+                tables,
+                earlier,
+                stop: &stop,
+                jobs: job_sender,
+                pending: pending_sender,
+                bar: &bar,
+            };
+            feeder.feed(&manifest, parts)
         });
         for _ in 0..workers {
             let jobs = jobs.clone();
@@ -240,8 +170,17 @@ pub fn run(
             });
         }
         drop(jobs);
-        let written = scope.spawn(|| write(writer, tables, done, &clocks, &bar, started, workers));
-        let computed = compute(network, pending, done_sender, batch_size, &clocks);
+        let written = scope.spawn(|| {
+            let output = Output {
+                writer,
+                tables,
+                sources: &sources,
+                clocks: &clocks,
+                bar: &bar,
+            };
+            output.write(done, || clocks.report(started, workers))
+        });
+        let computed = compute(network, pending, done_sender, &clocks);
         if computed.is_err() {
             stop.request();
         }
@@ -279,63 +218,74 @@ pub fn run(
     }
 }
 
-/// Hands out the images of every part that is not there yet.
-fn feed(
-    ctx: &Context,
-    writer: &StageWriter,
-    manifest: &crate::store::Manifest,
-    parts: usize,
-    stop: &Cancel,
-    (jobs, pending): &(Sender<Job>, Sender<Pending>),
-    bar: &Bar,
-) -> Result<()> {
-    let part_size = ctx.config.extract.part_size;
-    let batch_size = ctx.config.model.batch_size;
-    let columns = ["image_id", "path", "digest", "label_name", "error"];
-    let mut rows = ctx.run.read(manifest, "images").columns(&columns);
-    let n_images = rows.rows() as usize;
-    let mut waiting: Vec<ImageRow> = Vec::new();
-    for part in 0..parts {
-        let end = (part + 1) * part_size;
-        // Image ids are ranks, so a part's rows come one after another.
-        while waiting
-            .last()
-            .is_none_or(|row| (row.image_id as usize) < end)
-        {
-            let Some(batch) = rows.next() else { break };
-            waiting.extend(image_rows(&batch?));
-        }
-        let split = waiting.partition_point(|row| (row.image_id as usize) < end);
-        let rest = waiting.split_off(split);
-        let mine = mem::replace(&mut waiting, rest);
-        if writer.has_part(part) {
-            continue;
-        }
-        // Unreadable images are done with.
-        bar.advance((end.min(n_images) - part * part_size - mine.len()) as u64);
-        for (index, row) in mine.into_iter().enumerate() {
-            // Ctrl-C drops the current part; what it had begun leaves nothing behind.
-            if ctx.cancel.requested() || stop.requested() {
-                return Ok(());
+/// Hands out the images of every part that is not there yet, but for those that are known already.
+struct Feeder<'f> {
+    ctx: &'f Context<'f>,
+    writer: &'f StageWriter,
+    tables: &'f Tables,
+    earlier: Earlier,
+    stop: &'f Cancel,
+    jobs: Sender<Job>,
+    pending: Sender<Pending>,
+    bar: &'f Bar,
+}
+
+impl Feeder<'_> {
+    fn feed(mut self, manifest: &crate::store::Manifest, parts: usize) -> Result<()> {
+        let part_size = self.ctx.config.extract.part_size;
+        let columns = ["image_id", "path", "digest", "label_name", "error"];
+        let mut rows = self.ctx.run.read(manifest, "images").columns(&columns);
+        let n_images = rows.rows() as usize;
+        let mut waiting: Vec<ImageRow> = Vec::new();
+        for part in 0..parts {
+            let end = (part + 1) * part_size;
+            // Image ids are ranks, so a part's rows come one after another.
+            while waiting
+                .last()
+                .is_none_or(|row| (row.image_id as usize) < end)
+            {
+                let Some(batch) = rows.next() else { break };
+                waiting.extend(image_rows(&batch?));
             }
-            if index > 0 && index % batch_size == 0 && pending.send(Pending::EndOfBatch).is_err() {
-                return Ok(());
+            let split = waiting.partition_point(|row| (row.image_id as usize) < end);
+            let rest = waiting.split_off(split);
+            let mine = mem::replace(&mut waiting, rest);
+            if self.writer.has_part(part) {
+                continue;
+            }
+            // Unreadable images are done with.
+            self.bar
+                .advance((end.min(n_images) - part * part_size - mine.len()) as u64);
+            if !self.hand_out(part, mine) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whether to go on: not after Ctrl-C, which drops the current part, nor where another thread failed and tells why.
+    fn hand_out(&mut self, part: usize, rows: Vec<ImageRow>) -> bool {
+        let mut taken = Vec::new();
+        for row in rows {
+            if self.ctx.cancel.requested() || self.stop.requested() {
+                return false;
+            }
+            if let Some(place) = self.earlier.find(&row, self.tables.class_of(&row)) {
+                taken.push((row, place));
+                continue;
             }
             let (reply, pixels) = bounded(1);
             let promise = Pending::Image {
                 row: row.clone(),
                 pixels,
             };
-            // A closed channel means that another thread failed and tells why.
-            if pending.send(promise).is_err() || jobs.send(Job { row, reply }).is_err() {
-                return Ok(());
+            if self.pending.send(promise).is_err() || self.jobs.send(Job { row, reply }).is_err() {
+                return false;
             }
         }
-        if pending.send(Pending::EndOfPart(part)).is_err() {
-            return Ok(());
-        }
+        let end = End { part, taken };
+        self.pending.send(Pending::EndOfPart(end)).is_ok()
     }
-    Ok(())
 }
 
 /// The readable images of a batch of the `images` table.
@@ -370,96 +320,55 @@ fn prepare(
     Ok(pixels)
 }
 
-/// Collects batches and runs them.
-fn compute(
-    network: &Network,
-    pending: Receiver<Pending>,
-    done: Sender<Done>,
-    batch_size: usize,
-    clocks: &Clocks,
-) -> Result<Vec<Changed>> {
-    let mut changed = Vec::new();
-    let mut whole = true;
-    let mut rows: Vec<ImageRow> = Vec::with_capacity(batch_size);
-    let mut pixels: Vec<u8> = Vec::new();
-    for next in pending {
-        let end = match next {
-            Pending::Image {
-                row,
-                pixels: promise,
-            } => {
-                match promise.recv() {
-                    Ok(Ok(image)) => {
-                        pixels.extend_from_slice(&image);
-                        rows.push(row);
-                    }
-                    Ok(Err(reason)) => {
-                        tracing::warn!("{}: {reason}", text::escaped(&row.path));
-                        whole = false;
-                        changed.push(Changed {
-                            path: row.path,
-                            reason,
-                        });
-                    }
-                    // The workers are gone: the run is being stopped.
-                    Err(_) => break,
-                }
-                continue;
-            }
-            Pending::EndOfBatch => None,
-            Pending::EndOfPart(part) => Some(part),
-        };
-        if !rows.is_empty() {
-            let (batch, cams) = timed(&clocks.forward, || network.run(&rows, &pixels))?;
-            pixels.clear();
-            let batch = Done::Batch(mem::take(&mut rows), batch, cams);
-            if done.send(batch).is_err() {
-                break;
-            }
-        }
-        if let Some(part) = end {
-            let whole = mem::replace(&mut whole, true);
-            if done.send(Done::EndOfPart { part, whole }).is_err() {
-                break;
-            }
-        }
-    }
-    Ok(changed)
+/// Turns batches into rows and commits part after part.
+struct Output<'o> {
+    writer: &'o StageWriter,
+    tables: &'o Tables,
+    sources: &'o [Source],
+    clocks: &'o Clocks,
+    bar: &'o Bar,
 }
 
-/// Turns batches into rows and commits part after part.
-fn write(
-    writer: &StageWriter,
-    tables: &Tables,
-    done: Receiver<Done>,
-    clocks: &Clocks,
-    bar: &Bar,
-    started: Instant,
-    workers: usize,
-) -> Result<()> {
-    let mut open: Option<PartTables> = None;
-    for next in done {
-        timed(&clocks.write, || match next {
-            Done::Batch(rows, batch, cams) => {
-                clocks
-                    .images
-                    .fetch_add(rows.len() as u64, Ordering::Relaxed);
-                bar.advance(rows.len() as u64);
-                open.get_or_insert_with(|| PartTables::new(tables))
-                    .push(&rows, batch, cams);
-                Ok(())
-            }
-            Done::EndOfPart { part, whole } => {
-                let filled = open.take().unwrap_or_else(|| PartTables::new(tables));
-                if !whole {
-                    return Ok(());
+impl Output<'_> {
+    fn write(&self, done: Receiver<Done>, report: impl Fn() -> Report) -> Result<()> {
+        let mut open: Option<PartTables> = None;
+        for next in done {
+            timed(&self.clocks.write, || match next {
+                Done::Batch(rows, batch, cams) => {
+                    let n = rows.len() as u64;
+                    self.clocks.images.fetch_add(n, Ordering::Relaxed);
+                    self.bar.advance(n);
+                    open.get_or_insert_with(|| PartTables::new(self.tables))
+                        .push(rows, batch, cams);
+                    Ok(())
                 }
-                let mut files = writer.part(part)?;
-                filled.write(&mut files, part == 0)?;
-                writer.commit(files)
-            }
-        })?;
-        bar.note(&clocks.report(started, workers).busy_text());
+                Done::EndOfPart { end, whole } => {
+                    let filled = open.take().unwrap_or_else(|| PartTables::new(self.tables));
+                    match whole {
+                        true => self.finish(end, filled),
+                        false => Ok(()),
+                    }
+                }
+            })?;
+            self.bar.note(&report().busy_text());
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn finish(&self, end: End, filled: PartTables) -> Result<()> {
+        let mut files = self.writer.part(end.part)?;
+        let n = end.taken.len() as u64;
+        let taken = match end.taken {
+            none if none.is_empty() => Taken::default(),
+            taken => {
+                let (layers, n_classes) = (self.tables.named(), self.tables.n_classes());
+                fetch(self.sources, taken, &layers, n_classes)?
+            }
+        };
+        filled.write(taken, &mut files, end.part == 0)?;
+        files.took(n);
+        self.writer.commit(files)?;
+        self.bar.advance(n);
+        Ok(())
+    }
 }

@@ -1,41 +1,114 @@
-//! Find images unlike all others; writes outliers.
+//! Images unlike all others, and unlike others of their class: how far they are from their nearest neighbours, against what is usual.
+//!
+//! Photos that are no good as photos are told here too; they need no table of their own, being judged by columns of `images`.
+
+mod distances;
+mod findings;
+mod tables;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 
+use self::distances::Distances;
+pub(super) use self::findings::findings;
 use super::{Context, Outcome, Stage, TableEstimate};
 use crate::{
     error::Result,
-    findings::Finding,
-    store::{Manifest, StageWriter},
+    outliers::{CUT, deviations, deviations_in_classes, score},
+    store::StageWriter,
+    text,
 };
 
 pub const STAGE: Stage = Stage {
     name: "outliers",
     version: 1,
-    about: "find images unlike all others; writes outliers",
+    about: "find images unlike all others, and unlike others of their class; writes outliers",
     needs: &["scan", "extract", "neighbors"],
     parameters,
     estimate,
     run,
 };
 
+/// Four figures and a flag.
+const ROW: [f64; 2] = [21.0, 16.0];
+
+/// `distance` and `score` as in the table; neighbours of the own class are found with the metric of `neighbors`.
 fn parameters(_: &Context) -> Result<Value> {
-    Ok(json!({}))
+    Ok(json!({ "cut": CUT }))
 }
 
-fn estimate(_: &Context, _: u64) -> Result<Vec<TableEstimate>> {
-    Ok(Vec::new())
+fn estimate(_: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    Ok(vec![TableEstimate::new("outliers", images, ROW)])
 }
 
-fn run(_: &Context, writer: &mut StageWriter) -> Result<Outcome> {
-    writer.set_parts_total(0)?;
+/// A row of the table.
+struct Row {
+    image_id: u32,
+    distance: f32,
+    /// 0 worst, 1 fine.
+    score: f32,
+    class_distance: Option<f32>,
+    class_score: Option<f32>,
+}
+
+impl Row {
+    fn flagged(&self) -> bool {
+        self.score.min(self.class_score.unwrap_or(1.0)) < 0.5
+    }
+}
+
+fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
+    writer.set_parts_total(1)?;
+    if !writer.has_part(0) {
+        let manifest = ctx.run.manifest()?;
+        let rows = rows(&Distances::measure(ctx, &manifest)?);
+        let mut part = writer.part(0)?;
+        part.write("outliers", &tables::outliers(&rows)?)?;
+        writer.commit(part)?;
+    }
+    let rows = tables::read(ctx.run, &ctx.run.manifest()?)?;
+    let count = |keep: fn(&Row) -> bool| rows.iter().filter(|row| keep(row)).count();
+    let of_class = count(|row| row.class_score.is_some_and(|score| score < 0.5));
+    let summary = json!({
+        "images": rows.len(),
+        "outliers": count(|row| row.score < 0.5),
+        "outliers_of_their_class": of_class,
+        "flagged": count(Row::flagged),
+    });
+    tracing::info!(
+        "outliers: {} of {} images flagged",
+        summary["flagged"],
+        text::count(rows.len() as u64)
+    );
     Ok(Outcome {
         result: None,
-        summary: json!({}),
+        summary,
     })
 }
 
-/// What people should look at, in no order.
-pub(super) fn findings(_: &Context, _: &Manifest) -> Result<Vec<Finding>> {
-    Ok(Vec::new())
+fn rows(found: &Distances) -> Vec<Row> {
+    let overall = deviations(&found.overall);
+    let with_class = (found.of_class.iter().enumerate())
+        .filter_map(|(row, own)| own.map(|(class, distance)| (row, class, distance)));
+    let (mut places, mut classes, mut distances) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, class, distance) in with_class {
+        places.push(row);
+        classes.push(class);
+        distances.push(distance);
+    }
+    let in_class = deviations_in_classes(&classes, &distances);
+    let mut class_scores = vec![None; found.image_ids.len()];
+    for (place, deviations) in places.into_iter().zip(in_class) {
+        class_scores[place] = Some(score(deviations));
+    }
+    (0..found.image_ids.len())
+        .map(|row| Row {
+            image_id: found.image_ids[row],
+            distance: found.overall[row],
+            score: score(overall[row]),
+            class_distance: found.of_class[row].map(|(_, distance)| distance),
+            class_score: class_scores[row],
+        })
+        .collect()
 }

@@ -3,6 +3,7 @@
 mod file_labels;
 mod labels;
 mod rows;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -31,11 +32,14 @@ use crate::{
     text,
 };
 pub use file_labels::FileLabels;
-use rows::{COLUMNS, Known};
+pub use labels::SPLITS;
+pub(super) use rows::COLUMNS;
+use rows::Known;
+use takeover::Earlier;
 
 pub const STAGE: Stage = Stage {
     name: "scan",
-    version: 1,
+    version: 2,
     about: "read every image file, check it, take its labels; writes images, classes",
     needs: &[],
     parameters,
@@ -178,6 +182,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         )
     };
     let schema = rows::schema(&survey.metadata);
+    let earlier = Earlier::read(ctx, &parameters(ctx)?)?;
     writer.set_parts_total(entries.len().div_ceil(PART_FILES))?;
     let bar = ctx.progress.stage("scan", entries.len() as u64, "images");
     let chunks = entries.chunks(PART_FILES).zip(known.chunks(PART_FILES));
@@ -191,7 +196,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let rows = threads.install(|| {
             let rows = entries.par_iter().map(|entry| {
                 ctx.cancel.check()?;
-                let row = rows::examine(entry, &options);
+                let row = rows::examine(entry, &options, &earlier);
                 bar.advance(1);
                 Ok(row)
             });
@@ -206,6 +211,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             &schema,
         );
         let mut output = writer.part(part)?;
+        output.took(rows.iter().filter(|row| row.taken).count() as u64);
         output.write("images", &batch.map_err(wrong)?)?;
         if part == 0 {
             output.write("classes", &classes(&survey).map_err(wrong)?)?;
@@ -240,6 +246,13 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         "classes": survey.numbers.len(),
         "other_files": survey.listing.n_other,
     });
+    let taken = writer.record().taken();
+    if taken > 0
+        && let Some(summary) = summary.as_object_mut()
+    {
+        summary.insert("decoded".into(), json!(total - taken));
+        summary.insert("taken_from_before".into(), json!(taken));
+    }
     if survey.metadata_digest.is_some()
         && let Some(summary) = summary.as_object_mut()
     {

@@ -11,6 +11,7 @@ use arrow::{
     error::ArrowError,
 };
 
+use super::takeover::Earlier;
 use crate::{
     image::{self, DecodeOptions, Header, ImageError, Quality},
     listing::Entry,
@@ -31,10 +32,12 @@ pub struct Row {
     pub orientation: Option<u8>,
     pub quality: Option<Quality>,
     pub error: Option<String>,
+    /// Not decoded: an earlier scan has seen a file of this content.
+    pub taken: bool,
 }
 
-/// Reads and decodes one file. Whatever is wrong with it is told in the row.
-pub fn examine(entry: &Entry, options: &DecodeOptions) -> Row {
+/// Reads one file, and decodes what no earlier scan has seen. Whatever is wrong with it is told in the row.
+pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &Earlier) -> Row {
     let mut row = Row::default();
     if let Some(problem) = &entry.problem {
         row.error = Some(problem.clone());
@@ -47,7 +50,11 @@ pub fn examine(entry: &Entry, options: &DecodeOptions) -> Row {
             return row;
         }
     };
-    row.digest = Some(blake3::hash(&bytes).to_hex().to_string());
+    let content = blake3::hash(&bytes);
+    if let Some(row) = earlier.row(&content) {
+        return row;
+    }
+    row.digest = Some(content.to_hex().to_string());
     let see = |row: &mut Row, header: Header| {
         row.size = Some((header.width, header.height));
         row.orientation = Some(header.orientation);
@@ -101,7 +108,7 @@ pub struct Known<'k> {
 }
 
 /// Our own columns of `images`, in order. The metadata's follow.
-pub const COLUMNS: [(&str, DataType, bool); 15] = [
+pub const COLUMNS: [(&str, DataType, bool); 16] = [
     ("image_id", DataType::UInt32, false),
     ("path", DataType::Utf8, false),
     ("digest", DataType::Utf8, true),
@@ -116,6 +123,7 @@ pub const COLUMNS: [(&str, DataType, bool); 15] = [
     ("contrast", DataType::Float32, true),
     ("sharpness", DataType::Float32, true),
     ("entropy", DataType::Float32, true),
+    ("saturation", DataType::Float32, true),
     ("phash", DataType::UInt64, true),
 ];
 
@@ -173,6 +181,7 @@ pub fn record(
         figure(|quality| quality.contrast),
         figure(|quality| quality.sharpness),
         figure(|quality| quality.entropy),
+        figure(|quality| quality.saturation),
         Arc::new(
             rows.iter()
                 .map(|row| Some(row.quality.as_ref()?.phash))

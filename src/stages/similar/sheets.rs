@@ -7,12 +7,15 @@ use rayon::prelude::*;
 use super::{Answer, Hit, Seen, Similar, extracted, files};
 use crate::{
     error::{Error, Result},
-    image::{self, DecodeOptions, RgbImage},
+    image::{self, DecodeOptions},
     picture::{
-        self, Picture, PixelBox,
-        neighbors::{Frame, MOST, Row, SIDE, Tile, neighbor_sheet, pages},
+        self, Picture,
+        neighbors::{Frame, MOST, Row, Tile, neighbor_sheet, pages},
     },
-    stages::{Context, sources::Sources},
+    stages::{
+        Context,
+        sources::{Sources, small},
+    },
     text,
 };
 
@@ -140,15 +143,4 @@ fn label(seen: &Seen) -> String {
 
 fn prediction(seen: &Seen) -> String {
     (seen.predicted.as_ref()).map_or(String::new(), |class| format!("pred {class}"))
-}
-
-fn small(image: &RgbImage) -> Result<Picture, String> {
-    let (width, height) = (image.width, image.height);
-    let whole = PixelBox {
-        x0: 0,
-        y0: 0,
-        x1: width,
-        y1: height,
-    };
-    picture::tile(&image.pixels, width, height, whole, SIDE).map_err(|error| error.to_string())
 }

@@ -34,10 +34,10 @@ pub(in crate::store) fn is_killed() -> bool {
     LEFT.get() == 0
 }
 
-const PARTS: usize = 3;
+pub(super) const PARTS: usize = 3;
 
 /// One process's life: goes on with the stage, the missing parts in the order given.
-fn live(run: &RunFolder, parameters: &Value, order: &[usize]) {
+pub(super) fn live(run: &RunFolder, parameters: &Value, order: &[usize]) {
     let lock = run.lock("test").unwrap();
     let stage = begin(run, &lock, parameters.clone()).unwrap();
     stage.set_parts_total(PARTS).unwrap();
@@ -52,7 +52,7 @@ fn live(run: &RunFolder, parameters: &Value, order: &[usize]) {
     stage.finish(None, json!(null)).unwrap();
 }
 
-fn fill(stage: &StageWriter, part: usize, parameters: &Value) {
+pub(super) fn fill(stage: &StageWriter, part: usize, parameters: &Value) {
     let dim = parameters["dim"].as_u64().unwrap() as usize;
     let start = part as u32 * 5;
     let mut writer = stage.part(part).unwrap();
@@ -74,10 +74,10 @@ fn fill(stage: &StageWriter, part: usize, parameters: &Value) {
     stage.commit(writer).unwrap();
 }
 
-/// As [`live`], killed at the `n`-th moment; says whether it came to that.
-fn live_until(run: &RunFolder, parameters: &Value, order: &[usize], n: u64) -> bool {
+/// A life that is killed at the `n`-th moment; says whether it came to that.
+pub(super) fn live_until(n: u64, life: impl FnOnce()) -> bool {
     LEFT.set(n);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| live(run, parameters, order)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(life));
     let killed = is_killed();
     LEFT.set(u64::MAX);
     if !killed {
@@ -87,7 +87,7 @@ fn live_until(run: &RunFolder, parameters: &Value, order: &[usize], n: u64) -> b
 }
 
 /// What a reader may rely on at any time: the manifest can be read, and all that it names is there.
-fn check_readable(run: &RunFolder) {
+pub(super) fn check_readable(run: &RunFolder) {
     let manifest = run.manifest().unwrap();
     let problems = verify(run, &manifest);
     let bad: Vec<_> = problems
@@ -107,7 +107,7 @@ fn a_kill_at_any_moment_is_made_good() {
     let mut moments = 0;
     for n in 1.. {
         let (_keep, run) = fresh();
-        if !live_until(&run, &json!({"dim": 4}), &[0, 1, 2], n) {
+        if !live_until(n, || live(&run, &json!({"dim": 4}), &[0, 1, 2])) {
             break;
         }
         moments += 1;
@@ -133,7 +133,7 @@ fn a_kill_during_a_change_of_key_is_made_good() {
     for n in 1.. {
         let (_keep, run) = fresh();
         live(&run, &json!({"dim": 4}), &[0, 1, 2]);
-        if !live_until(&run, &json!({"dim": 2}), &[0, 1, 2], n) {
+        if !live_until(n, || live(&run, &json!({"dim": 2}), &[0, 1, 2])) {
             break;
         }
         check_readable(&run);
@@ -173,7 +173,7 @@ proptest! {
         let (_keep, run) = fresh();
         for (n, other_key, order) in lives {
             let dim = if other_key { 2 } else { 4 };
-            live_until(&run, &json!({"dim": dim}), &order, n);
+            live_until(n, || live(&run, &json!({"dim": dim}), &order));
             check_readable(&run);
         }
         live(&run, &json!({"dim": 4}), &last);

@@ -2,6 +2,7 @@
 
 pub(super) mod crash;
 mod hostile;
+mod kept;
 mod keys;
 mod query;
 mod tables;

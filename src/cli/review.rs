@@ -1,0 +1,295 @@
+//! `prospect review`.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{Global, output};
+use crate::{
+    config::{Config, did_you_mean},
+    error::Error,
+    findings::Kind,
+    review::{Review, Reviews, Verdict, read_kind, read_verdict},
+    stages::{
+        history::{self, Known},
+        scan::FileLabels,
+    },
+    store::RunFolder,
+    text,
+};
+
+/// Keep what people decide about findings: what is fine stays quiet
+///
+/// Reads the run folder's tables to know its images; writes a CSV that all runs beside it share ([audit] reviews), which may
+/// also be edited by hand (path, kind, verdict, note, date, digest). A decision is about an image and a kind of finding, and
+/// holds until the image changes. The audit of the next run follows it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  prospect review add hat/0512.jpg label ok --note \"a beret\"
+  prospect review add '#123' duplicate_near fix
+  prospect review list
+  prospect review remove hat/0512.jpg label
+  prospect review import from-the-labelling-tool.csv")]
+pub(super) struct ReviewArgs {
+    #[command(subcommand)]
+    command: ReviewCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ReviewCommand {
+    /// Decide about one finding; a decision that is there already is replaced
+    Add {
+        /// A path in the image folder, `#` and an image's id, or the image's file
+        image: String,
+        /// The kind of finding, as `prospect diff` and the table issues spell it
+        kind: String,
+        /// `ok`: nothing is wrong with it; `fix`: it is to be repaired
+        #[arg(value_name = "ok|fix")]
+        verdict: String,
+        /// Why
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// Show the decisions, and which of them need a new look because the image has changed since
+    List {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a decision back
+    Remove {
+        /// As it is spelled in the list; or any spelling that `add` takes
+        image: String,
+        kind: String,
+    },
+    /// Add the decisions of another CSV with the columns path, kind, verdict and, if it has them, note, date, digest
+    Import { file: PathBuf },
+}
+
+pub(super) fn review(global: &Global, args: &ReviewArgs) -> anyhow::Result<u8> {
+    let config = global.config()?;
+    let path = Reviews::path(&config);
+    let said = match &args.command {
+        ReviewCommand::Add {
+            image,
+            kind,
+            verdict,
+            note,
+        } => add(&config, &path, image, [kind, verdict, note])?,
+        ReviewCommand::List { json } => {
+            let lines = lines(&Reviews::read(&path)?, &images(&config)?);
+            if *json {
+                let file = path.display().to_string();
+                output::print_json(&serde_json::json!({ "file": file, "reviews": lines }))?;
+            } else {
+                output::print(&page(&lines, &path))?;
+            }
+            return Ok(0);
+        }
+        ReviewCommand::Remove { image, kind } => remove(&config, &path, image, kind)?,
+        ReviewCommand::Import { file } => import(&config, &path, file)?,
+    };
+    if !global.quiet {
+        output::print(&said)?;
+    }
+    Ok(0)
+}
+
+/// The images of the configured run.
+fn images(config: &Config) -> Result<HashMap<String, Known>, Error> {
+    let run = RunFolder::open(&config.run.dir)?;
+    history::images(&run, &run.manifest()?)
+}
+
+fn wrong(why: String) -> Error {
+    Error::Config(vec![why])
+}
+
+fn today() -> String {
+    chrono::Utc::now().format("%Y-%m-%d").to_string()
+}
+
+fn add(
+    config: &Config,
+    path: &Path,
+    image: &str,
+    [kind, verdict, note]: [&String; 3],
+) -> Result<String, Error> {
+    // Both words at once, where both are wrong.
+    let (kind, verdict) = match (read_kind(kind), read_verdict(verdict)) {
+        (Ok(kind), Ok(verdict)) => (kind, verdict),
+        (kind, verdict) => {
+            let complaints = [kind.err(), verdict.err()];
+            return Err(Error::Config(complaints.into_iter().flatten().collect()));
+        }
+    };
+    let images = images(config)?;
+    let named = resolve(config, &images, image)?;
+    let review = Review {
+        note: note.clone(),
+        date: today(),
+        digest: images.get(&named).and_then(|known| known.digest.clone()),
+        ..Review::new(&named, kind, verdict)
+    };
+    let before = Reviews::update(path, |reviews| Ok(reviews.set(review)))?;
+    let replaced = match before {
+        Some(before) => format!(" (it was {})", before.verdict),
+        None => String::new(),
+    };
+    Ok(format!(
+        "{}: {} is {verdict}{replaced}; {}",
+        named,
+        kind.name(),
+        path.display()
+    ))
+}
+
+fn remove(config: &Config, path: &Path, image: &str, kind: &str) -> Result<String, Error> {
+    let kind = read_kind(kind).map_err(wrong)?;
+    // What the run does not have any more can still be taken back.
+    let reviews = Reviews::read(path)?;
+    let named = match reviews.about(image, kind) {
+        Some(_) => image.to_string(),
+        None => resolve(config, &images(config)?, image).unwrap_or_else(|_| image.to_string()),
+    };
+    let removed = Reviews::update(path, |reviews| Ok(reviews.remove(&named, kind)))?;
+    if removed.is_none() {
+        let decided: BTreeSet<&str> = (reviews.iter())
+            .filter(|review| review.kind == kind)
+            .map(|review| review.path.as_str())
+            .collect();
+        let decided: Vec<&str> = decided.into_iter().collect();
+        return Err(wrong(format!(
+            "{}: nothing is decided about {} and {}{}; see `prospect review list`",
+            path.display(),
+            text::escaped(&named),
+            kind.name(),
+            did_you_mean(&named, &decided)
+        )));
+    }
+    Ok(format!("{named}: {} is open again", kind.name()))
+}
+
+/// Rows about images that the run does not have are refused, all at once: nothing is imported then.
+fn import(config: &Config, path: &Path, file: &Path) -> Result<String, Error> {
+    // A file that is named must be there.
+    std::fs::metadata(file).map_err(Error::io(file, "reading the reviews"))?;
+    let theirs = Reviews::read(file)?;
+    let images = images(config)?;
+    let mut complaints = Vec::new();
+    let mut taken = Vec::new();
+    for review in theirs.iter() {
+        match resolve(config, &images, &review.path) {
+            Err(error) => complaints.push(format!("{}: {error}", file.display())),
+            Ok(named) => {
+                let digest = images.get(&named).and_then(|known| known.digest.clone());
+                let or_today = |date: &str| match date {
+                    "" => today(),
+                    date => date.to_string(),
+                };
+                taken.push(Review {
+                    note: review.note.clone(),
+                    date: or_today(&review.date),
+                    digest: review.digest.clone().or(digest),
+                    ..Review::new(&named, review.kind, review.verdict)
+                });
+            }
+        }
+    }
+    if !complaints.is_empty() {
+        return Err(Error::Config(complaints));
+    }
+    let n = taken.len();
+    let replaced = Reviews::update(path, |reviews| {
+        let replaced = taken.into_iter().filter_map(|review| reviews.set(review));
+        Ok(replaced.count())
+    })?;
+    Ok(format!(
+        "{} taken over, {replaced} of them in place of earlier ones; {}",
+        output::plural(n as u64, "decision"),
+        path.display()
+    ))
+}
+
+/// The image's path as the run spells it.
+fn resolve(config: &Config, images: &HashMap<String, Known>, image: &str) -> Result<String, Error> {
+    let plain = image.strip_prefix("./").unwrap_or(image);
+    if images.contains_key(plain) {
+        return Ok(plain.to_string());
+    }
+    if let Some(id) = image
+        .strip_prefix('#')
+        .and_then(|id| id.parse::<u32>().ok())
+    {
+        let found = images.iter().find(|(_, known)| known.image_id == id);
+        return found.map(|(path, _)| path.clone()).ok_or_else(|| {
+            wrong(format!(
+                "the run has no image {id}; its ids are 0 to {}",
+                images.len().saturating_sub(1)
+            ))
+        });
+    }
+    let inside = FileLabels::new(config)?.relative(Path::new(image));
+    if let Some(path) = inside.filter(|path| images.contains_key(path)) {
+        return Ok(path);
+    }
+    let mut paths: Vec<&str> = images.keys().map(String::as_str).collect();
+    paths.sort();
+    Err(wrong(format!(
+        "the run has no image {}{}; see `prospect query \"select path from images\"`",
+        text::escaped(image),
+        did_you_mean(plain, &paths)
+    )))
+}
+
+/// A decision as it is shown.
+#[derive(Debug, Serialize)]
+struct Line {
+    path: String,
+    kind: &'static str,
+    verdict: Verdict,
+    /// `holds`, `needs a new look` where the image has changed since, or `image is gone`.
+    state: &'static str,
+    date: String,
+    note: String,
+}
+
+fn lines(reviews: &Reviews, images: &HashMap<String, Known>) -> Vec<Line> {
+    let line = |review: &Review| Line {
+        path: review.path.clone(),
+        kind: Kind::name(review.kind),
+        verdict: review.verdict,
+        state: match images.get(&review.path) {
+            None => "image is gone",
+            Some(known) if review.holds_for(known.digest.as_deref()) => "holds",
+            Some(_) => "needs a new look",
+        },
+        date: review.date.clone(),
+        note: review.note.clone(),
+    };
+    reviews.iter().map(line).collect()
+}
+
+fn page(lines: &[Line], path: &Path) -> String {
+    if lines.is_empty() {
+        return format!("nothing is decided yet; {}\n", path.display());
+    }
+    let heading = ["image", "kind", "verdict", "state", "date", "note"];
+    let mut rows = vec![heading.map(String::from).to_vec()];
+    rows.extend(lines.iter().map(|line| {
+        vec![
+            line.path.clone(),
+            line.kind.to_string(),
+            line.verdict.to_string(),
+            line.state.to_string(),
+            line.date.clone(),
+            line.note.clone(),
+        ]
+    }));
+    output::columns(&rows, &[false; 6])
+}

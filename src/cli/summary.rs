@@ -1,0 +1,331 @@
+//! `prospect summary`.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use super::{Global, diff::FINDINGS, output};
+use crate::{
+    changes::{Became, Change},
+    stages::summary::{Summary, summary as gather},
+    store::write_atomically,
+    text,
+};
+
+/// Changes of each kind that the page shows.
+const SHOWN: usize = 20;
+
+/// Sum up a run, and what is new since the previous one, for mail, chat and monitoring
+///
+/// Reads the tables issues and images of the run and of the one that [run] previous names; writes a Markdown page, one JSON
+/// object, or figures in Prometheus' text format (for node_exporter's textfile collector), each into a file that is replaced in
+/// one step, or to standard output. Exit status 3 if there is more that is new than --max-new allows.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  prospect summary
+  prospect summary --set run.previous=runs/2026-11-22 --max-new 0
+  prospect summary --json night.json --prometheus /var/lib/prometheus/node-exporter/prospect.prom")]
+pub(super) struct SummaryArgs {
+    /// Where the page goes; `-` is standard output, and the default where nothing else is asked for
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Where the JSON goes
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the figures go
+    #[arg(long, value_name = "FILE")]
+    prometheus: Option<PathBuf>,
+    /// Exit with status 3 if more findings than this are new
+    #[arg(long, value_name = "N")]
+    max_new: Option<usize>,
+}
+
+pub(super) fn summary(global: &Global, args: &SummaryArgs) -> anyhow::Result<u8> {
+    let summary = gather(&global.config()?)?;
+    let none = args.markdown.is_none() && args.json.is_none() && args.prometheus.is_none();
+    let standard = PathBuf::from("-");
+    let page = args.markdown.as_ref().or(none.then_some(&standard));
+    if let Some(path) = page {
+        deliver(path, &markdown(&summary))?;
+    }
+    if let Some(path) = &args.prometheus {
+        deliver(path, &prometheus(&summary, chrono::Utc::now().timestamp()))?;
+    }
+    if let Some(path) = &args.json {
+        deliver(path, &(serde_json::to_string_pretty(&summary)? + "\n"))?;
+    }
+    let new = summary.since.as_ref().map_or(0, |since| since.new);
+    Ok(match args.max_new {
+        Some(most) if new > most => FINDINGS,
+        _ => 0,
+    })
+}
+
+fn deliver(path: &Path, text: &str) -> anyhow::Result<()> {
+    if path == Path::new("-") {
+        return Ok(output::print(text)?);
+    }
+    Ok(write_atomically(path, text.as_bytes())?)
+}
+
+/// The last part of a path: of a night's run folder, its date.
+fn last(path: &str) -> &str {
+    path.trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or(path)
+}
+
+fn markdown(summary: &Summary) -> String {
+    let count = |n: usize| text::count(n as u64);
+    let mut page = format!(
+        "# {}: {}\n\n",
+        cell(&summary.title),
+        cell(last(&summary.run))
+    );
+    if let Some(since) = &summary.since {
+        page += &format!(
+            "**{} new**, {} worse, {} better, {} resolved since {}.\n\n",
+            count(since.new),
+            count(since.worse),
+            count(since.better),
+            count(since.resolved),
+            cell(last(&since.run))
+        );
+    }
+    page += &format!(
+        "{} in {}",
+        output::plural(summary.images, "image"),
+        cell(&summary.dataset)
+    );
+    if summary.bad > 0 {
+        page += &format!(", {} of them unreadable", text::count(summary.bad));
+    }
+    page += &format!(
+        "; {} through the network",
+        text::count(summary.through_the_network)
+    );
+    if summary.taken_from_before > 0 {
+        page += &format!(
+            ", {} taken from before",
+            text::count(summary.taken_from_before)
+        );
+    }
+    page += ".\n";
+    if summary.findings.is_empty() {
+        page += "\nNothing was found.\n";
+    } else {
+        page += "\n| kind | found | not reviewed yet |\n|---|---:|---:|\n";
+        for of_kind in &summary.findings {
+            let (flagged, open) = (count(of_kind.flagged), count(of_kind.open));
+            page += &format!("| {} | {flagged} | {open} |\n", of_kind.kind);
+        }
+    }
+    for kind in Became::ALL {
+        let all = summary.since.iter().flat_map(|since| &since.changes);
+        let changes: Vec<&Change> = all.filter(|change| change.change == kind).collect();
+        if changes.is_empty() {
+            continue;
+        }
+        let mut name = kind.name().to_string();
+        name[..1].make_ascii_uppercase();
+        page += &format!("\n## {name}: {}\n\n", count(changes.len()));
+        page += "| image | kind | score | why |\n|---|---|---:|---|\n";
+        for change in changes.iter().take(SHOWN) {
+            let other = change.other_path.as_ref();
+            let other = other.map_or(String::new(), |path| format!(" ~ {}", cell(path)));
+            let score = change.score.or(change.score_before).unwrap_or(1.0);
+            page += &format!(
+                "| {}{other} | {} | {score:.2} | {} |\n",
+                cell(&change.path),
+                change.kind,
+                cell(&change.evidence)
+            );
+        }
+        if changes.len() > SHOWN {
+            page += &format!("\nand {} more\n", count(changes.len() - SHOWN));
+        }
+    }
+    page
+}
+
+/// Text as Markdown shows it as it is, on one line.
+fn cell(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text::escaped(text).chars() {
+        if "\\`*_[]<>|#".contains(character) {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
+}
+
+/// One figure with its readings.
+fn metric(out: &mut String, name: &str, help: &str, readings: &[(String, f64)]) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "# HELP prospect_{name} {help}\n# TYPE prospect_{name} gauge"
+    );
+    for (labels, value) in readings {
+        let _ = writeln!(out, "prospect_{name}{{{labels}}} {value}");
+    }
+}
+
+/// Prometheus' text format; `now` in seconds since 1970.
+fn prometheus(summary: &Summary, now: i64) -> String {
+    let quoted = |text: &str| {
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        format!("\"{}\"", text.replace('\n', "\\n"))
+    };
+    let dataset = format!("dataset={}", quoted(&summary.dataset));
+    let one = |value: f64| vec![(dataset.clone(), value)];
+    let by = |label: &str, value: &str, reading: f64| {
+        (format!("{dataset},{label}={}", quoted(value)), reading)
+    };
+    let mut out = String::new();
+    let mut tell =
+        |name, help, readings: Vec<(String, f64)>| metric(&mut out, name, help, &readings);
+    tell(
+        "completed_timestamp_seconds",
+        "When the last run was summed up.",
+        one(now as f64),
+    );
+    tell(
+        "images",
+        "Images of the dataset.",
+        one(summary.images as f64),
+    );
+    tell(
+        "images_unreadable",
+        "Images that cannot be read.",
+        one(summary.bad as f64),
+    );
+    tell(
+        "images_through_the_network",
+        "Images that were new or had changed.",
+        one(summary.through_the_network as f64),
+    );
+    let kinds = summary.findings.iter();
+    tell(
+        "findings",
+        "Findings, by kind.",
+        kinds
+            .clone()
+            .map(|kind| by("kind", &kind.kind, kind.flagged as f64))
+            .collect(),
+    );
+    tell(
+        "findings_open",
+        "Findings that nobody has judged, by kind.",
+        kinds
+            .map(|kind| by("kind", &kind.kind, kind.open as f64))
+            .collect(),
+    );
+    if let Some(since) = &summary.since {
+        let counts = [
+            ("new", since.new),
+            ("worse", since.worse),
+            ("better", since.better),
+            ("resolved", since.resolved),
+        ];
+        tell(
+            "findings_changed",
+            "Findings that differ from the run before, by what became of them.",
+            counts
+                .map(|(change, n)| by("change", change, n as f64))
+                .to_vec(),
+        );
+    }
+    let stages = summary.stages.iter();
+    tell(
+        "stage_seconds",
+        "Time that a stage took.",
+        stages
+            .map(|(stage, told)| by("stage", stage, told.seconds))
+            .collect(),
+    );
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::summary::{OfKind, Since};
+
+    fn example() -> Summary {
+        let change = |path: &str, change| Change {
+            path: path.to_string(),
+            kind: "label".to_string(),
+            other_path: None,
+            change,
+            score_before: Some(0.5),
+            score: Some(0.03),
+            evidence: "labelled a|b; probe says *shoes*".to_string(),
+        };
+        Summary {
+            title: "Photos".to_string(),
+            dataset: "/data/a \"b\"\\c".to_string(),
+            run: "runs/2026-11-23".to_string(),
+            images: 1040,
+            bad: 2,
+            through_the_network: 55,
+            taken_from_before: 983,
+            findings: vec![OfKind {
+                kind: "label".to_string(),
+                flagged: 34,
+                open: 30,
+            }],
+            since: Some(Since {
+                run: "runs/2026-11-22/".to_string(),
+                new: 1,
+                worse: 0,
+                better: 0,
+                resolved: 1,
+                changes: vec![
+                    change("a_1.jpg", Became::New),
+                    change("b.jpg", Became::Resolved),
+                ],
+            }),
+            stages: Default::default(),
+        }
+    }
+
+    #[test]
+    fn the_page_says_first_what_is_new() {
+        let page = markdown(&example());
+        assert!(
+            page.starts_with("# Photos: 2026-11-23\n\n**1 new**, 0 worse, 0 better, 1 resolved since 2026-11-22.\n"),
+            "{page}"
+        );
+        for piece in [
+            "1,040 images in /data/a \"b\"\\\\c, 2 of them unreadable; 55 through the network, 983 taken from before.\n",
+            "| label | 34 | 30 |\n",
+            "## New: 1\n",
+            "| a\\_1.jpg | label | 0.03 | labelled a\\|b; probe says \\*shoes\\* |\n",
+        ] {
+            assert!(page.contains(piece), "{piece}: {page}");
+        }
+        assert!(!page.contains("## Worse"), "{page}");
+    }
+
+    #[test]
+    fn figures_are_in_the_text_format() {
+        let text = prometheus(&example(), 1_795_000_000);
+        let dataset = r#"dataset="/data/a \"b\"\\c""#;
+        for line in [
+            format!("prospect_completed_timestamp_seconds{{{dataset}}} 1795000000"),
+            format!("prospect_findings_open{{{dataset},kind=\"label\"}} 30"),
+            format!("prospect_findings_changed{{{dataset},change=\"new\"}} 1"),
+            "# TYPE prospect_images gauge".to_string(),
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}: {text}");
+        }
+        assert!(text.ends_with('\n'));
+    }
+}

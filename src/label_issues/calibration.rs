@@ -1,0 +1,54 @@
+//! What a review of the worst labels finds, measured on planted errors.
+//!
+//! Scores are probabilities, so they mean the same with and without the planted errors: the share of all errors among the
+//! `n` worst labels is the share of the planted ones that score no better than the n-th worst label does without them. It cannot
+//! be more than `n` errors of as many as there are expected to be. Precision follows: recall times expected errors by n.
+
+/// What reviewing the worst labels finds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Review {
+    pub reviewed: usize,
+    /// Share of all label errors that are among those reviewed; 95 % interval from the number of planted errors.
+    pub recall: f64,
+    pub recall_low: f64,
+    pub recall_high: f64,
+    /// Share of errors among those reviewed.
+    pub precision: f64,
+}
+
+/// Reviews of the `sizes` worst of all labels. `scores`: of all labels as given; `planted`: of the planted errors, among all
+/// labels with them; `errors`: how many of the labels as given are expected to be wrong. None without planted errors.
+pub fn reviews(scores: &[f32], planted: &[f32], errors: f64, sizes: &[usize]) -> Vec<Review> {
+    if planted.is_empty() {
+        return Vec::new();
+    }
+    let mut sorted = scores.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let of = |&reviewed: &usize| {
+        let reviewed = reviewed.min(sorted.len());
+        let worst = reviewed.checked_sub(1).map(|last| sorted[last]);
+        let found = |score: &&f32| worst.is_some_and(|worst| **score <= worst);
+        let found = planted.iter().filter(found).count();
+        let most = (reviewed as f64 / errors.max(f64::MIN_POSITIVE)).min(1.0);
+        let (low, high) = wilson(found, planted.len());
+        let recall = (found as f64 / planted.len() as f64).min(most);
+        Review {
+            reviewed,
+            recall,
+            recall_low: low.min(recall),
+            recall_high: high.min(most).max(recall),
+            precision: (recall * errors / reviewed.max(1) as f64).min(1.0),
+        }
+    };
+    sizes.iter().map(of).collect()
+}
+
+/// 95 % interval of a share (Wilson 1927).
+fn wilson(found: usize, of: usize) -> (f64, f64) {
+    const Z: f64 = 1.959_963_984_540_054;
+    let (n, share) = (of as f64, found as f64 / of as f64);
+    let scale = 1.0 + Z * Z / n;
+    let centre = (share + Z * Z / (2.0 * n)) / scale;
+    let half = Z / scale * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    ((centre - half).max(0.0), (centre + half).min(1.0))
+}

@@ -1,0 +1,249 @@
+//! A sheet of the worst findings of each kind: with the image's nearest neighbours or the other image, where that tells more.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rayon::prelude::*;
+
+use super::{
+    super::{
+        Context,
+        classes::{ClassNames, labels, name_of},
+        columns::Columns,
+        neighbors::read_edges,
+        sources::{Sources, small},
+    },
+    Issue,
+};
+use crate::{
+    error::{Error, Result},
+    findings::Kind,
+    picture::{
+        self, Picture, PictureError,
+        gallery::gallery,
+        neighbors::{Frame, Row, Tile, neighbor_sheet},
+    },
+    store::Manifest,
+    text,
+};
+
+/// Findings on a sheet of rows, and neighbours in each.
+const ROWS: usize = 24;
+const NEIGHBORS: usize = 8;
+/// Findings on a sheet without neighbours.
+const TILES: usize = 80;
+
+/// What is shown beside an image.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Neighbors,
+    Other,
+    Nothing,
+}
+
+fn beside(kind: Kind) -> Beside {
+    match kind {
+        Kind::Label | Kind::Outlier => Beside::Neighbors,
+        Kind::DuplicateExact | Kind::DuplicateNear | Kind::DuplicateLabel | Kind::Leak => {
+            Beside::Other
+        }
+        _ => Beside::Nothing,
+    }
+}
+
+fn title(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Label => "probably wrong labels, and the nearest images",
+        Kind::DuplicateExact => "the same file twice",
+        Kind::DuplicateNear => "the same picture twice",
+        Kind::DuplicateLabel => "the same picture with two labels",
+        Kind::Leak => "the same picture in two splits",
+        Kind::Outlier => "unlike all others, and the nearest images",
+        Kind::Dark => "dark",
+        Kind::Bright => "bright",
+        Kind::Blank => "hardly anything to be seen",
+        Kind::Blurred => "blurred",
+        Kind::OddAspect => "wider or taller than the others",
+        Kind::Tiny => "smaller than the others",
+        Kind::Grayscale => "without colour",
+        Kind::Unreadable => "unreadable",
+    }
+}
+
+/// Draws a sheet for each kind that has findings that can be seen, and hands it over before the next is begun.
+pub fn draw(
+    ctx: &Context,
+    manifest: &Manifest,
+    issues: &[Issue],
+    mut done: impl FnMut(Kind, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut shown: BTreeMap<Kind, Vec<&Issue>> = BTreeMap::new();
+    for issue in issues {
+        let kind = issue.finding.kind;
+        let room = match beside(kind) {
+            _ if kind == Kind::Unreadable => 0,
+            Beside::Nothing => TILES,
+            Beside::Neighbors | Beside::Other => ROWS,
+        };
+        let of_kind = shown.entry(kind).or_default();
+        if of_kind.len() < room && (issue.finding.flagged || kind == Kind::Label) {
+            of_kind.push(issue);
+        }
+    }
+    let near: HashSet<u32> = (shown.iter())
+        .filter(|(kind, _)| beside(**kind) == Beside::Neighbors)
+        .flat_map(|(_, issues)| issues.iter().map(|issue| issue.finding.image_id))
+        .collect();
+    let neighbors = neighbors(ctx, manifest, &near)?;
+    let others = issues.iter().filter_map(|issue| issue.finding.other_id);
+    let all = shown.values().flatten().map(|issue| issue.finding.image_id);
+    let near = neighbors.values().flatten().copied();
+    let wanted: HashSet<u32> = all.chain(others).chain(near).collect();
+    let desk = Desk {
+        sources: Sources::read(ctx, manifest, |id| wanted.contains(&id))?,
+        labels: labels(ctx.run, manifest)?,
+        names: ClassNames::read(ctx.run, manifest)?,
+        neighbors,
+    };
+    for (kind, issues) in shown.into_iter().filter(|(_, issues)| !issues.is_empty()) {
+        ctx.cancel.check()?;
+        let drawn = match beside(kind) {
+            Beside::Nothing => {
+                let tiles = issues.par_iter().map(|issue| desk.query(issue));
+                gallery(title(kind), &tiles.collect::<Vec<Tile>>())
+            }
+            Beside::Neighbors | Beside::Other => {
+                let rows = issues.par_iter().map(|issue| desk.row(issue));
+                neighbor_sheet(title(kind), &rows.collect::<Vec<Row>>())
+            }
+        };
+        let wrong = |error: PictureError| {
+            Error::invalid(
+                format!("pictures/audit/{}.png", kind.name()),
+                "a picture that can be drawn",
+                error.to_string(),
+                "please report this mistake of prospect's",
+            )
+        };
+        done(
+            kind,
+            &drawn
+                .and_then(|sheet| picture::png(&sheet))
+                .map_err(wrong)?,
+        )?;
+    }
+    Ok(())
+}
+
+/// The nearest neighbours of the wanted images, nearest first.
+fn neighbors(
+    ctx: &Context,
+    manifest: &Manifest,
+    wanted: &HashSet<u32>,
+) -> Result<HashMap<u32, Vec<u32>>> {
+    let mut found: HashMap<u32, Vec<u32>> = HashMap::new();
+    if wanted.is_empty()
+        || !ctx
+            .run
+            .tables(manifest)
+            .iter()
+            .any(|name| name == "neighbors")
+    {
+        return Ok(found);
+    }
+    let columns = ["image_id", "rank", "neighbor_id", "distance"];
+    for batch in ctx.run.read(manifest, "neighbors").columns(&columns) {
+        let batch = batch?;
+        for (id, neighbor) in read_edges(&Columns::of(ctx.run, "neighbors", &batch))? {
+            if wanted.contains(&id) {
+                let near = found.entry(id).or_default();
+                if near.len() < NEIGHBORS {
+                    near.push(neighbor.id);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What the tiles are made of.
+struct Desk {
+    sources: Sources,
+    labels: Vec<Option<i32>>,
+    names: ClassNames,
+    neighbors: HashMap<u32, Vec<u32>>,
+}
+
+impl Desk {
+    fn row(&self, issue: &Issue) -> Row {
+        let finding = &issue.finding;
+        let beside = match finding.other_id {
+            Some(other) => vec![other],
+            None => self
+                .neighbors
+                .get(&finding.image_id)
+                .cloned()
+                .unwrap_or_default(),
+        };
+        Row {
+            query: self.query(issue),
+            neighbors: (beside.into_iter())
+                .map(|id| self.other(finding.image_id, id))
+                .collect(),
+        }
+    }
+
+    fn query(&self, issue: &Issue) -> Tile {
+        let finding = &issue.finding;
+        let mut label = self.label(finding.image_id);
+        if let Some(suggested) = finding.suggested_label {
+            label = format!("{label} › {}", name_of(&self.names.dataset, suggested));
+        }
+        let score = text::figure(finding.score.into());
+        Tile {
+            picture: self.picture(finding.image_id),
+            frame: Frame::Query,
+            lines: vec![
+                self.file_name(finding.image_id),
+                label,
+                format!("{}. score {score}", issue.rank),
+            ],
+        }
+    }
+
+    fn other(&self, query: u32, id: u32) -> Tile {
+        let label = |id: u32| self.labels.get(id as usize).copied().flatten();
+        let frame = match (label(query), label(id)) {
+            (Some(own), Some(other)) if own == other => Frame::Same,
+            (Some(_), Some(_)) => Frame::Other,
+            _ => Frame::Unknown,
+        };
+        Tile {
+            picture: self.picture(id),
+            frame,
+            lines: vec![self.file_name(id), self.label(id)],
+        }
+    }
+
+    fn label(&self, id: u32) -> String {
+        let label = self.labels.get(id as usize).copied().flatten();
+        label.map_or("no label".into(), |label| {
+            name_of(&self.names.dataset, label)
+        })
+    }
+
+    fn file_name(&self, id: u32) -> String {
+        let path = self.sources.path(id);
+        path.rsplit('/').next().unwrap_or(path).to_string()
+    }
+
+    /// The upright image, small; `None`, and a warning, where it cannot be had.
+    fn picture(&self, id: u32) -> Option<Picture> {
+        match self.sources.decode(id).and_then(|image| small(&image)) {
+            Ok(picture) => Some(picture),
+            Err(reason) => {
+                self.sources.warn("picture", id, &reason);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+use arrow::array::AsArray;
+
+use super::*;
+use crate::{
+    picture::Picture,
+    progress::{Cancel, Progress, ProgressKind},
+    stages::testing::{Fake, FakeImage},
+};
+
+fn fake() -> Fake {
+    let fake = Fake {
+        dir: tempfile::tempdir().unwrap(),
+        images: (0..5)
+            .map(|id| FakeImage {
+                path: format!("{}/{id}.png", ["cat", "dog"][id % 2]),
+                label: Some((id as i32 % 2, ["cat", "dog"][id % 2].to_string())),
+                error: (id == 4).then(|| "broken".to_string()),
+                // The file of image 3 is gone.
+                picture: (id != 3).then(|| Picture::filled(20, 10, [40 * id as u8, 90, 200])),
+            })
+            .collect(),
+        layers: Vec::new(),
+        network_classes: Vec::new(),
+        predictions: vec![(0, None); 4],
+        part_size: 10,
+    };
+    fake.write();
+    fake
+}
+
+fn issue(image_id: u32, kind: Kind, other_id: Option<u32>, flagged: bool) -> Issue {
+    let finding = Finding {
+        image_id,
+        kind,
+        score: 0.25,
+        flagged,
+        suggested_label: (kind == Kind::Label).then_some(1),
+        other_id,
+        evidence: "labelled cat; <b>18 of 20</b> neighbours are dogs".into(),
+    };
+    Issue {
+        rank: 1,
+        finding,
+        review: None,
+    }
+}
+
+#[test]
+fn sheets_show_what_can_be_seen() {
+    let fake = fake();
+    let (run, config) = (fake.run(), fake.config(&[]));
+    let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+    let ctx = Context::new(&config, &run, &progress, &cancel);
+    let issues = [
+        issue(0, Kind::Label, None, false),
+        issue(1, Kind::DuplicateExact, Some(3), true),
+        issue(2, Kind::Dark, None, true),
+        issue(3, Kind::Bright, None, false),
+        issue(4, Kind::Unreadable, None, true),
+    ];
+    let mut drawn = Vec::new();
+    pictures::draw(&ctx, &run.manifest().unwrap(), &issues, |kind, png| {
+        assert!(png.starts_with(b"\x89PNG"));
+        drawn.push(kind);
+        Ok(())
+    })
+    .unwrap();
+    // Labels are shown as candidates, too; other kinds only where they are flagged.
+    assert_eq!(drawn, [Kind::Label, Kind::DuplicateExact, Kind::Dark]);
+}
+
+#[test]
+fn rows_say_what_was_found() {
+    let issues = [
+        issue(0, Kind::Label, None, true),
+        issue(1, Kind::Leak, Some(3), false),
+    ];
+    let table = tables::issues(&issues).unwrap();
+    let kinds = table["kind"].as_string::<i32>();
+    assert_eq!([kinds.value(0), kinds.value(1)], ["label", "leak"]);
+    let others = table["other_id"].as_primitive::<arrow::datatypes::UInt32Type>();
+    assert_eq!(others.iter().collect::<Vec<_>>(), [None, Some(3)]);
+    let flagged = flagged(&issues);
+    assert_eq!(flagged, BTreeMap::from([(Kind::Label, 1)]));
+    assert_eq!(line(&flagged), "1 label");
+    assert_eq!(line(&BTreeMap::new()), "nothing found");
+}
+
+#[test]
+fn what_was_judged_fine_stays_quiet_until_the_file_changes() {
+    let csv = "path,kind,verdict,note,date,digest\n\
+               cat/0.png,label,ok,a lynx,2026-01-01,\n\
+               dog/1.png,label,ok,,2026-01-01,1111\n\
+               cat/2.png,label,fix,,2026-01-01,\n";
+    let reviews = Reviews::parse(std::path::Path::new("reviews.csv"), csv.as_bytes()).unwrap();
+    let files = (0..4u32).map(|id| {
+        let path = format!("{}/{id}.png", ["cat", "dog"][id as usize % 2]);
+        (
+            id,
+            File {
+                path,
+                digest: Some("2222".into()),
+            },
+        )
+    });
+    let findings = (0..4)
+        .map(|id| issue(id, Kind::Label, None, true).finding)
+        .collect();
+    let issues = judged(findings, &reviews, &files.collect(), 10);
+    let said: Vec<_> = (issues.iter())
+        .map(|issue| {
+            let verdict = issue.review.as_ref().map(|review| review.verdict.name());
+            (
+                issue.finding.image_id,
+                issue.finding.flagged,
+                issue.rank,
+                verdict,
+            )
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            // Its review was about another content.
+            (1, true, 1, None),
+            (2, true, 2, Some("fix")),
+            (3, true, 3, None),
+            (0, false, 4, Some("ok")),
+        ]
+    );
+    assert_eq!(
+        issues.iter().filter(|issue| issue.is_dismissed()).count(),
+        1
+    );
+    let table = tables::issues(&issues).unwrap();
+    assert_eq!(table["note"].as_string::<i32>().value(3), "a lynx");
+}

@@ -1,0 +1,290 @@
+//! Pairs of images that are worth decoding.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::{
+    array::{Array, AsArray},
+    datatypes::UInt64Type,
+};
+
+use super::super::{
+    Context,
+    columns::{Columns, integer, number, text},
+    features::FeatureReader,
+    neighbors::read_edges,
+};
+use crate::{
+    config::Metric,
+    duplicates::hashes::{MIRROR, near_hashes},
+    error::Result,
+    progress::Bar,
+    store::Manifest,
+};
+
+/// Pairs that an image brings by its hash, either way round.
+const MOST_BY_HASH: usize = 16;
+/// Standard deviation of luma under which a picture's hash is that of noise.
+const LEAST_CONTRAST: f64 = 0.01;
+/// The neighbour whose distance, in the median of all images, pairs have to undercut: duplicates seldom come in so many.
+const USUAL_NEIGHBOR: usize = 5;
+/// Rows in memory at a time.
+const BATCH_ROWS: usize = 65_536;
+/// Feature vectors in memory at a time.
+const VECTORS: usize = 8192;
+
+/// What is known of each image without looking at it.
+pub struct Images {
+    /// By image id.
+    rows: Vec<Image>,
+    /// The classes of the dataset's labels and splits are compared, never shown.
+    splits: Vec<String>,
+    /// Images that are the same file, lowest id first; only where there are several.
+    pub copies: Vec<Vec<u32>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Image {
+    /// None where there is nothing to hash.
+    phash: Option<u64>,
+    label: Option<i32>,
+    split: Option<usize>,
+    /// The lowest id of those with the very same file.
+    first: u32,
+}
+
+impl Images {
+    pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Images> {
+        let mut images = Images {
+            rows: Vec::new(),
+            splits: Vec::new(),
+            copies: Vec::new(),
+        };
+        let mut by_digest: HashMap<String, Vec<u32>> = HashMap::new();
+        let columns = [
+            "image_id", "digest", "label", "split", "error", "contrast", "phash",
+        ];
+        for batch in ctx.run.read(manifest, "images").columns(&columns) {
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, "images", &batch);
+            let (digests, errors) = (columns.texts("digest")?, columns.texts("error")?);
+            let (labels, splits) = (columns.integers("label")?, columns.texts("split")?);
+            let contrasts = columns.numbers("contrast")?;
+            let hashes = columns.column("phash")?.as_primitive_opt::<UInt64Type>();
+            let hashes =
+                hashes.ok_or_else(|| columns.unexpected("u64 in column phash", "others"))?;
+            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+                if id as usize != images.len() {
+                    let expected = format!("image {}, ids being ranks", images.len());
+                    return Err(columns.unexpected(expected, format!("image {id}")));
+                }
+                let seen = number(&contrasts, row).is_some_and(|seen| seen >= LEAST_CONTRAST);
+                let split = text(&splits, row).map(|split| images.split(split));
+                let label = integer(&labels, row).and_then(|label| i32::try_from(label).ok());
+                images.rows.push(Image {
+                    phash: (seen && hashes.is_valid(row)).then(|| hashes.value(row)),
+                    label,
+                    split,
+                    first: id,
+                });
+                if let (Some(digest), None) = (text(&digests, row), text(&errors, row)) {
+                    by_digest.entry(digest.to_string()).or_default().push(id);
+                }
+            }
+        }
+        images.copies = by_digest
+            .into_values()
+            .filter(|ids| ids.len() > 1)
+            .collect();
+        images.copies.sort_unstable();
+        for ids in &images.copies {
+            for id in ids {
+                images.rows[*id as usize].first = ids[0];
+            }
+        }
+        Ok(images)
+    }
+
+    fn split(&mut self, name: &str) -> usize {
+        match self.splits.iter().position(|known| known == name) {
+            Some(place) => place,
+            None => {
+                self.splits.push(name.to_string());
+                self.splits.len() - 1
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn first(&self, id: u32) -> Option<u32> {
+        self.rows.get(id as usize).map(|image| image.first)
+    }
+
+    /// Bits in which two hashes differ, one of them mirrored if that is asked for.
+    pub fn hash_bits(&self, a: u32, b: u32, mirrored: bool) -> Option<u32> {
+        let hash = |id: u32| self.rows.get(id as usize).and_then(|image| image.phash);
+        let flip = if mirrored { MIRROR } else { 0 };
+        Some((hash(a)? ^ hash(b)? ^ flip).count_ones())
+    }
+
+    /// Whether both have labels, and different ones.
+    pub fn labels_differ(&self, a: u32, b: u32) -> bool {
+        differ(self.rows[a as usize].label, self.rows[b as usize].label)
+    }
+
+    /// Whether both are in splits, and different ones.
+    pub fn splits_differ(&self, a: u32, b: u32) -> bool {
+        differ(self.rows[a as usize].split, self.rows[b as usize].split)
+    }
+}
+
+fn differ<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
+    a.is_some() && b.is_some() && a != b
+}
+
+/// Two images, `a` before `b`, neither of them a copy of a file before it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    pub a: u32,
+    pub b: u32,
+    /// Cosine distance, where one is among the other's nearest neighbours.
+    pub distance: Option<f32>,
+}
+
+/// All candidates, in order, and the cosine distance that neighbours had to undercut: `duplicate_distance`, or else the median
+/// distance to the fifth neighbour. None where there are no neighbours.
+pub fn find(
+    ctx: &Context,
+    manifest: &Manifest,
+    images: &Images,
+    bar: &Bar,
+) -> Result<(Vec<Candidate>, Option<f64>)> {
+    let mut found: BTreeMap<(u32, u32), Option<f32>> = BTreeMap::new();
+    let (near, limit) = by_neighbors(ctx, manifest, images)?;
+    found.extend(near);
+    let (ids, hashes): (Vec<u32>, Vec<u64>) = (0..)
+        .zip(&images.rows)
+        .filter(|(id, image)| *id == image.first)
+        .filter_map(|(id, image)| Some((id, image.phash?)))
+        .unzip();
+    for flip in [0, MIRROR] {
+        let pairs = near_hashes(&hashes, flip, MOST_BY_HASH, |done| {
+            bar.advance(done as u64 / 2);
+            ctx.cancel.check()
+        })?;
+        for pair in pairs {
+            let pair = (ids[pair.a as usize], ids[pair.b as usize]);
+            found.entry(pair).or_insert(None);
+        }
+    }
+    let candidates = (found.into_iter())
+        .map(|((a, b), distance)| Candidate { a, b, distance })
+        .collect();
+    Ok((candidates, limit))
+}
+
+type Near = BTreeMap<(u32, u32), Option<f32>>;
+
+/// Neighbours nearer than the limit; copies of a file stand for its first.
+fn by_neighbors(
+    ctx: &Context,
+    manifest: &Manifest,
+    images: &Images,
+) -> Result<(Near, Option<f64>)> {
+    let there = |table: &str| ctx.run.tables(manifest).iter().any(|name| name == table);
+    if !there("neighbors") || !there("features") {
+        return Ok((Near::new(), None));
+    }
+    let lengths = match ctx.config.neighbors.metric {
+        Metric::L2 => lengths(ctx, manifest, images.len())?,
+        Metric::Cosine => Vec::new(),
+    };
+    let cosine = |a: u32, b: u32, distance: f32| match ctx.config.neighbors.metric {
+        Metric::Cosine => distance,
+        Metric::L2 => from_euclidean(lengths[a as usize], lengths[b as usize], distance),
+    };
+    let mut near: Vec<(f32, u32, u32)> = Vec::new();
+    let mut usual = Vec::new();
+    let rows = (ctx.run.read(manifest, "neighbors"))
+        .columns(&["image_id", "neighbor_id", "distance"])
+        .batch_rows(BATCH_ROWS);
+    // Of the image that is being read: a batch may end in the middle of one.
+    let mut own: (u32, usize) = (u32::MAX, 0);
+    for batch in rows {
+        let batch = batch?;
+        ctx.cancel.check()?;
+        let columns = Columns::of(ctx.run, "neighbors", &batch);
+        for (id, neighbor) in read_edges(&columns)? {
+            let (Some(a), Some(b)) = (images.first(id), images.first(neighbor.id)) else {
+                return Err(columns.unexpected("ids of images", "others"));
+            };
+            if a == b {
+                continue;
+            }
+            let distance = cosine(id, neighbor.id, neighbor.distance);
+            own = (id, if own.0 == id { own.1 + 1 } else { 1 });
+            if own.1 == USUAL_NEIGHBOR {
+                usual.push(distance);
+            }
+            near.push((distance, a.min(b), a.max(b)));
+        }
+    }
+    usual.sort_by(f32::total_cmp);
+    let found = usual
+        .get(usual.len() / 2)
+        .map(|distance| f64::from(*distance));
+    let limit = ctx.config.audit.duplicate_distance.or(found);
+    let mut pairs = Near::new();
+    for (distance, a, b) in near {
+        if limit.is_none_or(|limit| f64::from(distance) <= limit) {
+            let known = pairs.entry((a, b)).or_insert(Some(distance));
+            *known = known.map(|known| known.min(distance));
+        }
+    }
+    Ok((pairs, limit))
+}
+
+/// Euclidean lengths of all feature vectors; 0 where there is none.
+fn lengths(ctx: &Context, manifest: &Manifest, images: usize) -> Result<Vec<f32>> {
+    let mut lengths = vec![0.0; images];
+    for features in FeatureReader::new(ctx.run, manifest, VECTORS) {
+        let features = features?;
+        ctx.cancel.check()?;
+        let vectors = features.values.chunks_exact(features.dimension.max(1));
+        for (id, vector) in features.image_ids.iter().zip(vectors) {
+            if let Some(length) = lengths.get_mut(*id as usize) {
+                *length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+            }
+        }
+    }
+    Ok(lengths)
+}
+
+/// 1 - cos of two vectors of these lengths and this distance: `d² = a² + b² - 2ab cos`. A vector without a length has no direction:
+/// 1, as among neighbours.
+fn from_euclidean(a: f32, b: f32, distance: f32) -> f32 {
+    if a == 0.0 || b == 0.0 {
+        return 1.0;
+    }
+    let apart = (distance - (a - b).abs()).max(0.0) * (distance + (a - b).abs());
+    apart / (2.0 * a * b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cosine_distances_come_from_euclidean_ones() {
+        let distance = |a: [f32; 2], b: [f32; 2]| {
+            let length = |v: [f32; 2]| v[0].hypot(v[1]);
+            from_euclidean(length(a), length(b), length([a[0] - b[0], a[1] - b[1]]))
+        };
+        assert!((distance([3.0, 0.0], [0.0, 2.0]) - 1.0).abs() < 1e-6);
+        assert!((distance([1.0, 0.0], [5.0, 5.0]) - (1.0 - 0.5f32.sqrt())).abs() < 1e-6);
+        assert!(distance([1.0, 2.0], [2.0, 4.0]).abs() < 1e-6);
+        assert_eq!(distance([0.0, 0.0], [1.0, 0.0]), 1.0);
+    }
+}

@@ -1,0 +1,128 @@
+//! Decoding what is to be compared, and comparing it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Mutex,
+};
+
+use rayon::prelude::*;
+
+use super::{
+    super::{Context, sources::Sources},
+    candidates::Candidate,
+    tables::{self, Compared},
+};
+use crate::{
+    duplicates::picture::{SIDE, Small},
+    error::{Error, Result},
+    image::{InputSpec, Interpolation, Resize, preprocess},
+    progress::Bar,
+    store::{Manifest, StageWriter},
+};
+
+/// Pictures kept for later batches: 1 GiB. Beyond, some are decoded again.
+const MOST_PICTURES: usize = 100_000;
+
+/// Compares the pairs of every batch whose part is missing.
+pub fn all(
+    ctx: &Context,
+    manifest: &Manifest,
+    writer: &mut StageWriter,
+    batches: &[&[Candidate]],
+    bar: &Bar,
+) -> Result<()> {
+    let missing: Vec<usize> = (0..batches.len())
+        .filter(|part| !writer.has_part(*part))
+        .collect();
+    let pairs: usize = batches.iter().map(|batch| batch.len()).sum();
+    let left: usize = missing.iter().map(|part| batches[*part].len()).sum();
+    bar.set_done((pairs - left) as u64);
+    // The last batch that an image is needed for.
+    let mut last: HashMap<u32, usize> = HashMap::new();
+    for part in &missing {
+        for pair in batches[*part] {
+            last.extend([(pair.a, *part), (pair.b, *part)]);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let sources = Sources::read(ctx, manifest, |id| last.contains_key(&id))?;
+    let threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(ctx.config.extract.decode_threads())
+        .build()
+        .map_err(|error| {
+            Error::io(&ctx.config.images.dir, "starting threads")(std::io::Error::other(error))
+        })?;
+    let mut pictures: HashMap<u32, Option<Small>> = HashMap::new();
+    let mut changed: BTreeMap<u32, String> = BTreeMap::new();
+    for part in missing {
+        let batch = batches[part];
+        let wanted: BTreeSet<u32> = (batch.iter().flat_map(|pair| [pair.a, pair.b]))
+            .filter(|id| !pictures.contains_key(id))
+            .collect();
+        let failed = Mutex::new(Vec::new());
+        let compared = threads.install(|| {
+            let decoded = wanted.into_par_iter().map(|id| {
+                ctx.cancel.check()?;
+                Ok((
+                    id,
+                    small(&sources, id).unwrap_or_else(|reason| {
+                        failed
+                            .lock()
+                            .unwrap_or_else(|e| e.into_inner())
+                            .push((id, reason));
+                        None
+                    }),
+                ))
+            });
+            pictures.par_extend(decoded.collect::<Result<Vec<_>>>()?);
+            let pictures = &pictures;
+            let rows = batch.par_iter().map(|pair| {
+                ctx.cancel.check()?;
+                bar.advance(1);
+                let of = |id: u32| pictures.get(&id).and_then(Option::as_ref);
+                let both = of(pair.a).zip(of(pair.b));
+                Ok(Compared {
+                    pair: *pair,
+                    similarity: both.map(|(a, b)| a.similarity(b)),
+                    mirrored: both.map(|(a, b)| a.mirrored().similarity(b)),
+                })
+            });
+            rows.collect::<Result<Vec<Compared>>>()
+        })?;
+        changed.extend(failed.into_inner().unwrap_or_else(|e| e.into_inner()));
+        let mut files = writer.part(part)?;
+        files.write(tables::CANDIDATES, &tables::candidates(&compared)?)?;
+        writer.commit(files)?;
+        pictures.retain(|id, _| last.get(id).is_some_and(|last| *last > part));
+        if pictures.len() > MOST_PICTURES {
+            pictures.clear();
+        }
+    }
+    if let Some((id, reason)) = changed.first_key_value() {
+        sources.warn("comparison", *id, reason);
+        if changed.len() > 1 {
+            tracing::warn!("and of {} more images", changed.len() - 1);
+        }
+    }
+    Ok(())
+}
+
+/// None where there is too little to be seen.
+fn small(sources: &Sources, id: u32) -> Result<Option<Small>, String> {
+    let side = SIDE as u32;
+    let spec = InputSpec {
+        resize: Resize::Exact {
+            height: side,
+            width: side,
+        },
+        crop: None,
+        interpolation: Interpolation::Bilinear,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+    };
+    let image = sources.decode(id)?;
+    let (rgb, _) = preprocess(&image, &spec).map_err(|error| error.to_string())?;
+    Ok(Small::new(&rgb))
+}

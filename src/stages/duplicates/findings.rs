@@ -1,0 +1,180 @@
+//! What people should look at: copies that could go, and those that contradict each other.
+
+use std::collections::BTreeMap;
+
+use arrow::array::AsArray;
+
+use super::super::{
+    Context,
+    columns::{Columns, integer, number, text},
+};
+use crate::{
+    error::Result,
+    findings::{Finding, Kind},
+    store::{Manifest, RunFolder},
+    text::escaped,
+};
+
+const TABLE: &str = "duplicates";
+
+/// A row of `duplicates`.
+struct Pair {
+    a: u32,
+    b: u32,
+    kind: String,
+    bits: Option<i64>,
+    similarity: f32,
+    label_conflict: bool,
+    cross_split: bool,
+}
+
+/// What sentences say of an image.
+#[derive(Default)]
+struct Image {
+    path: String,
+    label: Option<String>,
+    split: Option<String>,
+}
+
+/// All flagged. A copy has one finding, about the most alike image before it; of two with different labels each has one, since
+/// either may be wrong; of two in different splits the one outside `train`, or else the later one.
+pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
+    let there = ctx.run.tables(manifest).iter().any(|table| table == TABLE);
+    if !there {
+        return Ok(Vec::new());
+    }
+    let pairs = read(ctx.run, manifest)?;
+    let mut images: BTreeMap<u32, Image> = (pairs.iter())
+        .flat_map(|pair| [pair.a, pair.b])
+        .map(|id| (id, Image::default()))
+        .collect();
+    read_images(ctx.run, manifest, &mut images)?;
+    let mut best: BTreeMap<(u32, Kind), Finding> = BTreeMap::new();
+    for pair in &pairs {
+        for (kind, image_id, other_id) in about(pair, &images) {
+            let score = 1.0 - pair.similarity;
+            let before = best.get(&(image_id, kind));
+            if before.is_none_or(|before| score < before.score) {
+                let finding = Finding {
+                    image_id,
+                    kind,
+                    score,
+                    flagged: true,
+                    suggested_label: None,
+                    other_id: Some(other_id),
+                    evidence: sentence(kind, pair, &images[&image_id], &images[&other_id]),
+                };
+                best.insert((image_id, kind), finding);
+            }
+        }
+    }
+    Ok(best.into_values().collect())
+}
+
+/// Kind, image, and the other one.
+fn about(pair: &Pair, images: &BTreeMap<u32, Image>) -> Vec<(Kind, u32, u32)> {
+    let (a, b) = (pair.a, pair.b);
+    let copy = match pair.kind.as_str() {
+        "exact" => Kind::DuplicateExact,
+        _ => Kind::DuplicateNear,
+    };
+    let mut found = vec![(copy, b, a)];
+    if pair.label_conflict {
+        found.extend([(Kind::DuplicateLabel, a, b), (Kind::DuplicateLabel, b, a)]);
+    }
+    if pair.cross_split {
+        let trains = |id: &u32| images[id].split.as_deref() == Some("train");
+        let (leaked, other) = if trains(&b) && !trains(&a) {
+            (a, b)
+        } else {
+            (b, a)
+        };
+        found.push((Kind::Leak, leaked, other));
+    }
+    found
+}
+
+fn sentence(kind: Kind, pair: &Pair, own: &Image, other: &Image) -> String {
+    let path = escaped(&other.path);
+    let mut figures = format!("similarity {:.3}", pair.similarity);
+    if let Some(bits) = pair.bits {
+        figures += &format!(", {bits} of 64 hash bits differ");
+    }
+    let same = match pair.kind.as_str() {
+        "exact" => format!("the same file as {path}"),
+        "mirrored" => format!("the same picture as {path}, mirrored ({figures})"),
+        _ => format!("the same picture as {path} ({figures})"),
+    };
+    let word = |word: &Option<String>| match word {
+        Some(word) => escaped(word).into_owned(),
+        None => "nothing".into(),
+    };
+    match kind {
+        Kind::DuplicateLabel => format!(
+            "{same}, but labelled {} there and {} here",
+            word(&other.label),
+            word(&own.label)
+        ),
+        Kind::Leak => format!(
+            "{same}, which is in split {}, this one in {}",
+            word(&other.split),
+            word(&own.split)
+        ),
+        _ => same,
+    }
+}
+
+fn read(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Pair>> {
+    let mut pairs = Vec::new();
+    for batch in run.read(manifest, TABLE) {
+        let batch = batch?;
+        let columns = Columns::of(run, TABLE, &batch);
+        let (a, b) = (columns.integers("image_a")?, columns.integers("image_b")?);
+        let (kinds, bits) = (columns.texts("kind")?, columns.integers("phash_distance")?);
+        let similarities = columns.numbers("similarity")?;
+        let conflicts = columns.column("label_conflict")?.as_boolean();
+        let splits = columns.column("cross_split")?.as_boolean();
+        for row in 0..batch.num_rows() {
+            let id = |of| integer(of, row).and_then(|id| u32::try_from(id).ok());
+            let (Some(a), Some(b)) = (id(&a), id(&b)) else {
+                return Err(columns.unexpected("ids of images", "others"));
+            };
+            pairs.push(Pair {
+                a,
+                b,
+                kind: text(&kinds, row).unwrap_or_default().to_string(),
+                bits: integer(&bits, row),
+                similarity: number(&similarities, row).unwrap_or(0.0) as f32,
+                label_conflict: conflicts.value(row),
+                cross_split: splits.value(row),
+            });
+        }
+    }
+    Ok(pairs)
+}
+
+fn read_images(
+    run: &RunFolder,
+    manifest: &Manifest,
+    images: &mut BTreeMap<u32, Image>,
+) -> Result<()> {
+    let names = ["image_id", "path", "label_name", "split"];
+    for batch in run.read(manifest, "images").columns(&names) {
+        let batch = batch?;
+        let columns = Columns::of(run, "images", &batch);
+        let [paths, labels, splits] =
+            ["path", "label_name", "split"].map(|name| columns.texts(name));
+        let (paths, labels, splits) = (paths?, labels?, splits?);
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if let Some(image) = images.get_mut(&id) {
+                let word = |of| text(of, row).map(str::to_string);
+                *image = Image {
+                    path: word(&paths).unwrap_or_default(),
+                    label: word(&labels),
+                    split: word(&splits),
+                };
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,320 @@
+//! Folders with copies in them, scanned and compared; features and neighbours are made up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::Arc,
+};
+
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Int16Array, UInt32Array,
+};
+use arrow::datatypes::{DataType, Field};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::*;
+use crate::{
+    config::Config,
+    findings::{Finding, Kind},
+    picture::{self, Picture},
+    progress::{Cancel, Progress, ProgressKind},
+    stages::{
+        self,
+        columns::{Columns, integer, number, table, text},
+        scan,
+    },
+    store::RunFolder,
+};
+
+/// A picture of boxes of all sizes and colours.
+fn scene(seed: u64) -> Picture {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut scene = Picture::filled(200, 160, [120, 130, 125]);
+    for size in (4..60).rev() {
+        let colour = [0; 3].map(|_: u8| random.random());
+        let patch = Picture::filled(size, random.random_range(size / 2..=size), colour);
+        let (left, top) = (random.random_range(0..190), random.random_range(0..150));
+        scene.paste(&patch, left, top);
+    }
+    scene
+}
+
+/// A part of it, in shares of its sides, at another size.
+fn part(of: &Picture, [left, top, right, bottom]: [f32; 4], width: u32, height: u32) -> Picture {
+    let mut part = Picture::filled(width, height, [0; 3]);
+    for y in 0..height {
+        for x in 0..width {
+            let from = |at: u32, side: u32, low: f32, high: f32, whole: u32| {
+                let share = low + (high - low) * (at as f32 + 0.5) / side as f32;
+                (share * whole as f32) as u32
+            };
+            let (column, row) = (
+                from(x, width, left, right, of.width),
+                from(y, height, top, bottom, of.height),
+            );
+            let pixel = of.at(column, row).unwrap();
+            part.paste(&Picture::filled(1, 1, pixel), x, y);
+        }
+    }
+    part
+}
+
+struct Folder {
+    dir: tempfile::TempDir,
+    paths: BTreeSet<String>,
+}
+
+impl Folder {
+    fn new() -> Folder {
+        Folder {
+            dir: tempfile::tempdir().unwrap(),
+            paths: BTreeSet::new(),
+        }
+    }
+
+    fn write(&mut self, path: &str, bytes: &[u8]) {
+        let file = self.dir.path().join("images").join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, bytes).unwrap();
+        self.paths.insert(path.to_string());
+    }
+
+    fn draw(&mut self, path: &str, picture: &Picture) {
+        self.write(path, &picture::png(picture).unwrap());
+    }
+
+    fn id(&self, path: &str) -> u32 {
+        self.paths.iter().position(|known| known == path).unwrap() as u32
+    }
+
+    fn with<T>(&self, set: &[&str], act: impl FnOnce(&Context) -> T) -> T {
+        let text = "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n";
+        let set: Vec<String> = set.iter().map(|setting| setting.to_string()).collect();
+        let config = Config::parse(&self.dir.path().join("pipeline.toml"), text, &set).unwrap();
+        let run = RunFolder::create(self.dir.path().join("run")).unwrap();
+        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+        act(&Context::new(&config, &run, &progress, &cancel))
+    }
+
+    fn scan(&self) {
+        self.with(&[], |ctx| {
+            let lock = ctx.run.lock("test").unwrap();
+            stages::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
+        });
+    }
+
+    fn write_stage(&self, name: &str, tables: &[(&str, arrow::array::RecordBatch)]) {
+        let run = RunFolder::open(self.dir.path().join("run")).unwrap();
+        let lock = run.lock("test").unwrap();
+        let (key, needs) = ("key".to_string(), BTreeMap::new());
+        let writer = StageWriter::begin(&run, &lock, name, 1, key, json!({}), needs).unwrap();
+        let mut part = writer.part(0).unwrap();
+        for (table, batch) in tables {
+            part.write(table, batch).unwrap();
+        }
+        writer.commit(part).unwrap();
+        writer.finish(None, json!({})).unwrap();
+    }
+
+    /// Features of two numbers, and one neighbour of each image.
+    fn near(&self, vectors: &[[f32; 2]], neighbors: &[(u32, u32, f32)]) {
+        let ids = UInt32Array::from_iter_values(0..vectors.len() as u32);
+        let values = Float32Array::from_iter_values(vectors.iter().flatten().copied());
+        let field = Arc::new(Field::new("item", DataType::Float32, false));
+        let vectors = FixedSizeListArray::new(field, 2, Arc::new(values), None);
+        let features = table([
+            ("image_id", Arc::new(ids), false),
+            ("vector", Arc::new(vectors), false),
+        ]);
+        self.write_stage("extract", &[("features", features.unwrap())]);
+        let ids = |of: fn(&(u32, u32, f32)) -> u32| -> ArrayRef {
+            Arc::new(UInt32Array::from_iter_values(neighbors.iter().map(of)))
+        };
+        let distances = Float32Array::from_iter_values(neighbors.iter().map(|row| row.2));
+        let n = neighbors.len();
+        let neighbors = table([
+            ("image_id", ids(|row| row.0), false),
+            ("rank", Arc::new(Int16Array::from(vec![1; n])), false),
+            ("neighbor_id", ids(|row| row.1), false),
+            ("distance", Arc::new(distances), false),
+            ("exact", Arc::new(BooleanArray::from(vec![true; n])), false),
+        ]);
+        self.write_stage("neighbors", &[("neighbors", neighbors.unwrap())]);
+    }
+
+    fn find(&self, set: &[&str]) -> Value {
+        self.with(set, |ctx| {
+            let lock = ctx.run.lock("test").unwrap();
+            let parameters = (STAGE.parameters)(ctx).unwrap();
+            let (key, needs) = (parameters.to_string(), BTreeMap::new());
+            let writer = StageWriter::begin(ctx.run, &lock, STAGE.name, 1, key, parameters, needs);
+            let mut writer = writer.unwrap();
+            let outcome = (STAGE.run)(ctx, &mut writer).unwrap();
+            writer.finish(None, outcome.summary.clone()).unwrap();
+            outcome.summary
+        })
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        self.with(&[], |ctx| {
+            findings(ctx, &ctx.run.manifest().unwrap()).unwrap()
+        })
+    }
+
+    /// a, b, kind, group, label conflict, cross split
+    fn pairs(&self) -> Vec<(u32, u32, String, u32, bool, bool)> {
+        let run = RunFolder::open(self.dir.path().join("run")).unwrap();
+        let mut found = Vec::new();
+        for batch in run.read(&run.manifest().unwrap(), "duplicates") {
+            let batch = batch.unwrap();
+            let columns = Columns::of(&run, "duplicates", &batch);
+            let ids = |name| columns.integers(name).unwrap();
+            let (a, b, groups) = (ids("image_a"), ids("image_b"), ids("group_id"));
+            let kinds = columns.texts("kind").unwrap();
+            let flags = |name| columns.column(name).unwrap().as_boolean().clone();
+            let (conflicts, splits) = (flags("label_conflict"), flags("cross_split"));
+            let similarities = columns.numbers("similarity").unwrap();
+            for row in 0..batch.num_rows() {
+                assert!((0.93..=1.0).contains(&number(&similarities, row).unwrap()));
+                let id = |of| integer(of, row).unwrap() as u32;
+                let kind = text(&kinds, row).unwrap().to_string();
+                let (conflict, split) = (conflicts.value(row), splits.value(row));
+                found.push((id(&a), id(&b), kind, id(&groups), conflict, split));
+            }
+        }
+        found
+    }
+}
+
+#[test]
+fn copies_are_found_by_their_hashes_alone() {
+    let mut folder = Folder::new();
+    for seed in 0..12 {
+        folder.draw(&format!("train/cat/{seed:02}.png"), &scene(seed));
+    }
+    let whole = [0.0, 0.0, 1.0, 1.0];
+    folder.draw("train/cat/copy.png", &scene(3));
+    folder.draw("test/dog/small.png", &part(&scene(3), whole, 150, 120));
+    folder.draw(
+        "train/cat/flipped.png",
+        &part(&scene(5), [1.0, 0.0, 0.0, 1.0], 200, 160),
+    );
+    folder.write("train/cat/bad 1.png", b"no image");
+    folder.write("train/cat/bad 2.png", b"no image");
+    folder.draw("train/cat/blank 1.png", &Picture::filled(50, 50, [9; 3]));
+    folder.draw("train/cat/blank 2.png", &Picture::filled(50, 60, [9; 3]));
+    folder.scan();
+    let summary = folder.find(&[]);
+    let [original, copy, small] = [
+        "train/cat/03.png",
+        "train/cat/copy.png",
+        "test/dog/small.png",
+    ]
+    .map(|path| folder.id(path));
+    let [mirrored, flipped] =
+        ["train/cat/05.png", "train/cat/flipped.png"].map(|path| folder.id(path));
+    assert_eq!(small, 0);
+    let row =
+        |a, b, kind: &str, group, conflict, split| (a, b, kind.to_string(), group, conflict, split);
+    let expected = [
+        row(small, original, "near", small, true, true),
+        row(original, copy, "exact", small, false, false),
+        row(mirrored, flipped, "mirrored", mirrored, false, false),
+    ];
+    assert_eq!(folder.pairs(), expected);
+    assert_eq!(summary["groups"], 2);
+    assert_eq!(summary["images_in_groups"], 5);
+    assert_eq!(summary["label_conflicts"], 1);
+
+    let told: Vec<(u32, Kind, String)> = (folder.findings().into_iter())
+        .map(|finding| (finding.image_id, finding.kind, finding.evidence))
+        .collect();
+    let of = |id, kind| {
+        let mut found = told.iter().filter(|told| told.0 == id && told.1 == kind);
+        found.next().map_or("", |told| told.2.as_str())
+    };
+    assert_eq!(
+        of(copy, Kind::DuplicateExact),
+        "the same file as train/cat/03.png"
+    );
+    let conflict = of(small, Kind::DuplicateLabel);
+    assert!(
+        conflict.starts_with("the same picture as train/cat/03.png (similarity 0.9"),
+        "{conflict}"
+    );
+    assert!(
+        conflict.ends_with("but labelled cat there and dog here"),
+        "{conflict}"
+    );
+    assert!(of(original, Kind::DuplicateLabel).ends_with("dog there and cat here"));
+    let leak = of(small, Kind::Leak);
+    assert!(
+        leak.ends_with("which is in split train, this one in test"),
+        "{leak}"
+    );
+    assert!(of(flipped, Kind::DuplicateNear).contains("05.png, mirrored ("));
+    assert_eq!(told.len(), 6, "{told:?}");
+}
+
+#[test]
+fn a_cropped_copy_is_found_among_neighbours() {
+    let mut folder = Folder::new();
+    for seed in 0..6 {
+        folder.draw(&format!("{seed}.png"), &scene(seed));
+    }
+    folder.draw(
+        "cropped.png",
+        &part(&scene(2), [0.09, 0.02, 0.99, 0.92], 180, 144),
+    );
+    folder.scan();
+    folder.find(&[]);
+    assert!(folder.pairs().is_empty());
+    let vectors = [
+        [1.0, 0.0],
+        [0.0, 1.0],
+        [1.0, 1.0],
+        [3.0, 1.0],
+        [1.0, 3.0],
+        [2.0, 1.0],
+        [1.0, 1.1],
+    ];
+    let (original, cropped) = (folder.id("2.png"), folder.id("cropped.png"));
+    folder.near(&vectors, &[(original, cropped, 0.1), (0, 1, 2f32.sqrt())]);
+    let summary = folder.find(&["audit.duplicate_distance=0.5"]);
+    assert_eq!(summary["neighbor_distance"], 0.5);
+    let expected = [(
+        original,
+        cropped,
+        "near".to_string(),
+        original,
+        false,
+        false,
+    )];
+    assert_eq!(folder.pairs(), expected);
+    // Too far apart for what is asked for.
+    folder.find(&["audit.duplicate_distance=0.0001"]);
+    assert!(folder.pairs().is_empty());
+}
+
+#[test]
+fn a_run_that_was_killed_goes_on_to_the_same_tables() {
+    let mut folder = Folder::new();
+    for seed in 0..5 {
+        folder.draw(&format!("{seed}.png"), &scene(seed));
+        folder.draw(
+            &format!("{seed} again.png"),
+            &part(&scene(seed), [0.0, 0.0, 1.0, 1.0], 160, 128),
+        );
+    }
+    folder.scan();
+    folder.find(&[]);
+    let file = folder
+        .dir
+        .path()
+        .join("run/tables/duplicates/part-00001.parquet");
+    let before = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    folder.find(&[]);
+    assert_eq!(fs::read(&file).unwrap(), before);
+    assert_eq!(folder.pairs().len(), 5);
+}

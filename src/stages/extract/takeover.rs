@@ -1,0 +1,320 @@
+//! Rows of images whose content an earlier run has put through the network.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{ArrayRef, AsArray, RecordBatch, UInt32Array},
+    compute::{concat_batches, take_record_batch},
+    datatypes::UInt32Type,
+    error::ArrowError,
+};
+use serde_json::Value;
+
+use super::{
+    super::{
+        Context,
+        columns::{Columns, integer, text},
+        takeover::{Source, content, sources},
+    },
+    pipeline::ImageRow,
+};
+use crate::{
+    error::{Error, Result},
+    store::{TableReader, check_bytes},
+    text::escaped,
+};
+
+/// Which content each row of the other tables was computed from.
+pub const EXTRACTED: &str = "extracted";
+
+/// Where an image's rows lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    source: u16,
+    part: u32,
+    image_id: u32,
+}
+
+/// What earlier runs know, by content.
+pub struct Earlier {
+    sources: Arc<Vec<Source>>,
+    /// With the network's class of the label that the image had then.
+    places: HashMap<blake3::Hash, (Place, Option<i32>)>,
+    /// Whether rows depend on the label otherwise than through the logits.
+    by_label: bool,
+    /// Parts that were looked at, and whether their files are what was written.
+    sound: BTreeMap<(u16, u32), bool>,
+}
+
+/// The rows of some images, as they are to be written: under the ids of now, in any order.
+#[derive(Default)]
+pub struct Taken {
+    pub images: Vec<ImageRow>,
+    /// `[images, classes]`
+    pub logits: Vec<f32>,
+    pub features: Vec<RecordBatch>,
+    /// Of each layer.
+    pub units: Vec<Vec<RecordBatch>>,
+    pub maps: Vec<Vec<RecordBatch>>,
+    pub cams: Vec<Vec<RecordBatch>>,
+}
+
+/// The layers of the tables that have one row a layer.
+pub struct Layers<'l> {
+    pub units: Vec<&'l str>,
+    pub maps: Vec<&'l str>,
+    pub cams: Vec<&'l str>,
+}
+
+impl Earlier {
+    /// Looks up which contents are known. `by_label`: rows are explanations for the label's class.
+    pub fn read(ctx: &Context, parameters: &Value, by_label: bool) -> Result<Earlier> {
+        let stage = super::STAGE.name;
+        let sources = sources(ctx, stage, parameters)?;
+        let mut places = HashMap::new();
+        for (number, source) in sources.iter().enumerate() {
+            let parts = source.record(stage).map(|record| record.parts.keys());
+            for &part in parts.into_iter().flatten() {
+                let rows = source.run.read(&source.manifest, EXTRACTED).part(part);
+                for batch in rows {
+                    let batch = batch?;
+                    let columns = Columns::of(&source.run, EXTRACTED, &batch);
+                    let (digests, classes) = (columns.texts("digest")?, columns.integers("class")?);
+                    for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
+                        let Some(content) = text(&digests, row).and_then(content) else {
+                            continue;
+                        };
+                        let place = Place {
+                            source: number as u16,
+                            part: part as u32,
+                            image_id,
+                        };
+                        let class = integer(&classes, row).map(|class| class as i32);
+                        // The best source comes first.
+                        places.entry(content).or_insert((place, class));
+                    }
+                }
+            }
+        }
+        Ok(Earlier {
+            sources: Arc::new(sources),
+            places,
+            by_label,
+            sound: BTreeMap::new(),
+        })
+    }
+
+    /// Where the rows of an image lie whose label is the network's `class`, if they are known and not damaged.
+    pub fn find(&mut self, row: &ImageRow, class: Option<usize>) -> Option<Place> {
+        let (place, before) = *self.places.get(&content(&row.digest)?)?;
+        if self.by_label && before != class.map(|class| class as i32) {
+            return None;
+        }
+        let key = (place.source, place.part);
+        let sound = match self.sound.get(&key) {
+            Some(&sound) => sound,
+            None => {
+                let sound = self.is_sound(place);
+                self.sound.insert(key, sound);
+                sound
+            }
+        };
+        sound.then_some(place)
+    }
+
+    /// Compares a part's files with the manifest, checksums included: damage is not to be handed on under a new one.
+    fn is_sound(&self, place: Place) -> bool {
+        let Some(source) = self.sources.get(usize::from(place.source)) else {
+            return false;
+        };
+        let record = source.record(super::STAGE.name);
+        let part = record.and_then(|record| record.parts.get(&(place.part as usize)));
+        let files = part.into_iter().flat_map(|part| &part.files);
+        let mut damaged = files
+            .filter(|file| file.table.is_some())
+            .filter_map(|file| check_bytes(&source.run, file).err());
+        match damaged.next() {
+            None => true,
+            Some(error) => {
+                let shown = error.to_string();
+                tracing::warn!("{}; its images are read anew", escaped(&shown));
+                false
+            }
+        }
+    }
+
+    /// The sources, to read from while [`Earlier::find`] goes on.
+    pub fn sources(&self) -> Arc<Vec<Source>> {
+        Arc::clone(&self.sources)
+    }
+}
+
+/// Reads the rows of images, each of which lies in its place.
+pub fn fetch(
+    sources: &[Source],
+    wanted: Vec<(ImageRow, Place)>,
+    layers: &Layers,
+    n_classes: usize,
+) -> Result<Taken> {
+    let mut taken = Taken {
+        units: layers.units.iter().map(|_| Vec::new()).collect(),
+        maps: layers.maps.iter().map(|_| Vec::new()).collect(),
+        cams: layers.cams.iter().map(|_| Vec::new()).collect(),
+        ..Taken::default()
+    };
+    let mut by_part: BTreeMap<(u16, u32), Vec<(u32, ImageRow)>> = BTreeMap::new();
+    for (row, place) in wanted {
+        let part = by_part.entry((place.source, place.part)).or_default();
+        part.push((place.image_id, row));
+    }
+    for ((source, part), mut rows) in by_part {
+        let source = &sources[usize::from(source)];
+        rows.sort_by_key(|(before, row)| (*before, row.image_id));
+        let ids: Vec<(u32, u32)> = rows.iter().map(|(id, row)| (*id, row.image_id)).collect();
+        let table = |name: &'static str| Part {
+            source,
+            name,
+            part: part as usize,
+            ids: &ids,
+        };
+        let predictions = table("predictions");
+        let mut found: Vec<u32> = Vec::new();
+        for batch in predictions.rows(None, &["image_id", "logits"])? {
+            found.extend(batch.column(0).as_primitive::<UInt32Type>().values());
+            let columns = Columns::of(&source.run, "predictions", &batch);
+            taken
+                .logits
+                .extend(columns.float_lists("logits", n_classes)?);
+        }
+        if !found.iter().eq(ids.iter().map(|(_, now)| now)) {
+            return Err(predictions.unexpected("a row of every image of extracted"));
+        }
+        taken.features.extend(table("features").rows(None, &[])?);
+        for (name, layers, into) in [
+            ("units", &layers.units, &mut taken.units),
+            ("maps", &layers.maps, &mut taken.maps),
+            ("cams", &layers.cams, &mut taken.cams),
+        ] {
+            for (layer, into) in layers.iter().zip(into) {
+                into.extend(table(name).rows(Some(layer), &[])?);
+            }
+        }
+        taken.images.extend(rows.into_iter().map(|(_, row)| row));
+    }
+    Ok(taken)
+}
+
+/// One part of an earlier table, of which some images' rows are wanted.
+struct Part<'p> {
+    source: &'p Source,
+    name: &'static str,
+    part: usize,
+    /// Ids then and now, ascending. Several images of now may have the content of one of then.
+    ids: &'p [(u32, u32)],
+}
+
+impl Part<'_> {
+    /// The wanted rows, of one layer or all, under the ids of now; `columns` are all where none is named.
+    fn rows(&self, layer: Option<&str>, columns: &[&str]) -> Result<Vec<RecordBatch>> {
+        let Source { run, manifest } = self.source;
+        let mut reader: TableReader = run.read(manifest, self.name).part(self.part);
+        if let Some(layer) = layer {
+            reader = reader.only("layer", layer);
+        }
+        if !columns.is_empty() {
+            reader = reader.columns(columns);
+        }
+        let mut found = Vec::new();
+        for batch in reader {
+            let batch = batch?;
+            let before = Columns::of(run, self.name, &batch).image_ids()?;
+            let (mut places, mut ids) = (Vec::new(), Vec::new());
+            for (row, id) in before.into_iter().enumerate() {
+                let first = self.ids.partition_point(|(before, _)| *before < id);
+                for (_, now) in self.ids[first..]
+                    .iter()
+                    .take_while(|(before, _)| *before == id)
+                {
+                    places.push(row as u32);
+                    ids.push(*now);
+                }
+            }
+            if places.is_empty() {
+                continue;
+            }
+            let renewed = take_record_batch(&batch, &UInt32Array::from(places))
+                .and_then(|rows| with_ids(rows, ids));
+            found.push(renewed.map_err(|error| self.unexpected(&error.to_string()))?);
+        }
+        Ok(found)
+    }
+
+    fn unexpected(&self, expected: &str) -> Error {
+        Error::invalid(
+            self.source.run.path(&format!("tables/{}", self.name)),
+            expected,
+            format!("something else in part {}", self.part),
+            "run `prospect verify` there, or do not take rows from it",
+        )
+    }
+}
+
+fn with_ids(batch: RecordBatch, ids: Vec<u32>) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let at = schema.index_of("image_id")?;
+    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+    columns[at] = Arc::new(UInt32Array::from(ids));
+    RecordBatch::try_new(schema, columns)
+}
+
+/// New and taken rows as one batch in ascending order of ids; the rows of an image keep their order.
+pub fn merged(new: RecordBatch, taken: Vec<RecordBatch>) -> Result<RecordBatch, ArrowError> {
+    if taken.is_empty() {
+        return Ok(new);
+    }
+    let schema = new.schema();
+    let all = concat_batches(&schema, std::iter::once(&new).chain(&taken))?;
+    let ids = all.column(schema.index_of("image_id")?);
+    let ids = ids.as_primitive::<UInt32Type>().values();
+    let mut order: Vec<u32> = (0..ids.len() as u32).collect();
+    order.sort_by_key(|&row| ids[row as usize]);
+    take_record_batch(&all, &UInt32Array::from(order))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float32Array, StringArray};
+
+    use super::*;
+
+    fn batch(ids: &[u32], words: &[&str]) -> RecordBatch {
+        RecordBatch::try_from_iter([
+            (
+                "word",
+                Arc::new(StringArray::from(words.to_vec())) as ArrayRef,
+            ),
+            (
+                "image_id",
+                Arc::new(UInt32Array::from(ids.to_vec())) as ArrayRef,
+            ),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn rows_are_merged_by_id_and_stay_in_order_within_an_image() {
+        let new = batch(&[1, 1, 5], &["a", "b", "c"]);
+        let taken = vec![batch(&[4, 4], &["d", "e"]), batch(&[0, 2], &["f", "g"])];
+        let expected = batch(&[0, 1, 1, 2, 4, 4, 5], &["f", "a", "b", "g", "d", "e", "c"]);
+        assert_eq!(merged(new.clone(), taken).unwrap(), expected);
+        assert_eq!(merged(new.clone(), Vec::new()).unwrap(), new);
+        // Another column type is refused, not cast.
+        let numbers: ArrayRef = Arc::new(Float32Array::from(vec![1.0]));
+        let ids: ArrayRef = Arc::new(UInt32Array::from(vec![9]));
+        let other = RecordBatch::try_from_iter([("word", numbers), ("image_id", ids)]).unwrap();
+        assert!(merged(new, vec![other]).is_err());
+    }
+}

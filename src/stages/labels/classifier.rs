@@ -1,0 +1,89 @@
+//! The probe, trained anew on other labels.
+
+use super::{super::features::FeatureReader, Inputs};
+use crate::{
+    error::{Error, Result},
+    linalg::logistic::{self, Features, L2, Model, Problem, Settings, Step, Visit},
+    model::device,
+    progress::Bar,
+    stages::Context,
+    store::Manifest,
+};
+
+/// Bytes that the features may take.
+const MEMORY: usize = 4 << 30;
+/// Rows read at a time.
+const ROWS: usize = 8192;
+
+/// What fits `train` to labels: the run's features, with the probe's folds and penalty. Where the probabilities are the
+/// network's, nothing is trained, and labels change nothing.
+pub fn with_classifier<T>(
+    ctx: &Context,
+    manifest: &Manifest,
+    inputs: &Inputs,
+    bar: &Bar,
+    work: impl FnOnce(&mut dyn FnMut(&[u32], Option<&[f32]>) -> Result<Vec<f32>>) -> Result<T>,
+) -> Result<T> {
+    if inputs.of_network || inputs.judged() == 0 {
+        return work(&mut |_, _| Ok(inputs.first.clone()));
+    }
+    let blocks = |visit: &mut Visit| {
+        let mut first = 0;
+        for features in FeatureReader::new(ctx.run, manifest, ROWS) {
+            let features = features?;
+            let end = first + features.image_ids.len();
+            if inputs.image_ids.get(first..end) != Some(&features.image_ids) {
+                return Err(Error::invalid(
+                    ctx.run.path("tables/probe"),
+                    "a row for each row of table features",
+                    format!("other images at row {first}"),
+                    "run `prospect run probe` again",
+                ));
+            }
+            visit(first, &features.values)?;
+            first = end;
+        }
+        Ok(())
+    };
+    let first = FeatureReader::new(ctx.run, manifest, 1)
+        .next()
+        .transpose()?;
+    let dimension = first.map_or(0, |first| first.dimension);
+    let device = device::choose(ctx.config.model.device)?;
+    let features = Features::new(&blocks, dimension, device, MEMORY)?;
+    let n_folds = inputs.folds.iter().max().map_or(1, |last| last + 1);
+    let classes = inputs.classes.len();
+    let mut start: Option<Vec<Model>> = None;
+    let mut rounds = 0;
+    work(&mut |labels, weights| {
+        rounds += 1;
+        let problem = Problem {
+            classes,
+            labels,
+            weights,
+            folds: &inputs.folds,
+            n_folds,
+        };
+        let settings = Settings {
+            l2: L2::Fixed(inputs.l2),
+            start: start.as_deref(),
+            ..Settings::default()
+        };
+        let tick = |step: &Step| {
+            bar.note(&format!(
+                "pass {} of training {rounds}, {} of {n_folds} folds done",
+                step.passes, step.converged
+            ));
+            ctx.cancel.check()
+        };
+        let models = logistic::fit(&features, &problem, &settings, &tick)?.models;
+        let mut out = vec![0f32; labels.len() * classes];
+        logistic::predict(&features, &models, &inputs.folds, &mut |first, values| {
+            out[first * classes..][..values.len()].copy_from_slice(values);
+            Ok(())
+        })?;
+        start = Some(models);
+        bar.advance(1);
+        Ok(out)
+    })
+}

@@ -1,0 +1,203 @@
+//! Why a label is doubted, in figures that a person can check.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{
+    super::{
+        Context,
+        classes::{ClassNames, labels, name_of},
+        columns::{Columns, integer, number, text},
+        neighbors::read_edges,
+    },
+    inputs::there,
+    tables::Scores,
+};
+use crate::{
+    error::Result,
+    findings::{Finding, Kind},
+    label_issues::{UNLABELLED, scores::Votes},
+    saliency::overlap,
+    store::Manifest,
+};
+
+/// What the tables say of one image beside its score.
+#[derive(Debug, Default)]
+struct Said {
+    /// By the probe or the network: class and probability.
+    predicted: Option<(i32, f64)>,
+    of_network: bool,
+    votes: Option<Votes>,
+    /// Of the maps of both classes.
+    overlap: Option<f64>,
+}
+
+pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
+    let scores = Scores::read(ctx, manifest)?;
+    let budget = ctx.config.audit.budget;
+    let told: Vec<usize> = (0..scores.image_ids.len())
+        .filter(|row| scores.flagged[*row] || scores.ranks[*row] as usize <= budget)
+        .collect();
+    let names = ClassNames::read(ctx.run, manifest)?;
+    let mut said: HashMap<u32, Said> = (told.iter())
+        .map(|row| (scores.image_ids[*row], Said::default()))
+        .collect();
+    read_predictions(ctx, manifest, &mut said)?;
+    read_votes(ctx, manifest, &mut said)?;
+    let pairs: HashMap<u32, [i32; 2]> = (told.iter())
+        .filter_map(|row| {
+            let (label, suggested) = scores.classes(*row);
+            Some((scores.image_ids[*row], [label, suggested?.0]))
+        })
+        .collect();
+    read_overlaps(ctx, manifest, &names, &pairs, &mut said)?;
+    let finding = |row: usize| {
+        let image_id = scores.image_ids[row];
+        Finding {
+            image_id,
+            kind: Kind::Label,
+            score: scores.scores[row],
+            flagged: scores.flagged[row],
+            suggested_label: scores.suggested[row],
+            other_id: None,
+            evidence: sentence(&scores, row, &said[&image_id], &names.dataset),
+        }
+    };
+    Ok(told.into_iter().map(finding).collect())
+}
+
+/// "labelled hat; probe says shoes 0.97; 18 of 20 neighbours are shoes; Grad-CAM for the two classes overlaps 0.10"
+fn sentence(scores: &Scores, row: usize, said: &Said, names: &BTreeMap<i32, String>) -> String {
+    let (label, suggested) = scores.classes(row);
+    let mut parts = vec![format!("labelled {}", name_of(names, label))];
+    if let Some((class, p)) = said.predicted {
+        let who = if said.of_network { "network" } else { "probe" };
+        let says = if class == label { "agrees" } else { "says" };
+        parts.push(format!("{who} {says} {} {p:.2}", name_of(names, class)));
+    }
+    if let Some(votes) = said.votes {
+        let (class, n) = votes.most.unwrap_or((label as u32, 0));
+        let class = name_of(names, class as i32);
+        parts.push(format!("{n} of {} neighbours are {class}", votes.labelled));
+    }
+    let predicted = said.predicted.map(|(class, _)| class);
+    if let Some((class, p)) = suggested.filter(|(class, _)| predicted != Some(*class)) {
+        parts.push(format!("most likely {} {p:.2}", name_of(names, class)));
+    }
+    if let Some(overlap) = said.overlap {
+        parts.push(format!(
+            "Grad-CAM for the two classes overlaps {overlap:.2}"
+        ));
+    }
+    parts.join("; ")
+}
+
+fn read_predictions(
+    ctx: &Context,
+    manifest: &Manifest,
+    said: &mut HashMap<u32, Said>,
+) -> Result<()> {
+    let columns = ["image_id", "source", "pred", "p_pred"];
+    for batch in ctx.run.read(manifest, "probe").columns(&columns) {
+        let batch = batch?;
+        ctx.cancel.check()?;
+        let columns = Columns::of(ctx.run, "probe", &batch);
+        let (classes, shares) = (columns.integers("pred")?, columns.numbers("p_pred")?);
+        let sources = columns.texts("source")?;
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if let Some(said) = said.get_mut(&id) {
+                let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
+                said.predicted = class.zip(number(&shares, row));
+                said.of_network = text(&sources, row) == Some("network");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Votes over the dataset's classes as such.
+fn read_votes(ctx: &Context, manifest: &Manifest, said: &mut HashMap<u32, Said>) -> Result<()> {
+    if !there(ctx, manifest, "neighbors") {
+        return Ok(());
+    }
+    let mut lists: HashMap<u32, Vec<u32>> = HashMap::new();
+    let columns = ["image_id", "neighbor_id", "distance"];
+    for batch in ctx.run.read(manifest, "neighbors").columns(&columns) {
+        let batch = batch?;
+        ctx.cancel.check()?;
+        for (id, neighbor) in read_edges(&Columns::of(ctx.run, "neighbors", &batch))? {
+            if said.contains_key(&id) {
+                lists.entry(id).or_default().push(neighbor.id);
+            }
+        }
+    }
+    let labels: Vec<u32> = (labels(ctx.run, manifest)?.into_iter())
+        .map(|label| {
+            label
+                .and_then(|label| u32::try_from(label).ok())
+                .unwrap_or(UNLABELLED)
+        })
+        .collect();
+    for (id, said) in said {
+        let Some(list) = lists.remove(id) else {
+            continue;
+        };
+        let own = labels.get(*id as usize).copied().unwrap_or(UNLABELLED);
+        let of = list
+            .iter()
+            .filter_map(|id| labels.get(*id as usize).copied());
+        let votes = Votes::count(own, of);
+        said.votes = (votes.labelled > 0).then_some(votes);
+    }
+    Ok(())
+}
+
+/// The shared energy of the maps of each pair of the dataset's classes, where the network knows both and `explain` made maps of
+/// both by Grad-CAM.
+fn read_overlaps(
+    ctx: &Context,
+    manifest: &Manifest,
+    names: &ClassNames,
+    pairs: &HashMap<u32, [i32; 2]>,
+    said: &mut HashMap<u32, Said>,
+) -> Result<()> {
+    const TABLE: &str = "explanations";
+    let network_of = names.network_of_dataset();
+    if network_of.is_empty() || pairs.is_empty() || !there(ctx, manifest, TABLE) {
+        return Ok(());
+    }
+    let gradcam = || ctx.run.read(manifest, TABLE).only("method", "gradcam");
+    let Some(first) = gradcam().columns(&["layer"]).next().transpose()? else {
+        return Ok(());
+    };
+    let layers = Columns::of(ctx.run, TABLE, &first).texts("layer")?;
+    let Some(layer) = text(&layers, 0) else {
+        return Ok(());
+    };
+    let mut maps: HashMap<(u32, i64), Vec<f32>> = HashMap::new();
+    let wanted: HashSet<(u32, i64)> = (pairs.iter())
+        .flat_map(|(id, pair)| pair.map(|class| (*id, class)))
+        .filter_map(|(id, class)| Some((id, i64::from(*network_of.get(&class)?))))
+        .collect();
+    let columns = ["image_id", "class", "map"];
+    for batch in gradcam().only("layer", layer).columns(&columns) {
+        let batch = batch?;
+        ctx.cancel.check()?;
+        let columns = Columns::of(ctx.run, TABLE, &batch);
+        let classes = columns.integers("class")?;
+        let length = columns.list_length("map")?;
+        let values = columns.float_lists("map", length)?;
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            let key = (id, integer(&classes, row).unwrap_or(-1));
+            if wanted.contains(&key) {
+                maps.insert(key, values[row * length..][..length].to_vec());
+            }
+        }
+    }
+    for (id, pair) in pairs {
+        let map = |class: i32| maps.get(&(*id, i64::from(*network_of.get(&class)?)));
+        if let (Some(a), Some(b), Some(said)) = (map(pair[0]), map(pair[1]), said.get_mut(id)) {
+            said.overlap = overlap(a, b);
+        }
+    }
+    Ok(())
+}

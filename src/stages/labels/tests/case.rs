@@ -1,0 +1,257 @@
+//! A run about three clusters of images, for the tests of the stage.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{
+        ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int16Array,
+        Int32Array, RecordBatch, UInt32Array,
+    },
+    datatypes::{DataType, Field},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+
+use super::super::{STAGE, findings};
+use crate::{
+    findings::Finding,
+    label_issues::most_probable,
+    progress::{Cancel, Progress, ProgressKind},
+    stages::{
+        Context,
+        columns::{repeated, table},
+        testing::{Fake, FakeImage},
+    },
+    store::{PartWriter, StageWriter},
+};
+
+const CLASSES: [&str; 3] = ["hat", "shoe", "bag"];
+const EACH: usize = 20;
+const DIMENSION: usize = 6;
+
+/// Three clusters of images, and tables about them as the stages before write them.
+pub struct Case {
+    pub fake: Fake,
+    pub labels: Vec<Option<i32>>,
+    /// `[images, DIMENSION]`
+    pub vectors: Vec<f32>,
+    pub source: &'static str,
+}
+
+pub fn true_class(id: usize) -> i32 {
+    (id / EACH) as i32
+}
+
+impl Case {
+    /// Every label is the cluster's, numbered from 0, but for these.
+    pub fn new(labels: &[(usize, Option<i32>)]) -> Case {
+        let mut given: Vec<Option<i32>> = (0..CLASSES.len() * EACH)
+            .map(|id| Some(true_class(id)))
+            .collect();
+        for (id, label) in labels {
+            given[*id] = *label;
+        }
+        let mut random = StdRng::seed_from_u64(5);
+        let value = |at: usize| {
+            let (id, axis) = (at / DIMENSION, at % DIMENSION);
+            let centre = if axis as i32 == true_class(id) {
+                6.0
+            } else {
+                0.0
+            };
+            centre + random.random_range(-0.5..0.5)
+        };
+        let vectors = (0..given.len() * DIMENSION).map(value).collect();
+        let image = |id: usize| FakeImage {
+            path: format!("{id}.png"),
+            label: given[id].map(|label| (label, name(label))),
+            error: None,
+            picture: None,
+        };
+        let fake = Fake {
+            dir: tempfile::tempdir().unwrap(),
+            images: (0..given.len()).map(image).collect(),
+            layers: Vec::new(),
+            network_classes: ["bag", "hat", "shoe"].map(String::from).to_vec(),
+            predictions: given.iter().map(|_| (0, None)).collect(),
+            part_size: 100,
+        };
+        Case {
+            fake,
+            labels: given,
+            vectors,
+            source: "probe",
+        }
+    }
+
+    pub fn with_tables(self) -> Case {
+        self.fake.write();
+        self.write("probe", |part| {
+            part.write("features", &self.features()).unwrap();
+            part.write("neighbors", &self.neighbors()).unwrap();
+            part.write("probe", &self.probe()).unwrap();
+            part.write("probe_classes", &self.classes()).unwrap();
+            part.write("probe_quality", &quality()).unwrap();
+        });
+        self
+    }
+
+    pub fn write(&self, stage: &str, write: impl FnOnce(&mut PartWriter)) {
+        let run = self.fake.run();
+        let lock = run.lock("test").unwrap();
+        let (key, needs) = (format!("key of {stage}"), BTreeMap::new());
+        let writer = StageWriter::begin(&run, &lock, stage, 1, key, json!({}), needs).unwrap();
+        let mut part = writer.part(0).unwrap();
+        write(&mut part);
+        writer.commit(part).unwrap();
+        writer.finish(None, json!({})).unwrap();
+    }
+
+    fn ids(&self) -> ArrayRef {
+        Arc::new(UInt32Array::from_iter_values(0..self.labels.len() as u32))
+    }
+
+    fn features(&self) -> RecordBatch {
+        let vectors = lists(DIMENSION, self.vectors.clone());
+        table([("image_id", self.ids(), false), ("vector", vectors, false)]).unwrap()
+    }
+
+    fn vector(&self, id: usize) -> &[f32] {
+        &self.vectors[id * DIMENSION..(id + 1) * DIMENSION]
+    }
+
+    fn neighbors(&self) -> RecordBatch {
+        let (mut ids, mut others, mut distances) = (Vec::new(), Vec::new(), Vec::new());
+        for id in 0..self.labels.len() {
+            let distance = |other: usize| -> f32 {
+                let pairs = self.vector(id).iter().zip(self.vector(other));
+                pairs.map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
+            };
+            let mut near: Vec<usize> = (0..self.labels.len())
+                .filter(|other| *other != id)
+                .collect();
+            near.sort_by(|a, b| distance(*a).total_cmp(&distance(*b)));
+            for other in near.into_iter().take(5) {
+                ids.push(id as u32);
+                others.push(other as u32);
+                distances.push(distance(other));
+            }
+        }
+        table([
+            ("image_id", Arc::new(UInt32Array::from(ids)), false),
+            ("neighbor_id", Arc::new(UInt32Array::from(others)), false),
+            ("distance", Arc::new(Float32Array::from(distances)), false),
+        ])
+        .unwrap()
+    }
+
+    /// The dataset's classes that have labels.
+    fn learned(&self) -> Vec<i32> {
+        let mut classes: Vec<i32> = self.labels.iter().flatten().copied().collect();
+        classes.sort_unstable();
+        classes.dedup();
+        // A single image is no class that could be learned without it.
+        classes.retain(|class| {
+            self.labels
+                .iter()
+                .filter(|label| **label == Some(*class))
+                .count()
+                > 1
+        });
+        classes
+    }
+
+    /// What a classifier says that knows the clusters.
+    fn probe(&self) -> RecordBatch {
+        let classes = self.learned();
+        // Without classes there is nothing to say of any image.
+        let n = if classes.is_empty() {
+            0
+        } else {
+            self.labels.len()
+        };
+        let mut probabilities = Vec::new();
+        for id in 0..n {
+            let scores = classes
+                .iter()
+                .map(|class| self.vector(id)[*class as usize % DIMENSION].exp());
+            let sum: f32 = scores.clone().sum();
+            probabilities.extend(scores.map(|score| score / sum));
+        }
+        let k = classes.len();
+        let best = |id: usize| most_probable(&probabilities[id * k..][..k]);
+        let fold = |id: usize| {
+            let learned = self.labels[id].is_some_and(|label| classes.contains(&label));
+            (learned && self.source == "probe").then_some((id % 2) as i16)
+        };
+        let preds = (0..n).map(|id| best(id).map_or(-1, |best| classes[best]));
+        let shares = (0..n).map(|id| best(id).map_or(0.0, |best| probabilities[id * k + best]));
+        table([
+            ("image_id", self.ids().slice(0, n), false),
+            ("source", repeated(self.source, n), false),
+            (
+                "fold",
+                Arc::new(Int16Array::from_iter((0..n).map(fold))),
+                true,
+            ),
+            (
+                "label",
+                Arc::new(Int32Array::from(self.labels[..n].to_vec())),
+                true,
+            ),
+            ("pred", Arc::new(Int32Array::from_iter_values(preds)), false),
+            (
+                "p_pred",
+                Arc::new(Float32Array::from_iter_values(shares)),
+                false,
+            ),
+            ("probabilities", lists(k, probabilities.clone()), false),
+        ])
+        .unwrap()
+    }
+
+    fn classes(&self) -> RecordBatch {
+        let classes = self.learned();
+        let positions = Int32Array::from_iter_values(0..classes.len() as i32);
+        table([
+            ("position", Arc::new(positions), false),
+            ("class", Arc::new(Int32Array::from(classes)), false),
+        ])
+        .unwrap()
+    }
+
+    pub fn run(&self, set: &[&str]) -> Value {
+        self.fake.run_stage(&STAGE, set).unwrap()
+    }
+
+    pub fn findings(&self, set: &[&str]) -> Vec<Finding> {
+        let (run, config) = (self.fake.run(), self.fake.config(set));
+        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+        let ctx = Context::new(&config, &run, &progress, &cancel);
+        findings(&ctx, &run.manifest().unwrap()).unwrap()
+    }
+}
+
+fn name(label: i32) -> String {
+    CLASSES
+        .get(label as usize)
+        .map_or(format!("class {label}"), |name| name.to_string())
+}
+
+fn quality() -> RecordBatch {
+    table([
+        ("l2", Arc::new(Float64Array::from(vec![7.0, 0.01])), false),
+        (
+            "chosen",
+            Arc::new(BooleanArray::from(vec![false, true])),
+            false,
+        ),
+    ])
+    .unwrap()
+}
+
+pub fn lists(length: usize, values: Vec<f32>) -> ArrayRef {
+    let field = Arc::new(Field::new("item", DataType::Float32, false));
+    let values = Arc::new(Float32Array::from(values));
+    Arc::new(FixedSizeListArray::new(field, length as i32, values, None))
+}

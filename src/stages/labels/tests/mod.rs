@@ -1,0 +1,281 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::array::{Int32Array, RecordBatch, StringArray, UInt32Array};
+
+use self::case::{Case, lists, true_class};
+use super::*;
+use crate::{
+    findings::Kind,
+    progress::{Cancel, Progress, ProgressKind},
+    stages::columns::{Columns, integer, number, repeated, table},
+    store::RunFolder,
+};
+
+mod case;
+
+fn rows(run: &RunFolder, name: &str) -> Vec<RecordBatch> {
+    let manifest = run.manifest().unwrap();
+    run.read(&manifest, name)
+        .map(|batch| batch.unwrap())
+        .collect()
+}
+
+fn whole(run: &RunFolder, name: &str, column: &str) -> Vec<Option<i64>> {
+    let batches = rows(run, name);
+    let columns = batches
+        .iter()
+        .map(|batch| Columns::of(run, name, batch).integers(column).unwrap());
+    columns
+        .flat_map(|column| {
+            (0..column.len())
+                .map(|row| integer(&column, row))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn figures(run: &RunFolder, name: &str, column: &str) -> Vec<f64> {
+    let batches = rows(run, name);
+    let columns = batches
+        .iter()
+        .map(|batch| Columns::of(run, name, batch).numbers(column).unwrap());
+    columns
+        .flat_map(|column| {
+            (0..column.len())
+                .filter_map(|row| number(&column, row))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn digests(run: &RunFolder) -> Vec<(String, String)> {
+    let manifest = run.manifest().unwrap();
+    let parts = manifest.stages["labels"].parts.values();
+    parts
+        .flat_map(|part| &part.files)
+        .map(|file| (file.path.clone(), file.blake3.clone()))
+        .collect()
+}
+
+const WRONG: [(usize, Option<i32>); 3] = [(4, Some(1)), (25, Some(2)), (44, Some(0))];
+
+#[test]
+fn wrong_labels_are_found_and_explained() {
+    let case = Case::new(&WRONG).with_tables();
+    let summary = case.run(&[]);
+    let run = case.fake.run();
+    let scores = figures(&run, "label_scores", "score");
+    assert_eq!(scores.len(), 60);
+    assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)));
+    let flagged = whole(&run, "label_scores", "flagged");
+    let suggested = whole(&run, "label_scores", "suggested_label");
+    let mut ranks = whole(&run, "label_scores", "rank");
+    for id in 0..60 {
+        let is_wrong = WRONG.iter().any(|(wrong, _)| *wrong == id);
+        assert_eq!(
+            flagged[id] == Some(1),
+            is_wrong,
+            "image {id}: {}",
+            scores[id]
+        );
+        assert_eq!(suggested[id], is_wrong.then_some(i64::from(true_class(id))));
+        assert_eq!(ranks[id] <= Some(3), is_wrong);
+    }
+    ranks.sort_unstable();
+    assert_eq!(ranks, (1..=60).map(Some).collect::<Vec<_>>());
+    assert_eq!(
+        (
+            summary["flagged"].clone(),
+            summary["confident_joint"].clone()
+        ),
+        (json!(3), json!(3))
+    );
+    assert!((summary["expected_errors"].as_f64().unwrap() - 3.0).abs() < 0.5);
+    for column in ["estimated", "expected"] {
+        let all: f64 = figures(&run, "confident_joint", column).iter().sum();
+        assert!((all - 60.0).abs() < 0.5, "{all} images");
+    }
+
+    let mut found = case.findings(&["audit.budget=4"]);
+    assert_eq!(found.len(), 4);
+    found.sort_by(|a, b| a.score.total_cmp(&b.score));
+    let worst = found.iter().find(|finding| finding.image_id == 4).unwrap();
+    assert!(worst.flagged);
+    assert_eq!((worst.kind, worst.suggested_label), (Kind::Label, Some(0)));
+    let expected = [
+        "labelled shoe; probe says hat 0.",
+        "; 5 of 5 neighbours are hat",
+    ];
+    for piece in expected {
+        assert!(worst.evidence.contains(piece), "{}", worst.evidence);
+    }
+    assert!(!found[3].flagged && found[3].evidence.contains("probe agrees"));
+}
+
+#[test]
+fn planted_errors_tell_what_a_review_finds() {
+    let case = Case::new(&WRONG).with_tables();
+    let summary = case.run(&["audit.budget=3"]);
+    let run = case.fake.run();
+    assert_eq!(
+        whole(&run, "label_calibration", "reviewed")[..2],
+        [Some(3), Some(10)]
+    );
+    let planted = whole(&run, "label_calibration", "planted");
+    assert!(
+        planted.iter().all(|planted| *planted == Some(6)),
+        "{planted:?}"
+    );
+    let recall = figures(&run, "label_calibration", "recall");
+    assert!(recall[1] > 0.9 && recall.is_sorted());
+    let review = summary["review"].as_str().unwrap();
+    assert!(
+        review.starts_with("reviewing 3 images finds an estimated "),
+        "{review}"
+    );
+
+    // Without planting nothing is measured, and nothing is said.
+    let summary = case.run(&["audit.planted=0"]);
+    assert!(whole(&run, "label_calibration", "planted").is_empty());
+    assert_eq!(summary["review"], Value::Null);
+}
+
+#[test]
+fn a_run_that_was_interrupted_ends_with_the_same_tables() {
+    let case = Case::new(&WRONG).with_tables();
+    case.run(&[]);
+    let all = digests(&case.fake.run());
+    // The tables of part 0 alone, as they stand after it.
+    let interrupted = Case::new(&WRONG).with_tables();
+    let (run, other) = (case.fake.run(), interrupted.fake.run());
+    let config = interrupted.fake.config(&[]);
+    let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+    let parameters = parameters(&Context::new(&config, &other, &progress, &cancel)).unwrap();
+    let lock = other.lock("test").unwrap();
+    let (key, needs) = (parameters.to_string(), BTreeMap::new());
+    let writer = StageWriter::begin(
+        &other,
+        &lock,
+        "labels",
+        STAGE.version,
+        key,
+        parameters,
+        needs,
+    )
+    .unwrap();
+    let mut part = writer.part(0).unwrap();
+    for name in ["label_scores", "confident_joint"] {
+        for batch in rows(&run, name) {
+            part.write(name, &batch).unwrap();
+        }
+    }
+    writer.commit(part).unwrap();
+    drop((writer, lock));
+    interrupted.run(&[]);
+    assert_eq!(digests(&other), all);
+}
+
+#[test]
+fn stopping_is_heard() {
+    let case = Case::new(&WRONG).with_tables();
+    let (run, config) = (case.fake.run(), case.fake.config(&[]));
+    let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+    cancel.request();
+    let ctx = Context::new(&config, &run, &progress, &cancel);
+    let lock = run.lock("test").unwrap();
+    let mut writer = StageWriter::begin(
+        &run,
+        &lock,
+        "labels",
+        1,
+        "key".into(),
+        json!({}),
+        BTreeMap::new(),
+    )
+    .unwrap();
+    let stopped = super::run(&ctx, &mut writer);
+    assert!(matches!(stopped, Err(crate::error::Error::Interrupted)));
+}
+
+#[test]
+fn the_networks_own_probabilities_come_with_a_caveat() {
+    let case = Case {
+        source: "network",
+        ..Case::new(&WRONG)
+    }
+    .with_tables();
+    let summary = case.run(&[]);
+    assert_eq!(summary["flagged"], 3);
+    assert!(
+        summary["caveat"]
+            .as_str()
+            .unwrap()
+            .contains("know them by heart")
+    );
+    assert!(summary["review"].is_string());
+    let found = case.findings(&[]);
+    assert!(
+        found
+            .iter()
+            .any(|finding| finding.evidence.contains("network says"))
+    );
+}
+
+#[test]
+fn what_cannot_be_judged_has_no_row() {
+    // Image 0 has no label, image 1 alone is of class 3.
+    let case = Case::new(&[(0, None), (1, Some(3)), (25, Some(2))]).with_tables();
+    let summary = case.run(&[]);
+    assert_eq!(
+        (
+            summary["judged_images"].clone(),
+            summary["not_judged"].clone()
+        ),
+        (json!(58), json!(2))
+    );
+    let ids = whole(&case.fake.run(), "label_scores", "image_id");
+    assert_eq!(ids[0], Some(2));
+    assert_eq!(summary["flagged"], 1);
+
+    let all = |label: Option<i32>| (0..60).map(|id| (id, label)).collect::<Vec<_>>();
+    for labels in [all(None), all(Some(1))] {
+        let case = Case::new(&labels).with_tables();
+        let summary = case.run(&[]);
+        let run = case.fake.run();
+        assert_eq!(summary["judged_images"], 0);
+        let manifest = run.manifest().unwrap();
+        for name in ["label_scores", "confident_joint", "label_calibration"] {
+            assert!(run.tables(&manifest).iter().any(|table| table == name));
+            assert!(rows(&run, name).is_empty());
+        }
+        assert!(case.findings(&[]).is_empty());
+    }
+}
+
+#[test]
+fn maps_of_both_classes_are_compared() {
+    let case = Case::new(&WRONG).with_tables();
+    // The network numbers its classes bag 0, hat 1, shoe 2; image 4 is a hat labelled shoe.
+    case.write("explain", |part| {
+        let maps = lists(4, vec![1.0, 1.0, 0.0, 0.0, 0.0, 2.0, 2.0, 0.0]);
+        let batch = table([
+            ("image_id", Arc::new(UInt32Array::from(vec![4, 4])), false),
+            ("layer", repeated("last", 2), false),
+            (
+                "method",
+                Arc::new(StringArray::from(vec!["gradcam"; 2])),
+                false,
+            ),
+            ("class", Arc::new(Int32Array::from(vec![1, 2])), false),
+            ("map", maps, false),
+        ]);
+        part.write("explanations", &batch.unwrap()).unwrap();
+    });
+    case.run(&[]);
+    for finding in case.findings(&[]) {
+        let told = finding
+            .evidence
+            .ends_with("; Grad-CAM for the two classes overlaps 0.50");
+        assert_eq!(told, finding.image_id == 4, "{}", finding.evidence);
+    }
+}

@@ -1,0 +1,185 @@
+//! How far each image is from its nearest neighbours, among all images and among those of its own class.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::super::{
+    Context,
+    classes::labels,
+    columns::{Columns, number},
+    features::{FeatureReader, Features},
+};
+use crate::{
+    config::Metric,
+    error::Result,
+    model::device::{self, Device},
+    neighbors::exact::{Block, Search},
+    progress::Bar,
+    store::Manifest,
+};
+
+/// Neighbours of the own class.
+const CLASS_NEIGHBORS: usize = 10;
+/// Of a larger class, neighbours are sought among so many of its images, evenly spread over it; fewer where there are many classes.
+const MOST_REFERENCES: usize = 5000;
+const ALL_REFERENCES: usize = 100_000;
+const LEAST_REFERENCES: usize = 50;
+/// Feature vectors in memory at a time, besides the references.
+const VECTORS: usize = 8192;
+
+/// Images that have neighbours, in order of their ids.
+#[derive(Debug, Default)]
+pub struct Distances {
+    pub image_ids: Vec<u32>,
+    /// Mean distance to the neighbours of table `neighbors`.
+    pub overall: Vec<f32>,
+    /// The dataset's class, and the mean distance to the nearest images of it. None for the only one of a class, or without one.
+    pub of_class: Vec<Option<(i32, f32)>>,
+}
+
+impl Distances {
+    pub fn measure(ctx: &Context, manifest: &Manifest) -> Result<Distances> {
+        let mut found = Distances::default();
+        let there = |table: &str| ctx.run.tables(manifest).iter().any(|name| name == table);
+        if !there("neighbor_stats") {
+            return Ok(found);
+        }
+        let rows = ctx.run.read(manifest, "neighbor_stats");
+        for batch in rows.columns(&["image_id", "mean_distance"]) {
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, "neighbor_stats", &batch);
+            let distances = columns.numbers("mean_distance")?;
+            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+                if let Some(distance) = number(&distances, row) {
+                    found.image_ids.push(id);
+                    found.overall.push(distance as f32);
+                }
+            }
+        }
+        let bar = (ctx.progress).stage("outliers", found.image_ids.len() as u64, "images");
+        let classes = Classes::read(ctx, manifest, &found.image_ids)?;
+        let own = classes.distances(ctx, manifest, &bar)?;
+        found.of_class = (found.image_ids.iter())
+            .map(|id| Some((*classes.class_of.get(id)?, *own.get(id)?)))
+            .collect();
+        bar.finish("measured");
+        Ok(found)
+    }
+}
+
+struct Classes {
+    class_of: HashMap<u32, i32>,
+    /// Vectors of some images of each class.
+    references: BTreeMap<i32, Block>,
+    metric: Metric,
+    device: Device,
+}
+
+impl Classes {
+    fn read(ctx: &Context, manifest: &Manifest, image_ids: &[u32]) -> Result<Classes> {
+        let labels = labels(ctx.run, manifest)?;
+        let label = |id: &u32| labels.get(*id as usize).copied().flatten();
+        let class_of: HashMap<u32, i32> = (image_ids.iter())
+            .filter_map(|id| Some((*id, label(id)?)))
+            .collect();
+        let mut members: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
+        for id in image_ids {
+            if let Some(class) = label(id) {
+                members.entry(class).or_default().push(*id);
+            }
+        }
+        let most = ALL_REFERENCES / members.len().max(1);
+        let most = most.clamp(LEAST_REFERENCES, MOST_REFERENCES);
+        let wanted: HashSet<u32> = (members.values().flat_map(|ids| spread(ids, most))).collect();
+        let (metric, device) = (
+            ctx.config.neighbors.metric,
+            device::choose(ctx.config.model.device)?,
+        );
+        let mut vectors: BTreeMap<i32, Features> = BTreeMap::new();
+        for features in FeatureReader::new(ctx.run, manifest, VECTORS) {
+            let features = features?;
+            ctx.cancel.check()?;
+            for (class, some) in by_class(&features, &class_of, |id| wanted.contains(&id)) {
+                let held = vectors.entry(class).or_default();
+                held.dimension = some.dimension;
+                held.image_ids.extend(some.image_ids);
+                held.values.extend(some.values);
+            }
+        }
+        let mut references = BTreeMap::new();
+        for (class, features) in vectors {
+            references.insert(class, block(features, metric, device)?);
+        }
+        Ok(Classes {
+            class_of,
+            references,
+            metric,
+            device,
+        })
+    }
+
+    /// Mean distance of each image to its nearest of its own class.
+    fn distances(
+        &self,
+        ctx: &Context,
+        manifest: &Manifest,
+        bar: &Bar,
+    ) -> Result<HashMap<u32, f32>> {
+        let mut found = HashMap::new();
+        if self.references.is_empty() {
+            return Ok(found);
+        }
+        for features in FeatureReader::new(ctx.run, manifest, VECTORS) {
+            let features = features?;
+            for (class, some) in by_class(&features, &self.class_of, |_| true) {
+                ctx.cancel.check()?;
+                let ids = some.image_ids.clone();
+                let search = Search::new(block(some, self.metric, self.device)?, CLASS_NEIGHBORS);
+                if let Some(references) = self.references.get(&class) {
+                    search.add(references)?;
+                }
+                for (id, nearest) in ids.into_iter().zip(search.finish()) {
+                    let sum: f32 = nearest.iter().map(|neighbor| neighbor.distance).sum();
+                    if !nearest.is_empty() {
+                        found.insert(id, sum / nearest.len() as f32);
+                    }
+                }
+            }
+            bar.advance(features.image_ids.len() as u64);
+        }
+        Ok(found)
+    }
+}
+
+fn block(features: Features, metric: Metric, device: Device) -> Result<Block> {
+    let Features {
+        image_ids,
+        dimension,
+        values,
+    } = features;
+    Block::new(image_ids, &values, dimension, metric, device)
+}
+
+/// The kept rows of each class.
+fn by_class(
+    features: &Features,
+    class_of: &HashMap<u32, i32>,
+    keep: impl Fn(u32) -> bool,
+) -> BTreeMap<i32, Features> {
+    let mut found: BTreeMap<i32, Features> = BTreeMap::new();
+    let rows = features.values.chunks_exact(features.dimension.max(1));
+    for (id, vector) in features.image_ids.iter().zip(rows) {
+        if let Some(class) = class_of.get(id).filter(|_| keep(*id)) {
+            let of_class = found.entry(*class).or_default();
+            of_class.dimension = features.dimension;
+            of_class.image_ids.push(*id);
+            of_class.values.extend_from_slice(vector);
+        }
+    }
+    found
+}
+
+/// At most so many of them, evenly spread.
+fn spread(ids: &[u32], most: usize) -> impl Iterator<Item = u32> {
+    let n = ids.len().min(most);
+    (0..n).map(move |at| ids[at * ids.len() / n])
+}

@@ -1,0 +1,166 @@
+//! Outliers and bad photos as sentences.
+
+use std::collections::BTreeMap;
+
+use super::{
+    super::{
+        Context,
+        classes::{ClassNames, labels, name_of},
+        columns::{Columns, integer, number, text},
+    },
+    Row, tables,
+};
+use crate::{
+    bad_photos::{self, Photo},
+    error::Result,
+    findings::{Finding, Kind},
+    store::Manifest,
+    text::{escaped, figure},
+};
+
+/// Unflagged images are told up to this score.
+const TOLD: f32 = 0.7;
+
+pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
+    let mut found = of_outliers(ctx, manifest)?;
+    found.extend(of_bad_photos(ctx, manifest)?);
+    Ok(found)
+}
+
+fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
+    let there = ctx
+        .run
+        .tables(manifest)
+        .iter()
+        .any(|table| table == "outliers");
+    if !there {
+        return Ok(Vec::new());
+    }
+    let rows = tables::read(ctx.run, manifest)?;
+    let labels = labels(ctx.run, manifest)?;
+    let names = ClassNames::read(ctx.run, manifest)?;
+    let label = |row: &Row| labels.get(row.image_id as usize).copied().flatten();
+    let usual = median(rows.iter().map(|row| row.distance));
+    let mut of_class: BTreeMap<i32, Vec<f32>> = BTreeMap::new();
+    for row in &rows {
+        if let Some((class, distance)) = label(row).zip(row.class_distance) {
+            of_class.entry(class).or_default().push(distance);
+        }
+    }
+    let usual_of: BTreeMap<i32, f32> = (of_class.into_iter())
+        .map(|(class, distances)| (class, median(distances.into_iter())))
+        .collect();
+    let told = rows.iter().filter_map(|row| {
+        let class_score = row.class_score.unwrap_or(1.0);
+        let score = row.score.min(class_score);
+        let of_class = label(row).zip(row.class_distance);
+        let mut parts = Vec::new();
+        if row.score <= TOLD {
+            parts.push(format!(
+                "its nearest images are {} away, {:.2} times the usual {}",
+                figure(row.distance.into()),
+                row.distance / usual,
+                figure(usual.into())
+            ));
+        }
+        if let Some((class, distance)) = of_class.filter(|_| class_score <= TOLD) {
+            let usual = usual_of.get(&class).copied().unwrap_or(distance);
+            parts.push(format!(
+                "the nearest of class {} are {} away, {:.2} times what is usual there",
+                escaped(&name_of(&names.dataset, class)),
+                figure(distance.into()),
+                distance / usual
+            ));
+        }
+        (score <= TOLD).then(|| Finding {
+            image_id: row.image_id,
+            kind: Kind::Outlier,
+            score,
+            flagged: row.flagged(),
+            suggested_label: None,
+            other_id: None,
+            evidence: parts.join("; "),
+        })
+    });
+    Ok(told.collect())
+}
+
+/// The middle one, the upper of two; not a number of none.
+fn median(values: impl Iterator<Item = f32>) -> f32 {
+    let mut values: Vec<f32> = values.collect();
+    values.sort_by(f32::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
+}
+
+fn of_bad_photos(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    let (mut ids, mut photos) = (Vec::new(), Vec::new());
+    let columns = [
+        "image_id",
+        "width",
+        "height",
+        "orientation",
+        "error",
+        "brightness",
+        "contrast",
+        "sharpness",
+        "saturation",
+    ];
+    for batch in ctx.run.read(manifest, "images").columns(&columns) {
+        let batch = batch?;
+        let columns = Columns::of(ctx.run, "images", &batch);
+        let errors = columns.texts("error")?;
+        let [width, height, orientation] =
+            ["width", "height", "orientation"].map(|name| columns.integers(name));
+        let (width, height, orientation) = (width?, height?, orientation?);
+        let [brightness, contrast, sharpness, saturation] =
+            ["brightness", "contrast", "sharpness", "saturation"].map(|name| columns.numbers(name));
+        let (brightness, contrast) = (brightness?, contrast?);
+        let (sharpness, saturation) = (sharpness?, saturation?);
+        for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
+            if let Some(error) = text(&errors, row) {
+                found.push(Finding {
+                    image_id,
+                    kind: Kind::Unreadable,
+                    score: 0.0,
+                    flagged: true,
+                    suggested_label: None,
+                    other_id: None,
+                    evidence: format!("cannot be read: {}", escaped(error)),
+                });
+                continue;
+            }
+            let side = |of| integer(of, row).and_then(|side| u32::try_from(side).ok());
+            let figure = |of| number(of, row).map(|figure| figure as f32);
+            let photo = || {
+                let (mut width, mut height) = (side(&width)?, side(&height)?);
+                if integer(&orientation, row).is_some_and(|turned| turned >= 5) {
+                    std::mem::swap(&mut width, &mut height);
+                }
+                Some(Photo {
+                    width,
+                    height,
+                    brightness: figure(&brightness)?,
+                    contrast: figure(&contrast)?,
+                    sharpness: figure(&sharpness)?,
+                    saturation: figure(&saturation)?,
+                })
+            };
+            if let Some(photo) = photo() {
+                ids.push(image_id);
+                photos.push(photo);
+            }
+        }
+    }
+    let problems = bad_photos::problems(&photos).into_iter();
+    found.extend(problems.map(|(place, problem)| Finding {
+        image_id: ids[place],
+        kind: problem.kind,
+        score: problem.score,
+        flagged: problem.flagged,
+        suggested_label: None,
+        other_id: None,
+        evidence: problem.evidence,
+    }));
+    Ok(found)
+}

@@ -1,0 +1,173 @@
+use std::{collections::BTreeMap, fs, sync::Arc};
+
+use arrow::{
+    array::{FixedSizeListArray, Float32Array, RecordBatch, UInt32Array},
+    datatypes::{DataType, Field},
+};
+
+use super::*;
+use crate::{
+    config::Config,
+    findings::{Finding, Kind},
+    picture::{self, Picture},
+    progress::{Cancel, Progress, ProgressKind},
+    stages::{self, columns::table, scan},
+    store::RunFolder,
+};
+
+/// Two classes of striped pictures, one of them dark, and what is not a picture.
+struct Case {
+    dir: tempfile::TempDir,
+}
+
+const IMAGES: usize = 40;
+
+impl Case {
+    fn new() -> Case {
+        let case = Case {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        for at in 0..IMAGES {
+            let mut picture = Picture::filled(60, 60, [90, 140, 200]);
+            let colour = if at == 7 { [4, 9, 12] } else { [240, 200, 30] };
+            for stripe in 0..6 {
+                picture.paste(&Picture::filled(5, 60, colour), stripe * 10, 0);
+                if at == 7 {
+                    picture.paste(&Picture::filled(5, 60, [0, 2, 3]), stripe * 10 + 5, 0);
+                }
+            }
+            let class = if at < IMAGES / 2 { "cat" } else { "dog" };
+            case.write(
+                &format!("{class}/{at:02}.png"),
+                &picture::png(&picture).unwrap(),
+            );
+        }
+        case.write("dog/zz.png", b"no image");
+        case
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        let file = self.dir.path().join("images").join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, bytes).unwrap();
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&Context) -> T) -> T {
+        let text = "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n";
+        let config = Config::parse(&self.dir.path().join("pipeline.toml"), text, &[]).unwrap();
+        let run = RunFolder::create(self.dir.path().join("run")).unwrap();
+        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+        act(&Context::new(&config, &run, &progress, &cancel))
+    }
+
+    /// Scans, and takes these numbers for features and mean distances.
+    fn prepare(&self, vectors: &[f32], distances: &[f32]) {
+        self.with(|ctx| {
+            let lock = ctx.run.lock("test").unwrap();
+            stages::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
+        });
+        let ids = || Arc::new(UInt32Array::from_iter_values(0..vectors.len() as u32));
+        let field = Arc::new(Field::new("item", DataType::Float32, false));
+        let values = Arc::new(Float32Array::from(vectors.to_vec()));
+        let features = table([
+            ("image_id", ids(), false),
+            (
+                "vector",
+                Arc::new(FixedSizeListArray::new(field, 1, values, None)),
+                false,
+            ),
+        ]);
+        self.stage("extract", "features", features.unwrap());
+        let stats = table([
+            ("image_id", ids(), false),
+            (
+                "mean_distance",
+                Arc::new(Float32Array::from(distances.to_vec())),
+                false,
+            ),
+        ]);
+        self.stage("neighbors", "neighbor_stats", stats.unwrap());
+    }
+
+    fn stage(&self, name: &str, table: &str, batch: RecordBatch) {
+        self.with(|ctx| {
+            let lock = ctx.run.lock("test").unwrap();
+            let (key, needs) = ("key".to_string(), BTreeMap::new());
+            let writer =
+                StageWriter::begin(ctx.run, &lock, name, 1, key, json!({}), needs).unwrap();
+            let mut part = writer.part(0).unwrap();
+            part.write(table, &batch).unwrap();
+            writer.commit(part).unwrap();
+            writer.finish(None, json!({})).unwrap();
+        });
+    }
+
+    fn run(&self) -> (Value, Vec<Row>, Vec<Finding>) {
+        self.with(|ctx| {
+            let lock = ctx.run.lock("test").unwrap();
+            let (key, needs) = ("key".to_string(), BTreeMap::new());
+            let writer = StageWriter::begin(ctx.run, &lock, STAGE.name, 1, key, json!({}), needs);
+            let mut writer = writer.unwrap();
+            let outcome = (STAGE.run)(ctx, &mut writer).unwrap();
+            let manifest = ctx.run.manifest().unwrap();
+            let rows = tables::read(ctx.run, &manifest).unwrap();
+            (outcome.summary, rows, findings(ctx, &manifest).unwrap())
+        })
+    }
+}
+
+#[test]
+fn images_far_from_all_or_from_their_class_are_told() {
+    let case = Case::new();
+    // Cats around 0, dogs around 1000; cat 3 is among the dogs, dog 30 is nowhere.
+    let mut vectors: Vec<f32> = (0..IMAGES).map(|at| (at % 20) as f32).collect();
+    vectors[IMAGES / 2..].iter_mut().for_each(|x| *x += 1000.0);
+    vectors[3] = 1010.5;
+    let mut distances: Vec<f32> = (0..IMAGES).map(|at| 5.0 + 0.1 * (at % 7) as f32).collect();
+    distances[30] = 60.0;
+    case.prepare(&vectors, &distances);
+    let (summary, rows, findings) = case.run();
+    let flagged: Vec<u32> = (rows.iter())
+        .filter(|row| row.flagged())
+        .map(|row| row.image_id)
+        .collect();
+    assert_eq!(flagged, [3, 30]);
+    assert!(rows[30].score < 0.5 && rows[30].class_score > Some(0.5));
+    assert!(rows[3].score > 0.5 && rows[3].class_score < Some(0.5));
+    // To the ten nearest of 0, 1, 2, 4, …, 19: 10 to 19.
+    let expected: f32 = (10..20).map(|x| 1010.5 - x as f32).sum::<f32>() / 10.0;
+    assert!((rows[3].class_distance.unwrap() - expected).abs() < 1e-3);
+    assert_eq!(summary["flagged"], 2);
+
+    let of = |id, kind| {
+        let mut found = findings
+            .iter()
+            .filter(|f| (f.image_id, f.kind) == (id, kind));
+        found.next().map_or("", |finding| finding.evidence.as_str())
+    };
+    assert!(of(30, Kind::Outlier).starts_with("its nearest images are 60"));
+    assert!(of(3, Kind::Outlier).starts_with("the nearest of class cat are 996"));
+    assert!(of(7, Kind::Dark).starts_with("mean brightness 0.0"));
+    assert!(of(40, Kind::Unreadable).starts_with("cannot be read: not an image"));
+    assert_eq!(
+        findings.iter().filter(|finding| finding.flagged).count(),
+        4,
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn without_neighbours_bad_photos_are_told_all_the_same() {
+    let case = Case::new();
+    case.with(|ctx| {
+        let lock = ctx.run.lock("test").unwrap();
+        stages::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
+    });
+    let (summary, rows, findings) = case.run();
+    assert!(rows.is_empty());
+    assert_eq!(summary["flagged"], 0);
+    let kinds: Vec<Kind> = (findings.iter().filter(|finding| finding.flagged))
+        .map(|finding| finding.kind)
+        .collect();
+    assert_eq!(kinds, [Kind::Unreadable, Kind::Dark]);
+}

@@ -1,0 +1,239 @@
+//! What the table `images` says of every image besides its label: the user's columns and measures of the picture, as categories.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::DataType;
+
+use super::super::{
+    Context,
+    columns::{Columns, number, text},
+    scan::COLUMNS,
+};
+use crate::{
+    binning::quantile_bins,
+    error::{Error, Result},
+    store::Manifest,
+    text::figure,
+};
+
+/// Bins of a number that has more than `DISTINCT` values.
+const BINS: usize = 5;
+const DISTINCT: usize = 12;
+/// Texts with more values than this, or with fewer images a value than `LEAST_EACH`, name single images rather than groups.
+const MOST_VALUES: usize = 1000;
+const LEAST_EACH: usize = 5;
+/// Our own columns that describe the picture, where the table has them; `aspect` is width over height.
+const QUALITY: [&str; 7] = [
+    "brightness",
+    "contrast",
+    "sharpness",
+    "entropy",
+    "saturation",
+    "width",
+    "height",
+];
+/// Our own column that is as good as the user's: it comes from folders or the metadata.
+const SPLIT: &str = "split";
+
+/// A column as categories, by image id.
+pub struct Attribute {
+    pub name: String,
+    /// `metadata` or `quality`.
+    pub kind: &'static str,
+    pub values: Vec<String>,
+    /// Index into `values`.
+    pub of_image: Vec<Option<u32>>,
+}
+
+/// The attributes, and the columns left out with the reason.
+pub struct Attributes {
+    pub list: Vec<Attribute>,
+    pub left_out: Vec<(String, String)>,
+}
+
+enum Raw {
+    Numbers(Vec<Option<f64>>),
+    Texts {
+        values: Vec<String>,
+        places: HashMap<String, u32>,
+        of_image: Vec<Option<u32>>,
+    },
+}
+
+impl Attributes {
+    /// Reads them. Takes some 16 bytes an image and column.
+    ///
+    /// # Errors
+    /// `[audit] attributes` names a column that there is not.
+    pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Attributes> {
+        let mut raws: Vec<(String, &'static str, Raw)> = Vec::new();
+        let mut is_first = true;
+        for batch in ctx.run.read(manifest, "images") {
+            let batch = batch?;
+            ctx.cancel.check()?;
+            if is_first {
+                for field in batch.schema().fields() {
+                    let name = field.name().as_str();
+                    let Some(kind) = kind_of(name, ctx.config.audit.attributes.as_deref()) else {
+                        continue;
+                    };
+                    let raw = match field.data_type() {
+                        DataType::Utf8 | DataType::Boolean => Raw::Texts {
+                            values: Vec::new(),
+                            places: HashMap::new(),
+                            of_image: Vec::new(),
+                        },
+                        _ => Raw::Numbers(Vec::new()),
+                    };
+                    raws.push((name.to_string(), kind, raw));
+                }
+                is_first = false;
+            }
+            let columns = Columns::of(ctx.run, "images", &batch);
+            for (name, _, raw) in &mut raws {
+                raw.extend(&columns, name)?;
+            }
+        }
+        if let Some(wanted) = &ctx.config.audit.attributes {
+            check(wanted, &raws)?;
+        }
+        raws.extend(aspect(&raws));
+        let mut found = Attributes {
+            list: Vec::new(),
+            left_out: Vec::new(),
+        };
+        for (name, kind, raw) in raws {
+            match raw.categories() {
+                Ok((values, of_image)) => found.list.push(Attribute {
+                    name,
+                    kind,
+                    values,
+                    of_image,
+                }),
+                Err(reason) => found.left_out.push((name, reason)),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a column is an attribute, and of which kind. `wanted` chooses among the user's.
+fn kind_of(name: &str, wanted: Option<&[String]>) -> Option<&'static str> {
+    if QUALITY.contains(&name) {
+        return Some("quality");
+    }
+    let ours = COLUMNS.iter().any(|(ours, _, _)| *ours == name) && name != SPLIT;
+    let is_wanted = wanted.is_none_or(|wanted| wanted.iter().any(|one| one == name));
+    (!ours && is_wanted).then_some("metadata")
+}
+
+fn check(wanted: &[String], found: &[(String, &'static str, Raw)]) -> Result<()> {
+    let missing: Vec<&str> = (wanted.iter())
+        .filter(|name| !found.iter().any(|(found, _, _)| found == *name))
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Config(vec![format!(
+        "[audit] attributes: the metadata has no column {}",
+        missing.join(", ")
+    )]))
+}
+
+/// Width over height.
+fn aspect(raws: &[(String, &'static str, Raw)]) -> Option<(String, &'static str, Raw)> {
+    let numbers = |name: &str| {
+        raws.iter().find_map(|(found, _, raw)| match raw {
+            Raw::Numbers(values) if found == name => Some(values),
+            _ => None,
+        })
+    };
+    let sides = numbers("width")?.iter().zip(numbers("height")?);
+    let ratios =
+        sides.map(|(width, height)| Some((*width)? / (*height).filter(|side| *side > 0.0)?));
+    Some(("aspect".into(), "quality", Raw::Numbers(ratios.collect())))
+}
+
+impl Raw {
+    fn extend(&mut self, columns: &Columns, name: &str) -> Result<()> {
+        match self {
+            Raw::Numbers(values) => {
+                let column = columns.numbers(name)?;
+                values.extend((0..columns.batch.num_rows()).map(|row| number(&column, row)));
+            }
+            Raw::Texts {
+                values,
+                places,
+                of_image,
+            } => {
+                let column = columns.texts(name)?;
+                for row in 0..columns.batch.num_rows() {
+                    let value = text(&column, row).filter(|value| !value.is_empty());
+                    of_image.push(value.map(|value| match places.get(value) {
+                        Some(&place) => place,
+                        None => {
+                            let place = values.len() as u32;
+                            values.push(value.to_string());
+                            places.insert(value.to_string(), place);
+                            place
+                        }
+                    }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The values' names and each image's, or why there are none.
+    fn categories(self) -> Result<(Vec<String>, Vec<Option<u32>>), String> {
+        let (values, of_image) = match self {
+            Raw::Numbers(numbers) => {
+                let bins = quantile_bins(&numbers, BINS, DISTINCT);
+                let name = |(least, greatest): &(f64, f64)| match least == greatest {
+                    true => exact(*least),
+                    false => format!("{} to {}", figure(*least), figure(*greatest)),
+                };
+                (bins.ranges.iter().map(name).collect(), bins.bins)
+            }
+            Raw::Texts {
+                values, of_image, ..
+            } => sorted(values, of_image),
+        };
+        let known = of_image.iter().flatten().count();
+        match values.len() {
+            0 => Err("no image has a value".into()),
+            1 => Err(format!("every value is {}", values[0])),
+            n if n > MOST_VALUES || n * LEAST_EACH > known.max(2 * LEAST_EACH) => Err(format!(
+                "{n} different values in {known} images name images, not groups"
+            )),
+            _ => Ok((values, of_image)),
+        }
+    }
+}
+
+/// A whole number without decimals, others to three digits.
+fn exact(value: f64) -> String {
+    if value == value.trunc() && value.abs() < 1e15 {
+        format!("{value}")
+    } else {
+        figure(value)
+    }
+}
+
+/// In order of the values rather than of the images.
+fn sorted(values: Vec<String>, of_image: Vec<Option<u32>>) -> (Vec<String>, Vec<Option<u32>>) {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].cmp(&values[b]));
+    let mut rank = vec![0; values.len()];
+    for (at, &place) in order.iter().enumerate() {
+        rank[place] = at as u32;
+    }
+    let of_image = of_image
+        .into_iter()
+        .map(|place| Some(rank[place? as usize]));
+    (
+        order.iter().map(|&place| values[place].clone()).collect(),
+        of_image.collect(),
+    )
+}

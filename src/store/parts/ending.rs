@@ -1,0 +1,47 @@
+//! The end of a stage.
+
+use serde_json::Value;
+
+use super::{super::sweep, StageWriter};
+use crate::error::Result;
+
+impl StageWriter {
+    /// Marks the stage complete. `result` is a digest of the outcome where stages that need this one should
+    /// depend on that instead of the key; `summary` is for people. What was kept of before goes.
+    pub fn finish(&self, result: Option<String>, summary: Value) -> Result<()> {
+        self.drop_previous()?;
+        self.shared.update(|record| {
+            let missing = (0..record.parts_total.unwrap_or(0))
+                .filter(|part| !record.parts.contains_key(part))
+                .count();
+            if missing > 0 {
+                return Err(self
+                    .shared
+                    .misuse("every part", format!("{missing} not written")));
+            }
+            record.complete = true;
+            record.result = result;
+            record.summary = summary;
+            Ok(true)
+        })
+    }
+
+    /// Deletes what is kept of before, while the stage does not count as complete yet: who is killed here comes back.
+    fn drop_previous(&self) -> Result<()> {
+        let shared = &self.shared;
+        let mut state = shared.state();
+        let name = &shared.stage;
+        let is_due = state.manifest.stages.get(name).is_some_and(|record| {
+            let mut parts = 0..record.parts_total.unwrap_or(0);
+            record.previous.is_some() && parts.all(|part| record.parts.contains_key(&part))
+        });
+        if !is_due {
+            return Ok(());
+        }
+        shared.update_in(&mut state, |record| {
+            sweep::drop_previous(record);
+            Ok(true)
+        })?;
+        sweep::sweep(&shared.run, &mut state.manifest, name)
+    }
+}

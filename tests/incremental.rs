@@ -1,0 +1,258 @@
+//! Runs on a folder that grew, shrank and changed: what is known is taken over, and the tables are those of a run from scratch.
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::project::{CLASSES, Project, draw};
+use serde_json::Value;
+
+const AUDIT: [&str; 3] = ["tables/issues", "tables/changes", "pictures/audit"];
+
+/// Adds 7 images, changes 2, deletes 3, moves 1 to another class and makes a copy of 1; gives the 9 that are new content.
+fn change_images(project: &Project) -> Vec<PathBuf> {
+    let at = |path: &str| project.folder.path().join("images").join(path);
+    let mut new = Vec::new();
+    for index in 100..107 {
+        // Before, between and behind the others.
+        let names = [
+            format!("a{index}"),
+            format!("045-{index}"),
+            format!("z{index}"),
+        ];
+        new.push(at(&format!(
+            "{}/{}.png",
+            CLASSES[index % 3],
+            names[index % 2 + index % 3 / 2]
+        )));
+        draw(&new[new.len() - 1], index);
+    }
+    for index in [5, 40] {
+        new.push(at(&format!("{}/{index:03}.png", CLASSES[index % 3])));
+        draw(&new[new.len() - 1], index + 300);
+    }
+    for gone in ["disc/000.png", "noise/044.png", "stripes/088.png"] {
+        fs::remove_file(at(gone)).unwrap();
+    }
+    fs::rename(at("disc/030.png"), at("noise/030.png")).unwrap();
+    fs::copy(at("disc/033.png"), at("disc/033-copy.png")).unwrap();
+    new
+}
+
+#[test]
+fn only_new_images_run_and_the_tables_are_those_of_a_run_from_scratch() {
+    for inline in [false, true] {
+        let project = Project::new();
+        let maps = format!("explain.maps={}", if inline { "inline" } else { "stored" });
+        let set = [
+            "--set",
+            &maps,
+            "--set",
+            "explain.classes=[\"predicted\", \"labelled\"]",
+        ];
+        let run =
+            |name: &str, more: &[&str]| project.finish(name, &[&["run"], &set[..], more].concat());
+        run("same", &[]);
+        run("before", &[]);
+        let new = change_images(&project);
+        run("scratch", &[]);
+        let expected = project.contents("scratch");
+        run("same", &[]);
+        // With other batches and parts than before.
+        run(
+            "after",
+            &[
+                "--set",
+                "run.previous=before",
+                "--set",
+                "model.batch_size=4",
+            ],
+        );
+        for name in ["same", "after"] {
+            // Which run findings are compared with is part of the audit's key, and so of its tables' footers.
+            let same =
+                |path: &PathBuf| name == "same" || !AUDIT.iter().any(|it| path.starts_with(it));
+            let only = |all: &BTreeMap<PathBuf, String>| -> BTreeMap<PathBuf, String> {
+                let all = all.iter().filter(|(path, _)| same(path));
+                all.map(|(path, digest)| (path.clone(), digest.clone()))
+                    .collect()
+            };
+            assert_eq!(
+                only(&project.contents(name)),
+                only(&expected),
+                "{name}, {maps}"
+            );
+            let issues = "select * from issues order by kind, rank, image_id";
+            assert_eq!(
+                project.rows(name, issues),
+                project.rows("scratch", issues),
+                "{name}"
+            );
+            project.finish(name, &["verify"]);
+            assert!(!project.run_folder(name).join("previous").exists());
+            let through = new.len() as u64;
+            let extract = project.told(name, "extract");
+            assert_eq!(extract["images"], 95, "{name}");
+            assert_eq!(extract["through_the_network"], through, "{name}, {maps}");
+            assert_eq!(extract["taken_from_before"], 95 - through);
+            // The unreadable one is tried again.
+            assert_eq!(project.told(name, "scan")["decoded"], new.len() as u64 + 1);
+        }
+        assert!(
+            !project
+                .told("scratch", "extract")
+                .contains_key("taken_from_before")
+        );
+    }
+}
+
+#[test]
+fn nothing_but_new_images_is_read_for_the_network() {
+    let project = Project::new();
+    project.finish("run", &["run", "extract"]);
+    let new = change_images(&project);
+    project.finish("scratch", &["run", "extract"]);
+    project.finish("run", &["run", "scan"]);
+    // From here on, every other image is rubbish, which the listing does not see.
+    for entry in walkdir::WalkDir::new(project.folder.path().join("images")) {
+        let entry = entry.unwrap();
+        if entry.file_type().is_file() && !new.iter().any(|path| path == entry.path()) {
+            let status = entry.metadata().unwrap();
+            fs::write(entry.path(), vec![0; status.len() as usize]).unwrap();
+            let file = fs::File::options().write(true).open(entry.path()).unwrap();
+            file.set_modified(status.modified().unwrap()).unwrap();
+        }
+    }
+    project.finish("run", &["run", "extract"]);
+    assert_eq!(project.contents("run"), project.contents("scratch"));
+    // Cut into other parts, nothing runs at all.
+    project.finish("run", &["run", "extract", "--set", "extract.part_size=30"]);
+    assert_eq!(project.told("run", "extract")["through_the_network"], 0);
+}
+
+#[test]
+fn killed_while_rows_are_taken_over_the_tables_are_the_same() {
+    let project = Project::new();
+    project.finish("old", &["run", "extract"]);
+    let copy = |name: &str| {
+        let (from, to) = (project.run_folder("old"), project.run_folder(name));
+        for entry in walkdir::WalkDir::new(&from) {
+            let entry = entry.unwrap();
+            let to = to.join(entry.path().strip_prefix(&from).unwrap());
+            if entry.file_type().is_dir() {
+                fs::create_dir_all(to).unwrap();
+            } else {
+                fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    };
+    let rounds = 6;
+    for round in 0..rounds {
+        copy(&format!("killed-{round}"));
+    }
+    change_images(&project);
+    let started = Instant::now();
+    project.finish("scratch", &["run", "extract"]);
+    let whole = started.elapsed();
+    let expected = project.contents("scratch");
+    let mut kills = 0;
+    for round in 0..rounds {
+        let run = format!("killed-{round}");
+        for moment in 0..4u32 {
+            let share = ((round * 7 + moment * 13) % 40) as f64 / 40.0;
+            let mut child = project.start(&run, &["run", "extract"]);
+            thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * share));
+            kills += u32::from(child.try_wait().unwrap().is_none());
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        project.finish(&run, &["run", "extract"]);
+        assert_eq!(project.contents(&run), expected, "round {round}");
+        project.finish(&run, &["verify"]);
+        // What was not lost in a kill was not computed twice.
+        assert_eq!(project.told(&run, "extract")["through_the_network"], 9);
+    }
+    assert!(kills > rounds, "{kills}");
+}
+
+/// One night by the script; its exit status and what it printed.
+fn night(project: &Project, name: &str, max_new: u32) -> (i32, String) {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("jobs/nightly.sh");
+    let output = Command::new("bash")
+        .arg(script)
+        .args(["-c", "pipeline.toml", "--set", "project.methods=[\"pca\"]"])
+        .current_dir(project.folder.path())
+        .env("PROSPECT", env!("CARGO_BIN_EXE_prospect"))
+        .env("PROSPECT_NIGHT", name)
+        .env("PROSPECT_KEEP", "2")
+        .env("PROSPECT_MAX_NEW", max_new.to_string())
+        .env(
+            "PROSPECT_TEXTFILE",
+            project.folder.path().join("prospect.prom"),
+        )
+        .output()
+        .unwrap();
+    let printed = [output.stdout, output.stderr].concat();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(printed).unwrap(),
+    )
+}
+
+#[test]
+fn a_night_tells_what_is_new_and_old_nights_go() {
+    let project = Project::new();
+    let at = |path: &str| project.folder.path().join(path);
+    assert_eq!(night(&project, "2026-11-20", 0), (0, String::new()));
+    assert_eq!(night(&project, "2026-11-21", 0), (0, String::new()));
+    // The same picture with two labels.
+    fs::copy(at("images/disc/033.png"), at("images/noise/copy.png")).unwrap();
+    let (status, printed) = night(&project, "2026-11-22", 0);
+    assert_eq!(status, 3, "{printed}");
+    assert!(
+        printed.contains("## New: ") && printed.contains("noise/copy.png"),
+        "{printed}"
+    );
+    let read = |path: &str| fs::read_to_string(at(path)).unwrap();
+    assert_eq!(read("runs/nightly/latest/summary.md"), printed);
+    let json: Value = serde_json::from_str(&read("runs/nightly/2026-11-22/summary.json")).unwrap();
+    let new = json["since"]["new"].as_u64().unwrap();
+    assert!(
+        new > 0 && json["through_the_network"] == 0 && json["taken_from_before"] == 91,
+        "{json}"
+    );
+    assert!(read("prospect.prom").contains(&format!("change=\"new\"}} {new}\n")));
+    // As much is allowed; and what was judged is no news any more.
+    assert_eq!(night(&project, "2026-11-22", new as u32).0, 0);
+    for change in json["since"]["changes"].as_array().unwrap() {
+        let [path, kind] = ["path", "kind"].map(|name| change[name].as_str().unwrap());
+        project.finish(
+            "runs/nightly/2026-11-22",
+            &["review", "add", path, kind, "ok"],
+        );
+    }
+    let (status, printed) = night(&project, "2026-11-22", 0);
+    assert_eq!(status, 0, "{printed}");
+    // A night that was cut off leaves no summary; two complete ones are kept.
+    assert!(!at("runs/nightly/2026-11-20").exists());
+    assert!(at("runs/nightly/2026-11-21/summary.json").exists());
+    // One at a time; and mistakes end with their own status.
+    let lock = fs::File::open(at("runs/nightly/.nightly.lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(night(&project, "2026-11-23", 0).0, 75);
+    drop(lock);
+    fs::rename(at("images"), at("gone")).unwrap();
+    let (status, printed) = night(&project, "2026-11-23", 0);
+    assert!(
+        status == 74 && printed.contains("images"),
+        "{status}: {printed}"
+    );
+    assert!(at("runs/nightly/2026-11-22/summary.json").exists());
+}
