@@ -34,9 +34,10 @@ pub const UNLABELLED: u32 = u32::MAX;
 /// Among the folds given to [`predict`]: the mean over all models.
 pub const NO_FOLD: u16 = u16::MAX;
 
-/// L2 penalties tried, relative to the features' total variance: from the first, two to a power of ten, to the last.
+/// The first L2 penalty that is tried, relative to the features' total variance; each of the next is 10^-0.5 of the one before,
+/// so many at most.
 const STRONGEST: f64 = 1.0;
-const STEPS: i32 = 14;
+pub const MOST_TRIED: usize = 15;
 /// Penalties are tried until the log-loss is so much worse than the best.
 const WORSE: f64 = 1.01;
 /// Intercept of a class that no row of a fold has: its probability is exactly 0 in float32, and so is its gradient.
@@ -258,8 +259,8 @@ impl<'a> Run<'a> {
             }
             L2::Search => {
                 let mut best: Option<(f64, f64, Vec<Tensor>)> = None;
-                for step in 0..=STEPS {
-                    let l2 = scale * STRONGEST * 10f64.powf(-f64::from(step) / 2.0);
+                for step in 0..MOST_TRIED {
+                    let l2 = scale * STRONGEST * 10f64.powf(-(step as f64) / 2.0);
                     let found = self.minimise(l2)?;
                     let least = best.as_ref().map_or(f64::INFINITY, |best| best.0);
                     if found < least || best.is_none() {

@@ -5,12 +5,19 @@
 //! ImageNet, over 200 and 713 photos; a ResNet-20 over 10,000 pictures of 32 x 32). The comment at each factor gives what
 //! was seen.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
 use serde::Serialize;
 
 use super::{
     Context, backprop,
     explain::{pictures, rows::Choice},
-    neighbors, patches, shortcuts,
+    neighbors, patches,
+    scan::SPLITS,
+    shortcuts,
 };
 use crate::{
     config::{ClassChoice, Labels, MapStorage},
@@ -113,7 +120,7 @@ impl TableEstimate {
 }
 
 /// A row's fixed part and a vector of so many bytes, of which `share` is left.
-fn with_vector([raw, disk]: [f64; 2], vector: u64, share: f64) -> [f64; 2] {
+pub(super) fn with_vector([raw, disk]: [f64; 2], vector: u64, share: f64) -> [f64; 2] {
     [raw + vector as f64, disk + vector as f64 * share]
 }
 
@@ -151,13 +158,39 @@ pub fn scan(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
 }
 
 /// Numbers of a feature vector.
-fn feature_dimension(ctx: &Context) -> Result<u64> {
+pub(super) fn feature_dimension(ctx: &Context) -> Result<u64> {
     let model = ctx.model()?;
     let feature = model.feature(&ctx.config.extract.feature_layer)?;
     let sizes = model.graph.shape(feature.value).unwrap_or(&[]);
     // [n, d], [n, tokens, d] or [n, d, rows, columns].
     let length = sizes.get(if sizes.len() == 3 { 2 } else { 1 });
     Ok(length.copied().flatten().unwrap_or(0) as u64)
+}
+
+/// About how many classes the labels have: a folder's are counted, others are taken to be the network's.
+pub(super) fn dataset_classes(ctx: &Context) -> Result<u64> {
+    let images = &ctx.config.images;
+    let folders = |dir: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        paths.filter(|path| path.is_dir()).collect()
+    };
+    let is_split = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        SPLITS.iter().any(|split| name.eq_ignore_ascii_case(split))
+    };
+    match images.labels {
+        Labels::None => Ok(0),
+        Labels::Folder => {
+            let top = folders(&images.dir);
+            let inside = match top.first() {
+                Some(split) if top.iter().all(is_split) => folders(split),
+                _ => top,
+            };
+            Ok(inside.len() as u64)
+        }
+        Labels::Metadata => Ok(u64::try_from(ctx.model()?.graph.n_classes()).unwrap_or(0)),
+    }
 }
 
 /// `predictions`, `features`, `units`, `layers`, `extracted`, and `maps` or, where extract explains inline, `cams`.

@@ -32,6 +32,7 @@ use crate::{
     text,
 };
 pub use file_labels::FileLabels;
+pub use labels::SPLITS;
 pub(super) use rows::COLUMNS;
 use rows::Known;
 use takeover::Earlier;

@@ -1,0 +1,222 @@
+//! The images that the probe is about, their classes and their folds.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::super::{
+    Context,
+    classes::{ClassNames, labels, name_of},
+    columns::{Columns, integer},
+    features::FeatureReader,
+};
+use crate::{
+    config::ProbabilitySource,
+    error::Result,
+    folds::folds,
+    linalg::logistic::{Features, NO_FOLD, UNLABELLED, Visit},
+    model::device::{self, Device},
+    store::Manifest,
+};
+
+/// Most of a device's own memory that rows are kept in.
+const DEVICE_MEMORY: usize = 8 << 30;
+/// Bytes for rows where the machine does not say how much it can spare.
+const MEMORY: usize = 2 << 30;
+
+/// One row per image that has features or, where the network judges, predictions; in order of the ids.
+#[derive(Default)]
+pub struct Inputs {
+    pub image_ids: Vec<u32>,
+    /// The dataset's classes.
+    pub labels: Vec<Option<i32>>,
+    /// Position of the label's class in `classes`, or [`UNLABELLED`].
+    pub positions: Vec<u32>,
+    /// Folds of the rows that have a position; [`NO_FOLD`] for others.
+    pub folds: Vec<u16>,
+    pub classes: Vec<Class>,
+    /// Classes that nothing can be learned of without the very images that are to be judged: these all lie in one fold.
+    pub classes_left_out: usize,
+    /// Rows of the table, with images that are left out because their features are no numbers.
+    pub table_rows: usize,
+    pub images_left_out: usize,
+    /// Numbers of a feature vector.
+    pub dimension: usize,
+}
+
+/// A class that the probe tells apart.
+pub struct Class {
+    pub number: i32,
+    pub name: String,
+    /// Rows that have it.
+    pub images: u32,
+}
+
+impl Inputs {
+    pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Inputs> {
+        match ctx.config.audit.source {
+            ProbabilitySource::Probe => Inputs::of_features(ctx, manifest),
+            ProbabilitySource::Network => Inputs::of_predictions(ctx, manifest),
+        }
+    }
+
+    fn of_features(ctx: &Context, manifest: &Manifest) -> Result<Inputs> {
+        let mut reader = FeatureReader::new(ctx.run, manifest, ctx.config.extract.part_size);
+        let mut inputs = Inputs {
+            table_rows: reader.rows(),
+            ..Inputs::default()
+        };
+        for features in reader.by_ref() {
+            ctx.cancel.check()?;
+            let features = features?;
+            inputs.dimension = features.dimension;
+            inputs.image_ids.extend(features.image_ids);
+        }
+        inputs.images_left_out = reader.left_out;
+        inputs.read_labels(ctx, manifest)?;
+        let groups = groups(ctx, manifest, &inputs.image_ids)?;
+        let settings = &ctx.config.audit;
+        let labels = inputs.labels.iter();
+        let numbers: Vec<Option<u32>> = labels.map(|label| label.map(|n| n as u32)).collect();
+        inputs.folds = folds(&numbers, &groups, settings.folds as u16, settings.seed);
+        inputs.number_classes(ctx, manifest, true)?;
+        for (fold, position) in inputs.folds.iter_mut().zip(&inputs.positions) {
+            if *position == UNLABELLED {
+                *fold = NO_FOLD;
+            }
+        }
+        Ok(inputs)
+    }
+
+    fn of_predictions(ctx: &Context, manifest: &Manifest) -> Result<Inputs> {
+        const TABLE: &str = "predictions";
+        let mut inputs = Inputs::default();
+        if ctx.run.tables(manifest).iter().any(|table| table == TABLE) {
+            for batch in ctx.run.read(manifest, TABLE).columns(&["image_id"]) {
+                let batch = batch?;
+                let columns = Columns::of(ctx.run, TABLE, &batch);
+                inputs.image_ids.extend(columns.image_ids()?);
+            }
+        }
+        inputs.table_rows = inputs.image_ids.len();
+        inputs.folds = vec![NO_FOLD; inputs.table_rows];
+        inputs.read_labels(ctx, manifest)?;
+        inputs.number_classes(ctx, manifest, false)?;
+        Ok(inputs)
+    }
+
+    fn read_labels(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
+        let of_images = labels(ctx.run, manifest)?;
+        let label = |id: &u32| of_images.get(*id as usize).copied().flatten();
+        self.labels = self.image_ids.iter().map(label).collect();
+        Ok(())
+    }
+
+    /// Numbers the classes that occur; `in_two_folds`: only those with images in two folds at least.
+    fn number_classes(
+        &mut self,
+        ctx: &Context,
+        manifest: &Manifest,
+        in_two_folds: bool,
+    ) -> Result<()> {
+        let mut of_classes: BTreeMap<i32, (u32, BTreeSet<u16>)> = BTreeMap::new();
+        for (label, fold) in self.labels.iter().zip(&self.folds) {
+            if let Some(label) = label {
+                let (images, lie_in) = of_classes.entry(*label).or_default();
+                *images += 1;
+                lie_in.insert(*fold);
+            }
+        }
+        let all = of_classes.len();
+        of_classes.retain(|_, (_, lie_in)| !in_two_folds || lie_in.len() > 1);
+        let places: HashMap<i32, u32> = of_classes.keys().copied().zip(0..).collect();
+        let place = |label: &Option<i32>| places.get(&(*label)?).copied();
+        let positions = self
+            .labels
+            .iter()
+            .map(|label| place(label).unwrap_or(UNLABELLED));
+        self.positions = positions.collect();
+        let names = ClassNames::read(ctx.run, manifest)?.dataset;
+        let classes = of_classes.into_iter().map(|(number, (images, _))| Class {
+            number,
+            name: name_of(&names, number),
+            images,
+        });
+        self.classes = classes.collect();
+        self.classes_left_out = all - self.classes.len();
+        Ok(())
+    }
+
+    /// The row of an image.
+    pub fn row(&self, image_id: u32) -> Option<usize> {
+        self.image_ids.binary_search(&image_id).ok()
+    }
+
+    /// Rows whose label is one of the classes.
+    pub fn judged(&self) -> usize {
+        let known = self.positions.iter();
+        known.filter(|position| **position != UNLABELLED).count()
+    }
+}
+
+/// The group of copies that each image is in, by the lowest id among them.
+fn groups(ctx: &Context, manifest: &Manifest, image_ids: &[u32]) -> Result<Vec<u32>> {
+    const TABLE: &str = "duplicates";
+    let mut group_of: HashMap<u32, u32> = HashMap::new();
+    if ctx.run.tables(manifest).iter().any(|table| table == TABLE) {
+        let names = ["image_a", "image_b", "group_id"];
+        for batch in ctx.run.read(manifest, TABLE).columns(&names) {
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, TABLE, &batch);
+            let ids = [columns.integers("image_a")?, columns.integers("image_b")?];
+            let groups = columns.integers("group_id")?;
+            for row in 0..batch.num_rows() {
+                for image in &ids {
+                    let pair = integer(image, row).zip(integer(&groups, row));
+                    if let Some((image, group)) = pair {
+                        group_of.insert(image as u32, group as u32);
+                    }
+                }
+            }
+        }
+    }
+    let group = |id: &u32| group_of.get(id).copied().unwrap_or(*id);
+    Ok(image_ids.iter().map(group).collect())
+}
+
+/// Hands the run's features to `work`, a row for each of the inputs'.
+pub fn with_features<T>(
+    ctx: &Context,
+    manifest: &Manifest,
+    inputs: &Inputs,
+    work: impl FnOnce(&Features) -> Result<T>,
+) -> Result<T> {
+    let blocks = |visit: &mut Visit| {
+        let mut first = 0;
+        for features in FeatureReader::new(ctx.run, manifest, ctx.config.extract.part_size) {
+            ctx.cancel.check()?;
+            let features = features?;
+            visit(first, &features.values)?;
+            first += features.image_ids.len();
+        }
+        Ok(())
+    };
+    let device = device::choose(ctx.config.model.device)?;
+    let features = Features::new(&blocks, inputs.dimension, device, memory(device))?;
+    work(&features)
+}
+
+/// Bytes that features may be kept in: half of what can be spared.
+fn memory(device: Device) -> usize {
+    if device != Device::Cpu {
+        return DEVICE_MEMORY;
+    }
+    let kibibytes = |text: String| {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("MemAvailable:"))?;
+        line.split_whitespace().nth(1)?.parse::<usize>().ok()
+    };
+    let spare = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(kibibytes);
+    spare.map_or(MEMORY, |spare| spare.saturating_mul(512))
+}

@@ -1,0 +1,181 @@
+//! Who gives the probabilities: linear probes on the features, or the network itself.
+
+use super::{
+    super::{
+        Context,
+        classes::{ClassNames, name_of},
+        columns::Columns,
+        features::FeatureReader,
+    },
+    inputs::{Class, Inputs},
+};
+use crate::{
+    error::{Error, Result},
+    linalg::logistic::{Model, Predictor},
+    model::device,
+    store::Manifest,
+};
+
+/// Classes that an error names.
+const NAMED: usize = 5;
+
+/// Some images.
+#[derive(Default)]
+pub struct Chunk {
+    pub image_ids: Vec<u32>,
+    /// `[image_ids.len(), classes]`
+    pub probabilities: Vec<f32>,
+}
+
+pub enum Judge {
+    /// One per fold.
+    Probe(Vec<Model>),
+    /// Places of the classes among the network's logits.
+    Network(Vec<usize>),
+}
+
+impl Judge {
+    /// The network, for all of the classes.
+    ///
+    /// # Errors
+    /// It does not know one of them by name.
+    pub fn network(ctx: &Context, manifest: &Manifest, classes: &[Class]) -> Result<Judge> {
+        let names = ClassNames::read(ctx.run, manifest)?;
+        let known = names.network_of_dataset();
+        let place = |class: &Class| Some(*known.get(&class.number)? as usize);
+        if let Some(places) = classes.iter().map(place).collect() {
+            return Ok(Judge::Network(places));
+        }
+        let unknown = classes.iter().filter(|class| place(class).is_none());
+        let unknown: Vec<String> = unknown.map(|c| name_of(&names.dataset, c.number)).collect();
+        let more = if unknown.len() > NAMED { ", …" } else { "" };
+        Err(Error::Config(vec![format!(
+            "{}: [audit] source = \"network\": the network does not know {} of the {} classes by name ({}{more}); use source = \
+             \"probe\", which learns the dataset's own classes from the network's features",
+            ctx.config.path.display(),
+            unknown.len(),
+            classes.len(),
+            unknown[..unknown.len().min(NAMED)].join(", "),
+        )]))
+    }
+
+    pub fn source(&self) -> &'static str {
+        match self {
+            Judge::Probe(_) => "probe",
+            Judge::Network(_) => "network",
+        }
+    }
+
+    /// Gives the probabilities of the images, `[extract] part_size` of them at a time, in order of their ids; chunks that are not
+    /// wanted are passed over.
+    pub fn each(
+        &self,
+        ctx: &Context,
+        manifest: &Manifest,
+        inputs: &Inputs,
+        wanted: &dyn Fn(usize) -> bool,
+        take: &mut dyn FnMut(usize, Chunk) -> Result<()>,
+    ) -> Result<()> {
+        match self {
+            Judge::Probe(models) => by_probe(ctx, manifest, inputs, models, wanted, take),
+            Judge::Network(places) => by_network(ctx, manifest, places, wanted, take),
+        }
+    }
+}
+
+fn by_probe(
+    ctx: &Context,
+    manifest: &Manifest,
+    inputs: &Inputs,
+    models: &[Model],
+    wanted: &dyn Fn(usize) -> bool,
+    take: &mut dyn FnMut(usize, Chunk) -> Result<()>,
+) -> Result<()> {
+    let mut predictor = None;
+    let mut first = 0;
+    let chunks = FeatureReader::new(ctx.run, manifest, ctx.config.extract.part_size);
+    for (number, features) in chunks.enumerate() {
+        ctx.cancel.check()?;
+        let features = features?;
+        let rows = first..first + features.image_ids.len();
+        first = rows.end;
+        if !wanted(number) {
+            continue;
+        }
+        let predictor = match &mut predictor {
+            Some(predictor) => predictor,
+            none => {
+                let device = device::choose(ctx.config.model.device)?;
+                none.insert(Predictor::new(models, features.dimension, device)?)
+            }
+        };
+        let probabilities = predictor.probabilities(&features.values, &inputs.folds[rows])?;
+        let image_ids = features.image_ids;
+        take(
+            number,
+            Chunk {
+                image_ids,
+                probabilities,
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Softmax over the logits of the dataset's classes alone; images whose logits are no numbers are left out.
+fn by_network(
+    ctx: &Context,
+    manifest: &Manifest,
+    places: &[usize],
+    wanted: &dyn Fn(usize) -> bool,
+    take: &mut dyn FnMut(usize, Chunk) -> Result<()>,
+) -> Result<()> {
+    const TABLE: &str = "predictions";
+    let (size, mut number, mut rows) = (ctx.config.extract.part_size, 0, 0);
+    let mut chunk = Chunk::default();
+    let reader = ctx
+        .run
+        .read(manifest, TABLE)
+        .columns(&["image_id", "logits"]);
+    for batch in reader.batch_rows(size) {
+        let batch = batch?;
+        ctx.cancel.check()?;
+        let columns = Columns::of(ctx.run, TABLE, &batch);
+        let width = columns.list_length("logits")?;
+        if places.iter().any(|place| *place >= width) {
+            return Err(columns.unexpected("a logit of each class", format!("{width} logits")));
+        }
+        let logits = columns.float_lists("logits", width)?;
+        for (id, logits) in columns
+            .image_ids()?
+            .into_iter()
+            .zip(logits.chunks_exact(width))
+        {
+            if rows == size {
+                if wanted(number) {
+                    take(number, std::mem::take(&mut chunk))?;
+                }
+                chunk = Chunk::default();
+                (number, rows) = (number + 1, 0);
+            }
+            rows += 1;
+            let of_classes: Vec<f64> = places.iter().map(|place| logits[*place].into()).collect();
+            if of_classes.iter().all(|logit| logit.is_finite()) {
+                chunk.image_ids.push(id);
+                chunk.probabilities.extend(softmax(&of_classes));
+            }
+        }
+    }
+    if rows > 0 && wanted(number) {
+        take(number, chunk)?;
+    }
+    Ok(())
+}
+
+fn softmax(logits: &[f64]) -> impl Iterator<Item = f32> {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = logits.iter().map(|logit| (logit - most).exp()).sum();
+    logits
+        .iter()
+        .map(move |logit| ((logit - most).exp() / sum) as f32)
+}

@@ -1,0 +1,453 @@
+use std::{collections::BTreeMap, fs, sync::Arc};
+
+use arrow::array::{
+    ArrayRef, FixedSizeListArray, Float32Array, Int32Array, StringArray, UInt32Array,
+};
+use arrow::datatypes::{DataType, Field};
+
+use super::*;
+use crate::{
+    config::Config,
+    error::Error,
+    progress::{Cancel, Progress, ProgressKind},
+    stages::columns::{Columns, integer, number, table, text},
+    store::RunFolder,
+};
+
+const DIMENSION: usize = 5;
+const PART_SIZE: usize = 32;
+
+/// A run folder with images of classes that overlap a little.
+struct Fake {
+    dir: tempfile::TempDir,
+    labels: Vec<Option<i32>>,
+    /// Class of which the image's vector is.
+    shows: Vec<usize>,
+    /// Pairs of copies, and their group.
+    copies: Vec<[u32; 3]>,
+    /// Class names that the network knows, in the order of its logits.
+    network: Vec<&'static str>,
+}
+
+const NAMES: [&str; 4] = ["cat", "dog", "owl", "rare"];
+
+impl Fake {
+    fn new(n: usize) -> Fake {
+        Fake {
+            dir: tempfile::tempdir().unwrap(),
+            labels: (0..n).map(|id| Some(id as i32 % 3)).collect(),
+            shows: (0..n).map(|id| id % 3).collect(),
+            copies: Vec::new(),
+            network: vec!["owl", "car", "cat", "dog"],
+        }
+    }
+
+    fn vector(&self, id: usize) -> Vec<f32> {
+        let value = |x: usize| {
+            let mixed = (id * 7919 + x * 104_729 + id * x * 31) % 1009;
+            let own = if x == self.shows[id] { 0.9 } else { 0.0 };
+            mixed as f32 / 1009.0 + own
+        };
+        (0..DIMENSION).map(value).collect()
+    }
+
+    /// What scan, extract and duplicates would have written.
+    fn write(&self, run: &RunFolder) {
+        let lock = run.lock("test").unwrap();
+        let begin = |name: &str| {
+            let key = format!("key of {name}");
+            StageWriter::begin(run, &lock, name, 1, key, json!({}), BTreeMap::new()).unwrap()
+        };
+        let n = self.labels.len() as u32;
+        let scan = begin("scan");
+        let mut part = scan.part(0).unwrap();
+        let ids = UInt32Array::from_iter_values(0..n);
+        let labels = Int32Array::from(self.labels.clone());
+        let images = table([
+            ("image_id", Arc::new(ids) as ArrayRef, false),
+            ("label", Arc::new(labels), true),
+        ]);
+        part.write("images", &images.unwrap()).unwrap();
+        let own = (0..)
+            .zip(NAMES)
+            .map(|(class, name)| (class, name, "dataset"));
+        let theirs = (0..)
+            .zip(&self.network)
+            .map(|(class, name)| (class, *name, "model"));
+        let all: Vec<(i32, &str, &str)> = own.chain(theirs).collect();
+        let classes = table([
+            (
+                "class",
+                Arc::new(Int32Array::from_iter_values(all.iter().map(|row| row.0))) as ArrayRef,
+                false,
+            ),
+            (
+                "name",
+                Arc::new(StringArray::from_iter_values(all.iter().map(|row| row.1))),
+                false,
+            ),
+            (
+                "source",
+                Arc::new(StringArray::from_iter_values(all.iter().map(|row| row.2))),
+                false,
+            ),
+        ]);
+        part.write("classes", &classes.unwrap()).unwrap();
+        scan.commit(part).unwrap();
+        scan.finish(None, json!({})).unwrap();
+        drop(scan);
+
+        let extract = begin("extract");
+        let ids: Vec<usize> = (0..self.labels.len()).collect();
+        for (number, ids) in ids.chunks(PART_SIZE).enumerate() {
+            let mut part = extract.part(number).unwrap();
+            let image_ids = UInt32Array::from_iter_values(ids.iter().map(|id| *id as u32));
+            let image_ids: ArrayRef = Arc::new(image_ids);
+            let vectors = ids.iter().flat_map(|id| self.vector(*id));
+            let features = table([
+                ("image_id", image_ids.clone(), false),
+                ("vector", lists(vectors.collect(), DIMENSION), false),
+            ]);
+            part.write("features", &features.unwrap()).unwrap();
+            // Sure of what the image shows.
+            let logits = ids.iter().flat_map(|id| {
+                let shown = NAMES[self.shows[*id]];
+                let logit = move |name: &&str| if *name == shown { 3.0 } else { 0.0 };
+                self.network.iter().map(logit).collect::<Vec<f32>>()
+            });
+            let predictions = table([
+                ("image_id", image_ids, false),
+                ("logits", lists(logits.collect(), self.network.len()), false),
+            ]);
+            part.write("predictions", &predictions.unwrap()).unwrap();
+            extract.commit(part).unwrap();
+        }
+        extract.finish(None, json!({})).unwrap();
+        drop(extract);
+
+        if !self.copies.is_empty() {
+            let duplicates = begin("duplicates");
+            let mut part = duplicates.part(0).unwrap();
+            let column = |at: usize| -> ArrayRef {
+                let values = self.copies.iter().map(|row| row[at]);
+                Arc::new(UInt32Array::from_iter_values(values))
+            };
+            let rows = table([
+                ("image_a", column(0), false),
+                ("image_b", column(1), false),
+                ("group_id", column(2), false),
+            ]);
+            part.write("duplicates", &rows.unwrap()).unwrap();
+            duplicates.commit(part).unwrap();
+            duplicates.finish(None, json!({})).unwrap();
+        }
+    }
+
+    /// Runs the stage in a folder of its own, or on from where it stopped there.
+    fn try_run(&self, name: &str, set: &[&str]) -> Result<(RunFolder, Value)> {
+        let dir = self.dir.path().join(name);
+        let text = format!(
+            "[run]\ndir = {dir:?}\n[images]\ndir = {:?}\n[extract]\npart_size = {PART_SIZE}\n[model]\ndevice = \"cpu\"\n",
+            self.dir.path()
+        );
+        let set: Vec<String> = set.iter().map(|s| s.to_string()).collect();
+        let config = Config::parse(&self.dir.path().join("pipeline.toml"), &text, &set)?;
+        let run = RunFolder::create(&dir)?;
+        if run.manifest()?.stages.is_empty() {
+            self.write(&run);
+        }
+        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+        let ctx = Context::new(&config, &run, &progress, &cancel);
+        let lock = run.lock("test")?;
+        let parameters = parameters(&ctx)?;
+        let key = format!("key {parameters}");
+        let needs = BTreeMap::new();
+        let mut writer = StageWriter::begin(
+            &run,
+            &lock,
+            STAGE.name,
+            STAGE.version,
+            key,
+            parameters,
+            needs,
+        )?;
+        let outcome = super::run(&ctx, &mut writer)?;
+        writer.finish(None, outcome.summary.clone())?;
+        drop(writer);
+        drop(lock);
+        Ok((run, outcome.summary))
+    }
+
+    fn run(&self, name: &str, set: &[&str]) -> (RunFolder, Value) {
+        self.try_run(name, set).unwrap()
+    }
+}
+
+fn lists(values: Vec<f32>, length: usize) -> ArrayRef {
+    let item = Arc::new(Field::new("item", DataType::Float32, false));
+    let values = Arc::new(Float32Array::from(values));
+    Arc::new(FixedSizeListArray::new(item, length as i32, values, None))
+}
+
+/// A row of `probe`.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    id: u32,
+    source: String,
+    fold: Option<i64>,
+    label: Option<i64>,
+    pred: i64,
+    p_label: Option<f64>,
+    p_pred: f64,
+    margin: f64,
+    entropy: f64,
+    probabilities: Vec<f32>,
+}
+
+fn rows(run: &RunFolder) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for batch in run.read(&run.manifest().unwrap(), "probe") {
+        let batch = batch.unwrap();
+        let columns = Columns::of(run, "probe", &batch);
+        let length = columns.list_length("probabilities").unwrap();
+        let probabilities = columns.float_lists("probabilities", length).unwrap();
+        let numbers = |name: &str| columns.numbers(name).unwrap();
+        let integers = |name: &str| columns.integers(name).unwrap();
+        for (row, id) in columns.image_ids().unwrap().into_iter().enumerate() {
+            rows.push(Row {
+                id,
+                source: text(&columns.texts("source").unwrap(), row).unwrap().into(),
+                fold: integer(&integers("fold"), row),
+                label: integer(&integers("label"), row),
+                pred: integer(&integers("pred"), row).unwrap(),
+                p_label: number(&numbers("p_label"), row),
+                p_pred: number(&numbers("p_pred"), row).unwrap(),
+                margin: number(&numbers("margin"), row).unwrap(),
+                entropy: number(&numbers("entropy"), row).unwrap(),
+                probabilities: probabilities[row * length..(row + 1) * length].to_vec(),
+            });
+        }
+    }
+    rows
+}
+
+fn count(run: &RunFolder, table: &str) -> u64 {
+    run.read(&run.manifest().unwrap(), table).rows()
+}
+
+/// Name and checksum of every file that the stage wrote.
+fn files(run: &RunFolder) -> Vec<(String, String)> {
+    let manifest = run.manifest().unwrap();
+    let parts = manifest.stages[STAGE.name].parts.values();
+    let files = parts.flat_map(|part| &part.files);
+    files
+        .map(|file| (file.path.clone(), file.blake3.clone()))
+        .collect()
+}
+
+#[test]
+fn every_image_is_judged_by_a_model_that_has_not_seen_it_or_its_copies() {
+    let mut fake = Fake::new(240);
+    fake.labels[7] = None;
+    // A wrong label, and the only image of its class.
+    fake.labels[30] = Some(1);
+    fake.labels[100] = Some(3);
+    fake.copies = vec![[3, 6, 3], [3, 201, 3], [50, 80, 50]];
+    let (run, summary) = fake.run("run", &[]);
+    assert_eq!(summary["images"], 240);
+    assert_eq!(summary["judged"], 238);
+    assert_eq!(summary["classes"], 3);
+    assert_eq!(summary["classes_left_out"], 1);
+    assert!(summary["accuracy"].as_f64().unwrap() > 0.9, "{summary}");
+
+    let rows = rows(&run);
+    assert_eq!(rows.len(), 240);
+    let mut per_fold = [0; 5];
+    for (id, row) in rows.iter().enumerate() {
+        assert_eq!((row.id as usize, row.source.as_str()), (id, "probe"));
+        let p: Vec<f64> = row.probabilities.iter().map(|p| f64::from(*p)).collect();
+        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-5);
+        let best = (0..3).max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap();
+        assert_eq!((row.pred, row.p_pred), (best as i64, p[best]));
+        let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
+        assert!((row.entropy - entropy).abs() < 1e-5);
+        let label = row.label.filter(|label| *label < 3);
+        let of = label.map_or(best, |label| label as usize);
+        assert_eq!(row.p_label, label.map(|_| p[of]));
+        let rival = (0..3).filter(|class| *class != of).map(|class| p[class]);
+        assert!((row.margin - (p[of] - rival.fold(0.0, f64::max))).abs() < 1e-6);
+        assert_eq!(row.fold.is_some(), label.is_some());
+        if let Some(fold) = row.fold {
+            per_fold[fold as usize] += 1;
+        }
+    }
+    assert!(
+        per_fold.iter().all(|n| (45..=50).contains(n)),
+        "{per_fold:?}"
+    );
+    assert_eq!(rows[3].fold, rows[6].fold);
+    assert_eq!(rows[3].fold, rows[201].fold);
+    assert_eq!(rows[50].fold, rows[80].fold);
+    // Nobody told it so.
+    assert_eq!((rows[30].label, rows[30].pred), (Some(1), 0));
+    assert!(rows[30].margin < 0.0);
+    assert_eq!(count(&run, "probe_classes"), 3);
+    assert_eq!(count(&run, "probe_weights"), 15);
+    assert_eq!(count(&run, "probe_calibration"), 15);
+}
+
+#[test]
+fn weights_say_of_the_features_what_the_table_says() {
+    let fake = Fake::new(90);
+    let (run, summary) = fake.run("run", &[]);
+    let models = tables::read_models(&run, &run.manifest().unwrap()).unwrap();
+    assert_eq!(models.len(), 5);
+    for row in rows(&run) {
+        let model = &models[row.fold.unwrap() as usize];
+        let x = fake.vector(row.id as usize);
+        let scores = model.weights.chunks(DIMENSION).zip(&model.bias);
+        let scores = scores.map(|(w, b)| b + w.iter().zip(&x).map(|(w, x)| w * x).sum::<f32>());
+        let exps: Vec<f32> = scores.map(f32::exp).collect();
+        let sum: f32 = exps.iter().sum();
+        for (p, exp) in row.probabilities.iter().zip(&exps) {
+            assert!((p - exp / sum).abs() < 1e-5);
+        }
+    }
+    // One of the penalties is chosen, the one with the least loss.
+    let mut tried = Vec::new();
+    for batch in run.read(&run.manifest().unwrap(), "probe_quality") {
+        let batch = batch.unwrap();
+        let columns = Columns::of(&run, "probe_quality", &batch);
+        let (l2, chosen) = (
+            columns.numbers("l2").unwrap(),
+            columns.integers("chosen").unwrap(),
+        );
+        let (loss, ece) = (
+            columns.numbers("log_loss").unwrap(),
+            columns.numbers("ece").unwrap(),
+        );
+        for row in 0..batch.num_rows() {
+            let is_chosen = integer(&chosen, row) == Some(1);
+            assert_eq!(number(&ece, row).is_some(), is_chosen);
+            tried.push((
+                number(&loss, row).unwrap(),
+                number(&l2, row).unwrap(),
+                is_chosen,
+            ));
+        }
+    }
+    let best = tried.iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    assert!(
+        best.2 && tried.iter().filter(|row| row.2).count() == 1,
+        "{tried:?}"
+    );
+    assert_eq!(summary["l2"].as_f64(), Some(best.1));
+}
+
+#[test]
+fn lost_parts_are_made_anew_with_the_same_bytes() {
+    let fake = Fake::new(100);
+    let (run, summary) = fake.run("run", &[]);
+    let expected = files(&run);
+    for lost in [
+        &["tables/probe/part-00003.parquet"][..],
+        &[
+            "tables/probe_weights/part-00000.parquet",
+            "tables/probe/part-00001.parquet",
+        ],
+    ] {
+        for file in lost {
+            fs::remove_file(run.path(file)).unwrap();
+        }
+        let (again, told) = fake.run("run", &[]);
+        assert_eq!(files(&again), expected);
+        assert_eq!(told, summary);
+    }
+}
+
+#[test]
+fn the_seed_makes_other_folds() {
+    let fake = Fake::new(100);
+    let folds = |run: &RunFolder| rows(run).iter().map(|row| row.fold).collect::<Vec<_>>();
+    let (one, _) = fake.run("one", &[]);
+    let (other, _) = fake.run("other", &["audit.seed=7", "audit.folds=3"]);
+    assert_ne!(folds(&one), folds(&other));
+    assert_eq!(folds(&other).iter().max(), Some(&Some(2)));
+}
+
+#[test]
+fn without_two_classes_there_is_nothing_to_learn() {
+    let mut one = Fake::new(40);
+    one.labels.fill(Some(2));
+    let mut none = Fake::new(40);
+    none.labels.fill(None);
+    let mut single = Fake::new(40);
+    single.labels.fill(None);
+    single.labels[..2].copy_from_slice(&[Some(0), Some(1)]);
+    let no_features = Fake::new(0);
+    for (fake, why) in [
+        (one, "fewer than two"),
+        (none, "no image has a label"),
+        (single, "fewer than two"),
+        (no_features, "no image has features"),
+    ] {
+        for source in ["probe", "network"] {
+            let (run, summary) = fake.run(source, &[&format!("audit.source={source}")]);
+            if summary["nothing_to_learn"].is_null() {
+                // The network knows the classes of single images, too.
+                assert_eq!((source, &summary["judged"]), ("network", &json!(2)));
+                continue;
+            }
+            let told = summary["nothing_to_learn"].as_str().unwrap();
+            assert!(told.starts_with(why), "{told}");
+            assert!(rows(&run).is_empty());
+            assert_eq!(count(&run, "probe_quality"), 0);
+        }
+    }
+}
+
+#[test]
+fn the_network_judges_classes_that_it_knows() {
+    let mut fake = Fake::new(70);
+    fake.labels[9] = Some(1);
+    fake.labels[10] = None;
+    let (run, summary) = fake.run("network", &["audit.source=network"]);
+    assert_eq!(summary["source"], "network");
+    assert!(summary["caveat"].as_str().unwrap().contains("memorised"));
+    assert!((summary["accuracy"].as_f64().unwrap() - 68.0 / 69.0).abs() < 1e-9);
+    let found = rows(&run);
+    assert_eq!(found.len(), 70);
+    // Among cat, dog and owl; the network's car is nobody's label.
+    let e = 3f64.exp();
+    assert!((found[0].p_label.unwrap() - e / (e + 2.0)).abs() < 1e-6);
+    assert_eq!(
+        (found[9].label, found[9].pred, found[9].fold),
+        (Some(1), 0, None)
+    );
+    assert_eq!((found[10].label, found[10].p_label), (None, None));
+    assert!(found.iter().all(|row| row.source == "network"));
+    assert!(
+        !run.tables(&run.manifest().unwrap())
+            .contains(&"probe_weights".to_string())
+    );
+
+    let ours = fake.run("probe", &[]).0;
+    assert_eq!(rows(&ours)[9].pred, 0);
+}
+
+#[test]
+fn a_network_that_does_not_know_the_classes_is_refused() {
+    let mut fake = Fake::new(70);
+    fake.network = vec!["owl", "car"];
+    let error = fake
+        .try_run("network", &["audit.source=network"])
+        .err()
+        .unwrap();
+    let told = error.to_string();
+    assert!(matches!(error, Error::Config(_)));
+    assert!(
+        told.contains("2 of the 3 classes by name (cat, dog)"),
+        "{told}"
+    );
+    assert!(told.contains("source = \"probe\""), "{told}");
+}
