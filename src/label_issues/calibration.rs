@@ -1,8 +1,10 @@
 //! What a review of the worst labels finds, measured on planted errors.
 //!
-//! Scores are probabilities, so they mean the same with and without the planted errors: the share of all errors among the
-//! `n` worst labels is the share of the planted ones that score no better than the n-th worst label does without them. It cannot
-//! be more than `n` errors of as many as there are expected to be. Precision follows: recall times expected errors by n.
+//! Scores are probabilities, so they mean the same whatever is wrong with the labels, but for one thing: with more errors about,
+//! every label is more doubtful. So the odds of the planted run are first scaled by those of an error before and after planting.
+//! Then the share of all errors among the `n` worst labels is the share of the planted ones that score no better than the n-th
+//! worst label does without them. It cannot be more than `n` errors of as many as there are expected to be. Precision follows:
+//! recall times expected errors by n.
 
 /// What reviewing the worst labels finds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,20 +18,33 @@ pub struct Review {
     pub precision: f64,
 }
 
-/// Reviews of the `sizes` worst of all labels. `scores`: of all labels as given; `planted`: of the planted errors, among all
-/// labels with them; `errors`: how many of the labels as given are expected to be wrong. None without planted errors.
-pub fn reviews(scores: &[f32], planted: &[f32], errors: f64, sizes: &[usize]) -> Vec<Review> {
+/// Reviews of the `sizes` worst of all labels. `scores`: of all labels as given; `with_planted`: of all labels once errors are
+/// planted among them; `planted`: of those errors. None without planted errors.
+pub fn reviews(
+    scores: &[f32],
+    with_planted: &[f32],
+    planted: &[f32],
+    sizes: &[usize],
+) -> Vec<Review> {
     if planted.is_empty() {
         return Vec::new();
     }
+    let scale = odds(with_planted) / odds(scores);
+    let planted: Vec<f64> = (planted.iter())
+        .map(|score| {
+            let score = f64::from(*score);
+            score * scale / (score * scale + 1.0 - score)
+        })
+        .collect();
+    let errors = expected(scores);
     let mut sorted = scores.to_vec();
     sorted.sort_by(f32::total_cmp);
     let of = |&reviewed: &usize| {
         let reviewed = reviewed.min(sorted.len());
-        let worst = reviewed.checked_sub(1).map(|last| sorted[last]);
-        let found = |score: &&f32| worst.is_some_and(|worst| **score <= worst);
+        let worst = reviewed.checked_sub(1).map(|last| f64::from(sorted[last]));
+        let found = |score: &&f64| worst.is_some_and(|worst| **score <= worst);
         let found = planted.iter().filter(found).count();
-        let most = (reviewed as f64 / errors.max(f64::MIN_POSITIVE)).min(1.0);
+        let most = (reviewed as f64 / errors).min(1.0);
         let (low, high) = wilson(found, planted.len());
         let recall = (found as f64 / planted.len() as f64).min(most);
         Review {
@@ -41,6 +56,18 @@ pub fn reviews(scores: &[f32], planted: &[f32], errors: f64, sizes: &[usize]) ->
         }
     };
     sizes.iter().map(of).collect()
+}
+
+/// How many labels are expected to be wrong; never none, so that shares of them are numbers.
+fn expected(scores: &[f32]) -> f64 {
+    let errors: f64 = scores.iter().map(|score| 1.0 - f64::from(*score)).sum();
+    errors.max(1e-6)
+}
+
+/// Odds of a wrong label.
+fn odds(scores: &[f32]) -> f64 {
+    let errors = expected(scores);
+    errors / (scores.len() as f64 - errors).max(1e-6)
 }
 
 /// 95 % interval of a share (Wilson 1927).

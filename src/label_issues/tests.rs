@@ -330,22 +330,38 @@ fn planted_errors_are_seeded_and_spare_what_is_doubted() {
 
 #[test]
 fn reviews_find_what_planted_errors_say() {
-    let scores: Vec<f32> = (0..100).map(|at| at as f32 / 100.0).collect();
-    let planted = [0.005, 0.015, 0.045, 0.6];
-    let found = reviews(&scores, &planted, 8.0, &[0, 1, 2, 5, 100, 200]);
+    // Eight of a hundred labels are expected to be wrong.
+    let scores: Vec<f32> = (0..100)
+        .map(|at| if at < 16 { at as f32 / 15.0 } else { 1.0 })
+        .collect();
+    let planted = [0.0, 0.05, 0.3, 0.9];
+    let sizes = [0, 1, 2, 6, 100, 200];
+    let found = reviews(&scores, &scores, &planted, &sizes);
     let recalls: Vec<f64> = found.iter().map(|review| review.recall).collect();
-    // One of four planted errors is among the worst two, but two images are no more than a quarter of eight errors.
-    assert_eq!(recalls, [0.0, 0.0, 0.25, 0.5, 1.0, 1.0]);
-    assert_eq!(found[2].precision, 1.0);
-    assert_eq!(found[3].precision, 0.8);
-    assert_eq!((found[5].reviewed, found[5].precision), (100, 0.08));
+    // Half of the planted errors are as bad as the worst two labels, but two labels are no more than a quarter of eight errors.
+    let expected = [0.0, 0.125, 0.25, 0.75, 1.0, 1.0];
+    for (recall, expected) in recalls.iter().zip(expected) {
+        assert!((recall - expected).abs() < 1e-6, "{recalls:?}");
+    }
+    assert!((found[2].precision - 1.0).abs() < 1e-6);
+    assert_eq!(found[5].reviewed, 100);
+    assert!((found[5].precision - 0.08).abs() < 1e-6);
     for review in &found {
         assert!(review.recall_low <= review.recall && review.recall <= review.recall_high);
     }
-    // Two images cannot hold half of eight errors.
-    assert_eq!(
-        reviews(&scores, &[0.0, 0.0, 0.5, 0.5], 8.0, &[2])[0].recall,
-        0.25
+    assert!(reviews(&scores, &scores, &[], &sizes).is_empty());
+
+    // Where 16 of 100 labels are doubted with the planted errors, odds count 16 / 84 to 8 / 92 less: 0.3 becomes 0.48, which is
+    // no worse than the eighth label's 0.47, and worse than the ninth's 0.53.
+    let mut doubtful = scores.clone();
+    doubtful[80..].fill(0.6);
+    let scaled = reviews(&scores, &doubtful, &[0.3; 4], &[8, 9]);
+    assert_eq!((scaled[0].recall, scaled[1].recall), (0.0, 1.0));
+
+    // Nothing is expected to be wrong.
+    let fine = reviews(&[1.0; 5], &[1.0; 5], &[0.5], &[1, 5]);
+    assert!(
+        fine.iter()
+            .all(|review| review.recall.is_finite() && review.precision < 1e-3)
     );
-    assert!(reviews(&scores, &[], 8.0, &[2]).is_empty());
 }

@@ -31,7 +31,7 @@ use crate::{
         calibration::{self, Review},
         channel::Channel,
         confident::{ConfidentJoint, Filter},
-        detect::{self, Detected, Labels},
+        detect::{self, Detected, Labels, Verdict},
         plant::plant,
     },
     progress::Bar,
@@ -189,11 +189,12 @@ impl Work<'_> {
             return Ok((Vec::new(), 0));
         }
         let found = self.detect(&planted.labels, inputs.of_network.then(|| inputs.first()))?;
-        let of_planted: Vec<f32> = (planted.rows.iter())
-            .filter_map(|row| found.verdicts[*row].map(|verdict| verdict.right))
-            .collect();
+        let right = |verdict: &Option<Verdict>| verdict.map(|verdict| verdict.right);
+        let all: Vec<f32> = found.verdicts.iter().filter_map(right).collect();
+        let of_planted = planted.rows.iter().map(|row| &found.verdicts[*row]);
+        let of_planted: Vec<f32> = of_planted.filter_map(right).collect();
         let sizes = sizes(scores, settings.budget);
-        let reviews = calibration::reviews(&scores.scores, &of_planted, scores.errors(), &sizes);
+        let reviews = calibration::reviews(&scores.scores, &all, &of_planted, &sizes);
         Ok((reviews, planted.rows.len()))
     }
 }
