@@ -11,7 +11,7 @@
 //! | blurred | sharpness | 30 | m / 10 |
 //! | odd_aspect | shorter over longer side | 0.4 | m's shape must be 1.8 times less wide or less tall |
 //! | tiny | shorter side | 100 | m / 4 |
-//! | grayscale | saturation | 0.03 | m / 5, and nine in ten have more than the limit |
+//! | grayscale | saturation | 0.01 | m / 5, and nine in ten have more than the limit |
 
 use crate::findings::Kind;
 
@@ -108,7 +108,7 @@ const FIGURES: [Figure; 7] = [
     Figure {
         kind: Kind::Grayscale,
         of: |photo| photo.saturation,
-        limit: 0.03,
+        limit: 0.01,
         share: 0.2,
         name: "colour saturation",
         shown: |value| format!("{value:.3}"),

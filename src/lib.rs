@@ -21,7 +21,9 @@
 //! | [`confusion`] | which class is taken for which | numbers |
 //! | [`label_issues`] | which labels are wrong, and what a review of them would find | numbers |
 //! | [`association`], [`binning`], [`groups`] | what attributes tell about labels; accuracy by group | numbers |
+//! | [`shortcuts`] | units that fire for a mark of one class, and what a classifier makes of it | numbers |
 //! | [`audits`] | questions with names and parameters, in SQL | text |
+//! | [`findings`], [`changes`], [`review`] | the contract of findings; what is different between two runs'; what people decided | numbers, a CSV |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -32,7 +34,8 @@
 //! A part (some images, or one layer) is the unit of work and of resuming. It is written under a temporary name,
 //! synced, renamed, and then named in the manifest; a file that the manifest does not name does not exist. A stage's
 //! key is a hash of its name, version, checked parameters and the keys of what it needs: with the same key a run goes
-//! on at the first missing part, with another the stage and what depends on it are done anew.
+//! on at the first missing part, with another the stage and what depends on it are done anew. Where only the images are
+//! others, `scan` and `extract` take over the rows of those whose content they know.
 //!
 //! A stage is added with one file in `stages/` and one line in [`stages::STAGES`].
 
@@ -65,6 +68,7 @@ pub mod progress;
 pub mod projection;
 pub mod review;
 pub mod saliency;
+pub mod shortcuts;
 pub mod stages;
 pub mod store;
 pub mod text;

@@ -12,8 +12,9 @@ with judged as (
     from probe
     where label is not null
 )
-select cast(bin as double) / $bins as p_from, cast(bin + 1 as double) / $bins as p_to, count(*) as images, avg(p) as confidence,
-    cast(sum(is_right) as double) / count(*) as accuracy, cast(sum(is_right) as double) / count(*) - avg(p) as gap
+select cast(cast(bin as double) / $bins as real) as p_from, cast(cast(bin + 1 as double) / $bins as real) as p_to,
+    count(*) as images, avg(p) as confidence, cast(sum(is_right) as double) / count(*) as accuracy,
+    cast(sum(is_right) as double) / count(*) - avg(p) as gap
 from judged
 group by bin
 order by bin

@@ -1,12 +1,15 @@
 -- Are the classes spread alike over the splits?
 --
--- One row per class and split: `share` of the split's labelled images against `share_overall`; `ratio` far from 1 means that what is
--- measured on the split is not what was trained for. 0 images: the class is not in the split at all.
+-- One row per class and split: `share` of the split's labelled images against `share_overall`; `ratio` far from 1 means that
+-- what is measured on the split is not what was trained for. 0 images: the class is not in the split at all.
 --
 -- param rows integer = 100 : most rows
 -- needs images
 with counted as (
-    select label_name, split, count(*) as n from images where label_name is not null and split is not null group by label_name, split
+    select label_name, split, count(*) as n
+    from images
+    where label_name is not null and split is not null
+    group by label_name, split
 ),
 splits as (
     select split, sum(n) as n from counted group by split

@@ -8,7 +8,8 @@
 -- param rows integer = 30 : most rows
 -- needs probe, probe_classes, class_overlap
 with mistakes as (
-    select case when label < pred then label else pred end as class_a, case when label < pred then pred else label end as class_b,
+    select case when label < pred then label else pred end as class_a,
+        case when label < pred then pred else label end as class_b,
         sum(case when label < pred then 1 else 0 end) as a_taken_for_b,
         sum(case when label < pred then 0 else 1 end) as b_taken_for_a
     from probe
@@ -17,7 +18,7 @@ with mistakes as (
 )
 select a.name as a, b.name as b, m.a_taken_for_b, m.b_taken_for_a,
     cast(m.a_taken_for_b + m.b_taken_for_a as double) / cast(a.images + b.images as double) as share,
-    ab.share as overlap_ab, ba.share as overlap_ba
+    coalesce(ab.share, cast(0 as real)) as overlap_ab, coalesce(ba.share, cast(0 as real)) as overlap_ba
 from mistakes m
 join probe_classes a on a.class = m.class_a
 join probe_classes b on b.class = m.class_b

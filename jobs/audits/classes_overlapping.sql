@@ -7,7 +7,8 @@
 -- param rows integer = 30 : most rows
 -- needs class_overlap
 with pairs as (
-    select case when class_a < class_b then name_a else name_b end as a, case when class_a < class_b then name_b else name_a end as b,
+    select case when class_a < class_b then name_a else name_b end as a,
+        case when class_a < class_b then name_b else name_a end as b,
         sum(case when class_a < class_b then cast(share as double) else cast(0 as double) end) as b_among_a,
         sum(case when class_a < class_b then cast(0 as double) else cast(share as double) end) as a_among_b
     from class_overlap

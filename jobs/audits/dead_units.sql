@@ -7,7 +7,8 @@
 -- param rows integer = 1000 : most rows
 -- needs unit_stats
 with counted as (
-    select layer, unit, dead, max as greatest_value, sum(case when dead then 1 else 0 end) over (partition by layer) as dead_in_layer,
+    select layer, unit, dead, max as greatest_value,
+        sum(case when dead then 1 else 0 end) over (partition by layer) as dead_in_layer,
         count(*) over (partition by layer) as units_in_layer
     from unit_stats
 )

@@ -17,8 +17,8 @@ estimated as (
     from confident_joint
     group by label, label_name
 )
-select e.label_name, f.images, f.flagged, f.off_diagonal, e.wrong as estimated_wrong, e.wrong / e.total as estimated_share
+select e.label_name, f.images, f.flagged, f.off_diagonal, e.wrong as estimated_wrong,
+    e.wrong / nullif(e.total, cast(0 as double)) as estimated_share
 from estimated e
 join flagged f on f.label = e.label
-where e.total > 0
-order by estimated_share desc, e.label_name
+order by estimated_share desc nulls last, e.label_name

@@ -11,7 +11,8 @@ with lists as (
     from neighbors
 ),
 nodes as (
-    select count(*) as images, avg(cast(label_agreement as double)) as label_agreement, avg(cast(mean_distance as double)) as mean_distance,
+    select count(*) as images, avg(cast(label_agreement as double)) as label_agreement,
+        avg(cast(mean_distance as double)) as mean_distance,
         sum(case when in_degree = 0 then 1 else 0 end) as antihubs, max(in_degree) as largest_in_degree
     from neighbor_stats
 )

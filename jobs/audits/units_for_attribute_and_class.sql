@@ -3,22 +3,30 @@
 -- Among the images that excite a unit most, at least `share` are of one class, and at least `share` have one value of an
 -- attribute (the split, or a text, yes/no or whole-number column of the metadata). `lift` is how much more frequent the
 -- value is there than among all images: at 1 it says nothing. A unit in the list is a candidate for a shortcut: it may
--- have learned the attribute in place of the class. Table attributes is made from images, one row per image and value.
+-- have learned the attribute in place of the class. Images that leave the unit silent do not count. Table attributes is made
+-- from images, one row per image and value.
 --
 -- param attribute text = '' : this attribute alone; '' for all
 -- param class class = '' : units of this class; '' for all
 -- param share number = 0.7 : least share of the unit's images, for both
 -- param lift number = 1.5 : least lift of the attribute's value
+-- param least integer = 3 : fewest images that excite the unit
 -- param rows integer = 50 : most rows
--- needs images, patches, attributes
-with shown as (
+-- needs images, patches, unit_stats, attributes
+with excited as (
+    select p.layer, p.unit, p.rank, p.image_id
+    from patches p
+    join unit_stats u on u.layer = p.layer and u.unit = p.unit
+    where not u.dead and p.value > u.min
+),
+shown as (
     select layer, unit, count(*) as n, min(case when rank = 1 then image_id else null end) as image_id
-    from patches
+    from excited
     group by layer, unit
 ),
 by_class as (
     select p.layer, p.unit, i.label_name, count(*) as n
-    from patches p
+    from excited p
     join images i on i.image_id = p.image_id
     where i.label_name is not null and ($class = '' or i.label_name = $class)
     group by p.layer, p.unit, i.label_name
@@ -28,7 +36,7 @@ wanted as (
 ),
 by_value as (
     select p.layer, p.unit, w.attribute, w.value, count(*) as n
-    from patches p
+    from excited p
     join wanted w on w.image_id = p.image_id
     group by p.layer, p.unit, w.attribute, w.value
 ),
@@ -41,8 +49,9 @@ everywhere as (
     join (select attribute, sum(n) as n from frequent group by attribute) t on t.attribute = f.attribute
 ),
 found as (
-    select s.layer, s.unit, c.label_name, cast(c.n as double) / s.n as class_share, v.attribute, v.value,
-        cast(v.n as double) / s.n as value_share, e.share as share_everywhere, cast(v.n as double) / s.n / e.share as lift, s.image_id
+    select s.layer, s.unit, s.n, c.label_name, cast(c.n as double) / s.n as class_share, v.attribute, v.value,
+        cast(v.n as double) / s.n as value_share, e.share as share_everywhere,
+        cast(v.n as double) / s.n / e.share as lift, s.image_id
     from shown s
     join by_class c on c.layer = s.layer and c.unit = s.unit
     join by_value v on v.layer = s.layer and v.unit = s.unit
@@ -50,6 +59,6 @@ found as (
 )
 select layer, unit, label_name, class_share, attribute, value, value_share, share_everywhere, lift, image_id
 from found
-where class_share >= $share and value_share >= $share and lift >= $lift
+where n >= $least and class_share >= $share and value_share >= $share and lift >= $lift
 order by lift * class_share desc, layer, unit, attribute, value
 limit $rows

@@ -71,10 +71,13 @@ impl<'a> Answer<'a> {
 
 /// The decisions, what the stages are expected to write, and whether it fits.
 fn page(plan: &Plan, run: &RunFolder, free: Option<u64>) -> String {
-    let decisions = plan
-        .stages
-        .iter()
-        .map(|planned| vec![planned.stage.to_string(), describe(&planned.decision)]);
+    let decisions = plan.stages.iter().map(|planned| {
+        let mut what = describe(&planned.decision);
+        if planned.keeps > 0 {
+            what += "; takes over what it knows";
+        }
+        vec![planned.stage.to_string(), what]
+    });
     let mut page = output::columns(&decisions.collect::<Vec<_>>(), &[false, false]);
     let tables = (plan.stages.iter())
         .flat_map(|planned| planned.tables.iter().map(|table| (planned.stage, table)))

@@ -1,87 +1,130 @@
 //! Pairs that are alike to groups that are. Connected components would chain: a like b, b like c, and in the end the first and the
 //! last have nothing in common. Here each group has a centre that every member is alike to.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
-};
+use std::collections::BTreeMap;
 
-/// The group of each image that is in one, named by its lowest image. The centre of the next group is always the image with the
-/// most partners that are in none yet, ties to the lowest; an image without any stays alone.
-pub fn groups(pairs: &[(u32, u32)]) -> BTreeMap<u32, u32> {
-    let mut partners: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for &(a, b) in pairs {
-        partners.entry(a).or_default().push(b);
-        partners.entry(b).or_default().push(a);
-    }
-    let mut group_of = BTreeMap::new();
-    let mut waiting: BinaryHeap<(usize, Reverse<u32>)> = (partners.iter())
-        .map(|(image, partners)| (partners.len(), Reverse(*image)))
-        .collect();
-    while let Some((count, Reverse(centre))) = waiting.pop() {
-        if group_of.contains_key(&centre) {
+use crate::error::Result;
+
+struct Group {
+    centre: u32,
+    /// The centre among them.
+    members: Vec<u32>,
+}
+
+/// The group of each image that is in one, named by its lowest image. Pairs (two images and how alike they are) are taken from the
+/// most alike on; the groups of both become one if every member of the smaller, or later, one is also `alike` to the centre of the
+/// other, which stays the centre.
+pub fn groups(
+    pairs: &[(u32, u32, f32)],
+    mut alike: impl FnMut(u32, u32) -> Result<bool>,
+) -> Result<BTreeMap<u32, u32>> {
+    let mut pairs = pairs.to_vec();
+    pairs.sort_by(|a, b| b.2.total_cmp(&a.2).then((a.0, a.1).cmp(&(b.0, b.1))));
+    // Named by what was its centre when it began.
+    let mut groups: BTreeMap<u32, Group> = BTreeMap::new();
+    let mut group_of: BTreeMap<u32, u32> = BTreeMap::new();
+    for (a, b, _) in pairs {
+        let [of_a, of_b] = [a, b].map(|image| {
+            *group_of.entry(image).or_insert_with(|| {
+                let members = vec![image];
+                groups.insert(
+                    image,
+                    Group {
+                        centre: image,
+                        members,
+                    },
+                );
+                image
+            })
+        });
+        if of_a == of_b {
             continue;
         }
-        let mut members: Vec<u32> = (partners[&centre].iter().copied())
-            .filter(|partner| !group_of.contains_key(partner))
-            .collect();
-        if members.len() < count {
-            // Some have found a group since: others may come first now.
-            if !members.is_empty() {
-                waiting.push((members.len(), Reverse(centre)));
+        let order = |name: &u32| {
+            (
+                std::cmp::Reverse(groups[name].members.len()),
+                groups[name].centre,
+            )
+        };
+        let (stays, goes) = match order(&of_a) < order(&of_b) {
+            true => (of_a, of_b),
+            false => (of_b, of_a),
+        };
+        let centre = groups[&stays].centre;
+        let mut all_alike = true;
+        for member in &groups[&goes].members {
+            // This pair is known to be.
+            let given = (centre, *member) == (a, b) || (centre, *member) == (b, a);
+            all_alike = all_alike && (given || alike(centre.min(*member), centre.max(*member))?);
+        }
+        if all_alike && let Some(gone) = groups.remove(&goes) {
+            group_of.extend(gone.members.iter().map(|member| (*member, stays)));
+            if let Some(group) = groups.get_mut(&stays) {
+                group.members.extend(gone.members);
             }
-            continue;
         }
-        members.push(centre);
-        let name = members.iter().copied().min().unwrap_or(centre);
-        group_of.extend(members.into_iter().map(|member| (member, name)));
     }
-    group_of
+    let named = groups.into_values().filter(|group| group.members.len() > 1);
+    Ok(named
+        .flat_map(|group| {
+            let name = group.members.iter().copied().min().unwrap_or(group.centre);
+            group.members.into_iter().map(move |member| (member, name))
+        })
+        .collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn listed(pairs: &[(u32, u32)]) -> Vec<(u32, u32)> {
-        groups(pairs).into_iter().collect()
+    /// Images are alike that are at most so far apart.
+    fn listed(pairs: &[(u32, u32, f32)], within: u32) -> Vec<(u32, u32)> {
+        let found = groups(pairs, |a, b| Ok(a.abs_diff(b) <= within));
+        found.unwrap().into_iter().collect()
     }
 
     #[test]
     fn copies_of_one_picture_are_a_group() {
-        let pairs = [(3, 7), (3, 9), (7, 9), (20, 21)];
+        let pairs = [(3, 7, 0.95), (3, 9, 0.99), (7, 9, 0.94), (20, 21, 1.0)];
         let expected = [(3, 3), (7, 3), (9, 3), (20, 20), (21, 20)];
-        assert_eq!(listed(&pairs), expected);
-        assert!(listed(&[]).is_empty());
+        assert_eq!(listed(&pairs, 10), expected);
+        assert!(listed(&[], 10).is_empty());
     }
 
     #[test]
-    fn a_chain_falls_into_pieces_whose_members_are_alike_to_their_centre() {
-        let chain: Vec<(u32, u32)> = (0..9).map(|at| (at, at + 1)).collect();
-        let found = groups(&chain);
-        for image in 0..10 {
+    fn a_chain_falls_into_pieces_whose_members_are_alike_to_a_centre() {
+        let chain: Vec<(u32, u32, f32)> = (0..20).map(|at| (at, at + 1, 0.99)).collect();
+        let found = groups(&chain, |a, b| Ok(a.abs_diff(b) <= 2)).unwrap();
+        for name in found.values() {
             let members: Vec<u32> = (found.iter())
-                .filter(|(_, group)| Some(*group) == found.get(&image))
+                .filter(|(_, group)| *group == name)
                 .map(|(member, _)| *member)
                 .collect();
-            assert!((1..=3).contains(&members.len().max(1)), "{found:?}");
-            assert!(members.last().is_none_or(|last| last - members[0] <= 2));
+            assert!((2..=5).contains(&members.len()), "{found:?}");
+            assert!(members[members.len() - 1] - members[0] <= 4);
         }
     }
 
     #[test]
-    fn a_bridge_does_not_join_two_stars() {
-        let pairs = [
-            (0, 1),
-            (0, 2),
-            (0, 3),
-            (10, 11),
-            (10, 12),
-            (10, 13),
-            (3, 13),
-        ];
-        let found = groups(&pairs);
-        assert_eq!(found[&3], 0);
-        assert_eq!(found[&13], 10);
+    fn a_link_to_one_member_is_enough_for_what_is_alike_to_the_centre() {
+        // 4 is paired with 2 alone, and near enough to the centre 1; 9 is not.
+        let pairs = [(1, 2, 0.99), (1, 3, 0.99), (2, 4, 0.95), (3, 9, 0.94)];
+        assert_eq!(listed(&pairs, 4), [(1, 1), (2, 1), (3, 1), (4, 1)]);
+    }
+
+    #[test]
+    fn the_order_of_the_pairs_does_not_matter() {
+        let mut pairs: Vec<(u32, u32, f32)> = (0..30)
+            .map(|at| {
+                (
+                    at,
+                    (at * 7 + 3) % 40 + 40,
+                    0.9 + (at * 13 % 10) as f32 / 100.0,
+                )
+            })
+            .collect();
+        let found = listed(&pairs, 45);
+        pairs.reverse();
+        assert_eq!(listed(&pairs, 45), found);
     }
 }

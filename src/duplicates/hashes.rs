@@ -1,20 +1,21 @@
 //! Perceptual hashes that differ in few bits, by multi-index hashing (Norouzi, Punjani and Fleet, CVPR 2012).
 //!
-//! Of 64 bits in four pieces, at most [`MOST_BITS`] of which differ, one piece differs in two bits at most. So each piece has a
-//! table of its own, in which 137 places are looked up: for a million photos some thousand comparisons each, not a million.
+//! Of 64 bits in five pieces, at most nine of which differ, one piece differs in one bit at most. So each piece has a table of its
+//! own, in which 14 places are looked up: for a million photos some thousand comparisons each, not a million.
 
 use rayon::prelude::*;
 
 use crate::error::Result;
 
 /// Hashes that differ in more bits are not found: where photos of different things begin to be among them.
-pub const MOST_BITS: u32 = 11;
+pub const MOST_BITS: u32 = 9;
 /// Bits that differ between a picture's hash and its mirror image's, median aside: frequencies that are odd from left to right
 /// change their sign. See [`crate::image::Quality::phash`].
 pub const MIRROR: u64 = 0x5555_5555_5555_5555;
 
-const PIECES: usize = 4;
-const PIECE_BITS: u32 = 64 / PIECES as u32;
+const PIECES: usize = 5;
+/// Of the last piece one is always 0.
+const PIECE_BITS: u32 = 13;
 const PLACES: usize = 1 << PIECE_BITS;
 /// Bits that differ in the piece in which the fewest do.
 const FEWEST_BITS: u32 = MOST_BITS / PIECES as u32;

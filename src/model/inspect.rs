@@ -134,6 +134,50 @@ impl ModelInfo {
         })
     }
 
+    /// Weights `[classes, dimension]` and bias `[classes]` of the linear layer that makes the logits of the feature vectors; `None`
+    /// where something else does.
+    pub fn last_linear(&self, feature_layer: &str) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+        let node = (self.analysis.head_node).map(|node| &self.graph.nodes[node]);
+        let Some(node) = node.filter(|node| operators::base_name(node) == "linear") else {
+            return Ok(None);
+        };
+        let stored = |name: &str| {
+            let id = node.tensor(name)?;
+            let is_weight =
+                |source: &(usize, Source)| source.0 == id && matches!(source.1, Source::Weight(_));
+            self.graph.sources.iter().any(is_weight).then_some(id)
+        };
+        let (Some(weight), bias) = (stored("weight"), stored("bias")) else {
+            return Ok(None);
+        };
+        if Some(self.feature(feature_layer)?.value) != self.analysis.head_input
+            || node.output() != Some(self.graph.logits)
+            || (bias.is_none() && node.tensor("bias").is_some())
+        {
+            return Ok(None);
+        }
+        let mut archive = Archive::open(&self.path)?;
+        let network = Network::load(
+            &mut archive,
+            self.graph.clone(),
+            device::choose(DeviceChoice::Cpu)?,
+            Precision::Float32,
+            Some(&[weight].into_iter().chain(bias).collect()),
+        )?;
+        let numbers = |id: usize| {
+            let tensor = network.parameter(id)?.to_kind(tch::Kind::Float);
+            Vec::<f32>::try_from(tensor.contiguous().view(-1)).ok()
+        };
+        let Some(weights) = numbers(weight) else {
+            return Ok(None);
+        };
+        let n_classes = usize::try_from(self.graph.n_classes()).unwrap_or(0);
+        let bias = bias
+            .and_then(numbers)
+            .unwrap_or_else(|| vec![0.0; n_classes]);
+        Ok(Some((weights, bias)))
+    }
+
     /// Opens the archive again and puts the network on a device.
     pub fn load(&self, device: tch::Device, precision: Precision) -> Result<Network> {
         let mut archive = Archive::open(&self.path)?;

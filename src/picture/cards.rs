@@ -208,7 +208,7 @@ mod tests {
         for pictures in [1, 2, 8] {
             let page = Page::new(pictures);
             let full = head_height() + page.rows * (card_height() + MARGIN);
-            assert!(full <= HEIGHT && page.cards() > 40, "{page:?}");
+            assert!(full <= HEIGHT && page.cards() > 20, "{page:?}");
             assert!(page.draw("", &vec![card(1); page.cards() + 1]).is_err());
             assert!(page.draw("", &[]).is_err());
         }

@@ -17,6 +17,7 @@ use super::{
     explain::{pictures, rows::Choice},
     neighbors, patches,
     scan::SPLITS,
+    shortcuts,
 };
 use crate::{
     config::{ClassChoice, Labels, MapStorage},
@@ -60,6 +61,11 @@ const SCATTER_SVG: [f64; 2] = [2e4, 65.0];
 /// Bytes of a point's links in the index.
 const INDEX_LINKS: f64 = 600.0;
 const PAIR_ROW: [f64; 2] = [40.0, 12.0];
+/// Our own eight measures of a picture and a few of the user's columns, each of about five values in ten classes.
+const ATTRIBUTES: u64 = 10;
+const GROUPS: u64 = 55;
+const ATTRIBUTE_ROW: [f64; 2] = [90.0, 250.0];
+const GROUP_ROW: [f64; 2] = [80.0, 40.0];
 const LAYER_ROW: [f64; 2] = [80.0, 200.0];
 /// A digest as text is twice its bytes, and does not compress below them.
 const EXTRACTED_ROW: [f64; 2] = [80.0, 42.0];
@@ -424,6 +430,22 @@ pub fn backprop(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
             picture(k * (1 + rules) * backprop::TILE_PIXELS, GRADIENT_PNG),
         )
         .or("set a smaller [backprop] units_per_layer"),
+    ])
+}
+
+/// Attributes against labels, and the units that fire for a mark: hardly any of it grows with the images.
+pub fn shortcuts(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    if ctx.config.images.labels == Labels::None || images == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(vec![
+        TableEstimate::new("associations", ATTRIBUTES, ATTRIBUTE_ROW),
+        TableEstimate::new("groups", ATTRIBUTES * GROUPS, GROUP_ROW),
+        TableEstimate::new(
+            "pictures/shortcuts",
+            shortcuts::SHEETS as u64,
+            picture(shortcuts::SHEET_PIXELS, SHEET_PNG),
+        ),
     ])
 }
 

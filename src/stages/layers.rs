@@ -33,6 +33,24 @@ impl Layer {
         (position / self.width, position % self.width)
     }
 
+    /// `x0, y0, x1, y1` of a cell in 0..=1 of the map.
+    pub fn cell_edges(&self, position: u32) -> [f64; 4] {
+        let (row, col) = self.cell(position);
+        let along = |cell: u32, length: u32| f64::from(cell) / f64::from(length);
+        [
+            along(col, self.width),
+            along(row, self.height),
+            along(col + 1, self.width),
+            along(row + 1, self.height),
+        ]
+    }
+
+    /// x and y of its centre.
+    pub fn centre(&self, position: u32) -> [f64; 2] {
+        let [x0, y0, x1, y1] = self.cell_edges(position);
+        [(x0 + x1) / 2.0, (y0 + y1) / 2.0]
+    }
+
     /// What the cell sees: `x0, y0, x1, y1` in pixel edges of an input tensor of (height, width), which it may exceed.
     pub fn input_box(&self, (row, col): (u32, u32), (height, width): (u32, u32)) -> [f64; 4] {
         let along = |axis: Option<Axis>, cell: u32, length: u32| match axis {

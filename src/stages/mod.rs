@@ -8,6 +8,7 @@ pub mod backprop;
 mod classes;
 mod columns;
 pub mod confusion;
+mod cosine;
 pub mod duplicates;
 pub mod estimate;
 pub mod explain;
@@ -79,6 +80,8 @@ pub fn writer_of(table: &str) -> Option<&'static Stage> {
     let table = match table {
         // Made of them when a query asks.
         "attributes" => "images",
+        // Written beside them where there is a previous run.
+        "changes" => "issues",
         table => table,
     };
     STAGES.iter().find(|stage| {

@@ -284,7 +284,7 @@ fn why_changed(
 
 /// `parameter extract.layers changed: a → b`, for each leaf of two JSON objects that differs.
 fn differences(name: &str, before: &Value, now: &Value, reasons: &mut Vec<String>) {
-    if before == now {
+    if takeover::same(before, now) {
         return;
     }
     if let (Value::Object(before), Value::Object(now)) = (before, now) {

@@ -172,6 +172,8 @@ fn explain(run: &RunFolder, manifest: &Manifest, sql: &str, error: &PolarsError)
     } else if text.contains("field access") {
         text += "\nan item of a list is array_get(column, 1), a struct's field struct_column.field; \
                  a list of structs needs unnest(column) first, in a subquery";
+    } else if text.contains("UInt128") {
+        text = "count(*) of a union is more than this engine can do: count a column of it, count(column)".into();
     }
     text
 }

@@ -10,11 +10,10 @@ use arrow::{
 use super::super::{
     Context,
     columns::{Columns, integer, number, text},
-    features::FeatureReader,
+    cosine::Cosines,
     neighbors::read_edges,
 };
 use crate::{
-    config::Metric,
     duplicates::hashes::{MIRROR, near_hashes},
     error::Result,
     progress::Bar,
@@ -29,8 +28,6 @@ const LEAST_CONTRAST: f64 = 0.01;
 const USUAL_NEIGHBOR: usize = 5;
 /// Rows in memory at a time.
 const BATCH_ROWS: usize = 65_536;
-/// Feature vectors in memory at a time.
-const VECTORS: usize = 8192;
 
 /// What is known of each image without looking at it.
 pub struct Images {
@@ -197,14 +194,7 @@ fn by_neighbors(
     if !there("neighbors") || !there("features") {
         return Ok((Near::new(), None));
     }
-    let lengths = match ctx.config.neighbors.metric {
-        Metric::L2 => lengths(ctx, manifest, images.len())?,
-        Metric::Cosine => Vec::new(),
-    };
-    let cosine = |a: u32, b: u32, distance: f32| match ctx.config.neighbors.metric {
-        Metric::Cosine => distance,
-        Metric::L2 => from_euclidean(lengths[a as usize], lengths[b as usize], distance),
-    };
+    let cosines = Cosines::read(ctx, manifest, images.len())?;
     let mut near: Vec<(f32, u32, u32)> = Vec::new();
     let mut usual = Vec::new();
     let rows = (ctx.run.read(manifest, "neighbors"))
@@ -223,7 +213,7 @@ fn by_neighbors(
             if a == b {
                 continue;
             }
-            let distance = cosine(id, neighbor.id, neighbor.distance);
+            let distance = cosines.distance(id, neighbor.id, neighbor.distance);
             own = (id, if own.0 == id { own.1 + 1 } else { 1 });
             if own.1 == USUAL_NEIGHBOR {
                 usual.push(distance);
@@ -244,47 +234,4 @@ fn by_neighbors(
         }
     }
     Ok((pairs, limit))
-}
-
-/// Euclidean lengths of all feature vectors; 0 where there is none.
-fn lengths(ctx: &Context, manifest: &Manifest, images: usize) -> Result<Vec<f32>> {
-    let mut lengths = vec![0.0; images];
-    for features in FeatureReader::new(ctx.run, manifest, VECTORS) {
-        let features = features?;
-        ctx.cancel.check()?;
-        let vectors = features.values.chunks_exact(features.dimension.max(1));
-        for (id, vector) in features.image_ids.iter().zip(vectors) {
-            if let Some(length) = lengths.get_mut(*id as usize) {
-                *length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-            }
-        }
-    }
-    Ok(lengths)
-}
-
-/// 1 - cos of two vectors of these lengths and this distance: `d² = a² + b² - 2ab cos`. A vector without a length has no direction:
-/// 1, as among neighbours.
-fn from_euclidean(a: f32, b: f32, distance: f32) -> f32 {
-    if a == 0.0 || b == 0.0 {
-        return 1.0;
-    }
-    let apart = (distance - (a - b).abs()).max(0.0) * (distance + (a - b).abs());
-    apart / (2.0 * a * b)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cosine_distances_come_from_euclidean_ones() {
-        let distance = |a: [f32; 2], b: [f32; 2]| {
-            let length = |v: [f32; 2]| v[0].hypot(v[1]);
-            from_euclidean(length(a), length(b), length([a[0] - b[0], a[1] - b[1]]))
-        };
-        assert!((distance([3.0, 0.0], [0.0, 2.0]) - 1.0).abs() < 1e-6);
-        assert!((distance([1.0, 0.0], [5.0, 5.0]) - (1.0 - 0.5f32.sqrt())).abs() < 1e-6);
-        assert!(distance([1.0, 2.0], [2.0, 4.0]).abs() < 1e-6);
-        assert_eq!(distance([0.0, 0.0], [1.0, 0.0]), 1.0);
-    }
 }

@@ -109,6 +109,34 @@ pub fn all(
     Ok(())
 }
 
+/// Compares single pairs that were no candidates.
+pub struct Comparer {
+    sources: Sources,
+    pictures: HashMap<u32, Option<Small>>,
+}
+
+impl Comparer {
+    /// For pairs of these images.
+    pub fn new(ctx: &Context, manifest: &Manifest, ids: &BTreeSet<u32>) -> Result<Comparer> {
+        Ok(Comparer {
+            sources: Sources::read(ctx, manifest, |id| ids.contains(&id))?,
+            pictures: HashMap::new(),
+        })
+    }
+
+    /// As it is or mirrored, whichever is more alike; 0 where one cannot be compared.
+    pub fn similarity(&mut self, a: u32, b: u32) -> f32 {
+        for id in [a, b] {
+            let sources = &self.sources;
+            (self.pictures.entry(id)).or_insert_with(|| small(sources, id).unwrap_or(None));
+        }
+        let of = |id: u32| self.pictures.get(&id).and_then(Option::as_ref);
+        (of(a).zip(of(b))).map_or(0.0, |(a, b)| {
+            a.similarity(b).max(a.mirrored().similarity(b))
+        })
+    }
+}
+
 /// None where there is too little to be seen.
 fn small(sources: &Sources, id: u32) -> Result<Option<Small>, String> {
     let side = SIDE as u32;

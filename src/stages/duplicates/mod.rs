@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 pub(super) use self::findings::findings;
 use self::{
     candidates::{Candidate, Images},
+    compare::Comparer,
     tables::{Compared, Found},
 };
 use super::{Context, Outcome, Stage, TableEstimate};
@@ -23,7 +24,7 @@ use crate::{duplicates::hashes::MOST_BITS, error::Result, store::StageWriter, te
 
 pub const STAGE: Stage = Stage {
     name: "duplicates",
-    version: 1,
+    version: 2,
     about: "find copies and near-copies of pictures; writes duplicates",
     needs: &["scan", "extract", "neighbors"],
     parameters,
@@ -72,7 +73,12 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         true => Vec::new(),
         false => Compared::read(ctx.run, &manifest)?,
     };
-    let found = Found::new(&images, &compared, ctx.config.audit.duplicate_distance);
+    let found = Found::new(
+        &images,
+        &compared,
+        ctx.config.audit.duplicate_distance,
+        |ids| Comparer::new(ctx, &manifest, ids),
+    )?;
     if !writer.has_part(batches.len()) {
         let mut part = writer.part(batches.len())?;
         part.write("duplicates", &found.table(ctx, &manifest, &images)?)?;

@@ -17,6 +17,7 @@ use super::{
         features::FeatureReader,
     },
     candidates::{Candidate, Images},
+    compare::Comparer,
 };
 use crate::{
     duplicates::{groups::groups, threshold::least_similarity},
@@ -26,6 +27,8 @@ use crate::{
 };
 
 pub const CANDIDATES: &str = "duplicate_candidates";
+/// How alike a group's members are to its centre at least, when each is a copy of one of them.
+const ALIKE_TO_CENTRE: f32 = 0.85;
 /// Of more copies of a file, only the pairs with the first are told.
 const ALL_PAIRS: usize = 8;
 /// Feature vectors in memory at a time, besides those of duplicates.
@@ -138,18 +141,33 @@ pub struct Found {
 }
 
 impl Found {
-    pub fn new(images: &Images, compared: &[Compared], most_distance: Option<f64>) -> Found {
+    /// `compare` says how alike two images are that were no candidates.
+    pub fn new(
+        images: &Images,
+        compared: &[Compared],
+        most_distance: Option<f64>,
+        compare: impl FnOnce(&BTreeSet<u32>) -> Result<Comparer>,
+    ) -> Result<Found> {
         let seen: Vec<f32> = compared.iter().filter_map(Compared::best).collect();
         let least_similarity = least_similarity(&seen);
         let is_near = |row: &&Compared| {
             let distance = row.pair.distance.zip(most_distance);
-            row.best()
-                .is_some_and(|best| f64::from(best) >= least_similarity)
+            (row.best()).is_some_and(|best| f64::from(best) >= least_similarity)
                 && distance.is_none_or(|(distance, most)| f64::from(distance) <= most)
         };
         let near: Vec<&Compared> = compared.iter().filter(is_near).collect();
-        let alike: Vec<(u32, u32)> = near.iter().map(|row| (row.pair.a, row.pair.b)).collect();
-        let group_of = groups(&alike);
+        let of_pair = |row: &Compared| (row.pair.a, row.pair.b, row.best().unwrap_or(0.0));
+        let alike: Vec<(u32, u32, f32)> = near.iter().map(|row| of_pair(row)).collect();
+        let ids: BTreeSet<u32> = alike.iter().flat_map(|(a, b, _)| [*a, *b]).collect();
+        let known: HashMap<(u32, u32), f32> = (compared.iter())
+            .filter(|row| ids.contains(&row.pair.a) && ids.contains(&row.pair.b))
+            .map(|row| ((row.pair.a, row.pair.b), row.best().unwrap_or(0.0)))
+            .collect();
+        let mut comparer = compare(&ids)?;
+        let group_of = groups(&alike, |a, b| {
+            let known = known.get(&(a, b)).copied();
+            Ok(known.unwrap_or_else(|| comparer.similarity(a, b)) >= ALIKE_TO_CENTRE)
+        })?;
         let group = |id: u32| group_of.get(&id).copied().unwrap_or(id);
         let mut pairs = Vec::new();
         let mut apart = 0;
@@ -183,11 +201,11 @@ impl Found {
             }));
         }
         pairs.sort_by_key(|pair| (pair.a, pair.b));
-        Found {
+        Ok(Found {
             pairs,
             least_similarity,
             apart,
-        }
+        })
     }
 
     pub fn table(

@@ -21,9 +21,9 @@ use self::{
 use super::{
     Context, Outcome, Stage, TableEstimate,
     classes::{ClassNames, name_of},
+    estimate,
 };
 use crate::{
-    config::Labels as LabelSource,
     error::Result,
     findings::Finding,
     label_issues::{
@@ -52,6 +52,9 @@ pub const STAGE: Stage = Stage {
 /// Trainings of a judgement, and of one with planted errors, whose first round is not in the tables.
 const TRAININGS: [u64; 2] = [detect::ROUNDS as u64, 1 + detect::ROUNDS as u64];
 
+/// Classes that one is thought to be confused with.
+const CONFUSED: u64 = 10;
+
 fn parameters(ctx: &Context) -> Result<Value> {
     let settings = &ctx.config.audit;
     Ok(json!({
@@ -62,13 +65,17 @@ fn parameters(ctx: &Context) -> Result<Value> {
 }
 
 fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
-    if ctx.config.images.labels == LabelSource::None {
+    let classes = estimate::dataset_classes(ctx)?;
+    if classes < 2 {
         return Ok(Vec::new());
     }
-    // Classes are not known beforehand: a hundred confused pairs are many.
     Ok(vec![
         TableEstimate::new("label_scores", images, SCORE_ROW),
-        TableEstimate::new("confident_joint", 100, JOINT_ROW),
+        TableEstimate::new(
+            "confident_joint",
+            classes * classes.min(CONFUSED),
+            JOINT_ROW,
+        ),
         TableEstimate::new("label_calibration", 20, REVIEW_ROW),
     ])
 }

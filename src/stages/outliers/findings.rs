@@ -57,7 +57,7 @@ fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
         let mut parts = Vec::new();
         if row.score <= TOLD {
             parts.push(format!(
-                "its nearest images are {} away, {:.2} times the usual {}",
+                "its nearest images are {} away (cosine distance), {:.2} times the usual {}",
                 figure(row.distance.into()),
                 row.distance / usual,
                 figure(usual.into())
@@ -66,7 +66,7 @@ fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
         if let Some((class, distance)) = of_class.filter(|_| class_score <= TOLD) {
             let usual = usual_of.get(&class).copied().unwrap_or(distance);
             parts.push(format!(
-                "the nearest of class {} are {} away, {:.2} times what is usual there",
+                "the nearest of class {} are {} away (cosine distance), {:.2} times what is usual there",
                 escaped(&name_of(&names.dataset, class)),
                 figure(distance.into()),
                 distance / usual

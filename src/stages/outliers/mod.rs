@@ -22,7 +22,7 @@ use crate::{
 
 pub const STAGE: Stage = Stage {
     name: "outliers",
-    version: 1,
+    version: 2,
     about: "find images unlike all others, and unlike others of their class; writes outliers",
     needs: &["scan", "extract", "neighbors"],
     parameters,
@@ -33,7 +33,6 @@ pub const STAGE: Stage = Stage {
 /// Four figures and a flag.
 const ROW: [f64; 2] = [21.0, 16.0];
 
-/// `distance` and `score` as in the table; neighbours of the own class are found with the metric of `neighbors`.
 fn parameters(_: &Context) -> Result<Value> {
     Ok(json!({ "cut": CUT }))
 }

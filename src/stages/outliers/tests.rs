@@ -29,7 +29,11 @@ impl Case {
         };
         for at in 0..IMAGES {
             let mut picture = Picture::filled(60, 60, [90, 140, 200]);
-            let colour = if at == 7 { [4, 9, 12] } else { [240, 200, 30] };
+            let colour = if at == 7 {
+                [40, 45, 50]
+            } else {
+                [240, 200, 30]
+            };
             for stripe in 0..6 {
                 picture.paste(&Picture::filled(5, 60, colour), stripe * 10, 0);
                 if at == 7 {
@@ -53,40 +57,41 @@ impl Case {
     }
 
     fn with<T>(&self, act: impl FnOnce(&Context) -> T) -> T {
-        let text = "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n";
+        let text = "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n[neighbors]\nmetric = \"cosine\"\n";
         let config = Config::parse(&self.dir.path().join("pipeline.toml"), text, &[]).unwrap();
         let run = RunFolder::create(self.dir.path().join("run")).unwrap();
         let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
         act(&Context::new(&config, &run, &progress, &cancel))
     }
 
-    /// Scans, and takes these numbers for features and mean distances.
-    fn prepare(&self, vectors: &[f32], distances: &[f32]) {
+    /// Scans; takes directions at these angles for features, and one neighbour each, so far away.
+    fn prepare(&self, angles: &[f32], distances: &[f32]) {
         self.with(|ctx| {
             let lock = ctx.run.lock("test").unwrap();
             stages::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
         });
-        let ids = || Arc::new(UInt32Array::from_iter_values(0..vectors.len() as u32));
+        let n = angles.len();
+        let ids = || Arc::new(UInt32Array::from_iter_values(0..n as u32));
         let field = Arc::new(Field::new("item", DataType::Float32, false));
-        let values = Arc::new(Float32Array::from(vectors.to_vec()));
+        let values = angles.iter().flat_map(|angle| [angle.cos(), angle.sin()]);
+        let values = Arc::new(Float32Array::from_iter_values(values));
+        let vectors = FixedSizeListArray::new(field, 2, values, None);
         let features = table([
             ("image_id", ids(), false),
-            (
-                "vector",
-                Arc::new(FixedSizeListArray::new(field, 1, values, None)),
-                false,
-            ),
+            ("vector", Arc::new(vectors), false),
         ]);
         self.stage("extract", "features", features.unwrap());
-        let stats = table([
+        let others = UInt32Array::from_iter_values((0..n as u32).map(|id| (id + 1) % n as u32));
+        let neighbors = table([
             ("image_id", ids(), false),
+            ("neighbor_id", Arc::new(others), false),
             (
-                "mean_distance",
+                "distance",
                 Arc::new(Float32Array::from(distances.to_vec())),
                 false,
             ),
         ]);
-        self.stage("neighbors", "neighbor_stats", stats.unwrap());
+        self.stage("neighbors", "neighbors", neighbors.unwrap());
     }
 
     fn stage(&self, name: &str, table: &str, batch: RecordBatch) {
@@ -119,13 +124,14 @@ impl Case {
 #[test]
 fn images_far_from_all_or_from_their_class_are_told() {
     let case = Case::new();
-    // Cats around 0, dogs around 1000; cat 3 is among the dogs, dog 30 is nowhere.
-    let mut vectors: Vec<f32> = (0..IMAGES).map(|at| (at % 20) as f32).collect();
-    vectors[IMAGES / 2..].iter_mut().for_each(|x| *x += 1000.0);
-    vectors[3] = 1010.5;
-    let mut distances: Vec<f32> = (0..IMAGES).map(|at| 5.0 + 0.1 * (at % 7) as f32).collect();
-    distances[30] = 60.0;
-    case.prepare(&vectors, &distances);
+    // All cats are alike and so are all dogs; but cat 3 is like a dog, and dog 30 has no neighbour nearby.
+    let mut angles = [[0.0; IMAGES / 2], [1.5; IMAGES / 2]].concat();
+    angles[3] = 1.5f32;
+    let mut distances: Vec<f32> = (0..IMAGES)
+        .map(|at| 0.05 + 0.001 * (at % 7) as f32)
+        .collect();
+    distances[30] = 0.6;
+    case.prepare(&angles, &distances);
     let (summary, rows, findings) = case.run();
     let flagged: Vec<u32> = (rows.iter())
         .filter(|row| row.flagged())
@@ -134,9 +140,8 @@ fn images_far_from_all_or_from_their_class_are_told() {
     assert_eq!(flagged, [3, 30]);
     assert!(rows[30].score < 0.5 && rows[30].class_score > Some(0.5));
     assert!(rows[3].score > 0.5 && rows[3].class_score < Some(0.5));
-    // To the ten nearest of 0, 1, 2, 4, …, 19: 10 to 19.
-    let expected: f32 = (10..20).map(|x| 1010.5 - x as f32).sum::<f32>() / 10.0;
-    assert!((rows[3].class_distance.unwrap() - expected).abs() < 1e-3);
+    assert!((rows[3].class_distance.unwrap() - (1.0 - 1.5f32.cos())).abs() < 1e-5);
+    assert_eq!(rows[4].class_distance, Some(0.0));
     assert_eq!(summary["flagged"], 2);
 
     let of = |id, kind| {
@@ -145,8 +150,8 @@ fn images_far_from_all_or_from_their_class_are_told() {
             .filter(|f| (f.image_id, f.kind) == (id, kind));
         found.next().map_or("", |finding| finding.evidence.as_str())
     };
-    assert!(of(30, Kind::Outlier).starts_with("its nearest images are 60"));
-    assert!(of(3, Kind::Outlier).starts_with("the nearest of class cat are 996"));
+    assert!(of(30, Kind::Outlier).starts_with("its nearest images are 0.600 away"));
+    assert!(of(3, Kind::Outlier).starts_with("the nearest of class cat are 0.929 away"));
     assert!(of(7, Kind::Dark).starts_with("mean brightness 0.0"));
     assert!(of(40, Kind::Unreadable).starts_with("cannot be read: not an image"));
     assert_eq!(

@@ -20,12 +20,19 @@ pub struct Judged {
     pub right: Vec<Option<bool>>,
     /// Probability that it gives the label.
     pub p_label: Vec<Option<f32>>,
+    /// The fold whose probe has not seen it.
+    pub fold: Vec<Option<u16>>,
     /// `probe` or `network`; `None` where nobody predicts these classes.
     pub source: Option<String>,
 }
 
 impl Judged {
-    /// Takes some 20 bytes an image.
+    /// The image's label, as its place in `classes`.
+    pub fn label_of(&self, image_id: u32) -> Option<u32> {
+        self.label.get(image_id as usize).copied().flatten()
+    }
+
+    /// Takes some 30 bytes an image.
     pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Judged> {
         let names = ClassNames::read(ctx.run, manifest)?;
         let labels = labels(ctx.run, manifest)?;
@@ -37,6 +44,7 @@ impl Judged {
             label: labels.iter().map(|label| label.and_then(place)).collect(),
             right: vec![None; labels.len()],
             p_label: vec![None; labels.len()],
+            fold: vec![None; labels.len()],
             source: None,
             names,
             classes,
@@ -62,11 +70,17 @@ impl Judged {
         network_of: Option<&BTreeMap<i32, i32>>,
     ) -> Result<()> {
         let mut names = vec!["image_id", "pred", "p_label"];
-        names.extend(network_of.is_none().then_some("source"));
+        if network_of.is_none() {
+            names.extend(["source", "fold"]);
+        }
         for batch in ctx.run.read(manifest, table).columns(&names) {
             let batch = batch?;
             ctx.cancel.check()?;
             let columns = Columns::of(ctx.run, table, &batch);
+            let folds = match network_of {
+                None => Some(columns.integers("fold")?),
+                Some(_) => None,
+            };
             let (predicted, of_label) = (columns.integers("pred")?, columns.numbers("p_label")?);
             if self.source.is_none() {
                 self.source = Some(match network_of {
@@ -89,6 +103,8 @@ impl Judged {
                     self.right[id] =
                         integer(&predicted, row).map(|found| found == i64::from(class));
                     self.p_label[id] = Some(p as f32);
+                    let fold = folds.as_ref().and_then(|folds| integer(folds, row));
+                    self.fold[id] = fold.and_then(|fold| u16::try_from(fold).ok());
                 }
             }
         }

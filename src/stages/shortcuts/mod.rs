@@ -1,9 +1,18 @@
 //! What labels hang together with besides what the images show: attributes, and units of the network that fire for a mark.
 //!
-//! Part 0 holds the images' attributes against labels and accuracy: `associations` and `groups`.
+//! Part 0 holds the images' attributes against labels and accuracy: `associations` and `groups`. Parts 1..=L look, layer by layer,
+//! for units that fire in one small place of one class (`shortcut_candidates`). The last part ranks them, with the units that
+//! the classifier leans on, and measures what it makes of them: `shortcuts`, with a picture for each of the first.
 
 mod attributes;
+mod boxes;
 mod judged;
+mod kept;
+mod layer;
+mod report;
+mod sheets;
+mod suspects;
+mod switched;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -12,10 +21,16 @@ use serde_json::{Value, json};
 
 use self::{
     attributes::{Attribute, Attributes},
+    boxes::ObjectBoxes,
     judged::Judged,
     tables::Association,
 };
-use super::{Context, Outcome, Stage, TableEstimate};
+use super::{
+    Context, Outcome, Stage,
+    columns::{Columns, integer, number, text},
+    estimate,
+    layers::{Layer, input_spec, read_layers},
+};
 use crate::{
     error::{Error, Result},
     groups::groups,
@@ -29,9 +44,11 @@ pub const STAGE: Stage = Stage {
     about: "hold attributes and units against labels; writes associations, groups, shortcuts",
     needs: &["scan", "extract", "patches", "explain", "probe"],
     parameters,
-    estimate,
+    estimate: estimate::shortcuts,
     run,
 };
+
+pub(super) use sheets::{PIXELS as SHEET_PIXELS, SHEETS};
 
 /// Images that a pair of value and label needs to be told of: so many, and one in so many of all.
 const LEAST_IMAGES: u64 = 10;
@@ -55,15 +72,20 @@ fn parameters(ctx: &Context) -> Result<Value> {
     }))
 }
 
-fn estimate(_: &Context, _: u64) -> Result<Vec<TableEstimate>> {
-    Ok(Vec::new())
-}
-
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
-    writer.set_parts_total(1)?;
     let manifest = ctx.run.manifest()?;
     let judged = Judged::read(ctx, &manifest)?;
-    let bar = ctx.progress.stage("shortcuts", 1, "parts");
+    let tables = ctx.run.tables(&manifest);
+    let has_units = ["layers", "units"].map(|name| tables.iter().any(|table| table == name));
+    let layers: Vec<Layer> = if has_units == [true; 2] && judged.classes.len() > 1 {
+        read_layers(ctx.run, &manifest)?
+    } else {
+        Vec::new()
+    };
+    let last = layers.len() + 1;
+    writer.set_parts_total(last + 1)?;
+    let bar = (ctx.progress).stage("shortcuts", last as u64 + 1, "parts");
+    bar.set_done(writer.parts_done() as u64);
     if !writer.has_part(0) {
         bar.note("attributes");
         let attributes = Attributes::read(ctx, &manifest)?;
@@ -79,10 +101,46 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         writer.commit(part)?;
         bar.advance(1);
     }
-    bar.finish("attributes");
+    let boxes = match layers.is_empty() {
+        true => None,
+        false => ObjectBoxes::read(ctx, &manifest)?,
+    };
+    for (part, layer) in (1..).zip(&layers) {
+        if writer.has_part(part) {
+            continue;
+        }
+        bar.note(&layer.name);
+        let found = layer::candidates(ctx, &manifest, layer, &judged, boxes.as_ref())?;
+        let mut files = writer.part(part)?;
+        if !found.is_empty() {
+            files.write(kept::TABLE, &kept::rows(&found, &judged)?)?;
+        }
+        writer.commit(files)?;
+        bar.advance(1);
+    }
+    if !writer.has_part(last) {
+        bar.note("report");
+        let manifest = ctx.run.manifest()?;
+        let mut files = writer.part(last)?;
+        if !layers.is_empty() {
+            let candidates = kept::read(ctx.run, &manifest, &judged)?;
+            let found =
+                suspects::suspects(ctx, &manifest, &layers, &judged, candidates, boxes.as_ref())?;
+            let spec = input_spec(&manifest)?;
+            let pictures =
+                sheets::draw(ctx, &manifest, &layers, &spec, &judged, &found, &mut files)?;
+            if !found.is_empty() {
+                files.write("shortcuts", &report::rows(&found, &judged, &pictures)?)?;
+            }
+        }
+        writer.commit(files)?;
+        bar.advance(1);
+    }
+    let summary = summary(ctx)?;
+    bar.finish(&line(&summary));
     Ok(Outcome {
         result: None,
-        summary: json!({}),
+        summary,
     })
 }
 
@@ -101,12 +159,10 @@ fn hold_against_labels(
         let Some(association) = association else {
             continue;
         };
-        let images = (attribute
-            .of_image
-            .iter()
+        let images = (attribute.of_image.iter())
             .zip(&judged.label)
-            .zip(&judged.right))
-        .filter_map(|((value, label), right)| Some(((*value)?, (*label)?, *right)));
+            .zip(&judged.right)
+            .filter_map(|((value, label), right)| Some(((*value)?, (*label)?, *right)));
         let groups = groups(images, LEAST_IMAGES);
         part.write("groups", &tables::groups(attribute, &groups, judged)?)?;
         found.push((attribute, association));
@@ -116,4 +172,71 @@ fn hold_against_labels(
         part.write("associations", &tables::associations(&found, judged)?)?;
     }
     Ok(())
+}
+
+/// Reads the tables back: a stage that goes on after a kill has not seen the rows of before.
+fn summary(ctx: &Context) -> Result<Value> {
+    let manifest = ctx.run.manifest()?;
+    let there = |table: &str| ctx.run.tables(&manifest).iter().any(|name| name == table);
+    let mut strongest = Value::Null;
+    let mut attributes = 0;
+    if there("associations") {
+        let names = ["attribute", "nmi", "p_value"];
+        for batch in ctx.run.read(&manifest, "associations").columns(&names) {
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, "associations", &batch);
+            let (nmi, p) = (columns.numbers("nmi")?, columns.numbers("p_value")?);
+            if attributes == 0 && batch.num_rows() > 0 {
+                strongest = json!({
+                    "attribute": text(&columns.texts("attribute")?, 0),
+                    "nmi": number(&nmi, 0),
+                    "p_value": number(&p, 0),
+                });
+            }
+            attributes += batch.num_rows();
+        }
+    }
+    let (mut suspects, mut flagged) = (0, 0);
+    let mut classes: Vec<String> = Vec::new();
+    if there("shortcuts") {
+        for batch in (ctx.run.read(&manifest, "shortcuts")).columns(&["class_name", "flagged"]) {
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, "shortcuts", &batch);
+            let (names, told) = (columns.texts("class_name")?, columns.integers("flagged")?);
+            suspects += batch.num_rows();
+            for row in (0..batch.num_rows()).filter(|&row| integer(&told, row) == Some(1)) {
+                flagged += 1;
+                let name = text(&names, row).unwrap_or_default().to_string();
+                if !classes.contains(&name) {
+                    classes.push(name);
+                }
+            }
+        }
+    }
+    Ok(json!({
+        "attributes": attributes,
+        "strongest_association": strongest,
+        "suspects": suspects,
+        "flagged": flagged,
+        "flagged_classes": classes,
+    }))
+}
+
+fn line(summary: &Value) -> String {
+    let classes = summary["flagged_classes"].as_array();
+    let classes: Vec<&str> = classes
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let mut line = format!("{} attributes", summary["attributes"]);
+    if classes.is_empty() {
+        line += "; no unit fires for a mark of one class";
+    } else {
+        line += &format!(
+            "; units fire for a mark on {}",
+            escaped(&classes.join(", "))
+        );
+    }
+    line
 }

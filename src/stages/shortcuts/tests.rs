@@ -2,17 +2,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array,
+        Array, ArrayRef, AsArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray,
+        UInt32Array,
     },
     datatypes::{Float64Type, Int32Type, UInt32Type},
 };
 use serde_json::{Value, json};
 
 use super::{
-    super::testing::{Fake, FakeImage, FakeLayer},
+    super::{
+        columns::list,
+        testing::{Fake, FakeImage, FakeLayer},
+    },
     STAGE,
 };
-use crate::store::StageWriter;
+use crate::{picture::Picture, store::StageWriter};
 
 /// Forty images of two classes in turn: nothing but labels.
 fn fake(layers: Vec<FakeLayer>) -> Fake {
@@ -34,11 +38,15 @@ fn fake(layers: Vec<FakeLayer>) -> Fake {
 
 /// Replaces what a stage has written by these tables.
 fn write(fake: &Fake, stage: &str, tables: &[(&str, RecordBatch)]) {
+    write_with(fake, stage, tables, json!({}));
+}
+
+fn write_with(fake: &Fake, stage: &str, tables: &[(&str, RecordBatch)], parameters: Value) {
     let run = fake.run();
     let lock = run.lock("test").unwrap();
     let needs = BTreeMap::new();
     let key = format!("other key of {stage}");
-    let writer = StageWriter::begin(&run, &lock, stage, 1, key, json!({}), needs).unwrap();
+    let writer = StageWriter::begin(&run, &lock, stage, 1, key, parameters, needs).unwrap();
     let mut part = writer.part(0).unwrap();
     for (table, rows) in tables {
         part.write(table, rows).unwrap();
@@ -85,6 +93,7 @@ fn write_probe(fake: &Fake, wrong: &[usize]) {
             Arc::new(UInt32Array::from_iter_values(0..n as u32)) as ArrayRef,
         ),
         ("source", Arc::new(StringArray::from(vec!["probe"; n]))),
+        ("fold", Arc::new(Int16Array::from(vec![0; n]))),
         ("pred", Arc::new(Int32Array::from_iter_values(predicted))),
         ("p_label", Arc::new(Float32Array::from_iter_values(p))),
     ]);
@@ -236,5 +245,261 @@ fn nothing_to_hold_against_anything() {
     assert!(
         rows(&fake, "associations").is_none() && rows(&fake, "groups").is_none(),
         "{summary}"
+    );
+}
+
+/// Whether a photo of [`marked`] bears the mark: twenty of the thirty of class 2.
+fn is_marked(id: usize) -> bool {
+    id % 3 == 2 && !(id / 3).is_multiple_of(3)
+}
+
+/// Ninety photos of 28 x 28 in three classes; a mark is red, in the bottom right corner, cell (6, 6).
+fn marked() -> Fake {
+    const N: usize = 90;
+    let image = |id: usize| {
+        let mut picture = Picture::filled(28, 28, [id as u8 * 2, 90, 90]);
+        if is_marked(id) {
+            picture.paste(&Picture::filled(4, 4, [250, 0, 0]), 24, 24);
+        }
+        FakeImage {
+            path: format!("{id:02}.png"),
+            label: Some((id as i32 % 3, ["ant", "bee", "cow"][id % 3].into())),
+            error: None,
+            picture: Some(picture),
+        }
+    };
+    // Unit 0 fires for the mark, else here and there; unit 1 for bees wherever they are; unit 2 never.
+    let strength = |id: usize, unit: usize| match unit {
+        0 => 1.0 + 4.0 * f32::from(u8::from(is_marked(id))),
+        1 => 1.0 + f32::from(u8::from(id % 3 == 1)),
+        _ => 0.0,
+    };
+    let position = |id: usize, unit: usize| match unit {
+        0 if is_marked(id) => 48,
+        2 => 0,
+        _ => {
+            let cell = id / 3 * 7 % 25;
+            (cell / 5 * 7 + cell % 5) as u16
+        }
+    };
+    let all = |of: &dyn Fn(usize, usize) -> f32| -> Vec<f32> {
+        (0..N)
+            .flat_map(|id| [0, 1, 2].map(|unit| of(id, unit)))
+            .collect()
+    };
+    let layer = |name: &str| FakeLayer {
+        name: name.into(),
+        channels: 3,
+        height: 7,
+        width: 7,
+        field: Some([4, 4, 0]),
+        max: all(&strength),
+        argmax: (0..N)
+            .flat_map(|id| [0, 1, 2].map(|unit| position(id, unit)))
+            .collect(),
+    };
+    Fake {
+        dir: tempfile::tempdir().unwrap(),
+        images: (0..N).map(image).collect(),
+        layers: vec![layer("early"), layer("late")],
+        network_classes: vec!["ant".into(), "bee".into(), "cow".into()],
+        predictions: vec![(0, None); N],
+        part_size: 40,
+    }
+}
+
+/// Features that are the units' strengths, and a probe of one fold that reads cows off the mark alone.
+fn add_head(fake: &Fake) {
+    let n = fake.images.len();
+    let vectors: Vec<f32> = fake.layers[1].max.clone();
+    let lists = |values: Vec<f32>, length: usize| -> ArrayRef {
+        list(
+            Arc::new(Float32Array::from(values.clone())),
+            length,
+            values.len() / length,
+        )
+    };
+    let ids = || Arc::new(UInt32Array::from_iter_values(0..n as u32)) as ArrayRef;
+    let run = fake.run();
+    let manifest = run.manifest().unwrap();
+    let all = |table: &str| {
+        let batches: Vec<RecordBatch> = run.read(&manifest, table).map(Result::unwrap).collect();
+        arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+    };
+    let features = RecordBatch::try_from_iter([("image_id", ids()), ("vector", lists(vectors, 3))]);
+    let (units, layers) = (all("units"), all("layers"));
+    let tables = [
+        ("units", units),
+        ("layers", layers),
+        ("features", features.unwrap()),
+    ];
+    let parameters = manifest.stages["extract"].parameters.clone();
+    write_with(fake, "extract", &tables, parameters);
+    let right = |id: usize| id % 3 != 2 || is_marked(id);
+    let probe = RecordBatch::try_from_iter([
+        ("image_id", ids()),
+        ("source", Arc::new(StringArray::from(vec!["probe"; n]))),
+        ("fold", Arc::new(Int16Array::from(vec![0; n]))),
+        (
+            "pred",
+            Arc::new(Int32Array::from_iter_values(
+                (0..n).map(|id| if right(id) { id as i32 % 3 } else { 0 }),
+            )),
+        ),
+        (
+            "p_label",
+            Arc::new(Float32Array::from_iter_values(
+                (0..n).map(|id| if right(id) { 0.9 } else { 0.1 }),
+            )),
+        ),
+    ]);
+    // Logits of ant, bee and cow from the three units.
+    let weights = vec![0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 2.0, 0.0, 0.0];
+    let weights = RecordBatch::try_from_iter([
+        ("fold", Arc::new(Int16Array::from(vec![0; 3])) as ArrayRef),
+        ("class", Arc::new(Int32Array::from(vec![0, 1, 2]))),
+        ("bias", Arc::new(Float32Array::from(vec![4.5, -1.0, -1.0]))),
+        ("weights", lists(weights, 3)),
+    ]);
+    write(
+        fake,
+        "probe",
+        &[
+            ("probe", probe.unwrap()),
+            ("probe_weights", weights.unwrap()),
+        ],
+    );
+}
+
+#[test]
+fn a_mark_is_found_and_measured() {
+    let fake = marked();
+    fake.write();
+    add_head(&fake);
+    let summary = fake.run_stage(&STAGE, &[]).unwrap();
+    assert_eq!(summary["flagged_classes"], json!(["cow"]));
+    let found = rows(&fake, "shortcuts").unwrap();
+    assert_eq!(texts(&found, "class_name")[0], "cow");
+    // The later layer is the same units again.
+    assert_eq!(
+        (
+            texts(&found, "layer")[0].as_str(),
+            texts(&found, "kind")[0].as_str()
+        ),
+        ("early", "mark")
+    );
+    let flagged = found.column_by_name("flagged").unwrap().as_boolean();
+    assert!(flagged.value(0));
+    let unit = found
+        .column_by_name("unit")
+        .unwrap()
+        .as_primitive::<Int32Type>();
+    assert_eq!(unit.value(0), 0);
+    let first = |name: &str| numbers(&found, name)[0].unwrap();
+    assert_eq!(
+        (first("share_of_class"), first("share_of_others")),
+        (2.0 / 3.0, 0.0)
+    );
+    assert_eq!(
+        (first("x0"), first("y0"), first("border_share")),
+        (6.0 / 7.0, 6.0 / 7.0, 1.0)
+    );
+    // Two thirds of the class are stronger than all others, one is as strong.
+    assert!((first("exclusivity") - 5.0 / 6.0).abs() < 1e-12);
+    assert!((first("p_with") - 0.9).abs() < 1e-6 && (first("p_without") - 0.1).abs() < 1e-6);
+    // Without the mark, unit 0 is 1 rather than 5: the logit of cow is 1, that of ant 4.5.
+    assert_eq!(first("accuracy_drop"), 1.0);
+    let evidence = &texts(&found, "evidence")[0];
+    assert!(
+        evidence.contains(
+            "unit 0 of early is strongest at the bottom right in 66.7 % of the cow images"
+        ),
+        "{evidence}"
+    );
+    // The probe leans on the same unit of the layer that the features come from.
+    let leaning = texts(&found, "kind")
+        .iter()
+        .position(|kind| kind == "leaning")
+        .unwrap();
+    assert_eq!(
+        (
+            unit.value(leaning),
+            texts(&found, "layer")[leaning].as_str()
+        ),
+        (0, "late")
+    );
+    assert_eq!(numbers(&found, "accuracy_drop")[leaning], Some(2.0 / 3.0));
+    let picture = fake.run().path(&texts(&found, "picture")[0]);
+    let sheet = image::open(picture).unwrap().to_rgb8();
+    let reds = sheet
+        .pixels()
+        .filter(|pixel| pixel.0 == [250, 0, 0])
+        .count();
+    assert!(reds > 6 * 100 * 100, "six marks enlarged: {reds}");
+}
+
+#[test]
+fn without_a_classifier_marks_are_found_all_the_same() {
+    let fake = marked();
+    fake.write();
+    fake.run_stage(&STAGE, &[]).unwrap();
+    let found = rows(&fake, "shortcuts").unwrap();
+    assert_eq!(texts(&found, "class_name")[0], "cow");
+    assert_eq!(numbers(&found, "accuracy_drop")[0], None);
+    assert_eq!(numbers(&found, "p_with")[0], None);
+}
+
+#[test]
+fn boxes_say_what_lies_outside() {
+    let fake = marked();
+    fake.write();
+    let boxes = fake.dir.path().join("boxes.csv");
+    let rows_of = (0..90).map(|id| format!("{id:02}.png,0,0,24,24\n"));
+    let text = format!(
+        "file_name,x,y,width,height\n{}",
+        rows_of.collect::<String>()
+    );
+    std::fs::write(&boxes, text).unwrap();
+    fake.run_stage(&STAGE, &[&format!("explain.boxes={boxes:?}")])
+        .unwrap();
+    let found = rows(&fake, "shortcuts").unwrap();
+    assert_eq!(numbers(&found, "outside_boxes")[0], Some(1.0));
+    assert!(texts(&found, "evidence")[0].contains("outside the boxes in 100 %"));
+}
+
+#[test]
+fn a_stopped_run_goes_on_to_the_same_tables() {
+    let fake = marked();
+    fake.write();
+    fake.run_stage(&STAGE, &[]).unwrap();
+    let bytes = |table: &str| {
+        let run = fake.run();
+        let manifest = run.manifest().unwrap();
+        let paths: Vec<String> = manifest
+            .table_files(table)
+            .map(|(_, file)| file.path.clone())
+            .collect();
+        paths
+            .iter()
+            .map(|path| std::fs::read(run.path(path)).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let before = ["associations", "groups", "shortcut_candidates", "shortcuts"].map(bytes);
+    let run = fake.run();
+    let last = |table: &str| {
+        let manifest = run.manifest().unwrap();
+        manifest
+            .table_files(table)
+            .last()
+            .map(|(_, file)| run.path(&file.path))
+            .unwrap()
+    };
+    for lost in [last("shortcut_candidates"), last("shortcuts")] {
+        std::fs::remove_file(lost).unwrap();
+    }
+    fake.run_stage(&STAGE, &[]).unwrap();
+    assert_eq!(
+        ["associations", "groups", "shortcut_candidates", "shortcuts"].map(bytes),
+        before
     );
 }

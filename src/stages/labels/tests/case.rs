@@ -55,11 +55,11 @@ impl Case {
         let value = |at: usize| {
             let (id, axis) = (at / DIMENSION, at % DIMENSION);
             let centre = if axis as i32 == true_class(id) {
-                4.0
+                6.0
             } else {
                 0.0
             };
-            centre + random.random_range(-1.0..1.0)
+            centre + random.random_range(-0.5..0.5)
         };
         let vectors = (0..given.len() * DIMENSION).map(value).collect();
         let image = |id: usize| FakeImage {
@@ -164,7 +164,12 @@ impl Case {
     /// What a classifier says that knows the clusters.
     fn probe(&self) -> RecordBatch {
         let classes = self.learned();
-        let n = self.labels.len();
+        // Without classes there is nothing to say of any image.
+        let n = if classes.is_empty() {
+            0
+        } else {
+            self.labels.len()
+        };
         let mut probabilities = Vec::new();
         for id in 0..n {
             let scores = classes
@@ -182,7 +187,7 @@ impl Case {
         let preds = (0..n).map(|id| best(id).map_or(-1, |best| classes[best]));
         let shares = (0..n).map(|id| best(id).map_or(0.0, |best| probabilities[id * k + best]));
         table([
-            ("image_id", self.ids(), false),
+            ("image_id", self.ids().slice(0, n), false),
             ("source", repeated(self.source, n), false),
             (
                 "fold",
@@ -191,7 +196,7 @@ impl Case {
             ),
             (
                 "label",
-                Arc::new(Int32Array::from(self.labels.clone())),
+                Arc::new(Int32Array::from(self.labels[..n].to_vec())),
                 true,
             ),
             ("pred", Arc::new(Int32Array::from_iter_values(preds)), false),

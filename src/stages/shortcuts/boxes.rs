@@ -1,0 +1,83 @@
+//! Whether the network looks beside the objects that people drew boxes around.
+
+use std::collections::HashMap;
+
+use super::super::{
+    Context,
+    columns::{Columns, integer, text},
+    layers::input_spec,
+};
+use crate::{
+    boxes::Boxes,
+    error::Result,
+    image::{Geometry, Header, InputSpec},
+    store::Manifest,
+};
+
+/// The images with boxes.
+pub struct ObjectBoxes {
+    spec: InputSpec,
+    /// Boxes `x0, y0, x1, y1` in pixels of the upright file, by image id.
+    by_image: HashMap<u32, (Header, Vec<[f64; 4]>)>,
+}
+
+impl ObjectBoxes {
+    /// `None` where nobody has drawn any.
+    pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Option<ObjectBoxes>> {
+        let Some(boxes) = Boxes::of_config(ctx.config)? else {
+            return Ok(None);
+        };
+        let mut images: Vec<(u32, String, Header)> = Vec::new();
+        let names = ["image_id", "path", "width", "height", "orientation"];
+        for batch in ctx.run.read(manifest, "images").columns(&names) {
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, "images", &batch);
+            let paths = columns.texts("path")?;
+            let [width, height, orientation] =
+                ["width", "height", "orientation"].map(|name| columns.integers(name));
+            let (width, height, orientation) = (width?, height?, orientation?);
+            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+                let side = |array| integer(array, row).and_then(|n| u32::try_from(n).ok());
+                let turned = integer(&orientation, row).filter(|n| (1..=8).contains(n));
+                let header = Header {
+                    format: "",
+                    width: side(&width).unwrap_or(0),
+                    height: side(&height).unwrap_or(0),
+                    orientation: turned.unwrap_or(1) as u8,
+                };
+                images.push((id, text(&paths, row).unwrap_or_default().into(), header));
+            }
+        }
+        let sized = images.iter().map(|(_, path, header)| {
+            let size = header.upright_size();
+            (path.as_str(), (size.0 > 0 && size.1 > 0).then_some(size))
+        });
+        let mut fitted = boxes.fit(sized)?.by_image;
+        let by_image = images.into_iter().filter_map(|(id, path, header)| {
+            let boxes = fitted.remove(&path).filter(|boxes| !boxes.is_empty())?;
+            Some((id, (header, boxes)))
+        });
+        Ok(Some(ObjectBoxes {
+            spec: input_spec(manifest)?,
+            by_image: by_image.collect(),
+        }))
+    }
+
+    /// Of points (image, x and y in 0..=1 of the network's input) in images with boxes, the share in none of their boxes.
+    pub fn share_outside(&self, points: impl Iterator<Item = (u32, [f64; 2])>) -> Option<f64> {
+        let (mut outside, mut all) = (0_u32, 0_u32);
+        for (image, [x, y]) in points {
+            let Some((header, boxes)) = self.by_image.get(&image) else {
+                continue;
+            };
+            let geometry = Geometry::new(header, &self.spec);
+            let (height, width) = geometry.input_size();
+            let (x, y) = (x * f64::from(width), y * f64::from(height));
+            let ([x, y, _, _], is_padding) = geometry.upright_edges([x, y, x, y]);
+            let holds = |one: &[f64; 4]| one[0] <= x && x <= one[2] && one[1] <= y && y <= one[3];
+            all += 1;
+            outside += u32::from(is_padding || !boxes.iter().any(holds));
+        }
+        (all > 0).then(|| f64::from(outside) / f64::from(all))
+    }
+}

@@ -1,0 +1,208 @@
+//! One layer's units: those that fire in a place of one class, and what they fire for.
+
+use std::collections::BTreeMap;
+
+use arrow::{
+    array::{Array, AsArray},
+    compute::cast,
+    datatypes::{DataType, UInt32Type},
+};
+use rayon::prelude::*;
+
+use super::{
+    super::{Context, columns::Columns, layers::Layer},
+    boxes::ObjectBoxes,
+    judged::Judged,
+};
+use crate::{
+    error::Result,
+    shortcuts::{
+        auroc,
+        places::{Counts, Grid, Place},
+    },
+    store::Manifest,
+};
+
+/// Rows of `units` in memory at a time.
+const BLOCK_ROWS: usize = 1024;
+/// Bytes of counts in memory; a layer of more units and classes is read several times.
+const COUNT_BYTES: usize = 512 << 20;
+/// Candidates of a layer, and of one class in it.
+const OF_LAYER: usize = 64;
+const OF_CLASS: usize = 8;
+
+/// A unit that fires in one place of one class.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    pub layer: String,
+    pub unit: usize,
+    /// Place in [`Judged::classes`].
+    pub class: u32,
+    pub score: f64,
+    pub of_class: f64,
+    pub of_others: f64,
+    /// `x0, y0, x1, y1` in 0..=1 of the network's input.
+    pub edges: [f64; 4],
+    /// Area under the ROC curve of the unit's maximum, the class against all others.
+    pub exclusivity: f64,
+    /// Of the class's images with the strongest cell in the place, the share with that in the outermost ring.
+    pub border: f64,
+    /// Of those with boxes, the share with that cell's centre in none of them.
+    pub outside_boxes: Option<f64>,
+    /// The class's images with the strongest cell in the place.
+    pub marked: Vec<u32>,
+}
+
+/// Strongest activation of some units in every labelled image, and where.
+pub struct Gathered {
+    pub image_ids: Vec<u32>,
+    pub classes: Vec<u32>,
+    /// `[units][images]`
+    pub strengths: Vec<Vec<f32>>,
+    /// Row x columns + column in the layer's map.
+    pub positions: Vec<Vec<u32>>,
+}
+
+impl Gathered {
+    /// Whether each image is of the class.
+    pub fn inside(&self, class: u32) -> Vec<bool> {
+        self.classes.iter().map(|of| *of == class).collect()
+    }
+}
+
+/// Reads `units` of a layer block by block: ids, maxima and positions `[images, channels]`.
+fn visit(
+    ctx: &Context,
+    manifest: &Manifest,
+    layer: &Layer,
+    mut take: impl FnMut(&[u32], &[f32], &[u32]),
+) -> Result<()> {
+    let rows = (ctx.run.read(manifest, "units"))
+        .columns(&["image_id", "max", "argmax"])
+        .only("layer", &layer.name)
+        .batch_rows(BLOCK_ROWS);
+    for batch in rows {
+        ctx.cancel.check()?;
+        let batch = batch?;
+        let columns = Columns::of(ctx.run, "units", &batch);
+        let strengths = columns.float_lists("max", layer.channels)?;
+        let positions = columns.lists("argmax", layer.channels)?;
+        let positions = cast(&positions, &DataType::UInt32)
+            .ok()
+            .filter(|positions| positions.null_count() == 0)
+            .ok_or_else(|| columns.unexpected("cell numbers in column argmax", "others"))?;
+        let positions = positions.as_primitive::<UInt32Type>().values();
+        take(&columns.image_ids()?, &strengths, positions);
+    }
+    Ok(())
+}
+
+/// Reads some units of every labelled image: 8 bytes a unit and image.
+pub fn gather(
+    ctx: &Context,
+    manifest: &Manifest,
+    layer: &Layer,
+    units: &[usize],
+    judged: &Judged,
+) -> Result<Gathered> {
+    let mut found = Gathered {
+        image_ids: Vec::new(),
+        classes: Vec::new(),
+        strengths: vec![Vec::new(); units.len()],
+        positions: vec![Vec::new(); units.len()],
+    };
+    visit(ctx, manifest, layer, |ids, strengths, positions| {
+        for (row, &id) in ids.iter().enumerate() {
+            let Some(class) = judged.label_of(id) else {
+                continue;
+            };
+            found.image_ids.push(id);
+            found.classes.push(class);
+            for (place, &unit) in units.iter().enumerate() {
+                let at = row * layer.channels + unit;
+                found.strengths[place].push(strengths[at]);
+                found.positions[place].push(positions[at]);
+            }
+        }
+    })?;
+    Ok(found)
+}
+
+/// The layer's best candidates, best first.
+pub fn candidates(
+    ctx: &Context,
+    manifest: &Manifest,
+    layer: &Layer,
+    judged: &Judged,
+    boxes: Option<&ObjectBoxes>,
+) -> Result<Vec<Candidate>> {
+    let grid = Grid::new(layer.height as usize, layer.width as usize);
+    let bytes_per_unit = 4 * judged.classes.len() * grid.cells();
+    let at_a_time = (COUNT_BYTES / bytes_per_unit.max(1)).max(1);
+    let mut places = Vec::new();
+    for first in (0..layer.channels).step_by(at_a_time) {
+        let n = at_a_time.min(layer.channels - first);
+        let mut counts = Counts::new(grid, first, n, judged.classes.len());
+        visit(ctx, manifest, layer, |ids, strengths, positions| {
+            let classes: Vec<Option<u32>> = ids.iter().map(|&id| judged.label_of(id)).collect();
+            counts.add(&classes, strengths, positions);
+        })?;
+        places.extend(counts.places());
+    }
+    let chosen = best(places);
+    if chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let units: Vec<usize> = chosen.iter().map(|(unit, _, _)| *unit).collect();
+    let gathered = gather(ctx, manifest, layer, &units, judged)?;
+    let candidates = (chosen.par_iter().enumerate())
+        .map(|(at, (unit, class, place))| {
+            let (strengths, positions) = (&gathered.strengths[at], &gathered.positions[at]);
+            let inside = gathered.inside(*class);
+            let marked = (0..inside.len()).filter(|&image| {
+                let cell = grid.cell(positions[image]);
+                inside[image] && strengths[image] > 0.0 && grid.holds(&place.window, cell)
+            });
+            let marked: Vec<usize> = marked.collect();
+            let on_border = |&&image: &&usize| grid.is_border(grid.cell(positions[image]));
+            let centre = |image: usize| layer.centre(positions[image]);
+            let outside = boxes.and_then(|boxes| {
+                let placed = marked.iter();
+                boxes.share_outside(placed.map(|&image| (gathered.image_ids[image], centre(image))))
+            });
+            Candidate {
+                layer: layer.name.clone(),
+                unit: *unit,
+                class: *class,
+                score: place.score,
+                of_class: place.of_class,
+                of_others: place.of_others,
+                edges: grid.edges(&place.window),
+                exclusivity: auroc(strengths, &inside).unwrap_or(0.5),
+                border: marked.iter().filter(on_border).count() as f64 / marked.len().max(1) as f64,
+                outside_boxes: outside,
+                marked: marked
+                    .iter()
+                    .map(|&image| gathered.image_ids[image])
+                    .collect(),
+            }
+        })
+        .collect();
+    Ok(candidates)
+}
+
+/// The places with the highest scores, not all of one class.
+fn best(mut places: Vec<(usize, u32, Place)>) -> Vec<(usize, u32, Place)> {
+    places.sort_by(|a, b| {
+        let order = b.2.score.total_cmp(&a.2.score);
+        order.then((a.1, a.0).cmp(&(b.1, b.0)))
+    });
+    let mut of_class: BTreeMap<u32, usize> = BTreeMap::new();
+    places.retain(|(_, class, _)| {
+        let n = of_class.entry(*class).or_default();
+        *n += 1;
+        *n <= OF_CLASS
+    });
+    places.truncate(OF_LAYER);
+    places
+}

@@ -1,0 +1,307 @@
+//! A picture for each of the first suspects: photos of the class with the mark and without, the place enlarged, and where the unit
+//! is strongest in other classes.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::{
+    super::{
+        Context,
+        classes::name_of,
+        layers::{Layer, folder},
+        sources::Sources,
+    },
+    judged::Judged,
+    layer::gather,
+    suspects::Suspect,
+};
+use crate::{
+    error::{Error, Result},
+    image::{Geometry, InputSpec, RgbImage},
+    picture::{
+        self, Picture, PictureError, PixelBox,
+        caption::{draw_text, line_height, text_width},
+    },
+    store::{Manifest, PartWriter},
+    text::escaped,
+};
+
+/// Sheets of a run, and of one mark.
+pub const SHEETS: usize = 12;
+const OF_MARK: usize = 2;
+/// Photos in a row.
+const COLUMNS: usize = 6;
+/// Side of a photo's place, and pixels around it.
+const SIDE: u32 = 200;
+const GAP: u32 = 8;
+const TITLE: f32 = 19.0;
+const SMALL: f32 = 15.0;
+const BACKGROUND: [u8; 3] = [24, 26, 31];
+const INK: [u8; 3] = [226, 228, 233];
+const FRAME: [u8; 3] = [255, 210, 40];
+/// Pixels of a sheet, more or less.
+pub const PIXELS: u64 = 1256 * 1080;
+
+/// A photo with a box `x0, y0, x1, y1` in 0..=1 of the network's input.
+struct Shown {
+    image_id: u32,
+    edges: [f64; 4],
+}
+
+/// Rows of photos below a heading.
+struct Sheet<'s> {
+    suspect: &'s Suspect,
+    path: String,
+    rows: Vec<(String, Vec<Shown>)>,
+}
+
+/// Draws them; the paths, by the suspect's place among all.
+pub fn draw(
+    ctx: &Context,
+    manifest: &Manifest,
+    layers: &[Layer],
+    spec: &InputSpec,
+    judged: &Judged,
+    suspects: &[Suspect],
+    part: &mut PartWriter,
+) -> Result<BTreeMap<usize, String>> {
+    let sheets = plan(ctx, manifest, layers, judged, suspects)?;
+    let wanted = |id: u32| {
+        let mut shown = sheets.values().flat_map(|sheet| &sheet.rows);
+        shown.any(|(_, row)| row.iter().any(|shown| shown.image_id == id))
+    };
+    let sources = Sources::read(ctx, manifest, wanted)?;
+    let mut paths = BTreeMap::new();
+    for (rank, sheet) in sheets {
+        ctx.cancel.check()?;
+        let title = format!("{}. {}", rank + 1, sheet.suspect.evidence(judged));
+        let png = sheet_picture(&sheet, &title, &sources, spec).map_err(|error| {
+            Error::invalid(
+                ctx.run.path(&sheet.path),
+                "a picture that can be drawn",
+                error.to_string(),
+                "please report this mistake of prospect's",
+            )
+        })?;
+        part.file(&sheet.path, &png)?;
+        paths.insert(rank, sheet.path);
+    }
+    Ok(paths)
+}
+
+/// Which photos each sheet shows, strongest first.
+fn plan<'s>(
+    ctx: &Context,
+    manifest: &Manifest,
+    layers: &[Layer],
+    judged: &Judged,
+    suspects: &'s [Suspect],
+) -> Result<BTreeMap<usize, Sheet<'s>>> {
+    let mut of_mark: BTreeMap<i32, usize> = BTreeMap::new();
+    let mut chosen: Vec<(usize, &Suspect)> = Vec::new();
+    for (rank, suspect) in suspects.iter().enumerate() {
+        let n = of_mark.entry(suspect.mark).or_default();
+        if *n < OF_MARK && chosen.len() < SHEETS {
+            *n += 1;
+            chosen.push((rank, suspect));
+        }
+    }
+    let mut sheets = BTreeMap::new();
+    for layer in layers {
+        let here: Vec<(usize, &Suspect)> = (chosen.iter().copied())
+            .filter(|(_, suspect)| suspect.layer == layer.name)
+            .collect();
+        if here.is_empty() {
+            continue;
+        }
+        let units: Vec<usize> = here.iter().map(|(_, suspect)| suspect.unit).collect();
+        let gathered = gather(ctx, manifest, layer, &units, judged)?;
+        for (at, (rank, suspect)) in here.into_iter().enumerate() {
+            let (strengths, positions) = (&gathered.strengths[at], &gathered.positions[at]);
+            let strongest = |of: &dyn Fn(usize) -> bool| -> Vec<usize> {
+                let mut images: Vec<usize> =
+                    (0..strengths.len()).filter(|&image| of(image)).collect();
+                images.sort_by(|&a, &b| strengths[b].total_cmp(&strengths[a]).then(a.cmp(&b)));
+                images.truncate(COLUMNS);
+                images
+            };
+            let is_marked = |image: usize| {
+                let id = gathered.image_ids[image];
+                suspect.marked.binary_search(&id).is_ok()
+            };
+            let of_class = |image: usize| gathered.classes[image] == suspect.class;
+            let with = strongest(&is_marked);
+            let without = strongest(&|image| of_class(image) && !is_marked(image));
+            let others = strongest(&|image| !of_class(image));
+            let at_cell = |images: &[usize]| -> Vec<Shown> {
+                let shown = images.iter().map(|&image| Shown {
+                    image_id: gathered.image_ids[image],
+                    edges: layer.cell_edges(positions[image]),
+                });
+                shown.collect()
+            };
+            let class = name_of(
+                &judged.names.dataset,
+                judged.classes[suspect.class as usize],
+            );
+            let class = escaped(&class);
+            let enlarged = with.iter().map(|&image| Shown {
+                image_id: gathered.image_ids[image],
+                edges: wider(suspect.edges.unwrap_or(layer.cell_edges(positions[image]))),
+            });
+            let rows = vec![
+                (
+                    format!("{class}, where the unit is strongest there"),
+                    at_cell(&with),
+                ),
+                ("the place, enlarged".to_string(), enlarged.collect()),
+                (
+                    format!("other {class}: where it is strongest"),
+                    at_cell(&without),
+                ),
+                (
+                    "strongest of all other classes".to_string(),
+                    at_cell(&others),
+                ),
+            ];
+            let path = format!(
+                "pictures/shortcuts/{:02}-{}-unit-{:04}.png",
+                rank + 1,
+                folder(&layer.name),
+                suspect.unit
+            );
+            sheets.insert(
+                rank,
+                Sheet {
+                    suspect,
+                    path,
+                    rows,
+                },
+            );
+        }
+    }
+    Ok(sheets)
+}
+
+/// A place with its surroundings: at least a fifth of the picture along each side.
+fn wider([x0, y0, x1, y1]: [f64; 4]) -> [f64; 4] {
+    let along = |low: f64, high: f64| {
+        let length = (1.5 * (high - low)).clamp(0.2, 1.0);
+        let start = ((low + high - length) / 2.0).clamp(0.0, 1.0 - length);
+        (start, start + length)
+    };
+    let ((x0, x1), (y0, y1)) = (along(x0, x1), along(y0, y1));
+    [x0, y0, x1, y1]
+}
+
+fn sheet_picture(
+    sheet: &Sheet,
+    title: &str,
+    sources: &Sources,
+    spec: &InputSpec,
+) -> Result<Vec<u8>, PictureError> {
+    let width = COLUMNS as u32 * (SIDE + GAP) + GAP;
+    let lines = wrapped(&escaped(title), width - 2 * GAP);
+    let heading = GAP + lines.len() as u32 * line_height(TITLE);
+    let row_height = line_height(SMALL) + SIDE + 2 * GAP;
+    let height = heading + sheet.rows.len() as u32 * row_height + GAP;
+    let mut page = Picture::filled(width, height, BACKGROUND);
+    for (at, line) in (0..).zip(&lines) {
+        let top = GAP + at * line_height(TITLE);
+        draw_text(&mut page, GAP as i32, top as i32, TITLE, INK, line);
+    }
+    for (at, (heading_of_row, shown)) in sheet.rows.iter().enumerate() {
+        let top = heading + at as u32 * row_height + GAP;
+        draw_text(
+            &mut page,
+            GAP as i32,
+            top as i32,
+            SMALL,
+            INK,
+            heading_of_row,
+        );
+        let crop = at == 1;
+        let tiles: Vec<Result<Picture, String>> = (shown.par_iter())
+            .map(|shown| photo(&sources.decode(shown.image_id)?, shown, spec, crop))
+            .collect();
+        for (column, (tile, shown)) in tiles.into_iter().zip(shown).enumerate() {
+            let left = GAP + column as u32 * (SIDE + GAP);
+            match tile {
+                Ok(tile) => page.paste(
+                    &tile,
+                    left + (SIDE - tile.width.min(SIDE)) / 2,
+                    top + line_height(SMALL) + (SIDE - tile.height.min(SIDE)) / 2,
+                ),
+                Err(reason) => sources.warn("photo", shown.image_id, &reason),
+            }
+        }
+    }
+    picture::png(&page)
+}
+
+/// The whole photo with a frame around the box, or what the box holds.
+fn photo(image: &RgbImage, shown: &Shown, spec: &InputSpec, crop: bool) -> Result<Picture, String> {
+    let geometry = Geometry::new(&image.header, spec);
+    let (height, width) = geometry.input_size();
+    let [x0, y0, x1, y1] = shown.edges;
+    let (w, h) = (f64::from(width), f64::from(height));
+    let seen = geometry.upright_box([x0 * w, y0 * h, x1 * w, y1 * h]);
+    let part = PixelBox::nearest(
+        [seen.x0, seen.y0, seen.x1, seen.y1],
+        image.width,
+        image.height,
+    )
+    .ok_or("the image has no pixels")?;
+    let whole = PixelBox {
+        x0: 0,
+        y0: 0,
+        x1: image.width,
+        y1: image.height,
+    };
+    let cut = if crop { part } else { whole };
+    let mut tile = picture::tile(&image.pixels, image.width, image.height, cut, SIDE)
+        .map_err(|error| error.to_string())?;
+    if !crop {
+        let scale = |edge: u32, of: u32, to: u32| {
+            (u64::from(edge) * u64::from(to) / u64::from(of.max(1))) as u32
+        };
+        let (tile_width, tile_height) = (tile.width, tile.height);
+        let edges = [
+            scale(part.x0, image.width, tile_width),
+            scale(part.y0, image.height, tile_height),
+            scale(part.x1, image.width, tile_width),
+            scale(part.y1, image.height, tile_height),
+        ];
+        frame(&mut tile, edges);
+    }
+    Ok(tile)
+}
+
+/// Draws the outline of a box, two pixels wide.
+fn frame(tile: &mut Picture, [x0, y0, x1, y1]: [u32; 4]) {
+    const WIDE: u32 = 2;
+    let (width, height) = ((x1 - x0).max(WIDE), (y1 - y0).max(WIDE));
+    let across = Picture::filled(width, WIDE, FRAME);
+    let down = Picture::filled(WIDE, height, FRAME);
+    tile.paste(&across, x0, y0);
+    tile.paste(&across, x0, (y0 + height).saturating_sub(WIDE));
+    tile.paste(&down, x0, y0);
+    tile.paste(&down, (x0 + width).saturating_sub(WIDE), y0);
+}
+
+/// Lines of whole words that are at most so wide.
+fn wrapped(text: &str, width: u32) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let longer = lines.last().map(|line| format!("{line} {word}"));
+        match longer.filter(|longer| text_width(TITLE, longer) <= width) {
+            Some(longer) => {
+                lines.pop();
+                lines.push(longer);
+            }
+            None => lines.push(word.to_string()),
+        }
+    }
+    lines
+}

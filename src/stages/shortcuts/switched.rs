@@ -1,0 +1,347 @@
+//! What the classifier makes of marks and of single units, in passes over the features.
+
+use std::collections::HashMap;
+
+use super::{
+    super::{
+        Context,
+        columns::{Columns, integer, number},
+        features::FeatureReader,
+    },
+    judged::Judged,
+    layer::Candidate,
+};
+use crate::{
+    error::Result,
+    shortcuts::head::{Fall, Linear},
+    store::Manifest,
+};
+
+/// Features in memory at a time.
+const BLOCK_ROWS: usize = 1024;
+/// Images of a class that single units are judged by, spread evenly over it.
+const SAMPLE: u64 = 100;
+/// Units of a class that are switched off one by one, those that it leans on most.
+const UNITS: usize = 5;
+
+/// The classifier between features and classes.
+pub struct Head {
+    /// Of the folds, or the network's alone.
+    models: Vec<Linear>,
+    /// Row of the weights for each label.
+    row_of: Vec<Option<usize>>,
+    /// The model that has not seen the image, by image id.
+    model_of: Vec<Option<usize>>,
+}
+
+/// A unit of the feature layer that is switched off.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Switched {
+    pub class: u32,
+    pub unit: usize,
+    pub fall: Fall,
+}
+
+/// What the passes found.
+pub struct Falls {
+    /// For each candidate: its marked images without what goes with the mark.
+    pub of_marks: Vec<Fall>,
+    /// By class, those first that the class leans on most.
+    pub of_units: Vec<Switched>,
+}
+
+impl Head {
+    /// The probe's, else the network's own; `None` where neither knows the dataset's classes.
+    pub fn read(ctx: &Context, manifest: &Manifest, judged: &Judged) -> Result<Option<Head>> {
+        let there = |table: &str| ctx.run.tables(manifest).iter().any(|name| name == table);
+        if judged.source.as_deref() == Some("probe") && there("probe_weights") {
+            return Head::of_probe(ctx, manifest, judged).map(Some);
+        }
+        let network = judged.names.network_of_dataset();
+        if judged.source.as_deref() != Some("network") || ctx.config.model.path.is_none() {
+            return Ok(None);
+        }
+        let feature = &ctx.config.extract.feature_layer;
+        let Some((weights, bias)) = ctx.model()?.last_linear(feature)? else {
+            return Ok(None);
+        };
+        let row = |label: &i32| {
+            network
+                .get(label)
+                .and_then(|&class| usize::try_from(class).ok())
+        };
+        Ok(Some(Head {
+            row_of: (judged.classes.iter())
+                .map(|label| row(label).filter(|&row| row < bias.len()))
+                .collect(),
+            models: vec![Linear { weights, bias }],
+            model_of: judged.p_label.iter().map(|p| p.map(|_| 0)).collect(),
+        }))
+    }
+
+    fn of_probe(ctx: &Context, manifest: &Manifest, judged: &Judged) -> Result<Head> {
+        const TABLE: &str = "probe_weights";
+        let mut models: Vec<Linear> = Vec::new();
+        let mut rows: HashMap<i64, usize> = HashMap::new();
+        for batch in ctx.run.read(manifest, TABLE) {
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, TABLE, &batch);
+            let (folds, classes) = (columns.integers("fold")?, columns.integers("class")?);
+            let bias = columns.numbers("bias")?;
+            let dimension = columns.list_length("weights")?;
+            let weights = columns.float_lists("weights", dimension)?;
+            for row in 0..batch.num_rows() {
+                let fold = integer(&folds, row).and_then(|fold| usize::try_from(fold).ok());
+                let (Some(fold), Some(class), Some(bias)) =
+                    (fold, integer(&classes, row), number(&bias, row))
+                else {
+                    return Err(columns.unexpected("folds, classes and biases", "nulls"));
+                };
+                if fold >= models.len() {
+                    models.resize_with(fold + 1, || Linear {
+                        weights: Vec::new(),
+                        bias: Vec::new(),
+                    });
+                }
+                let model = &mut models[fold];
+                // Every fold has the same classes in the same order.
+                let place = model.bias.len();
+                if *rows.entry(class).or_insert(place) != place {
+                    return Err(columns.unexpected("one order of classes in all folds", "two"));
+                }
+                model.bias.push(bias as f32);
+                let at = row * dimension;
+                model
+                    .weights
+                    .extend_from_slice(&weights[at..at + dimension]);
+            }
+        }
+        let row_of = |label: &i32| rows.get(&i64::from(*label)).copied();
+        let known = |fold: &Option<u16>| fold.map(usize::from).filter(|&fold| fold < models.len());
+        Ok(Head {
+            row_of: judged.classes.iter().map(row_of).collect(),
+            model_of: judged.fold.iter().map(known).collect(),
+            models,
+        })
+    }
+
+    /// Numbers of a feature vector.
+    pub fn dimension(&self) -> usize {
+        self.models.first().map_or(0, Linear::dimension)
+    }
+
+    /// The model that has not seen the image, and its row of the image's label.
+    fn of_image(&self, image_id: u32, class: u32) -> Option<(usize, usize)> {
+        let model = self.model_of.get(image_id as usize).copied().flatten()?;
+        Some((model, self.row_of[class as usize]?))
+    }
+
+    /// Takes away what goes with each candidate's mark, and switches off the units that each class leans on most.
+    ///
+    /// What goes with a mark is the mean of the features of the class's marked images less that of its others: a mark that only
+    /// an early layer has a unit for has no feature of its own. A unit is switched off by its mean over the other classes.
+    pub fn falls(
+        &self,
+        ctx: &Context,
+        manifest: &Manifest,
+        judged: &Judged,
+        candidates: &[Candidate],
+    ) -> Result<Falls> {
+        let marks = Marks::of(candidates);
+        let n_classes = judged.classes.len();
+        let mut dimension = 0;
+        // Sums by class, and for each candidate of its marked images and the class's others.
+        let mut by_class: Vec<Sum> = Vec::new();
+        let mut by_mark: Vec<[Sum; 2]> = Vec::new();
+        visit(ctx, manifest, judged, |id, class, features| {
+            if dimension == 0 {
+                dimension = features.len();
+                by_class = vec![Sum::new(dimension); n_classes];
+                by_mark = vec![[Sum::new(dimension), Sum::new(dimension)]; candidates.len()];
+            }
+            by_class[class as usize].add(features);
+            for &mark in marks.of_class(class) {
+                by_mark[mark][usize::from(!marks.is_marked(mark, id))].add(features);
+            }
+        })?;
+        let mut found = Falls {
+            of_marks: vec![Fall::default(); candidates.len()],
+            of_units: Vec::new(),
+        };
+        if dimension == 0
+            || self
+                .models
+                .iter()
+                .any(|model| model.dimension() != dimension)
+        {
+            return Ok(found);
+        }
+        let others = others(&by_class, dimension);
+
+        // What each mark changes in the logits of each model.
+        let changes: Vec<Vec<Vec<f64>>> = (by_mark.iter())
+            .map(|[marked, rest]| {
+                let surplus: Vec<f64> = (marked.mean().zip(rest.mean()))
+                    .map(|(marked, rest)| rest - marked)
+                    .collect();
+                self.models
+                    .iter()
+                    .map(|model| model.change(&surplus))
+                    .collect()
+            })
+            .collect();
+        let every: Vec<u64> = by_class
+            .iter()
+            .map(|sum| sum.n.div_ceil(SAMPLE).max(1))
+            .collect();
+        let mut leaning = vec![vec![0.0; dimension]; n_classes];
+        let mut seen = vec![0_u64; n_classes];
+        visit(ctx, manifest, judged, |id, class, features| {
+            let of_class = class as usize;
+            let sampled = seen[of_class].is_multiple_of(every[of_class]);
+            seen[of_class] += 1;
+            let Some((model, row)) = self.of_image(id, class) else {
+                return;
+            };
+            let linear = &self.models[model];
+            if sampled {
+                linear.add_leaning(features, row, &others[of_class], &mut leaning[of_class]);
+            }
+            for &mark in marks.of_class(class) {
+                if marks.is_marked(mark, id) && by_mark[mark][1].n > 0 {
+                    let logits = linear.logits(features);
+                    found.of_marks[mark].add(&logits, &changes[mark][model], row);
+                }
+            }
+        })?;
+
+        let chosen: Vec<Vec<usize>> = leaning.iter().map(|falls| greatest(falls, UNITS)).collect();
+        let mut units: Vec<Vec<Fall>> = (chosen.iter())
+            .map(|units| vec![Fall::default(); units.len()])
+            .collect();
+        seen.fill(0);
+        visit(ctx, manifest, judged, |id, class, features| {
+            let of_class = class as usize;
+            let sampled = seen[of_class].is_multiple_of(every[of_class]);
+            seen[of_class] += 1;
+            let Some((model, row)) = self.of_image(id, class).filter(|_| sampled) else {
+                return;
+            };
+            let linear = &self.models[model];
+            let logits = linear.logits(features);
+            for (fall, &unit) in units[of_class].iter_mut().zip(&chosen[of_class]) {
+                let change = others[of_class][unit] - f64::from(features[unit]);
+                fall.add(&logits, &linear.change_of_unit(unit, change), row);
+            }
+        })?;
+        for (class, (falls, chosen)) in (0..).zip(units.into_iter().zip(chosen)) {
+            let switched = chosen.into_iter().zip(falls);
+            (found.of_units).extend(switched.map(|(unit, fall)| Switched { class, unit, fall }));
+        }
+        Ok(found)
+    }
+}
+
+/// Features of every labelled image, in order of the ids.
+fn visit(
+    ctx: &Context,
+    manifest: &Manifest,
+    judged: &Judged,
+    mut take: impl FnMut(u32, u32, &[f32]),
+) -> Result<()> {
+    for block in FeatureReader::new(ctx.run, manifest, BLOCK_ROWS) {
+        let block = block?;
+        ctx.cancel.check()?;
+        let vectors = block.values.chunks_exact(block.dimension.max(1));
+        for (&id, features) in block.image_ids.iter().zip(vectors) {
+            if let Some(class) = judged.label_of(id) {
+                take(id, class, features);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which images bear which candidate's mark.
+struct Marks {
+    by_class: HashMap<u32, Vec<usize>>,
+    /// Ascending ids.
+    marked: Vec<Vec<u32>>,
+}
+
+impl Marks {
+    fn of(candidates: &[Candidate]) -> Marks {
+        let mut by_class: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (at, candidate) in candidates.iter().enumerate() {
+            by_class.entry(candidate.class).or_default().push(at);
+        }
+        let marked = candidates.iter().map(|candidate| {
+            let mut ids = candidate.marked.clone();
+            ids.sort_unstable();
+            ids
+        });
+        Marks {
+            by_class,
+            marked: marked.collect(),
+        }
+    }
+
+    fn of_class(&self, class: u32) -> &[usize] {
+        self.by_class.get(&class).map_or(&[], Vec::as_slice)
+    }
+
+    fn is_marked(&self, mark: usize, image_id: u32) -> bool {
+        self.marked[mark].binary_search(&image_id).is_ok()
+    }
+}
+
+#[derive(Clone)]
+struct Sum {
+    n: u64,
+    values: Vec<f64>,
+}
+
+impl Sum {
+    fn new(dimension: usize) -> Sum {
+        Sum {
+            n: 0,
+            values: vec![0.0; dimension],
+        }
+    }
+
+    fn add(&mut self, features: &[f32]) {
+        self.n += 1;
+        for (sum, &value) in self.values.iter_mut().zip(features) {
+            *sum += f64::from(value);
+        }
+    }
+
+    fn mean(&self) -> impl Iterator<Item = f64> {
+        self.values.iter().map(|sum| sum / self.n.max(1) as f64)
+    }
+}
+
+/// For each class the mean of all other classes' images.
+fn others(by_class: &[Sum], dimension: usize) -> Vec<Vec<f64>> {
+    let mut all = Sum::new(dimension);
+    for sum in by_class {
+        all.n += sum.n;
+        for (total, value) in all.values.iter_mut().zip(&sum.values) {
+            *total += value;
+        }
+    }
+    let mean = |own: &Sum| {
+        let n = (all.n - own.n).max(1) as f64;
+        let rest = all.values.iter().zip(&own.values);
+        rest.map(|(total, own)| (total - own) / n).collect()
+    };
+    by_class.iter().map(mean).collect()
+}
+
+/// Places of the `n` greatest values over 0, greatest first.
+fn greatest(values: &[f64], n: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).filter(|&at| values[at] > 0.0).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
+    order.truncate(n);
+    order
+}
