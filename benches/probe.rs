@@ -201,7 +201,6 @@ fn main() {
             theirs / took
         );
     }
-    drop(theirs);
     drop(ask);
     peer.wait().expect("the peer ends");
     fs::remove_dir_all(&dir).expect("our own folder");
