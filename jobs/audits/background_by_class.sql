@@ -6,7 +6,8 @@
 --
 -- param method text = 'gradcam' : how the maps were made
 -- needs images, explanations
-select i.label_name, e.layer, count(*) as images, avg(cast(e.border_fraction as double)) as border_fraction,
+select i.label_name, e.layer, count(*) as images,
+    cast(avg(cast(e.border_fraction as double)) as real) as border_fraction,
     1 - avg(cast(e.energy_in_box as double)) as outside_boxes,
     avg(case when e.pointing_hit then cast(0 as double) when not e.pointing_hit then cast(1 as double) else null end) as missed
 from explanations e

@@ -21,4 +21,4 @@ select e.label_name, f.images, f.flagged, f.off_diagonal, e.wrong as estimated_w
     e.wrong / nullif(e.total, cast(0 as double)) as estimated_share
 from estimated e
 join flagged f on f.label = e.label
-order by estimated_share desc nulls last, e.label_name
+order by cast(e.wrong / nullif(e.total, cast(0 as double)) as real) desc nulls last, e.label_name
