@@ -1,5 +1,8 @@
+use std::{collections::HashMap, fs, path::Path};
+
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rand_distr::StandardNormal;
+use serde_json::Value;
 use tch::Device;
 
 use super::*;
@@ -367,4 +370,76 @@ fn a_tick_stops_it_and_odd_rows_are_refused() {
     });
     let endless = |visit: &mut Visit| visit(0, &[f32::INFINITY; 4]);
     assert!(Features::new(&endless, 2, Device::Cpu, MUCH).is_err());
+}
+
+/// Of a probability, and relative to a log-loss: float32 against float64, each at its own minimum.
+const PROBABILITY: f64 = 5e-4;
+const LOSS: f64 = 1e-4;
+
+/// What tests/golden/make_probe.py wrote: bytes by name.
+fn golden() -> HashMap<String, Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/probe.safetensors");
+    let file = fs::read(path).unwrap();
+    let (length, rest) = file.split_first_chunk::<8>().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header: HashMap<String, Value> = serde_json::from_slice(header).unwrap();
+    let tensors = header.into_iter().map(|(name, entry)| {
+        let at = |end: usize| entry["data_offsets"][end].as_u64().unwrap() as usize;
+        (name, data[at(0)..at(1)].to_vec())
+    });
+    tensors.collect()
+}
+
+fn numbers<const N: usize, T>(bytes: &[u8], of: fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks().0.iter().map(|bytes| of(*bytes)).collect()
+}
+
+#[test]
+fn probabilities_and_losses_are_scikit_learns() {
+    let golden = golden();
+    for name in ["plain", "weighted", "wide"] {
+        let tensor = |what: &str| golden.get(&format!("{name}.{what}")).cloned();
+        let values = numbers(&tensor("features").unwrap(), f32::from_le_bytes);
+        let labels = numbers(&tensor("labels").unwrap(), u32::from_le_bytes);
+        let folds = numbers(&tensor("folds").unwrap(), u16::from_le_bytes);
+        let weights = tensor("weights").map(|bytes| numbers(&bytes, f32::from_le_bytes));
+        let penalties = numbers(&tensor("penalties").unwrap(), f64::from_le_bytes);
+        let losses = numbers(&tensor("log_loss").unwrap(), f64::from_le_bytes);
+        let expected = numbers(&tensor("probabilities").unwrap(), f32::from_le_bytes);
+        let n = labels.len();
+        let classes = expected.len() / n / penalties.len();
+        let problem = Problem {
+            classes,
+            labels: &labels,
+            weights: weights.as_deref(),
+            folds: &folds,
+            n_folds: 5,
+        };
+        let blocks = |visit: &mut Visit| visit(0, &values);
+        let features = Features::new(&blocks, values.len() / n, Device::Cpu, MUCH).unwrap();
+        let cases = penalties
+            .iter()
+            .zip(losses)
+            .zip(expected.chunks(n * classes));
+        for ((l2, loss), expected) in cases {
+            let fit = fit(&features, &problem, &tight(L2::Fixed(*l2)), &quiet).unwrap();
+            let tried = &fit.tried[0];
+            assert!(
+                (tried.log_loss / loss - 1.0).abs() < LOSS,
+                "{name} {l2}: {tried:?} {loss}"
+            );
+            let mut found = Vec::new();
+            predict(&features, &fit.models, &folds, &mut |_, p| {
+                found.extend_from_slice(p);
+                Ok(())
+            })
+            .unwrap();
+            let apart = found
+                .iter()
+                .zip(expected)
+                .map(|(a, b)| f64::from((a - b).abs()));
+            let apart = apart.fold(0.0, f64::max);
+            assert!(apart < PROBABILITY, "{name} {l2}: {apart}");
+        }
+    }
 }

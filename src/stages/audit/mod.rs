@@ -29,7 +29,7 @@ use crate::{
 pub const STAGE: Stage = Stage {
     name: "audit",
     version: 1,
-    about: "gather all findings and what people said of them; writes issues, changes, and sheets of the worst",
+    about: "gather all findings and what people said of them, draw the worst; writes issues, changes",
     needs: &["scan", "neighbors", "duplicates", "labels", "outliers"],
     parameters,
     estimate,
