@@ -102,7 +102,7 @@ pub(super) fn summary_line(summary: &serde_json::Value) -> String {
                 number => format!("{name} {number:.3}"),
             }),
             serde_json::Value::String(word) => {
-                Some(format!("{name} {}", text::shortened(word, 60)))
+                Some(format!("{name} {}", text::shortened(word, 120)))
             }
             _ => None,
         }

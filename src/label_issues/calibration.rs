@@ -18,7 +18,8 @@ pub struct Review {
     pub precision: f64,
 }
 
-/// Reviews of the `sizes` worst of all labels. `scores`: of all labels as given; `with_planted`: of all labels once errors are
+/// Reviews of the `sizes` worst of all labels, the smallest review first. The worst labels are taken to be wrong no less often than
+/// better ones, so that few planted errors among the very worst tell no tale. `scores`: of all labels as given; `with_planted`: of all labels once errors are
 /// planted among them; `planted`: of those errors. None without planted errors.
 pub fn reviews(
     scores: &[f32],
@@ -55,7 +56,16 @@ pub fn reviews(
             precision: (recall * errors / reviewed.max(1) as f64).min(1.0),
         }
     };
-    sizes.iter().map(of).collect()
+    let mut reviews: Vec<Review> = sizes.iter().map(of).collect();
+    let mut least: f64 = 0.0;
+    for review in reviews.iter_mut().rev() {
+        least = least.max(review.precision);
+        let recall = (least * review.reviewed as f64 / errors).min(1.0);
+        review.precision = least;
+        review.recall = review.recall.max(recall);
+        review.recall_high = review.recall_high.max(review.recall);
+    }
+    reviews
 }
 
 /// How many labels are expected to be wrong; never none, so that shares of them are numbers.

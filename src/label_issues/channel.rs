@@ -6,8 +6,9 @@
 
 use super::{Probabilities, UNLABELLED};
 
-/// Images that each class is taken to have in advance, labelled as all images are.
-const PRIOR: f64 = 1.0;
+/// Images that each class is taken to have in advance: labelled wrongly as often as all images are, and then as any other class, in
+/// proportion to how many have that label. So a class of few images is not taken for one about which nobody errs.
+const PRIOR: f64 = 30.0;
 
 /// How labels come from classes.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,13 +21,22 @@ pub struct Channel {
 impl Channel {
     /// From how many images of each label are of each class, `[label, true class]`.
     pub fn from_joint(classes: usize, joint: &[f64]) -> Channel {
-        let all: f64 = joint.iter().sum();
+        let all = joint.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let right: f64 = (0..classes)
+            .map(|class| joint[class * classes + class])
+            .sum();
+        let wrong = 1.0 - right / all;
+        let labelled = joint.chunks_exact(classes.max(1));
+        let shares: Vec<f64> = labelled.map(|row| row.iter().sum::<f64>() / all).collect();
         let mut given = vec![0.0; classes * classes];
         for label in 0..classes {
-            let row = &joint[label * classes..(label + 1) * classes];
-            let share = row.iter().sum::<f64>() / all.max(f64::MIN_POSITIVE);
             for class in 0..classes {
-                given[class * classes + label] = row[class] + PRIOR * share;
+                let prior = if class == label {
+                    1.0 - wrong
+                } else {
+                    wrong * shares[label] / (1.0 - shares[class]).max(f64::MIN_POSITIVE)
+                };
+                given[class * classes + label] = joint[label * classes + class] + PRIOR * prior;
             }
         }
         for row in given.chunks_exact_mut(classes.max(1)) {

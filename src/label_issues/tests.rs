@@ -153,14 +153,17 @@ fn votes_name_the_most_frequent_label() {
 
 #[test]
 fn the_channel_says_who_errs_how() {
-    // 90 cats labelled cat, 10 dogs labelled cat, 100 dogs labelled dog.
+    // 90 cats labelled cat, 10 dogs labelled cat, 100 dogs labelled dog: 5 % are wrong, of the 30 taken in advance too.
     let channel = Channel::from_joint(2, &[90.0, 10.0, 0.0, 100.0]);
-    assert!((channel.given(0, 0) - 90.5 / 91.0).abs() < 1e-12);
-    assert!((channel.given(1, 0) - 10.5 / 111.0).abs() < 1e-12);
+    assert!((channel.given(0, 0) - 118.5 / 120.0).abs() < 1e-12);
+    assert!((channel.given(1, 0) - 11.5 / 140.0).abs() < 1e-12);
+    // With three classes, in proportion to what the others are labelled.
+    let channel_of_three = Channel::from_joint(3, &[8.0, 2.0, 0.0, 0.0, 20.0, 0.0, 0.0, 0.0, 10.0]);
+    assert!((channel_of_three.given(0, 1) - 30.0 * 0.05 * (2.0 / 3.0) / 38.0).abs() < 1e-12);
     let mut posterior = vec![0.0; 2];
-    // Looks like a dog in one of two cases: labelled dog it hardly is a cat, since cats are not labelled so.
+    // Looks like a dog in one of two cases: labelled dog it hardly is a cat, since cats are seldom labelled so.
     channel.posterior(&[0.5, 0.5], 1, &mut posterior);
-    let given = [0.5 / 91.0, 100.5 / 111.0];
+    let given = [1.5 / 120.0, 128.5 / 140.0];
     assert!((posterior[1] - given[1] / (given[0] + given[1])).abs() < 1e-12);
     // A label that nothing speaks for is all there is.
     channel.posterior(&[0.0, 0.0], 1, &mut posterior);
@@ -355,8 +358,14 @@ fn reviews_find_what_planted_errors_say() {
     // no worse than the eighth label's 0.47, and worse than the ninth's 0.53.
     let mut doubtful = scores.clone();
     doubtful[80..].fill(0.6);
-    let scaled = reviews(&scores, &doubtful, &[0.3; 4], &[8, 9]);
-    assert_eq!((scaled[0].recall, scaled[1].recall), (0.0, 1.0));
+    let recalls = |sizes: &[usize]| -> Vec<f64> {
+        let found = reviews(&scores, &doubtful, &[0.3; 4], sizes);
+        found.iter().map(|review| review.recall).collect()
+    };
+    assert_eq!((recalls(&[8]), recalls(&[9])), (vec![0.0], vec![1.0]));
+    // The worst eight are wrong no less often than the worst nine.
+    let both = recalls(&[8, 9]);
+    assert!((both[0] - 8.0 / 9.0).abs() < 1e-6 && both[1] == 1.0);
 
     // Nothing is expected to be wrong.
     let fine = reviews(&[1.0; 5], &[1.0; 5], &[0.5], &[1, 5]);
