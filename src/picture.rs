@@ -7,7 +7,6 @@ pub mod caption;
 pub mod cards;
 mod chart;
 mod filters;
-pub mod gallery;
 mod gradient;
 pub mod heat;
 pub mod matrix;

@@ -17,19 +17,19 @@ const PAGE: u32 = 8192;
 /// Round an image.
 const FRAME: u32 = 4;
 /// An image's place with its frame.
-pub(super) const PLACE: u32 = SIDE + 2 * FRAME;
+const PLACE: u32 = SIDE + 2 * FRAME;
 /// Between places, and between a place and its caption.
-pub(super) const GAP: u32 = 6;
+const GAP: u32 = 6;
 /// Round the sheet and between queries.
-pub(super) const MARGIN: u32 = 14;
+const MARGIN: u32 = 14;
 /// Between the query and its neighbours, a line in the middle.
 const APART: u32 = 28;
 const LETTERS: f32 = 12.0;
-pub(super) const HEADING: f32 = 15.0;
+const HEADING: f32 = 15.0;
 /// Lines of a caption.
 const LINES: u32 = 3;
-pub(super) const BACKGROUND: [u8; 3] = [24, 26, 31];
-pub(super) const INK: [u8; 3] = [226, 228, 233];
+const BACKGROUND: [u8; 3] = [24, 26, 31];
+const INK: [u8; 3] = [226, 228, 233];
 const RULE: [u8; 3] = [70, 74, 82];
 /// Behind images that do not fill their place.
 const GROUND: [u8; 3] = [38, 41, 47];
@@ -131,7 +131,7 @@ pub fn neighbor_sheet(title: &str, rows: &[Row]) -> Result<Picture, PictureError
 }
 
 /// From one line of images to the next below.
-pub(super) fn line_step() -> u32 {
+fn line_step() -> u32 {
     PLACE + GAP + LINES * line_height(LETTERS) + GAP
 }
 
@@ -165,7 +165,7 @@ fn draw_head(sheet: &mut Picture, title: &str) {
     }
 }
 
-pub(super) fn draw_tile(sheet: &mut Picture, tile: &Tile, left: u32, top: u32) {
+fn draw_tile(sheet: &mut Picture, tile: &Tile, left: u32, top: u32) {
     sheet.paste(
         &Picture::filled(PLACE, PLACE, tile.frame.colour()),
         left,

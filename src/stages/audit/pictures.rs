@@ -19,23 +19,24 @@ use crate::{
     findings::Kind,
     picture::{
         self, Picture, PictureError,
-        gallery::gallery,
+        cards::{Card, Page},
         neighbors::{Frame, Row, Tile, neighbor_sheet},
     },
     store::Manifest,
     text,
 };
 
-/// Findings on a sheet of rows, and neighbours in each.
+/// Findings on a sheet with neighbours, and neighbours of each.
 const ROWS: usize = 24;
 const NEIGHBORS: usize = 8;
-/// Findings on a sheet without neighbours.
-const TILES: usize = 80;
+/// Findings on another sheet.
+const CARDS: usize = 80;
 
 /// What is shown beside an image.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Beside {
     Neighbors,
+    /// The other image.
     Other,
     Nothing,
 }
@@ -81,8 +82,8 @@ pub fn draw(
         let kind = issue.finding.kind;
         let room = match beside(kind) {
             _ if kind == Kind::Unreadable => 0,
-            Beside::Nothing => TILES,
-            Beside::Neighbors | Beside::Other => ROWS,
+            Beside::Neighbors => ROWS,
+            Beside::Other | Beside::Nothing => CARDS,
         };
         let of_kind = shown.entry(kind).or_default();
         if of_kind.len() < room && (issue.finding.flagged || kind == Kind::Label) {
@@ -106,12 +107,11 @@ pub fn draw(
     };
     for (kind, issues) in shown.into_iter().filter(|(_, issues)| !issues.is_empty()) {
         ctx.cancel.check()?;
+        let cards = || -> Vec<Card> { issues.par_iter().map(|issue| desk.card(issue)).collect() };
         let drawn = match beside(kind) {
-            Beside::Nothing => {
-                let tiles = issues.par_iter().map(|issue| desk.query(issue));
-                gallery(title(kind), &tiles.collect::<Vec<Tile>>())
-            }
-            Beside::Neighbors | Beside::Other => {
+            Beside::Nothing => Page::new(1).draw(title(kind), &cards()),
+            Beside::Other => Page::new(2).draw(title(kind), &cards()),
+            Beside::Neighbors => {
                 let rows = issues.par_iter().map(|issue| desk.row(issue));
                 neighbor_sheet(title(kind), &rows.collect::<Vec<Row>>())
             }
@@ -175,20 +175,29 @@ struct Desk {
 
 impl Desk {
     fn row(&self, issue: &Issue) -> Row {
-        let finding = &issue.finding;
-        let beside = match finding.other_id {
-            Some(other) => vec![other],
-            None => self
-                .neighbors
-                .get(&finding.image_id)
-                .cloned()
-                .unwrap_or_default(),
-        };
+        let id = issue.finding.image_id;
+        let near = self.neighbors.get(&id).map_or(&[][..], Vec::as_slice);
         Row {
             query: self.query(issue),
-            neighbors: (beside.into_iter())
-                .map(|id| self.other(finding.image_id, id))
+            neighbors: near.iter().map(|other| self.other(id, *other)).collect(),
+        }
+    }
+
+    fn card(&self, issue: &Issue) -> Card {
+        let finding = &issue.finding;
+        let ids = [Some(finding.image_id), finding.other_id];
+        let file = self.file_name(finding.image_id);
+        Card {
+            pictures: ids
+                .into_iter()
+                .flatten()
+                .map(|id| self.picture(id))
                 .collect(),
+            texts: vec![
+                format!("{}. {file}", issue.rank),
+                self.label(finding.image_id),
+                finding.evidence.clone(),
+            ],
         }
     }
 
