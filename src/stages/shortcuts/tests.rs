@@ -464,7 +464,7 @@ fn boxes_say_what_lies_outside() {
         .unwrap();
     let found = rows(&fake, "shortcuts").unwrap();
     assert_eq!(numbers(&found, "outside_boxes")[0], Some(1.0));
-    assert!(texts(&found, "evidence")[0].contains("outside the boxes in 100 %"));
+    assert!(texts(&found, "evidence")[0].contains("outside the boxes in 100.0 %"));
 }
 
 #[test]
