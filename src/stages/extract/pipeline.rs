@@ -61,7 +61,7 @@ pub struct Network<'a> {
 impl Network<'_> {
     /// Runs these images in a batch of the full size, the rest of it black. libtorch computes small batches in another way, and
     /// the last bits differ; between batches of one size, an image's results depend on neither its place nor the others (seen
-    /// for oneDNN and MKL on a CPU; tests/model.rs).
+    /// for oneDNN and MKL on a CPU, from three images on; tests/model.rs).
     pub fn run(&self, images: &[ImageRow], pixels: &mut Vec<u8>) -> Result<(Batch, Vec<Rows>)> {
         let image = pixels.len() / images.len().max(1);
         pixels.resize(image * self.batch_size, 0);
