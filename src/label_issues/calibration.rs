@@ -6,6 +6,8 @@
 //! worst label does without them. It cannot be more than `n` errors of as many as there are expected to be. Precision follows:
 //! recall times expected errors by n.
 
+use crate::groups::wilson;
+
 /// What reviewing the worst labels finds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Review {
@@ -46,7 +48,7 @@ pub fn reviews(
         let found = |score: &&f64| worst.is_some_and(|worst| **score <= worst);
         let found = planted.iter().filter(found).count();
         let most = (reviewed as f64 / errors).min(1.0);
-        let (low, high) = wilson(found, planted.len());
+        let (low, high) = wilson(found as u64, planted.len() as u64);
         let recall = (found as f64 / planted.len() as f64).min(most);
         Review {
             reviewed,
@@ -78,14 +80,4 @@ fn expected(scores: &[f32]) -> f64 {
 fn odds(scores: &[f32]) -> f64 {
     let errors = expected(scores);
     errors / (scores.len() as f64 - errors).max(1e-6)
-}
-
-/// 95 % interval of a share (Wilson 1927).
-fn wilson(found: usize, of: usize) -> (f64, f64) {
-    const Z: f64 = 1.959_963_984_540_054;
-    let (n, share) = (of as f64, found as f64 / of as f64);
-    let scale = 1.0 + Z * Z / n;
-    let centre = (share + Z * Z / (2.0 * n)) / scale;
-    let half = Z / scale * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    ((centre - half).max(0.0), (centre + half).min(1.0))
 }

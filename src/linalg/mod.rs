@@ -3,3 +3,12 @@
 pub mod logistic;
 pub mod products;
 pub mod spectrum;
+
+/// Probabilities of logits; the largest is taken off first, so that none overflows.
+pub fn softmax(logits: &[f64]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut shares: Vec<f64> = logits.iter().map(|z| (z - most).exp()).collect();
+    let sum: f64 = shares.iter().sum();
+    shares.iter_mut().for_each(|share| *share /= sum);
+    shares
+}

@@ -1,5 +1,7 @@
 //! What a linear classifier makes of its features: what changes when one of them, or what goes with a mark, is taken away.
 
+use crate::linalg::softmax;
+
 /// A linear classifier: `logits = weights . features + bias`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
@@ -104,14 +106,6 @@ impl Fall {
         let fall = self.probability[0] - self.probability[1];
         (self.images > 0).then(|| fall / self.images as f64)
     }
-}
-
-fn softmax(logits: &[f64]) -> Vec<f64> {
-    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut shares: Vec<f64> = logits.iter().map(|z| (z - most).exp()).collect();
-    let sum: f64 = shares.iter().sum();
-    shares.iter_mut().for_each(|share| *share /= sum);
-    shares
 }
 
 #[cfg(test)]

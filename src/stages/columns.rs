@@ -8,7 +8,10 @@ use arrow::{
     },
     buffer::OffsetBuffer,
     compute::cast,
-    datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type, Int64Type, Schema},
+    datatypes::{
+        DataType, Field, Float16Type, Float32Type, Float64Type, Int64Type, Schema, UInt16Type,
+        UInt32Type,
+    },
 };
 use half::{f16, slice::HalfFloatSliceExt};
 
@@ -107,6 +110,21 @@ impl<'a> Columns<'a> {
             }
             DataType::Float32 => Ok(values.as_primitive::<Float32Type>().values().to_vec()),
             other => Err(self.unexpected(format!("floats in column {name}"), other.to_string())),
+        }
+    }
+
+    /// As [`Columns::lists`], of cell numbers (row * width + column) of either width.
+    pub fn cells(&self, name: &str, length: usize) -> Result<Vec<u32>> {
+        let cells = self.lists(name, length)?;
+        match cells.data_type() {
+            DataType::UInt16 => {
+                let cells = cells.as_primitive::<UInt16Type>().values();
+                Ok(cells.iter().map(|&cell| cell.into()).collect())
+            }
+            DataType::UInt32 => Ok(cells.as_primitive::<UInt32Type>().values().to_vec()),
+            other => {
+                Err(self.unexpected(format!("cell numbers in column {name}"), other.to_string()))
+            }
         }
     }
 

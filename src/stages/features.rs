@@ -60,7 +60,7 @@ impl<'a> FeatureReader<'a> {
     pub fn new(run: &'a RunFolder, manifest: &Manifest, at_a_time: usize) -> FeatureReader<'a> {
         FeatureReader {
             run,
-            rows: (run.tables(manifest).iter().any(|table| table == TABLE))
+            rows: (manifest.has(TABLE))
                 .then(|| run.read(manifest, TABLE).columns(&["image_id", "vector"])),
             rest: None,
             at_a_time,

@@ -120,7 +120,7 @@ fn previous(ctx: &Context) -> Result<Option<(RunFolder, Manifest)>> {
     };
     let run = RunFolder::at(folder)?;
     let manifest = run.manifest()?;
-    if manifest.table_files(ISSUES).next().is_none() {
+    if !manifest.has(ISSUES) {
         tracing::warn!(
             "{}: no findings there to compare with",
             escaped(&folder.display().to_string())

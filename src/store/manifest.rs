@@ -165,6 +165,11 @@ impl Manifest {
             .map(|(_, part, file)| (part, file))
     }
 
+    /// Whether a committed file is of this table.
+    pub fn has(&self, table: &str) -> bool {
+        self.table_files(table).next().is_some()
+    }
+
     pub(super) fn load(run: &RunFolder) -> Result<Manifest> {
         let path = run.path(FILE_NAME);
         let file = match File::open(&path) {

@@ -8,8 +8,7 @@ use super::{
     super::{
         Context,
         classes::{ClassNames, labels, name_of},
-        columns::Columns,
-        neighbors::read_edges,
+        neighbors::nearest_of,
         sources::{Sources, small},
     },
     Issue,
@@ -94,7 +93,7 @@ pub fn draw(
         .filter(|(kind, _)| beside(**kind) == Beside::Neighbors)
         .flat_map(|(_, issues)| issues.iter().map(|issue| issue.finding.image_id))
         .collect();
-    let neighbors = neighbors(ctx, manifest, &near)?;
+    let neighbors = nearest_of(ctx, manifest, &near, NEIGHBORS)?;
     let others = issues.iter().filter_map(|issue| issue.finding.other_id);
     let all = shown.values().flatten().map(|issue| issue.finding.image_id);
     let near = neighbors.values().flatten().copied();
@@ -132,37 +131,6 @@ pub fn draw(
         )?;
     }
     Ok(())
-}
-
-/// The nearest neighbours of the wanted images, nearest first.
-fn neighbors(
-    ctx: &Context,
-    manifest: &Manifest,
-    wanted: &HashSet<u32>,
-) -> Result<HashMap<u32, Vec<u32>>> {
-    let mut found: HashMap<u32, Vec<u32>> = HashMap::new();
-    if wanted.is_empty()
-        || !ctx
-            .run
-            .tables(manifest)
-            .iter()
-            .any(|name| name == "neighbors")
-    {
-        return Ok(found);
-    }
-    let columns = ["image_id", "rank", "neighbor_id", "distance"];
-    for batch in ctx.run.read(manifest, "neighbors").columns(&columns) {
-        let batch = batch?;
-        for (id, neighbor) in read_edges(&Columns::of(ctx.run, "neighbors", &batch))? {
-            if wanted.contains(&id) {
-                let near = found.entry(id).or_default();
-                if near.len() < NEIGHBORS {
-                    near.push(neighbor.id);
-                }
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// What the tiles are made of.

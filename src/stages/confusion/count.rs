@@ -39,7 +39,7 @@ impl Counted {
         let network_of = names.network_of_dataset();
         let tables = ["predictions", "neighbors"];
         // Without any readable image, extract has written no table.
-        let there = tables.map(|name| ctx.run.tables(manifest).iter().any(|table| table == name));
+        let there = tables.map(|name| manifest.has(name));
         let rows = |place: usize| match there[place] {
             true => ctx.run.read(manifest, tables[place]).rows(),
             false => 0,

@@ -190,8 +190,7 @@ fn by_neighbors(
     manifest: &Manifest,
     images: &Images,
 ) -> Result<(Near, Option<f64>)> {
-    let there = |table: &str| ctx.run.tables(manifest).iter().any(|name| name == table);
-    if !there("neighbors") || !there("features") {
+    if !manifest.has("neighbors") || !manifest.has("features") {
         return Ok((Near::new(), None));
     }
     let cosines = Cosines::read(ctx, manifest, images.len())?;

@@ -39,8 +39,7 @@ struct Image {
 /// All flagged. A copy has one finding, about the most alike image before it; of two with different labels each has one, since
 /// either may be wrong; of two in different splits the one outside `train`, or else the later one.
 pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
-    let there = ctx.run.tables(manifest).iter().any(|table| table == TABLE);
-    if !there {
+    if !manifest.has(TABLE) {
         return Ok(Vec::new());
     }
     let pairs = read(ctx.run, manifest)?;

@@ -20,7 +20,7 @@ use super::{
     compare::Comparer,
 };
 use crate::{
-    duplicates::{groups::groups, threshold::least_similarity},
+    duplicates::{groups::groups, threshold::{MOST, least_similarity}},
     error::Result,
     store::{Manifest, RunFolder},
     text,
@@ -312,11 +312,14 @@ impl Found {
 
     pub fn line(&self) -> String {
         let sizes = self.group_sizes();
+        let from = match self.least_similarity < MOST {
+            true => format!("alike from {:.3}", self.least_similarity),
+            false => "different pictures are too alike here for near-copies to be told".into(),
+        };
         format!(
-            "{} images in {} groups of duplicates; alike from {:.3}",
+            "{} images in {} groups of duplicates; {from}",
             text::count(sizes.values().sum::<usize>() as u64),
             text::count(sizes.len() as u64),
-            self.least_similarity
         )
     }
 }

@@ -7,9 +7,8 @@ use super::{
         Context,
         classes::{ClassNames, labels, name_of},
         columns::{Columns, integer, number, text},
-        neighbors::read_edges,
+        neighbors::nearest_of,
     },
-    inputs::there,
     tables::Scores,
 };
 use crate::{
@@ -116,20 +115,8 @@ fn read_predictions(
 
 /// Votes over the dataset's classes as such.
 fn read_votes(ctx: &Context, manifest: &Manifest, said: &mut HashMap<u32, Said>) -> Result<()> {
-    if !there(ctx, manifest, "neighbors") {
-        return Ok(());
-    }
-    let mut lists: HashMap<u32, Vec<u32>> = HashMap::new();
-    let columns = ["image_id", "neighbor_id", "distance"];
-    for batch in ctx.run.read(manifest, "neighbors").columns(&columns) {
-        let batch = batch?;
-        ctx.cancel.check()?;
-        for (id, neighbor) in read_edges(&Columns::of(ctx.run, "neighbors", &batch))? {
-            if said.contains_key(&id) {
-                lists.entry(id).or_default().push(neighbor.id);
-            }
-        }
-    }
+    let wanted = said.keys().copied().collect();
+    let mut lists = nearest_of(ctx, manifest, &wanted, usize::MAX)?;
     let labels: Vec<u32> = (labels(ctx.run, manifest)?.into_iter())
         .map(|label| {
             label
@@ -162,7 +149,7 @@ fn read_overlaps(
 ) -> Result<()> {
     const TABLE: &str = "explanations";
     let network_of = names.network_of_dataset();
-    if network_of.is_empty() || pairs.is_empty() || !there(ctx, manifest, TABLE) {
+    if network_of.is_empty() || pairs.is_empty() || !manifest.has(TABLE) {
         return Ok(());
     }
     let gradcam = || ctx.run.read(manifest, TABLE).only("method", "gradcam");

@@ -35,18 +35,18 @@ pub struct Inputs {
 impl Inputs {
     pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Inputs> {
         let mut inputs = Inputs::default();
-        if there(ctx, manifest, "probe_classes") {
+        if manifest.has("probe_classes") {
             inputs.read_classes(ctx, manifest)?;
         }
-        if there(ctx, manifest, "probe") {
+        if manifest.has("probe") {
             inputs.read_probe(ctx, manifest)?;
         }
-        if there(ctx, manifest, "probe_quality") {
+        if manifest.has("probe_quality") {
             inputs.read_penalty(ctx, manifest)?;
         }
         let places: HashMap<u32, u32> = inputs.image_ids.iter().copied().zip(0..).collect();
         let mut lists = vec![Vec::new(); inputs.image_ids.len()];
-        if there(ctx, manifest, "neighbors") {
+        if manifest.has("neighbors") {
             let columns = ["image_id", "neighbor_id", "distance"];
             for batch in ctx.run.read(manifest, "neighbors").columns(&columns) {
                 let batch = batch?;
@@ -142,9 +142,4 @@ impl Inputs {
         }
         Ok(())
     }
-}
-
-/// Whether the run has such a table.
-pub fn there(ctx: &Context, manifest: &Manifest, table: &str) -> bool {
-    ctx.run.tables(manifest).iter().any(|name| name == table)
 }

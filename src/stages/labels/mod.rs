@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use self::{
     classifier::with_classifier,
-    inputs::{Inputs, there},
+    inputs::Inputs,
     tables::{JOINT_ROW, REVIEW_ROW, SCORE_ROW, Scores},
 };
 use super::{
@@ -255,7 +255,7 @@ fn line(scores: &Scores, review: Option<&Review>) -> String {
 
 /// The worst labels: the flagged ones, and as many as are going to be reviewed. In no order.
 pub(super) fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
-    if !there(ctx, manifest, "label_scores") {
+    if !manifest.has("label_scores") {
         return Ok(Vec::new());
     }
     evidence::findings(ctx, manifest)

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use self::choice::{Choice, choose};
-pub(super) use self::tables::read_edges;
+pub(super) use self::tables::{nearest_of, read_edges};
 use super::{
     Context, Outcome, Stage, estimate,
     features::{FeatureReader, Features, read_features},

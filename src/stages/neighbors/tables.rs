@@ -1,12 +1,18 @@
 //! The rows of `neighbors` and of what leads to it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use arrow::array::{
     BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, RecordBatch, UInt32Array,
 };
 
-use super::super::columns::{Columns, integer, number, table};
+use super::super::{
+    Context,
+    columns::{Columns, integer, number, table},
+};
 use crate::{
     error::{Error, Result},
     neighbors::{Neighbor, audit::Audit, lists::Nearest},
@@ -90,6 +96,33 @@ pub(in crate::stages) fn read_edges(columns: &Columns) -> Result<Vec<(u32, Neigh
         .map(edge)
         .collect::<Option<_>>()
         .ok_or_else(|| columns.unexpected("neighbours and their distances", "nulls"))
+}
+
+/// The `most` nearest neighbours of the wanted images, nearest first; no image without the table.
+pub(in crate::stages) fn nearest_of(
+    ctx: &Context,
+    manifest: &Manifest,
+    wanted: &HashSet<u32>,
+    most: usize,
+) -> Result<HashMap<u32, Vec<u32>>> {
+    let mut found: HashMap<u32, Vec<u32>> = HashMap::new();
+    if wanted.is_empty() || !manifest.has("neighbors") {
+        return Ok(found);
+    }
+    let columns = ["image_id", "neighbor_id", "distance"];
+    for batch in ctx.run.read(manifest, "neighbors").columns(&columns) {
+        let batch = batch?;
+        ctx.cancel.check()?;
+        for (id, neighbor) in read_edges(&Columns::of(ctx.run, "neighbors", &batch))? {
+            if wanted.contains(&id) {
+                let near = found.entry(id).or_default();
+                if near.len() < most {
+                    near.push(neighbor.id);
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The k nearest of each image among what some parts of the candidates hold.

@@ -45,8 +45,7 @@ pub struct Distances {
 impl Distances {
     pub fn measure(ctx: &Context, manifest: &Manifest) -> Result<Distances> {
         let mut found = Distances::default();
-        let there = |table: &str| ctx.run.tables(manifest).iter().any(|name| name == table);
-        if !there("neighbors") || !there("features") {
+        if !manifest.has("neighbors") || !manifest.has("features") {
             return Ok(found);
         }
         let labels = labels(ctx.run, manifest)?;

@@ -28,12 +28,7 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
 }
 
 fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
-    let there = ctx
-        .run
-        .tables(manifest)
-        .iter()
-        .any(|table| table == "outliers");
-    if !there {
+    if !manifest.has("outliers") {
         return Ok(Vec::new());
     }
     let rows = tables::read(ctx.run, manifest)?;

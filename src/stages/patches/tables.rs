@@ -7,7 +7,7 @@ use arrow::{
         Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch,
         StringArray, UInt32Array,
     },
-    datatypes::{DataType, Float16Type, Float32Type, UInt16Type, UInt32Type},
+    datatypes::{DataType, Float16Type, Float32Type},
 };
 use half::f16;
 
@@ -132,8 +132,7 @@ impl Found {
             let classes = classes
                 .ok_or_else(|| columns.unexpected("ids of the table images", "a greater one"))?;
             let values = columns.lists("max", layer.channels)?;
-            let places = columns.lists("argmax", layer.channels)?;
-            let places = positions(&columns, &places)?;
+            let places = columns.cells("argmax", layer.channels)?;
             match values.data_type() {
                 DataType::Float16 => {
                     let values: &[f16] = values.as_primitive::<Float16Type>().values();
@@ -265,17 +264,5 @@ pub(super) fn choose(units: &UnitChoice, summaries: &[UnitSummary], k: usize) ->
             });
             most_selective(candidates, k, SELECTIVE)
         }
-    }
-}
-
-/// Places in the map, from whatever unsigned type they are stored in.
-fn positions(columns: &Columns, places: &ArrayRef) -> Result<Vec<u32>> {
-    match places.data_type() {
-        DataType::UInt16 => {
-            let places = places.as_primitive::<UInt16Type>().values();
-            Ok(places.iter().map(|&place| place.into()).collect())
-        }
-        DataType::UInt32 => Ok(places.as_primitive::<UInt32Type>().values().to_vec()),
-        other => Err(columns.unexpected("cell numbers in column argmax", other.to_string())),
     }
 }

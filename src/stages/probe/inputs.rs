@@ -89,7 +89,7 @@ impl Inputs {
     fn of_predictions(ctx: &Context, manifest: &Manifest) -> Result<Inputs> {
         const TABLE: &str = "predictions";
         let mut inputs = Inputs::default();
-        if ctx.run.tables(manifest).iter().any(|table| table == TABLE) {
+        if manifest.has(TABLE) {
             for batch in ctx.run.read(manifest, TABLE).columns(&["image_id"]) {
                 let batch = batch?;
                 let columns = Columns::of(ctx.run, TABLE, &batch);
@@ -161,7 +161,7 @@ impl Inputs {
 fn groups(ctx: &Context, manifest: &Manifest, image_ids: &[u32]) -> Result<Vec<u32>> {
     const TABLE: &str = "duplicates";
     let mut group_of: HashMap<u32, u32> = HashMap::new();
-    if ctx.run.tables(manifest).iter().any(|table| table == TABLE) {
+    if manifest.has(TABLE) {
         let names = ["image_a", "image_b", "group_id"];
         for batch in ctx.run.read(manifest, TABLE).columns(&names) {
             let batch = batch?;

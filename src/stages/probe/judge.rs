@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    linalg::logistic::{Model, Predictor},
+    linalg::{
+        logistic::{Model, Predictor},
+        softmax,
+    },
     model::device,
     store::Manifest,
 };
@@ -162,7 +165,10 @@ fn by_network(
             let of_classes: Vec<f64> = places.iter().map(|place| logits[*place].into()).collect();
             if of_classes.iter().all(|logit| logit.is_finite()) {
                 chunk.image_ids.push(id);
-                chunk.probabilities.extend(softmax(&of_classes));
+                let shares = softmax(&of_classes);
+                chunk
+                    .probabilities
+                    .extend(shares.into_iter().map(|share| share as f32));
             }
         }
     }
@@ -170,12 +176,4 @@ fn by_network(
         take(number, chunk)?;
     }
     Ok(())
-}
-
-fn softmax(logits: &[f64]) -> impl Iterator<Item = f32> {
-    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = logits.iter().map(|logit| (logit - most).exp()).sum();
-    logits
-        .iter()
-        .map(move |logit| ((logit - most).exp() / sum) as f32)
 }

@@ -49,10 +49,9 @@ impl Judged {
             names,
             classes,
         };
-        let there = |table: &str| ctx.run.tables(manifest).iter().any(|name| name == table);
-        if there("probe") {
+        if manifest.has("probe") {
             judged.read_predictions(ctx, manifest, "probe", None)?;
-        } else if there("predictions") {
+        } else if manifest.has("predictions") {
             let network = judged.names.network_of_dataset();
             if !network.is_empty() {
                 judged.read_predictions(ctx, manifest, "predictions", Some(&network))?;

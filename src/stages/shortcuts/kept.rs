@@ -83,7 +83,7 @@ pub fn rows(candidates: &[Candidate], judged: &Judged) -> Result<RecordBatch> {
 /// The candidates of all layers, in their order.
 pub fn read(run: &RunFolder, manifest: &Manifest, judged: &Judged) -> Result<Vec<Candidate>> {
     let mut found = Vec::new();
-    if !run.tables(manifest).iter().any(|table| table == TABLE) {
+    if !manifest.has(TABLE) {
         return Ok(found);
     }
     for batch in run.read(manifest, TABLE) {

@@ -2,11 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use arrow::{
-    array::{Array, AsArray},
-    compute::cast,
-    datatypes::{DataType, UInt32Type},
-};
 use rayon::prelude::*;
 
 use super::{
@@ -86,13 +81,8 @@ fn visit(
         let batch = batch?;
         let columns = Columns::of(ctx.run, "units", &batch);
         let strengths = columns.float_lists("max", layer.channels)?;
-        let positions = columns.lists("argmax", layer.channels)?;
-        let positions = cast(&positions, &DataType::UInt32)
-            .ok()
-            .filter(|positions| positions.null_count() == 0)
-            .ok_or_else(|| columns.unexpected("cell numbers in column argmax", "others"))?;
-        let positions = positions.as_primitive::<UInt32Type>().values();
-        take(&columns.image_ids()?, &strengths, positions);
+        let positions = columns.cells("argmax", layer.channels)?;
+        take(&columns.image_ids()?, &strengths, &positions);
     }
     Ok(())
 }

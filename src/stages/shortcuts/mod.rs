@@ -75,9 +75,8 @@ fn parameters(ctx: &Context) -> Result<Value> {
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let manifest = ctx.run.manifest()?;
     let judged = Judged::read(ctx, &manifest)?;
-    let tables = ctx.run.tables(&manifest);
-    let has_units = ["layers", "units"].map(|name| tables.iter().any(|table| table == name));
-    let layers: Vec<Layer> = if has_units == [true; 2] && judged.classes.len() > 1 {
+    let has_units = manifest.has("layers") && manifest.has("units");
+    let layers: Vec<Layer> = if has_units && judged.classes.len() > 1 {
         read_layers(ctx.run, &manifest)?
     } else {
         Vec::new()
@@ -177,10 +176,9 @@ fn hold_against_labels(
 /// Reads the tables back: a stage that goes on after a kill has not seen the rows of before.
 fn summary(ctx: &Context) -> Result<Value> {
     let manifest = ctx.run.manifest()?;
-    let there = |table: &str| ctx.run.tables(&manifest).iter().any(|name| name == table);
     let mut strongest = Value::Null;
     let mut attributes = 0;
-    if there("associations") {
+    if manifest.has("associations") {
         let names = ["attribute", "nmi", "p_value"];
         for batch in ctx.run.read(&manifest, "associations").columns(&names) {
             let batch = batch?;
@@ -198,7 +196,7 @@ fn summary(ctx: &Context) -> Result<Value> {
     }
     let (mut suspects, mut flagged) = (0, 0);
     let mut classes: Vec<String> = Vec::new();
-    if there("shortcuts") {
+    if manifest.has("shortcuts") {
         for batch in (ctx.run.read(&manifest, "shortcuts")).columns(&["class_name", "flagged"]) {
             let batch = batch?;
             let columns = Columns::of(ctx.run, "shortcuts", &batch);

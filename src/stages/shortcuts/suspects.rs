@@ -334,7 +334,7 @@ fn add_probabilities(found: &mut [Suspect], judged: &Judged) {
 /// Where the explanation maps of the marked images have their energy.
 fn add_energies(ctx: &Context, manifest: &Manifest, found: &mut [Suspect]) -> Result<()> {
     const TABLE: &str = "explanations";
-    if !ctx.run.tables(manifest).iter().any(|table| table == TABLE) {
+    if !manifest.has(TABLE) {
         return Ok(());
     }
     // Of each image, over its maps: border fractions, and energies outside the boxes.

@@ -53,8 +53,7 @@ pub struct Falls {
 impl Head {
     /// The probe's, else the network's own; `None` where neither knows the dataset's classes.
     pub fn read(ctx: &Context, manifest: &Manifest, judged: &Judged) -> Result<Option<Head>> {
-        let there = |table: &str| ctx.run.tables(manifest).iter().any(|name| name == table);
-        if judged.source.as_deref() == Some("probe") && there("probe_weights") {
+        if judged.source.as_deref() == Some("probe") && manifest.has("probe_weights") {
             return Head::of_probe(ctx, manifest, judged).map(Some);
         }
         let network = judged.names.network_of_dataset();
