@@ -121,7 +121,11 @@ mod tests {
         assert!((least_similarity(&cells) - MOST).abs() < 1e-9);
         // Most look alike, fewer and fewer the more so: still no place where copies would begin.
         let cells: Vec<f32> = tail(1.4, 3.0, 3000);
-        assert!(least_similarity(&cells) > 0.999, "{}", least_similarity(&cells));
+        assert!(
+            least_similarity(&cells) > 0.999,
+            "{}",
+            least_similarity(&cells)
+        );
     }
 
     #[test]
