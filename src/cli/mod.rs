@@ -5,6 +5,7 @@ mod completions;
 mod diff;
 mod doctor;
 mod explain;
+mod export;
 mod init;
 mod interrupt;
 mod logging;
@@ -13,6 +14,7 @@ mod model;
 mod output;
 mod plan;
 mod query;
+mod report;
 mod review;
 mod run;
 mod similar;
@@ -54,6 +56,7 @@ Examples:
   prospect doctor                                is everything in place?
   prospect plan                                  what would a run do, and why?
   prospect run                                   do it, or go on where it stopped
+  prospect report --open                         look at what it found
   prospect query --list                          questions to ask the tables
 
 Exit status:
@@ -154,6 +157,8 @@ enum Command {
     Diff(diff::DiffArgs),
     Review(review::ReviewArgs),
     Summary(summary::SummaryArgs),
+    Report(report::ReportArgs),
+    Export(export::ExportArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -188,6 +193,8 @@ pub fn main() -> ExitCode {
         Command::Diff(args) => diff::diff(args),
         Command::Review(args) => review::review(global, args),
         Command::Summary(args) => summary::summary(global, args),
+        Command::Report(args) => report::report(global, args),
+        Command::Export(args) => export::export(global, args),
         Command::Completions(args) => completions::completions(args),
         Command::Man(args) => man::man(args),
     };

@@ -1,6 +1,9 @@
 //! `prospect run`.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 
@@ -31,8 +34,22 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
+    let started = Instant::now();
+    let run = bring_up_to_date(global, &args.stages, &output::tell)?;
+    if !global.quiet {
+        output::tell(&done(&run, started.elapsed()));
+    }
+    Ok(0)
+}
+
+/// Runs the stages that are stale among those named and what they need, and tells of each.
+pub(super) fn bring_up_to_date(
+    global: &Global,
+    stages: &[String],
+    tell: &dyn Fn(&str),
+) -> anyhow::Result<RunFolder> {
     let config = global.config()?;
-    stages::check_names(STAGES, &args.stages)?;
+    stages::check_names(STAGES, stages)?;
     config.check_files()?;
     let run = RunFolder::create(&config.run.dir)?;
     let lock = run.lock("prospect run")?;
@@ -44,26 +61,23 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
         );
     }
     let cancel = Cancel::default();
-    interrupt::install(&cancel, &progress)?;
+    interrupt::install(&cancel, &progress, interrupt::PARTS)?;
     let ctx = Context::new(&config, &run, &progress, &cancel);
     let mut watch = |event: Event| {
         if let Event::Decided { nth, .. } = event {
             progress.begin(nth);
         }
         let line = line(&event, progress.remark()).filter(|_| !global.quiet);
-        line.inspect(|line| progress.suspend(|| output::tell(line)));
-    };
-    let started = Instant::now();
-    let result = stages::run(&ctx, &lock, STAGES, &args.stages, &mut watch);
-    if !global.quiet {
-        match &result {
-            Ok(()) => output::tell(&done(&run, started.elapsed())),
-            Err(Error::Interrupted) => output::tell(&unfinished(&run.manifest()?)),
-            Err(_) => {}
+        if let Some(line) = line {
+            progress.suspend(|| tell(&line));
         }
+    };
+    let result = stages::run(&ctx, &lock, STAGES, stages, &mut watch);
+    if let (Err(Error::Interrupted), false) = (&result, global.quiet) {
+        unfinished(&run.manifest()?).lines().for_each(tell);
     }
     result?;
-    Ok(0)
+    Ok(run)
 }
 
 /// Where to look now.
@@ -73,12 +87,17 @@ fn done(run: &RunFolder, elapsed: Duration) -> String {
         text::duration(elapsed),
         run.root().display()
     );
-    let report = run.path("report/index.html");
+    let report = report(run);
     if report.exists() {
-        let report = std::path::absolute(&report).unwrap_or(report);
         lines += &format!("report: {}\n", report.display());
     }
     lines
+}
+
+/// Where the report begins.
+pub(super) fn report(run: &RunFolder) -> PathBuf {
+    let page = run.path("report/index.html");
+    std::path::absolute(&page).unwrap_or(page)
 }
 
 /// How far the stages are that are not complete, one line each.

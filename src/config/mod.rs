@@ -7,6 +7,7 @@ mod explain;
 mod files;
 mod methods;
 mod reader;
+mod report;
 mod sidecar;
 mod source;
 mod syntax;
@@ -26,6 +27,7 @@ pub use audit::AuditConfig;
 pub use explain::{BackpropConfig, ExplainConfig};
 pub use methods::{CamMethod, Metric, ProbabilitySource, ProjectionMethod, ReluRule, SearchMethod};
 use reader::SectionReader;
+pub use report::ReportConfig;
 pub(crate) use sidecar::read_sidecar;
 pub use source::KeyInfo;
 use source::Settings;
@@ -155,13 +157,6 @@ pub struct ProjectConfig {
     pub onto: Option<PathBuf>,
 }
 
-/// `[report]`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ReportConfig {
-    /// Heading of the pages.
-    pub title: String,
-}
-
 impl Config {
     /// Reads and checks the file, with the `SECTION.KEY=VALUE` options laid over it.
     pub fn load(path: &Path, set: &[String]) -> Result<Config> {
@@ -229,14 +224,7 @@ impl Config {
             explain: ExplainConfig::read(&mut settings.section("explain")),
             backprop: BackpropConfig::read(&mut settings.section("backprop")),
             audit: AuditConfig::read(&mut settings.section("audit")),
-            report: ReportConfig {
-                title: settings.section("report").value(
-                    "title",
-                    "Prospect".to_string(),
-                    "a text of at most 200 characters",
-                    |title| title.chars().count() <= 200,
-                ),
-            },
+            report: ReportConfig::read(&mut settings.section("report")),
         }
     }
 }
