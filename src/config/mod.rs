@@ -4,6 +4,7 @@
 
 mod audit;
 mod methods;
+mod report;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use serde::Serialize;
 
 pub use audit::AuditConfig;
 pub use methods::{CamMethod, Metric, ProbabilitySource, ProjectionMethod, ReluRule, SearchMethod};
+pub use report::ReportConfig;
 pub use source::KeyInfo;
 pub(crate) use source::did_you_mean;
 use source::{SectionReader, Settings};
@@ -167,13 +169,6 @@ pub struct BackpropConfig {
     pub rules: Vec<ReluRule>,
 }
 
-/// `[report]`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ReportConfig {
-    /// Heading of the pages.
-    pub title: String,
-}
-
 impl Config {
     /// Reads and checks the file, with the `SECTION.KEY=VALUE` options laid over it.
     pub fn load(path: &Path, set: &[String]) -> Result<Config> {
@@ -235,14 +230,7 @@ impl Config {
             explain: ExplainConfig::read(&mut settings.section("explain")),
             backprop: BackpropConfig::read(&mut settings.section("backprop")),
             audit: AuditConfig::read(&mut settings.section("audit")),
-            report: ReportConfig {
-                title: settings.section("report").value(
-                    "title",
-                    "Prospect".to_string(),
-                    "a text of at most 200 characters",
-                    |title| title.chars().count() <= 200,
-                ),
-            },
+            report: ReportConfig::read(&mut settings.section("report")),
         }
     }
 }

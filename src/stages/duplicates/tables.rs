@@ -20,7 +20,10 @@ use super::{
     compare::Comparer,
 };
 use crate::{
-    duplicates::{groups::groups, threshold::{MOST, least_similarity}},
+    duplicates::{
+        groups::groups,
+        threshold::{MOST, least_similarity},
+    },
     error::Result,
     store::{Manifest, RunFolder},
     text,
