@@ -10,6 +10,7 @@ mod frame;
 mod images;
 mod issues;
 mod labels;
+mod map;
 mod overlays;
 mod run;
 #[cfg(test)]
@@ -60,7 +61,7 @@ const INDEX: &str = "report/index.html";
 const PART: usize = 1000;
 
 /// Scripts, styles and pictures of the pages.
-const ASSETS: [(&str, &[u8]); 5] = [
+const ASSETS: [(&str, &[u8]); 10] = [
     ("icon.svg", include_bytes!("../../report/assets/icon.svg")),
     (
         "report.css",
@@ -71,6 +72,17 @@ const ASSETS: [(&str, &[u8]); 5] = [
     (
         "duplicates.js",
         include_bytes!("../../report/assets/duplicates.js"),
+    ),
+    ("map.css", include_bytes!("../../report/assets/map.css")),
+    ("map.js", include_bytes!("../../report/assets/map.js")),
+    ("points.js", include_bytes!("../../report/assets/points.js")),
+    (
+        "vendor/deck.js",
+        include_bytes!("../../report/assets/vendor/deck.js"),
+    ),
+    (
+        "vendor/deck.LICENSES.txt",
+        include_bytes!("../../report/assets/vendor/deck.LICENSES.txt"),
     ),
 ];
 
@@ -125,6 +137,7 @@ fn write(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let pages = [
         tonight::page(&frame, &issues)?,
         labels::page(&frame, &issues)?,
+        map::page(&frame, &issues)?,
         duplicates::page(&frame)?,
         files::page(&frame, &issues)?,
         run::page(&frame)?,
