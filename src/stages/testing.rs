@@ -197,6 +197,7 @@ impl Fake {
                 texts(&|image| Some(image.label.as_ref()?.1.clone())),
                 true,
             ),
+            ("split", texts(&|_| None), true),
             ("error", texts(&|image| image.error.clone()), true),
         ])
     }

@@ -19,7 +19,8 @@ document.addEventListener('DOMContentLoaded', async () => {
   const known = new Set(findings.map(subject));
   decisions = new Map([...decisions].filter(([key]) => known.has(key)));
 
-  let kind = kinds[0][0];
+  const asked = location.hash.slice(1);
+  let kind = kinds.some(([key]) => key === asked) ? asked : kinds[0][0];
   let shown = [];
   let drawn = 0;
   let current = -1;

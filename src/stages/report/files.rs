@@ -85,8 +85,11 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
     let page = Files {
         shell: frame.shell("files", &[]),
         about: format!(
-            "{} that cannot be decoded; and photos that are dark, bright, blank, blurred, or unlike all others.",
-            plural(n_bad, "file", "files")
+            "{}. Photos that are dark, bright, blank, blurred or unlike all others are below.",
+            match n_bad {
+                0 => "Every file could be decoded".to_string(),
+                n => format!("{} cannot be decoded", plural(n, "file", "files")),
+            }
         ),
         more_bad: match n_bad - bad.len() as u64 {
             0 => String::new(),

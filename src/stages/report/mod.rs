@@ -18,7 +18,7 @@ mod tests;
 mod thumbs;
 mod tonight;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use serde_json::{Value, json};
 
@@ -114,13 +114,22 @@ fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     )])
 }
 
-/// The image folder's name.
+/// The image folder's name, with that of the folder around it where it says little.
 fn dataset(ctx: &Context) -> String {
+    const SAY_LITTLE: [&str; 7] = [
+        "images", "photos", "data", "train", "val", "test", "dataset",
+    ];
     let dir = &ctx.config.images.dir;
     // `photos/.` and `..` have no name of their own.
-    let named = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
-    let name = named.file_name().unwrap_or(dir.as_os_str());
-    name.to_string_lossy().into_owned()
+    let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
+    let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
+    let own = name(&dir).unwrap_or_else(|| dir.to_string_lossy().into_owned());
+    match dir.parent().and_then(name) {
+        Some(around) if SAY_LITTLE.contains(&own.to_lowercase().as_str()) => {
+            format!("{around}/{own}")
+        }
+        _ => own,
+    }
 }
 
 fn write(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {

@@ -105,7 +105,8 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
 /// Where more findings of a kind are.
 fn page_of(kind: Kind) -> &'static str {
     match kind {
-        Kind::Label | Kind::Outlier => "labels.html",
+        Kind::Label => "labels.html",
+        Kind::Outlier => "labels.html#outlier",
         Kind::DuplicateExact | Kind::DuplicateNear | Kind::DuplicateLabel | Kind::Leak => {
             "duplicates.html"
         }
