@@ -6,11 +6,11 @@
  */
 const points = (() => {
   const LEVELS = 4;
-  /** Milliseconds to the next frame, beyond which fewer points are drawn, and within which more. */
-  const SLOW = 40;
-  const FAST = 24;
+  /** Milliseconds between frames, beyond which fewer points are drawn, and within which more. */
+  const SLOW = 45;
+  const FAST = 28;
   const FEWEST = 4000;
-  const REST = 180;
+  const REST = 300;
 
   const block = `layout(std140) uniform dotsUniforms {
   mat4 matrix;
@@ -107,41 +107,62 @@ void main() {
     let [moved, painted] = [0, 0];
     let view = { target: [0, 0, 0], zoom: 0 };
     let whole = view;
-    let [share, moving, resting] = [1, false, 0];
+    let [share, moving, resting, held] = [1, false, 0, false];
+    let [tick, drawn] = [null, false];
 
     const size = () => window.devicePixelRatio * Math.min(Math.max(base * 2 ** (0.4 * (view.zoom - whole.zoom)), base), 16);
-    const drawn = () => (moving ? share : 1);
+    const part = () => (moving ? share : 1);
 
     const map = new deck.Deck({
       parent,
       views: new deck.OrthographicView({ flipY: false, controller: { inertia: false, doubleClickZoom: true, scrollZoom: { speed: 0.006 }, keyboard: false } }),
       deviceProps: { webgl: { antialias: false } },
       viewState: view,
-      onViewStateChange: ({ viewState }) => setView(viewState),
+      onViewStateChange: ({ viewState, interactionState }) => {
+        held = Boolean(interactionState.isDragging);
+        setView(viewState);
+      },
+      onInteractionStateChange: ({ isDragging }) => { held = Boolean(isDragging); },
       onError: onFailure,
-      onAfterRender: pace,
+      onAfterRender: () => {
+        drawn = true;
+        parent.dataset.frames = Number(parent.dataset.frames ?? 0) + 1;
+      },
       layers: [],
     });
 
-    /** Learns from how late the next frame comes how many points may be drawn. */
-    function pace() {
-      parent.dataset.frames = Number(parent.dataset.frames ?? 0) + 1;
-      if (!moving) return;
-      const from = performance.now();
-      requestAnimationFrame(() => {
-        const took = performance.now() - from;
-        if (took > SLOW) share = Math.max(share * 0.7, Math.min(1, FEWEST / n));
-        else if (took < FAST) share = Math.min(1, share * 1.1);
-      });
+    /** While the view moves, learns from the time between frames how many points may be drawn. */
+    function pace(now) {
+      if (!moving) {
+        tick = null;
+        return;
+      }
+      const took = now - tick;
+      if (drawn && took > SLOW) share = Math.max(share * Math.max(0.4, FAST / took), Math.min(1, FEWEST / n));
+      else if (drawn && took < FAST) share = Math.min(1, share * 1.08);
+      tick = now;
+      drawn = false;
+      requestAnimationFrame(pace);
     }
 
+    /** The view moves until nothing has happened for a while. */
     function move() {
       moving = true;
+      if (tick === null) {
+        tick = performance.now();
+        requestAnimationFrame(pace);
+      }
       clearTimeout(resting);
-      resting = setTimeout(() => {
-        moving = false;
-        map.redraw('at rest');
-      }, REST);
+      resting = setTimeout(rest, REST);
+    }
+
+    function rest() {
+      if (held) {
+        resting = setTimeout(rest, REST);
+        return;
+      }
+      moving = false;
+      map.redraw('at rest');
     }
 
     function setView({ target, zoom }) {
@@ -161,7 +182,7 @@ void main() {
     function show() {
       map.setProps({
         layers: levels.map(({ count, positions, colours }, level) => new Dots({
-          id: `dots-${level}`, capacity: n, count, moved, painted, positions, colours, share: drawn, size,
+          id: `dots-${level}`, capacity: n, count, moved, painted, positions, colours, share: part, size,
         })),
       });
     }
