@@ -24,6 +24,7 @@
 //! | [`shortcuts`] | units that fire for a mark of one class, and what a classifier makes of it | numbers |
 //! | [`audits`] | questions with names and parameters, in SQL | text |
 //! | [`findings`], [`changes`], [`review`] | the contract of findings; what is different between two runs'; what people decided | numbers, a CSV |
+//! | [`export`] | a run's findings in the formats of other tools | files |
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
@@ -51,6 +52,7 @@ pub mod confusion;
 pub mod duplicates;
 pub mod effective_field;
 pub mod error;
+pub mod export;
 pub mod findings;
 pub mod folds;
 pub mod groups;

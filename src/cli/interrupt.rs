@@ -7,26 +7,32 @@ use crate::{
     progress::{Cancel, Progress},
 };
 
+/// What the user reads after the first and after the second wish to stop.
+pub(super) struct Words {
+    pub first: &'static str,
+    pub second: &'static str,
+}
+
+/// Of commands that work in parts.
+pub(super) const PARTS: Words = Words {
+    first: "finishing the current part; press again to drop it",
+    second: "dropped the current part; the finished parts are kept: run the same command again to go on",
+};
+
 /// Installs the handler. It runs on a thread of its own, so it may print and take locks.
-pub(super) fn install(cancel: &Cancel, progress: &Progress) -> Result<(), Error> {
+pub(super) fn install(cancel: &Cancel, progress: &Progress, words: Words) -> Result<(), Error> {
     let (cancel, progress) = (cancel.clone(), progress.clone());
     let detached = hangups_are_ignored();
     ctrlc::set_handler(move || {
         if cancel.request() {
             progress.suspend(|| {
-                let _ = writeln!(
-                    io::stderr(),
-                    "finishing the current part; press again to drop it"
-                );
+                let _ = writeln!(io::stderr(), "{}", words.first);
             });
             return;
         }
-        // Parts are atomic, so there is nothing to tidy up. `exit` would run the destructors of libtorch's
+        // What is finished is atomic, so there is nothing to tidy up. `exit` would run the destructors of libtorch's
         // globals while its threads still work, which can crash and spoil the exit status.
-        let _ = writeln!(
-            io::stderr(),
-            "dropped the current part; the finished parts are kept: run the same command again to go on"
-        );
+        let _ = writeln!(io::stderr(), "{}", words.second);
         // SAFETY: _exit has no preconditions; it ends the process without running any of its code.
         unsafe { libc::_exit(i32::from(Error::Interrupted.exit_code())) }
     })

@@ -4,6 +4,7 @@ mod clean;
 mod diff;
 mod doctor;
 mod explain;
+mod export;
 mod interrupt;
 mod logging;
 mod model;
@@ -128,6 +129,7 @@ enum Command {
     Diff(diff::DiffArgs),
     Review(review::ReviewArgs),
     Summary(summary::SummaryArgs),
+    Export(export::ExportArgs),
 }
 
 /// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
@@ -159,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Diff(args) => diff::diff(args),
         Command::Review(args) => review::review(global, args),
         Command::Summary(args) => summary::summary(global, args),
+        Command::Export(args) => export::export(global, args),
     };
     match result {
         Ok(status) => ExitCode::from(status),

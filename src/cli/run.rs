@@ -41,7 +41,7 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
         );
     }
     let cancel = Cancel::default();
-    interrupt::install(&cancel, &progress)?;
+    interrupt::install(&cancel, &progress, interrupt::PARTS)?;
     let ctx = Context::new(&config, &run, &progress, &cancel);
     let mut watch = |event: Event| {
         if !global.quiet {

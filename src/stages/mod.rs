@@ -12,6 +12,7 @@ mod cosine;
 pub mod duplicates;
 pub mod estimate;
 pub mod explain;
+pub mod export;
 pub mod extract;
 mod features;
 pub mod history;

@@ -54,7 +54,7 @@ pub use parts::{PartWriter, StageWriter, remove_stage};
 pub use query::query;
 pub use read::{TableReader, Value};
 pub use render::{Cells, Format, cells, render, render_to, save};
-pub use table_file::{MAX_ROW_GROUP_ROWS, write_table};
+pub use table_file::{LooseTable, MAX_ROW_GROUP_ROWS, write_table};
 pub use verify::{Problem, ProblemKind, check_bytes, verify};
 pub use views::views;
 

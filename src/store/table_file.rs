@@ -103,6 +103,35 @@ impl TableFile {
     }
 }
 
+/// A table outside of any run folder, written a row group at a time.
+pub struct LooseTable(TableFile);
+
+impl LooseTable {
+    /// A new file; `entries` are its footer's names and values, for its readers.
+    pub fn create(
+        path: &Path,
+        schema: SchemaRef,
+        entries: &[(String, String)],
+    ) -> Result<LooseTable> {
+        let mut file = TableFile::create(path.to_path_buf(), schema, "", "")?;
+        for (name, value) in entries {
+            let entry = KeyValue::new(name.clone(), value.clone());
+            file.writer.append_key_value_metadata(entry);
+        }
+        Ok(LooseTable(file))
+    }
+
+    /// Appends rows and ends the row group.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.0.write(batch)
+    }
+
+    /// Writes the footer and makes the bytes durable.
+    pub fn finish(self) -> Result<()> {
+        self.0.finish().map(|_| ())
+    }
+}
+
 /// Writes a single table outside of any run folder, replacing what was there.
 pub fn write_table(path: &Path, batch: &RecordBatch) -> Result<()> {
     let temp = disk::temp_path(path);

@@ -1,7 +1,7 @@
 //! Pages that open from disk: what is wrong with the dataset, what the network sees in it, and how the run went.
 //!
 //! Plain files under `report/`, which need neither server nor network. The first part holds the pages, the data that their scripts
-//! load, and scripts and styles; each further part some of the pictures. Pages show part of a large dataset ([report] images), so
+//! load, and scripts and styles; each further part some of the pictures. Pages show part of a large dataset (`[report] images`), so
 //! the report stays of bounded size; all else is asked for by SQL.
 
 mod duplicates;

@@ -336,7 +336,7 @@ fn without_findings_the_pages_say_what_to_run() {
 }
 
 #[test]
-fn a_run_that_was_stopped_ends_with_the_same_files() {
+fn the_same_tables_give_the_same_files() {
     let whole = hostile();
     whole.write();
     find(&whole);
@@ -348,7 +348,7 @@ fn a_run_that_was_stopped_ends_with_the_same_files() {
     for file in [
         "data/findings.js",
         "data/images-000.js",
-        "labels.html",
+        "data/index.js",
         "thumbs/000/000003.jpg",
     ] {
         assert_eq!(

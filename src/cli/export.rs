@@ -1,0 +1,179 @@
+//! `prospect export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Global, interrupt, logging, output};
+use crate::{
+    error::Error,
+    export::{Format, Images},
+    progress::Cancel,
+    stages::{
+        Context,
+        export::{Asked, Export, export as write},
+    },
+    store::RunFolder,
+    text,
+};
+
+const INTERRUPTED: interrupt::Words = interrupt::Words {
+    first: "stopping; press again to stop at once",
+    second: "stopped; the next export removes what was written",
+};
+
+/// Hand the run's labels, predictions and findings to another tool, in its own format
+///
+/// Reads the run folder's tables, and the images for links, copies and thumbnails; writes a folder that is there once it is
+/// whole, and prints the line that opens it. An earlier export of the same format is replaced; a folder with anything else in
+/// it is refused. Unreadable images are left out, and what the run has no table of.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  prospect export huggingface                        under export/ of the run folder
+  prospect export huggingface --images copy --out ~/photos-hf
+  prospect export embedding-atlas --thumbnails 0
+  prospect export tensorboard --points 50000 --out projector
+
+Texts in CSV files that a spreadsheet would take for formulas have an apostrophe before them.")]
+pub(super) struct ExportArgs {
+    /// What is going to read it
+    #[arg(value_enum)]
+    format: Format,
+    /// The folder to write. Default: export/FORMAT in the run folder
+    #[arg(short, long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How the images get into an export of huggingface; the others name them where they are. Default: link
+    #[arg(long, value_enum)]
+    images: Option<Images>,
+    /// Most images in an export of tensorboard, evenly spread over all. Default: 10000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    points: Option<u64>,
+    /// Longer side of the thumbnails of tensorboard (default 48) and embedding-atlas (default 64); 0 for none
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(0..=512))]
+    thumbnails: Option<u32>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn export(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
+    let config = global.config()?;
+    check(args)?;
+    let run = RunFolder::open(&config.run.dir)?;
+    let progress = global.progress();
+    logging::start(global, &progress, None, "export")?;
+    let cancel = Cancel::default();
+    interrupt::install(&cancel, &progress, INTERRUPTED)?;
+    let ctx = Context::new(&config, &run, &progress, &cancel);
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => run.path(&format!("export/{}", args.format.name())),
+    };
+    let asked = Asked {
+        format: args.format,
+        out: &out,
+        images: args.images.unwrap_or(Images::Link),
+        points: args.points.unwrap_or(10_000),
+        thumbnails: args.thumbnails,
+    };
+    match write(&ctx, &asked) {
+        Err(error @ Error::Interrupted) => {
+            output::complain("interrupted; nothing was exported");
+            Ok(error.exit_code())
+        }
+        Err(error) => Err(error.into()),
+        Ok(done) if args.json => output::print_json(&done).map(|()| 0),
+        Ok(done) => {
+            output::print(&page(&done))?;
+            Ok(0)
+        }
+    }
+}
+
+/// Refuses options that the format has no use for.
+fn check(args: &ExportArgs) -> Result<(), Error> {
+    use Format::{EmbeddingAtlas, Huggingface, Tensorboard};
+    let options: [(&str, bool, &[Format]); 3] = [
+        ("--images", args.images.is_some(), &[Huggingface]),
+        ("--points", args.points.is_some(), &[Tensorboard]),
+        (
+            "--thumbnails",
+            args.thumbnails.is_some(),
+            &[Tensorboard, EmbeddingAtlas],
+        ),
+    ];
+    let wrong = options
+        .iter()
+        .filter(|(_, is_given, of)| *is_given && !of.contains(&args.format))
+        .map(|(name, _, of)| {
+            let of: Vec<&str> = of.iter().map(|format| format.name()).collect();
+            format!(
+                "{name} is for {}, not for {}",
+                of.join(" and "),
+                args.format.name()
+            )
+        });
+    let wrong: Vec<String> = wrong.collect();
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Config(wrong)),
+    }
+}
+
+fn page(done: &Export) -> String {
+    let mut page = format!(
+        "{}: {}, {} in {}\n",
+        done.format.name(),
+        output::plural(done.told.rows, "image"),
+        output::plural(done.files, "file"),
+        text::escaped(&done.path)
+    );
+    for remark in &done.told.remarks {
+        page += &format!("  {}\n", text::escaped(remark));
+    }
+    page + &format!("open it with\n  {}\n", text::escaped(&done.told.open))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Command, FromArgMatches};
+
+    fn parsed(line: &str) -> Result<ExportArgs, clap::Error> {
+        let command = ExportArgs::augment_args(Command::new("export"));
+        let matches = command.try_get_matches_from(line.split_whitespace())?;
+        ExportArgs::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn options_of_another_format_are_refused() {
+        let error = check(&parsed("export coco --images copy --points 9").unwrap());
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "--images is for huggingface, not for coco\n--points is for tensorboard, not for coco"
+        );
+        assert!(check(&parsed("export tensorboard --points 9 --thumbnails 0").unwrap()).is_ok());
+        assert!(parsed("export tensorboard --points 0").is_err());
+        assert!(parsed("export excel").is_err());
+    }
+
+    #[test]
+    fn the_page_ends_with_the_line_that_opens_it() {
+        let done = Export {
+            format: Format::Coco,
+            path: "/a\nb".to_string(),
+            files: 2,
+            told: crate::export::Told {
+                rows: 1,
+                open: "pycocotools.coco.COCO(\"/a\\nb/annotations.json\")".to_string(),
+                remarks: vec!["3 annotations".to_string()],
+            },
+        };
+        assert_eq!(
+            page(&done),
+            "coco: 1 image, 2 files in /a\\nb\n  3 annotations\nopen it with\n  \
+             pycocotools.coco.COCO(\"/a\\nb/annotations.json\")\n"
+        );
+    }
+}
