@@ -4,18 +4,22 @@
 //! load, and scripts and styles; each further part some of the pictures. Pages show part of a large dataset (`[report] images`), so
 //! the report stays of bounded size; all else is asked for by SQL.
 
+mod classes;
 mod duplicates;
 mod files;
 mod frame;
 mod images;
 mod issues;
 mod labels;
+mod map;
 mod overlays;
 mod run;
+mod shortcuts;
 #[cfg(test)]
 mod tests;
 mod thumbs;
 mod tonight;
+mod units;
 
 use std::{collections::HashMap, path::Path};
 
@@ -60,7 +64,7 @@ const INDEX: &str = "report/index.html";
 const PART: usize = 1000;
 
 /// Scripts, styles and pictures of the pages.
-const ASSETS: [(&str, &[u8]); 5] = [
+const ASSETS: [(&str, &[u8]); 13] = [
     ("icon.svg", include_bytes!("../../report/assets/icon.svg")),
     (
         "report.css",
@@ -71,6 +75,26 @@ const ASSETS: [(&str, &[u8]); 5] = [
     (
         "duplicates.js",
         include_bytes!("../../report/assets/duplicates.js"),
+    ),
+    (
+        "explore.css",
+        include_bytes!("../../report/assets/explore.css"),
+    ),
+    ("units.js", include_bytes!("../../report/assets/units.js")),
+    (
+        "classes.js",
+        include_bytes!("../../report/assets/classes.js"),
+    ),
+    ("map.css", include_bytes!("../../report/assets/map.css")),
+    ("map.js", include_bytes!("../../report/assets/map.js")),
+    ("points.js", include_bytes!("../../report/assets/points.js")),
+    (
+        "vendor/deck.js",
+        include_bytes!("../../report/assets/vendor/deck.js"),
+    ),
+    (
+        "vendor/deck.LICENSES.txt",
+        include_bytes!("../../report/assets/vendor/deck.LICENSES.txt"),
     ),
 ];
 
@@ -134,9 +158,13 @@ fn write(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let pages = [
         tonight::page(&frame, &issues)?,
         labels::page(&frame, &issues)?,
+        map::page(&frame, &issues)?,
         duplicates::page(&frame)?,
         files::page(&frame, &issues)?,
         run::page(&frame)?,
+        classes::page(&frame)?,
+        shortcuts::page(&frame)?,
+        units::page(&frame)?,
     ];
     ctx.cancel.check()?;
     let n = u32::try_from(ctx.run.read(&frame.manifest, "images").rows()).unwrap_or(u32::MAX);
