@@ -2,7 +2,7 @@
 //! `metadata.parquet` whose column `file_name` counts from that folder.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
     path::Path,
     sync::Arc,
 };
@@ -99,8 +99,8 @@ impl Writer for Huggingface {
                 } else {
                     under_ids
                 };
-                let entries = vec![("huggingface".to_string(), features(&self.outline))];
-                entry.insert(Table::new(folder, &name, of, entries)?)
+                let told = HashMap::from([("huggingface".to_string(), features(&self.outline))]);
+                entry.insert(Table::new(folder, &name, of, told)?)
             }
         };
         self.rows += 1;
