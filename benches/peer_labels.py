@@ -6,7 +6,7 @@
     peer_labels.py table RESULTS.jsonl
 needs: pip install cleanlab==2.9.0 (which brings numpy, pandas and scikit-learn) pyarrow
 
-flip    takes the folder of each image for its true label and writes `path,label,true_label`: `label` is wrong for the share
+flip    takes the folder of each image for its true label and writes `file_name,label,true_label`: `label` is wrong for the share
         RATE. random: every class has its own rate (0.5 to 1.5 times RATE, in the mean RATE) and its own, lopsided distribution
         of wrong labels. human: every class has the rate RATE, and the wrong label is drawn by the weights of PAIRS.csv
         (`label,other,weight`: how often people take one for the other).
@@ -63,7 +63,7 @@ def flip(arguments):
         label[wrong] = random.choice(k, len(wrong), p=others[own])
     with open(arguments.out, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "label", "true_label"])
+        writer.writerow(["file_name", "label", "true_label"])
         writer.writerows((path, classes[a], classes[b]) for path, a, b in zip(paths, label, number))
 
 
@@ -138,7 +138,7 @@ def judge(arguments):
     from cleanlab.rank import get_label_quality_scores
     from sklearn.metrics import average_precision_score, roc_auc_score
     run = pathlib.Path(arguments.run)
-    truth = {row["path"]: row for row in csv.DictReader(open(arguments.truth))}
+    truth = {row["file_name"]: row for row in csv.DictReader(open(arguments.truth))}
     images = read(run, "images", ["image_id", "path"]).to_pydict()
     path = dict(zip(images["image_id"], images["path"]))
     vectors = read(run, "features", ["image_id", "vector"])

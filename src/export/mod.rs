@@ -34,7 +34,7 @@ pub enum Format {
     Huggingface,
     /// FiftyOne: a FiftyOneDataset with labels, predictions and findings as fields
     Fiftyone,
-    /// COCO: annotations.json, a box an image or those of [explain] boxes; predictions.json of the probe
+    /// COCO: annotations.json, a box an image or those of `[explain] boxes`; predictions.json of the probe
     Coco,
     /// cleanlab: labels.npy and out-of-fold pred_probs.npy, images.csv, issues.csv
     Cleanlab,

@@ -7,8 +7,9 @@
 use super::{Probabilities, UNLABELLED};
 
 /// Images that each class is taken to have in advance: labelled wrongly as often as all images are, and then as any other class, in
-/// proportion to how many have that label. So a class of few images is not taken for one about which nobody errs.
-const PRIOR: f64 = 30.0;
+/// proportion to how many have that label. So a class of few images is not taken for one about which nobody errs, nor one in which
+/// two or three errors stand for another in which everybody does.
+const PRIOR: f64 = 100.0;
 
 /// How labels come from classes.
 #[derive(Debug, Clone, PartialEq)]

@@ -65,7 +65,7 @@ impl Covariance {
     /// Takes rows, `[n, dimension]` row-major, of finite numbers.
     ///
     /// # Errors
-    /// More than [`MAX_SIDE`] columns and as many rows.
+    /// More than `MAX_SIDE` columns and as many rows.
     pub fn add(&mut self, values: &[f32]) -> Result<()> {
         if self.dimension == 0 {
             return Ok(());

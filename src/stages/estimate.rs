@@ -80,8 +80,6 @@ const GRADIENT_PNG: f64 = 0.2;
 /// A matrix of 2 to 1000 classes: 1000 x 398 to 1800 x 1410 pixels, of whose bytes 0.05 to 0.08 are left.
 const MATRIX_PIXELS: u64 = 1600 * 1200;
 const MATRIX_PNG: f64 = 0.07;
-/// The report's text: 13 to 71 KiB for 3 to 16 layers.
-const PAGE: [u64; 2] = [10 << 10, 4 << 10];
 
 /// What a stage is expected to write of one table, or of its pictures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -447,17 +445,4 @@ pub fn shortcuts(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
             picture(shortcuts::SHEET_PIXELS, SHEET_PNG),
         ),
     ])
-}
-
-/// The pages.
-pub fn report(ctx: &Context, _: u64) -> Result<Vec<TableEstimate>> {
-    let layers = match &ctx.config.model.path {
-        Some(_) => ctx
-            .model()?
-            .layers(&ctx.config.extract.layers, "[extract] layers")?
-            .len(),
-        None => 0,
-    };
-    let bytes = (PAGE[0] + PAGE[1] * layers as u64) as f64;
-    Ok(vec![TableEstimate::new("report", 1, [bytes, bytes])])
 }

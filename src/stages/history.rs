@@ -87,7 +87,7 @@ pub fn findings(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// What has become of the findings of the run that [run] previous names; none where it names none, or one without findings.
+/// What has become of the findings of the run that `[run] previous` names; none where it names none, or one without findings.
 pub fn since_previous(ctx: &Context, now: &[Found]) -> Result<Option<Vec<Change>>> {
     let Some((run, manifest)) = previous(ctx)? else {
         return Ok(None);

@@ -55,7 +55,7 @@ pub struct UnitStats {
 }
 
 impl UnitStats {
-    /// What [`most_selective`] looks at; `None` for a dead unit.
+    /// What `most_selective` looks at; `None` for a dead unit.
     pub fn candidate(&self) -> Option<Candidate> {
         let active = f64::from(self.share_active.unwrap_or(0.0)) * self.images as f64;
         (!self.dead).then(|| Candidate {

@@ -1,7 +1,7 @@
 //! Gathers what the audits have found into one table, `issues`, with what people said of it before.
 //!
 //! A finding that somebody has judged `ok` stays in the table, not flagged. Candidates that are not flagged are kept as far as
-//! [audit] budget goes; the tables of the stages that found them tell of all images.
+//! `[audit] budget` goes; the tables of the stages that found them tell of all images.
 
 mod pictures;
 mod tables;

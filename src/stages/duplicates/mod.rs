@@ -24,7 +24,7 @@ use crate::{duplicates::hashes::MOST_BITS, error::Result, store::StageWriter, te
 
 pub const STAGE: Stage = Stage {
     name: "duplicates",
-    version: 2,
+    version: 3,
     about: "find copies and near-copies of pictures; writes duplicates",
     needs: &["scan", "extract", "neighbors"],
     parameters,

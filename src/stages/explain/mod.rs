@@ -110,7 +110,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         if let Some(shown) = shown.as_ref().filter(|_| !writer.has_part(part)) {
             bar.note("overlays");
             let mut files = writer.part(part)?;
-            unreadable += pictures::draw(ctx, &manifest, shown, chosen, &mut files)?;
+            unreadable += pictures::draw(ctx, &manifest, shown, chosen, &mut files)?.1;
             writer.commit(files)?;
         }
     }

@@ -40,10 +40,10 @@ pub struct Chosen {
     pub image_id: u32,
     /// Where its picture lies in the run folder.
     pub path: String,
-    label: Option<String>,
+    pub label: Option<String>,
     /// The predicted class's probability, and the label's, where the network knows it.
-    p_pred: f64,
-    p_label: Option<f64>,
+    pub p_pred: f64,
+    pub p_label: Option<f64>,
 }
 
 /// What and how is drawn: the maps of one layer and method.
@@ -212,21 +212,21 @@ struct Map {
     values: Vec<f32>,
 }
 
-/// Draws the overlays of the chosen images; says how many images could not be read again. They get no
-/// picture, nor do those without a map.
+/// Draws the overlays of the chosen images; gives back those that got one, and how many images could not be read again. They get
+/// no picture, nor do those without a map.
 pub fn draw(
     ctx: &Context,
     manifest: &Manifest,
     shown: &Shown,
     chosen: &[Chosen],
     files: &mut PartWriter,
-) -> Result<usize> {
+) -> Result<(Vec<u32>, usize)> {
     let wanted: HashMap<u32, usize> = (chosen.iter().enumerate())
         .map(|(at, chosen)| (chosen.image_id, at))
         .collect();
     let maps = read_maps(ctx, manifest, shown, &wanted)?;
     let sources = Sources::read(ctx, manifest, |id| wanted.contains_key(&id))?;
-    let mut unreadable = 0;
+    let (mut drawn, mut unreadable) = (Vec::new(), 0);
     let subjects: Vec<(&Chosen, &Vec<Map>)> = (chosen.iter().zip(&maps))
         .filter(|(_, maps)| !maps.is_empty())
         .collect();
@@ -242,7 +242,10 @@ pub fn draw(
             .collect();
         for ((chosen, _), picture) in chunk.iter().zip(pictures) {
             match picture {
-                Ok(bytes) => files.file(&chosen.path, &bytes)?,
+                Ok(bytes) => {
+                    files.file(&chosen.path, &bytes)?;
+                    drawn.push(chosen.image_id);
+                }
                 Err(reason) => {
                     unreadable += 1;
                     sources.warn("overlay", chosen.image_id, &reason);
@@ -250,7 +253,7 @@ pub fn draw(
             }
         }
     }
-    Ok(unreadable)
+    Ok((drawn, unreadable))
 }
 
 /// The maps of each wanted image (by its place), one a class, in the table's order.

@@ -41,7 +41,7 @@ use crate::{
 
 pub const STAGE: Stage = Stage {
     name: "labels",
-    version: 1,
+    version: 2,
     about: "find wrong labels; writes label_scores, confident_joint, label_calibration",
     needs: &["scan", "extract", "neighbors", "probe"],
     parameters,

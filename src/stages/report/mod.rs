@@ -1,78 +1,255 @@
-//! A page that opens from disk: what was mined, how it went, and what the units look for.
+//! Pages that open from disk: what is wrong with the dataset, what the network sees in it, and how the run went.
+//!
+//! Plain files under `report/`, which need neither server nor network. The first part holds the pages, the data that their scripts
+//! load, and scripts and styles; each further part some of the pictures. Pages show part of a large dataset (`[report] images`), so
+//! the report stays of bounded size; all else is asked for by SQL.
 
-mod gather;
-mod page;
+mod classes;
+mod duplicates;
+mod files;
+mod frame;
+mod images;
+mod issues;
+mod labels;
+mod map;
+mod overlays;
+mod run;
+mod shortcuts;
 #[cfg(test)]
 mod tests;
+mod thumbs;
+mod tonight;
+mod units;
 
-use askama::Template;
+use std::{collections::HashMap, path::Path};
+
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage, estimate};
-use crate::{
-    error::{Error, Result},
-    store::StageWriter,
-    text,
+use self::frame::{Frame, Page};
+use super::{
+    Context, Outcome, Stage, TableEstimate,
+    classes::ClassNames,
+    columns::{Columns, text},
+    sources::Sources,
 };
+use crate::{error::Result, store::StageWriter, text as words};
 
 pub const STAGE: Stage = Stage {
     name: "report",
-    version: 2,
-    about: "put figures, contact sheets and complaints on a page; writes report/index.html",
-    needs: &["scan", "extract", "patches", "backprop", "explain"],
+    version: 3,
+    about: "put figures, findings, pictures and a map on pages; writes report/index.html",
+    needs: &[
+        "scan",
+        "extract",
+        "patches",
+        "neighbors",
+        "project",
+        "confusion",
+        "backprop",
+        "explain",
+        "duplicates",
+        "probe",
+        "labels",
+        "outliers",
+        "shortcuts",
+        "audit",
+    ],
     parameters,
-    estimate: estimate::report,
-    run,
+    estimate,
+    run: write,
 };
 
-const PAGE: &str = "report/index.html";
-const STYLE: &str = "report/page.css";
+const INDEX: &str = "report/index.html";
+/// Images whose pictures make a part.
+const PART: usize = 1000;
+
+/// Scripts, styles and pictures of the pages.
+const ASSETS: [(&str, &[u8]); 13] = [
+    ("icon.svg", include_bytes!("../../report/assets/icon.svg")),
+    (
+        "report.css",
+        include_bytes!("../../report/assets/report.css"),
+    ),
+    ("report.js", include_bytes!("../../report/assets/report.js")),
+    ("labels.js", include_bytes!("../../report/assets/labels.js")),
+    (
+        "duplicates.js",
+        include_bytes!("../../report/assets/duplicates.js"),
+    ),
+    (
+        "explore.css",
+        include_bytes!("../../report/assets/explore.css"),
+    ),
+    ("units.js", include_bytes!("../../report/assets/units.js")),
+    (
+        "classes.js",
+        include_bytes!("../../report/assets/classes.js"),
+    ),
+    ("map.css", include_bytes!("../../report/assets/map.css")),
+    ("map.js", include_bytes!("../../report/assets/map.js")),
+    ("points.js", include_bytes!("../../report/assets/points.js")),
+    (
+        "vendor/deck.js",
+        include_bytes!("../../report/assets/vendor/deck.js"),
+    ),
+    (
+        "vendor/deck.LICENSES.txt",
+        include_bytes!("../../report/assets/vendor/deck.LICENSES.txt"),
+    ),
+];
+
+/// Bytes of a page with its data, and of what an image's record takes.
+const PAGE: u64 = 400 << 10;
+const RECORD: u64 = 400;
+/// Images with a large picture, as far as is known before.
+const LARGE: u64 = 500;
 
 fn parameters(ctx: &Context) -> Result<Value> {
+    let report = &ctx.config.report;
     Ok(json!({
-        "title": ctx.config.report.title,
+        "title": report.title,
         "dataset": dataset(ctx),
+        "images": report.images,
+        "map_points": report.map_points,
     }))
 }
 
-/// The image folder's name.
-fn dataset(ctx: &Context) -> String {
-    let dir = &ctx.config.images.dir;
-    // `photos/.` and `..` have no name of their own.
-    let named = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
-    named
-        .file_name()
-        .unwrap_or(dir.as_os_str())
-        .to_string_lossy()
-        .into_owned()
+fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    let shown = images.min(ctx.config.report.images as u64);
+    let bytes = frame::PAGES.len() as u64 * PAGE
+        + shown * (thumbs::BYTES[0] + RECORD)
+        + shown.min(LARGE) * thumbs::BYTES[1];
+    Ok(vec![TableEstimate::new(
+        "report",
+        1,
+        [bytes as f64, bytes as f64],
+    )])
 }
 
-fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
-    writer.set_parts_total(1)?;
-    let bar = ctx.progress.stage("report", 1, "pages");
-    if writer.has_part(0) {
-        bar.set_done(1);
-    } else {
-        let facts = gather::Facts::of_run(ctx)?;
-        let page = page::Page::new(&ctx.config.report.title, &dataset(ctx), &facts);
-        let html = page.render().map_err(|error| {
-            Error::invalid(
-                ctx.run.path(PAGE),
-                "a page that can be written",
-                error.to_string(),
-                "please report this mistake of prospect's",
-            )
-        })?;
-        let mut files = writer.part(0)?;
-        files.file(PAGE, html.as_bytes())?;
-        files.file(STYLE, include_bytes!("../../report/page.css"))?;
-        writer.commit(files)?;
-        bar.advance(1);
+/// The image folder's name, with that of the folder around it where it says little.
+fn dataset(ctx: &Context) -> String {
+    const SAY_LITTLE: [&str; 7] = [
+        "images", "photos", "data", "train", "val", "test", "dataset",
+    ];
+    let dir = &ctx.config.images.dir;
+    // `photos/.` and `..` have no name of their own.
+    let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
+    let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
+    let own = name(&dir).unwrap_or_else(|| dir.to_string_lossy().into_owned());
+    match dir.parent().and_then(name) {
+        Some(around) if SAY_LITTLE.contains(&own.to_lowercase().as_str()) => {
+            format!("{around}/{own}")
+        }
+        _ => own,
     }
-    let page = ctx.run.path(PAGE);
-    bar.finish(&text::escaped(&page.display().to_string()));
+}
+
+fn write(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
+    let manifest = ctx.run.manifest()?;
+    let names = ClassNames::read(ctx.run, &manifest)?;
+    let issues = issues::read(ctx.run, &manifest, &names)?;
+    let frame = Frame {
+        ctx,
+        names,
+        flagged: issues::flagged(&issues),
+        dataset: dataset(ctx),
+        manifest,
+    };
+    let pages = [
+        tonight::page(&frame, &issues)?,
+        labels::page(&frame, &issues)?,
+        map::page(&frame, &issues)?,
+        duplicates::page(&frame)?,
+        files::page(&frame, &issues)?,
+        run::page(&frame)?,
+        classes::page(&frame)?,
+        shortcuts::page(&frame)?,
+        units::page(&frame)?,
+    ];
+    ctx.cancel.check()?;
+    let n = u32::try_from(ctx.run.read(&frame.manifest, "images").rows()).unwrap_or(u32::MAX);
+    let shown = images::Shown::choose(&frame, &pages, n, ctx.config.report.images)?;
+    let (drawable, labels) = drawable(&frame, &shown)?;
+    let parts: Vec<&[u32]> = drawable.chunks(PART).collect();
+    writer.set_parts_total(1 + parts.len())?;
+    let bar = ctx
+        .progress
+        .stage("report", drawable.len() as u64, "pictures");
+    if !writer.has_part(0) {
+        write_pages(&frame, writer, pages, &shown, &issues, &labels)?;
+    }
+    let sources = Sources::read(ctx, &frame.manifest, |id| shown.all.contains(&id))?;
+    for (part, ids) in parts.into_iter().enumerate() {
+        ctx.cancel.check()?;
+        if writer.has_part(1 + part) {
+            bar.advance(ids.len() as u64);
+            continue;
+        }
+        let mut files = writer.part(1 + part)?;
+        thumbs::draw(&sources, &shown, ids, &mut files, |n| bar.advance(n))?;
+        writer.commit(files)?;
+    }
+    bar.finish(&words::escaped(&ctx.run.path(INDEX).display().to_string()));
     Ok(Outcome {
         result: None,
-        summary: json!({ "page": PAGE }),
+        summary: json!({ "page": INDEX, "pictures": drawable.len() }),
     })
+}
+
+fn write_pages(
+    frame: &Frame,
+    writer: &mut StageWriter,
+    pages: impl IntoIterator<Item = Page>,
+    shown: &images::Shown,
+    issues: &[issues::Issue],
+    labels: &HashMap<u32, String>,
+) -> Result<()> {
+    let mut part = writer.part(0)?;
+    let large: Vec<u32> = shown.large.iter().copied().collect();
+    let overlays = overlays::draw_all(frame, &large, labels, &mut part)?;
+    for page in pages {
+        part.file(&format!("report/{}.html", page.name), page.html.as_bytes())?;
+        for (name, value) in &page.data {
+            part.file(
+                &format!("report/data/{name}.js"),
+                frame::script(name, value).as_bytes(),
+            )?;
+        }
+        for (path, bytes) in &page.files {
+            part.file(&format!("report/{path}"), bytes)?;
+        }
+    }
+    for (name, value) in shown.records(frame, issues, &overlays)? {
+        part.file(
+            &format!("report/data/{name}.js"),
+            frame::script(&name, &value).as_bytes(),
+        )?;
+    }
+    for (name, bytes) in ASSETS {
+        part.file(&format!("report/assets/{name}"), bytes)?;
+    }
+    writer.commit(part)
+}
+
+/// The shown images that could be decoded, in order, and the labels of those that have one.
+fn drawable(frame: &Frame, shown: &images::Shown) -> Result<(Vec<u32>, HashMap<u32, String>)> {
+    let run = frame.ctx.run;
+    let (mut ids, mut labels) = (Vec::new(), HashMap::new());
+    for batch in run
+        .read(&frame.manifest, "images")
+        .columns(&["image_id", "label_name", "error"])
+    {
+        let batch = batch?;
+        let columns = Columns::of(run, "images", &batch);
+        let (names, errors) = (columns.texts("label_name")?, columns.texts("error")?);
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if shown.all.contains(&id) && text(&errors, row).is_none() {
+                ids.push(id);
+                if let Some(name) = text(&names, row) {
+                    labels.insert(id, name.to_string());
+                }
+            }
+        }
+    }
+    Ok((ids, labels))
 }

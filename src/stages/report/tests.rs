@@ -1,15 +1,26 @@
-use std::fs;
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+
+use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int32Array, StringArray, UInt32Array};
+use serde_json::{Value, json};
 
 use super::{
     super::{
-        patches,
+        columns::table,
         testing::{Fake, FakeImage, FakeLayer},
     },
     STAGE,
+    frame::{PAGES, script},
 };
-use crate::picture::Picture;
+use crate::{
+    image::{DecodeOptions, decode},
+    picture::Picture,
+    store::StageWriter,
+};
 
 const HOSTILE: &str = "<script>alert('x')</script>\"\n\u{202e}gpj";
+/// Images that can be decoded, and that cannot.
+const GOOD: usize = 12;
+const BAD: usize = 60;
 
 /// Names from strangers everywhere: labels, paths, errors, layers.
 fn hostile() -> Fake {
@@ -19,161 +30,370 @@ fn hostile() -> Fake {
         1 => (1, long.clone()),
         _ => (2, "plain & simple".to_string()),
     };
-    let n = 12;
-    let images = (0..n)
-        .map(|id| FakeImage {
-            path: format!("image-{id:02}.png"),
-            label: Some(label(id)),
-            error: None,
-            picture: Some(Picture::filled(20, 10, [id as u8; 3])),
-        })
-        .chain((0..60).map(|id| FakeImage {
-            path: format!("bad-{id:02}-<img src=x onerror=alert(1)>\".png"),
-            label: (id > 0).then(|| label(2)),
-            error: Some(format!("not an image: {HOSTILE}")),
-            picture: None,
-        }))
-        .collect();
+    let good = (0..GOOD).map(|id| FakeImage {
+        path: format!("image-{id:02}-</script><b>{{{{.png"),
+        label: Some(label(id)),
+        error: None,
+        picture: None,
+    });
+    let bad = (0..BAD).map(|id| FakeImage {
+        path: format!("bad-{id:02}-<img src=x onerror=alert(1)>\".png"),
+        label: (id > 0).then(|| label(2)),
+        error: Some(format!("not an image: {HOSTILE}")),
+        picture: None,
+    });
     let channels = 4;
+    let n = GOOD * channels as usize;
     Fake {
         dir: tempfile::tempdir().unwrap(),
-        images,
+        images: good.chain(bad).collect(),
         layers: vec![FakeLayer {
             name: "layer<b>\"1".into(),
             channels,
             height: 1,
             width: 2,
             field: Some([7, 2, -3]),
-            max: (0..n * channels as usize)
-                .map(|i| (i * 7 % 11) as f32)
-                .collect(),
-            argmax: (0..n * channels as usize).map(|i| (i % 2) as u16).collect(),
+            max: (0..n).map(|i| (i * 7 % 11) as f32).collect(),
+            argmax: (0..n).map(|i| (i % 2) as u16).collect(),
         }],
-        // The network calls the second label 8 and the third 9; it does not know the first.
-        network_classes: (0..8)
-            .map(|c| format!("other {c}"))
-            .chain([long.clone(), "plain & simple".into()])
-            .collect(),
-        predictions: (0..n as i32)
-            .map(|id| {
-                (
-                    if id % 2 == 0 { 7 + id % 3 } else { 3 },
-                    (id % 3 > 0).then_some(0.4),
-                )
-            })
-            .collect(),
+        network_classes: (0..10).map(|c| format!("{HOSTILE} {c}")).collect(),
+        predictions: (0..GOOD as i32).map(|id| (id % 10, None)).collect(),
         part_size: 5,
     }
 }
 
-fn page(fake: &Fake, set: &[&str]) -> String {
-    fake.write();
-    fake.run_stage(&patches::STAGE, set).unwrap();
+/// Findings as the audit writes them: every second image has a doubtful label, image 3 is a copy of image 1.
+fn find(fake: &Fake) {
+    let run = fake.run();
+    let lock = run.lock("test").unwrap();
+    let needs = BTreeMap::new();
+    let audit =
+        StageWriter::begin(&run, &lock, "audit", 1, "key".into(), json!({}), needs).unwrap();
+    let ids: Vec<u32> = (0..GOOD as u32).step_by(2).chain([3]).collect();
+    let last = ids.len() - 1;
+    let texts = |of: &dyn Fn(usize) -> Option<String>| -> ArrayRef {
+        Arc::new((0..ids.len()).map(of).collect::<StringArray>())
+    };
+    let issues = table([
+        (
+            "image_id",
+            Arc::new(UInt32Array::from(ids.clone())) as ArrayRef,
+            false,
+        ),
+        (
+            "kind",
+            texts(&|row| {
+                Some(
+                    if row < last {
+                        "label"
+                    } else {
+                        "duplicate_near"
+                    }
+                    .into(),
+                )
+            }),
+            false,
+        ),
+        (
+            "score",
+            Arc::new(Float32Array::from_iter_values(
+                (0..ids.len()).map(|row| row as f32 / 10.0),
+            )),
+            false,
+        ),
+        (
+            "flagged",
+            Arc::new(BooleanArray::from_iter(
+                (0..ids.len()).map(|row| Some(row != 1)),
+            )),
+            false,
+        ),
+        (
+            "suggested_label",
+            Arc::new(Int32Array::from_iter(
+                (0..ids.len()).map(|row| (row < last).then_some(2)),
+            )),
+            true,
+        ),
+        (
+            "evidence",
+            texts(&|row| Some(format!("labelled {HOSTILE}, row {row}"))),
+            false,
+        ),
+        (
+            "rank",
+            Arc::new(Int32Array::from_iter_values(
+                (0..ids.len()).map(|row| row as i32 + 1),
+            )),
+            false,
+        ),
+        (
+            "other_id",
+            Arc::new(UInt32Array::from_iter(
+                (0..ids.len()).map(|row| (row == last).then_some(1)),
+            )),
+            true,
+        ),
+        (
+            "reviewed",
+            texts(&|row| (row == 1).then(|| "ok".into())),
+            true,
+        ),
+        ("note", texts(&|_| None), true),
+    ])
+    .unwrap();
+    let mut part = audit.part(0).unwrap();
+    part.write("issues", &issues).unwrap();
+    audit.commit(part).unwrap();
+    audit.finish(None, json!({})).unwrap();
+}
+
+fn report(fake: &Fake, set: &[&str]) -> PathBuf {
     fake.run_stage(&STAGE, set).unwrap();
-    fs::read_to_string(fake.run().path("report/index.html")).unwrap()
+    fake.run().path("report")
 }
 
 /// The values of all attributes `name="…"`.
 fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
     let start = format!(" {name}=\"");
-    html.split(start.as_str())
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .collect()
+    let rest = html.split(start.as_str()).skip(1);
+    rest.filter_map(|rest| rest.split('"').next()).collect()
+}
+
+/// The value that a data file gives to its name.
+fn data(report: &std::path::Path, name: &str) -> Value {
+    let text = fs::read_to_string(report.join(format!("data/{name}.js"))).unwrap();
+    assert!(!text.contains('<') && !text.contains('\u{2028}'), "{name}");
+    let json = text
+        .strip_prefix(&format!("prospect.data(\"{name}\", "))
+        .unwrap();
+    serde_json::from_str(json.strip_suffix(");\n").unwrap()).unwrap()
 }
 
 #[test]
-fn names_from_strangers_are_inert() {
+fn names_from_strangers_are_inert_on_every_page() {
     let fake = hostile();
-    let html = page(
-        &fake,
-        &[&format!(
-            "report.title={}",
-            toml::Value::from("<b>\"Night & day\"</b>")
-        )],
+    fake.write();
+    find(&fake);
+    let title = format!(
+        "report.title={}",
+        toml::Value::from("<b>\"Night & day\"</b>")
     );
-    for bad in [
-        "<script",
-        "<img src=x",
-        "<b>",
-        "\u{202e}",
-        "onerror=alert(1)>",
-        "layer<b>",
-    ] {
-        assert!(!html.contains(bad), "{bad:?} in the page");
+    let report = report(&fake, &[&title]);
+    for (page, _) in PAGES {
+        let html = fs::read_to_string(report.join(format!("{page}.html"))).unwrap();
+        for bad in [
+            "<script>",
+            "</script><b>",
+            "<img src=x",
+            "<b>",
+            "\u{202e}",
+            "onerror=alert(1)>",
+        ] {
+            assert!(!html.contains(bad), "{bad:?} in {page}");
+        }
+        assert!(
+            html.contains("default-src 'none'") && !html.contains("unsafe"),
+            "{page}"
+        );
+        assert!(
+            !html.contains("http:") && !html.contains("https:"),
+            "no network: {page}"
+        );
+        assert!(!html.contains(&"long ".repeat(20)), "cut: {page}");
+        assert!(
+            !html.contains(" style=") && !html.contains(" onclick="),
+            "{page}"
+        );
+        // A name that broke out of an attribute or element would unbalance these.
+        for element in [
+            "li", "ul", "ol", "td", "span", "th", "tr", "bdi", "div", "section", "article", "dd",
+            "a", "p", "code",
+        ] {
+            let opened = html.matches(&format!("<{element}>")).count()
+                + html.matches(&format!("<{element} ")).count();
+            assert_eq!(
+                opened,
+                html.matches(&format!("</{element}>")).count(),
+                "<{element}> in {page}"
+            );
+        }
     }
+    let files = fs::read_to_string(report.join("files.html")).unwrap();
     assert!(
-        html.contains("&#60;script&#62;alert(&#39;x&#39;)"),
+        files.contains("&#60;script&#62;alert(&#39;x&#39;)"),
         "shown as text"
     );
-    assert!(html.contains("\\u{202e}"), "made visible");
-    assert!(html.contains("plain &#38; simple"));
-    assert!(!html.contains(&"long ".repeat(20)), "cut");
-    assert!(html.contains("default-src 'none'"));
-    assert!(
-        !html.contains("http:") && !html.contains("https:"),
-        "no network"
-    );
-    // A name that broke out of an attribute or element would unbalance these.
-    for element in [
-        "li", "ul", "td", "span", "th", "tr", "bdi", "div", "section", "article", "dd", "a",
-    ] {
-        let opened = html.matches(&format!("<{element}>")).count()
-            + html.matches(&format!("<{element} ")).count();
+    assert!(files.contains("\\u{202e}"), "made visible");
+    let findings = data(&report, "findings");
+    let first = &findings["findings"][0];
+    assert_eq!(first["label"], HOSTILE);
+    assert_eq!(first["path"], "image-00-</script><b>{{.png");
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_every_picture_is_there() {
+    let fake = hostile();
+    fake.write();
+    find(&fake);
+    let report = report(&fake, &[]);
+    let records = data(&report, "images-000");
+    assert_eq!(data(&report, "index")["shards"], json!(["000"]));
+    for (page, _) in PAGES {
+        let html = fs::read_to_string(report.join(format!("{page}.html"))).unwrap();
+        for name in ["href", "src"] {
+            for target in attributes(&html, name) {
+                let path = target.split('#').next().unwrap();
+                assert!(
+                    path.is_empty() || report.join(path).is_file(),
+                    "{target} of {page}"
+                );
+            }
+        }
+        for id in attributes(&html, "data-images")
+            .iter()
+            .flat_map(|ids| ids.split(' '))
+        {
+            assert!(!records[id].is_null(), "image {id} of {page}");
+        }
+    }
+    for id in 0..GOOD + BAD {
+        let path = report.join(format!("thumbs/000/{id:06}.jpg"));
+        let record = &records[id.to_string()];
+        assert_eq!(path.is_file(), id < GOOD, "{id}");
+        assert_eq!(record["thumb"], id < GOOD, "{id}");
         assert_eq!(
-            opened,
-            html.matches(&format!("</{element}>")).count(),
-            "<{element}>"
+            record["large"] == true,
+            report.join(format!("large/000/{id:06}.jpg")).is_file()
         );
     }
 }
 
 #[test]
-fn the_page_says_what_the_tables_say() {
+fn a_record_tells_label_prediction_and_findings() {
     let fake = hostile();
-    let html = page(&fake, &[]);
-    for expected in [
-        ">72<", // images
-        "10 more: query the table",
-        "83.3 % of all files",
-        // Ids 1, 2, 4, 5, 7, 8, 10, 11 have mapped labels; the even ones are right.
-        "50.0 %",
-        "4 of 8 images whose label",
-        "41.5",
-        "held up by the network, busy 97 % of the time",
-        "tiny.pt2",
-        "1 image without a label",
-        "ReLU: 4 units of 1 × 2 cells; receptive field 7 × 7 pixels of the input, stride 2",
-        "12 s",
-    ] {
-        assert!(html.contains(expected), "{expected:?} is not in the page");
-    }
-    let images = attributes(&html, "src");
-    assert_eq!(images.len(), 4);
-    assert_eq!(attributes(&html, "alt").len(), images.len());
-    for source in images {
-        let path = fake.run().path("report").join(source);
-        assert!(path.is_file(), "{source}");
-    }
-    for target in attributes(&html, "href")
-        .iter()
-        .filter_map(|href| href.strip_prefix('#'))
-    {
-        assert!(attributes(&html, "id").contains(&target), "#{target}");
+    fake.write();
+    find(&fake);
+    let report = report(&fake, &[]);
+    let records = data(&report, "images-000");
+    assert_eq!(records["2"]["label"], "plain & simple");
+    assert_eq!(records["2"]["pred"][0], format!("{HOSTILE} 2"));
+    assert_eq!(records["2"]["issues"][0]["reviewed"], "ok");
+    assert_eq!(records["2"]["issues"][0]["flagged"], false);
+    assert_eq!(records["3"]["issues"][0]["other"], 1);
+    assert!(records["5"]["issues"].is_null());
+    assert!(
+        records["20"]["error"]
+            .as_str()
+            .unwrap()
+            .contains("not an image")
+    );
+    let findings = data(&report, "findings");
+    assert_eq!(findings["findings"].as_array().unwrap().len(), GOOD / 2 + 1);
+    assert_eq!(
+        findings["kinds"],
+        json!([
+            ["label", "Probably wrong labels", 6],
+            ["duplicate_near", "The same picture twice", 1]
+        ])
+    );
+    assert_eq!(findings["findings"][0]["suggested"], "plain & simple");
+}
+
+#[test]
+fn a_large_dataset_is_shown_in_part_findings_first() {
+    let fake = hostile();
+    fake.write();
+    find(&fake);
+    let report = report(&fake, &["report.images=9"]);
+    let records = data(&report, "images-000");
+    let ids: Vec<u32> = records
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(|id| id.parse().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 9);
+    for id in [0, 1, 2, 3, 4, 6, 8, 10] {
+        assert!(ids.contains(&id), "{id}");
     }
 }
 
 #[test]
-fn a_dataset_without_labels_or_bad_files_has_no_such_sections() {
-    let mut fake = hostile();
-    fake.images.truncate(12);
-    for image in &mut fake.images {
-        image.label = None;
+fn without_findings_the_pages_say_what_to_run() {
+    let fake = hostile();
+    fake.write();
+    let report = report(&fake, &[]);
+    let read = |page: &str| fs::read_to_string(report.join(format!("{page}.html"))).unwrap();
+    assert!(read("index").contains("prospect run audit"));
+    assert!(read("labels").contains("prospect run audit"));
+    assert!(read("duplicates").contains("prospect run duplicates"));
+    assert!(read("files").contains("60 files cannot be decoded"));
+    let run = read("run");
+    assert!(
+        run.contains("41.5") && run.contains("busy 97.0 % of the time") && run.contains("tiny.pt2")
+    );
+}
+
+#[test]
+fn the_same_tables_give_the_same_files() {
+    let whole = hostile();
+    whole.write();
+    find(&whole);
+    let first = report(&whole, &[]);
+    let again = hostile();
+    again.write();
+    find(&again);
+    let second = report(&again, &[]);
+    for file in [
+        "data/findings.js",
+        "data/images-000.js",
+        "data/index.js",
+        "thumbs/000/000003.jpg",
+    ] {
+        assert_eq!(
+            fs::read(first.join(file)).unwrap(),
+            fs::read(second.join(file)).unwrap(),
+            "{file}"
+        );
     }
-    fake.predictions = vec![(0, None); 12];
-    let html = page(&fake, &[]);
-    assert!(!html.contains("id=\"classes\"") && !html.contains("id=\"unreadable\""));
-    assert!(!html.contains("Accuracy"));
-    assert!(html.contains("lifetime sparseness"));
-    assert!(html.contains("every file could be decoded"));
+}
+
+#[test]
+fn a_data_file_cannot_end_a_script() {
+    let text = script("a", &json!({ "x": "</script><!--\u{2028}\u{2029}" }));
+    assert!(!text.contains('<') && !text.contains('\u{2028}') && !text.contains('\u{2029}'));
+    let json = text
+        .strip_prefix("prospect.data(\"a\", ")
+        .unwrap()
+        .strip_suffix(");\n")
+        .unwrap();
+    let value: Value = serde_json::from_str(json).unwrap();
+    assert_eq!(value["x"], "</script><!--\u{2028}\u{2029}");
+}
+
+#[test]
+fn thumbnails_of_small_images_are_not_enlarged() {
+    let mut fake = hostile();
+    for (id, image) in fake.images.iter_mut().enumerate().take(GOOD) {
+        image.path = format!("{id:02}.png");
+        image.picture = Some(Picture::filled(
+            if id == 0 { 300 } else { 20 },
+            10,
+            [id as u8; 3],
+        ));
+    }
+    fake.write();
+    let report = report(&fake, &[]);
+    let size = |id: usize| {
+        let bytes = fs::read(report.join(format!("thumbs/000/{id:06}.jpg"))).unwrap();
+        let options = DecodeOptions {
+            max_pixels: 1 << 20,
+            exif_orientation: true,
+        };
+        let image = decode(&bytes, &options).unwrap();
+        (image.width, image.height)
+    };
+    assert_eq!(size(0).0, 128);
+    assert_eq!(size(1), (20, 10));
 }

@@ -1,0 +1,194 @@
+//! What all pages share: the bar above them, and how a page is handed over.
+
+use askama::Template;
+use serde_json::Value;
+
+use super::super::{Context, classes::ClassNames};
+use crate::{
+    error::{Error, Result},
+    store::Manifest,
+    text,
+};
+
+/// The pages in the order of the bar: file name without `.html`, and heading.
+pub const PAGES: [(&str, &str); 9] = [
+    ("index", "Tonight"),
+    ("labels", "Label issues"),
+    ("map", "Map"),
+    ("units", "Units"),
+    ("classes", "Classes"),
+    ("shortcuts", "Shortcuts"),
+    ("duplicates", "Duplicates"),
+    ("files", "Bad files"),
+    ("run", "Run"),
+];
+
+/// Characters of a name and of a message from outside that are shown in a page's text.
+pub const NAME: usize = 60;
+pub const PATH: usize = 160;
+pub const MESSAGE: usize = 400;
+
+/// What every page is made from.
+pub(super) struct Frame<'a> {
+    pub ctx: &'a Context<'a>,
+    pub manifest: Manifest,
+    pub names: ClassNames,
+    /// How many findings of a kind are flagged and not judged fine, by the kind's name.
+    pub flagged: std::collections::BTreeMap<String, u64>,
+    pub dataset: String,
+}
+
+/// A page and what belongs to it.
+pub(super) struct Page {
+    pub name: &'static str,
+    pub html: String,
+    /// `data/NAME.js`: what is given to `prospect.data(NAME, …)`.
+    pub data: Vec<(String, Value)>,
+    /// Further files, by their path in the folder `report`.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Images that it shows, most important first.
+    pub images: Vec<u32>,
+    /// Of these, images that it shows large.
+    pub large: Vec<u32>,
+}
+
+/// What `layout.html` shows of the page and its siblings.
+pub(super) struct Shell {
+    pub title: String,
+    pub dataset: String,
+    pub page: &'static str,
+    pub links: Vec<Link>,
+    pub scripts: &'static [&'static str],
+    pub version: &'static str,
+}
+
+pub(super) struct Link {
+    pub href: String,
+    pub name: &'static str,
+    pub current: bool,
+    /// How many findings it shows; empty where that says nothing.
+    pub count: String,
+}
+
+impl Frame<'_> {
+    /// `name`: one of [`PAGES`]; `scripts`: of the folder `assets`, besides the common one.
+    pub fn shell(&self, name: &str, scripts: &'static [&'static str]) -> Shell {
+        let count = |kinds: &[&str]| -> String {
+            let flagged = kinds.iter().filter_map(|kind| self.flagged.get(*kind));
+            match flagged.sum::<u64>() {
+                0 => String::new(),
+                n => text::count(n),
+            }
+        };
+        let links = PAGES.iter().map(|(page, heading)| Link {
+            href: format!("{page}.html"),
+            name: heading,
+            current: *page == name,
+            count: match *page {
+                "labels" => count(&["label"]),
+                "duplicates" => count(&[
+                    "duplicate_exact",
+                    "duplicate_near",
+                    "duplicate_label",
+                    "leak",
+                ]),
+                "files" => count(&["unreadable"]),
+                _ => String::new(),
+            },
+        });
+        let heading = PAGES.iter().find(|(page, _)| *page == name);
+        Shell {
+            title: shown(&self.ctx.config.report.title, 200),
+            dataset: shown(&self.dataset, NAME),
+            page: heading.map_or("Prospect", |(_, heading)| heading),
+            links: links.collect(),
+            scripts,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// Renders a page that has no data and shows no images.
+    pub fn page(&self, name: &'static str, template: &impl Template) -> Result<Page> {
+        let html = template.render().map_err(|error| {
+            Error::invalid(
+                self.ctx.run.path(&format!("report/{name}.html")),
+                "a page that can be written",
+                error.to_string(),
+                "please report this mistake of prospect's",
+            )
+        })?;
+        Ok(Page {
+            name,
+            html,
+            data: Vec::new(),
+            files: Vec::new(),
+            images: Vec::new(),
+            large: Vec::new(),
+        })
+    }
+}
+
+/// A name from outside for the page's text: control and reordering characters visible, cut to a sane length.
+pub fn shown(name: &str, limit: usize) -> String {
+    // Cut first: an escape must not be cut in two.
+    text::escaped(&text::shortened(name, limit)).into_owned()
+}
+
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+pub fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", text::count(n), if n == 1 { one } else { many })
+}
+
+/// A number for a page's script, to four digits, which is what pages show at most; null where it is none.
+pub fn short(number: f64) -> Value {
+    let short = format!("{number:.3e}").parse::<f64>().ok();
+    short
+        .filter(|number| number.is_finite())
+        .map_or(Value::Null, Value::from)
+}
+
+/// Ids as `data-images` takes them.
+pub fn ids(images: &[u32]) -> String {
+    let ids: Vec<String> = images.iter().map(u32::to_string).collect();
+    ids.join(" ")
+}
+
+/// A data file. Within a string of JSON `<` may be written so; a page could else be ended by one that is pasted into it.
+pub fn script(name: &str, value: &Value) -> String {
+    let json = value
+        .to_string()
+        .replace('<', "\\u003c")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029");
+    format!("prospect.data({}, {json});\n", Value::from(name))
+}
+
+/// A figure at the head of a page.
+pub(super) struct Figure {
+    pub label: &'static str,
+    pub value: String,
+    pub note: String,
+    /// Words are set smaller than numbers.
+    pub is_text: bool,
+}
+
+impl Figure {
+    pub fn number(label: &'static str, value: String, note: String) -> Figure {
+        Figure {
+            label,
+            value,
+            note,
+            is_text: false,
+        }
+    }
+
+    pub fn words(label: &'static str, value: String, note: String) -> Figure {
+        Figure {
+            is_text: true,
+            ..Figure::number(label, value, note)
+        }
+    }
+}

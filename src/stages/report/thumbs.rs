@@ -1,0 +1,110 @@
+//! Small pictures for the pages.
+
+use rayon::prelude::*;
+
+use super::{
+    super::sources::Sources,
+    images::{SHARD, Shown},
+};
+use crate::{
+    error::{Error, Result},
+    image::RgbImage,
+    picture::{Picture, PixelBox, tile},
+    store::PartWriter,
+};
+
+/// Longest sides, in pixels. Smaller images are not enlarged.
+const SIDE: u32 = 128;
+const LARGE: u32 = 480;
+/// JPEG quality: at 80 no artefact is seen at these sizes.
+const QUALITY: u8 = 80;
+/// Images in memory at a time.
+const CHUNK: usize = 64;
+/// What stands for an image whose file has changed or gone since.
+const GONE: [u8; 3] = [96, 100, 108];
+
+/// About the bytes of a small and of a large picture.
+pub const BYTES: [u64; 2] = [4 << 10, 40 << 10];
+
+/// `thumbs/000/000123.jpg`, in the folder `report`.
+fn path(folder: &str, id: u32) -> String {
+    format!("report/{folder}/{:03}/{id:06}.jpg", id / SHARD)
+}
+
+/// JPEG files of one image.
+struct Drawn {
+    small: Vec<u8>,
+    large: Option<Vec<u8>>,
+}
+
+/// Writes the pictures of some images. One that cannot be read any more gets a grey one, and a warning.
+pub fn draw(
+    sources: &Sources,
+    shown: &Shown,
+    ids: &[u32],
+    files: &mut PartWriter,
+    done: impl Fn(u64),
+) -> Result<()> {
+    for chunk in ids.chunks(CHUNK) {
+        let drawn: Vec<Result<Drawn, String>> = (chunk.par_iter())
+            .map(|id| drawn(sources, shown, *id))
+            .collect();
+        for (id, drawn) in chunk.iter().zip(drawn) {
+            let drawn = drawn.map_err(|reason| {
+                Error::invalid(
+                    path("thumbs", *id),
+                    "a picture that can be written",
+                    reason,
+                    "please report this mistake of prospect's",
+                )
+            })?;
+            files.file(&path("thumbs", *id), &drawn.small)?;
+            if let Some(large) = drawn.large {
+                files.file(&path("large", *id), &large)?;
+            }
+        }
+        done(chunk.len() as u64);
+    }
+    Ok(())
+}
+
+fn drawn(sources: &Sources, shown: &Shown, id: u32) -> Result<Drawn, String> {
+    let picture = sources.decode(id);
+    if let Err(reason) = &picture {
+        sources.warn("thumbnail", id, reason);
+    }
+    let at = |side: u32| match &picture {
+        Ok(image) => jpeg(&fitted(image, side)?),
+        Err(_) => jpeg(&Picture::filled(SIDE, SIDE, GONE)),
+    };
+    Ok(Drawn {
+        small: at(SIDE)?,
+        large: (shown.large.contains(&id)).then(|| at(LARGE)).transpose()?,
+    })
+}
+
+fn fitted(image: &RgbImage, side: u32) -> Result<Picture, String> {
+    let (width, height) = (image.width, image.height);
+    let whole = PixelBox {
+        x0: 0,
+        y0: 0,
+        x1: width,
+        y1: height,
+    };
+    let side = side.min(width.max(height));
+    tile(&image.pixels, width, height, whole, side).map_err(|error| error.to_string())
+}
+
+fn jpeg(picture: &Picture) -> Result<Vec<u8>, String> {
+    let side = |length: u32| u16::try_from(length).map_err(|error| error.to_string());
+    let mut bytes = Vec::new();
+    jpeg_encoder::Encoder::new(&mut bytes, QUALITY)
+        .encode(
+            &picture.pixels,
+            side(picture.width)?,
+            side(picture.height)?,
+            jpeg_encoder::ColorType::Rgb,
+        )
+        .map_err(|error| error.to_string())?;
+    Ok(bytes)
+}

@@ -1,0 +1,289 @@
+//! The first page: what is wrong with the dataset tonight.
+
+use std::collections::{HashMap, HashSet};
+
+use askama::Template;
+use serde_json::Value;
+
+use super::{
+    super::{
+        columns::{Columns, number, text},
+        history,
+    },
+    frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, percent, plural, shown},
+    issues::{Issue, heading},
+};
+use crate::{changes::Became, error::Result, findings::Kind, text as words};
+
+/// Pictures of each kind of finding, and of what is new.
+const PICTURES: usize = 8;
+const NEW: usize = 16;
+/// Standard deviations of a 95 % interval.
+const WIDTH: f64 = 1.96;
+
+#[derive(Template)]
+#[template(path = "index.html", config = "src/report/askama.toml")]
+struct Tonight {
+    shell: Shell,
+    heading: String,
+    subtitle: String,
+    figures: Vec<Figure>,
+    since: Option<Since>,
+    kinds: Vec<OfKind>,
+    nothing: &'static str,
+    warnings: Vec<String>,
+}
+
+struct Since {
+    line: String,
+    images: String,
+}
+
+struct OfKind {
+    name: &'static str,
+    href: &'static str,
+    count: String,
+    evidence: String,
+    images: String,
+}
+
+pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
+    let mut images = Vec::new();
+    let since = since(frame, &mut images)?;
+    let kinds = Kind::ALL.into_iter().filter_map(|kind| {
+        let of_kind = || {
+            issues
+                .iter()
+                .filter(|issue| issue.kind == kind && issue.flagged)
+        };
+        let worst = of_kind().next()?;
+        let first: Vec<u32> = of_kind()
+            .map(|issue| issue.image_id)
+            .take(PICTURES)
+            .collect();
+        images.extend(&first);
+        Some(OfKind {
+            name: heading(kind),
+            href: page_of(kind),
+            count: words::count(of_kind().count() as u64),
+            evidence: shown(&worst.evidence, MESSAGE),
+            images: ids(&first),
+        })
+    });
+    let kinds: Vec<OfKind> = kinds.collect();
+    let network = frame.told("extract")["network"].as_str();
+    let subtitle = match network {
+        Some(network) => format!(
+            "What {} sees in {}",
+            shown(network, NAME),
+            shown(&frame.dataset, NAME)
+        ),
+        None => format!(
+            "{} was not run through a network",
+            shown(&frame.dataset, NAME)
+        ),
+    };
+    let page = Tonight {
+        shell: frame.shell("index", &[]),
+        heading: shown(&frame.ctx.config.report.title, 200),
+        subtitle,
+        figures: figures(frame)?,
+        since,
+        nothing: match frame.manifest.has("issues") {
+            true => "Nothing was found that ought to be looked at.",
+            false => "The audits have not been run: prospect run audit, then prospect run report.",
+        },
+        warnings: warnings(frame),
+        kinds,
+    };
+    let mut page = frame.page("index", &page)?;
+    page.large = images.clone();
+    page.images = images;
+    Ok(page)
+}
+
+/// Where more findings of a kind are.
+fn page_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Label => "labels.html",
+        Kind::Outlier => "labels.html#outlier",
+        Kind::DuplicateExact | Kind::DuplicateNear | Kind::DuplicateLabel | Kind::Leak => {
+            "duplicates.html"
+        }
+        _ => "files.html",
+    }
+}
+
+fn figures(frame: &Frame) -> Result<Vec<Figure>> {
+    let scan = frame.told("scan");
+    let images = scan["images"].as_u64().unwrap_or(0);
+    let mut figures = vec![Figure::number(
+        "Images",
+        words::count(images),
+        match scan["bad"].as_u64() {
+            Some(0) | None => "every file could be read".into(),
+            Some(bad) => format!("{} unreadable", plural(bad, "file is", "files are")),
+        },
+    )];
+    if let Some((wrong, low, high)) = wrong_labels(frame)? {
+        let judged = frame.told("labels")["judged_images"]
+            .as_u64()
+            .unwrap_or(0)
+            .max(1) as f64;
+        figures.push(Figure::number(
+            "Wrong labels, estimated",
+            percent(wrong / judged),
+            format!(
+                "about {}, 95 % interval {} to {}, if the detector's probabilities are right",
+                words::count(wrong.round() as u64),
+                percent(low / judged),
+                percent(high / judged)
+            ),
+        ));
+    }
+    if let Some(review) = frame.told("labels")["review"].as_str() {
+        figures.push(Figure::words(
+            "A review",
+            review.to_string(),
+            "measured on errors planted among the labels".into(),
+        ));
+    }
+    let confusion = frame.told("confusion");
+    if let (Some(accuracy), Some(judged)) = (
+        confusion["accuracy"].as_f64(),
+        confusion["judged_images"].as_u64().filter(|n| *n > 0),
+    ) {
+        figures.push(Figure::number(
+            "Accuracy of the network",
+            percent(accuracy),
+            format!(
+                "on {} whose label it knows",
+                plural(judged, "image", "images")
+            ),
+        ));
+    }
+    let probe = frame.told("probe");
+    if let Some(accuracy) = probe["accuracy"]
+        .as_f64()
+        .filter(|_| probe["source"] == "probe")
+    {
+        figures.push(Figure::number(
+            "Accuracy of the probe",
+            percent(accuracy),
+            "a linear classifier on the network's features, on images that it was not trained on"
+                .into(),
+        ));
+    }
+    let extract = frame.told("extract");
+    if let Some(speed) = extract["images_per_second"].as_f64() {
+        let device = extract["device"].as_str().unwrap_or("?");
+        figures.push(Figure::number(
+            "Images per second",
+            format!("{speed:.1}"),
+            format!("on {}", shown(device, NAME)),
+        ));
+    }
+    Ok(figures)
+}
+
+/// How many labels are expected to be wrong, with a 95 % interval: each is so with its own probability, by itself.
+fn wrong_labels(frame: &Frame) -> Result<Option<(f64, f64, f64)>> {
+    const TABLE: &str = "label_scores";
+    if !frame.manifest.has(TABLE) {
+        return Ok(None);
+    }
+    let run = frame.ctx.run;
+    let (mut expected, mut variance, mut n) = (0.0, 0.0, 0.0);
+    for batch in run.read(&frame.manifest, TABLE).columns(&["score"]) {
+        let batch = batch?;
+        let scores = Columns::of(run, TABLE, &batch).numbers("score")?;
+        for row in 0..batch.num_rows() {
+            if let Some(right) = number(&scores, row) {
+                expected += 1.0 - right;
+                variance += right * (1.0 - right);
+                n += 1.0;
+            }
+        }
+    }
+    let width = WIDTH * variance.sqrt();
+    Ok((n > 0.0).then_some((
+        expected,
+        (expected - width).max(0.0),
+        (expected + width).min(n),
+    )))
+}
+
+/// What has become of the findings of the run before.
+fn since(frame: &Frame, images: &mut Vec<u32>) -> Result<Option<Since>> {
+    const TABLE: &str = "changes";
+    if !frame.manifest.has(TABLE) {
+        return Ok(None);
+    }
+    let run = frame.ctx.run;
+    let mut counts: HashMap<String, u64> = HashMap::new();
+    let mut new = Vec::new();
+    for batch in run
+        .read(&frame.manifest, TABLE)
+        .columns(&["path", "change"])
+    {
+        let batch = batch?;
+        let columns = Columns::of(run, TABLE, &batch);
+        let (paths, changes) = (columns.texts("path")?, columns.texts("change")?);
+        for row in 0..batch.num_rows() {
+            let change = text(&changes, row).unwrap_or_default();
+            *counts.entry(change.to_string()).or_default() += 1;
+            if change == Became::New.name() && new.len() < NEW {
+                new.push(text(&paths, row).unwrap_or_default().to_string());
+            }
+        }
+    }
+    let of = |became: Became| counts.get(became.name()).copied().unwrap_or(0);
+    let known = match new.is_empty() {
+        true => HashMap::new(),
+        false => history::images(run, &frame.manifest)?,
+    };
+    let mut seen = HashSet::new();
+    let found: Vec<u32> = (new.iter().filter_map(|path| known.get(path)))
+        .map(|known| known.image_id)
+        .filter(|id| seen.insert(*id))
+        .collect();
+    images.extend(&found);
+    Ok(Some(Since {
+        line: format!(
+            "{} new, {} worse, {} better, {} resolved.",
+            plural(of(Became::New), "finding is", "findings are"),
+            words::count(of(Became::Worse)),
+            words::count(of(Became::Better)),
+            words::count(of(Became::Resolved))
+        ),
+        images: ids(&found),
+    }))
+}
+
+/// Stages that have not been run, and what the pages lack without them.
+fn warnings(frame: &Frame) -> Vec<String> {
+    super::super::STAGES
+        .iter()
+        .filter(|stage| stage.name != super::STAGE.name)
+        .filter(|stage| {
+            !frame
+                .manifest
+                .stages
+                .get(stage.name)
+                .is_some_and(|record| record.complete)
+        })
+        .map(|stage| {
+            format!(
+                "{}: {}. Make it with prospect run {}",
+                stage.name, stage.about, stage.name
+            )
+        })
+        .collect()
+}
+
+impl Frame<'_> {
+    /// What a stage has told, null where it has not run.
+    pub fn told(&self, stage: &str) -> &Value {
+        (self.manifest.stages.get(stage)).map_or(&Value::Null, |record| &record.summary)
+    }
+}
