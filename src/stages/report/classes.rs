@@ -10,7 +10,7 @@ use askama::Template;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
-use self::gather::{Cell, Class, Classes, MeanMap, OF_CELL, Source};
+use self::gather::{Cell, Class, Classes, MeanMap, Source};
 use super::{
     frame::{Frame, MESSAGE, NAME, Page, Shell, percent, plural, short, shown},
     shortcuts::{Group, Groups, Suspect, suspects},
@@ -53,7 +53,7 @@ pub fn page(frame: &Frame) -> Result<Page> {
     let groups = Groups::of_run(ctx, manifest)?;
     let at_a_time = classes.classes.len().div_ceil(FILES);
     page.data
-        .push(("classes".into(), overview(&classes, at_a_time)));
+        .push(("classes".into(), overview(&classes, &groups, at_a_time)));
     for (number, first) in (0..classes.classes.len()).step_by(at_a_time).enumerate() {
         let these = first..classes.classes.len().min(first + at_a_time);
         let known: Map<String, Value> = (these.clone())
@@ -122,7 +122,7 @@ impl ClassesPage {
 }
 
 /// What the script needs before any class is opened.
-fn overview(classes: &Classes, at_a_time: usize) -> Value {
+fn overview(classes: &Classes, groups: &Groups, at_a_time: usize) -> Value {
     let row = |class: &Class| {
         let interval = class.tally.interval();
         json!([
@@ -145,7 +145,7 @@ fn overview(classes: &Classes, at_a_time: usize) -> Value {
         "strangers": strangers,
         "cells": classes.cells.iter().map(|cell| (cell.from, cell.to, cell.n)).collect::<Vec<_>>(),
         "at_a_time": at_a_time,
-        "of_cell": OF_CELL,
+        "groups_by": groups.source,
         "map_of": classes.map_of.as_ref().map(|how| shown(how, NAME)),
     })
 }

@@ -266,6 +266,16 @@ fn verdict(suspects: &[Suspect]) -> String {
     )
 }
 
+/// Evidence with a capital.
+fn sentence(evidence: &str) -> String {
+    let said = shown(evidence, MESSAGE);
+    let mut characters = said.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => said,
+    }
+}
+
 impl Card {
     fn of(mark: &[&Suspect], found: &Found) -> Card {
         let first = mark[0];
@@ -274,24 +284,24 @@ impl Card {
         let mut figure_of = |name: &'static str, share: Option<f64>| {
             figures.extend(share.map(|share| (name, percent(share))));
         };
-        figure_of("of the class's images", first.share_of_class);
-        figure_of("of all others", first.share_of_others);
+        figure_of("Of the class's images", first.share_of_class);
+        figure_of("Of all others", first.share_of_others);
         if first.share_of_class.is_none() {
-            figure_of("strongest at the border", Some(first.border_share));
+            figure_of("Strongest at the border", Some(first.border_share));
         }
-        figure_of("strongest outside the boxes", first.outside_boxes);
-        figure_of("explanation at the border", first.border_energy);
+        figure_of("Strongest outside the boxes", first.outside_boxes);
+        figure_of("Explanation at the border", first.border_energy);
         if let (Some(with), Some(without)) = (first.p_with, first.p_without) {
             figures.push(("p(class) with, without", format!("{with:.2}, {without:.2}")));
         }
         if let Some(drop) = first.accuracy_drop {
             figures.push((
-                "accuracy lost without it",
+                "Accuracy lost without it",
                 format!("{:.1} points", 100.0 * drop),
             ));
         }
         figures.push((
-            "tells the class (AUROC)",
+            "Tells the class (AUROC)",
             format!("{:.2}", first.exclusivity),
         ));
         let picture = mark.iter().find_map(|one| one.picture.as_ref());
@@ -312,7 +322,7 @@ impl Card {
             ),
             flagged: first.flagged,
             score: format!("{:.2}", first.score),
-            said: shown(&first.evidence, MESSAGE),
+            said: sentence(&first.evidence),
             figures,
             picture: picture.map_or(String::new(), |path| format!("../{path}")),
             sheet: match found.pictures.contains(&sheet) {
