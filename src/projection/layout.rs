@@ -85,11 +85,11 @@ pub(super) fn places(start: &[f32], factor: f64, noise: f64, seed: u64) -> Vec<f
 }
 
 /// Step of Steele et al. 2014's SplitMix64, by which its state advances.
-pub(super) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+pub const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// SplitMix64's output function: 64 well-mixed bits of `state`.
 #[inline(always)]
-pub(super) fn mix(state: u64) -> u64 {
+pub fn mix(state: u64) -> u64 {
     let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     state ^ (state >> 31)

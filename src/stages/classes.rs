@@ -1,6 +1,6 @@
 //! Labels and class names, which the dataset and the network number each in their own way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::columns::{Columns, integer, text};
 use crate::{
@@ -79,6 +79,71 @@ impl ClassNames {
         });
         known.collect()
     }
+
+    /// The classes of images by label and by prediction.
+    pub fn of_images(
+        &self,
+        run: &RunFolder,
+        manifest: &Manifest,
+        image_ids: &[u32],
+    ) -> Result<ImageClasses> {
+        let labels = labels(run, manifest)?;
+        let predictions = predictions(run, manifest)?;
+        let network = self.network_of_dataset();
+        let mut names = Vec::new();
+        let (mut of_label, mut of_class) = (BTreeMap::new(), BTreeMap::new());
+        let present: BTreeSet<i32> = labels.iter().flatten().copied().collect();
+        for label in present {
+            let place = names.len() as u32;
+            names.push(name_of(&self.dataset, label));
+            of_label.insert(label, place);
+            if let Some(class) = network.get(&label) {
+                of_class.insert(*class, place);
+            }
+        }
+        let predicted: BTreeSet<i32> = predictions.values().copied().collect();
+        for class in predicted {
+            of_class.entry(class).or_insert_with(|| {
+                names.push(name_of(&self.network, class));
+                names.len() as u32 - 1
+            });
+        }
+        let label_of = |id: &u32| labels.get(*id as usize).copied().flatten();
+        let label = |id: &u32| of_label.get(&label_of(id)?).copied();
+        let prediction = |id: &u32| of_class.get(predictions.get(id)?).copied();
+        let right = |id: &u32| Some(predictions.get(id)? == network.get(&label_of(id)?)?);
+        Ok(ImageClasses {
+            labels: image_ids.iter().map(label).collect(),
+            predictions: image_ids.iter().map(prediction).collect(),
+            right: image_ids.iter().map(right).collect(),
+            names,
+        })
+    }
+}
+
+/// Classes of images as places in one list, so that a class is the same by label and by prediction.
+pub(super) struct ImageClasses {
+    pub names: Vec<String>,
+    pub labels: Vec<Option<u32>>,
+    pub predictions: Vec<Option<u32>>,
+    /// Whether the network is right; `None` where it does not know the label.
+    pub right: Vec<Option<bool>>,
+}
+
+/// The predicted class of each image.
+fn predictions(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<u32, i32>> {
+    let mut found = HashMap::new();
+    let rows = run.read(manifest, "predictions");
+    for batch in rows.columns(&["image_id", "pred"]) {
+        let batch = batch?;
+        let columns = Columns::of(run, "predictions", &batch);
+        let classes = columns.integers("pred")?;
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
+            found.extend(class.map(|class| (id, class)));
+        }
+    }
+    Ok(found)
 }
 
 /// `class 7` where there is no name.

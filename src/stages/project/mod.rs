@@ -20,6 +20,10 @@ use self::{
     inputs::{Inputs, Phase},
     onto::Base,
 };
+pub(super) use self::{
+    pictures::title,
+    tables::{PROJECTION, read_ids, read_places, read_quality},
+};
 use super::{Context, Outcome, Stage, estimate, features::FeatureReader};
 use crate::{
     config::ProjectionMethod,

@@ -1,13 +1,7 @@
 //! Scatters of a map, coloured by what is known of the images.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-
 use super::{
-    super::{
-        Context,
-        classes::{ClassNames, labels, name_of},
-        columns::{Columns, integer},
-    },
+    super::{Context, classes::ClassNames},
     tables::Map,
 };
 use crate::{
@@ -37,56 +31,29 @@ pub fn colourings(
     manifest: &Manifest,
     image_ids: &[u32],
 ) -> Result<Vec<Coloured>> {
-    let labels = labels(run, manifest)?;
-    let predictions = read_predictions(run, manifest)?;
     let known = ClassNames::read(run, manifest)?;
-    let network = known.network_of_dataset();
-    // One list for both, so that a class has one colour.
-    let mut names = Vec::new();
-    let (mut of_label, mut of_class) = (BTreeMap::new(), BTreeMap::new());
-    let present: BTreeSet<i32> = labels.iter().flatten().copied().collect();
-    for label in present {
-        let group = names.len() as u32;
-        names.push(name_of(&known.dataset, label));
-        of_label.insert(label, group);
-        if let Some(class) = network.get(&label) {
-            of_class.insert(*class, group);
-        }
-    }
-    let predicted: BTreeSet<i32> = predictions.values().copied().collect();
-    for class in predicted {
-        of_class.entry(class).or_insert_with(|| {
-            names.push(name_of(&known.network, class));
-            names.len() as u32 - 1
-        });
-    }
-    let label_of = |id: &u32| labels.get(*id as usize).copied().flatten();
-    let label = |id: &u32| of_label.get(&label_of(id)?).copied();
-    let prediction = |id: &u32| of_class.get(predictions.get(id)?).copied();
-    let correctness = |id: &u32| {
-        let class = network.get(&label_of(id)?)?;
-        Some(u32::from(predictions.get(id)? != class))
-    };
-    let of = |group: &dyn Fn(&u32) -> Option<u32>| image_ids.iter().map(group).collect();
+    let classes = known.of_images(run, manifest, image_ids)?;
     let mut all = vec![
         Coloured {
             by: "label",
             unknown: "no label",
-            groups: of(&label),
-            names: names.clone(),
+            groups: classes.labels,
+            names: classes.names.clone(),
             colouring: Colouring::Groups,
         },
         Coloured {
             by: "prediction",
             unknown: "no prediction",
-            groups: of(&prediction),
-            names,
+            groups: classes.predictions,
+            names: classes.names,
             colouring: Colouring::Groups,
         },
         Coloured {
             by: "correctness",
             unknown: "no label that the network knows",
-            groups: of(&correctness),
+            groups: (classes.right.iter())
+                .map(|right| right.map(|right| u32::from(!right)))
+                .collect(),
             names: vec!["right".into(), "wrong".into()],
             colouring: Colouring::Correctness,
         },
@@ -136,7 +103,8 @@ pub fn draw(
     Ok(())
 }
 
-fn title(method: ProjectionMethod) -> &'static str {
+/// What a method is called.
+pub fn title(method: ProjectionMethod) -> &'static str {
     match method {
         ProjectionMethod::Pca => "PCA",
         ProjectionMethod::Tsne => "t-SNE",
@@ -144,20 +112,4 @@ fn title(method: ProjectionMethod) -> &'static str {
         ProjectionMethod::PcaLinfa => "PCA (linfa)",
         ProjectionMethod::TsneLinfa => "t-SNE (linfa)",
     }
-}
-
-/// The predicted class of each image.
-fn read_predictions(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<u32, i32>> {
-    let mut found = HashMap::new();
-    let rows = run.read(manifest, "predictions");
-    for batch in rows.columns(&["image_id", "pred"]) {
-        let batch = batch?;
-        let columns = Columns::of(run, "predictions", &batch);
-        let classes = columns.integers("pred")?;
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
-            found.extend(class.map(|class| (id, class)));
-        }
-    }
-    Ok(found)
 }

@@ -145,7 +145,9 @@ pub fn plural(n: u64, one: &str, many: &str) -> String {
 /// A number for a page's script, to four digits, which is what pages show at most; null where it is none.
 pub fn short(number: f64) -> Value {
     let short = format!("{number:.3e}").parse::<f64>().ok();
-    short.filter(|number| number.is_finite()).map_or(Value::Null, Value::from)
+    short
+        .filter(|number| number.is_finite())
+        .map_or(Value::Null, Value::from)
 }
 
 /// Ids as `data-images` takes them.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -121,8 +122,13 @@ impl Shown {
                 .or_default()
                 .insert(id.to_string(), Value::Object(record));
         }
+        let pictured =
+            STANDARD.encode((self.all.iter().flat_map(|id| id.to_le_bytes())).collect::<Vec<u8>>());
         let names: Vec<String> = shards.keys().map(|shard| format!("{shard:03}")).collect();
-        let mut files = vec![("index".to_string(), json!({ "shards": names }))];
+        let mut files = vec![(
+            "index".to_string(),
+            json!({ "shards": names, "pictured": pictured }),
+        )];
         files.extend(
             (names.iter().zip(shards.into_values()))
                 .map(|(name, shard)| (format!("images-{name}"), Value::Object(shard))),

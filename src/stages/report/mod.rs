@@ -11,6 +11,7 @@ mod frame;
 mod images;
 mod issues;
 mod labels;
+mod map;
 mod overlays;
 mod run;
 mod shortcuts;
@@ -63,7 +64,7 @@ const INDEX: &str = "report/index.html";
 const PART: usize = 1000;
 
 /// Scripts, styles and pictures of the pages.
-const ASSETS: [(&str, &[u8]); 8] = [
+const ASSETS: [(&str, &[u8]); 13] = [
     ("icon.svg", include_bytes!("../../report/assets/icon.svg")),
     (
         "report.css",
@@ -83,6 +84,17 @@ const ASSETS: [(&str, &[u8]); 8] = [
     (
         "classes.js",
         include_bytes!("../../report/assets/classes.js"),
+    ),
+    ("map.css", include_bytes!("../../report/assets/map.css")),
+    ("map.js", include_bytes!("../../report/assets/map.js")),
+    ("points.js", include_bytes!("../../report/assets/points.js")),
+    (
+        "vendor/deck.js",
+        include_bytes!("../../report/assets/vendor/deck.js"),
+    ),
+    (
+        "vendor/deck.LICENSES.txt",
+        include_bytes!("../../report/assets/vendor/deck.LICENSES.txt"),
     ),
 ];
 
@@ -146,6 +158,7 @@ fn write(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let pages = [
         tonight::page(&frame, &issues)?,
         labels::page(&frame, &issues)?,
+        map::page(&frame, &issues)?,
         duplicates::page(&frame)?,
         files::page(&frame, &issues)?,
         run::page(&frame)?,

@@ -1,0 +1,238 @@
+//! The dataset as a map: every image a point, where PCA, t-SNE and UMAP put it.
+
+use std::collections::{HashMap, HashSet};
+
+use askama::Template;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        columns::{Columns, text},
+        project::{self, PROJECTION, read_ids, read_places, read_quality},
+    },
+    frame::{Frame, PATH, Page, Shell, shown},
+    issues::Issue,
+};
+use crate::{
+    config::ProjectionMethod,
+    error::Result,
+    findings::Kind,
+    projection::layout::{GOLDEN, mix},
+    text as words,
+};
+
+/// What a class is where there is none.
+const NONE: u32 = u32::MAX;
+
+/// The best first: the page opens with it.
+const METHODS: [ProjectionMethod; 5] = [
+    ProjectionMethod::Umap,
+    ProjectionMethod::Tsne,
+    ProjectionMethod::Pca,
+    ProjectionMethod::TsneLinfa,
+    ProjectionMethod::PcaLinfa,
+];
+
+#[derive(Template)]
+#[template(path = "map.html", config = "src/report/askama.toml")]
+struct Map {
+    shell: Shell,
+    about: String,
+    nothing: String,
+}
+
+pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
+    let run = frame.ctx.run;
+    let all: Vec<u32> = if frame.manifest.has(PROJECTION) {
+        read_ids(run, &frame.manifest)?.into_iter().collect()
+    } else {
+        Vec::new()
+    };
+    let found = findings(issues);
+    let n = all.len();
+    let ids = kept(all, &found, frame.ctx.config.report.map_points);
+    let among = ids.iter().filter(|id| found.contains_key(id)).count();
+    let mut page = frame.page(
+        "map",
+        &Map {
+            shell: frame.shell("map", &["vendor/deck.js", "points.js", "map.js"]),
+            about: about(n, ids.len(), among),
+            nothing: if ids.is_empty() {
+                "There is no map yet: prospect run project, then prospect run report.".into()
+            } else {
+                String::new()
+            },
+        },
+    )?;
+    if !ids.is_empty() {
+        page.data.push(("map".into(), data(frame, &ids, &found)?));
+        page.data
+            .push(("map-paths".into(), json!(paths(frame, &ids)?)));
+    }
+    page.images = ids;
+    Ok(page)
+}
+
+fn about(all: usize, kept: usize, found: usize) -> String {
+    let count = |n: usize| words::count(n as u64);
+    let what = "Every image a point; those that the network finds alike lie together.";
+    if kept == all {
+        return what.into();
+    }
+    format!(
+        "{what} Of {} images {} are drawn: {} with findings, and an even sample of the others ([report] map_points says how many).",
+        count(all),
+        count(kept),
+        count(found)
+    )
+}
+
+/// The kinds of findings of each image that are flagged and not judged fine, as bits in the order of [`Kind::ALL`].
+fn findings(issues: &[Issue]) -> HashMap<u32, u32> {
+    let mut found = HashMap::new();
+    for issue in issues {
+        if issue.flagged && issue.reviewed.as_deref() != Some("ok") {
+            *found.entry(issue.image_id).or_default() |= 1 << issue.kind as u32;
+        }
+    }
+    found
+}
+
+/// At most `most` of the images, those with findings before others; in an order of which every beginning is an even sample.
+fn kept(mut ids: Vec<u32>, found: &HashMap<u32, u32>, most: usize) -> Vec<u32> {
+    let place = |id: &u32| (mix(GOLDEN.wrapping_mul(u64::from(*id) + 1)), *id);
+    ids.sort_unstable_by_key(|id| (!found.contains_key(id), place(id)));
+    ids.truncate(most);
+    ids.sort_unstable_by_key(place);
+    ids
+}
+
+/// What the script draws: little-endian numbers in base64, one of each point.
+fn data(frame: &Frame, ids: &[u32], found: &HashMap<u32, u32>) -> Result<Value> {
+    let run = frame.ctx.run;
+    let classes = frame.names.of_images(run, &frame.manifest, ids)?;
+    let codes = |classes: &[Option<u32>]| base64(classes.iter().map(|class| class.unwrap_or(NONE)));
+    let names: Vec<String> = classes.names.iter().map(|name| shown(name, PATH)).collect();
+    Ok(json!({
+        "methods": methods(frame, ids)?,
+        "ids": base64(ids.iter().copied()),
+        "names": names,
+        "labels": codes(&classes.labels),
+        "predictions": codes(&classes.predictions),
+        "kinds": Kind::ALL.map(|kind| kind.name().replace('_', " ")),
+        "findings": base64(ids.iter().map(|id| found.get(id).copied().unwrap_or(0))),
+    }))
+}
+
+fn base64(values: impl Iterator<Item = u32>) -> String {
+    STANDARD.encode(values.flat_map(u32::to_le_bytes).collect::<Vec<u8>>())
+}
+
+/// Name, figures and places of every map that holds the images.
+fn methods(frame: &Frame, ids: &[u32]) -> Result<Vec<Value>> {
+    let run = frame.ctx.run;
+    let quality = read_quality(run, &frame.manifest)?;
+    let mut found = Vec::new();
+    for method in METHODS {
+        let places = read_places(run, &frame.manifest, method)?;
+        let xy: Option<Vec<[f32; 2]>> = (ids.iter())
+            .map(|id| places.get(id).map(|([x, y, _], _)| [*x, *y]))
+            .collect();
+        let Some(xy) = xy else { continue };
+        let title = project::title(method);
+        let quality = quality.iter().find(|(name, _)| name == method.name());
+        let figures = quality.and_then(|(_, quality)| {
+            Some((
+                quality.trustworthiness?,
+                quality.knn_preservation?,
+                quality.k,
+            ))
+        });
+        let note = figures.map_or(String::new(), |(trust, kept, k)| {
+            let percent = 100.0 * kept;
+            format!("{title}: trustworthiness {trust:.3}; {percent:.0} % of the {k} nearest neighbours are near here too.")
+        });
+        found.push(json!({ "title": title, "note": note, "xy": quantised(&xy) }));
+    }
+    Ok(found)
+}
+
+/// Places in the middle of a square of 65,535 steps a side, in base64.
+fn quantised(xy: &[[f32; 2]]) -> String {
+    let ends = [0, 1].map(|axis| {
+        let finite = xy.iter().map(|place| place[axis]).filter(|v| v.is_finite());
+        finite.fold([f32::INFINITY, f32::NEG_INFINITY], |[low, high], v| {
+            [low.min(v), high.max(v)]
+        })
+    });
+    let side = ends.map(|[low, high]| high - low);
+    let side = side[0].max(side[1]).max(f32::MIN_POSITIVE);
+    let step = |value: f32, [low, high]: [f32; 2]| {
+        let share = 0.5 + (value - (low / 2.0 + high / 2.0)) / side;
+        // Saturates.
+        (share * 65_535.0).round() as u16
+    };
+    let steps = xy
+        .iter()
+        .flat_map(|[x, y]| [step(*x, ends[0]), step(*y, ends[1])]);
+    STANDARD.encode(steps.flat_map(u16::to_le_bytes).collect::<Vec<u8>>())
+}
+
+/// Where the images lie, as far as there is room for it.
+fn paths(frame: &Frame, ids: &[u32]) -> Result<Vec<String>> {
+    let run = frame.ctx.run;
+    let wanted: HashSet<u32> = ids.iter().copied().collect();
+    let mut found = HashMap::new();
+    let rows = run.read(&frame.manifest, "images");
+    for batch in rows.columns(&["image_id", "path"]) {
+        let batch = batch?;
+        let columns = Columns::of(run, "images", &batch);
+        let paths = columns.texts("path")?;
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if wanted.contains(&id) {
+                found.insert(id, shown(text(&paths, row).unwrap_or_default(), PATH));
+            }
+        }
+    }
+    let path = |id: &u32| found.remove(id).unwrap_or_default();
+    Ok(ids.iter().map(path).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_with_findings_stay_and_the_others_are_an_even_sample() {
+        let found: HashMap<u32, u32> = (0..1000).step_by(100).map(|id| (id, 1)).collect();
+        let some = kept((0..1000).collect(), &found, 300);
+        assert_eq!(some.len(), 300);
+        assert!(found.keys().all(|id| some.contains(id)));
+        assert_eq!(some, kept((0..1000).rev().collect(), &found, 300));
+        let low = some.iter().filter(|id| **id < 500).count();
+        assert!((110..190).contains(&low), "{low} of 300 in the first half");
+        let low = some[..100].iter().filter(|id| **id < 500).count();
+        assert!((30..70).contains(&low), "{low} of the first 100");
+        // With no room for all findings, only those.
+        assert!(
+            kept((0..1000).collect(), &found, 5)
+                .iter()
+                .all(|id| found.contains_key(id))
+        );
+    }
+
+    #[test]
+    fn places_keep_their_proportions() {
+        let steps = STANDARD
+            .decode(quantised(&[[-1.0, 5.0], [3.0, 6.0], [1.0, 7.0]]))
+            .unwrap();
+        let steps: Vec<u16> = steps
+            .chunks(2)
+            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+            .collect();
+        assert_eq!(steps, [0, 16384, 65535, 32768, 32768, 49151]);
+        let one = STANDARD.decode(quantised(&[[2.0, 2.0]])).unwrap();
+        assert_eq!(one, [0, 128, 0, 128]);
+    }
+}
