@@ -284,7 +284,7 @@
       el('section', {}, el('h3', {}, 'The whole images'), images),
       el('p', { class: 'quiet' }, `One of ${count(units)} units of this layer. `, el('code', {}, prospect.visible(command)), ' says more.'));
     if (!dialog.open) dialog.showModal();
-    dialog.querySelector('.content').scrollTop = 0;
+    dialog.scrollTop = 0;
     const known = await Promise.all(unit.images.map((id) => prospect.image(id).catch(() => null)));
     if (found[shown] !== unit) return;
     const there = unit.images.filter((_, at) => known[at]);

@@ -6,6 +6,8 @@ mod gather;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use askama::Template;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
@@ -23,8 +25,9 @@ const MATRIX: usize = 30;
 const FILES: usize = 100;
 /// Images of each cell that are wanted in the report before any cell's others.
 const FIRST: usize = 6;
-/// Groups and shortcuts of a class.
-const OF_CLASS: usize = 5;
+/// Groups of a class, and shortcuts, one of each mark.
+const GROUPS: usize = 5;
+const SHORTCUTS: usize = 3;
 
 /// `classes.html`.
 #[derive(Template)]
@@ -152,9 +155,10 @@ fn overview(classes: &Classes, groups: &Groups, at_a_time: usize) -> Value {
 
 fn about(classes: &Classes, place: usize, suspects: &[Suspect], groups: &Groups) -> Value {
     let class = &classes.classes[place];
+    let mut marks = HashSet::new();
     let suspects = (suspects.iter())
-        .filter(|one| one.class_name == class.name)
-        .take(OF_CLASS);
+        .filter(|one| one.class_name == class.name && marks.insert(one.mark))
+        .take(SHORTCUTS);
     let suspects = suspects.map(|one| {
         json!({
             "rank": one.rank,
@@ -167,7 +171,7 @@ fn about(classes: &Classes, place: usize, suspects: &[Suspect], groups: &Groups)
         .worst
         .iter()
         .filter(is_own)
-        .take(OF_CLASS)
+        .take(GROUPS)
         .map(|group| {
             json!({
                 "attribute": shown(&group.attribute, NAME),

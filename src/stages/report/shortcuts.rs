@@ -19,8 +19,9 @@ use super::{
 };
 use crate::{error::Result, store::Manifest, text::count};
 
-/// Marks that have a card; the others are rows of a table.
+/// Marks that have a card, if they are findings or among the first so many; the others are rows of a table.
 const CARDS: usize = 12;
+const CANDIDATES: usize = 4;
 /// Attributes whose accuracy is shown by value, and values of one.
 const ATTRIBUTES: usize = 16;
 const VALUES: usize = 12;
@@ -183,10 +184,11 @@ impl ShortcutsPage {
         }
         let mut marks: Vec<Vec<&Suspect>> = of_mark.into_values().collect();
         marks.sort_by_key(|mark| mark[0].rank);
-        let cards: Vec<Card> = marks
-            .iter()
+        let told = |at: usize| at < CANDIDATES || marks[at].iter().any(|one| one.flagged);
+        let cards: Vec<Card> = (0..marks.len())
+            .filter(|&at| told(at))
             .take(CARDS)
-            .map(|mark| Card::of(mark, found))
+            .map(|at| Card::of(&marks[at], found))
             .collect();
         let anchors: HashSet<String> = cards.iter().map(|card| card.anchor.clone()).collect();
         let rows = found

@@ -170,6 +170,35 @@ fn units_of_one_mark_share_a_card() {
     assert!(verdict(&found.suspects[1..2]).starts_with("Nothing here is strong enough"));
 }
 
+fn shell(title: &str) -> Shell {
+    Shell {
+        title: title.into(),
+        dataset: title.into(),
+        page: "Shortcuts",
+        links: Vec::new(),
+        scripts: &[],
+        version: "0",
+    }
+}
+
+#[test]
+fn of_candidates_the_first_have_a_card() {
+    let mut found = Found {
+        suspects: (1..=20).map(|at| suspect(at, at, at == 9)).collect(),
+        ..Found::default()
+    };
+    let anchors = |found: &Found| -> Vec<String> {
+        let cards = ShortcutsPage::new(shell("t"), found).cards.into_iter();
+        cards.map(|card| card.anchor).collect()
+    };
+    assert_eq!(
+        anchors(&found),
+        ["mark-1", "mark-2", "mark-3", "mark-4", "mark-9"]
+    );
+    found.suspects.iter_mut().for_each(|one| one.flagged = true);
+    assert_eq!(anchors(&found).len(), CARDS);
+}
+
 #[test]
 fn names_from_strangers_are_text() {
     const HOSTILE: &str = "\"><script>alert(1)</script>\u{202e}";
@@ -214,15 +243,7 @@ fn names_from_strangers_are_text() {
         },
         ..Found::default()
     };
-    let shell = Shell {
-        title: HOSTILE.into(),
-        dataset: HOSTILE.into(),
-        page: "Shortcuts",
-        links: Vec::new(),
-        scripts: &[],
-        version: "0",
-    };
-    let html = ShortcutsPage::new(shell, &found).render().unwrap();
+    let html = ShortcutsPage::new(shell(HOSTILE), &found).render().unwrap();
     assert!(!html.contains("<script>alert") && !html.contains("\"><script"));
 
     for element in [
