@@ -34,7 +34,8 @@ pub struct Classes {
     pub classes: Vec<Class>,
     /// Predicted classes that are no labels; they are numbered on from `classes`.
     pub strangers: Vec<String>,
-    /// Ordered by `from`, then by images, the most first; of each `from` at most [`TAKEN_FOR`] and itself.
+    /// Ordered by `from`, then by images, the most first and of equal ones what is right; of each `from` at most [`TAKEN_FOR`] and
+    /// itself.
     pub cells: Vec<Cell>,
     /// Classes that the network does not know by name, where it is the source.
     pub unknown: usize,

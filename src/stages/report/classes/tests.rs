@@ -113,7 +113,7 @@ fn a_probe_speaks_where_the_network_does_not_know_the_labels() {
     assert_eq!(found.source, Some(Source::Probe));
     assert_eq!(
         cells(&found),
-        [(0, 0, 1, vec![0]), (1, 0, 1, vec![1]), (1, 1, 1, vec![2])]
+        [(0, 0, 1, vec![0]), (1, 1, 1, vec![2]), (1, 0, 1, vec![1])]
     );
 }
 
