@@ -25,7 +25,11 @@ export async function tab(browser, options = {}) {
   });
   // A review is exported as a blob.
   page.on('request', (request) => /^(file|blob):/.test(request.url()) || trouble(`request: ${request.url()}`));
-  page.on('requestfailed', (request) => request.url().startsWith('blob:') || trouble(`not found: ${request.url()} ${request.failure()?.errorText}`));
+  page.on('requestfailed', (request) => {
+    const why = request.failure()?.errorText;
+    // What was under way when a page was left is aborted.
+    if (why !== 'net::ERR_ABORTED') trouble(`not found: ${request.url()} ${why}`);
+  });
   return page;
 }
 
