@@ -6,8 +6,3 @@ bash jobs/setup.sh
 python3 jobs/sample_data.py
 cargo build --release
 "${CARGO_TARGET_DIR:-target}/release/prospect" run -c pipeline.toml "$@"
-# The run folder, as pipeline.toml names it.
-dir=$(awk -F'"' '/^\[/ { section = $0 } section == "[run]" && /^dir *=/ { print $2 }' pipeline.toml)
-if [ -e "$dir/report/index.html" ]; then
-    echo "report: $PWD/$dir/report/index.html"
-fi

@@ -28,6 +28,7 @@
 //! | [`store`] | run folder, manifest, keys, lock, parts, queries | Parquet, polars |
 //! | [`stages`] | the registry of stages, planning and running them, and the stages themselves | all of the above |
 //! | [`config`], [`progress`], [`error`], [`text`] | settings, bars and the stop flag, errors, safe printing | |
+//! | [`init`] | the first configuration of a dataset | all of the above |
 //! | [`cli`] | the command line; the only place that prints | |
 //!
 //! Algorithms take slices or tensors and return values: they neither read files nor print. Stages are the glue.
@@ -57,6 +58,7 @@ pub mod findings;
 pub mod folds;
 pub mod groups;
 pub mod image;
+pub mod init;
 pub mod label_issues;
 pub mod linalg;
 pub mod listing;

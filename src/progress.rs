@@ -17,8 +17,10 @@ use crate::{
     text,
 };
 
-/// Time between two plain lines.
+/// Time before the first plain line. The next ones come ever more slowly: a night's log stays short.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest time between two plain lines.
+const PLAIN_PAUSE: Duration = Duration::from_secs(600);
 
 /// How progress is shown, always on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub enum ProgressKind {
     /// Bars on a terminal, plain lines elsewhere.
     Auto,
     Bars,
-    /// A line every ten seconds, for logs.
+    /// A line now and then, for logs.
     Plain,
     /// Nothing.
     Quiet,
@@ -36,6 +38,16 @@ pub enum ProgressKind {
 #[derive(Debug, Clone)]
 pub struct Progress {
     shown: Shown,
+    run: Arc<Mutex<RunState>>,
+}
+
+/// What bars tell each other.
+#[derive(Debug, Default)]
+struct RunState {
+    /// The n-th stage of so many.
+    nth: Option<(usize, usize)>,
+    /// What the last bar said when it was finished.
+    remark: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -53,7 +65,23 @@ impl Progress {
             ProgressKind::Auto | ProgressKind::Plain => Shown::Plain,
             ProgressKind::Quiet => Shown::Quiet,
         };
-        Progress { shown }
+        Progress {
+            shown,
+            run: Arc::default(),
+        }
+    }
+
+    /// The bars that follow belong to the n-th of so many stages.
+    pub fn begin(&self, nth: (usize, usize)) {
+        *lock(&self.run) = RunState {
+            nth: Some(nth),
+            remark: None,
+        };
+    }
+
+    /// What the stage said when its last bar was finished.
+    pub fn remark(&self) -> Option<String> {
+        lock(&self.run).remark.clone()
     }
 
     /// A bar for `total` things, each a `unit` ("images", "layers").
@@ -61,7 +89,10 @@ impl Progress {
         let kind = match &self.shown {
             Shown::Bars(bars) => {
                 let bar = bars.add(ProgressBar::new(total).with_style(style(unit)));
-                bar.set_prefix(name.to_string());
+                let nth = lock(&self.run).nth;
+                bar.set_prefix(
+                    nth.map_or(name.to_string(), |(n, of)| format!("{n:>2}/{of} {name}")),
+                );
                 // A slow part still shows the clock running.
                 bar.enable_steady_tick(Duration::from_millis(500));
                 BarKind::Drawn(bar)
@@ -69,7 +100,9 @@ impl Progress {
             Shown::Plain => BarKind::Plain(Arc::new(PlainBar::new(name, total, unit))),
             Shown::Quiet => BarKind::Quiet,
         };
-        Bar { kind }
+        let run = Arc::clone(&self.run);
+        let counted = (unit == "images").then_some(total);
+        Bar { kind, run, counted }
     }
 
     /// Runs `write` while no bar is on the screen, so that what it writes is not torn.
@@ -86,21 +119,46 @@ fn style(unit: &str) -> ProgressStyle {
     let unit: String = unit.chars().filter(|c| !matches!(c, '{' | '}')).collect();
     // Short enough that a note fits on 80 columns.
     let template = format!(
-        "{{prefix:<8}} {{bar:16}} {{human_pos}}/{{human_len}} {unit}  {{rate}}  {{eta}} left  {{wide_msg}}"
+        "{{prefix:<16}} {{bar:12.cyan/dim}} {{human_pos}}/{{human_len}} {unit}{{pace}}  {{wide_msg:.dim}}"
     );
     ProgressStyle::with_template(&template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-            let rate = state.per_sec();
-            let digits = if rate < 10.0 { 1 } else { 0 };
-            let _ = write!(out, "{rate:.digits$}/s");
+        .progress_chars("━╸─")
+        .with_key("pace", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let pace = pace(state.per_sec(), state.elapsed(), state.eta());
+            let _ = out.write_str(&pace);
         })
+}
+
+/// `  312/s  19 s left`; while nothing can be said of that, how long it has taken so far.
+fn pace(per_second: f64, elapsed: Duration, left: Duration) -> String {
+    if per_second < 1e-4 || left.is_zero() {
+        let elapsed = Duration::from_secs(elapsed.as_secs());
+        return match elapsed.is_zero() {
+            true => String::new(),
+            false => format!("  {}", text::duration(elapsed)),
+        };
+    }
+    let rate = match per_second {
+        10.0.. => format!("{per_second:.0}/s"),
+        0.95.. => format!("{per_second:.1}/s"),
+        _ => format!("{:.1}/min", per_second * 60.0),
+    };
+    let left = Duration::from_secs(left.as_secs().max(1));
+    format!("  {rate}  {} left", text::duration(left))
+}
+
+fn lock<T>(state: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The progress of one stage. Cheap to clone; any thread may advance it.
 #[derive(Debug, Clone)]
 pub struct Bar {
     kind: BarKind,
+    run: Arc<Mutex<RunState>>,
+    /// The number of images, where they are what is counted.
+    counted: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -140,22 +198,22 @@ impl Bar {
         match &self.kind {
             BarKind::Drawn(bar) => bar.set_message(note.into_owned()),
             BarKind::Plain(bar) => {
-                *bar.note.lock().unwrap_or_else(PoisonError::into_inner) = note.into_owned();
+                *lock(&bar.note) = note.into_owned();
             }
             BarKind::Quiet => {}
         }
     }
 
-    /// Takes the bar away; where there are only lines, writes a last one with `remark`.
+    /// Takes the bar away, and keeps `remark`, if it is not empty, for who tells of the stage.
     pub fn finish(&self, remark: &str) {
-        match &self.kind {
-            BarKind::Drawn(bar) => bar.finish_and_clear(),
-            BarKind::Plain(bar) => {
-                self.note(remark);
-                say(&bar.line());
-            }
-            BarKind::Quiet => {}
+        if let BarKind::Drawn(bar) = &self.kind {
+            bar.finish_and_clear();
         }
+        lock(&self.run).remark = match (remark, self.counted) {
+            ("", _) => None,
+            (_, Some(n)) => Some(format!("{} images; {remark}", text::count(n))),
+            _ => Some(remark.to_string()),
+        };
     }
 }
 
@@ -190,7 +248,7 @@ impl PlainBar {
         self.done.fetch_add(n, Ordering::Relaxed);
         let elapsed = self.started.elapsed().as_millis() as u64;
         let due = self.due.load(Ordering::Relaxed);
-        let next = elapsed + PLAIN_INTERVAL.as_millis() as u64;
+        let next = elapsed + elapsed.min(PLAIN_PAUSE.as_millis() as u64);
         let due_now = elapsed >= due
             && (self.due)
                 .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
@@ -203,7 +261,7 @@ impl PlainBar {
     fn line(&self) -> String {
         let done = self.done.load(Ordering::Relaxed);
         let before = self.before.load(Ordering::Relaxed);
-        let note = self.note.lock().unwrap_or_else(PoisonError::into_inner);
+        let note = lock(&self.note);
         let fresh = done.saturating_sub(before);
         plain_line(self, done, fresh, self.started.elapsed(), &note)
     }
@@ -328,6 +386,32 @@ mod tests {
             assert!(!drawn.message().contains('\u{1b}'));
             bar.finish("");
         }
+    }
+
+    #[test]
+    fn the_pace_is_told_as_far_as_it_is_known() {
+        let seconds = Duration::from_secs;
+        assert_eq!(pace(0.0, Duration::from_millis(900), seconds(0)), "");
+        assert_eq!(pace(0.0, seconds(75), seconds(0)), "  1 min 15 s");
+        assert_eq!(pace(312.4, seconds(3), seconds(19)), "  312/s  19 s left");
+        assert_eq!(
+            pace(0.05, seconds(60), seconds(200)),
+            "  3.0/min  3 min 20 s left"
+        );
+    }
+
+    #[test]
+    fn the_last_bar_s_remark_stands_for_its_stage() {
+        let progress = Progress::new(ProgressKind::Plain);
+        progress.begin((1, 2));
+        progress
+            .stage("scan", 2000, "images")
+            .finish("3 cannot be read");
+        assert_eq!(progress.remark().unwrap(), "2,000 images; 3 cannot be read");
+        progress.stage("scan", 5, "parts").finish("160 units");
+        assert_eq!(progress.remark().unwrap(), "160 units");
+        progress.begin((2, 2));
+        assert_eq!(progress.remark(), None);
     }
 
     #[test]

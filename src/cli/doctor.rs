@@ -6,11 +6,13 @@ use std::{
 };
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Global, output};
 use crate::{
     boxes::Boxes,
     config::Config,
+    error::Error,
     model::{ModelInfo, device},
     store::{existing_ancestor, free_space},
     text,
@@ -30,11 +32,16 @@ const LITTLE_SPACE: u64 = 1 << 30;
 #[command(after_help = "\
 Examples:
   prospect doctor
-  prospect doctor --set model.device=cuda:0")]
-pub(super) struct DoctorArgs {}
+  prospect doctor --set model.device=cuda:0
+  prospect doctor --json")]
+pub(super) struct DoctorArgs {
+    /// One JSON object: whether all is well, and every check
+    #[arg(long)]
+    json: bool,
+}
 
 /// One thing that was looked at.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 struct Check {
     name: &'static str,
     state: State,
@@ -42,7 +49,8 @@ struct Check {
     found: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum State {
     Fine,
     Warning,
@@ -73,11 +81,24 @@ impl Check {
     }
 }
 
-pub(super) fn doctor(global: &Global, _: &DoctorArgs) -> anyhow::Result<u8> {
-    let checks = match global.config() {
+pub(super) fn doctor(global: &Global, args: &DoctorArgs) -> anyhow::Result<u8> {
+    let mut checks = match global.config() {
         Ok(config) => examine(&config),
         Err(error) => vec![Check::wrong("configuration", error.to_string())],
     };
+    for check in &mut checks {
+        let lines = check.found.lines().map(str::to_string).collect();
+        check.found = Config::placed(&global.config, &global.set, lines).join("\n");
+    }
+    let wrong = checks.iter().any(|check| check.state == State::Wrong);
+    match args.json {
+        true => output::print_json(&serde_json::json!({ "ok": !wrong, "checks": checks }))?,
+        false => output::print(&page(&checks))?,
+    }
+    Ok(if wrong { 2 } else { 0 })
+}
+
+fn page(checks: &[Check]) -> String {
     let rows: Vec<Vec<String>> = checks
         .iter()
         .map(|check| {
@@ -90,14 +111,12 @@ pub(super) fn doctor(global: &Global, _: &DoctorArgs) -> anyhow::Result<u8> {
         })
         .collect();
     let mut page = String::new();
-    for (head, check) in output::columns(&rows, &[false, false]).lines().zip(&checks) {
+    for (head, check) in output::columns(&rows, &[false, false]).lines().zip(checks) {
         // A complaint of several lines stays readable.
         let found = text::escaped_lines(&check.found).replace('\n', "\n           ");
         page += &format!("{head:<24} {found}\n");
     }
-    output::print(&page)?;
-    let wrong = checks.iter().any(|check| check.state == State::Wrong);
-    Ok(if wrong { 2 } else { 0 })
+    page
 }
 
 /// Every check, in the order in which a run would stumble.
@@ -122,7 +141,27 @@ fn examine(config: &Config) -> Vec<Check> {
     checks.extend(boxes(config));
     checks.push(libtorch(config));
     checks.push(network(config));
+    if let Err(Error::Config(complaints)) = config.check_files() {
+        tell_of_files(&mut checks, complaints);
+    }
     checks
+}
+
+/// What is said of files that are not there, with the key that names them, in place of what came of opening them.
+fn tell_of_files(checks: &mut Vec<Check>, complaints: Vec<String>) {
+    for complaint in complaints {
+        let name = match complaint.split([']', ':']).next() {
+            Some("[images") if complaint.starts_with("[images] dir") => "images",
+            Some("[images") => "metadata",
+            Some("[explain") => "boxes",
+            Some("[model") => "model",
+            _ => "earlier run",
+        };
+        match checks.iter_mut().find(|check| check.name == name) {
+            Some(check) => *check = Check::wrong(name, complaint),
+            None => checks.push(Check::wrong(name, complaint)),
+        }
+    }
 }
 
 /// Whether the run folder can be written, and the space on its disk.

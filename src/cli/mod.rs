@@ -1,16 +1,20 @@
 //! The command line: parses, calls the library, prints. Nothing else in the crate prints results.
 
 mod clean;
+mod completions;
 mod diff;
 mod doctor;
 mod explain;
 mod export;
+mod init;
 mod interrupt;
 mod logging;
+mod man;
 mod model;
 mod output;
 mod plan;
 mod query;
+mod report;
 mod review;
 mod run;
 mod similar;
@@ -35,7 +39,10 @@ use crate::{
     text,
 };
 
-/// Prospect mines an image dataset through the eyes of a trained network.
+/// Prospect mines an image dataset through the eyes of a trained network
+///
+/// Reads pipeline.toml, which names a folder of images, a network and a run folder (`prospect init` writes one); writes tables,
+/// pictures and a report into the run folder.
 #[derive(Debug, Parser)]
 #[command(
     name = "prospect",
@@ -44,14 +51,23 @@ use crate::{
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "\
-Start:
-  prospect doctor                 is everything in place?
-  prospect plan                   what would a run do, and why?
-  prospect run                    do it; the same command again goes on where it stopped
-  prospect query \"select label_name, count(*) from images group by label_name\"
+Examples:
+  prospect init --images photos --model net.pt2  write pipeline.toml
+  prospect doctor                                is everything in place?
+  prospect plan                                  what would a run do, and why?
+  prospect run                                   do it, or go on where it stopped
+  prospect report --open                         look at what it found
+  prospect query --list                          questions to ask the tables
 
-Exit status: 0 done, 2 wrong usage or configuration, 3 findings over a threshold, 65 bad data,
-74 input/output error, 75 another run holds the lock (try later), 130 interrupted (resumable)."
+Exit status:
+  0    done
+  2    wrong usage or configuration, or something is missing that another command makes
+  3    more findings are new than --max-new allows (diff, summary)
+  65   bad data: a file is not what it should be, or too many images cannot be read
+  74   input or output failed, there is no space, or libtorch refused
+  75   another process writes the run folder; try later
+  101  a fault of Prospect itself; please report it
+  130  interrupted; the same command again goes on"
 )]
 struct Cli {
     #[command(flatten)]
@@ -103,6 +119,17 @@ impl Global {
         Config::load(&self.config, &self.set)
     }
 
+    /// The error with the lines of the configuration that it is about.
+    fn placed(&self, error: anyhow::Error) -> anyhow::Error {
+        match error.downcast::<Error>() {
+            Ok(Error::Config(complaints)) => {
+                Error::Config(Config::placed(&self.config, &self.set, complaints)).into()
+            }
+            Ok(error) => error.into(),
+            Err(error) => error,
+        }
+    }
+
     /// Progress on standard error, as far as it is wanted.
     fn progress(&self) -> Progress {
         Progress::new(if self.quiet {
@@ -115,6 +142,7 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::InitArgs),
     Run(run::RunArgs),
     Plan(plan::PlanArgs),
     Status(status::StatusArgs),
@@ -129,7 +157,10 @@ enum Command {
     Diff(diff::DiffArgs),
     Review(review::ReviewArgs),
     Summary(summary::SummaryArgs),
+    Report(report::ReportArgs),
     Export(export::ExportArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
@@ -147,6 +178,7 @@ pub fn main() -> ExitCode {
         return report(&error.into());
     }
     let result = match &cli.command {
+        Command::Init(args) => init::init(global, args),
         Command::Run(args) => run::run(global, args),
         Command::Plan(args) => plan::plan(global, args),
         Command::Status(args) => status::status(global, args),
@@ -161,11 +193,14 @@ pub fn main() -> ExitCode {
         Command::Diff(args) => diff::diff(args),
         Command::Review(args) => review::review(global, args),
         Command::Summary(args) => summary::summary(global, args),
+        Command::Report(args) => report::report(global, args),
         Command::Export(args) => export::export(global, args),
+        Command::Completions(args) => completions::completions(args),
+        Command::Man(args) => man::man(args),
     };
     match result {
         Ok(status) => ExitCode::from(status),
-        Err(error) => report(&error),
+        Err(error) => report(&global.placed(error)),
     }
 }
 
@@ -229,25 +264,78 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Every command at every depth, with the words that call it.
+    fn commands(command: &clap::Command, words: &str) -> Vec<(String, clap::Command)> {
+        let mut all = vec![(words.to_string(), command.clone())];
+        for below in command
+            .get_subcommands()
+            .filter(|below| below.get_name() != "help")
+        {
+            all.extend(commands(below, &format!("{words} {}", below.get_name())));
+        }
+        all
+    }
+
+    fn help(text: Option<&clap::builder::StyledStr>) -> String {
+        text.map_or(String::new(), |text| text.to_string())
+    }
+
+    /// The words of an example: up to a remark behind it, a redirection or a pipe.
+    fn words(example: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        let mut characters = example.trim().chars().peekable();
+        while let Some(c) = characters.next() {
+            match (quote, c) {
+                (None, '>' | '<' | '|' | '&') => return words,
+                (None, ' ') if characters.peek() == Some(&' ') => break,
+                (None, ' ') => words.push(std::mem::take(&mut word)),
+                (None, '"' | '\'') => quote = Some(c),
+                (Some(end), c) if c == end => quote = None,
+                (_, c) => word.push(c),
+            }
+        }
+        words.push(word);
+        words
+    }
+
     #[test]
-    fn every_command_says_what_it_reads_and_writes_and_gives_an_example() {
-        for command in Cli::command().get_subcommands() {
-            let name = command.get_name();
-            let about = command.get_about().map(|text| text.to_string());
-            let long = (command.get_long_about()).map_or(String::new(), |text| text.to_string());
-            let after = (command.get_after_help()).map_or(String::new(), |text| text.to_string());
-            assert!(
-                about.is_some_and(|line| line.lines().count() == 1),
-                "{name}"
-            );
+    fn every_command_says_what_it_reads_and_writes_and_its_examples_are_right() {
+        assert_eq!(words("prospect a 'b c' > d"), ["prospect", "a", "b c"]);
+        assert_eq!(words("prospect a   remark"), ["prospect", "a"]);
+        for (name, command) in commands(&Cli::command(), "prospect") {
+            assert_eq!(help(command.get_about()).lines().count(), 1, "{name}");
+            let long = help(command.get_long_about());
             assert!(
                 long.contains("Reads") && long.contains("writes"),
                 "{name}: {long}"
             );
+            let after = help(command.get_after_help());
+            let examples: Vec<&str> = after
+                .lines()
+                .filter(|line| line.starts_with("  prospect "))
+                .collect();
             assert!(
-                after.contains(&format!("prospect {name}")),
+                after.starts_with("Examples:\n") && !examples.is_empty(),
                 "{name}: {after}"
             );
+            for example in examples {
+                assert!(example.trim().starts_with(&name), "{name}: {example}");
+                if let Err(error) = Cli::try_parse_from(words(example)) {
+                    panic!("{example}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_readme_lists_every_exit_status() {
+        let readme = include_str!("../../README.md");
+        let help = help(Cli::command().get_after_help());
+        let list = help.split("Exit status:\n").nth(1).unwrap();
+        for line in list.lines() {
+            let (status, meaning) = line.trim().split_once(' ').unwrap();
+            let row = format!("| {status} | {} |", meaning.trim());
+            assert!(readme.contains(&row), "{row}");
         }
     }
 

@@ -38,19 +38,28 @@ pub(super) struct ModelArgs {
 enum ModelCommand {
     /// Show modules: path, kind, output shape, receptive field, parameters; and the default layers
     ///
-    /// Receptive fields are size/stride@start in pixels of the network's input; `all` means that a cell may see the
-    /// whole image. The module paths are what [extract] layers and [explain] layers take.
+    /// Reads a model file and the JSON beside it; writes the table to standard output. Receptive fields are size/stride@start
+    /// in pixels of the network's input; `all` means that a cell may see the whole image. The module paths are what [extract]
+    /// layers and [explain] layers take.
+    #[command(after_help = "\
+Examples:
+  prospect model inspect resnet50.pt2
+  prospect model inspect resnet50.pt2 --json")]
     Inspect {
         /// A torch.export archive (.pt2)
         file: PathBuf,
-        /// Write JSON
+        /// One JSON object
         #[arg(long)]
         json: bool,
     },
     /// Write the first convolution's filters: two pictures and a table of the raw values
     ///
-    /// filters.png scales every filter to its own minimum and maximum; filters-signed.png shows negative weights blue,
+    /// Reads a model file; writes three files into the folder DIR. filters.png scales every filter to its own minimum and maximum; filters-signed.png shows negative weights blue,
     /// zero white, positive red; filters.parquet holds the raw values (filter, channel, row, col, weight).
+    #[command(after_help = "\
+Examples:
+  prospect model weights resnet50.pt2
+  prospect model weights resnet50.pt2 --out filters")]
     Weights {
         /// A torch.export archive (.pt2)
         file: PathBuf,

@@ -9,11 +9,14 @@ use crate::{error::Error, text};
 
 /// Writes lines to standard output, control characters escaped.
 pub(super) fn print(lines: &str) -> io::Result<()> {
+    let end = if lines.ends_with('\n') { "" } else { "\n" };
+    write(format!("{}{end}", text::escaped_lines(lines)).as_bytes())
+}
+
+/// Writes to standard output as it is.
+pub(super) fn write(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text::escaped_lines(lines).as_bytes())?;
-    if !lines.ends_with('\n') {
-        out.write_all(b"\n")?;
-    }
+    out.write_all(bytes)?;
     out.flush()
 }
 
@@ -36,10 +39,7 @@ pub(super) fn remark(line: &str) {
 pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut json = serde_json::to_string_pretty(value)?;
     json.push('\n');
-    let mut out = io::stdout().lock();
-    out.write_all(json.as_bytes())?;
-    out.flush()?;
-    Ok(())
+    Ok(write(json.as_bytes())?)
 }
 
 /// Columns padded to equal width; `right` says which are aligned to the right.

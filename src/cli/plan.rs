@@ -32,6 +32,8 @@ pub(super) struct PlanArgs {
 
 pub(super) fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<u8> {
     let config = global.config()?;
+    stages::check_names(STAGES, &args.stages)?;
+    config.check_files()?;
     let run = RunFolder::at(&config.run.dir)?;
     let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
     let ctx = Context::new(&config, &run, &progress, &cancel);

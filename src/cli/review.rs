@@ -43,6 +43,12 @@ pub(super) struct ReviewArgs {
 #[derive(Debug, Subcommand)]
 enum ReviewCommand {
     /// Decide about one finding; a decision that is there already is replaced
+    ///
+    /// Reads the decisions and the run's images, whose content it remembers; writes the decisions anew.
+    #[command(after_help = "\
+Examples:
+  prospect review add hat/0512.jpg label ok --note \"a beret\"
+  prospect review add '#123' duplicate_near fix")]
     Add {
         /// A path in the image folder, `#` and an image's id, or the image's file
         image: String,
@@ -56,19 +62,40 @@ enum ReviewCommand {
         note: String,
     },
     /// Show the decisions, and which of them need a new look because the image has changed since
+    ///
+    /// Reads the decisions and the run's images; writes the list to standard output.
+    #[command(after_help = "\
+Examples:
+  prospect review list
+  prospect review list --json")]
     List {
         /// One JSON object
         #[arg(long)]
         json: bool,
     },
     /// Take a decision back
+    ///
+    /// Reads the decisions; writes them anew without this one.
+    #[command(after_help = "\
+Examples:
+  prospect review remove hat/0512.jpg label")]
     Remove {
         /// As it is spelled in the list; or any spelling that `add` takes
         image: String,
+        /// The kind of finding
         kind: String,
     },
-    /// Add the decisions of another CSV with the columns path, kind, verdict and, if it has them, note, date, digest
-    Import { file: PathBuf },
+    /// Add the decisions of another CSV
+    ///
+    /// Reads a CSV with the columns path, kind, verdict and, if it has them, note, date, digest, such as the report's label page
+    /// saves; writes the decisions anew, with those of FILE in place of the same.
+    #[command(after_help = "\
+Examples:
+  prospect review import from-the-labelling-tool.csv")]
+    Import {
+        /// The CSV
+        file: PathBuf,
+    },
 }
 
 pub(super) fn review(global: &Global, args: &ReviewArgs) -> anyhow::Result<u8> {

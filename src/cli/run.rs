@@ -1,12 +1,17 @@
 //! `prospect run`.
 
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
 use clap::Args;
 
 use super::{Global, interrupt, logging, output};
 use crate::{
     error::Error,
     progress::Cancel,
-    stages::{self, Context, Decision, Event, STAGES},
+    stages::{self, Context, Decision, Event, FIRST, STAGES},
     store::{Manifest, RunFolder},
     text,
 };
@@ -29,8 +34,23 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
+    let started = Instant::now();
+    let run = bring_up_to_date(global, &args.stages, &output::tell)?;
+    if !global.quiet {
+        output::tell(&done(&run, started.elapsed()));
+    }
+    Ok(0)
+}
+
+/// Runs the stages that are stale among those named and what they need, and tells of each.
+pub(super) fn bring_up_to_date(
+    global: &Global,
+    stages: &[String],
+    tell: &dyn Fn(&str),
+) -> anyhow::Result<RunFolder> {
     let config = global.config()?;
-    stages::check_names(STAGES, &args.stages)?;
+    stages::check_names(STAGES, stages)?;
+    config.check_files()?;
     let run = RunFolder::create(&config.run.dir)?;
     let lock = run.lock("prospect run")?;
     let progress = global.progress();
@@ -44,21 +64,40 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
     interrupt::install(&cancel, &progress, interrupt::PARTS)?;
     let ctx = Context::new(&config, &run, &progress, &cancel);
     let mut watch = |event: Event| {
-        if !global.quiet {
-            let line = line(&event);
-            progress.suspend(|| output::tell(&line));
+        if let Event::Decided { nth, .. } = event {
+            progress.begin(nth);
+        }
+        let line = line(&event, progress.remark()).filter(|_| !global.quiet);
+        if let Some(line) = line {
+            progress.suspend(|| tell(&line));
         }
     };
-    let result = stages::run(&ctx, &lock, STAGES, &args.stages, &mut watch);
-    if !global.quiet {
-        match &result {
-            Ok(()) => output::tell(&format!("done: {}", config.run.dir.display())),
-            Err(Error::Interrupted) => output::tell(&unfinished(&run.manifest()?)),
-            Err(_) => {}
-        }
+    let result = stages::run(&ctx, &lock, STAGES, stages, &mut watch);
+    if let (Err(Error::Interrupted), false) = (&result, global.quiet) {
+        unfinished(&run.manifest()?).lines().for_each(tell);
     }
     result?;
-    Ok(0)
+    Ok(run)
+}
+
+/// Where to look now.
+fn done(run: &RunFolder, elapsed: Duration) -> String {
+    let mut lines = format!(
+        "done in {}: {}\n",
+        text::duration(elapsed),
+        run.root().display()
+    );
+    let report = report(run);
+    if report.exists() {
+        lines += &format!("report: {}\n", report.display());
+    }
+    lines
+}
+
+/// Where the report begins.
+pub(super) fn report(run: &RunFolder) -> PathBuf {
+    let page = run.path("report/index.html");
+    std::path::absolute(&page).unwrap_or(page)
 }
 
 /// How far the stages are that are not complete, one line each.
@@ -77,10 +116,16 @@ fn unfinished(manifest: &Manifest) -> String {
     lines.collect()
 }
 
-/// What the user reads about an event.
-fn line(event: &Event) -> String {
-    match event {
-        Event::Decided { stage, decision } => {
+/// What the user reads about an event; `remark` is what the stage's work said at its end.
+fn line(event: &Event, remark: Option<String>) -> Option<String> {
+    let line = match event {
+        Event::Decided {
+            decision: Decision::Run { reason },
+            ..
+        } if reason == FIRST => return None,
+        Event::Decided {
+            stage, decision, ..
+        } => {
             format!("{stage:<10} {}", describe(decision))
         }
         Event::Finished {
@@ -88,14 +133,15 @@ fn line(event: &Event) -> String {
             outcome,
             elapsed,
         } => {
-            let summary = output::summary_line(&outcome.summary);
-            let dash = if summary.is_empty() { "" } else { ": " };
+            let remark = remark.unwrap_or_else(|| output::summary_line(&outcome.summary));
+            let dash = if remark.is_empty() { "" } else { ": " };
             format!(
-                "{stage:<10} done in {}{dash}{summary}",
+                "{stage:<10} done in {}{dash}{remark}",
                 text::duration(*elapsed)
             )
         }
-    }
+    };
+    Some(line)
 }
 
 /// A decision in words.
@@ -122,7 +168,6 @@ pub(super) fn describe(decision: &Decision) -> String {
 mod tests {
     use super::*;
     use crate::stages::Outcome;
-    use std::time::Duration;
 
     #[test]
     fn events_read_as_one_line_each() {
@@ -133,9 +178,20 @@ mod tests {
         };
         let event = Event::Decided {
             stage: "extract",
+            nth: (2, 15),
             decision: &decision,
         };
-        assert_eq!(line(&event), "extract    goes on: 3 of 12 parts done");
+        assert_eq!(
+            line(&event, None).unwrap(),
+            "extract    goes on: 3 of 12 parts done"
+        );
+        let reason = FIRST.to_string();
+        let event = Event::Decided {
+            stage: "extract",
+            nth: (2, 15),
+            decision: &Decision::Run { reason },
+        };
+        assert_eq!(line(&event, None), None);
         let outcome = Outcome {
             result: None,
             summary: serde_json::json!({"images": 64}),
@@ -145,6 +201,13 @@ mod tests {
             outcome: &outcome,
             elapsed: Duration::from_millis(300),
         };
-        assert_eq!(line(&event), "scan       done in 0.3 s: 64 images");
+        assert_eq!(
+            line(&event, None).unwrap(),
+            "scan       done in 0.3 s: 64 images"
+        );
+        assert_eq!(
+            line(&event, Some("all well".to_string())).unwrap(),
+            "scan       done in 0.3 s: all well"
+        );
     }
 }

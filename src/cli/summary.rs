@@ -27,14 +27,15 @@ const SHOWN: usize = 20;
 #[command(after_help = "\
 Examples:
   prospect summary
+  prospect summary --json
   prospect summary --set run.previous=runs/2026-11-22 --max-new 0
   prospect summary --json night.json --prometheus /var/lib/prometheus/node-exporter/prospect.prom")]
 pub(super) struct SummaryArgs {
     /// Where the page goes; `-` is standard output, and the default where nothing else is asked for
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Where the JSON goes
-    #[arg(long, value_name = "FILE")]
+    /// Where the JSON goes; standard output if no file is named
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
     /// Where the figures go
     #[arg(long, value_name = "FILE")]

@@ -35,7 +35,7 @@ Examples:
   prospect unit features.12:3 -o pictures
   prospect unit layer3:200 --json --set 'backprop.rules=[\"plain\", \"deconv\", \"guided\"]'")]
 pub(super) struct UnitArgs {
-    /// A recorded layer (see `prospect query \"select layer, channels from layers\"`) and a channel's number, from 0
+    /// A recorded layer (see `prospect query "select layer, channels from layers"`) and a channel's number, from 0
     #[arg(value_name = "LAYER:CHANNEL")]
     unit: String,
     /// The folder to write the picture into

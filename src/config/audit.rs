@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{ProbabilitySource, source::SectionReader};
+use super::{ProbabilitySource, reader::SectionReader};
 
 /// `[audit]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

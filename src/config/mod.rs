@@ -3,9 +3,15 @@
 //! All keys are checked before anything runs, and all complaints come at once, each with its line.
 
 mod audit;
+mod explain;
+mod files;
 mod methods;
+mod reader;
 mod report;
+mod sidecar;
 mod source;
+mod syntax;
+mod template;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -18,11 +24,15 @@ use std::{
 use serde::Serialize;
 
 pub use audit::AuditConfig;
+pub use explain::{BackpropConfig, ExplainConfig};
 pub use methods::{CamMethod, Metric, ProbabilitySource, ProjectionMethod, ReluRule, SearchMethod};
+use reader::SectionReader;
 pub use report::ReportConfig;
+pub(crate) use sidecar::read_sidecar;
 pub use source::KeyInfo;
+use source::Settings;
 pub(crate) use source::did_you_mean;
-use source::{SectionReader, Settings};
+pub use template::{Setting, written};
 pub use values::{
     ClassChoice, DeviceChoice, Dtype, InputOverrides, Labels, LayerChoice, MapStorage, Size,
     UnitChoice,
@@ -147,28 +157,6 @@ pub struct ProjectConfig {
     pub onto: Option<PathBuf>,
 }
 
-/// `[explain]`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ExplainConfig {
-    /// Layers at which images are explained; `auto` is the last spatial layer before the head.
-    pub layers: LayerChoice,
-    pub methods: Vec<CamMethod>,
-    pub classes: Vec<ClassChoice>,
-    pub maps: MapStorage,
-    /// Table of boxes, one a row.
-    pub boxes: Option<PathBuf>,
-    /// Overlays drawn for each class.
-    pub pictures: usize,
-}
-
-/// `[backprop]`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct BackpropConfig {
-    /// The most selective units of each layer whose patches are traced back to pixels.
-    pub units_per_layer: usize,
-    pub rules: Vec<ReluRule>,
-}
-
 impl Config {
     /// Reads and checks the file, with the `SECTION.KEY=VALUE` options laid over it.
     pub fn load(path: &Path, set: &[String]) -> Result<Config> {
@@ -181,31 +169,37 @@ impl Config {
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..at]
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count()
-                + 1;
-            Error::Config(vec![format!(
-                "{}:{line}: the file is not UTF-8; save it as UTF-8",
-                path.display()
-            )])
+            // The characters that stand for what is no UTF-8 come after the place.
+            let text = String::from_utf8_lossy(error.as_bytes());
+            let source = source::Source {
+                file: Some(path),
+                text: &text,
+            };
+            let message = "this is not UTF-8; save the file as UTF-8";
+            Error::Config(vec![source.complaint(&(at..at + 1), message)])
         })?;
-        Config::parse(path, &text, set)
+        Config::parse(path, text.strip_prefix('\u{feff}').unwrap_or(&text), set)
     }
 
     /// As [`Config::load`], with the file's text at hand; `path` is for messages and relative paths.
     pub fn parse(path: &Path, text: &str, set: &[String]) -> Result<Config> {
-        let mut settings = Settings::new(path, text, set)?;
+        let mut settings = Settings::new(path, text, set);
         let config = Config::read(path, &mut settings);
         settings.finish()?;
         Ok(config)
     }
 
+    /// Complaints that came up after the settings were loaded (`[section] key …`), with the lines that they are about.
+    pub fn placed(path: &Path, set: &[String], complaints: Vec<String>) -> Vec<String> {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        source::placed(path, text, set, complaints)
+    }
+
     /// Every key with its default, in the order of the sections.
     pub fn keys() -> Result<Vec<KeyInfo>> {
         let text = "[images]\ndir = \"images\"\n";
-        let mut settings = Settings::new(Path::new(""), text, &[])?;
+        let mut settings = Settings::new(Path::new(""), text, &[]);
         Config::read(Path::new(""), &mut settings);
         settings.finish()
     }
@@ -288,10 +282,11 @@ impl ModelConfig {
         ModelConfig {
             path: section.path("path"),
             sidecar: section.path("sidecar"),
-            device: section.value(
+            device: section.worded(
                 "device",
                 DeviceChoice::Auto,
                 "\"auto\", \"cpu\" or a CUDA device such as \"cuda:0\"",
+                &["auto", "cpu", "cuda:0"],
                 |_| true,
             ),
             dtype: section.choice("dtype", Dtype::Float32, &["float32", "bfloat16"]),
@@ -407,10 +402,11 @@ impl ProjectConfig {
     fn read(section: &mut SectionReader) -> ProjectConfig {
         use ProjectionMethod::{Pca, Tsne, Umap};
         ProjectConfig {
-            methods: section.value(
+            methods: section.worded(
                 "methods",
                 vec![Pca, Tsne, Umap],
                 "a list of different methods of \"pca\", \"tsne\", \"umap\", \"pca-linfa\" and \"tsne-linfa\"",
+                &["pca", "tsne", "umap", "pca-linfa", "tsne-linfa"],
                 |methods| all_different(methods),
             ),
             seed: section.value("seed", 42, "a whole number from 0", |_| true),
@@ -427,50 +423,6 @@ impl ProjectConfig {
                 (0.0..=1.0).contains(d)
             }),
             onto: section.path("onto"),
-        }
-    }
-}
-
-impl ExplainConfig {
-    fn read(section: &mut SectionReader) -> ExplainConfig {
-        ExplainConfig {
-            layers: section.value("layers", LayerChoice::Auto, LAYERS, sensible_layers),
-            methods: section.value(
-                "methods",
-                vec![CamMethod::GradCam, CamMethod::Cam],
-                "a list of different methods of \"gradcam\", \"cam\", \"gradcam++\", \"layercam\" and \"hirescam\"",
-                |methods| all_different(methods),
-            ),
-            classes: section.value(
-                "classes",
-                vec![ClassChoice::Predicted, ClassChoice::Labelled],
-                "a list of \"predicted\", \"labelled\", \"top-2\" to \"top-100\", and \"class NAME\" or \"class #INDEX\"",
-                |classes| !classes.is_empty() && all_different(classes),
-            ),
-            maps: section.choice("maps", MapStorage::Stored, &["stored", "inline"]),
-            boxes: section.path("boxes"),
-            pictures: section.value("pictures", 2, "a whole number from 0 to 1000", |n| {
-                *n <= 1000
-            }),
-        }
-    }
-}
-
-impl BackpropConfig {
-    fn read(section: &mut SectionReader) -> BackpropConfig {
-        BackpropConfig {
-            units_per_layer: section.value(
-                "units_per_layer",
-                4,
-                "a whole number from 0 to 1000",
-                |n| *n <= 1000,
-            ),
-            rules: section.value(
-                "rules",
-                vec![ReluRule::Guided],
-                "a list of different rules of \"plain\", \"deconv\" and \"guided\"",
-                |rules| !rules.is_empty() && all_different(rules),
-            ),
         }
     }
 }

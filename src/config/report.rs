@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::source::SectionReader;
+use super::reader::SectionReader;
 
 /// `[report]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

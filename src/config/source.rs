@@ -1,4 +1,4 @@
-//! Reads one configuration file and the `--set` options over it, key by key, and gathers every complaint with its place.
+//! The text of one configuration file with the `--set` options over it, and every complaint about it with its place.
 
 use std::{
     collections::BTreeMap,
@@ -6,27 +6,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
 use toml::{
     Spanned,
-    de::{DeTable, DeValue, ValueDeserializer},
+    de::{DeTable, DeValue},
 };
 
+use super::{reader::SectionReader, syntax};
 use crate::{
     error::{Error, Result},
-    text::{escaped, shortened},
+    text::escaped,
 };
 
 /// Text that settings came from: the file, or one `--set` option.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     /// The file's path as the user wrote it; `None` for a `--set` option.
-    file: Option<&'a Path>,
-    text: &'a str,
+    pub(super) file: Option<&'a Path>,
+    pub(super) text: &'a str,
 }
 
 impl Source<'_> {
     /// `message` under the place it is about, with the line and a caret.
-    fn complaint(&self, span: &Range<usize>, message: &str) -> String {
+    pub(super) fn complaint(&self, span: &Range<usize>, message: &str) -> String {
         let start = floor_boundary(self.text, span.start);
         let end = floor_boundary(self.text, span.end.max(start));
         let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -73,21 +73,30 @@ fn shown(text: &str) -> String {
 }
 
 /// A value and where it stands.
-struct Found<'a> {
+pub(super) struct Found<'a> {
     /// Index into [`Settings::sources`]; orders complaints.
-    source: usize,
-    key_span: Range<usize>,
-    value: Spanned<DeValue<'a>>,
-    used: bool,
+    pub(super) source: usize,
+    pub(super) key_span: Range<usize>,
+    pub(super) value: Spanned<DeValue<'a>>,
+    pub(super) used: bool,
 }
 
 /// One section as it was found.
 #[derive(Default)]
-struct FoundSection<'a> {
+pub(super) struct FoundSection<'a> {
     /// The header's place, for what is missing in it.
-    span: Option<Range<usize>>,
-    keys: BTreeMap<String, Found<'a>>,
+    pub(super) span: Option<Range<usize>>,
+    pub(super) keys: BTreeMap<String, Found<'a>>,
     known: bool,
+}
+
+/// What stands where a section should.
+struct Stray {
+    name: String,
+    /// From the name to the end of the value.
+    span: Range<usize>,
+    /// `[[name]]`
+    doubled: bool,
 }
 
 /// A documented key: what a test and the help hold against `pipeline.toml`.
@@ -101,36 +110,28 @@ pub struct KeyInfo {
 
 /// All settings of the file with the `--set` options laid over them, and the complaints so far.
 pub(super) struct Settings<'a> {
-    sources: Vec<Source<'a>>,
-    sections: BTreeMap<String, FoundSection<'a>>,
-    base: PathBuf,
+    pub(super) sources: Vec<Source<'a>>,
+    pub(super) sections: BTreeMap<String, FoundSection<'a>>,
+    strays: Vec<Stray>,
+    /// The folder that relative paths count from.
+    pub(super) base: PathBuf,
     complaints: Vec<(usize, usize, String)>,
-    keys: Vec<KeyInfo>,
+    /// Stretches of the file that are no TOML: what seems to stand there is anybody's guess.
+    spoilt: Vec<Range<usize>>,
+    pub(super) keys: Vec<KeyInfo>,
 }
 
 impl<'a> Settings<'a> {
-    /// Parses `text` (the contents of `path`) and the `--set` options. Fails only if the file is not TOML at all:
-    /// what its settings are is then anybody's guess.
-    pub(super) fn new(path: &'a Path, text: &'a str, set: &'a [String]) -> Result<Settings<'a>> {
-        let mut settings = Settings {
-            sources: vec![Source {
-                file: Some(path),
-                text,
-            }],
-            sections: BTreeMap::new(),
-            base: path.parent().unwrap_or(Path::new("")).to_path_buf(),
-            complaints: Vec::new(),
-            keys: Vec::new(),
-        };
+    /// Parses `text` (the contents of `path`) and the `--set` options.
+    pub(super) fn new(path: &'a Path, text: &'a str, set: &'a [String]) -> Settings<'a> {
+        let mut settings = Settings::empty(path, text);
         let (table, errors) = DeTable::parse_recoverable(text);
-        if !errors.is_empty() {
-            let complaint = |error: &toml::de::Error| {
-                let span = error.span().unwrap_or(0..0);
-                settings.sources[0].complaint(&span, error.message().trim())
-            };
-            return Err(Error::Config(errors.iter().map(complaint).collect()));
-        }
         settings.add_file(table.into_inner());
+        let slips = syntax::slips(text, &settings.places(), &errors);
+        for slip in &slips {
+            settings.complain(0, &slip.span, &slip.message);
+        }
+        settings.spoilt = slips.into_iter().map(|slip| slip.spoilt).collect();
         for option in set {
             settings.sources.push(Source {
                 file: None,
@@ -138,42 +139,83 @@ impl<'a> Settings<'a> {
             });
             settings.add_option(option);
         }
-        Ok(settings)
+        settings
+    }
+
+    /// No settings yet, but a place to complain about.
+    pub(super) fn empty(path: &'a Path, text: &'a str) -> Settings<'a> {
+        Settings {
+            sources: vec![Source {
+                file: Some(path),
+                text,
+            }],
+            sections: BTreeMap::new(),
+            strays: Vec::new(),
+            base: path.parent().unwrap_or(Path::new("")).to_path_buf(),
+            complaints: Vec::new(),
+            spoilt: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
+
+    /// The values of the file, from key to value.
+    fn places(&self) -> Vec<syntax::Place> {
+        let keys = self
+            .sections
+            .values()
+            .flat_map(|section| section.keys.values());
+        keys.map(|found| syntax::Place {
+            key: found.key_span.clone(),
+            value: found.value.span(),
+        })
+        .collect()
     }
 
     fn add_file(&mut self, table: DeTable<'a>) {
         for (name, section) in table {
             let span = name.span();
             let value_span = section.span();
+            let name = name.into_inner().into_owned();
             match section.into_inner() {
                 DeValue::Table(keys) => {
-                    let found = self
-                        .sections
-                        .entry(name.into_inner().into_owned())
-                        .or_default();
-                    found.span = Some(span);
+                    self.sections.entry(name.clone()).or_default().span = Some(span);
                     for (key, value) in keys {
-                        found.keys.insert(
-                            key.get_ref().to_string(),
-                            Found {
-                                source: 0,
-                                key_span: key.span(),
-                                value,
-                                used: false,
-                            },
-                        );
+                        let key_span = key.span();
+                        self.put(&name, &key.into_inner(), 0, key_span, value);
                     }
                 }
                 other => {
-                    let message = format!(
-                        "settings stand in sections: expected `[{}]` and keys below it, found {} outside of any section",
-                        name.get_ref(),
-                        article(other.type_str())
-                    );
-                    self.complain(0, &(span.start..value_span.end), &message);
+                    let doubled = self.sources[0].text[..span.start].ends_with("[[");
+                    self.strays.push(Stray {
+                        name,
+                        span: match doubled {
+                            true => span.start - 2..span.end + 2,
+                            false => span.start..value_span.end,
+                        },
+                        doubled: doubled && matches!(other, DeValue::Array(_)),
+                    });
                 }
             }
         }
+    }
+
+    /// Takes a value, in place of one that is there already.
+    pub(super) fn put(
+        &mut self,
+        section: &str,
+        key: &str,
+        source: usize,
+        key_span: Range<usize>,
+        value: Spanned<DeValue<'a>>,
+    ) {
+        let found = Found {
+            source,
+            key_span,
+            value,
+            used: false,
+        };
+        let section = self.sections.entry(section.to_string()).or_default();
+        section.keys.insert(key.to_string(), found);
     }
 
     /// One `SECTION.KEY=VALUE`.
@@ -200,33 +242,28 @@ impl<'a> Settings<'a> {
             // A list or a quoted string that does not parse is a slip; any other text is a bare word.
             Err(error) if raw.trim_start().starts_with(['[', '{', '"', '\'']) => {
                 let span = error.span().unwrap_or(0..raw.len());
-                let message = format!(
-                    "{}; a value is written as in TOML, with quotes around each text in a list: [\"a\", \"b\"]",
-                    error.message().trim()
-                );
-                self.complain(source, &(offset + span.start..offset + span.end), &message);
+                let message = "this is no TOML; a list is written with quotes around each text: [\"a\", \"b\"]";
+                self.complain(source, &(offset + span.start..offset + span.end), message);
                 return;
             }
             Err(_) => Spanned::new(offset..option.len(), DeValue::String(raw.into())),
         };
-        self.sections
-            .entry(section.to_string())
-            .or_default()
-            .keys
-            .insert(
-                key.to_string(),
-                Found {
-                    source,
-                    key_span: 0..offset - 1,
-                    value,
-                    used: false,
-                },
-            );
+        self.put(section, key, source, 0..offset - 1, value);
     }
 
-    fn complain(&mut self, source: usize, span: &Range<usize>, message: &str) {
+    /// Keeps a complaint, unless it stands where the file is no TOML, which is complaint enough.
+    pub(super) fn complain(&mut self, source: usize, span: &Range<usize>, message: &str) {
+        let inside = |spoilt: &Range<usize>| spoilt.start <= span.start && span.start <= spoilt.end;
+        if source == 0 && self.spoilt.iter().any(inside) {
+            return;
+        }
         let text = self.sources[source].complaint(span, message);
         self.complaints.push((source, span.start, text));
+    }
+
+    /// Whether all of the file could be read: only then is it known what is missing.
+    pub(super) fn is_whole(&self) -> bool {
+        self.spoilt.is_empty() && self.strays.is_empty()
     }
 
     /// Begins to read a section.
@@ -240,200 +277,123 @@ impl<'a> Settings<'a> {
 
     /// After all sections were read: what nobody asked for is unknown. Fails with every complaint in order of place.
     pub(super) fn finish(mut self) -> Result<Vec<KeyInfo>> {
-        let sections: Vec<&str> = self
-            .sections
-            .iter()
-            .filter(|(_, section)| section.known)
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let mut unknown = Vec::new();
+        let mut complaints: Vec<(usize, Range<usize>, String)> = Vec::new();
+        let strays = self.strays.iter();
+        complaints.extend(strays.map(|stray| (0, stray.span.clone(), self.stray(stray))));
         for (name, section) in &self.sections {
             if !section.known {
-                let message = format!(
-                    "unknown section [{}]{}; sections are {}",
-                    escaped(name),
-                    did_you_mean(name, &sections),
-                    sections.join(", ")
-                );
+                let message = self.unknown_section(name);
                 match &section.span {
-                    Some(span) => unknown.push((0, span.clone(), message.clone())),
-                    None => unknown.extend(
+                    Some(span) => complaints.push((0, span.clone(), message)),
+                    None => complaints.extend(
                         (section.keys.values())
                             .map(|found| (found.source, found.key_span.clone(), message.clone())),
                     ),
                 }
                 continue;
             }
-            let known: Vec<&str> = (self.keys.iter())
-                .filter(|key| key.section == name)
-                .map(|key| key.key)
-                .collect();
             for (key, found) in section.keys.iter().filter(|(_, found)| !found.used) {
-                let message = format!(
-                    "unknown key `{}` in [{name}]{}; its keys are {}",
-                    escaped(key),
-                    did_you_mean(key, &known),
-                    known.join(", ")
-                );
-                unknown.push((found.source, found.key_span.clone(), message));
+                let message = self.unknown_key(name, key);
+                complaints.push((found.source, found.key_span.clone(), message));
             }
         }
-        for (source, span, message) in unknown {
+        for (source, span, message) in complaints {
             self.complain(source, &span, &message);
         }
+        self.verdict()?;
+        Ok(self.keys)
+    }
+
+    /// Fails with the complaints so far, in order of place.
+    pub(super) fn verdict(&mut self) -> Result<()> {
         if self.complaints.is_empty() {
-            return Ok(self.keys);
+            return Ok(());
         }
         self.complaints.sort();
-        Err(Error::Config(
-            self.complaints
-                .into_iter()
-                .map(|(_, _, text)| text)
-                .collect(),
-        ))
-    }
-}
-
-/// Reads the keys of one section; every key it is asked for is a known key.
-pub(super) struct SectionReader<'s, 'a> {
-    settings: &'s mut Settings<'a>,
-    name: &'static str,
-}
-
-impl SectionReader<'_, '_> {
-    /// The value of `key`, or its default. `allowed` completes "must be …"; `check` says whether a value of the right type is in range.
-    pub(super) fn value<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        allowed: &str,
-        check: impl Fn(&T) -> bool,
-    ) -> T
-    where
-        T: DeserializeOwned + Serialize,
-    {
-        let documented = toml::Value::try_from(&default).ok();
-        self.read(key, documented, allowed, &[], check)
-            .unwrap_or(default)
+        let complaints = std::mem::take(&mut self.complaints).into_iter();
+        Err(Error::Config(complaints.map(|(_, _, text)| text).collect()))
     }
 
-    /// A key that may be absent.
-    pub(super) fn optional<T: DeserializeOwned>(
-        &mut self,
-        key: &'static str,
-        allowed: &str,
-        check: impl Fn(&T) -> bool,
-    ) -> Option<T> {
-        self.read(key, None, allowed, &[], check)
+    fn known_sections(&self) -> Vec<&str> {
+        let known = self.sections.iter().filter(|(_, section)| section.known);
+        known.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// One of a few words.
-    pub(super) fn choice<T>(&mut self, key: &'static str, default: T, words: &[&str]) -> T
-    where
-        T: DeserializeOwned + Serialize,
-    {
-        let documented = toml::Value::try_from(&default).ok();
-        self.optional_choice(key, documented, words)
-            .unwrap_or(default)
+    fn unknown_section(&self, name: &str) -> String {
+        let known = self.known_sections();
+        format!(
+            "unknown section [{}]{}; sections are {}",
+            escaped(name),
+            did_you_mean(name, &known),
+            known.join(", ")
+        )
     }
 
-    /// One of a few words, or absent.
-    pub(super) fn optional_choice<T: DeserializeOwned>(
-        &mut self,
-        key: &'static str,
-        documented: Option<toml::Value>,
-        words: &[&str],
-    ) -> Option<T> {
-        let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-        self.read(key, documented, &quoted.join(" or "), words, |_| true)
+    /// Sections that have this key.
+    fn at_home(&self, key: &str) -> Vec<String> {
+        let homes = self.keys.iter().filter(|known| known.key == key);
+        homes.map(|known| format!("[{}]", known.section)).collect()
     }
 
-    /// A path that may be absent, relative to the file's folder.
-    pub(super) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
-        let path: Option<String> =
-            self.read(key, None, "a path", &[], |path: &String| !path.is_empty());
-        path.map(|path| self.settings.base.join(path))
+    fn unknown_key(&self, section: &str, key: &str) -> String {
+        let known = self.keys.iter().filter(|known| known.section == section);
+        let known: Vec<&str> = known.map(|known| known.key).collect();
+        let hint = match self.at_home(key).as_slice() {
+            [] => did_you_mean(key, &known),
+            homes => format!(" (it belongs to {})", homes.join(" or ")),
+        };
+        format!(
+            "unknown key `{}` in [{section}]{hint}; its keys are {}",
+            escaped(key),
+            known.join(", ")
+        )
     }
 
-    /// A path with a default.
-    pub(super) fn path_or(&mut self, key: &'static str, default: &str) -> PathBuf {
-        let path = self.value(key, default.to_string(), "a path", |path| !path.is_empty());
-        self.settings.base.join(path)
-    }
-
-    /// A path that must be given; `purpose` completes "dir is missing: name …".
-    pub(super) fn required_path(&mut self, key: &'static str, purpose: &str) -> PathBuf {
-        if !self.has(key) {
-            let name = self.name;
-            let message = format!("[{name}] {key} is missing: name {purpose}");
-            let span = self.settings.sections[name].span.clone();
-            self.settings.complain(0, &span.unwrap_or(0..0), &message);
+    fn stray(&self, stray: &Stray) -> String {
+        let name = escaped(&stray.name);
+        let known = self.known_sections();
+        if stray.doubled {
+            return format!("a section stands in single brackets; write [{name}]");
         }
-        self.path(key).unwrap_or_default()
-    }
-
-    /// Whether `key` is given.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.settings.sections[self.name].keys.contains_key(key)
-    }
-
-    /// A complaint about a key whose own value is fine but does not go with the others.
-    pub(super) fn complain(&mut self, key: &str, message: &str) {
-        let (source, span) = match self.settings.sections[self.name].keys.get(key) {
-            Some(found) => (found.source, found.key_span.clone()),
-            None => (0, 0..0),
+        if known.contains(&&*stray.name) {
+            return format!(
+                "{name} is a section; write [{name}] on a line of its own, and its keys below"
+            );
+        }
+        let place = match self.at_home(&stray.name).as_slice() {
+            [] => format!("the heading of its section: [{}]", known.join("], [")),
+            homes => homes.join(" or "),
         };
-        let message = format!("[{}] {key} {message}", self.name);
-        self.settings.complain(source, &span, &message);
+        format!("`{name}` stands outside of any section; put it below {place}")
     }
+}
 
-    fn read<T: DeserializeOwned>(
-        &mut self,
-        key: &'static str,
-        default: Option<toml::Value>,
-        allowed: &str,
-        words: &[&str],
-        check: impl Fn(&T) -> bool,
-    ) -> Option<T> {
-        let name = self.name;
-        self.settings.keys.push(KeyInfo {
-            section: name,
-            key,
-            default,
-        });
-        let section = self.settings.sections.get_mut(name)?;
-        let found = section.keys.get_mut(key)?;
-        found.used = true;
-        let source = found.source;
-        let value = found.value.clone();
-        let span = value.span();
-        let raw = &self.settings.sources[source].text[span.clone()];
-        let is_option = self.settings.sources[source].file.is_none();
-        let word = value.get_ref().as_str().map(str::to_string);
-        let parsed = T::deserialize(ValueDeserializer::from(value)).or_else(|error| {
-            // `--set run.dir=2026-11-23`: TOML reads a date, the key wants text.
-            let text = Spanned::new(span.clone(), DeValue::String(raw.into()));
-            match T::deserialize(ValueDeserializer::from(text)) {
-                Ok(value) if is_option && word.is_none() => Ok(value),
-                _ => Err(error),
+/// Complaints about settings that came up later (`[section] key …`) under the lines that they are about, as far as they stand
+/// in `text` or in a `--set` option.
+pub(super) fn placed(
+    path: &Path,
+    text: &str,
+    set: &[String],
+    complaints: Vec<String>,
+) -> Vec<String> {
+    let settings = Settings::new(path, text, set);
+    let place = |complaint: &String| {
+        let (section, rest) = complaint.strip_prefix('[')?.split_once("] ")?;
+        let key = rest.split([' ', ':']).next()?;
+        let (source, span) = match settings.sections.get(section) {
+            Some(found) if found.keys.contains_key(key) => {
+                (found.keys[key].source, found.keys[key].value.span())
             }
-        });
-        let wrong = match parsed {
-            Ok(value) if check(&value) => return Some(value),
-            Ok(_) => span.clone(),
-            // In a list, the element that is wrong; the value as a whole where serde does not know.
-            Err(error) => (error.span())
-                .filter(|inner| span.start <= inner.start && inner.end <= span.end)
-                .unwrap_or(span.clone()),
+            // What is not set is complained of at the section's heading.
+            Some(found) => (0, found.span.clone()?),
+            None => return Some(format!("{}: {complaint}", path.display())),
         };
-        let hint = word.map_or(String::new(), |word| did_you_mean(&word, words));
-        let message = format!(
-            "[{name}] {key} must be {allowed}, found {}{hint}",
-            escaped(&shortened(raw, 60))
-        );
-        self.settings.complain(source, &wrong, &message);
-        None
-    }
+        Some(settings.sources[source].complaint(&span, complaint))
+    };
+    let complaints = complaints.into_iter();
+    complaints
+        .map(|complaint| place(&complaint).unwrap_or(complaint))
+        .collect()
 }
 
 /// " (did you mean `x`?)" where one of `known` is near enough to be meant.
@@ -445,14 +405,11 @@ pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
 fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
-        .map(|name| (strsim::jaro_winkler(&word.to_lowercase(), name), *name))
-        .filter(|(likeness, _)| *likeness >= 0.8)
+        .map(|name| {
+            let likeness = strsim::jaro_winkler(&word.to_lowercase(), &name.to_lowercase());
+            (likeness, *name)
+        })
+        .filter(|(likeness, name)| *likeness >= 0.8 && *name != word)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
-}
-
-/// `a string`, `an integer`.
-fn article(kind: &str) -> String {
-    let an = kind.starts_with(['a', 'e', 'i', 'o', 'u']);
-    format!("{} {kind}", if an { "an" } else { "a" })
 }

@@ -195,8 +195,7 @@ impl<'de> Deserialize<'de> for Size {
 }
 
 /// How images become the network's input, as far as it is said: `[input]`, and the model's JSON sidecar.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct InputOverrides {
     /// A number scales the shorter side to it; `[height, width]` scales to exactly that; `"none"` leaves the size.
     #[serde(skip_serializing_if = "Option::is_none")]

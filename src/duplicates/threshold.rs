@@ -118,7 +118,7 @@ mod tests {
         assert!((least_similarity(&tail(0.0, 10.0, 500)) - LEAST).abs() < 1e-9);
         // Everything looks like everything.
         let cells: Vec<f32> = (0..500).map(|at| 0.9 + 0.098 * at as f32 / 500.0).collect();
-        assert!(least_similarity(&cells) > 0.998);
+        assert!(least_similarity(&cells) > 0.99);
         // Most look alike, fewer and fewer the more so: still no place where copies would begin.
         let cells: Vec<f32> = tail(1.4, 3.0, 3000);
         assert!(

@@ -153,17 +153,17 @@ fn votes_name_the_most_frequent_label() {
 
 #[test]
 fn the_channel_says_who_errs_how() {
-    // 90 cats labelled cat, 10 dogs labelled cat, 100 dogs labelled dog: 5 % are wrong, of the 30 taken in advance too.
+    // 90 cats labelled cat, 10 dogs labelled cat, 100 dogs labelled dog: 5 % are wrong, of the 100 taken in advance too.
     let channel = Channel::from_joint(2, &[90.0, 10.0, 0.0, 100.0]);
-    assert!((channel.given(0, 0) - 118.5 / 120.0).abs() < 1e-12);
-    assert!((channel.given(1, 0) - 11.5 / 140.0).abs() < 1e-12);
+    assert!((channel.given(0, 0) - 185.0 / 190.0).abs() < 1e-12);
+    assert!((channel.given(1, 0) - 15.0 / 210.0).abs() < 1e-12);
     // With three classes, in proportion to what the others are labelled.
     let channel_of_three = Channel::from_joint(3, &[8.0, 2.0, 0.0, 0.0, 20.0, 0.0, 0.0, 0.0, 10.0]);
-    assert!((channel_of_three.given(0, 1) - 30.0 * 0.05 * (2.0 / 3.0) / 38.0).abs() < 1e-12);
+    assert!((channel_of_three.given(0, 1) - 100.0 * 0.05 * (2.0 / 3.0) / 108.0).abs() < 1e-12);
     let mut posterior = vec![0.0; 2];
     // Looks like a dog in one of two cases: labelled dog it hardly is a cat, since cats are seldom labelled so.
     channel.posterior(&[0.5, 0.5], 1, &mut posterior);
-    let given = [1.5 / 120.0, 128.5 / 140.0];
+    let given = [5.0 / 190.0, 195.0 / 210.0];
     assert!((posterior[1] - given[1] / (given[0] + given[1])).abs() < 1e-12);
     // A label that nothing speaks for is all there is.
     channel.posterior(&[0.0, 0.0], 1, &mut posterior);

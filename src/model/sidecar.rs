@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-
 use crate::{
-    config::InputOverrides,
+    config::{InputOverrides, read_sidecar},
     error::{Error, Result},
 };
 
@@ -13,13 +11,11 @@ use crate::{
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Contents of the sidecar.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Sidecar {
     /// Preprocessing; `[input]` of pipeline.toml wins over it, key by key.
-    #[serde(default)]
     pub input: InputOverrides,
     /// Class names in the order of the logits.
-    #[serde(default)]
     pub classes: Vec<String>,
 }
 
@@ -40,14 +36,9 @@ impl Sidecar {
                 "name the right file in [model] sidecar",
             ));
         }
-        let text = std::fs::read(path).map_err(Error::io(path, "reading the model's sidecar"))?;
-        serde_json::from_slice(&text).map_err(|error| {
-            Error::invalid(
-                path,
-                "{\"input\": {\"resize\", \"crop\", \"interpolation\", \"mean\", \"std\"}, \"classes\": [...]}",
-                error.to_string(),
-                "correct the file, or make it anew with `python jobs/export_model.py`",
-            )
-        })
+        let text = std::fs::read_to_string(path)
+            .map_err(Error::io(path, "reading the model's sidecar"))?;
+        let (input, classes) = read_sidecar(path, &text)?;
+        Ok(Sidecar { input, classes })
     }
 }

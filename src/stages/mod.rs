@@ -41,7 +41,7 @@ pub mod unit;
 mod units;
 
 pub use estimate::TableEstimate;
-pub use plan::{Decision, Planned, check_names, plan};
+pub use plan::{Decision, FIRST, Planned, check_names, plan};
 pub use runner::{Event, run, run_within};
 pub use space::{ImageCount, Plan};
 
@@ -158,10 +158,10 @@ impl<'a> Context<'a> {
             return Ok(model);
         }
         let Some(path) = &self.config.model.path else {
-            return Err(Error::Config(vec![format!(
-                "{}: [model] path is missing; name a torch.export archive (.pt2), made with `python jobs/export_model.py`",
-                self.config.path.display()
-            )]));
+            return Err(Error::Config(vec![
+                "[model] path is missing; name a torch.export archive (.pt2), made with `python jobs/export_model.py`"
+                    .to_string(),
+            ]));
         };
         let model = ModelInfo::open(path, self.config.model.sidecar.as_deref())?;
         Ok(self.model.get_or_init(|| model))

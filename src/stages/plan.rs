@@ -204,6 +204,9 @@ pub(super) fn prepare<'s>(
     }
 }
 
+/// Why a stage runs that has never run.
+pub const FIRST: &str = "no run yet";
+
 /// Decides about a stage. `ready` holds the dependency keys of all stages that it needs.
 pub(super) fn decide(
     run: &RunFolder,
@@ -218,7 +221,7 @@ pub(super) fn decide(
     let key = stage_key(stage.name, stage.version, parameters, &needs);
     let decision = match manifest.stages.get(stage.name) {
         None => Decision::Run {
-            reason: "no run yet".to_string(),
+            reason: FIRST.to_string(),
         },
         Some(record) if record.key != key => Decision::Run {
             reason: why_changed(stage, parameters, &needs, record),

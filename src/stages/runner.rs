@@ -19,9 +19,10 @@ use crate::{
 /// What a run tells whoever watches it.
 #[derive(Debug)]
 pub enum Event<'e> {
-    /// A stage begins, or is passed over.
+    /// A stage begins, or is passed over: the n-th of so many.
     Decided {
         stage: &'static str,
+        nth: (usize, usize),
         decision: &'e Decision,
     },
     /// A stage is complete.
@@ -68,12 +69,14 @@ pub fn run_within(
     plan.check_space(ctx.run, free)?;
     tracing::info!("expected to write about {}", text::bytes(plan.bytes()));
     let mut ready: BTreeMap<&'static str, String> = BTreeMap::new();
-    for prepared in prepared {
+    let n_stages = prepared.len();
+    for (at, prepared) in prepared.into_iter().enumerate() {
         ctx.cancel.check()?;
         let stage = prepared.stage;
         let verdict = decide(ctx.run, &prepared, &ctx.run.manifest()?, &ready);
         watch(Event::Decided {
             stage: stage.name,
+            nth: (at + 1, n_stages),
             decision: &verdict.decision,
         });
         tracing::info!(stage = stage.name, decision = ?verdict.decision, "decided");

@@ -19,7 +19,7 @@ use crate::{
     error::Result,
     picture::{self, Picture},
     progress::{Cancel, Progress, ProgressKind},
-    store::{RunFolder, StageWriter},
+    store::{Manifest, RunFolder, StageWriter},
 };
 
 /// An image of the fake dataset: what its file holds and what the tables say.
@@ -155,6 +155,26 @@ impl Fake {
         let outcome = (stage.run)(&ctx, &mut writer)?;
         writer.finish(outcome.result, outcome.summary.clone())?;
         Ok(outcome.summary)
+    }
+
+    /// What `stage` would have written: one table.
+    pub fn write_table(&self, stage: &str, name: &str, rows: &RecordBatch) {
+        let run = self.run();
+        let lock = run.lock("test").unwrap();
+        let (key, needs) = (format!("key of {stage}"), BTreeMap::new());
+        let writer = StageWriter::begin(&run, &lock, stage, 1, key, json!({}), needs).unwrap();
+        let mut part = writer.part(writer.parts_done()).unwrap();
+        part.write(name, rows).unwrap();
+        writer.commit(part).unwrap();
+        writer.finish(None, json!({})).unwrap();
+    }
+
+    /// What somebody who reads the run sees.
+    pub fn read<T>(&self, set: &[&str], work: impl FnOnce(&Context, &Manifest) -> T) -> T {
+        let (run, config) = (self.run(), self.config(set));
+        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+        let ctx = Context::new(&config, &run, &progress, &cancel);
+        work(&ctx, &run.manifest().unwrap())
     }
 
     fn images_table(&self) -> RecordBatch {

@@ -150,16 +150,17 @@ fn find<'l>(layers: &'l [Layer], name: &str) -> Result<(&'l Layer, usize)> {
 }
 
 /// The class of every image.
-struct Groups {
-    by: &'static str,
-    names: Vec<String>,
+pub(super) struct Groups {
+    /// As [`UnitFacts::grouped_by`].
+    pub by: &'static str,
+    pub names: Vec<String>,
     /// By image id: index into `names`.
-    of: HashMap<u32, usize>,
+    pub of: HashMap<u32, usize>,
 }
 
 impl Groups {
     /// By label; by prediction where no image has one.
-    fn read(ctx: &Context, manifest: &Manifest) -> Result<Groups> {
+    pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Groups> {
         let mut groups = Groups {
             by: "label",
             names: Vec::new(),

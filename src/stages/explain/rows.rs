@@ -63,6 +63,12 @@ impl Choice {
                 ClassChoice::Top(n) => classes.push(Class::Ranked(n - 1)),
                 ClassChoice::Fixed(name) => match model.class_index(name) {
                     Ok(index) => classes.push(Class::Fixed(index)),
+                    Err(Error::Config(why)) => {
+                        let why = why
+                            .into_iter()
+                            .map(|why| format!("[explain] classes: {why}"));
+                        keep(Error::Config(why.collect()))?;
+                    }
                     Err(error) => keep(error)?,
                 },
             }

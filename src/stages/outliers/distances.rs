@@ -80,7 +80,7 @@ impl Distances {
         found.of_class = (found.image_ids.iter())
             .map(|id| Some((*classes.class_of.get(id)?, *own.get(id)?)))
             .collect();
-        bar.finish("measured");
+        bar.finish("");
         Ok(found)
     }
 }

@@ -116,7 +116,7 @@ impl<'a> Phase<'a> {
 impl Drop for Phase<'_> {
     fn drop(&mut self) {
         if let Some(bar) = self.bar.get() {
-            bar.finish(self.note);
+            bar.finish("");
         }
     }
 }

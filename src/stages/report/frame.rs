@@ -142,6 +142,14 @@ pub fn plural(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", text::count(n), if n == 1 { one } else { many })
 }
 
+/// A number for a page's script, to four digits, which is what pages show at most; null where it is none.
+pub fn short(number: f64) -> Value {
+    let short = format!("{number:.3e}").parse::<f64>().ok();
+    short
+        .filter(|number| number.is_finite())
+        .map_or(Value::Null, Value::from)
+}
+
 /// Ids as `data-images` takes them.
 pub fn ids(images: &[u32]) -> String {
     let ids: Vec<String> = images.iter().map(u32::to_string).collect();

@@ -4,6 +4,7 @@
 //! load, and scripts and styles; each further part some of the pictures. Pages show part of a large dataset (`[report] images`), so
 //! the report stays of bounded size; all else is asked for by SQL.
 
+mod classes;
 mod duplicates;
 mod files;
 mod frame;
@@ -13,10 +14,12 @@ mod labels;
 mod map;
 mod overlays;
 mod run;
+mod shortcuts;
 #[cfg(test)]
 mod tests;
 mod thumbs;
 mod tonight;
+mod units;
 
 use std::{collections::HashMap, path::Path};
 
@@ -61,7 +64,7 @@ const INDEX: &str = "report/index.html";
 const PART: usize = 1000;
 
 /// Scripts, styles and pictures of the pages.
-const ASSETS: [(&str, &[u8]); 10] = [
+const ASSETS: [(&str, &[u8]); 13] = [
     ("icon.svg", include_bytes!("../../report/assets/icon.svg")),
     (
         "report.css",
@@ -72,6 +75,15 @@ const ASSETS: [(&str, &[u8]); 10] = [
     (
         "duplicates.js",
         include_bytes!("../../report/assets/duplicates.js"),
+    ),
+    (
+        "explore.css",
+        include_bytes!("../../report/assets/explore.css"),
+    ),
+    ("units.js", include_bytes!("../../report/assets/units.js")),
+    (
+        "classes.js",
+        include_bytes!("../../report/assets/classes.js"),
     ),
     ("map.css", include_bytes!("../../report/assets/map.css")),
     ("map.js", include_bytes!("../../report/assets/map.js")),
@@ -150,6 +162,9 @@ fn write(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         duplicates::page(&frame)?,
         files::page(&frame, &issues)?,
         run::page(&frame)?,
+        classes::page(&frame)?,
+        shortcuts::page(&frame)?,
+        units::page(&frame)?,
     ];
     ctx.cancel.check()?;
     let n = u32::try_from(ctx.run.read(&frame.manifest, "images").rows()).unwrap_or(u32::MAX);

@@ -238,7 +238,7 @@ fn every_link_leads_to_a_file_and_every_picture_is_there() {
     find(&fake);
     let report = report(&fake, &[]);
     let records = data(&report, "images-000");
-    assert_eq!(data(&report, "index"), json!({ "shards": ["000"] }));
+    assert_eq!(data(&report, "index")["shards"], json!(["000"]));
     for (page, _) in PAGES {
         let html = fs::read_to_string(report.join(format!("{page}.html"))).unwrap();
         for name in ["href", "src"] {

@@ -32,7 +32,7 @@ use crate::{
     text,
 };
 pub use file_labels::FileLabels;
-pub use labels::SPLITS;
+pub use labels::{SPLITS, from_folders};
 pub(super) use rows::COLUMNS;
 use rows::Known;
 use takeover::Earlier;

@@ -1,0 +1,79 @@
+//! `[explain]` and `[backprop]`: where the network looked.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{
+    CamMethod, ClassChoice, LAYERS, LayerChoice, MapStorage, ReluRule, all_different,
+    reader::SectionReader, sensible_layers,
+};
+
+/// `[explain]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ExplainConfig {
+    /// Layers at which images are explained; `auto` is the last spatial layer before the head.
+    pub layers: LayerChoice,
+    pub methods: Vec<CamMethod>,
+    pub classes: Vec<ClassChoice>,
+    pub maps: MapStorage,
+    /// Table of boxes, one a row.
+    pub boxes: Option<PathBuf>,
+    /// Overlays drawn for each class.
+    pub pictures: usize,
+}
+
+/// `[backprop]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BackpropConfig {
+    /// The most selective units of each layer whose patches are traced back to pixels.
+    pub units_per_layer: usize,
+    pub rules: Vec<ReluRule>,
+}
+
+impl ExplainConfig {
+    pub(super) fn read(section: &mut SectionReader) -> ExplainConfig {
+        ExplainConfig {
+            layers: section.value("layers", LayerChoice::Auto, LAYERS, sensible_layers),
+            methods: section.worded(
+                "methods",
+                vec![CamMethod::GradCam, CamMethod::Cam],
+                "a list of different methods of \"gradcam\", \"cam\", \"gradcam++\", \"layercam\" and \"hirescam\"",
+                &CamMethod::ALL.map(CamMethod::name),
+                |methods| all_different(methods),
+            ),
+            classes: section.worded(
+                "classes",
+                vec![ClassChoice::Predicted, ClassChoice::Labelled],
+                "a list of \"predicted\", \"labelled\", \"top-2\" to \"top-100\", and \"class NAME\" or \"class #INDEX\"",
+                &["predicted", "labelled", "top-2"],
+                |classes| !classes.is_empty() && all_different(classes),
+            ),
+            maps: section.choice("maps", MapStorage::Stored, &["stored", "inline"]),
+            boxes: section.path("boxes"),
+            pictures: section.value("pictures", 2, "a whole number from 0 to 1000", |n| {
+                *n <= 1000
+            }),
+        }
+    }
+}
+
+impl BackpropConfig {
+    pub(super) fn read(section: &mut SectionReader) -> BackpropConfig {
+        BackpropConfig {
+            units_per_layer: section.value(
+                "units_per_layer",
+                4,
+                "a whole number from 0 to 1000",
+                |n| *n <= 1000,
+            ),
+            rules: section.worded(
+                "rules",
+                vec![ReluRule::Guided],
+                "a list of different rules of \"plain\", \"deconv\" and \"guided\"",
+                &["plain", "deconv", "guided"],
+                |rules| !rules.is_empty() && all_different(rules),
+            ),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Reads the keys of one section, and complains about values that are not what they should be.
+
+use std::{ops::Range, path::PathBuf};
+
+use serde::{Serialize, de::DeserializeOwned};
+use toml::{
+    Spanned,
+    de::{DeValue, ValueDeserializer},
+};
+
+use super::{
+    KeyInfo,
+    source::{Settings, did_you_mean},
+};
+use crate::text::{escaped, shortened};
+
+/// Reads the keys of one section; every key it is asked for is a known key.
+pub(super) struct SectionReader<'s, 'a> {
+    pub(super) settings: &'s mut Settings<'a>,
+    pub(super) name: &'static str,
+}
+
+impl SectionReader<'_, '_> {
+    /// The value of `key`, or its default. `allowed` completes "must be …"; `check` says whether a value of the right type is in range.
+    pub(super) fn value<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        allowed: &str,
+        check: impl Fn(&T) -> bool,
+    ) -> T
+    where
+        T: DeserializeOwned + Serialize,
+    {
+        self.worded(key, default, allowed, &[], check)
+    }
+
+    /// As [`SectionReader::value`], where some of `words` may be meant by what is neither of them.
+    pub(super) fn worded<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        allowed: &str,
+        words: &[&str],
+        check: impl Fn(&T) -> bool,
+    ) -> T
+    where
+        T: DeserializeOwned + Serialize,
+    {
+        let documented = toml::Value::try_from(&default).ok();
+        self.read(key, documented, allowed, words, check)
+            .unwrap_or(default)
+    }
+
+    /// A key that may be absent.
+    pub(super) fn optional<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        check: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        self.read(key, None, allowed, &[], check)
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T>(&mut self, key: &'static str, default: T, words: &[&str]) -> T
+    where
+        T: DeserializeOwned + Serialize,
+    {
+        let documented = toml::Value::try_from(&default).ok();
+        self.optional_choice(key, documented, words)
+            .unwrap_or(default)
+    }
+
+    /// One of a few words, or absent.
+    pub(super) fn optional_choice<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        documented: Option<toml::Value>,
+        words: &[&str],
+    ) -> Option<T> {
+        let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        let allowed = match quoted.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, others)) => format!("{} or {last}", others.join(", ")),
+            None => String::new(),
+        };
+        self.read(key, documented, &allowed, words, |_| true)
+    }
+
+    /// A path that may be absent, relative to the file's folder.
+    pub(super) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let path: Option<String> =
+            self.read(key, None, "a path", &[], |path: &String| !path.is_empty());
+        path.map(|path| self.settings.base.join(path))
+    }
+
+    /// A path with a default.
+    pub(super) fn path_or(&mut self, key: &'static str, default: &str) -> PathBuf {
+        let path = self.value(key, default.to_string(), "a path", |path| !path.is_empty());
+        self.settings.base.join(path)
+    }
+
+    /// A path that must be given; `purpose` completes "dir is missing: name …".
+    pub(super) fn required_path(&mut self, key: &'static str, purpose: &str) -> PathBuf {
+        if !self.has(key) && self.settings.is_whole() {
+            let name = self.name;
+            let message = format!("[{name}] {key} is missing: name {purpose}");
+            let span = self.settings.sections[name].span.clone();
+            self.settings.complain(0, &span.unwrap_or(0..0), &message);
+        }
+        self.path(key).unwrap_or_default()
+    }
+
+    /// Whether `key` is given.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.settings.sections[self.name].keys.contains_key(key)
+    }
+
+    /// A complaint about a key whose own value is fine but does not go with the others.
+    pub(super) fn complain(&mut self, key: &str, message: &str) {
+        if !self.settings.is_whole() {
+            return;
+        }
+        let (source, span) = match self.settings.sections[self.name].keys.get(key) {
+            Some(found) => (found.source, found.key_span.clone()),
+            None => (0, 0..0),
+        };
+        let message = format!("[{}] {key} {message}", self.name);
+        self.settings.complain(source, &span, &message);
+    }
+
+    fn read<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        default: Option<toml::Value>,
+        allowed: &str,
+        words: &[&str],
+        check: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        let name = self.name;
+        self.settings.keys.push(KeyInfo {
+            section: name,
+            key,
+            default,
+        });
+        let section = self.settings.sections.get_mut(name)?;
+        let found = section.keys.get_mut(key)?;
+        found.used = true;
+        let source = found.source;
+        let value = found.value.clone();
+        let span = value.span();
+        let raw = &self.settings.sources[source].text[span.clone()];
+        let is_option = self.settings.sources[source].file.is_none();
+        let word = value.get_ref().as_str().map(str::to_string);
+        let parsed = T::deserialize(ValueDeserializer::from(value)).or_else(|error| {
+            // `--set run.dir=2026-11-23`: TOML reads a date, the key wants text.
+            let text = Spanned::new(span.clone(), DeValue::String(raw.into()));
+            match T::deserialize(ValueDeserializer::from(text)) {
+                Ok(value) if is_option && word.is_none() => Ok(value),
+                _ => Err(error),
+            }
+        });
+        let (inner, is_type) = match parsed {
+            Ok(value) if check(&value) => return Some(value),
+            Ok(_) => (None, true),
+            Err(error) => (error.span(), false),
+        };
+        let accepted = |text: &str| parse::<T>(text).is_some_and(|value| check(&value));
+        // In a list, the element that is wrong; the value as a whole where that is not known.
+        let element = wrong_element(raw, accepted);
+        let wrong = (element.as_ref())
+            .map(|(inner, _)| span.start + inner.start..span.start + inner.end)
+            .or(inner.filter(|inner| span.start <= inner.start && inner.end <= span.end))
+            .unwrap_or(span.clone());
+        let shown = &self.settings.sources[source].text[wrong.clone()];
+        let bare = shown.trim_matches(['"', '\'']);
+        let mut hint = match element {
+            Some((_, true)) => " twice".to_string(),
+            _ => did_you_mean(bare, words),
+        };
+        if hint.is_empty() && !is_type && wrong == span && !raw.starts_with(['[', '{']) {
+            let text = quoted(bare);
+            let others = [
+                bare.to_string(),
+                text.clone(),
+                format!("[{raw}]"),
+                format!("[{text}]"),
+            ];
+            let meant = (others.into_iter()).find(|other| other != raw && accepted(other));
+            hint = meant.map_or(hint, |other| format!("; write {}", escaped(&other)));
+        }
+        let message = format!(
+            "[{name}] {key} must be {allowed}, found {}{hint}",
+            escaped(&shortened(shown, 60))
+        );
+        self.settings.complain(source, &wrong, &message);
+        None
+    }
+}
+
+/// A value from its text.
+fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
+    let value = DeValue::parse(text).ok()?;
+    T::deserialize(ValueDeserializer::from(value)).ok()
+}
+
+/// Text as TOML writes it.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_string()).to_string()
+}
+
+/// Where in a list the first element stands that is not accepted where others are, or that is there twice (and whether it is);
+/// counted from the list's own start. `accepted` judges a list by its text.
+fn wrong_element(list: &str, accepted: impl Fn(&str) -> bool) -> Option<(Range<usize>, bool)> {
+    let value = DeValue::parse(list).ok()?;
+    let DeValue::Array(elements) = value.get_ref() else {
+        return None;
+    };
+    let text = |at: usize| &list[elements[at].span()];
+    let good: Vec<bool> = (0..elements.len())
+        .map(|at| accepted(&format!("[{}]", text(at))))
+        .collect();
+    let twice = good.iter().all(|good| *good);
+    let wrong = match twice {
+        true => (0..good.len()).find(|&at| (0..at).any(|other| text(other) == text(at))),
+        false if good.len() == 1 => Some(0),
+        false if good.contains(&true) => good.iter().position(|good| !good),
+        false => None,
+    };
+    wrong.map(|at| (elements[at].span(), twice))
+}

@@ -1,0 +1,126 @@
+//! The settings in the JSON file beside a model: read as `[input]` is, with complaints of the same kind.
+
+use std::{ops::Range, path::Path};
+
+use serde::de::IgnoredAny;
+use toml::{Spanned, de::DeValue};
+
+use super::{InputOverrides, read_input, source::Settings};
+use crate::error::Result;
+
+/// `input` and `classes` of the JSON in `text`. Keys that are not ours are for people.
+///
+/// # Errors
+/// Everything that is not what it should be, each with its line.
+pub(crate) fn read_sidecar(path: &Path, text: &str) -> Result<(InputOverrides, Vec<String>)> {
+    let mut settings = Settings::empty(path, text);
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
+        let at = offset(text, &error);
+        let message = format!(
+            "this is not JSON: {}; correct it, or make the file anew with `python jobs/export_model.py`",
+            reason(&error)
+        );
+        settings.complain(0, &(at..at), &message);
+        settings.verdict()?;
+    }
+    let mut classes = Vec::new();
+    let top = members(text, 0);
+    if top.is_none() {
+        let message = "expected {\"input\": {…}, \"classes\": […]}; make the file anew with `python jobs/export_model.py`";
+        settings.complain(0, &(0..text.len()), message);
+    }
+    for (key, _, value) in top.unwrap_or_default() {
+        let raw = &text[value.clone()];
+        match key.as_str() {
+            "input" if raw != "null" => match members(text, value.start) {
+                Some(inputs) => add_inputs(&mut settings, text, inputs),
+                None => {
+                    let message = "input must be {\"resize\", \"crop\", \"interpolation\", \"mean\", \"std\"}";
+                    settings.complain(0, &value, message);
+                }
+            },
+            "classes" => match serde_json::from_str(raw) {
+                Ok(names) => classes = names,
+                Err(error) => {
+                    let at = value.start + offset(raw, &error).saturating_sub(1);
+                    let message = format!(
+                        "classes must be a list of names in quotes, in the order of the logits: {}",
+                        reason(&error)
+                    );
+                    settings.complain(0, &(at..at), &message);
+                }
+            },
+            _ => {}
+        }
+    }
+    let input = read_input(&mut settings.section("input"));
+    settings.verdict()?;
+    Ok((input, classes))
+}
+
+/// Takes the members of `input`; `null` is as good as nothing.
+fn add_inputs<'a>(settings: &mut Settings<'a>, text: &'a str, inputs: Vec<Member>) {
+    for (key, key_span, span) in inputs {
+        let raw = &text[span.clone()];
+        if raw == "null" {
+            continue;
+        }
+        // Lists, numbers and nearly all texts are written in TOML as in JSON.
+        let value = match DeValue::parse(raw) {
+            Ok(value) => value.into_inner(),
+            Err(_) => DeValue::String(raw.into()),
+        };
+        settings.put("input", &key, 0, key_span, Spanned::new(span, value));
+    }
+}
+
+/// A key of a JSON object, and where it and its value stand.
+type Member = (String, Range<usize>, Range<usize>);
+
+/// The members of the object that begins at `at` in well-formed JSON; `None` if something else begins there.
+fn members(text: &str, at: usize) -> Option<Vec<Member>> {
+    let blank = |at: usize| at + text[at..].len() - text[at..].trim_start().len();
+    let mut at = blank(at);
+    if !text[at..].starts_with('{') {
+        return None;
+    }
+    let mut found = Vec::new();
+    loop {
+        // Behind the brace or the comma.
+        at = blank(at + 1);
+        if text[at..].starts_with('}') {
+            return Some(found);
+        }
+        let mut key = serde_json::Deserializer::from_str(&text[at..]).into_iter::<String>();
+        let name = key.next()?.ok()?;
+        let key_span = at..at + key.byte_offset();
+        at = blank(blank(key_span.end) + 1);
+        let mut value = serde_json::Deserializer::from_str(&text[at..]).into_iter::<IgnoredAny>();
+        value.next()?.ok()?;
+        let value_span = at..at + value.byte_offset();
+        at = blank(value_span.end);
+        found.push((name, key_span, value_span));
+        if !text[at..].starts_with(',') {
+            return Some(found);
+        }
+    }
+}
+
+/// Where an error was found, in bytes.
+fn offset(text: &str, error: &serde_json::Error) -> usize {
+    let line: usize = (text
+        .split_inclusive('\n')
+        .take(error.line().saturating_sub(1)))
+    .map(str::len)
+    .sum();
+    (line + error.column().saturating_sub(1)).min(text.len())
+}
+
+/// The error without its place.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .to_string()
+}

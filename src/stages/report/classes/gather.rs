@@ -1,0 +1,362 @@
+//! Classes as the tables know them: what each is taken for, its neighbours, where the network looks. Nothing is formatted here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::super::super::{
+    Context,
+    classes::{ClassNames, labels, name_of},
+    columns::{Columns, integer, number, text},
+};
+use crate::{error::Result, groups::Tally, store::Manifest};
+
+/// Rows in memory at a time.
+const BATCH_ROWS: usize = 65_536;
+/// Images that are kept of a cell of the confusion matrix.
+pub const OF_CELL: usize = 48;
+/// Classes that a class is taken for, and that its neighbours have.
+const TAKEN_FOR: usize = 24;
+const OVERLAPPING: usize = 6;
+
+/// Who says what the images show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The network, for labels that it knows by name.
+    Network,
+    /// The linear probe on its features, by folds that have not seen the image; or what else `[audit] source` says.
+    Probe,
+}
+
+#[derive(Debug, Default)]
+pub struct Classes {
+    /// `None` where nobody predicts these labels.
+    pub source: Option<Source>,
+    /// The dataset's classes that are labels, by their number.
+    pub classes: Vec<Class>,
+    /// Predicted classes that are no labels; they are numbered on from `classes`.
+    pub strangers: Vec<String>,
+    /// Ordered by `from`, then by images, the most first; of each `from` at most [`TAKEN_FOR`] and itself.
+    pub cells: Vec<Cell>,
+    /// Classes that the network does not know by name, where it is the source.
+    pub unknown: usize,
+    /// How the mean maps were made, `gradcam at layer4`.
+    pub map_of: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub struct Class {
+    pub number: i32,
+    pub name: String,
+    pub tally: Tally,
+    /// Share of its neighbours that have its label.
+    pub own_neighbors: Option<f64>,
+    /// Labels of the other neighbours (place, share), most frequent first.
+    pub overlap: Vec<(usize, f64)>,
+    /// Mean of the class's explanation maps, each scaled to its own maximum.
+    pub map: Option<MeanMap>,
+}
+
+/// Values in 0..=1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeanMap {
+    pub height: usize,
+    pub width: usize,
+    pub values: Vec<f64>,
+    /// Images that it is the mean of.
+    pub images: u64,
+}
+
+/// What one class is taken for: `from` is a place among the classes, `to` as well or one of the strangers'.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    pub from: usize,
+    pub to: usize,
+    pub n: u64,
+    /// At most [`OF_CELL`]: of mistakes the surest first, of the rest the least sure.
+    pub images: Vec<u32>,
+}
+
+impl Classes {
+    pub fn of_run(ctx: &Context, manifest: &Manifest) -> Result<Classes> {
+        let names = ClassNames::read(ctx.run, manifest)?;
+        let labels = labels(ctx.run, manifest)?;
+        let mut images: BTreeMap<i32, u64> = BTreeMap::new();
+        for label in labels.iter().flatten() {
+            *images.entry(*label).or_default() += 1;
+        }
+        let classes = (images.into_iter()).map(|(number, images)| Class {
+            number,
+            name: name_of(&names.dataset, number),
+            tally: Tally {
+                images,
+                ..Tally::default()
+            },
+            ..Class::default()
+        });
+        let mut found = Classes {
+            classes: classes.collect(),
+            ..Classes::default()
+        };
+        let place_of: HashMap<i32, usize> = (found.classes.iter().enumerate())
+            .map(|(at, class)| (class.number, at))
+            .collect();
+        let place: Vec<Option<usize>> = (labels.iter())
+            .map(|label| label.and_then(|label| place_of.get(&label).copied()))
+            .collect();
+        let network = names.network_of_dataset();
+        let known = network
+            .keys()
+            .filter(|label| place_of.contains_key(label))
+            .count();
+        if manifest.has("predictions") && 2 * known > found.classes.len() {
+            let of_network =
+                (network.iter()).filter_map(|(label, class)| Some((*class, *place_of.get(label)?)));
+            let of_network: HashMap<i32, usize> = of_network.collect();
+            found.unknown = found.classes.len() - known;
+            let cells = found.judge(ctx, manifest, "predictions", &place, &of_network, &names)?;
+            found.keep(cells, Source::Network);
+        } else if manifest.has("probe") {
+            let cells = found.judge(ctx, manifest, "probe", &place, &place_of, &names)?;
+            found.keep(cells, Source::Probe);
+        }
+        found.read_overlap(ctx, manifest, &place_of)?;
+        let network = (network.iter())
+            .filter_map(|(label, class)| Some((i64::from(*class), *place_of.get(label)?)));
+        found.read_maps(ctx, manifest, &network.collect())?;
+        Ok(found)
+    }
+
+    /// All judged images together.
+    pub fn overall(&self) -> Tally {
+        let mut all = Tally::default();
+        for class in &self.classes {
+            all.images += class.tally.images;
+            all.judged += class.tally.judged;
+            all.right += class.tally.right;
+        }
+        all
+    }
+
+    /// Tallies the images of `table` whose label is a class of its source's; `place` by image id, `place_of` by the source's class.
+    fn judge(
+        &mut self,
+        ctx: &Context,
+        manifest: &Manifest,
+        table: &str,
+        place: &[Option<usize>],
+        place_of: &HashMap<i32, usize>,
+        names: &ClassNames,
+    ) -> Result<BTreeMap<(usize, usize), Gathered>> {
+        let mut cells: BTreeMap<(usize, usize), Gathered> = BTreeMap::new();
+        let mut strangers: HashMap<i32, usize> = HashMap::new();
+        let rows = (ctx.run.read(manifest, table))
+            .columns(&["image_id", "pred", "p_pred", "p_label"])
+            .batch_rows(BATCH_ROWS);
+        for batch in rows {
+            ctx.cancel.check()?;
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, table, &batch);
+            let predicted = columns.integers("pred")?;
+            let (p_pred, p_label) = (columns.numbers("p_pred")?, columns.numbers("p_label")?);
+            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+                // A label that is none of the source's classes has no probability.
+                let from = place.get(id as usize).copied().flatten();
+                let predicted =
+                    integer(&predicted, row).and_then(|class| i32::try_from(class).ok());
+                let (Some(from), Some(predicted), Some(_)) =
+                    (from, predicted, number(&p_label, row))
+                else {
+                    continue;
+                };
+                let to = match place_of.get(&predicted) {
+                    Some(place) => *place,
+                    None => *strangers.entry(predicted).or_insert_with(|| {
+                        self.strangers.push(name_of(&names.network, predicted));
+                        self.classes.len() + self.strangers.len() - 1
+                    }),
+                };
+                let tally = &mut self.classes[from].tally;
+                tally.judged += 1;
+                tally.right += u64::from(from == to);
+                let p = number(&p_pred, row).unwrap_or(0.0);
+                let order = if from == to { p } else { -p };
+                cells.entry((from, to)).or_default().add(order, id);
+            }
+        }
+        Ok(cells)
+    }
+
+    fn keep(&mut self, cells: BTreeMap<(usize, usize), Gathered>, source: Source) {
+        let cells: Vec<Cell> = cells
+            .into_iter()
+            .map(|((from, to), gathered)| Cell {
+                from,
+                to,
+                n: gathered.n,
+                images: gathered.images(),
+            })
+            .collect();
+        self.source = (!cells.is_empty()).then_some(source);
+        for of_one in cells.chunk_by(|a, b| a.from == b.from) {
+            let mut of_one = of_one.to_vec();
+            // Stable: equal ones stay in the order of their numbers.
+            of_one.sort_by_key(|cell| (cell.from != cell.to, std::cmp::Reverse(cell.n)));
+            of_one.truncate(1 + TAKEN_FOR);
+            of_one.sort_by_key(|cell| std::cmp::Reverse(cell.n));
+            self.cells.extend(of_one);
+        }
+    }
+
+    fn read_overlap(
+        &mut self,
+        ctx: &Context,
+        manifest: &Manifest,
+        place_of: &HashMap<i32, usize>,
+    ) -> Result<()> {
+        const TABLE: &str = "class_overlap";
+        if !manifest.has(TABLE) {
+            return Ok(());
+        }
+        for batch in ctx
+            .run
+            .read(manifest, TABLE)
+            .columns(&["class_a", "class_b", "share"])
+        {
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, TABLE, &batch);
+            let (a, b) = (columns.integers("class_a")?, columns.integers("class_b")?);
+            let shares = columns.numbers("share")?;
+            for row in 0..batch.num_rows() {
+                let place = |array| {
+                    let class = integer(array, row).and_then(|class| i32::try_from(class).ok())?;
+                    place_of.get(&class).copied()
+                };
+                if let (Some(a), Some(b), Some(share)) =
+                    (place(&a), place(&b), number(&shares, row))
+                {
+                    if a == b {
+                        self.classes[a].own_neighbors = Some(share);
+                    } else {
+                        self.classes[a].overlap.push((b, share));
+                    }
+                }
+            }
+        }
+        for class in &mut self.classes {
+            class.overlap.sort_by(|x, y| y.1.total_cmp(&x.1));
+            class.overlap.truncate(OVERLAPPING);
+        }
+        Ok(())
+    }
+
+    /// The mean map of each class: of the maps of one layer and method, for the label or, where these were not asked for, for
+    /// the predicted class. `place_of` by the network's class.
+    fn read_maps(
+        &mut self,
+        ctx: &Context,
+        manifest: &Manifest,
+        place_of: &HashMap<i64, usize>,
+    ) -> Result<()> {
+        const TABLE: &str = "explanations";
+        if !manifest.has(TABLE) || place_of.is_empty() {
+            return Ok(());
+        }
+        for kind in ["label", "predicted"] {
+            let names = ["layer", "method"];
+            let mut first = (ctx.run.read(manifest, TABLE))
+                .columns(&["class_kind", "layer", "method"])
+                .only("class_kind", kind)
+                .batch_rows(1);
+            let Some(batch) = first.next() else { continue };
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, TABLE, &batch);
+            let [layer, method] = names.map(|name| columns.texts(name));
+            let (layer, method) = (layer?, method?);
+            let word = |array| text(array, 0).unwrap_or_default().to_string();
+            let (layer, method) = (word(&layer), word(&method));
+            let mut sums: HashMap<usize, MeanMap> = HashMap::new();
+            let rows = (ctx.run.read(manifest, TABLE))
+                .columns(&[
+                    "class_kind",
+                    "layer",
+                    "method",
+                    "class",
+                    "height",
+                    "width",
+                    "map",
+                ])
+                .only("class_kind", kind)
+                .only("layer", &layer)
+                .only("method", &method);
+            for batch in rows {
+                ctx.cancel.check()?;
+                let batch = batch?;
+                let columns = Columns::of(ctx.run, TABLE, &batch);
+                let classes = columns.integers("class")?;
+                let (heights, widths) = (columns.integers("height")?, columns.integers("width")?);
+                let length = columns.list_length("map")?;
+                let values = columns.float_lists("map", length)?;
+                for row in 0..batch.num_rows() {
+                    let place = integer(&classes, row).and_then(|class| place_of.get(&class));
+                    let map = &values[row * length..][..length];
+                    // The stored map is the raw one but for a positive factor, which the maximum takes out again.
+                    let most = map.iter().copied().fold(0.0, f32::max);
+                    let Some(&place) = place.filter(|_| most > 0.0) else {
+                        continue;
+                    };
+                    let side = |array| {
+                        integer(array, row)
+                            .and_then(|n| usize::try_from(n).ok())
+                            .unwrap_or(0)
+                    };
+                    let mean = sums.entry(place).or_insert_with(|| MeanMap {
+                        height: side(&heights),
+                        width: side(&widths),
+                        values: vec![0.0; length],
+                        images: 0,
+                    });
+                    mean.images += 1;
+                    for (sum, value) in mean.values.iter_mut().zip(map) {
+                        *sum += f64::from(value.max(0.0) / most);
+                    }
+                }
+            }
+            for (place, mut mean) in sums {
+                let n = mean.images as f64;
+                mean.values.iter_mut().for_each(|sum| *sum /= n);
+                self.classes[place].map =
+                    Some(mean).filter(|map| map.values.len() == map.height * map.width);
+            }
+            self.map_of = Some(format!("{method} at {layer}"));
+            return Ok(());
+        }
+        Ok(())
+    }
+}
+
+/// The images of a cell with the smallest order, as they come.
+#[derive(Default)]
+struct Gathered {
+    n: u64,
+    kept: Vec<(f64, u32)>,
+}
+
+impl Gathered {
+    fn add(&mut self, order: f64, id: u32) {
+        self.n += 1;
+        self.kept.push((order, id));
+        if self.kept.len() >= 4 * OF_CELL {
+            self.prune();
+        }
+    }
+
+    fn prune(&mut self) {
+        self.kept
+            .sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        self.kept.truncate(OF_CELL);
+    }
+
+    fn images(mut self) -> Vec<u32> {
+        self.prune();
+        self.kept.into_iter().map(|(_, id)| id).collect()
+    }
+}

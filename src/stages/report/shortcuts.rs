@@ -1,0 +1,436 @@
+//! The page of shortcuts and bias: units that fire for a mark, attributes that go with labels, and groups that fare worse.
+
+mod gather;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use askama::Template;
+
+use self::gather::{Association, ByValue, associations};
+pub use self::gather::{Group, Groups, Suspect, suspects};
+use super::{
+    super::{
+        Context,
+        layers::{read_layers, unit_picture},
+    },
+    frame::{Frame, MESSAGE, NAME, PATH, Page, Shell, percent, plural, shown},
+};
+use crate::{error::Result, store::Manifest, text::count};
+
+/// Marks that have a card; the others are rows of a table.
+const CARDS: usize = 12;
+/// Attributes whose accuracy is shown by value, and values of one.
+const ATTRIBUTES: usize = 16;
+const VALUES: usize = 12;
+/// Associations in the table.
+const ASSOCIATIONS: usize = 60;
+
+/// `shortcuts.html`.
+#[derive(Template)]
+#[template(path = "shortcuts.html", config = "src/report/askama.toml")]
+struct ShortcutsPage {
+    shell: Shell,
+    /// Whether the stage has run.
+    ready: bool,
+    verdict: String,
+    cards: Vec<Card>,
+    rows: Vec<SuspectRow>,
+    associations: Vec<AssociationRow>,
+    more_associations: String,
+    worst: Vec<GroupRow>,
+    attributes: Vec<AttributePanel>,
+    more_attributes: String,
+    source: &'static str,
+}
+
+/// Units that fire for one mark.
+struct Card {
+    anchor: String,
+    title: String,
+    flagged: bool,
+    score: String,
+    said: String,
+    figures: Vec<(&'static str, String)>,
+    /// The evidence's sheet, and the unit's best patches; nothing where none was drawn.
+    picture: String,
+    alt: String,
+    sheet: String,
+    unit: String,
+    layer: String,
+    /// On the page of units; nothing where the layer is not known.
+    link: String,
+    others: String,
+}
+
+struct SuspectRow {
+    rank: i64,
+    class: String,
+    unit: String,
+    layer: String,
+    link: String,
+    kind: &'static str,
+    score: String,
+    flagged: bool,
+    anchor: String,
+    images: String,
+    share_of_class: String,
+    share_of_others: String,
+}
+
+struct AssociationRow {
+    attribute: String,
+    kind: String,
+    strength: String,
+    /// The bar's length in percent.
+    percent: String,
+    p_value: String,
+    said: String,
+    lift: String,
+    images: String,
+}
+
+struct GroupRow {
+    attribute: String,
+    value: String,
+    label: String,
+    images: String,
+    accuracy: String,
+    interval: String,
+    overall: String,
+    /// Surely, that is even at the upper end of the interval.
+    falls_short: bool,
+    bar: Bar,
+}
+
+/// Percent of the width.
+struct Bar {
+    length: String,
+    low: String,
+    high: String,
+    overall: String,
+}
+
+struct AttributePanel {
+    name: String,
+    rows: Vec<GroupRow>,
+    more: String,
+}
+
+/// The page and the images that it shows, which are none: its pictures are the stage's.
+pub fn page(frame: &Frame) -> Result<Page> {
+    let (ctx, manifest) = (frame.ctx, &frame.manifest);
+    let found = Found {
+        ready: manifest.has("associations") || manifest.stages.contains_key("shortcuts"),
+        suspects: suspects(ctx, manifest)?,
+        associations: associations(ctx, manifest)?,
+        groups: Groups::of_run(ctx, manifest)?,
+        layers: match manifest.has("layers") {
+            true => layer_places(ctx, manifest)?,
+            false => HashMap::new(),
+        },
+        pictures: pictures(manifest),
+    };
+    let shell = frame.shell("shortcuts", &[]);
+    frame.page("shortcuts", &ShortcutsPage::new(shell, &found))
+}
+
+/// Each layer's place on the page of units.
+fn layer_places(ctx: &Context, manifest: &Manifest) -> Result<HashMap<String, usize>> {
+    let layers = read_layers(ctx.run, manifest)?;
+    Ok((layers.into_iter().enumerate())
+        .map(|(at, layer)| (layer.name, at))
+        .collect())
+}
+
+/// The contact sheets that `patches` drew.
+fn pictures(manifest: &Manifest) -> HashSet<String> {
+    let parts = manifest
+        .stages
+        .get("patches")
+        .map(|stage| stage.parts.values());
+    let files = parts.into_iter().flatten().flat_map(|part| &part.files);
+    let drawn = files.filter(|file| file.table.is_none());
+    drawn.map(|file| file.path.clone()).collect()
+}
+
+/// What the tables have.
+#[derive(Default)]
+struct Found {
+    ready: bool,
+    suspects: Vec<Suspect>,
+    associations: Vec<Association>,
+    groups: Groups,
+    layers: HashMap<String, usize>,
+    pictures: HashSet<String>,
+}
+
+impl Found {
+    fn link(&self, suspect: &Suspect) -> String {
+        match self.layers.get(&suspect.layer) {
+            Some(layer) => format!("units.html#layer={layer}&unit={}", suspect.unit),
+            None => String::new(),
+        }
+    }
+}
+
+impl ShortcutsPage {
+    fn new(shell: Shell, found: &Found) -> ShortcutsPage {
+        let mut of_mark: BTreeMap<i64, Vec<&Suspect>> = BTreeMap::new();
+        for suspect in &found.suspects {
+            of_mark.entry(suspect.mark).or_default().push(suspect);
+        }
+        let mut marks: Vec<Vec<&Suspect>> = of_mark.into_values().collect();
+        marks.sort_by_key(|mark| mark[0].rank);
+        let cards: Vec<Card> = marks
+            .iter()
+            .take(CARDS)
+            .map(|mark| Card::of(mark, found))
+            .collect();
+        let anchors: HashSet<String> = cards.iter().map(|card| card.anchor.clone()).collect();
+        let rows = found
+            .suspects
+            .iter()
+            .map(|one| SuspectRow::of(one, found, &anchors));
+        let more = |n: usize, shown: usize, what: &str| match n.saturating_sub(shown) {
+            0 => String::new(),
+            more => format!("And {} more in the table {what}.", count(more as u64)),
+        };
+        let (metadata, quality): (Vec<_>, Vec<_>) = found
+            .groups
+            .attributes
+            .iter()
+            .partition(|one| is_metadata(&one.attribute, found));
+        let attributes = metadata.into_iter().chain(quality).take(ATTRIBUTES);
+        ShortcutsPage {
+            shell,
+            ready: found.ready,
+            verdict: verdict(&found.suspects),
+            rows: rows.collect(),
+            cards,
+            associations: (found.associations.iter().take(ASSOCIATIONS))
+                .map(AssociationRow::of)
+                .collect(),
+            more_associations: more(found.associations.len(), ASSOCIATIONS, "associations"),
+            worst: found.groups.worst.iter().map(GroupRow::of).collect(),
+            attributes: attributes.map(AttributePanel::of).collect(),
+            more_attributes: more(found.groups.attributes.len(), ATTRIBUTES, "groups"),
+            source: match found.groups.source.as_deref() {
+                Some("network") => "the network's own predictions",
+                _ => {
+                    "a linear probe on the network's features, by folds that have not seen the image"
+                }
+            },
+        }
+    }
+}
+
+fn is_metadata(attribute: &str, found: &Found) -> bool {
+    let known = found
+        .associations
+        .iter()
+        .find(|one| one.attribute == attribute);
+    known.is_some_and(|one| one.kind == "metadata")
+}
+
+fn verdict(suspects: &[Suspect]) -> String {
+    let flagged: Vec<&Suspect> = suspects.iter().filter(|one| one.flagged).collect();
+    let mut classes: Vec<String> = Vec::new();
+    for suspect in &flagged {
+        let name = shown(&suspect.class_name, NAME);
+        if !classes.contains(&name) {
+            classes.push(name);
+        }
+    }
+    if classes.is_empty() {
+        return match suspects.len() {
+            0 => "No unit fires in one small place of one class's pictures, and the classifier leans on none that looks at the \
+                  border."
+                .into(),
+            _ => "Nothing here is strong enough to be told as a finding; these are the likeliest candidates, and most of them will \
+                  be harmless."
+                .into(),
+        };
+    }
+    let shown: Vec<String> = classes.iter().take(8).cloned().collect();
+    let more = match classes.len() - shown.len() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!(
+        "{} for something that only the photos of one class bear: {}{more}. Look at the pictures: is it the object, or a mark beside \
+         it?",
+        plural(flagged.len() as u64, "unit fires", "units fire"),
+        shown.join(", ")
+    )
+}
+
+impl Card {
+    fn of(mark: &[&Suspect], found: &Found) -> Card {
+        let first = mark[0];
+        let class = shown(&first.class_name, NAME);
+        let mut figures = vec![("Images that bear it", count(first.images.unsigned_abs()))];
+        let mut figure_of = |name: &'static str, share: Option<f64>| {
+            figures.extend(share.map(|share| (name, percent(share))));
+        };
+        figure_of("of the class's images", first.share_of_class);
+        figure_of("of all others", first.share_of_others);
+        if first.share_of_class.is_none() {
+            figure_of("strongest at the border", Some(first.border_share));
+        }
+        figure_of("strongest outside the boxes", first.outside_boxes);
+        figure_of("explanation at the border", first.border_energy);
+        if let (Some(with), Some(without)) = (first.p_with, first.p_without) {
+            figures.push(("p(class) with, without", format!("{with:.2}, {without:.2}")));
+        }
+        if let Some(drop) = first.accuracy_drop {
+            figures.push((
+                "accuracy lost without it",
+                format!("{:.1} points", 100.0 * drop),
+            ));
+        }
+        figures.push((
+            "tells the class (AUROC)",
+            format!("{:.2}", first.exclusivity),
+        ));
+        let picture = mark.iter().find_map(|one| one.picture.as_ref());
+        let sheet = unit_picture(
+            "patches",
+            &first.layer,
+            usize::try_from(first.unit).unwrap_or(0),
+        );
+        Card {
+            anchor: format!("mark-{}", first.mark),
+            title: match first.kind.as_str() {
+                "mark" => format!("A mark on {class}?"),
+                _ => format!("The border of {class}?"),
+            },
+            alt: format!(
+                "Photos of {class} where unit {} is strongest, the place enlarged, and photos without it",
+                first.unit
+            ),
+            flagged: first.flagged,
+            score: format!("{:.2}", first.score),
+            said: shown(&first.evidence, MESSAGE),
+            figures,
+            picture: picture.map_or(String::new(), |path| format!("../{path}")),
+            sheet: match found.pictures.contains(&sheet) {
+                true => format!("../{sheet}"),
+                false => String::new(),
+            },
+            unit: first.unit.to_string(),
+            layer: shown(&first.layer, PATH),
+            link: found.link(first),
+            others: match mark.len() - 1 {
+                0 => String::new(),
+                n => format!(
+                    "{} for the same images, in this layer or others.",
+                    plural(n as u64, "more unit fires", "more units fire")
+                ),
+            },
+        }
+    }
+}
+
+impl SuspectRow {
+    fn of(suspect: &Suspect, found: &Found, anchors: &HashSet<String>) -> SuspectRow {
+        let share = |share: Option<f64>| share.map_or("–".into(), percent);
+        let anchor = format!("mark-{}", suspect.mark);
+        SuspectRow {
+            rank: suspect.rank,
+            class: shown(&suspect.class_name, NAME),
+            unit: suspect.unit.to_string(),
+            layer: shown(&suspect.layer, PATH),
+            link: found.link(suspect),
+            kind: match suspect.kind.as_str() {
+                "mark" => "mark",
+                _ => "border",
+            },
+            score: format!("{:.2}", suspect.score),
+            flagged: suspect.flagged,
+            anchor: match anchors.contains(&anchor) {
+                true => anchor,
+                false => String::new(),
+            },
+            images: count(suspect.images.unsigned_abs()),
+            share_of_class: share(suspect.share_of_class),
+            share_of_others: share(suspect.share_of_others),
+        }
+    }
+}
+
+impl AssociationRow {
+    fn of(found: &Association) -> AssociationRow {
+        let top = found.top.as_ref();
+        AssociationRow {
+            attribute: shown(&found.attribute, NAME),
+            kind: match found.kind.as_str() {
+                "metadata" => "your metadata".into(),
+                "quality" => "the picture".into(),
+                other => shown(other, NAME),
+            },
+            strength: format!("{:.3}", found.nmi),
+            percent: format!("{:.1}", 100.0 * found.nmi.clamp(0.0, 1.0)),
+            p_value: format!("{:.3}", found.p_value),
+            said: top.map_or(String::new(), |top| {
+                format!(
+                    "{} among {}",
+                    shown(&top.label, NAME),
+                    shown(&top.value, NAME)
+                )
+            }),
+            lift: top.map_or(String::new(), |top| format!("{:.1} ×", top.lift)),
+            images: top.map_or(String::new(), |top| count(top.images.unsigned_abs())),
+        }
+    }
+}
+
+impl GroupRow {
+    fn of(group: &Group) -> GroupRow {
+        let at = |share: f64| format!("{:.2}", 100.0 * share.clamp(0.0, 1.0));
+        let [low, high] = group.interval;
+        GroupRow {
+            attribute: shown(&group.attribute, NAME),
+            value: shown(&group.value, NAME),
+            label: group
+                .label
+                .as_ref()
+                .map_or(String::new(), |label| shown(label, NAME)),
+            images: count(group.images.unsigned_abs()),
+            accuracy: percent(group.accuracy),
+            interval: format!("{:.1} to {}", 100.0 * low, percent(high)),
+            overall: percent(group.overall),
+            falls_short: group.shortfall() > 0.0,
+            bar: Bar {
+                length: at(group.accuracy),
+                low: at(low),
+                high: at(high),
+                overall: at(group.overall),
+            },
+        }
+    }
+}
+
+impl AttributePanel {
+    /// Of many values the worst.
+    fn of(attribute: &ByValue) -> AttributePanel {
+        let mut groups: Vec<&Group> = attribute.groups.iter().collect();
+        let more = groups.len().saturating_sub(VALUES);
+        if more > 0 {
+            groups.sort_by(|a, b| a.interval[1].total_cmp(&b.interval[1]));
+            groups.truncate(VALUES);
+        }
+        AttributePanel {
+            name: shown(&attribute.attribute, NAME),
+            rows: groups.into_iter().map(GroupRow::of).collect(),
+            more: match more {
+                0 => String::new(),
+                n => format!(
+                    "{} do better.",
+                    plural(n as u64, "more value", "more values")
+                ),
+            },
+        }
+    }
+}

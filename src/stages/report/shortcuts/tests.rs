@@ -1,0 +1,170 @@
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, StringArray, UInt32Array};
+
+use super::{
+    super::super::{
+        columns::table,
+        testing::{Fake, FakeImage},
+    },
+    *,
+};
+
+fn fake() -> Fake {
+    let fake = Fake {
+        dir: tempfile::tempdir().unwrap(),
+        images: vec![FakeImage {
+            path: "0.png".into(),
+            label: None,
+            error: None,
+            picture: None,
+        }],
+        layers: Vec::new(),
+        network_classes: vec!["cat".into()],
+        predictions: vec![(0, None)],
+        part_size: 1,
+    };
+    fake.write();
+    fake
+}
+
+/// Attribute, value, label, accuracy, upper end of its interval, what it is measured by.
+type Row<'a> = (&'a str, &'a str, Option<&'a str>, Option<f64>, f64, f64);
+
+fn write_groups(fake: &Fake, rows: &[Row]) {
+    let texts = |of: &dyn Fn(&Row) -> Option<String>| -> ArrayRef {
+        Arc::new(StringArray::from_iter(rows.iter().map(of)))
+    };
+    let numbers = |of: &dyn Fn(&Row) -> Option<f64>| -> ArrayRef {
+        Arc::new(Float64Array::from_iter(rows.iter().map(of)))
+    };
+    let rows = table([
+        ("attribute", texts(&|row| Some(row.0.into())), false),
+        ("value", texts(&|row| Some(row.1.into())), false),
+        ("label_name", texts(&|row| row.2.map(String::from)), true),
+        (
+            "images",
+            Arc::new(UInt32Array::from(vec![20; rows.len()])),
+            false,
+        ),
+        ("accuracy", numbers(&|row| row.3), true),
+        (
+            "accuracy_low",
+            numbers(&|row| row.3.map(|share| share - 0.1)),
+            true,
+        ),
+        ("accuracy_high", numbers(&|row| row.3.map(|_| row.4)), true),
+        ("overall", numbers(&|row| Some(row.5)), true),
+        ("source", texts(&|_| Some("probe".into())), true),
+    ]);
+    fake.write_table("shortcuts", "groups", &rows.unwrap());
+}
+
+#[test]
+fn the_surest_shortfalls_come_first() {
+    let fake = fake();
+    write_groups(
+        &fake,
+        &[
+            ("camera", "A", None, Some(0.8), 0.85, 0.9),
+            ("camera", "B", None, Some(0.9), 0.95, 0.9),
+            ("camera", "A", Some("cat"), Some(0.5), 0.6, 0.8),
+            ("camera", "B", Some("cat"), Some(0.2), 0.9, 0.8),
+            ("camera", "B", Some("dog"), Some(0.4), 0.5, 0.9),
+            ("camera", "C", Some("dog"), None, 0.0, 0.9),
+            ("light", "dim", None, Some(0.7), 0.8, 0.9),
+        ],
+    );
+    let groups = fake.read(&[], |ctx, manifest| Groups::of_run(ctx, manifest).unwrap());
+    let worst: Vec<(&str, Option<&str>)> = (groups.worst.iter())
+        .map(|group| (group.value.as_str(), group.label.as_deref()))
+        .collect();
+    // The accuracy of B's cats is the lowest, but of too few images to say so; C's dogs were not judged.
+    assert_eq!(worst, [("B", Some("dog")), ("A", Some("cat"))]);
+    let by_value: Vec<(&str, usize)> = (groups.attributes.iter())
+        .map(|one| (one.attribute.as_str(), one.groups.len()))
+        .collect();
+    assert_eq!(by_value, [("camera", 2), ("light", 1)]);
+    assert_eq!(groups.source.as_deref(), Some("probe"));
+}
+
+#[test]
+fn many_groups_are_bounded() {
+    let fake = fake();
+    let values: Vec<String> = (0..200).map(|at| format!("value {at}")).collect();
+    let rows: Vec<Row> = (values.iter().zip(0..))
+        .map(|(value, at)| {
+            (
+                "camera",
+                value.as_str(),
+                Some("cat"),
+                Some(0.1),
+                0.2 + 0.001 * f64::from(at),
+                0.9,
+            )
+        })
+        .collect();
+    write_groups(&fake, &rows);
+    let groups = fake.read(&[], |ctx, manifest| Groups::of_run(ctx, manifest).unwrap());
+    assert_eq!(groups.worst.len(), gather::WORST);
+    assert!(
+        groups
+            .worst
+            .iter()
+            .zip(&values)
+            .all(|(group, value)| &group.value == value)
+    );
+}
+
+fn suspect(rank: i64, mark: i64, flagged: bool) -> Suspect {
+    Suspect {
+        rank,
+        mark,
+        flagged,
+        class_name: "cat".into(),
+        layer: "relu".into(),
+        unit: 7,
+        kind: "mark".into(),
+        score: 0.4,
+        share_of_class: Some(0.5),
+        evidence: "unit 7 is strongest there".into(),
+        ..Suspect::default()
+    }
+}
+
+#[test]
+fn units_of_one_mark_share_a_card() {
+    let found = Found {
+        ready: true,
+        suspects: vec![
+            suspect(1, 1, true),
+            suspect(2, 2, false),
+            suspect(3, 1, true),
+        ],
+        layers: HashMap::from([("relu".to_string(), 4)]),
+        pictures: HashSet::from(["pictures/patches/relu/unit-0007.png".to_string()]),
+        ..Found::default()
+    };
+    let first = Card::of(&[&found.suspects[0], &found.suspects[2]], &found);
+    assert_eq!(first.link, "units.html#layer=4&unit=7");
+    assert_eq!(first.sheet, "../pictures/patches/relu/unit-0007.png");
+    assert_eq!(
+        first.others,
+        "1 more unit fires for the same images, in this layer or others."
+    );
+    assert!(first.flagged && first.picture.is_empty());
+    let anchors = HashSet::from([first.anchor]);
+    assert_eq!(
+        SuspectRow::of(&found.suspects[2], &found, &anchors).anchor,
+        "mark-1"
+    );
+    assert_eq!(
+        SuspectRow::of(&found.suspects[1], &found, &anchors).anchor,
+        ""
+    );
+    assert!(
+        verdict(&found.suspects)
+            .starts_with("2 units fire for something that only the photos of one class bear: cat.")
+    );
+    assert!(verdict(&found.suspects[1..2]).starts_with("Nothing here is strong enough"));
+}

@@ -1,0 +1,378 @@
+//! Layers and units as the tables know them. Nothing is formatted here.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rayon::prelude::*;
+
+use super::super::super::{
+    Context,
+    classes::ClassNames,
+    columns::{Columns, integer, number, text},
+    layers::unit_picture,
+    unit::Groups,
+};
+use crate::{error::Result, store::Manifest};
+
+/// Bars of a histogram.
+pub const BARS: usize = 24;
+/// Activations that histograms count at most: of a greater run some parts, evenly spread.
+const MOST_VALUES: u64 = 1_000_000_000;
+/// Rows of `units` in memory at a time.
+const BLOCK_ROWS: usize = 1024;
+
+/// What there is to tell about the units of a run.
+#[derive(Debug, Default)]
+pub struct Units {
+    /// Patches of a unit.
+    pub k: u64,
+    /// As `unit_stats.measure` spells it.
+    pub measure: String,
+    /// What the classes are: `label`, or `predicted class` in a dataset without labels.
+    pub grouped_by: &'static str,
+    pub classes: Vec<String>,
+    pub layers: Vec<Layer>,
+    /// Images that the histograms count, and all that went through the network.
+    pub counted: u64,
+    pub images: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Layer {
+    pub name: String,
+    pub op: String,
+    /// Channels, rows, columns.
+    pub shape: [i64; 3],
+    /// Receptive field in input pixels, (size, stride), along y and x; `None` where a cell sees everything.
+    pub field: Option<[(f64, f64); 2]>,
+    pub n_units: usize,
+    pub n_dead: usize,
+    /// Those with a contact sheet, in order.
+    pub units: Vec<Unit>,
+}
+
+#[derive(Debug, Default, Clone)]
+pub struct Unit {
+    pub unit: usize,
+    /// Of the images' activations, each the maximum over its map; NaN where the table has none.
+    pub mean: f64,
+    pub min: f64,
+    pub max: f64,
+    /// Share of the images that excite it, and how many these are.
+    pub share_active: f64,
+    pub n_active: u64,
+    pub selectivity: f64,
+    /// The class that excites it most on average: its place in [`Units::classes`].
+    pub top_class: Option<usize>,
+    /// The images on its sheet, best first.
+    pub images: Vec<u32>,
+    /// Their classes (place, how many of the images), most frequent first.
+    pub classes: Vec<(usize, usize)>,
+    /// How many images have an activation in each of [`BARS`] equal steps from `low` to `max`.
+    pub bars: Vec<u32>,
+    /// Whether there is a picture of the pixels that made it fire.
+    pub traced: bool,
+}
+
+impl Unit {
+    /// Where the histogram begins. A rectified unit's counts the images that excite it alone.
+    pub fn low(&self) -> f64 {
+        self.min.min(0.0)
+    }
+}
+
+impl Units {
+    /// `None` where `patches` has not run.
+    pub fn of_run(ctx: &Context, manifest: &Manifest) -> Result<Option<Units>> {
+        if !["layers", "unit_stats", "patches"]
+            .iter()
+            .all(|table| manifest.has(table))
+        {
+            return Ok(None);
+        }
+        let groups = Groups::read(ctx, manifest)?;
+        let parameters = manifest
+            .stages
+            .get("patches")
+            .map(|stage| &stage.parameters);
+        let mut units = Units {
+            k: parameters.and_then(|all| all["k"].as_u64()).unwrap_or(0),
+            grouped_by: groups.by,
+            classes: groups.names.clone(),
+            layers: read_layers(ctx, manifest)?,
+            ..Units::default()
+        };
+        let stats = units.read_stats(ctx, manifest)?;
+        units.read_patches(ctx, manifest, &groups, &stats)?;
+        units.mark_traced(manifest);
+        units.count(ctx, manifest)?;
+        Ok(Some(units))
+    }
+
+    /// A unit that fires less often than it has patches is as selective as can be and shows nothing.
+    pub fn fires_enough(&self, unit: &Unit) -> bool {
+        unit.n_active >= self.k
+    }
+
+    /// The layer's units, the most selective first, those that fire too rarely last.
+    pub fn by_selectivity<'u>(&self, layer: &'u Layer) -> Vec<&'u Unit> {
+        let mut order: Vec<&Unit> = layer.units.iter().collect();
+        let rank = |unit: &Unit| (self.fires_enough(unit), unit.selectivity);
+        order.sort_by(|a, b| {
+            let (a, b) = (rank(a), rank(b));
+            b.0.cmp(&a.0).then(b.1.total_cmp(&a.1))
+        });
+        order
+    }
+
+    /// Of each class, by its place, at most `n` units (layer, unit) that look for it: those with the most of their patches from
+    /// it, of equal ones those that it excites most of all classes before others, by their selectivity.
+    pub fn of_classes(&self, n: usize) -> Vec<Vec<(usize, usize)>> {
+        let mut found: Vec<Vec<(usize, &Unit, usize)>> = vec![Vec::new(); self.classes.len()];
+        for (at, layer) in self.layers.iter().enumerate() {
+            for unit in layer.units.iter().filter(|unit| self.fires_enough(unit)) {
+                for &(class, patches) in &unit.classes {
+                    found[class].push((at, unit, patches));
+                }
+            }
+        }
+        let best = found.into_iter().enumerate().map(|(class, mut units)| {
+            let own = |unit: &Unit| match unit.top_class == Some(class) {
+                true => unit.selectivity,
+                false => -1.0,
+            };
+            units.sort_by(|a, b| b.2.cmp(&a.2).then(own(b.1).total_cmp(&own(a.1))));
+            units.truncate(n);
+            (units.into_iter())
+                .map(|(layer, unit, _)| (layer, unit.unit))
+                .collect()
+        });
+        best.collect()
+    }
+
+    fn places(&self) -> HashMap<String, usize> {
+        let named = self.layers.iter().enumerate();
+        named.map(|(at, layer)| (layer.name.clone(), at)).collect()
+    }
+
+    /// The units of each layer with what `unit_stats` says of them, dead ones left out.
+    fn read_stats(
+        &mut self,
+        ctx: &Context,
+        manifest: &Manifest,
+    ) -> Result<Vec<HashMap<usize, Unit>>> {
+        let names = ClassNames::read(ctx.run, manifest)?;
+        let by_name: HashMap<&str, usize> = (self.classes.iter().enumerate())
+            .map(|(at, name)| (name.as_str(), at))
+            .collect();
+        let places = self.places();
+        let mut found = vec![HashMap::new(); self.layers.len()];
+        for batch in ctx.run.read(manifest, "unit_stats") {
+            ctx.cancel.check()?;
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, "unit_stats", &batch);
+            let (layers, units) = (columns.texts("layer")?, columns.integers("unit")?);
+            let [images, mean, min, max, share, selectivity] = [
+                "images",
+                "mean",
+                "min",
+                "max",
+                "share_active",
+                "selectivity",
+            ]
+            .map(|name| columns.numbers(name));
+            let (images, mean, min) = (images?, mean?, min?);
+            let (max, share, selectivity) = (max?, share?, selectivity?);
+            let (dead, tops) = (columns.integers("dead")?, columns.integers("top_class")?);
+            let measures = columns.texts("measure")?;
+            for row in 0..batch.num_rows() {
+                let place = text(&layers, row).and_then(|name| places.get(name));
+                let unit = integer(&units, row).and_then(|unit| usize::try_from(unit).ok());
+                let (Some(&place), Some(unit)) = (place, unit) else {
+                    return Err(columns.unexpected("units of recorded layers", "others"));
+                };
+                self.measure = text(&measures, row).unwrap_or_default().to_string();
+                self.layers[place].n_units += 1;
+                if integer(&dead, row) == Some(1) {
+                    self.layers[place].n_dead += 1;
+                    continue;
+                }
+                let share_active = number(&share, row).unwrap_or(0.0);
+                let top = integer(&tops, row).and_then(|class| i32::try_from(class).ok());
+                let top = top.and_then(|class| names.dataset.get(&class));
+                let known = Unit {
+                    unit,
+                    mean: number(&mean, row).unwrap_or(f64::NAN),
+                    min: number(&min, row).unwrap_or(f64::NAN),
+                    max: number(&max, row).unwrap_or(f64::NAN),
+                    share_active,
+                    // A share is rounded to f32: half an image either way does not matter.
+                    n_active: (share_active * number(&images, row).unwrap_or(0.0)).round() as u64,
+                    selectivity: number(&selectivity, row).unwrap_or(0.0),
+                    top_class: top.and_then(|name| by_name.get(name.as_str()).copied()),
+                    ..Unit::default()
+                };
+                found[place].insert(unit, known);
+            }
+        }
+        Ok(found)
+    }
+
+    fn read_patches(
+        &mut self,
+        ctx: &Context,
+        manifest: &Manifest,
+        groups: &Groups,
+        stats: &[HashMap<usize, Unit>],
+    ) -> Result<()> {
+        let places = self.places();
+        let mut found: Vec<BTreeMap<usize, Vec<u32>>> = vec![BTreeMap::new(); stats.len()];
+        let names = ["layer", "unit", "image_id", "crop"];
+        for batch in ctx.run.read(manifest, "patches").columns(&names) {
+            ctx.cancel.check()?;
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, "patches", &batch);
+            let (layers, units) = (columns.texts("layer")?, columns.integers("unit")?);
+            let crops = columns.texts("crop")?;
+            for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
+                let place = text(&layers, row).and_then(|name| places.get(name));
+                let unit = integer(&units, row).and_then(|unit| usize::try_from(unit).ok());
+                if let (Some(&place), Some(unit), Some(_)) = (place, unit, text(&crops, row)) {
+                    found[place].entry(unit).or_default().push(image_id);
+                }
+            }
+        }
+        for ((layer, found), stats) in self.layers.iter_mut().zip(found).zip(stats) {
+            for (unit, images) in found {
+                let Some(known) = stats.get(&unit) else {
+                    continue;
+                };
+                let mut classes: Vec<(usize, usize)> = Vec::new();
+                for class in images.iter().filter_map(|id| groups.of.get(id)) {
+                    match classes.iter_mut().find(|(known, _)| known == class) {
+                        Some((_, n)) => *n += 1,
+                        None => classes.push((*class, 1)),
+                    }
+                }
+                // Stable: equally frequent ones stay in the order of their best patches.
+                classes.sort_by_key(|class| std::cmp::Reverse(class.1));
+                layer.units.push(Unit {
+                    images,
+                    classes,
+                    ..known.clone()
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Which units `backprop` has drawn.
+    fn mark_traced(&mut self, manifest: &Manifest) {
+        let parts = manifest
+            .stages
+            .get("backprop")
+            .map(|stage| stage.parts.values());
+        let files = parts.into_iter().flatten().flat_map(|part| &part.files);
+        let drawn: HashSet<&str> = files
+            .filter(|file| file.table.is_none())
+            .map(|file| file.path.as_str())
+            .collect();
+        for layer in &mut self.layers {
+            for unit in &mut layer.units {
+                let path = unit_picture("backprop", &layer.name, unit.unit);
+                unit.traced = drawn.contains(path.as_str());
+            }
+        }
+    }
+
+    /// The histograms, from the table `units`.
+    fn count(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
+        let parts: Vec<(usize, u64)> = (manifest.table_files("units"))
+            .map(|(part, file)| (part, file.rows))
+            .collect();
+        let n_layers = self.layers.len().max(1) as u64;
+        let images =
+            |parts: &[(usize, u64)]| parts.iter().map(|(_, rows)| rows).sum::<u64>() / n_layers;
+        self.images = images(&parts);
+        let channels: u64 = self
+            .layers
+            .iter()
+            .map(|layer| layer.shape[0].unsigned_abs())
+            .sum();
+        let values = (self.images * channels).max(1);
+        let all = parts.len();
+        let n = match values <= MOST_VALUES {
+            true => all,
+            false => (all as u64 * MOST_VALUES / values).clamp(1, all as u64) as usize,
+        };
+        let chosen: Vec<(usize, u64)> = (0..n).map(|place| parts[place * all / n]).collect();
+        self.counted = images(&chosen);
+        for layer in &mut self.layers {
+            for (part, _) in &chosen {
+                ctx.cancel.check()?;
+                layer.count(ctx, manifest, *part)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Layer {
+    /// Adds one part of `units` to the histograms.
+    fn count(&mut self, ctx: &Context, manifest: &Manifest, part: usize) -> Result<()> {
+        let channels = self.shape[0].unsigned_abs() as usize;
+        for unit in &mut self.units {
+            unit.bars.resize(BARS, 0);
+        }
+        let rows = (ctx.run.read(manifest, "units"))
+            .part(part)
+            .columns(&["max"])
+            .only("layer", &self.name)
+            .batch_rows(BLOCK_ROWS);
+        for batch in rows {
+            let batch = batch?;
+            let columns = Columns::of(ctx.run, "units", &batch);
+            let values = columns.float_lists("max", channels)?;
+            self.units.par_iter_mut().for_each(|unit| {
+                let low = unit.low();
+                let steps = BARS as f64 / (unit.max - low);
+                for row in values.chunks_exact(channels.max(1)) {
+                    let value = f64::from(row.get(unit.unit).copied().unwrap_or(f32::NAN));
+                    let is_counted = value > 0.0 || (low < 0.0 && value.is_finite());
+                    if is_counted && unit.max > low {
+                        let step = ((value - low) * steps) as usize;
+                        unit.bars[step.min(BARS - 1)] += 1;
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+fn read_layers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Layer>> {
+    let mut layers = Vec::new();
+    for batch in ctx.run.read(manifest, "layers") {
+        let batch = batch?;
+        let columns = Columns::of(ctx.run, "layers", &batch);
+        let (names, ops) = (columns.texts("layer")?, columns.texts("op")?);
+        let sides = ["channels", "height", "width"].map(|name| columns.integers(name));
+        let [channels, heights, widths] = sides;
+        let shape = [channels?, heights?, widths?];
+        let mut axes = Vec::new();
+        for letter in ["y", "x"] {
+            let read = |what| columns.numbers(&format!("rf_{what}_{letter}"));
+            axes.push((read("size")?, read("stride")?));
+        }
+        for row in 0..batch.num_rows() {
+            let axis = |(size, stride): &(_, _)| Some((number(size, row)?, number(stride, row)?));
+            layers.push(Layer {
+                name: text(&names, row).unwrap_or_default().to_string(),
+                op: text(&ops, row).unwrap_or_default().to_string(),
+                shape: [0, 1, 2].map(|side| integer(&shape[side], row).unwrap_or(0)),
+                field: axis(&axes[0]).zip(axis(&axes[1])).map(|(y, x)| [y, x]),
+                ..Layer::default()
+            });
+        }
+    }
+    Ok(layers)
+}
