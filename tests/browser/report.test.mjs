@@ -38,7 +38,7 @@ function scene(name, body, options) {
 /** What a page must not be, at whatever size. */
 async function sound(page) {
   const found = await page.evaluate(() => {
-    const named = (element) => element.getAttribute('aria-label') || element.textContent.trim() || element.title || element.labels?.length;
+    const named = (element) => element.getAttribute('aria-label') || element.textContent.trim() || element.title || element.labels?.length || element.querySelector('img[alt]')?.alt;
     const seen = (element) => element.checkVisibility();
     return {
       wider: document.documentElement.scrollWidth - document.documentElement.clientWidth,
@@ -271,7 +271,7 @@ describe('names that would do harm', { skip: !HOSTILE && 'no HOSTILE run' }, () 
         scripts: [...document.scripts].map((script) => script.getAttribute('src')).filter((source) => !/^(assets|data)\/[\w/.-]+\.js$/.test(source)),
         handlers: [...document.querySelectorAll('*')].filter((element) => [...element.attributes].some(({ name }) => /^on/.test(name))).length,
         frames: document.querySelectorAll('iframe, object, embed, base, form[action]').length,
-        links: [...document.querySelectorAll('a')].map((link) => link.getAttribute('href')).filter((href) => !/^[\w.-]*(#[\w-]*)?$/.test(href)),
+        links: [...document.querySelectorAll('a')].map((link) => link.getAttribute('href')).filter((href) => !/^[\w./-]*(#[\w-]*)?$/.test(href)),
         comments: document.createNodeIterator(document.body, NodeFilter.SHOW_COMMENT).nextNode()?.data ?? null,
         reordered: /[\u202a-\u202e\u2066-\u2069]/.test(document.body.innerText),
       }));
