@@ -15,6 +15,8 @@ export function launch(...flags) {
 export async function tab(browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
+  // Patience for a machine that has much else to do.
+  page.setDefaultTimeout(120_000);
   page.troubles = [];
   const trouble = (what) => page.troubles.push(`${page.url().split('/').pop()}: ${what}`);
   page.on('console', (message) => ['error', 'warning'].includes(message.type()) && trouble(`${message.type()}: ${message.text()}`));
