@@ -133,10 +133,9 @@ fn style(unit: &str) -> ProgressStyle {
 /// `  312/s  19 s left`; while nothing can be said of that, how long it has taken so far.
 fn pace(per_second: f64, elapsed: Duration, left: Duration) -> String {
     if per_second < 1e-4 || left.is_zero() {
-        let elapsed = Duration::from_secs(elapsed.as_secs());
-        return match elapsed.is_zero() {
-            true => String::new(),
-            false => format!("  {}", text::duration(elapsed)),
+        return match elapsed.as_secs() {
+            0 => String::new(),
+            _ => format!("  {}", whole(elapsed)),
         };
     }
     let rate = match per_second {
@@ -144,8 +143,15 @@ fn pace(per_second: f64, elapsed: Duration, left: Duration) -> String {
         0.95.. => format!("{per_second:.1}/s"),
         _ => format!("{:.1}/min", per_second * 60.0),
     };
-    let left = Duration::from_secs(left.as_secs().max(1));
-    format!("  {rate}  {} left", text::duration(left))
+    format!("  {rate}  {} left", whole(left.max(Duration::from_secs(1))))
+}
+
+/// A duration without tenths of a second, which would flicker.
+fn whole(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => text::duration(Duration::from_secs(seconds)),
+    }
 }
 
 fn lock<T>(state: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -393,7 +399,7 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!(pace(0.0, Duration::from_millis(900), seconds(0)), "");
         assert_eq!(pace(0.0, seconds(75), seconds(0)), "  1 min 15 s");
-        assert_eq!(pace(312.4, seconds(3), seconds(19)), "  312/s  19 s left");
+        assert_eq!(pace(312.4, seconds(3), seconds(9)), "  312/s  9 s left");
         assert_eq!(
             pace(0.05, seconds(60), seconds(200)),
             "  3.0/min  3 min 20 s left"

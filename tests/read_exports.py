@@ -265,7 +265,8 @@ def free_port():
 @contextlib.contextmanager
 def serving(command, port, **more):
     """A server on localhost, once it answers. Gives what fetches a path of it."""
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
+    said = tempfile.TemporaryFile()
+    server = subprocess.Popen(command, stdout=said, stderr=said, **more)
 
     def fetch(path, **query):
         query = urllib.parse.urlencode(query)
@@ -277,7 +278,9 @@ def serving(command, port, **more):
                 fetch("/")
                 break
             except (urllib.error.URLError, ConnectionError):
-                check(server.poll() is None, f"{command} ended with {server.returncode}")
+                if server.poll() is not None:
+                    said.seek(0)
+                    raise AssertionError(f"{command} ended: ...{said.read()[-500:].decode(errors='replace')}") from None
                 time.sleep(0.5)
         yield fetch
     finally:

@@ -15,6 +15,7 @@ Examples:
   prospect completions zsh > ~/.zfunc/_prospect
   prospect completions fish > ~/.config/fish/completions/prospect.fish")]
 pub(super) struct CompletionsArgs {
+    /// The shell
     shell: Shell,
 }
 

@@ -1,6 +1,6 @@
 //! Embedding Atlas: one Parquet file with coordinates, neighbours by row, and thumbnails.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{
@@ -38,7 +38,7 @@ impl Atlas {
             rows
         };
         Ok(Atlas {
-            table: Table::new(folder, NAME, columns, Vec::new())?,
+            table: Table::new(folder, NAME, columns, HashMap::new())?,
             outline,
             has_thumbnails,
             rows: 0,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     Folder, Outline, Record, Told, Writer,
     csv_cells::{Csv, cell, number, optional},
-    literal,
+    images, literal,
     npy::Npy,
 };
 use crate::error::Result;
@@ -111,9 +111,9 @@ impl Writer for Cleanlab {
         let load = |name: &str| format!("numpy.load({})", literal(&folder.target().join(name)));
         let mut remarks = Vec::new();
         if self.left_out > 0 {
+            let left_out = images(self.left_out, "");
             remarks.push(format!(
-                "{} images without a label or a probe's verdict are left out",
-                self.left_out
+                "left out {left_out} without a label or the probe's verdict"
             ));
         }
         Ok(Told {

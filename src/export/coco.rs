@@ -5,7 +5,10 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{Folder, Outline, Record, Told, Writer, folder::Output, kinds, literal};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    text::count,
+};
 
 const NAME: &str = "annotations.json";
 const PREDICTIONS: &str = "predictions.json";
@@ -124,8 +127,8 @@ impl Writer for Coco {
         self.predictions.finish()?;
         let mut remarks = vec![format!(
             "{} annotations, {} of them boxes round objects; file_name counts from {}",
-            self.n_annotations,
-            self.n_boxes,
+            count(self.n_annotations),
+            count(self.n_boxes),
             self.outline.images.display()
         )];
         if self.n_predictions > 0 {

@@ -1,6 +1,6 @@
 //! Records as Arrow columns, for the formats that are Parquet.
 
-use std::{mem, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, mem, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::{
@@ -27,8 +27,8 @@ pub(super) struct Table {
     name: String,
     place: PathBuf,
     columns: fn(&Outline, &[Record]) -> Columns,
-    /// Footer entries.
-    entries: Vec<(String, String)>,
+    /// For its readers, beside the columns.
+    metadata: HashMap<String, String>,
     records: Vec<Record>,
     file: Option<LooseTable>,
 }
@@ -38,13 +38,13 @@ impl Table {
         folder: &Folder,
         name: &str,
         columns: fn(&Outline, &[Record]) -> Columns,
-        entries: Vec<(String, String)>,
+        metadata: HashMap<String, String>,
     ) -> Result<Table> {
         Ok(Table {
             name: name.to_string(),
             place: folder.place(name)?,
             columns,
-            entries,
+            metadata,
             records: Vec::new(),
             file: None,
         })
@@ -63,11 +63,7 @@ impl Table {
         let batch = self.batch(columns)?;
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(LooseTable::create(
-                &self.place,
-                batch.schema(),
-                &self.entries,
-            )?),
+            none => none.insert(LooseTable::create(&self.place, batch.schema())?),
         };
         file.write(&batch)
     }
@@ -77,7 +73,7 @@ impl Table {
             Field::new(name.as_str(), array.data_type().clone(), true)
         };
         let fields: Vec<Field> = columns.iter().map(field).collect();
-        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let schema: SchemaRef = Arc::new(Schema::new_with_metadata(fields, self.metadata.clone()));
         let arrays = columns.into_iter().map(|(_, array)| array).collect();
         RecordBatch::try_new(schema, arrays).map_err(|error| {
             Error::invalid(

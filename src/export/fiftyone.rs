@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Folder, Judged, Outline, Record, Told, Writer, folder::Output, kinds, literal};
+use super::{
+    Folder, Judged, Outline, Record, Told, Writer, folder::Output, images, kinds, literal,
+};
 use crate::error::Result;
 
 /// The oldest layout that we write; FiftyOne brings a dataset up to its own when it reads it.
@@ -54,10 +56,8 @@ impl Writer for Fiftyone {
             self.outline.images.display()
         )];
         if self.left_out > 0 {
-            remarks.push(format!(
-                "{} images whose paths leave that folder are left out",
-                self.left_out
-            ));
+            let left_out = images(self.left_out, "");
+            remarks.push(format!("left out {left_out} whose paths leave that folder"));
         }
         Ok(Told {
             rows: self.rows,

@@ -2,7 +2,7 @@
 //! `metadata.parquet` whose column `file_name` counts from that folder.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
     path::Path,
     sync::Arc,
 };
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Folder, Images, Outline, Record, Told, Writer,
     columns::{self, Columns, Table},
-    kinds, literal,
+    images, kinds, literal,
 };
 use crate::{
     error::{Error, Result},
@@ -99,8 +99,8 @@ impl Writer for Huggingface {
                 } else {
                     under_ids
                 };
-                let entries = vec![("huggingface".to_string(), features(&self.outline))];
-                entry.insert(Table::new(folder, &name, of, entries)?)
+                let told = HashMap::from([("huggingface".to_string(), features(&self.outline))]);
+                entry.insert(Table::new(folder, &name, of, told)?)
             }
         };
         self.rows += 1;
@@ -122,10 +122,8 @@ impl Writer for Huggingface {
         }
         let mut remarks = Vec::new();
         if self.gone > 0 {
-            remarks.push(format!(
-                "{} images are gone and left out ({})",
-                self.gone, self.reason
-            ));
+            let gone = images(self.gone, "");
+            remarks.push(format!("left out {gone} not there ({})", self.reason));
         }
         if self.how == Images::None {
             remarks.push("put metadata.parquet into the folder of images first".to_string());
@@ -280,7 +278,7 @@ mod tests {
                 Some("test hard"),
                 Some("no: *")
             ]),
-            ["unsplit", "_2", "____x", "____x_2", "no___", "test_hard"]
+            ["unsplit", "_2", "___x_2", "___x", "no___", "test_hard"]
         );
         let many: Vec<Option<String>> = (0..99).map(|n| Some(n.to_string())).collect();
         assert!(folders(&many).is_empty());

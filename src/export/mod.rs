@@ -24,7 +24,7 @@ use serde::Serialize;
 
 pub use folder::{Contents, Folder, Images, lies_in};
 
-use crate::{error::Result, picture::Picture};
+use crate::{error::Result, picture::Picture, text::count};
 
 /// What reads the export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -214,6 +214,12 @@ fn kinds(record: &Record) -> Vec<&str> {
         }
     }
     kinds
+}
+
+/// `1 image`, `2,000 images`, with a word before the noun where there is one (`unreadable `).
+pub fn images(n: u64, which: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{} {which}image{s}", count(n))
 }
 
 /// A path as a string literal of Python (and of JSON).

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Folder, Judged, Outline, Record, Told, Writer, columns, folder::Output, word};
+use super::{Folder, Judged, Outline, Record, Told, Writer, columns, folder::Output, images, word};
 use crate::{
     error::{Error, Result},
     picture::{self, Picture},
@@ -144,10 +144,8 @@ impl Writer for Tensorboard {
         output.finish()?;
         let mut remarks = Vec::new();
         if self.left_out > 0 {
-            remarks.push(format!(
-                "{} images without finite features are left out",
-                self.left_out
-            ));
+            let left_out = images(self.left_out, "");
+            remarks.push(format!("left out {left_out} without finite features"));
         }
         Ok(Told {
             rows: self.rows,

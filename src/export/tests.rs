@@ -208,7 +208,7 @@ fn huggingface_without_images_names_them_where_they_are() {
     assert!(done.told.open.contains("photos"), "{}", done.told.open);
     let done = export(Format::Huggingface, Images::Copy, &[0, 2]);
     assert_eq!(done.told.rows, 1);
-    assert!(done.told.remarks[0].starts_with("2 images are gone"));
+    assert!(done.told.remarks[0].starts_with("left out 2 images not there"));
     assert!(!done.path("train").join("metadata.parquet").exists());
 }
 
@@ -284,7 +284,7 @@ fn coco_has_boxes_where_there_are_and_whole_images_else() {
 fn cleanlab_has_a_row_for_each_judged_label_and_formulas_are_texts() {
     let done = export(Format::Cleanlab, Images::Link, &[]);
     assert_eq!(done.told.rows, 1);
-    assert!(done.told.remarks[0].starts_with("2 images"));
+    assert!(done.told.remarks[0].starts_with("left out 2 images"));
     let bytes = fs::read(done.path("pred_probs.npy")).unwrap();
     assert_eq!(
         bytes[128..],

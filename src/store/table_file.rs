@@ -107,18 +107,9 @@ impl TableFile {
 pub struct LooseTable(TableFile);
 
 impl LooseTable {
-    /// A new file; `entries` are its footer's names and values, for its readers.
-    pub fn create(
-        path: &Path,
-        schema: SchemaRef,
-        entries: &[(String, String)],
-    ) -> Result<LooseTable> {
-        let mut file = TableFile::create(path.to_path_buf(), schema, "", "")?;
-        for (name, value) in entries {
-            let entry = KeyValue::new(name.clone(), value.clone());
-            file.writer.append_key_value_metadata(entry);
-        }
-        Ok(LooseTable(file))
+    /// A new file; what else its readers are to know stands in the schema's metadata.
+    pub fn create(path: &Path, schema: SchemaRef) -> Result<LooseTable> {
+        TableFile::create(path.to_path_buf(), schema, "", "").map(LooseTable)
     }
 
     /// Appends rows and ends the row group.

@@ -30,10 +30,11 @@
     return element;
   };
   const of = (share) => `${(100 * share).toFixed(2)}%`;
-  /** A share with its interval. */
-  const interval = (share, low, high) => svg('svg', { class: 'interval', 'aria-hidden': 'true' },
+  /** A share with its interval and, where there is one, what it is measured by. */
+  const interval = (share, low, high, overall) => svg('svg', { class: 'interval', 'aria-hidden': 'true' },
     svg('rect', { class: 'length', width: of(share), height: '100%', rx: 2 }),
-    svg('line', { class: 'range', x1: of(low), x2: of(high), y1: '50%', y2: '50%' }));
+    svg('line', { class: 'range', x1: of(low), x2: of(high), y1: '50%', y2: '50%' }),
+    overall === undefined ? '' : svg('line', { class: 'overall', x1: of(overall), x2: of(overall), y1: '0', y2: '100%' }));
   const toClass = (at, className) => el('button', { type: 'button', class: `link ${className ?? ''}`, onclick: () => openClass(at) }, name(nameOf(at)));
 
   /* The matrix, of few classes. */
@@ -218,9 +219,9 @@
       el('p', {}, el('a', { href: 'shortcuts.html' }, 'The pictures')));
     }
     if (known.groups.length > 0) {
-      parts.push(el('h3', {}, 'Where it fares worse'), el('ul', { class: 'bars' }, known.groups.map((group) => el('li', {},
+      parts.push(el('h3', {}, 'Where it fares worse', el('span', { class: 'quiet by' }, facts.groups_by === 'network' ? ' than all of the class' : ' than all of the class, by the probe')), el('ul', { class: 'bars' }, known.groups.map((group) => el('li', {},
         el('span', { class: 'name' }, el('span', { class: 'quiet' }, name(group.attribute)), ' ', name(group.value)),
-        interval(group.accuracy, ...group.interval), el('span', { class: 'number' }, percent(group.accuracy, 1), el('span', { class: 'quiet' }, ` of ${count(group.images)}`))))));
+        interval(group.accuracy, ...group.interval, group.overall), el('span', { class: 'number' }, percent(group.accuracy, 1), el('span', { class: 'quiet' }, ` of ${count(group.images)}`))))));
     }
     const ids = cells[`${at}-${at}`] ?? [];
     const images = el('div', { class: 'grid small' });

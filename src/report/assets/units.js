@@ -65,7 +65,7 @@
         return units.filter(Boolean);
       }
       let pairs;
-      if (at === null) pairs = facts.layers.map(({ best }, place) => best.map((unit) => [place, unit])).reverse().flat();
+      if (at === null) pairs = facts.layers.map(({ best }, place) => best.map((unit) => [place, unit])).reverse().flat().slice(0, AT_A_TIME);
       else pairs = (await load('units-classes'))[at] ?? [];
       const units = distinct(await Promise.all(pairs.map(async ([place, unit]) => (await layer(place)).get(unit))));
       return state.sort === 'selectivity' ? units : units.toSorted(orders[state.sort]);
@@ -88,7 +88,7 @@
     if (state.layer === null) {
       if (state.number !== '') parts.push(`${plural(found.length, 'layer')} with a sheet of unit ${state.number}.`);
       else if (state.class !== null) parts.push(`${plural(found.length, 'unit')} of all layers, those with the most of their best images from this class first.`);
-      else parts.push('The most selective units of each layer, the last layer first. Choose a layer for all of its units.');
+      else parts.push('The most selective units of each layer, the last layers first. Choose a layer for all of its units.');
     } else {
       const { units, sheets } = facts.layers[state.layer];
       if (state.class !== null || state.number !== '') parts.push(`${plural(found.length, 'unit')} of ${count(sheets)} with a sheet.`);
@@ -279,12 +279,12 @@
           el('figure', {}, el('img', { src: sheet(unit), alt: `The places in ${unit.images.length} images that excite the unit most`, class: 'sheet' }),
             el('figcaption', {}, 'The places that excite it most, cut to what it sees.')),
           unit.traced ? el('figure', { class: 'traced' }, el('img', { src: sheet(unit, 'backprop'), alt: 'Each place beside the pixels that made the unit fire', loading: 'lazy' }),
-            el('figcaption', {}, 'Each place beside the pixels that made it fire (guided backpropagation).')) : null),
+            el('figcaption', {}, 'Each place beside the pixels that made it fire, by the rule that stands above.')) : null),
         el('div', {}, terms, chart, profile)),
       el('section', {}, el('h3', {}, 'The whole images'), images),
       el('p', { class: 'quiet' }, `One of ${count(units)} units of this layer. `, el('code', {}, prospect.visible(command)), ' says more.'));
     if (!dialog.open) dialog.showModal();
-    dialog.querySelector('.content').scrollTop = 0;
+    dialog.scrollTop = 0;
     const known = await Promise.all(unit.images.map((id) => prospect.image(id).catch(() => null)));
     if (found[shown] !== unit) return;
     const there = unit.images.filter((_, at) => known[at]);

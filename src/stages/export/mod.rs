@@ -18,7 +18,7 @@ use self::{
 use super::{Context, writer_of};
 use crate::{
     error::{Error, Result},
-    export::{Folder, Format, Images, Outline, Record, Told, lies_in},
+    export::{Folder, Format, Images, Outline, Record, Told, images, lies_in},
     image::{self, DecodeOptions},
     picture::{self, Picture, PixelBox},
     store::{Manifest, StageRecord},
@@ -62,20 +62,20 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
     for table in asked.format.needs() {
         require(ctx, &manifest, table)?;
     }
-    let images = &ctx.config.images.dir;
-    if lies_in(asked.out, images) && !lies_in(asked.out, ctx.run.root()) {
+    let dir = &ctx.config.images.dir;
+    if lies_in(asked.out, dir) && !lies_in(asked.out, ctx.run.root()) {
         return Err(Error::Config(vec![format!(
             "--out {}: it lies in the folder of images, whose next scan would find it; choose another folder",
             asked.out.display()
         )]));
     }
-    let images = fs::canonicalize(images).map_err(Error::io(images, "finding the images"))?;
+    let dir = fs::canonicalize(dir).map_err(Error::io(dir, "finding the images"))?;
     let survey = Survey::read(ctx, &manifest, asked)?;
     let without: Vec<&str> = (TAKEN.into_iter())
         .filter(|table| !is_usable(&manifest, table))
         .collect();
     let outline = Outline {
-        images,
+        images: dir,
         rows: survey.n,
         classes: survey.classes.clone(),
         splits: survey.splits.clone(),
@@ -114,16 +114,13 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
     }
     let mut told = writer.finish(&folder)?;
     if survey.unreadable > 0 {
-        let n = survey.unreadable;
-        told.remarks
-            .push(format!("{n} unreadable images are left out"));
+        let unreadable = images(survey.unreadable, "unreadable ");
+        told.remarks.push(format!("left out {unreadable}"));
     }
     if survey.left_out > 0 {
-        let of = survey.left_out + survey.n;
-        told.remarks.push(format!(
-            "{} of {of} images; --points sets how many",
-            survey.n
-        ));
+        let of = images(survey.left_out + survey.n, "");
+        told.remarks
+            .push(format!("a sample of {of}; --points sets how many"));
     }
     if !without.is_empty() {
         told.remarks.push(format!(

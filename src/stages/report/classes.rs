@@ -6,11 +6,13 @@ mod gather;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use askama::Template;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
-use self::gather::{Cell, Class, Classes, MeanMap, OF_CELL, Source};
+use self::gather::{Cell, Class, Classes, MeanMap, Source};
 use super::{
     frame::{Frame, MESSAGE, NAME, Page, Shell, percent, plural, short, shown},
     shortcuts::{Group, Groups, Suspect, suspects},
@@ -23,8 +25,9 @@ const MATRIX: usize = 30;
 const FILES: usize = 100;
 /// Images of each cell that are wanted in the report before any cell's others.
 const FIRST: usize = 6;
-/// Groups and shortcuts of a class.
-const OF_CLASS: usize = 5;
+/// Groups of a class, and shortcuts, one of each mark.
+const GROUPS: usize = 5;
+const SHORTCUTS: usize = 3;
 
 /// `classes.html`.
 #[derive(Template)]
@@ -53,7 +56,7 @@ pub fn page(frame: &Frame) -> Result<Page> {
     let groups = Groups::of_run(ctx, manifest)?;
     let at_a_time = classes.classes.len().div_ceil(FILES);
     page.data
-        .push(("classes".into(), overview(&classes, at_a_time)));
+        .push(("classes".into(), overview(&classes, &groups, at_a_time)));
     for (number, first) in (0..classes.classes.len()).step_by(at_a_time).enumerate() {
         let these = first..classes.classes.len().min(first + at_a_time);
         let known: Map<String, Value> = (these.clone())
@@ -122,7 +125,7 @@ impl ClassesPage {
 }
 
 /// What the script needs before any class is opened.
-fn overview(classes: &Classes, at_a_time: usize) -> Value {
+fn overview(classes: &Classes, groups: &Groups, at_a_time: usize) -> Value {
     let row = |class: &Class| {
         let interval = class.tally.interval();
         json!([
@@ -145,16 +148,17 @@ fn overview(classes: &Classes, at_a_time: usize) -> Value {
         "strangers": strangers,
         "cells": classes.cells.iter().map(|cell| (cell.from, cell.to, cell.n)).collect::<Vec<_>>(),
         "at_a_time": at_a_time,
-        "of_cell": OF_CELL,
+        "groups_by": groups.source,
         "map_of": classes.map_of.as_ref().map(|how| shown(how, NAME)),
     })
 }
 
 fn about(classes: &Classes, place: usize, suspects: &[Suspect], groups: &Groups) -> Value {
     let class = &classes.classes[place];
+    let mut marks = HashSet::new();
     let suspects = (suspects.iter())
-        .filter(|one| one.class_name == class.name)
-        .take(OF_CLASS);
+        .filter(|one| one.class_name == class.name && marks.insert(one.mark))
+        .take(SHORTCUTS);
     let suspects = suspects.map(|one| {
         json!({
             "rank": one.rank,
@@ -167,7 +171,7 @@ fn about(classes: &Classes, place: usize, suspects: &[Suspect], groups: &Groups)
         .worst
         .iter()
         .filter(is_own)
-        .take(OF_CLASS)
+        .take(GROUPS)
         .map(|group| {
             json!({
                 "attribute": shown(&group.attribute, NAME),

@@ -19,8 +19,9 @@ use super::{
 };
 use crate::{error::Result, store::Manifest, text::count};
 
-/// Marks that have a card; the others are rows of a table.
+/// Marks that have a card, if they are findings or among the first so many; the others are rows of a table.
 const CARDS: usize = 12;
+const CANDIDATES: usize = 4;
 /// Attributes whose accuracy is shown by value, and values of one.
 const ATTRIBUTES: usize = 16;
 const VALUES: usize = 12;
@@ -183,10 +184,11 @@ impl ShortcutsPage {
         }
         let mut marks: Vec<Vec<&Suspect>> = of_mark.into_values().collect();
         marks.sort_by_key(|mark| mark[0].rank);
-        let cards: Vec<Card> = marks
-            .iter()
+        let told = |at: usize| at < CANDIDATES || marks[at].iter().any(|one| one.flagged);
+        let cards: Vec<Card> = (0..marks.len())
+            .filter(|&at| told(at))
             .take(CARDS)
-            .map(|mark| Card::of(mark, found))
+            .map(|at| Card::of(&marks[at], found))
             .collect();
         let anchors: HashSet<String> = cards.iter().map(|card| card.anchor.clone()).collect();
         let rows = found
@@ -266,6 +268,16 @@ fn verdict(suspects: &[Suspect]) -> String {
     )
 }
 
+/// Evidence with a capital.
+fn sentence(evidence: &str) -> String {
+    let said = shown(evidence, MESSAGE);
+    let mut characters = said.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => said,
+    }
+}
+
 impl Card {
     fn of(mark: &[&Suspect], found: &Found) -> Card {
         let first = mark[0];
@@ -274,24 +286,24 @@ impl Card {
         let mut figure_of = |name: &'static str, share: Option<f64>| {
             figures.extend(share.map(|share| (name, percent(share))));
         };
-        figure_of("of the class's images", first.share_of_class);
-        figure_of("of all others", first.share_of_others);
+        figure_of("Of the class's images", first.share_of_class);
+        figure_of("Of all others", first.share_of_others);
         if first.share_of_class.is_none() {
-            figure_of("strongest at the border", Some(first.border_share));
+            figure_of("Strongest at the border", Some(first.border_share));
         }
-        figure_of("strongest outside the boxes", first.outside_boxes);
-        figure_of("explanation at the border", first.border_energy);
+        figure_of("Strongest outside the boxes", first.outside_boxes);
+        figure_of("Explanation at the border", first.border_energy);
         if let (Some(with), Some(without)) = (first.p_with, first.p_without) {
             figures.push(("p(class) with, without", format!("{with:.2}, {without:.2}")));
         }
         if let Some(drop) = first.accuracy_drop {
             figures.push((
-                "accuracy lost without it",
+                "Accuracy lost without it",
                 format!("{:.1} points", 100.0 * drop),
             ));
         }
         figures.push((
-            "tells the class (AUROC)",
+            "Tells the class (AUROC)",
             format!("{:.2}", first.exclusivity),
         ));
         let picture = mark.iter().find_map(|one| one.picture.as_ref());
@@ -312,7 +324,7 @@ impl Card {
             ),
             flagged: first.flagged,
             score: format!("{:.2}", first.score),
-            said: shown(&first.evidence, MESSAGE),
+            said: sentence(&first.evidence),
             figures,
             picture: picture.map_or(String::new(), |path| format!("../{path}")),
             sheet: match found.pictures.contains(&sheet) {

@@ -131,9 +131,11 @@ impl LayerRow {
         LayerRow {
             name: shown(&layer.name, PATH),
             op: shown(&layer.op, NAME),
-            shape: format!("{rows} × {cols}"),
+            shape: format!("{rows}\u{a0}×\u{a0}{cols}"),
             field: match layer.field {
-                Some([(height, _), (width, _)]) => format!("{height} × {width} px"),
+                Some([(height, _), (width, _)]) => {
+                    format!("{height}\u{a0}×\u{a0}{width}\u{a0}px")
+                }
                 None => "everything".into(),
             },
             units: count(layer.n_units as u64),

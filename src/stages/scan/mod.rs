@@ -70,17 +70,12 @@ fn survey(ctx: &Context) -> Result<Survey> {
     let images = &ctx.config.images;
     let listing = listing::walk(&images.dir, ctx.run.root())?;
     if listing.entries.is_empty() {
-        return Err(Error::Missing {
-            what: format!(
-                "an image in {} ({} other files are there)",
-                images.dir.display(),
-                listing.n_other
-            ),
-            next: format!(
-                "name the folder of {} files in [images] dir",
-                EXTENSIONS.join(", ")
-            ),
-        });
+        return Err(Error::Config(vec![format!(
+            "[images] dir: there is no image in {} ({} other files are there); name the folder of {} files",
+            images.dir.display(),
+            listing.n_other,
+            EXTENSIONS.join(", ")
+        )]));
     }
     if u32::try_from(listing.entries.len()).is_err() {
         return Err(Error::invalid(

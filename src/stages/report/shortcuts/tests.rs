@@ -7,6 +7,7 @@ use super::{
         columns::table,
         testing::{Fake, FakeImage},
     },
+    gather::TopPair,
     *,
 };
 
@@ -167,4 +168,93 @@ fn units_of_one_mark_share_a_card() {
             .starts_with("2 units fire for something that only the photos of one class bear: cat.")
     );
     assert!(verdict(&found.suspects[1..2]).starts_with("Nothing here is strong enough"));
+}
+
+fn shell(title: &str) -> Shell {
+    Shell {
+        title: title.into(),
+        dataset: title.into(),
+        page: "Shortcuts",
+        links: Vec::new(),
+        scripts: &[],
+        version: "0",
+    }
+}
+
+#[test]
+fn of_candidates_the_first_have_a_card() {
+    let mut found = Found {
+        suspects: (1..=20).map(|at| suspect(at, at, at == 9)).collect(),
+        ..Found::default()
+    };
+    let anchors = |found: &Found| -> Vec<String> {
+        let cards = ShortcutsPage::new(shell("t"), found).cards.into_iter();
+        cards.map(|card| card.anchor).collect()
+    };
+    assert_eq!(
+        anchors(&found),
+        ["mark-1", "mark-2", "mark-3", "mark-4", "mark-9"]
+    );
+    found.suspects.iter_mut().for_each(|one| one.flagged = true);
+    assert_eq!(anchors(&found).len(), CARDS);
+}
+
+#[test]
+fn names_from_strangers_are_text() {
+    const HOSTILE: &str = "\"><script>alert(1)</script>\u{202e}";
+    let hostile = Suspect {
+        class_name: HOSTILE.into(),
+        layer: HOSTILE.into(),
+        evidence: HOSTILE.into(),
+        picture: Some(format!("pictures/{HOSTILE}.png")),
+        ..suspect(1, 1, true)
+    };
+    let group = Group {
+        attribute: HOSTILE.into(),
+        value: HOSTILE.into(),
+        label: Some(HOSTILE.into()),
+        images: 3,
+        accuracy: 0.5,
+        interval: [0.4, 0.6],
+        overall: 0.9,
+    };
+    let found = Found {
+        ready: true,
+        suspects: vec![hostile.clone(), Suspect { rank: 2, ..hostile }],
+        associations: vec![Association {
+            attribute: HOSTILE.into(),
+            kind: HOSTILE.into(),
+            nmi: 0.5,
+            p_value: 0.001,
+            top: Some(TopPair {
+                value: HOSTILE.into(),
+                label: HOSTILE.into(),
+                lift: 2.0,
+                images: 9,
+            }),
+        }],
+        groups: Groups {
+            attributes: vec![ByValue {
+                attribute: HOSTILE.into(),
+                groups: vec![group.clone()],
+            }],
+            worst: vec![group],
+            source: Some("probe".into()),
+        },
+        ..Found::default()
+    };
+    let html = ShortcutsPage::new(shell(HOSTILE), &found).render().unwrap();
+    assert!(!html.contains("<script>alert") && !html.contains("\"><script"));
+
+    for element in [
+        "a", "bdi", "td", "tr", "li", "dd", "article", "figure", "svg", "details",
+    ] {
+        let opened = html.matches(&format!("<{element}>")).count()
+            + html.matches(&format!("<{element} ")).count();
+        assert_eq!(
+            opened,
+            html.matches(&format!("</{element}>")).count(),
+            "<{element}>"
+        );
+    }
 }
