@@ -271,7 +271,7 @@ describe('names that would do harm', { skip: !HOSTILE && 'no HOSTILE run' }, () 
         scripts: [...document.scripts].map((script) => script.getAttribute('src')).filter((source) => !/^(assets|data)\/[\w/.-]+\.js$/.test(source)),
         handlers: [...document.querySelectorAll('*')].filter((element) => [...element.attributes].some(({ name }) => /^on/.test(name))).length,
         frames: document.querySelectorAll('iframe, object, embed, base, form[action]').length,
-        links: [...document.querySelectorAll('a')].map((link) => link.getAttribute('href')).filter((href) => !/^[\w./-]*(#[\w-]*)?$/.test(href)),
+        links: [...document.querySelectorAll('a')].map((link) => link.getAttribute('href')).filter((href) => !/^[\w./-]*(#[\w=&-]*)?$/.test(href)),
         comments: document.createNodeIterator(document.body, NodeFilter.SHOW_COMMENT).nextNode()?.data ?? null,
         reordered: /[\u202a-\u202e\u2066-\u2069]/.test(document.body.innerText),
       }));
