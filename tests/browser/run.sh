@@ -2,7 +2,8 @@
 # The report in a browser: bash tests/browser/run.sh [RUN]
 #
 # Makes a run of made-up photos (unless a finished one is named, with its pipeline.toml beside it), another with names that would do
-# harm, and looks at their reports with Debian's Chromium from disk. Screenshots go to $SHOTS. Needs node, Chromium (or another one
+# harm, and looks at their reports with Debian's Chromium from disk. Screenshots go to target/browser
+# (or $SHOTS). Needs node, Chromium (or another one
 # as $CHROMIUM), Python and a built target/release/prospect (or another one as $PROSPECT). With $PYTHON being one that has numpy
 # and pyarrow, also measures the map with 100,000 images, and with a million of which it draws a part.
 set -euo pipefail
@@ -11,7 +12,7 @@ export PROSPECT=${PROSPECT:-$here/../../target/release/prospect}
 python=${PYTHON:-python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export SHOTS=${SHOTS:-$work/shots}
+export SHOTS=${SHOTS:-$here/../../target/browser}
 
 make_run() {
   local folder=$1

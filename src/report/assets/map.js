@@ -413,6 +413,7 @@ document.addEventListener('DOMContentLoaded', async () => {
   function fail(message) {
     at('failed').hidden = false;
     at('failed').textContent = message;
+    plot.classList.add('dead');
     for (const part of ['hands', 'closer', 'farther', 'whole', 'help']) at(part).hidden = true;
   }
 
