@@ -2,10 +2,9 @@
 # The report in a browser: bash tests/browser/run.sh [RUN]
 #
 # Makes a run of made-up photos (unless a finished one is named, with its pipeline.toml beside it), another with names that would do
-# harm, and looks at their reports with Debian's Chromium from disk. Screenshots go to target/browser
-# (or $SHOTS). Needs node, Chromium (or another one
-# as $CHROMIUM), Python and a built target/release/prospect (or another one as $PROSPECT). With $PYTHON being one that has numpy
-# and pyarrow, also measures the map with 100,000 images, and with a million of which it draws a part.
+# harm, and looks at their reports with Debian's Chromium from disk. Screenshots go to target/browser (or $SHOTS). Needs node, Chromium
+# (or another one as $CHROMIUM), Python and a built target/release/prospect (or another one as $PROSPECT). With $PYTHON being one that
+# has numpy and pyarrow, also measures the map with 100,000 images, and with a million of which it draws a part.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PROSPECT=${PROSPECT:-$here/../../target/release/prospect}
