@@ -15,6 +15,8 @@ export function launch(...flags) {
 export async function tab(browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
+  // Patience for a machine that has much else to do.
+  page.setDefaultTimeout(120_000);
   page.troubles = [];
   const trouble = (what) => page.troubles.push(`${page.url().split('/').pop()}: ${what}`);
   page.on('console', (message) => ['error', 'warning'].includes(message.type()) && trouble(`${message.type()}: ${message.text()}`));
@@ -25,7 +27,11 @@ export async function tab(browser, options = {}) {
   });
   // A review is exported as a blob.
   page.on('request', (request) => /^(file|blob):/.test(request.url()) || trouble(`request: ${request.url()}`));
-  page.on('requestfailed', (request) => request.url().startsWith('blob:') || trouble(`not found: ${request.url()} ${request.failure()?.errorText}`));
+  page.on('requestfailed', (request) => {
+    const why = request.failure()?.errorText;
+    // What was under way when a page was left is aborted.
+    if (why !== 'net::ERR_ABORTED') trouble(`not found: ${request.url()} ${why}`);
+  });
   return page;
 }
 

@@ -10,9 +10,9 @@ document.addEventListener('DOMContentLoaded', async () => {
   const NEAR = 10; // pixels from the pointer to the point that it means
   const AT_A_TIME = 60;
   const LISTED = 300;
-  // Okabe and Ito's colours and two darker ones; on dark ground, lighter ones.
-  const LIGHT = ['#0072b2', '#e69f00', '#009e73', '#d55e00', '#56b4e9', '#cc79a7', '#332288', '#6b4a00'];
-  const DARK = ['#3d94d6', '#f0b030', '#0aa87c', '#f0703a', '#9bdcff', '#f090c8', '#8a6cf0', '#f4f08a'];
+  // Okabe and Ito's colours, and more, each far from those before it as red- and green-blind people see them too.
+  const LIGHT = ['#0072b2', '#e69f00', '#009e73', '#d55e00', '#56b4e9', '#cc79a7', '#332288', '#6b4a00', '#9860f8', '#a03870', '#101018', '#400800'];
+  const DARK = ['#3d94d6', '#f0b030', '#0aa87c', '#f0703a', '#9bdcff', '#f090c8', '#8a6cf0', '#f4f08a', '#d82838', '#78d890', '#b040c0', '#188860'];
   const scheme = matchMedia('(prefers-color-scheme: dark)');
 
   let data;
@@ -413,6 +413,7 @@ document.addEventListener('DOMContentLoaded', async () => {
   function fail(message) {
     at('failed').hidden = false;
     at('failed').textContent = message;
+    plot.classList.add('dead');
     for (const part of ['hands', 'closer', 'farther', 'whole', 'help']) at(part).hidden = true;
   }
 
