@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fs};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float32Type, Int64Type, UInt32Type};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use super::*;
@@ -195,8 +196,10 @@ fn huggingface_has_a_folder_a_split_with_images_beside_their_rows() {
     let kinds = batch["findings"].as_list::<i32>().value(0);
     let kinds: Vec<_> = kinds.as_string::<i32>().iter().flatten().collect();
     assert_eq!(kinds, ["label", "leak"]);
-    let schema = batch.schema();
-    let told: Value = serde_json::from_str(&schema.metadata()["huggingface"]).unwrap();
+    // Batches have no metadata of their own.
+    let file = fs::File::open(done.path("train/metadata.parquet")).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let told: Value = serde_json::from_str(&reader.schema().metadata()["huggingface"]).unwrap();
     assert_eq!(told["info"]["features"]["label"]["names"][0], "@cat\t\"1\"");
 }
 
