@@ -25,9 +25,9 @@ document.addEventListener('DOMContentLoaded', async () => {
   let drawn = 0;
   let current = -1;
 
-  at('kinds').append(...kinds.map(([key, heading, n]) => el('li', {}, el('button', {
+  at('kinds').append(...kinds.map(([key, heading]) => el('li', {}, el('button', {
     type: 'button', 'data-kind': key, 'aria-pressed': String(key === kind), onclick: () => choose(key),
-  }, heading, ' ', el('span', { class: 'count' }, count(n))))));
+  }, heading, ' ', el('span', { class: 'count' })))));
   if (kinds.some(([, , n]) => n > most)) {
     at('kinds').after(el('p', { class: 'quiet' }, `Of each kind the worst ${count(most)} are here; all of them: `, el('code', {}, 'prospect query "select * from issues"')));
   }
@@ -77,6 +77,10 @@ document.addEventListener('DOMContentLoaded', async () => {
       && (!pair || JSON.stringify([finding.label, finding.suggested]) === pair));
     shown = [...shown].sort(orders[at('order').value]);
     at('shown').textContent = `${count(shown.length)} shown`;
+    for (const button of at('kinds').querySelectorAll('button')) {
+      const n = findings.filter((finding) => finding.kind === button.dataset.kind && states[at('state').value](finding)).length;
+      button.querySelector('.count').textContent = count(n);
+    }
     at('cards').replaceChildren();
     drawn = 0;
     current = -1;
