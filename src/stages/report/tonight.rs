@@ -145,7 +145,8 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
         figures.push(Figure::words(
             "A review",
             review.to_string(),
-            "measured on errors planted among the labels; of doubtful cases, fewer are wrong".into(),
+            "measured on errors planted among the labels; of doubtful cases, fewer are wrong"
+                .into(),
         ));
     }
     let confusion = frame.told("confusion");
