@@ -92,6 +92,11 @@ impl Sources {
 
 /// The whole image, small enough for a sheet of images.
 pub(super) fn small(image: &RgbImage) -> Result<Picture, String> {
+    fitted(image, SIDE)
+}
+
+/// The whole image, scaled so that its longer side has `side` pixels.
+pub(super) fn fitted(image: &RgbImage, side: u32) -> Result<Picture, String> {
     let (width, height) = (image.width, image.height);
     let whole = PixelBox {
         x0: 0,
@@ -99,5 +104,5 @@ pub(super) fn small(image: &RgbImage) -> Result<Picture, String> {
         x1: width,
         y1: height,
     };
-    picture::tile(&image.pixels, width, height, whole, SIDE).map_err(|error| error.to_string())
+    picture::tile(&image.pixels, width, height, whole, side).map_err(|error| error.to_string())
 }

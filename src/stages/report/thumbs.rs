@@ -3,13 +3,12 @@
 use rayon::prelude::*;
 
 use super::{
-    super::sources::Sources,
+    super::sources::{Sources, fitted},
     images::{SHARD, Shown},
 };
 use crate::{
     error::{Error, Result},
-    image::RgbImage,
-    picture::{Picture, PixelBox, tile},
+    picture::Picture,
     store::PartWriter,
 };
 
@@ -74,25 +73,13 @@ fn drawn(sources: &Sources, shown: &Shown, id: u32) -> Result<Drawn, String> {
         sources.warn("thumbnail", id, reason);
     }
     let at = |side: u32| match &picture {
-        Ok(image) => jpeg(&fitted(image, side)?),
+        Ok(image) => jpeg(&fitted(image, side.min(image.width.max(image.height)))?),
         Err(_) => jpeg(&Picture::filled(SIDE, SIDE, GONE)),
     };
     Ok(Drawn {
         small: at(SIDE)?,
         large: (shown.large.contains(&id)).then(|| at(LARGE)).transpose()?,
     })
-}
-
-fn fitted(image: &RgbImage, side: u32) -> Result<Picture, String> {
-    let (width, height) = (image.width, image.height);
-    let whole = PixelBox {
-        x0: 0,
-        y0: 0,
-        x1: width,
-        y1: height,
-    };
-    let side = side.min(width.max(height));
-    tile(&image.pixels, width, height, whole, side).map_err(|error| error.to_string())
 }
 
 fn jpeg(picture: &Picture) -> Result<Vec<u8>, String> {
