@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+        Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch,
+        StringArray,
     },
     buffer::OffsetBuffer,
     compute::cast,
@@ -44,6 +45,13 @@ impl<'a> Columns<'a> {
     pub fn numbers(&self, name: &str) -> Result<Float64Array> {
         let array = self.cast(name, DataType::Float64)?;
         Ok(array.as_primitive::<Float64Type>().clone())
+    }
+
+    pub fn booleans(&self, name: &str) -> Result<BooleanArray> {
+        let array = self.column(name)?.as_boolean_opt().cloned();
+        array.ok_or_else(|| {
+            self.unexpected(format!("true or false in column {name}"), "another type")
+        })
     }
 
     /// The image ids, none of which may be missing.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow::array::{Array, ArrayRef, AsArray, Float32Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, Float32Array, RecordBatch, StringArray};
 
 use super::{
     Context,
@@ -61,10 +61,7 @@ pub fn findings(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Found>> {
         let (kinds, evidence) = (columns.texts("kind")?, columns.texts("evidence")?);
         let (scores, others) = (columns.numbers("score")?, columns.integers("other_id")?);
         let reviewed = columns.texts("reviewed")?;
-        let flagged = columns.column("flagged")?;
-        let flagged = flagged
-            .as_boolean_opt()
-            .ok_or_else(|| columns.unexpected("true or false in column flagged", "another type"))?;
+        let flagged = columns.booleans("flagged")?;
         let path_of = |id: u32| {
             let path = paths.get(&id).cloned();
             path.ok_or_else(|| {

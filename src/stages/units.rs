@@ -1,6 +1,6 @@
 //! What the tables know of one layer's units, and which units are worth showing.
 
-use arrow::array::{Array, AsArray};
+use arrow::array::Array;
 use serde::Serialize;
 
 use super::{
@@ -91,10 +91,7 @@ pub fn read_stats(run: &RunFolder, manifest: &Manifest, layer: &str) -> Result<V
             columns.numbers("selectivity")?,
         ];
         let (measures, tops) = (columns.texts("measure")?, columns.integers("top_class")?);
-        let dead = columns.column("dead")?;
-        let dead = dead
-            .as_boolean_opt()
-            .ok_or_else(|| columns.unexpected("true or false in column dead", "something else"))?;
+        let dead = columns.booleans("dead")?;
         for row in 0..batch.num_rows() {
             let count = |array| integer(array, row).and_then(|n| u64::try_from(n).ok());
             let single = |array| number(array, row).map(|value| value as f32);
@@ -156,10 +153,7 @@ pub fn read_patches(
         let [x0, y0, x1, y1] =
             ["box_x0", "box_y0", "box_x1", "box_y1"].map(|name| columns.numbers(name));
         let edges = [x0?, y0?, x1?, y1?];
-        let clipped = columns.column("clipped")?;
-        let clipped = clipped
-            .as_boolean_opt()
-            .ok_or_else(|| columns.unexpected("true or false in column clipped", "others"))?;
+        let clipped = columns.booleans("clipped")?;
         for (at, &image_id) in ids.iter().enumerate() {
             let count = |array| integer(array, at).and_then(|n| usize::try_from(n).ok());
             let (unit, row, col) = (count(&units), count(&rows), count(&cols));

@@ -15,7 +15,7 @@ use std::{
     ops::Range,
 };
 
-use arrow::array::{Array, AsArray};
+use arrow::array::Array;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -311,7 +311,7 @@ fn summary(run: &RunFolder, layers: &[Layer], smooth: &BTreeSet<String>) -> Resu
                 table: "unit_gradients",
                 batch: &batch,
             };
-            let is_zero = columns.column("zero_gradient")?.as_boolean();
+            let is_zero = columns.booleans("zero_gradient")?;
             patches += batch.num_rows();
             zero += is_zero.true_count();
             let ids = columns.image_ids()?.into_iter().enumerate();

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::AsArray;
-
 use super::super::{
     Context,
     columns::{Columns, integer, number, text},
@@ -131,8 +129,8 @@ fn read(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Pair>> {
         let (a, b) = (columns.integers("image_a")?, columns.integers("image_b")?);
         let (kinds, bits) = (columns.texts("kind")?, columns.integers("phash_distance")?);
         let similarities = columns.numbers("similarity")?;
-        let conflicts = columns.column("label_conflict")?.as_boolean();
-        let splits = columns.column("cross_split")?.as_boolean();
+        let conflicts = columns.booleans("label_conflict")?;
+        let splits = columns.booleans("cross_split")?;
         for row in 0..batch.num_rows() {
             let id = |of| integer(of, row).and_then(|id| u32::try_from(id).ok());
             let (Some(a), Some(b)) = (id(&a), id(&b)) else {

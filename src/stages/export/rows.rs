@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, AsArray, BooleanArray, Float64Array, Int64Array, StringArray};
+use arrow::array::{Array, BooleanArray, Float64Array, Int64Array, StringArray};
 
 use super::{
     super::{
@@ -264,7 +264,7 @@ impl Scores {
         Ok(Scores {
             suggested: columns.integers("suggested_label")?,
             scores: columns.numbers("score")?,
-            flagged: booleans(columns, "flagged")?,
+            flagged: columns.booleans("flagged")?,
         })
     }
 }
@@ -315,13 +315,6 @@ impl Near {
     }
 }
 
-fn booleans(columns: &Columns, name: &str) -> Result<BooleanArray> {
-    let array = columns.column(name)?.as_boolean_opt().cloned();
-    array.ok_or_else(|| {
-        columns.unexpected(format!("true or false in column {name}"), "another type")
-    })
-}
-
 /// What is flagged and no person has found fine, by image, in the table's order.
 fn findings(ctx: &Context, manifest: &Manifest) -> Result<HashMap<u32, Vec<Found>>> {
     const TABLE: &str = "issues";
@@ -334,7 +327,7 @@ fn findings(ctx: &Context, manifest: &Manifest) -> Result<HashMap<u32, Vec<Found
         let columns = Columns::of(ctx.run, TABLE, &batch);
         let (kinds, evidence) = (columns.texts("kind")?, columns.texts("evidence")?);
         let (scores, reviewed) = (columns.numbers("score")?, columns.texts("reviewed")?);
-        let flagged = booleans(&columns, "flagged")?;
+        let flagged = columns.booleans("flagged")?;
         for (row, id) in columns.image_ids()?.into_iter().enumerate() {
             let is_open = text(&reviewed, row) != Some("ok");
             if flagged.is_valid(row) && flagged.value(row) && is_open {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::AsArray;
 use askama::Template;
 use serde_json::{Value, json};
 
@@ -113,13 +112,8 @@ fn groups(frame: &Frame) -> Result<Vec<Group>> {
         let (a, b) = (columns.integers("image_a")?, columns.integers("image_b")?);
         let (kinds, similarities) = (columns.texts("kind")?, columns.numbers("similarity")?);
         let numbers = columns.integers("group_id")?;
-        let flag = |name| -> Result<_> {
-            let column = columns.column(name)?;
-            column.as_boolean_opt().cloned().ok_or_else(|| {
-                columns.unexpected(format!("true or false in column {name}"), "another type")
-            })
-        };
-        let (conflicts, leaks) = (flag("label_conflict")?, flag("cross_split")?);
+        let conflicts = columns.booleans("label_conflict")?;
+        let leaks = columns.booleans("cross_split")?;
         for row in 0..batch.num_rows() {
             let group = groups
                 .entry(integer(&numbers, row).unwrap_or(-1))

@@ -1,5 +1,7 @@
 //! What all pages share: the bar above them, and how a page is handed over.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use serde_json::Value;
 
@@ -34,7 +36,7 @@ pub(super) struct Frame<'a> {
     pub manifest: Manifest,
     pub names: ClassNames,
     /// How many findings of a kind are flagged and not judged fine, by the kind's name.
-    pub flagged: std::collections::BTreeMap<String, u64>,
+    pub flagged: BTreeMap<String, u64>,
     pub dataset: String,
 }
 

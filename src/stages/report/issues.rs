@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::Array;
 use serde_json::{Value, json};
 
 use super::super::{
@@ -59,9 +59,7 @@ pub fn read(run: &RunFolder, manifest: &Manifest, names: &ClassNames) -> Result<
             columns.integers("suggested_label")?,
         );
         let others = columns.integers("other_id")?;
-        let flagged = columns.column("flagged")?;
-        let flagged = (flagged.as_boolean_opt())
-            .ok_or_else(|| columns.unexpected("true or false in column flagged", "another type"))?;
+        let flagged = columns.booleans("flagged")?;
         for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
             let kind = text(&kinds, row).unwrap_or_default();
             let kind =

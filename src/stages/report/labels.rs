@@ -1,6 +1,6 @@
 //! The gallery of findings, to be looked through and decided upon.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use askama::Template;
 use serde_json::{Value, json};
@@ -113,7 +113,7 @@ fn record(issue: &Issue, file: &File) -> Value {
 
 fn files(frame: &Frame, kept: &[&Issue]) -> Result<HashMap<u32, File>> {
     let run = frame.ctx.run;
-    let wanted: std::collections::HashSet<u32> = kept.iter().map(|issue| issue.image_id).collect();
+    let wanted: HashSet<u32> = kept.iter().map(|issue| issue.image_id).collect();
     let mut files = HashMap::new();
     let names = ["image_id", "path", "digest", "label_name"];
     for batch in run.read(&frame.manifest, "images").columns(&names) {

@@ -1,6 +1,6 @@
 //! Finding the nearest: in the stored graph where it holds the answer, else by search.
 
-use arrow::array::{Array, AsArray};
+use arrow::array::Array;
 use serde::Serialize;
 
 use super::{
@@ -176,9 +176,7 @@ impl<'a> Search<'a> {
             let batch = batch?;
             let columns = Columns::of(self.ctx.run, "neighbors", &batch);
             let ranks = columns.integers("rank")?;
-            let exact = columns.column("exact")?;
-            let exact = (exact.as_boolean_opt())
-                .ok_or_else(|| columns.unexpected("true or false in column exact", "others"))?;
+            let exact = columns.booleans("exact")?;
             for (row, (_, neighbor)) in read_edges(&columns)?.into_iter().enumerate() {
                 let Some(rank) = integer(&ranks, row) else {
                     return Err(columns.unexpected("ranks", "nulls"));
