@@ -1,10 +1,10 @@
-//! Builds the C++ shim beside tch against the same libtorch, and writes libtorch's folder into every
-//! binary's rpath, so that what was built runs with no environment variables.
+//! Writes libtorch's folder into the rpath of the binary, the tests and the benchmarks, so that they run without
+//! environment variables. Every crate whose tests link libtorch shares this script: a linker argument reaches only the crate
+//! whose script gives it.
 
 use std::{env, fs, path::PathBuf, process::exit};
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/model/shim.cpp");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let named = PathBuf::from(env::var_os("LIBTORCH").unwrap_or_else(|| ".libtorch".into()));
     let Ok(libtorch) = fs::canonicalize(&named) else {
@@ -14,18 +14,8 @@ fn main() {
         );
         exit(1);
     };
-    let lib = libtorch.join("lib");
-    let include = libtorch.join("include");
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .warnings(false)
-        .include(&include)
-        .include(include.join("torch/csrc/api/include"))
-        .file("src/model/shim.cpp")
-        .compile("prospect_shim");
-    println!("cargo:rustc-link-search=native={}", lib.display());
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    println!("cargo:rustc-link-lib=dylib=torch_cpu");
-    println!("cargo:rustc-link-lib=dylib=c10");
+    println!(
+        "cargo:rustc-link-arg=-Wl,-rpath,{}",
+        libtorch.join("lib").display()
+    );
 }

@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use prospect::{
+use prospect::dataset::{
     image::{DecodeOptions, InputSpec, Interpolation, Resize, decode, preprocess, quality},
     listing,
 };

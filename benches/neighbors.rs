@@ -16,13 +16,12 @@ use std::{
 
 use hnsw_rs::{anndists::dist::DistL2, hnsw::Hnsw};
 use prospect::{
-    config::Metric,
-    model::device::Device,
-    neighbors::{
-        audit,
+    analysis::space::neighbors::{
+        Metric, audit,
         exact::{Block, graph},
         hnsw::{FILES, Index},
     },
+    model::device::Device,
 };
 use rayon::prelude::*;
 

@@ -18,8 +18,10 @@ use std::{
 };
 
 use prospect::{
-    folds::folds,
-    linalg::logistic::{Features, Fit, L2, Problem, Settings, Visit, fit},
+    analysis::{
+        audit::folds::folds,
+        space::linalg::logistic::{Features, Fit, L2, Problem, Settings, Visit, fit},
+    },
     model::device::Device,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};

@@ -11,7 +11,7 @@ use std::{
 };
 
 use prospect::{
-    audits::{Audit, Catalog},
+    queries::audits::{Audit, Catalog},
     stages::writer_of,
     store::{self, Format, RunFolder},
 };

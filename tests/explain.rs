@@ -10,15 +10,12 @@ mod properties;
 
 use std::collections::HashMap;
 
-use common::{golden, open};
 use half::f16;
 use prospect::{
-    config::{
-        CamMethod::{self, Cam, GradCam, GradCamPlusPlus, HiResCam, LayerCam},
-        InputOverrides, LayerChoice, ReluRule,
-    },
+    dataset::image::InputOverrides,
     model::{
-        Layer, ModelInfo,
+        CamMethod::{self, Cam, GradCam, GradCamPlusPlus, HiResCam, LayerCam},
+        Layer, LayerChoice, ModelInfo, ReluRule,
         backprop::Backprop,
         executor::Network,
         explain::{Explained, Explainer},
@@ -26,6 +23,8 @@ use prospect::{
     },
 };
 use tch::{Device, Kind, Tensor};
+
+use common::{golden, open};
 
 const CNNS: [&str; 4] = ["plain", "residual", "mobile", "branches"];
 const METHODS: [CamMethod; 5] = [GradCam, Cam, GradCamPlusPlus, LayerCam, HiResCam];

@@ -9,8 +9,9 @@ use std::{
     process::Output,
 };
 
-use common::project::{CLASSES, Project};
 use serde_json::Value;
+
+use common::project::{CLASSES, Project};
 
 struct Exporter {
     project: Project,

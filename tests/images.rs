@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use prospect::image::{
+use prospect::dataset::image::{
     DecodeOptions, Header, ImageError, InputSpec, RgbImage, decode, preprocess, read_header,
 };
 use serde_json::Value;

@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::project::{CLASSES, Project, draw};
 use serde_json::Value;
+
+use common::project::{CLASSES, Project, draw};
 
 const AUDIT: [&str; 3] = ["tables/issues", "tables/changes", "pictures/audit"];
 

@@ -8,18 +8,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::{GOLDEN, golden, open, relative_difference};
-use prospect::{
-    config::LayerChoice,
-    model::{
-        ModelInfo,
-        executor::Precision,
-        forward::{Forward, Wanted},
-        program::Fusion,
-    },
+use prospect::model::{
+    LayerChoice,
+    executor::Precision,
+    forward::{Forward, Wanted},
+    program::Fusion,
 };
 use tch::{Device, Tensor};
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
+
+use common::{GOLDEN, golden, open, relative_difference};
 
 /// Logits of every network, plain, folded and fused, at batch sizes 2, 1 and 5. Tolerance 1e-5 of the largest logit:
 /// float32 sums in another order.
@@ -216,7 +214,7 @@ fn altered(
 }
 
 fn refusal(path: &Path) -> String {
-    let result = ModelInfo::open(path, None)
+    let result = prospect::config::open_model(path, None)
         .and_then(|info| info.load(Device::Cpu, Precision::Float32).map(|_| ()));
     let _ = std::fs::remove_file(path);
     match result {
@@ -328,7 +326,7 @@ fn files_that_are_no_archives_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.pt2");
     std::fs::write(&text, "no zip").unwrap();
-    let message = ModelInfo::open(&text, None)
+    let message = prospect::config::open_model(&text, None)
         .map(|_| ())
         .unwrap_err()
         .to_string();
@@ -336,7 +334,7 @@ fn files_that_are_no_archives_are_refused() {
     let cut = folder.path().join("cut.pt2");
     let bytes = std::fs::read(golden("plain.pt2")).unwrap();
     std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
-    assert!(ModelInfo::open(&cut, None).is_err());
+    assert!(prospect::config::open_model(&cut, None).is_err());
     let truncated_graph = with_graph("graph", |graph| graph[..graph.len() / 2].to_string());
     assert!(refusal(&truncated_graph).contains("model.json"));
 }

@@ -2,7 +2,6 @@
 
 mod common;
 
-use common::Builder;
 use proptest::prelude::*;
 use prospect::model::{
     executor::Network,
@@ -11,6 +10,8 @@ use prospect::model::{
     receptive_field::{Axis, fields},
 };
 use tch::{Device, Kind, Tensor};
+
+use common::Builder;
 
 fn axis(builder: &Builder, id: ValueId) -> Axis {
     let [y, x] = fields(&builder.graph)[id].unwrap().axes.unwrap();

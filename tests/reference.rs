@@ -11,12 +11,11 @@ mod common;
 
 use std::{collections::HashMap, path::PathBuf};
 
-use common::relative_difference;
 use half::f16;
 use prospect::{
-    config::{CamMethod, InputOverrides, LayerChoice, ReluRule},
+    dataset::image::InputOverrides,
     model::{
-        ModelInfo,
+        CamMethod, LayerChoice, ReluRule,
         backprop::Backprop,
         executor::Precision,
         explain::Explainer,
@@ -25,6 +24,8 @@ use prospect::{
     },
 };
 use tch::{Device, Tensor};
+
+use common::relative_difference;
 
 fn folder(variable: &str) -> PathBuf {
     let value = std::env::var(variable);
@@ -56,7 +57,7 @@ fn real_networks_give_pytorchs_logits() {
             .unwrap();
         let expected = reference["logits"].narrow(0, 0, input.size()[0]);
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let result = ModelInfo::open(&path, None).and_then(|info| {
+        let result = prospect::config::open_model(&path, None).and_then(|info| {
             let network = info.load(Device::Cpu, Precision::Float32)?;
             let mut line = format!("{name}:");
             for fusion in [Fusion::None, Fusion::Fold, Fusion::OneDnn] {
@@ -130,7 +131,7 @@ fn real_photos_get_captums_explanations() {
         let path = explanations.join(format!("{name}.explanations.safetensors"));
         let reference: HashMap<String, Tensor> =
             (Tensor::read_safetensors(path).unwrap().into_iter()).collect();
-        let info = ModelInfo::open(&models.join(format!("{name}.pt2")), None).unwrap();
+        let info = prospect::config::open_model(&models.join(format!("{name}.pt2")), None).unwrap();
         let network = info.load(Device::Cpu, Precision::Float32).unwrap();
         let spec = info.input_spec(&InputOverrides::default()).unwrap();
         let layer = info

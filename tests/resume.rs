@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::project::Project;
 use serde_json::Value;
+
+use common::project::Project;
 
 #[test]
 fn killed_at_random_moments_the_tables_are_the_same() {

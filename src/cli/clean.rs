@@ -3,14 +3,11 @@
 use std::fs;
 
 use clap::Args;
+use prospect_common::{Error, text};
+use prospect_stages::STAGES;
+use prospect_store::{Manifest, RunFolder, remove_stage};
 
 use super::{Global, output};
-use crate::{
-    error::Error,
-    stages::STAGES,
-    store::{Manifest, RunFolder, remove_stage},
-    text,
-};
 
 const LOGS: &str = "logs";
 const ALL: &str = "all";
@@ -101,7 +98,7 @@ fn choose(what: &[String], manifest: &Manifest) -> Result<Doomed, Error> {
             name => {
                 let mut known: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
                 known.extend([LOGS, ALL]);
-                let hint = crate::config::did_you_mean(name, &known);
+                let hint = prospect_common::text::did_you_mean(name, &known);
                 unknown.push(format!(
                     "{name:?} cannot be deleted{hint}; what can is {}",
                     known.join(", ")
@@ -177,7 +174,7 @@ fn log_files(run: &RunFolder) -> Result<Vec<std::path::PathBuf>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::StageRecord;
+    use prospect_store::StageRecord;
 
     fn words(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| word.to_string()).collect()

@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use prospect_common::text;
+use prospect_engine::tables::history;
+use prospect_findings::changes::{Became, Change, Rules, counts, diff as differences};
+use prospect_store::RunFolder;
 use serde::Serialize;
 
 use super::output;
-use crate::{
-    changes::{Became, Change, Rules, counts, diff as differences},
-    stages::history,
-    store::RunFolder,
-    text,
-};
 
 /// Exit status where there is more that is new than was allowed.
 pub(super) const FINDINGS: u8 = 3;
@@ -68,13 +66,14 @@ struct Answer<'a> {
 
 pub(super) fn diff(args: &DiffArgs) -> anyhow::Result<u8> {
     for kind in &args.kind {
-        crate::review::read_kind(kind).map_err(|why| crate::error::Error::Config(vec![why]))?;
+        prospect_findings::review::read_kind(kind)
+            .map_err(|why| prospect_common::Error::Config(vec![why]))?;
     }
     let findings = |folder: &PathBuf| {
         let run = RunFolder::open(folder)?;
         let mut found = history::findings(&run, &run.manifest()?)?;
         found.retain(|found| args.kind.is_empty() || args.kind.contains(&found.kind));
-        Ok::<_, crate::error::Error>(found)
+        Ok::<_, prospect_common::Error>(found)
     };
     let rules = Rules {
         least: args.least,

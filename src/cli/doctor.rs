@@ -6,17 +6,13 @@ use std::{
 };
 
 use clap::Args;
+use prospect_common::{Error, text};
+use prospect_config::Config;
+use prospect_model::device;
+use prospect_store::{existing_ancestor, free_space};
 use serde::Serialize;
 
 use super::{Global, output};
-use crate::{
-    boxes::Boxes,
-    config::Config,
-    error::Error,
-    model::{ModelInfo, device},
-    store::{existing_ancestor, free_space},
-    text,
-};
 
 /// Image files are counted up to here; a million would take a while.
 const MAX_COUNTED: usize = 100_000;
@@ -240,7 +236,7 @@ fn looks_like_an_image(path: &Path) -> bool {
 /// Whether the boxes, if there are any, can be read.
 fn boxes(config: &Config) -> Option<Check> {
     const NAME: &str = "boxes";
-    match Boxes::of_config(config) {
+    match config.boxes() {
         // Metadata that cannot be read is told above, and by scan.
         Err(_) if config.explain.boxes.is_none() => None,
         Err(error) => Some(Check::wrong(NAME, error.to_string())),
@@ -270,7 +266,7 @@ fn network(config: &Config) -> Check {
     let Some(path) = &config.model.path else {
         return Check::warning(NAME, "[model] path is not set: only scan can run");
     };
-    let model = match ModelInfo::open(path, config.model.sidecar.as_deref()) {
+    let model = match prospect_config::open_model(path, config.model.sidecar.as_deref()) {
         Ok(model) => model,
         Err(error) => return Check::wrong(NAME, error.to_string()),
     };
@@ -279,7 +275,7 @@ fn network(config: &Config) -> Check {
         model
             .layers(&config.extract.layers, "[extract] layers")
             .err(),
-        crate::stages::explain::rows::Choice::new(&config.explain, &model).err(),
+        prospect_stages::explain::rows::Choice::new(&config.explain, &model).err(),
         model.feature(&config.extract.feature_layer).err(),
     ]
     .into_iter()

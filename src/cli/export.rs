@@ -3,19 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use prospect_common::{Error, text};
+use prospect_engine::{Context, progress::Cancel};
+use prospect_output::export::{Format, Images};
+use prospect_queries::export::{Asked, Export, export as write};
+use prospect_store::RunFolder;
 
 use super::{Global, interrupt, logging, output};
-use crate::{
-    error::Error,
-    export::{Format, Images},
-    progress::Cancel,
-    stages::{
-        Context,
-        export::{Asked, Export, export as write},
-    },
-    store::RunFolder,
-    text,
-};
 
 const INTERRUPTED: interrupt::Words = interrupt::Words {
     first: "stopping; press again to stop at once",
@@ -164,7 +158,7 @@ mod tests {
             format: Format::Coco,
             path: "/a\nb".to_string(),
             files: 2,
-            told: crate::export::Told {
+            told: prospect_output::export::Told {
                 rows: 1,
                 open: "pycocotools.coco.COCO(\"/a\\nb/annotations.json\")".to_string(),
                 remarks: vec!["3 annotations".to_string()],

@@ -6,9 +6,12 @@ use std::{
 };
 
 use clap::Args;
+use prospect_common::{Error, text};
+use prospect_config::Config;
+use prospect_queries::init::Found;
+use prospect_store::write_atomically;
 
 use super::{Global, output};
-use crate::{config::Config, error::Error, init::Found, store::write_atomically, text};
 
 /// Write a pipeline.toml for your own images and network
 ///

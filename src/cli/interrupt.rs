@@ -2,10 +2,8 @@
 
 use std::io::{self, Write};
 
-use crate::{
-    error::Error,
-    progress::{Cancel, Progress},
-};
+use prospect_common::Error;
+use prospect_engine::progress::{Cancel, Progress};
 
 /// What the user reads after the first and after the second wish to stop.
 pub(super) struct Words {

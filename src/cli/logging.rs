@@ -8,6 +8,8 @@ use std::{
     sync::Mutex,
 };
 
+use prospect_common::{Error, text};
+use prospect_engine::progress::Progress;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     Layer, Registry,
@@ -18,7 +20,6 @@ use tracing_subscriber::{
 };
 
 use super::Global;
-use crate::{error::Error, progress::Progress, text};
 
 /// Target of messages that people are told in another way already.
 pub(super) const FILE_ONLY: &str = "prospect_file";

@@ -7,9 +7,9 @@ use std::{
 
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
+use prospect_common::Error;
 
 use super::{Cli, output};
-use crate::error::Error;
 
 /// Write the manual pages
 ///

@@ -7,18 +7,13 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use prospect_common::Error;
+use prospect_model::inspect::{self, FirstFilters, ModuleRow, ReceptiveField};
+use prospect_output::picture::{filter_grid, png};
+use prospect_store as store;
 use serde_json::json;
 
 use super::output;
-use crate::{
-    error::Error,
-    model::{
-        ModelInfo,
-        inspect::{self, FirstFilters, ModuleRow, ReceptiveField},
-    },
-    picture::{filter_grid, png},
-    store,
-};
 
 /// Look into a model file
 ///
@@ -77,7 +72,7 @@ pub(super) fn model(args: &ModelArgs) -> anyhow::Result<u8> {
 }
 
 fn show(file: &Path, json: bool) -> anyhow::Result<u8> {
-    let info = ModelInfo::open(file, None)?;
+    let info = prospect_config::open_model(file, None)?;
     let modules = info.modules();
     let defaults = inspect::defaults(&info);
     let (height, width) = info.graph.input_size();
@@ -135,7 +130,7 @@ fn field_text(field: ReceptiveField) -> String {
 }
 
 fn weights(file: &Path, out: &Path) -> anyhow::Result<u8> {
-    let info = ModelInfo::open(file, None)?;
+    let info = prospect_config::open_model(file, None)?;
     let filters = info.first_filters()?;
     fs::create_dir_all(out).map_err(Error::io(out, "making the folder"))?;
     let mut written = Vec::new();

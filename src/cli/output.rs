@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{error::Error, text};
+use prospect_common::{Error, text};
 
 /// Writes lines to standard output, control characters escaped.
 pub(super) fn print(lines: &str) -> io::Result<()> {

@@ -1,15 +1,16 @@
 //! `prospect plan`.
 
 use clap::Args;
+use prospect_common::text;
+use prospect_engine::{
+    Context, Plan,
+    progress::{Cancel, Progress, ProgressKind},
+};
+use prospect_stages::STAGES;
+use prospect_store::RunFolder;
 use serde::Serialize;
 
 use super::{Global, output, run::describe};
-use crate::{
-    progress::{Cancel, Progress, ProgressKind},
-    stages::{self, Context, Plan, STAGES},
-    store::RunFolder,
-    text,
-};
 
 /// Show what a run would do, and why, and how much it would write
 ///
@@ -32,12 +33,12 @@ pub(super) struct PlanArgs {
 
 pub(super) fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<u8> {
     let config = global.config()?;
-    stages::check_names(STAGES, &args.stages)?;
+    prospect_engine::check_names(STAGES, &args.stages)?;
     config.check_files()?;
     let run = RunFolder::at(&config.run.dir)?;
     let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
     let ctx = Context::new(&config, &run, &progress, &cancel);
-    let planned = stages::plan(&ctx, STAGES, &args.stages)?;
+    let planned = prospect_engine::plan(&ctx, STAGES, &args.stages)?;
     let free = run.free_space().ok();
     if args.json {
         output::print_json(&Answer::new(&planned, &run, free))?;
@@ -133,7 +134,7 @@ fn page(plan: &Plan, run: &RunFolder, free: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::{Decision, ImageCount, Planned, TableEstimate};
+    use prospect_engine::{Decision, ImageCount, Planned, TableEstimate};
 
     fn plan() -> Plan {
         let table = |name, rows| TableEstimate::new(name, rows, [2048.0, 1024.0]);

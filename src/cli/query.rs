@@ -7,18 +7,20 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use prospect_common::{
+    Error,
+    text::{self, did_you_mean},
+};
+use prospect_engine::{Context, progress::Cancel};
+use prospect_output::picture::cards;
+use prospect_queries::{
+    answer::draw_answer,
+    audits::{Audit, Bound, Catalog, is_name},
+};
+use prospect_stages::writer_of;
+use prospect_store::{self as store, RunFolder};
 
 use super::{Global, logging, output};
-use crate::{
-    audits::{Audit, Bound, Catalog, is_name},
-    config::did_you_mean,
-    error::Error,
-    picture::cards,
-    progress::Cancel,
-    stages::{Context, answer::draw_answer, writer_of},
-    store::{self, RunFolder},
-    text,
-};
 
 /// Where a project keeps queries of its own, beside its configuration.
 const FOLDER: &str = "jobs/audits";

@@ -6,9 +6,9 @@ use std::{
 };
 
 use clap::Args;
+use prospect_common::Error;
 
 use super::{Global, output, run};
-use crate::error::Error;
 
 /// What shows a file in the program that the user has chosen for its kind.
 const OPENER: &str = "xdg-open";

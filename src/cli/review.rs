@@ -6,21 +6,21 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use prospect_common::{
+    Error,
+    text::{self, did_you_mean},
+};
+use prospect_config::Config;
+use prospect_engine::tables::history::{self, Known};
+use prospect_findings::{
+    Kind,
+    review::{Review, Reviews, Verdict, read_kind, read_verdict},
+};
+use prospect_stages::scan::FileLabels;
+use prospect_store::RunFolder;
 use serde::Serialize;
 
 use super::{Global, output};
-use crate::{
-    config::{Config, did_you_mean},
-    error::Error,
-    findings::Kind,
-    review::{Review, Reviews, Verdict, read_kind, read_verdict},
-    stages::{
-        history::{self, Known},
-        scan::FileLabels,
-    },
-    store::RunFolder,
-    text,
-};
 
 /// Keep what people decide about findings: what is fine stays quiet
 ///
@@ -100,7 +100,7 @@ Examples:
 
 pub(super) fn review(global: &Global, args: &ReviewArgs) -> anyhow::Result<u8> {
     let config = global.config()?;
-    let path = Reviews::path(&config);
+    let path = config.reviews_path();
     let said = match &args.command {
         ReviewCommand::Add {
             image,

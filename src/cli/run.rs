@@ -6,15 +6,12 @@ use std::{
 };
 
 use clap::Args;
+use prospect_common::{Error, text};
+use prospect_engine::{Context, Decision, Event, FIRST, progress::Cancel};
+use prospect_stages::STAGES;
+use prospect_store::{Manifest, RunFolder};
 
 use super::{Global, interrupt, logging, output};
-use crate::{
-    error::Error,
-    progress::Cancel,
-    stages::{self, Context, Decision, Event, FIRST, STAGES},
-    store::{Manifest, RunFolder},
-    text,
-};
 
 /// Bring stages up to date; the same command again goes on where it stopped
 ///
@@ -49,7 +46,7 @@ pub(super) fn bring_up_to_date(
     tell: &dyn Fn(&str),
 ) -> anyhow::Result<RunFolder> {
     let config = global.config()?;
-    stages::check_names(STAGES, stages)?;
+    prospect_engine::check_names(STAGES, stages)?;
     config.check_files()?;
     let run = RunFolder::create(&config.run.dir)?;
     let lock = run.lock("prospect run")?;
@@ -72,7 +69,7 @@ pub(super) fn bring_up_to_date(
             progress.suspend(|| tell(&line));
         }
     };
-    let result = stages::run(&ctx, &lock, STAGES, stages, &mut watch);
+    let result = prospect_engine::run(&ctx, &lock, STAGES, stages, &mut watch);
     if let (Err(Error::Interrupted), false) = (&result, global.quiet) {
         unfinished(&run.manifest()?).lines().for_each(tell);
     }
@@ -167,7 +164,7 @@ pub(super) fn describe(decision: &Decision) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::Outcome;
+    use prospect_engine::Outcome;
 
     #[test]
     fn events_read_as_one_line_each() {

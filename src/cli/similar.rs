@@ -7,20 +7,16 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use prospect_common::{Error, text};
+use prospect_config::SearchMethod;
+use prospect_engine::{Context, progress::Cancel};
+use prospect_queries::similar::{
+    Answer, Asked, Method, Seen, Share, Similar, draw_sheets, similar,
+};
+use prospect_store::RunFolder;
 use serde::Serialize;
 
 use super::{Global, logging, output};
-use crate::{
-    config::SearchMethod,
-    error::Error,
-    progress::Cancel,
-    stages::{
-        Context,
-        similar::{Answer, Asked, Method, Seen, Share, Similar, draw_sheets, similar},
-    },
-    store::RunFolder,
-    text,
-};
 
 /// Where the contact sheet of a table goes.
 const SHEET: &str = "similar.png";

@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use prospect_common::text;
+use prospect_store::{Manifest, RunFolder, StageRecord};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Global, output};
-use crate::{
-    store::{Manifest, RunFolder, StageRecord},
-    text,
-};
 
 /// Show what the run folder holds
 ///
@@ -83,7 +81,7 @@ fn gather(dir: String, run: &RunFolder, manifest: &Manifest) -> Status {
         summary: record.summary.clone(),
     };
     let mut stages: Vec<StageStatus> = manifest.stages.iter().map(stage).collect();
-    let names: Vec<&str> = crate::stages::STAGES
+    let names: Vec<&str> = prospect_stages::STAGES
         .iter()
         .map(|stage| stage.name)
         .collect();

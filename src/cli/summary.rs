@@ -6,14 +6,12 @@ use std::{
 };
 
 use clap::Args;
+use prospect_common::text;
+use prospect_findings::changes::{Became, Change};
+use prospect_queries::summary::{Summary, summary as gather};
+use prospect_store::write_atomically;
 
 use super::{Global, diff::FINDINGS, output};
-use crate::{
-    changes::{Became, Change},
-    stages::summary::{Summary, summary as gather},
-    store::write_atomically,
-    text,
-};
 
 /// Changes of each kind that the page shows.
 const SHOWN: usize = 20;
@@ -257,7 +255,7 @@ fn prometheus(summary: &Summary, now: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::summary::{OfKind, Since};
+    use prospect_queries::summary::{OfKind, Since};
 
     fn example() -> Summary {
         let change = |path: &str, change| Change {

@@ -6,19 +6,13 @@ use std::{
 };
 
 use clap::Args;
+use prospect_common::{Error, text};
+use prospect_engine::{Context, progress::Cancel};
+use prospect_queries::unit::{UnitFacts, picture_name, unit_facts, unit_sheet};
+use prospect_store::RunFolder;
 use serde::Serialize;
 
 use super::{Global, logging, output};
-use crate::{
-    error::Error,
-    progress::Cancel,
-    stages::{
-        Context,
-        unit::{UnitFacts, picture_name, unit_facts, unit_sheet},
-    },
-    store::RunFolder,
-    text,
-};
 
 /// Classes that are listed; `--json` gives all.
 const CLASSES_SHOWN: usize = 10;

@@ -1,14 +1,12 @@
 //! `prospect verify`.
 
 use clap::Args;
+use prospect_common::text;
+use prospect_engine::progress::{Progress, ProgressKind};
+use prospect_store::{self as store, RunFolder};
 use serde_json::json;
 
 use super::{Global, logging, output};
-use crate::{
-    progress::{Progress, ProgressKind},
-    store::{self, RunFolder},
-    text,
-};
 
 /// Exit status for files that are not what the manifest says: bad data.
 const DAMAGED: u8 = 65;

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use prospect_model::{CamMethod, LayerChoice, ReluRule};
 use serde::Serialize;
 
 use super::{
-    CamMethod, ClassChoice, LAYERS, LayerChoice, MapStorage, ReluRule, all_different,
-    reader::SectionReader, sensible_layers,
+    ClassChoice, LAYERS, MapStorage, all_different, reader::SectionReader, sensible_layers,
 };
 
 /// `[explain]`.

@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, source::did_you_mean};
-use crate::error::{Error, Result};
+use prospect_common::{Error, Result, text::did_you_mean};
+
+use super::Config;
 
 impl Config {
     /// # Errors

@@ -2,17 +2,14 @@
 
 use std::{ops::Range, path::PathBuf};
 
+use prospect_common::text::{did_you_mean, escaped, shortened};
 use serde::{Serialize, de::DeserializeOwned};
 use toml::{
     Spanned,
     de::{DeValue, ValueDeserializer},
 };
 
-use super::{
-    KeyInfo,
-    source::{Settings, did_you_mean},
-};
-use crate::text::{escaped, shortened};
+use super::{KeyInfo, source::Settings};
 
 /// Reads the keys of one section; every key it is asked for is a known key.
 pub(super) struct SectionReader<'s, 'a> {

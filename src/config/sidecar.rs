@@ -1,18 +1,55 @@
 //! The settings in the JSON file beside a model: read as `[input]` is, with complaints of the same kind.
 
-use std::{ops::Range, path::Path};
+use std::{fs, ops::Range, path::Path};
 
+use prospect_common::{Error, Result};
+use prospect_model::{ModelInfo, sidecar::Sidecar};
 use serde::de::IgnoredAny;
 use toml::{Spanned, de::DeValue};
 
-use super::{InputOverrides, read_input, source::Settings};
-use crate::error::Result;
+use super::{read_input, source::Settings};
+
+/// A class list longer than this is no class list.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Opens a network with the sidecar beside it (`sidecar` overrides where that lies; without one, a missing file is fine).
+///
+/// # Errors
+/// As [`read_sidecar`] and [`ModelInfo::open`].
+pub fn open_model(path: &Path, sidecar: Option<&Path>) -> Result<ModelInfo> {
+    let beside = path.with_extension("json");
+    let sidecar = match sidecar {
+        Some(sidecar) => read_sidecar(sidecar)?,
+        None if beside.exists() => read_sidecar(&beside)?,
+        None => Sidecar::default(),
+    };
+    ModelInfo::open(path, sidecar)
+}
+
+/// Reads a sidecar.
+///
+/// # Errors
+/// A file that cannot be read; everything in it that is not what it should be, each with its line.
+pub fn read_sidecar(path: &Path) -> Result<Sidecar> {
+    let reading = "reading the model's sidecar";
+    let length = fs::metadata(path).map_err(Error::io(path, reading))?.len();
+    if length > MAX_BYTES {
+        return Err(Error::invalid(
+            path,
+            "preprocessing and class names in JSON",
+            format!("{length} bytes"),
+            "name the right file in [model] sidecar",
+        ));
+    }
+    let text = fs::read_to_string(path).map_err(Error::io(path, reading))?;
+    parse_sidecar(path, &text)
+}
 
 /// `input` and `classes` of the JSON in `text`. Keys that are not ours are for people.
 ///
 /// # Errors
 /// Everything that is not what it should be, each with its line.
-pub(crate) fn read_sidecar(path: &Path, text: &str) -> Result<(InputOverrides, Vec<String>)> {
+pub(super) fn parse_sidecar(path: &Path, text: &str) -> Result<Sidecar> {
     let mut settings = Settings::empty(path, text);
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         let at = offset(text, &error);
@@ -55,7 +92,7 @@ pub(crate) fn read_sidecar(path: &Path, text: &str) -> Result<(InputOverrides, V
     }
     let input = read_input(&mut settings.section("input"));
     settings.verdict()?;
-    Ok((input, classes))
+    Ok(Sidecar { input, classes })
 }
 
 /// Takes the members of `input`; `null` is as good as nothing.

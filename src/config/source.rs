@@ -6,16 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prospect_common::{
+    Error, Result,
+    text::{did_you_mean, escaped},
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::{reader::SectionReader, syntax};
-use crate::{
-    error::{Error, Result},
-    text::escaped,
-};
 
 /// Text that settings came from: the file, or one `--set` option.
 pub(super) struct Source<'a> {
@@ -394,22 +394,4 @@ pub(super) fn placed(
     complaints
         .map(|complaint| place(&complaint).unwrap_or(complaint))
         .collect()
-}
-
-/// " (did you mean `x`?)" where one of `known` is near enough to be meant.
-pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
-    nearest(word, known).map_or(String::new(), |near| format!(" (did you mean `{near}`?)"))
-}
-
-/// The nearest of `known` to `word`, if it is near enough for a slip of the pen.
-fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|name| {
-            let likeness = strsim::jaro_winkler(&word.to_lowercase(), &name.to_lowercase());
-            (likeness, *name)
-        })
-        .filter(|(likeness, name)| *likeness >= 0.8 && *name != word)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }

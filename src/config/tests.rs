@@ -1,6 +1,8 @@
 use std::path::{Path, PathBuf};
 
-use super::*;
+use prospect_model::sidecar::Sidecar;
+
+use super::{sidecar::parse_sidecar, *};
 
 const MINIMAL: &str = "[images]\ndir = \"photos\"\n";
 
@@ -244,11 +246,17 @@ fn overrides_lie_over_the_sidecar() {
         r#"{"resize":[10,20],"crop":224,"interpolation":"bicubic"}"#
     );
     let sidecar = format!("{{ \"classes\" : [\"a\\/b\"],\n\"input\": {json} }}");
-    let (read, classes) = read_sidecar(Path::new("net.json"), &sidecar).unwrap();
+    let Sidecar {
+        input: read,
+        classes,
+    } = parse_sidecar(Path::new("net.json"), &sidecar).unwrap();
     assert_eq!((read, classes), (merged, vec!["a/b".to_string()]));
     // Keys of the sidecar that are for people, and null for "not said".
     let loose = r#"{"input": {"resize": 256, "crop": null, "channels": "RGB"}, "by": [{}]}"#;
-    let (read, classes) = read_sidecar(Path::new("net.json"), loose).unwrap();
+    let Sidecar {
+        input: read,
+        classes,
+    } = parse_sidecar(Path::new("net.json"), loose).unwrap();
     assert_eq!((read.resize, read.crop), (Some(Size::Short(256)), None));
     assert!(classes.is_empty());
 }

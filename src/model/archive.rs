@@ -10,13 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prospect_common::{Error, Result};
 use serde::Deserialize;
 use zip::{
     CompressionMethod, ZipArchive,
     read::{ArchiveOffset, Config},
 };
-
-use crate::error::{Error, Result};
 
 /// Graphs of the largest published classifiers are a few MB of JSON.
 const MAX_GRAPH_BYTES: u64 = 256 << 20;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use prospect_common::Result;
 use tch::{Kind as Dtype, Tensor};
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     graph::ValueId,
     operators,
 };
-use crate::{config::ReluRule, error::Result};
+use crate::ReluRule;
 
 /// A network compiled for backward passes from one value to the image.
 pub struct Backprop {

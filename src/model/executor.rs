@@ -5,6 +5,7 @@ use std::{
     ffi::CString,
 };
 
+use prospect_common::{Error, Result};
 use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
@@ -15,10 +16,7 @@ use super::{
     shim::{Operator, Rectifier, Value},
     weights,
 };
-use crate::{
-    config::ReluRule,
-    error::{Error, Result},
-};
+use crate::ReluRule;
 
 /// Element type of weights and activations; results always come back as float32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use prospect_common::{Error, Result};
 use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
@@ -14,10 +15,7 @@ use super::{
     graph::{Graph, Node, ValueId},
     program::{Fusion, Program},
 };
-use crate::{
-    config::{CamMethod, LayerChoice},
-    error::{Error, Result},
-};
+use crate::{CamMethod, LayerChoice};
 
 /// The head of a network, from one layer on.
 pub struct Explainer {
@@ -150,7 +148,7 @@ impl ModelInfo {
                 let names: Vec<&str> = classes.iter().map(String::as_str).collect();
                 Err(Error::Config(vec![format!(
                     "the network has no class {class:?}{}; name another, or give its index as #0 to #{}",
-                    crate::config::did_you_mean(class, &names),
+                    prospect_common::text::did_you_mean(class, &names),
                     classes.len().saturating_sub(1)
                 )]))
             }

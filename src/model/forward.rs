@@ -1,5 +1,6 @@
 //! Batches of preprocessed images through a network, out as plain columns for the tables.
 
+use prospect_common::{Error, Result};
 use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     executor::{Network, Runner},
     units::{Layout, UnitStatistics, unit_statistics},
 };
-use crate::error::{Error, Result};
 
 /// What to keep of every image.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, path::Path};
 
+use prospect_common::{Error, Result};
 use serde::Serialize;
 
 use super::{
@@ -12,10 +13,7 @@ use super::{
     graph::{Graph, Source},
     operators,
 };
-use crate::{
-    config::DeviceChoice,
-    error::{Error, Result},
-};
+use crate::device::DeviceChoice;
 
 /// One module call of a network.
 #[derive(Clone, Debug, Serialize)]

@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
+use prospect_common::{Error, Result};
+
 use super::graph::{Graph, Node};
-use crate::error::{Error, Result};
 
 /// What an operator does to the layout of an image-shaped tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

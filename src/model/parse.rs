@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, path::Path};
 
+use prospect_common::{Error, Result};
 use serde_json::Value as Json;
 
 use super::{
     archive::{ScalarType, Size, TensorMeta},
     graph::{Argument, Graph, Int, ModuleCall, Node, Output, Source, ValueId, ValueInfo},
 };
-use crate::error::{Error, Result};
 
 impl Graph {
     /// Parses `models/model.json`. `path` is only for messages.

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 
 use tch::Tensor;
 
-use crate::config::ReluRule;
+use crate::ReluRule;
 
 /// One argument of an operator call.
 #[derive(Debug)]

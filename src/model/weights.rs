@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use prospect_common::{Error, Result};
 use tch::{Kind as Dtype, Tensor};
 
 use super::archive::TensorEntry;
-use crate::error::{Error, Result};
 
 /// One tensor out of its storage bytes.
 pub(super) fn tensor(

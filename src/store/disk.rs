@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prospect_common::{Error, Result};
+
 use super::RunFolder;
-use crate::error::{Error, Result};
 
 /// What unfinished files are called: the final name and this.
 pub(super) const TEMP_SUFFIX: &str = ".prospect.tmp";

@@ -4,9 +4,9 @@ use std::{fs::File, path::Path};
 
 use arrow::array::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use prospect_common::{Error, Result};
 
 use super::guard::guarded;
-use crate::error::{Error, Result};
 
 /// All rows of a Parquet file, in its own schema.
 pub fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>> {

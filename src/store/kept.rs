@@ -5,8 +5,9 @@
 
 use std::{collections::BTreeSet, fs};
 
+use prospect_common::Result;
+
 use super::{FileRecord, Manifest, RunFolder, StageRecord, disk, manifest};
-use crate::error::Result;
 
 impl StageRecord {
     /// What is worth keeping for the stage's next key: of what it wrote last and what it still keeps of before, if `holds` says

@@ -8,8 +8,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use prospect_common::{Error, Result};
+
 use super::RunFolder;
-use crate::error::{Error, Result};
 
 const FILE_NAME: &str = "lock";
 

@@ -7,11 +7,11 @@ use std::{
     path::Path,
 };
 
+use prospect_common::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{RunFolder, disk, kept};
-use crate::error::{Error, Result};
 
 const FILE_NAME: &str = "manifest.json";
 

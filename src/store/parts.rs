@@ -13,6 +13,7 @@ use std::{
 };
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use prospect_common::{Error, Result};
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -20,7 +21,6 @@ use super::{
     FileRecord, Manifest, PartRecord, RunFolder, RunLock, StageRecord, disk, kept, manifest, read,
     sweep, table_file::TableFile,
 };
-use crate::error::{Error, Result};
 
 /// Writes one stage of a run folder. Parts may be filled and committed from several threads and in any order;
 /// the tables come out the same.

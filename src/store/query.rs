@@ -7,6 +7,7 @@ use polars::{
     prelude::{Column, DataFrame, DataType, LazyFrame, PlRefPath, ScanArgsParquet, col},
     sql::{SQLContext, extract_table_identifiers},
 };
+use prospect_common::{Error, Result};
 
 use super::{
     Manifest, RunFolder,
@@ -14,7 +15,6 @@ use super::{
     read,
     views::{ATTRIBUTES, attribute_rows},
 };
-use crate::error::{Error, Result};
 
 /// What a statement may begin with: tables are never changed.
 const STATEMENTS: [&str; 8] = [

@@ -24,9 +24,9 @@ use parquet::{
     errors::ParquetError,
     file::{metadata::RowGroupMetaData, statistics::Statistics},
 };
+use prospect_common::{Error, Result};
 
 use super::{FileRecord, Manifest, RunFolder, guard::guarded, table_file::parquet_error};
-use crate::error::{Error, Result};
 
 /// Rows per batch unless [`TableReader::batch_rows`] says otherwise.
 const BATCH_ROWS: usize = 1024;

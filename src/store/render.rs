@@ -3,10 +3,9 @@
 use std::{fmt::Write as _, io::Write, path::Path};
 
 use polars::prelude::{AnyValue, DataFrame, DataType, ParquetCompression, ParquetWriter};
+use prospect_common::{Error, Result};
 
 use super::{MAX_ROW_GROUP_ROWS, disk};
-
-use crate::error::{Error, Result};
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

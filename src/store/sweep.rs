@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeSet, fs, io};
 
+use prospect_common::{Error, Result};
+
 use super::{FileRecord, Manifest, RunFolder, StageRecord, disk, manifest};
-use crate::error::{Error, Result};
 
 /// Takes parts out of a record and notes what they leave on disk.
 pub(super) fn drop_parts(record: &mut StageRecord, parts: &[usize]) {

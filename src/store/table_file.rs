@@ -19,9 +19,9 @@ use parquet::{
         properties::{EnabledStatistics, WriterProperties},
     },
 };
+use prospect_common::{Error, Result};
 
 use super::disk;
-use crate::error::{Error, Result};
 
 /// No row group is longer, so that a reader can hold one in memory and skip the others.
 pub const MAX_ROW_GROUP_ROWS: usize = 25_000;

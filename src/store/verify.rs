@@ -2,20 +2,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, fs,
-    fs::File,
+    fmt,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use parquet::file::metadata::ParquetMetaData;
+use prospect_common::{Error, Result};
 use rayon::prelude::*;
 
 use super::{
     FileRecord, Manifest, RunFolder, StageRecord, disk, read,
     table_file::{KEY_ENTRY, MAX_ROW_GROUP_ROWS, STAGE_ENTRY},
 };
-use crate::error::{Error, Result};
 
 /// Something that is not as the manifest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub fn verify(run: &RunFolder, manifest: &Manifest) -> Vec<Problem> {
 ///
 /// # Errors
 /// It is not as the manifest says.
-pub fn check_bytes(run: &RunFolder, file: &FileRecord) -> crate::error::Result<()> {
+pub fn check_bytes(run: &RunFolder, file: &FileRecord) -> prospect_common::Result<()> {
     find_difference(run, file)
         .map(|_| ())
         .map_err(|(_, found)| {

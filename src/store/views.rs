@@ -1,14 +1,13 @@
 //! Tables under their names for other engines, and the one that is made when asked for.
 
+use arrow::datatypes::DataType;
 use polars::{
     error::PolarsResult,
     prelude::{DataType as PolarsType, LazyFrame, OptFlags, UnionArgs, col, concat, lit},
 };
-
-use arrow::datatypes::DataType;
+use prospect_common::Result;
 
 use super::{Manifest, RunFolder, query, read};
-use crate::error::Result;
 
 /// Made of `images`: `image_id`, `attribute`, `value`, a row for each image and each of its [`attributes`] that is not null.
 pub(super) const ATTRIBUTES: &str = "attributes";

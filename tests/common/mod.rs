@@ -24,7 +24,7 @@ pub fn golden(name: &str) -> PathBuf {
 }
 
 pub fn open(name: &str) -> (ModelInfo, Network, HashMap<String, Tensor>) {
-    let info = ModelInfo::open(&golden(&format!("{name}.pt2")), None).unwrap();
+    let info = prospect::config::open_model(&golden(&format!("{name}.pt2")), None).unwrap();
     let network = info.load(Device::Cpu, Precision::Float32).unwrap();
     let reference =
         Tensor::read_safetensors(golden(&format!("{name}.reference.safetensors"))).unwrap();

@@ -1,7 +1,7 @@
 //! What explanations are whatever the network: the rules by hand, and maps that point nowhere.
 
 use proptest::prelude::*;
-use prospect::saliency;
+use prospect::analysis::units::saliency;
 
 use super::{common::Builder, *};
 

@@ -10,21 +10,24 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use prospect_common::{Result, text::count};
+use prospect_engine::{
+    Context, Outcome, Stage, TableEstimate,
+    tables::{
+        columns::{Columns, text},
+        history,
+    },
+};
+use prospect_findings::{
+    Finding, Kind,
+    changes::{Became, Found, counts},
+    ranked,
+    review::{Review, Reviews, Verdict},
+};
+use prospect_store::{Manifest, RunFolder, StageWriter};
 use serde_json::{Value, json};
 
-use super::{
-    Context, Outcome, Stage, TableEstimate,
-    columns::{Columns, text},
-    duplicates, history, labels, outliers,
-};
-use crate::{
-    changes::{Became, Found, counts},
-    error::Result,
-    findings::{Finding, Kind, ranked},
-    review::{Review, Reviews, Verdict},
-    store::{Manifest, RunFolder, StageWriter},
-    text::count,
-};
+use super::{duplicates, labels, outliers};
 
 pub const STAGE: Stage = Stage {
     name: "audit",
@@ -50,7 +53,7 @@ const TOLD: f64 = 0.1;
 const SHEET: [f64; 2] = [1.5e7, 4e6];
 
 fn parameters(ctx: &Context) -> Result<Value> {
-    let reviews = Reviews::read(&Reviews::path(ctx.config))?;
+    let reviews = Reviews::read(&ctx.config.reviews_path())?;
     let decisions: Vec<_> = reviews
         .iter()
         .map(|review| {
@@ -105,7 +108,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     findings.extend(labels::findings(ctx, &manifest)?);
     ctx.cancel.check()?;
     findings.extend(outliers::findings(ctx, &manifest)?);
-    let reviews = Reviews::read(&Reviews::path(ctx.config))?;
+    let reviews = Reviews::read(&ctx.config.reviews_path())?;
     let files = files(ctx.run, &manifest, &findings)?;
     let issues = judged(findings, &reviews, &files, ctx.config.audit.budget);
     let flagged = flagged(&issues);

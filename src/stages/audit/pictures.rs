@@ -2,28 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rayon::prelude::*;
-
-use super::{
-    super::{
-        Context,
+use prospect_common::{Error, Result, text};
+use prospect_engine::{
+    Context,
+    tables::{
         classes::{ClassNames, labels, name_of},
-        neighbors::nearest_of,
         sources::{Sources, small},
     },
-    Issue,
 };
-use crate::{
-    error::{Error, Result},
-    findings::Kind,
-    picture::{
-        self, Picture, PictureError,
-        cards::{Card, Page},
-        neighbors::{Frame, Row, Tile, neighbor_sheet},
-    },
-    store::Manifest,
-    text,
+use prospect_findings::Kind;
+use prospect_output::picture::{
+    self, Picture, PictureError,
+    cards::{Card, Page},
+    neighbors::{Frame, Row, Tile, neighbor_sheet},
 };
+use prospect_store::Manifest;
+use rayon::prelude::*;
+
+use super::{super::neighbors::nearest_of, Issue};
 
 /// Findings on a sheet with neighbours, and neighbours of each.
 const ROWS: usize = 24;

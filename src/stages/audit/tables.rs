@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array};
+use prospect_common::Result;
+use prospect_engine::tables::columns::table;
 
-use super::{super::columns::table, Issue};
-use crate::error::Result;
+use super::Issue;
 
 pub fn issues(issues: &[Issue]) -> Result<RecordBatch> {
     let found = || issues.iter().map(|issue| &issue.finding);

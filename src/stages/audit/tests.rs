@@ -1,11 +1,9 @@
 use arrow::array::AsArray;
+use prospect_engine::progress::{Cancel, Progress, ProgressKind};
+use prospect_output::picture::Picture;
+use prospect_testing::{Fake, FakeImage};
 
 use super::*;
-use crate::{
-    picture::Picture,
-    progress::{Cancel, Progress, ProgressKind},
-    stages::testing::{Fake, FakeImage},
-};
 
 fn fake() -> Fake {
     let fake = Fake {

@@ -4,6 +4,7 @@
 //! One full backward pass per patch and rule, batched over patches of different units and images; the plain rule always runs,
 //! for the effective field. A part is a layer, or a piece of its units whose tiles fit in memory.
 
+mod estimate;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -16,28 +17,26 @@ use std::{
 };
 
 use arrow::array::Array;
+use prospect_common::{Error, Result};
+use prospect_engine::{
+    Context, Outcome, Stage,
+    tables::{
+        columns::Columns,
+        layers::{Layer, input_spec, read_layers, unit_picture},
+        units::{UnitStats, most_selective, read_patches, read_stats},
+    },
+};
+use prospect_model::{
+    ReluRule, device,
+    executor::{Network, Precision},
+};
+use prospect_output::picture::{self, Layout, Picture, PictureError};
+use prospect_store::{Manifest, PartWriter, RunFolder, StageWriter};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use self::trace::{TILE, Tracer};
-use super::{
-    Context, Outcome, Stage,
-    columns::Columns,
-    estimate,
-    layers::{Layer, input_spec, read_layers, unit_picture},
-    patches,
-    units::{UnitStats, most_selective, read_patches, read_stats},
-};
-use crate::{
-    config::ReluRule,
-    error::{Error, Result},
-    model::{
-        device,
-        executor::{Network, Precision},
-    },
-    picture::{self, Layout, Picture, PictureError},
-    store::{Manifest, PartWriter, RunFolder, StageWriter},
-};
+use super::patches;
 
 pub const STAGE: Stage = Stage {
     name: "backprop",
@@ -45,7 +44,7 @@ pub const STAGE: Stage = Stage {
     about: "trace the top patches of selective units back to their pixels; writes unit_gradients and pictures",
     needs: &["scan", "extract", "patches"],
     parameters,
-    estimate: estimate::backprop,
+    estimate: estimate::estimate,
     run,
 };
 

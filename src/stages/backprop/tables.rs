@@ -5,16 +5,15 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch, UInt32Array,
 };
-
-use super::{
-    super::{
-        columns::{repeated, table},
-        layers::Layer,
-        units::Patch,
-    },
-    trace::Trace,
+use prospect_common::Result;
+use prospect_dataset::image::FileBox;
+use prospect_engine::tables::{
+    columns::{repeated, table},
+    layers::Layer,
+    units::Patch,
 };
-use crate::{error::Result, image::FileBox};
+
+use super::trace::Trace;
 
 /// One row per patch; what is not known of a patch whose image cannot be read again, or whose gradient is zero, is null.
 pub fn unit_gradients(

@@ -8,16 +8,15 @@ use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{Float32Type, Int32Type, UInt32Type},
 };
-
-use super::{
-    super::{STAGES, run as run_stages, unit},
-    *,
-};
-use crate::{
-    config::Config,
-    picture::png,
+use prospect_config::Config;
+use prospect_engine::{
     progress::{Cancel, Progress, ProgressKind},
+    run as run_stages,
 };
+use prospect_output::picture::png;
+use prospect_queries::unit;
+
+use super::{super::STAGES, *};
 
 /// A run over small pictures with one of the golden networks.
 struct Project {
@@ -51,7 +50,7 @@ fn project(network: &'static str, images: usize, alike: bool) -> Project {
 
 impl Project {
     fn config(&self, set: &[&str]) -> Config {
-        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
         let text = format!(
             "[run]\ndir = {:?}\n[images]\ndir = {:?}\n[model]\npath = {:?}\ndevice = \"cpu\"\n[extract]\npart_size = 5\n",
             self.dir.path().join("run"),

@@ -2,24 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use rayon::prelude::*;
-
-use super::super::{Context, layers::Layer, sources::Sources, units::Patch};
-use crate::{
-    config::{LayerChoice, ReluRule},
-    effective_field::{EffectiveField, effective_field},
-    error::{Error, Result},
-    image::{self, FileBox, Geometry, InputSpec, RgbImage},
-    model::{
-        ModelInfo,
-        backprop::Backprop,
-        executor::Network,
-        graph::{Graph, ValueId},
-        operators,
-    },
-    picture::{self, Picture, PixelBox},
-    store::Manifest,
+use prospect_analysis::units::effective_field::{EffectiveField, effective_field};
+use prospect_common::{Error, Result};
+use prospect_dataset::image::{self, FileBox, Geometry, InputSpec, RgbImage};
+use prospect_engine::{
+    Context,
+    tables::{layers::Layer, sources::Sources, units::Patch},
 };
+use prospect_model::{
+    LayerChoice, ModelInfo, ReluRule,
+    backprop::Backprop,
+    executor::Network,
+    graph::{Graph, ValueId},
+    operators,
+};
+use prospect_output::picture::{self, Picture, PixelBox};
+use prospect_store::Manifest;
+use rayon::prelude::*;
 
 /// Side of a tile in pixels.
 pub const TILE: u32 = 144;

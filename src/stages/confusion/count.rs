@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{
+use prospect_analysis::space::confusion::{Counts, Pair};
+use prospect_common::Result;
+use prospect_engine::{
     Context,
-    classes::{ClassNames, labels},
-    columns::{Columns, integer, number},
-};
-use crate::{
-    confusion::{Counts, Pair},
-    error::Result,
     progress::Bar,
-    store::Manifest,
+    tables::{
+        classes::{ClassNames, labels},
+        columns::{Columns, integer, number},
+    },
 };
+use prospect_store::Manifest;
 
 /// Rows in memory at a time.
 const BATCH_ROWS: usize = 65_536;

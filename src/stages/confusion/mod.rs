@@ -4,21 +4,19 @@
 //! no picture; `class_overlap` needs labels alone.
 
 mod count;
+mod estimate;
 mod pictures;
 mod tables;
 #[cfg(test)]
 mod tests;
 
+use prospect_analysis::space::confusion::{Pair, agreement, most_confused};
+use prospect_common::{Result, text::escaped};
+use prospect_engine::{Context, Outcome, Stage, tables::classes::name_of};
+use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
 use self::count::Counted;
-use super::{Context, Outcome, Stage, classes::name_of, estimate};
-use crate::{
-    confusion::{Pair, agreement, most_confused},
-    error::Result,
-    store::StageWriter,
-    text::escaped,
-};
 
 pub const STAGE: Stage = Stage {
     name: "confusion",
@@ -26,7 +24,7 @@ pub const STAGE: Stage = Stage {
     about: "which classes are taken for one another, which are near; writes confusion and class_overlap",
     needs: &["scan", "extract", "neighbors"],
     parameters,
-    estimate: estimate::confusion,
+    estimate: estimate::estimate,
     run,
 };
 

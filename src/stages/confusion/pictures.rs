@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{super::classes::name_of, count::Counted};
-use crate::{
-    confusion::{Pair, agreement, most_confused, order},
-    error::{Error, Result},
-    picture::{
-        PictureError,
-        matrix::{Cell, Entry, Figures, MOST_CLASSES, Matrix, matrix_picture},
-        png,
-    },
-    text::count,
+use prospect_analysis::space::confusion::{Pair, agreement, most_confused, order};
+use prospect_common::{Error, Result, text::count};
+use prospect_engine::tables::classes::name_of;
+use prospect_output::picture::{
+    PictureError,
+    matrix::{Cell, Entry, Figures, MOST_CLASSES, Matrix, matrix_picture},
+    png,
 };
+
+use super::count::Counted;
 
 /// Pairs named beside a matrix.
 const NAMED: usize = 40;

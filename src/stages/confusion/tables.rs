@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array};
+use prospect_analysis::space::confusion::Pair;
+use prospect_common::Result;
+use prospect_engine::tables::{classes::name_of, columns::table};
 
-use super::{
-    super::{classes::name_of, columns::table},
-    count::Counted,
-};
-use crate::{confusion::Pair, error::Result};
+use super::count::Counted;
 
 /// `label` is numbered as in `images`, `pred` as in `predictions`.
 pub fn confusion(counted: &Counted) -> Result<RecordBatch> {

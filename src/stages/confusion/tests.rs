@@ -1,15 +1,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{BooleanArray, Float32Array, Int16Array, RecordBatch, UInt32Array};
+use prospect_engine::tables::columns::{Columns, integer, number, table, text};
+use prospect_store::RunFolder;
+use prospect_testing::{Fake, FakeImage};
 
 use super::*;
-use crate::{
-    stages::{
-        columns::{Columns, integer, number, table, text},
-        testing::{Fake, FakeImage},
-    },
-    store::RunFolder,
-};
 
 /// Images by label (number, name), prediction and whether the network knows the label, with neighbours.
 struct Case {

@@ -6,19 +6,19 @@ use arrow::{
     array::{Array, AsArray},
     datatypes::UInt64Type,
 };
-
-use super::super::{
+use prospect_analysis::audit::duplicates::hashes::{MIRROR, near_hashes};
+use prospect_common::Result;
+use prospect_engine::{
     Context,
-    columns::{Columns, integer, number, text},
-    cosine::Cosines,
-    neighbors::read_edges,
-};
-use crate::{
-    duplicates::hashes::{MIRROR, near_hashes},
-    error::Result,
     progress::Bar,
-    store::Manifest,
+    tables::{
+        columns::{Columns, integer, number, text},
+        cosine::Cosines,
+    },
 };
+use prospect_store::Manifest;
+
+use super::super::neighbors::read_edges;
 
 /// Pairs that an image brings by its hash, either way round.
 const MOST_BY_HASH: usize = 16;

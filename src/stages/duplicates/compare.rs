@@ -5,19 +5,16 @@ use std::{
     sync::Mutex,
 };
 
+use prospect_analysis::audit::duplicates::picture::{SIDE, Small};
+use prospect_common::{Error, Result};
+use prospect_dataset::image::{InputSpec, Interpolation, Resize, preprocess};
+use prospect_engine::{Context, progress::Bar, tables::sources::Sources};
+use prospect_store::{Manifest, StageWriter};
 use rayon::prelude::*;
 
 use super::{
-    super::{Context, sources::Sources},
     candidates::Candidate,
     tables::{self, Compared},
-};
-use crate::{
-    duplicates::picture::{SIDE, Small},
-    error::{Error, Result},
-    image::{InputSpec, Interpolation, Resize, preprocess},
-    progress::Bar,
-    store::{Manifest, StageWriter},
 };
 
 /// Pictures kept for later batches: 1 GiB. Beyond, some are decoded again.

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{
+use prospect_common::{Result, text::escaped};
+use prospect_engine::{
     Context,
-    columns::{Columns, integer, number, text},
+    tables::columns::{Columns, integer, number, text},
 };
-use crate::{
-    error::Result,
-    findings::{Finding, Kind},
-    store::{Manifest, RunFolder},
-    text::escaped,
-};
+use prospect_findings::{Finding, Kind};
+use prospect_store::{Manifest, RunFolder};
 
 const TABLE: &str = "duplicates";
 

@@ -11,16 +11,19 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use prospect_analysis::audit::duplicates::hashes::MOST_BITS;
+use prospect_common::{Result, text};
+use prospect_engine::{Context, Outcome, Stage, TableEstimate};
+use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
-pub(super) use self::findings::findings;
 use self::{
     candidates::{Candidate, Images},
     compare::Comparer,
     tables::{Compared, Found},
 };
-use super::{Context, Outcome, Stage, TableEstimate};
-use crate::{duplicates::hashes::MOST_BITS, error::Result, store::StageWriter, text};
+
+pub(super) use self::findings::findings;
 
 pub const STAGE: Stage = Stage {
     name: "duplicates",
@@ -39,7 +42,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
     Ok(json!({ "duplicate_distance": ctx.config.audit.duplicate_distance }))
 }
 
-/// A candidate's row: ids, distances and similarities; see [`super::estimate`].
+/// A candidate's row: ids, distances and similarities; see [`prospect_engine::estimate`].
 const CANDIDATE_ROW: [f64; 2] = [23.0, 15.0];
 /// Candidates of an image: 3 to 6 in photos, 9 in 10,000 pictures of 32 x 32.
 const CANDIDATES: u64 = 6;

@@ -8,25 +8,24 @@ use std::{
 use arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Int16Array, RecordBatch, StringArray, UInt32Array,
 };
-use serde_json::{Value, json};
-
-use super::{
-    super::{
-        Context,
+use prospect_analysis::audit::duplicates::{
+    groups::groups,
+    threshold::{MOST, least_similarity},
+};
+use prospect_common::{Result, text};
+use prospect_engine::{
+    Context,
+    tables::{
         columns::{Columns, integer, number, table},
         features::FeatureReader,
     },
+};
+use prospect_store::{Manifest, RunFolder};
+use serde_json::{Value, json};
+
+use super::{
     candidates::{Candidate, Images},
     compare::Comparer,
-};
-use crate::{
-    duplicates::{
-        groups::groups,
-        threshold::{MOST, least_similarity},
-    },
-    error::Result,
-    store::{Manifest, RunFolder},
-    text,
 };
 
 pub const CANDIDATES: &str = "duplicate_candidates";

@@ -6,25 +6,24 @@ use std::{
     sync::Arc,
 };
 
-use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Int16Array, UInt32Array,
+use arrow::{
+    array::{
+        ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Int16Array, UInt32Array,
+    },
+    datatypes::{DataType, Field},
 };
-use arrow::datatypes::{DataType, Field};
+use prospect_config::Config;
+use prospect_engine::{
+    progress::{Cancel, Progress, ProgressKind},
+    tables::columns::{Columns, integer, number, table, text},
+};
+use prospect_findings::{Finding, Kind};
+use prospect_output::picture::{self, Picture};
+use prospect_store::RunFolder;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::{
-    config::Config,
-    findings::{Finding, Kind},
-    picture::{self, Picture},
-    progress::{Cancel, Progress, ProgressKind},
-    stages::{
-        self,
-        columns::{Columns, integer, number, table, text},
-        scan,
-    },
-    store::RunFolder,
-};
+use crate::scan;
 
 /// A picture of boxes of all sizes and colours.
 fn scene(seed: u64) -> Picture {
@@ -99,7 +98,7 @@ impl Folder {
     fn scan(&self) {
         self.with(&[], |ctx| {
             let lock = ctx.run.lock("test").unwrap();
-            stages::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
+            prospect_engine::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
         });
     }
 

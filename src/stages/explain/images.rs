@@ -1,18 +1,20 @@
 //! What explaining needs to know of every image.
 
-use super::super::{
-    Context,
-    columns::{Columns, integer, text},
-};
-use crate::{
-    boxes::Boxes,
-    error::Result,
-    image::{Geometry, Header, InputSpec},
-    localisation::{Localisation, localisation},
-    model::ModelInfo,
-    store::Manifest,
+use prospect_analysis::units::localisation::{Localisation, localisation};
+use prospect_common::{
+    Result,
     text::{count, escaped},
 };
+use prospect_dataset::{
+    boxes::Boxes,
+    image::{Geometry, Header, InputSpec},
+};
+use prospect_engine::{
+    Context,
+    tables::columns::{Columns, integer, text},
+};
+use prospect_model::ModelInfo;
+use prospect_store::Manifest;
 
 /// Indexed by image id.
 pub struct Images {
@@ -72,7 +74,7 @@ impl Images {
                 images.boxes.push(Vec::new());
             }
         }
-        if let Some(boxes) = Boxes::of_config(ctx.config)? {
+        if let Some(boxes) = ctx.config.boxes()? {
             let paths = paths.iter().flat_map(|paths| paths.iter().flatten());
             images.take_boxes(&boxes, &paths.collect::<Vec<_>>())?;
         }

@@ -3,12 +3,23 @@
 //! Part i explains the images of `extract`'s part i: from the stored table `maps` or, where `extract` explained inline, from
 //! the rows that it left in `cams`. Both ways give the same numbers.
 
+pub(crate) mod estimate;
 mod images;
 mod part;
 pub mod pictures;
 pub mod rows;
 pub(super) mod tables;
 
+use prospect_common::Result;
+use prospect_config::MapStorage;
+use prospect_engine::{
+    Context, Outcome, Stage,
+    tables::{
+        columns::{Columns, number},
+        layers,
+    },
+};
+use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
 use self::{
@@ -18,12 +29,6 @@ use self::{
     rows::Choice,
     tables::Counts,
 };
-use super::{
-    Context, Outcome, Stage,
-    columns::{Columns, number},
-    estimate, layers,
-};
-use crate::{boxes::Boxes, config::MapStorage, error::Result, store::StageWriter};
 
 pub const STAGE: Stage = Stage {
     name: "explain",
@@ -31,7 +36,7 @@ pub const STAGE: Stage = Stage {
     about: "where the network looked: Grad-CAM and CAM of every image; writes explanations",
     needs: &["scan", "extract"],
     parameters,
-    estimate: estimate::explain,
+    estimate: estimate::estimate,
     run,
 };
 
@@ -43,7 +48,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
     let mut parameters = choice.parameters();
     parameters["maps"] = json!(ctx.config.explain.maps);
     parameters["pictures"] = json!(ctx.config.explain.pictures);
-    parameters["boxes"] = json!(Boxes::of_config(ctx.config)?.map(|boxes| boxes.digest()));
+    parameters["boxes"] = json!(ctx.config.boxes()?.map(|boxes| boxes.digest()));
     Ok(parameters)
 }
 

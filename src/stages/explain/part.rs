@@ -1,16 +1,15 @@
 //! The rows of one part, from stored maps or from what `extract` left.
 
+use prospect_common::{Error, Result};
+use prospect_config::MapStorage;
+use prospect_engine::{Context, tables::columns::Columns};
+use prospect_model::explain::Explainer;
+use prospect_store::{Manifest, PartWriter, TableReader};
+
 use super::{
-    super::{Context, columns::Columns},
     images::Images,
     rows::{Choice, ExplainedLayer, Rows, Subject},
     tables::{self, Counts},
-};
-use crate::{
-    config::MapStorage,
-    error::{Error, Result},
-    model::explain::Explainer,
-    store::{Manifest, PartWriter, TableReader},
 };
 
 /// Map values held before they are written as a row group: 64 MiB.

@@ -5,25 +5,23 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use rayon::prelude::*;
-
-use super::super::{
+use prospect_common::{Result, text as words};
+use prospect_dataset::image::{Geometry, InputSpec, RgbImage};
+use prospect_engine::{
     Context,
-    columns::{Columns, integer, number, text},
-    layers::folder,
-    sources::Sources,
-};
-use crate::{
-    config::CamMethod,
-    error::Result,
-    image::{Geometry, InputSpec, RgbImage},
-    picture::{
-        self, PictureError,
-        heat::{Heat, heat_picture},
+    tables::{
+        columns::{Columns, integer, number, text},
+        layers::folder,
+        sources::Sources,
     },
-    store::{Manifest, PartWriter},
-    text as words,
 };
+use prospect_model::CamMethod;
+use prospect_output::picture::{
+    self, PictureError,
+    heat::{Heat, heat_picture},
+};
+use prospect_store::{Manifest, PartWriter};
+use rayon::prelude::*;
 
 /// Longest side of a photo in an overlay, in pixels.
 const SIDE: u32 = 384;

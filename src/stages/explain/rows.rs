@@ -1,13 +1,14 @@
 //! Which classes, layers and methods are explained, and the rows that a batch of maps gives: from stored maps in `explain`,
 //! from maps as they pass in `extract`.
 
-use serde_json::{Value, json};
-
-use crate::{
-    config::{CamMethod, ClassChoice, DeviceChoice, ExplainConfig},
-    error::{Error, Result},
-    model::{Layer, ModelInfo, device, explain::Explainer},
+use prospect_common::{Error, Result};
+use prospect_config::{ClassChoice, ExplainConfig};
+use prospect_model::{
+    CamMethod, Layer, ModelInfo,
+    device::{self, DeviceChoice},
+    explain::Explainer,
 };
+use serde_json::{Value, json};
 
 /// The checked settings of `[explain]` for one network.
 pub struct Choice {

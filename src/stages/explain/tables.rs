@@ -7,17 +7,12 @@ use arrow::array::{
     StringArray, UInt32Array,
 };
 use half::f16;
+use prospect_analysis::units::saliency::{clear_if_not_finite, summary};
+use prospect_common::Result;
+use prospect_engine::tables::columns::{Columns, list, number, repeated, table};
+use prospect_model::CamMethod;
 
-use super::{
-    super::columns::{Columns, list, number, repeated, table},
-    images::Images,
-    rows::Rows,
-};
-use crate::{
-    config::CamMethod,
-    error::Result,
-    saliency::{clear_if_not_finite, summary},
-};
+use super::{images::Images, rows::Rows};
 
 /// What goes wrong with maps, counted.
 #[derive(Default)]
@@ -29,7 +24,7 @@ pub struct Counts {
 }
 
 /// Rows of a layer, its maps of `cells` cells, in float32.
-pub(in crate::stages) fn cams(layer: &str, cells: usize, rows: Rows) -> Result<RecordBatch> {
+pub(crate) fn cams(layer: &str, cells: usize, rows: Rows) -> Result<RecordBatch> {
     let n = rows.len();
     let map = list(Arc::new(Float32Array::from(rows.maps)), cells, n);
     table([

@@ -3,12 +3,12 @@
 use std::mem;
 
 use crossbeam_channel::{Receiver, Sender};
+use prospect_common::{Result, text};
 
 use super::{
     clocks::{Clocks, timed},
     pipeline::{Changed, Done, End, ImageRow, Network, Pending},
 };
-use crate::{error::Result, text};
 
 /// Collects batches and runs them; gives the images that could not be read again.
 pub fn compute(

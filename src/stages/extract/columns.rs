@@ -11,24 +11,20 @@ use arrow::{
     error::ArrowError,
 };
 use half::f16;
+use prospect_common::{Error, Result};
+use prospect_engine::tables::columns::list;
+use prospect_model::{
+    Layer, ModelInfo,
+    forward::{Batch, Wanted},
+    inspect::ReceptiveField,
+};
+use prospect_store::PartWriter;
 
 use super::{
-    super::{
-        columns::list,
-        explain::{self, rows::Rows},
-    },
+    super::explain::{self, rows::Rows},
     inline::Inline,
     pipeline::ImageRow,
     takeover::{EXTRACTED, Layers, Taken, merged},
-};
-use crate::{
-    error::{Error, Result},
-    model::{
-        Layer, ModelInfo,
-        forward::{Batch, Wanted},
-        inspect::ReceptiveField,
-    },
-    store::PartWriter,
 };
 
 /// Classes kept in `predictions.top5`.

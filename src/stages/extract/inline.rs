@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 
 use half::{f16, slice::HalfFloatSliceExt};
+use prospect_common::Result;
+use prospect_model::{ModelInfo, explain::Explainer, forward::Batch};
 
 use super::{
     super::explain::rows::{Choice, Rows, Subject},
     columns::half,
     pipeline::ImageRow,
-};
-use crate::{
-    error::Result,
-    model::{ModelInfo, explain::Explainer, forward::Batch},
 };
 
 /// What is explained, and how.

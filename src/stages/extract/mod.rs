@@ -4,24 +4,25 @@
 mod batches;
 mod clocks;
 mod columns;
+mod estimate;
 mod inline;
 mod pipeline;
 mod takeover;
 
+use prospect_common::{Error, Result};
+use prospect_config::{Config, Dtype, MapStorage};
+use prospect_dataset::image::{DecodeOptions, InputSpec};
+use prospect_engine::{Context, Outcome, Stage};
+use prospect_model::{
+    Layer, ModelInfo,
+    device::{self, DeviceChoice},
+    executor::Precision,
+    forward::{Forward, Wanted},
+};
+use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, Stage, estimate, explain::rows::Choice as Explained};
-use crate::{
-    config::{Config, DeviceChoice, Dtype, MapStorage},
-    error::{Error, Result},
-    image::{DecodeOptions, InputSpec},
-    model::{
-        Layer, ModelInfo, device,
-        executor::Precision,
-        forward::{Forward, Wanted},
-    },
-    store::StageWriter,
-};
+use super::explain::rows::Choice as Explained;
 
 pub const STAGE: Stage = Stage {
     name: "extract",
@@ -29,7 +30,7 @@ pub const STAGE: Stage = Stage {
     about: "decode every image, run the network; writes predictions, features, units, maps, layers, extracted",
     needs: &["scan"],
     parameters,
-    estimate: estimate::extract,
+    estimate: estimate::estimate,
     run,
 };
 
@@ -204,7 +205,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         map.insert("dtype".into(), json!(ctx.config.model.dtype));
         map.insert(
             "network".into(),
-            json!(crate::model::inspect::file_name(&model.path)),
+            json!(prospect_model::inspect::file_name(&model.path)),
         );
         map.insert("feature_layer".into(), json!(choice.wanted.feature.name));
     }

@@ -14,21 +14,23 @@ use arrow::{
     datatypes::UInt32Type,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
+use prospect_common::{Error, Result};
+use prospect_dataset::image::{self, DecodeOptions, InputSpec};
+use prospect_engine::{
+    Context,
+    progress::{Bar, Cancel},
+    takeover::Source,
+};
+use prospect_model::forward::{Batch, Forward};
+use prospect_store::StageWriter;
 
 use super::{
-    super::{Context, explain::rows::Rows, takeover::Source},
+    super::explain::rows::Rows,
     batches::compute,
     clocks::{Clocks, Report, timed},
     columns::{PartTables, Tables},
     inline::Inline,
     takeover::{Earlier, Place, Taken, fetch},
-};
-use crate::{
-    error::{Error, Result},
-    image::{self, DecodeOptions, InputSpec},
-    model::forward::{Batch, Forward},
-    progress::{Bar, Cancel},
-    store::StageWriter,
 };
 
 /// Batches that may wait for the writer.
@@ -231,7 +233,7 @@ struct Feeder<'f> {
 }
 
 impl Feeder<'_> {
-    fn feed(mut self, manifest: &crate::store::Manifest, parts: usize) -> Result<()> {
+    fn feed(mut self, manifest: &prospect_store::Manifest, parts: usize) -> Result<()> {
         let part_size = self.ctx.config.extract.part_size;
         let columns = ["image_id", "path", "digest", "label_name", "error"];
         let mut rows = self.ctx.run.read(manifest, "images").columns(&columns);

@@ -11,21 +11,16 @@ use arrow::{
     datatypes::UInt32Type,
     error::ArrowError,
 };
+use prospect_common::{Error, Result, text::escaped};
+use prospect_engine::{
+    Context,
+    tables::columns::{Columns, integer, text},
+    takeover::{Source, content, sources},
+};
+use prospect_store::{TableReader, check_bytes};
 use serde_json::Value;
 
-use super::{
-    super::{
-        Context,
-        columns::{Columns, integer, text},
-        takeover::{Source, content, sources},
-    },
-    pipeline::ImageRow,
-};
-use crate::{
-    error::{Error, Result},
-    store::{TableReader, check_bytes},
-    text::escaped,
-};
+use super::pipeline::ImageRow;
 
 /// Which content each row of the other tables was computed from.
 pub const EXTRACTED: &str = "extracted";
@@ -73,7 +68,7 @@ impl Earlier {
     /// Looks up which contents are known. `by_label`: rows are explanations for the label's class.
     pub fn read(ctx: &Context, parameters: &Value, by_label: bool) -> Result<Earlier> {
         let stage = super::STAGE.name;
-        let sources = sources(ctx, stage, parameters)?;
+        let sources = sources(ctx, &super::STAGE, parameters)?;
         let mut places = HashMap::new();
         for (number, source) in sources.iter().enumerate() {
             let parts = source.record(stage).map(|record| record.parts.keys());

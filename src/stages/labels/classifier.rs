@@ -1,14 +1,14 @@
 //! The probe, trained anew on other labels.
 
-use super::{super::features::FeatureReader, Inputs};
-use crate::{
-    error::{Error, Result},
-    linalg::logistic::{self, Features, L2, Model, Problem, Settings, Step, Visit},
-    model::device,
-    progress::Bar,
-    stages::Context,
-    store::Manifest,
+use prospect_analysis::space::linalg::logistic::{
+    self, Features, L2, Model, Problem, Settings, Step, Visit,
 };
+use prospect_common::{Error, Result};
+use prospect_engine::{Context, progress::Bar, tables::features::FeatureReader};
+use prospect_model::device;
+use prospect_store::Manifest;
+
+use super::Inputs;
 
 /// Bytes that the features may take.
 const MEMORY: usize = 4 << 30;

@@ -2,22 +2,22 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{
-    super::{
-        Context,
+use prospect_analysis::{
+    audit::label_issues::{UNLABELLED, scores::Votes},
+    units::saliency::overlap,
+};
+use prospect_common::Result;
+use prospect_engine::{
+    Context,
+    tables::{
         classes::{ClassNames, labels, name_of},
         columns::{Columns, integer, number, text},
-        neighbors::nearest_of,
     },
-    tables::Scores,
 };
-use crate::{
-    error::Result,
-    findings::{Finding, Kind},
-    label_issues::{UNLABELLED, scores::Votes},
-    saliency::overlap,
-    store::Manifest,
-};
+use prospect_findings::{Finding, Kind};
+use prospect_store::Manifest;
+
+use super::{super::neighbors::nearest_of, tables::Scores};
 
 /// What the tables say of one image beside its score.
 #[derive(Debug, Default)]

@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::super::{
+use prospect_analysis::audit::label_issues::{NeighborRows, Probabilities, UNLABELLED};
+use prospect_common::Result;
+use prospect_engine::{
     Context,
-    columns::{Columns, integer, number, text},
-    neighbors::read_edges,
+    tables::columns::{Columns, integer, number, text},
 };
-use crate::{
-    error::Result,
-    label_issues::{NeighborRows, Probabilities, UNLABELLED},
-    store::Manifest,
-};
+use prospect_store::Manifest;
+
+use super::super::neighbors::read_edges;
 
 /// Of every image that the probe has a row for, in order of the ids.
 #[derive(Debug, Default)]

@@ -11,32 +11,28 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use prospect_analysis::audit::label_issues::{
+    Probabilities,
+    calibration::{self, Review},
+    channel::Channel,
+    confident::{ConfidentJoint, Filter},
+    detect::{self, Detected, Labels, Verdict},
+    plant::plant,
+};
+use prospect_common::{Result, text::count};
+use prospect_engine::{
+    Context, Outcome, Stage, TableEstimate, estimate,
+    progress::Bar,
+    tables::classes::{ClassNames, name_of},
+};
+use prospect_findings::Finding;
+use prospect_store::{Manifest, StageWriter};
 use serde_json::{Value, json};
 
 use self::{
     classifier::with_classifier,
     inputs::Inputs,
     tables::{JOINT_ROW, REVIEW_ROW, SCORE_ROW, Scores},
-};
-use super::{
-    Context, Outcome, Stage, TableEstimate,
-    classes::{ClassNames, name_of},
-    estimate,
-};
-use crate::{
-    error::Result,
-    findings::Finding,
-    label_issues::{
-        Probabilities,
-        calibration::{self, Review},
-        channel::Channel,
-        confident::{ConfidentJoint, Filter},
-        detect::{self, Detected, Labels, Verdict},
-        plant::plant,
-    },
-    progress::Bar,
-    store::{Manifest, StageWriter},
-    text::count,
 };
 
 pub const STAGE: Stage = Stage {

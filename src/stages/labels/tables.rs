@@ -6,23 +6,18 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
     StringArray, UInt32Array,
 };
+use prospect_analysis::audit::label_issues::{
+    UNLABELLED,
+    calibration::Review,
+    confident::ConfidentJoint,
+    detect::Detected,
+    scores::{Votes, normalized_margin, self_confidence},
+};
+use prospect_common::Result;
+use prospect_engine::tables::columns::{Columns, integer, number, table};
+use prospect_store::Manifest;
 
-use super::{
-    super::columns::{Columns, integer, number, table},
-    Context,
-    inputs::Inputs,
-};
-use crate::{
-    error::Result,
-    label_issues::{
-        UNLABELLED,
-        calibration::Review,
-        confident::ConfidentJoint,
-        detect::Detected,
-        scores::{Votes, normalized_margin, self_confidence},
-    },
-    store::Manifest,
-};
+use super::{Context, inputs::Inputs};
 
 /// Bytes of a row, before and after compression.
 pub const SCORE_ROW: [f64; 2] = [35.0, 17.0];

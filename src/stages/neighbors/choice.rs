@@ -2,7 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{config::SearchMethod, model::device::Device, text};
+use prospect_common::text;
+use prospect_config::SearchMethod;
+use prospect_model::device::Device;
 
 /// Seconds per pair of images, and per pair and dimension, of an exact search on two cores.
 const EXACT: [f64; 2] = [1.5e-10, 1.5e-11];

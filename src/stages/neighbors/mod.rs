@@ -4,6 +4,7 @@
 //! an index, it is the first part, and searching and auditing it the second. The last part holds the statistics.
 
 mod choice;
+mod estimate;
 mod quality;
 mod tables;
 #[cfg(test)]
@@ -11,28 +12,26 @@ mod tests;
 
 use std::time::Duration;
 
+use prospect_analysis::space::neighbors::{
+    audit::{self, Audit},
+    exact::{self, Block},
+    hnsw::{self, Index},
+    lists::Nearest,
+};
+use prospect_common::{Error, Result, text};
+use prospect_config::SearchMethod;
+use prospect_engine::{
+    Context, Outcome, Stage,
+    progress::Bar,
+    tables::features::{FeatureReader, Features, read_features},
+};
+use prospect_model::device::{self, Device};
+use prospect_store::{Manifest, RunFolder, StageWriter, check_bytes};
 use serde_json::{Value, json};
 
 use self::choice::{Choice, choose};
-pub(super) use self::tables::{nearest_of, read_edges};
-use super::{
-    Context, Outcome, Stage, estimate,
-    features::{FeatureReader, Features, read_features},
-};
-use crate::{
-    config::SearchMethod,
-    error::{Error, Result},
-    model::device::{self, Device},
-    neighbors::{
-        audit::{self, Audit},
-        exact::{self, Block},
-        hnsw::{self, Index},
-        lists::Nearest,
-    },
-    progress::Bar,
-    store::{Manifest, RunFolder, StageWriter, check_bytes},
-    text,
-};
+
+pub use self::tables::{nearest_of, read_edges};
 
 pub const STAGE: Stage = Stage {
     name: "neighbors",
@@ -40,7 +39,7 @@ pub const STAGE: Stage = Stage {
     about: "find each image's nearest neighbours; writes neighbors, neighbor_stats and class_neighbors",
     needs: &["scan", "extract"],
     parameters,
-    estimate: estimate::neighbors,
+    estimate: estimate::estimate,
     run,
 };
 
@@ -309,13 +308,19 @@ const CANDIDATES: &str = "neighbor_candidates";
 fn listed<'l>(
     ids: &'l [u32],
     lists: &'l [Nearest],
-) -> impl Iterator<Item = (u32, &'l [crate::neighbors::Neighbor], bool)> {
+) -> impl Iterator<
+    Item = (
+        u32,
+        &'l [prospect_analysis::space::neighbors::Neighbor],
+        bool,
+    ),
+> {
     let lists = ids.iter().zip(lists);
     lists.map(|(id, nearest)| (*id, nearest.items(), true))
 }
 
 /// The run's index, if it has one; its files are held against their checksums first.
-pub(super) fn load_index(run: &RunFolder, manifest: &Manifest) -> Result<Index> {
+pub fn load_index(run: &RunFolder, manifest: &Manifest) -> Result<Index> {
     let files = manifest.stages.get(STAGE.name).into_iter();
     let files: Vec<_> = files
         .flat_map(|stage| stage.parts.values())

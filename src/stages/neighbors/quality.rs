@@ -3,17 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array};
-
-use super::super::{
+use prospect_analysis::space::neighbors::quality::{GroupQuality, Quality, Tally};
+use prospect_common::Result;
+use prospect_engine::tables::{
     classes::{ClassNames, labels},
     columns::{Columns, table},
 };
+use prospect_store::{Manifest, RunFolder};
+
 use super::tables::read_edges;
-use crate::{
-    error::Result,
-    neighbors::quality::{GroupQuality, Quality, Tally},
-    store::{Manifest, RunFolder},
-};
 
 /// Rows of `neighbors` in memory at a time.
 const BATCH_ROWS: usize = 65_536;

@@ -8,16 +8,13 @@ use std::{
 use arrow::array::{
     BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, RecordBatch, UInt32Array,
 };
-
-use super::super::{
+use prospect_analysis::space::neighbors::{Neighbor, audit::Audit, lists::Nearest};
+use prospect_common::{Error, Result};
+use prospect_engine::{
     Context,
-    columns::{Columns, integer, number, table},
+    tables::columns::{Columns, integer, number, table},
 };
-use crate::{
-    error::{Error, Result},
-    neighbors::{Neighbor, audit::Audit, lists::Nearest},
-    store::{Manifest, PartWriter, RunFolder},
-};
+use prospect_store::{Manifest, PartWriter, RunFolder};
 
 /// Images whose rows are in memory at a time.
 const IMAGES: usize = 8192;
@@ -82,7 +79,7 @@ impl Rows {
 }
 
 /// The images and their neighbours in a batch with `image_id`, `neighbor_id` and `distance`, row by row.
-pub(in crate::stages) fn read_edges(columns: &Columns) -> Result<Vec<(u32, Neighbor)>> {
+pub fn read_edges(columns: &Columns) -> Result<Vec<(u32, Neighbor)>> {
     let (ids, distances) = (
         columns.integers("neighbor_id")?,
         columns.numbers("distance")?,
@@ -99,7 +96,7 @@ pub(in crate::stages) fn read_edges(columns: &Columns) -> Result<Vec<(u32, Neigh
 }
 
 /// The `most` nearest neighbours of the wanted images, nearest first; no image without the table.
-pub(in crate::stages) fn nearest_of(
+pub fn nearest_of(
     ctx: &Context,
     manifest: &Manifest,
     wanted: &HashSet<u32>,

@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 
+use prospect_config::Config;
+use prospect_engine::{
+    progress::{Cancel, Progress, ProgressKind},
+    tables::columns::{Columns, integer, number},
+};
+use prospect_store::RunFolder;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    config::Config,
-    progress::{Cancel, Progress, ProgressKind},
-    stages::columns::{Columns, integer, number},
-    store::RunFolder,
-};
 
 /// A run folder with vectors, some of them copies, some not finite.
 struct Fake {
@@ -46,11 +46,11 @@ impl Fake {
 
     /// Writes what scan and extract would have written.
     fn write(&self, run: &RunFolder) {
-        use crate::stages::columns::table;
         use arrow::array::{
             FixedSizeListArray, Float32Array, Int32Array, StringArray, UInt32Array,
         };
         use arrow::datatypes::{DataType, Field};
+        use prospect_engine::tables::columns::table;
         use std::sync::Arc;
 
         let lock = run.lock("test").unwrap();

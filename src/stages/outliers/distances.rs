@@ -4,22 +4,25 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::super::{
+use prospect_analysis::space::neighbors::{
+    Metric,
+    exact::{Block, Search},
+};
+use prospect_common::Result;
+use prospect_engine::{
     Context,
-    classes::labels,
-    columns::Columns,
-    cosine::Cosines,
-    features::{FeatureReader, Features},
-    neighbors::read_edges,
-};
-use crate::{
-    config::Metric,
-    error::Result,
-    model::device::{self, Device},
-    neighbors::exact::{Block, Search},
     progress::Bar,
-    store::Manifest,
+    tables::{
+        classes::labels,
+        columns::Columns,
+        cosine::Cosines,
+        features::{FeatureReader, Features},
+    },
 };
+use prospect_model::device::{self, Device};
+use prospect_store::Manifest;
+
+use super::super::neighbors::read_edges;
 
 /// Neighbours of the own class.
 const CLASS_NEIGHBORS: usize = 10;

@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    super::{
-        Context,
+use prospect_analysis::audit::bad_photos::{self, Photo};
+use prospect_common::{
+    Result,
+    text::{escaped, figure},
+};
+use prospect_engine::{
+    Context,
+    tables::{
         classes::{ClassNames, labels, name_of},
         columns::{Columns, integer, number, text},
     },
-    Row, tables,
 };
-use crate::{
-    bad_photos::{self, Photo},
-    error::Result,
-    findings::{Finding, Kind},
-    store::Manifest,
-    text::{escaped, figure},
-};
+use prospect_findings::{Finding, Kind};
+use prospect_store::Manifest;
+
+use super::{Row, tables};
 
 /// Unflagged images are told up to this score.
 const TOLD: f32 = 0.7;

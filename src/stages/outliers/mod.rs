@@ -8,17 +8,15 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use prospect_analysis::audit::outliers::{CUT, deviations, deviations_in_classes, score};
+use prospect_common::{Result, text};
+use prospect_engine::{Context, Outcome, Stage, TableEstimate};
+use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
 use self::distances::Distances;
+
 pub(super) use self::findings::findings;
-use super::{Context, Outcome, Stage, TableEstimate};
-use crate::{
-    error::Result,
-    outliers::{CUT, deviations, deviations_in_classes, score},
-    store::StageWriter,
-    text,
-};
 
 pub const STAGE: Stage = Stage {
     name: "outliers",

@@ -3,15 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, RecordBatch, UInt32Array};
+use prospect_common::Result;
+use prospect_engine::tables::columns::{Columns, number, table};
+use prospect_store::{Manifest, RunFolder};
 
-use super::{
-    super::columns::{Columns, number, table},
-    Row,
-};
-use crate::{
-    error::Result,
-    store::{Manifest, RunFolder},
-};
+use super::Row;
 
 const TABLE: &str = "outliers";
 

@@ -4,16 +4,17 @@ use arrow::{
     array::{FixedSizeListArray, Float32Array, RecordBatch, UInt32Array},
     datatypes::{DataType, Field},
 };
+use prospect_config::Config;
+use prospect_engine::{
+    progress::{Cancel, Progress, ProgressKind},
+    tables::columns::table,
+};
+use prospect_findings::{Finding, Kind};
+use prospect_output::picture::{self, Picture};
+use prospect_store::RunFolder;
 
 use super::*;
-use crate::{
-    config::Config,
-    findings::{Finding, Kind},
-    picture::{self, Picture},
-    progress::{Cancel, Progress, ProgressKind},
-    stages::{self, columns::table, scan},
-    store::RunFolder,
-};
+use crate::scan;
 
 /// Two classes of striped pictures, one of them dark, and what is not a picture.
 struct Case {
@@ -68,7 +69,7 @@ impl Case {
     fn prepare(&self, angles: &[f32], distances: &[f32]) {
         self.with(|ctx| {
             let lock = ctx.run.lock("test").unwrap();
-            stages::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
+            prospect_engine::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
         });
         let n = angles.len();
         let ids = || Arc::new(UInt32Array::from_iter_values(0..n as u32));
@@ -166,7 +167,7 @@ fn without_neighbours_bad_photos_are_told_all_the_same() {
     let case = Case::new();
     case.with(|ctx| {
         let lock = ctx.run.lock("test").unwrap();
-        stages::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
+        prospect_engine::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
     });
     let (summary, rows, findings) = case.run();
     assert!(rows.is_empty());

@@ -4,22 +4,20 @@
 //! `unit_stats` for every unit. The parts after them hold the contact sheets of the chosen units; one such part cuts its
 //! crops for as many layers as fit in memory, so that an image is decoded once for all of them.
 
+mod estimate;
 mod sheets;
 mod tables;
 #[cfg(test)]
 mod tests;
 
+use prospect_common::{Error, Result};
+use prospect_config::UnitChoice;
+use prospect_engine::{
+    Context, Outcome, Stage,
+    tables::layers::{Layer, input_spec, read_layers},
+};
+use prospect_store::{RunFolder, StageWriter};
 use serde_json::{Value, json};
-
-use super::{
-    Context, Outcome, Stage, estimate,
-    layers::{Layer, input_spec, read_layers},
-};
-use crate::{
-    config::UnitChoice,
-    error::{Error, Result},
-    store::{RunFolder, StageWriter},
-};
 
 pub const STAGE: Stage = Stage {
     name: "patches",
@@ -27,7 +25,7 @@ pub const STAGE: Stage = Stage {
     about: "find what excites each unit most; writes patches, unit_stats and contact sheets",
     needs: &["scan", "extract"],
     parameters,
-    estimate: estimate::patches,
+    estimate: estimate::estimate,
     run,
 };
 

@@ -2,24 +2,22 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use rayon::prelude::*;
-
-use super::{
-    super::{
-        Context,
+use prospect_common::{Error, Result};
+use prospect_config::UnitChoice;
+use prospect_dataset::image::{Geometry, InputSpec, RgbImage};
+use prospect_engine::{
+    Context,
+    tables::{
         columns::{Columns, integer, text},
         layers::{Layer, unit_picture},
         sources::Sources,
     },
-    SELECTIVE,
 };
-use crate::{
-    config::UnitChoice,
-    error::{Error, Result},
-    image::{Geometry, InputSpec, RgbImage},
-    picture::{self, Picture, PictureError, PixelBox},
-    store::{Manifest, PartWriter},
-};
+use prospect_output::picture::{self, Picture, PictureError, PixelBox};
+use prospect_store::{Manifest, PartWriter};
+use rayon::prelude::*;
+
+use super::SELECTIVE;
 
 /// Side of a tile in pixels.
 const TILE: u32 = 96;

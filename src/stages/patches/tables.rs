@@ -10,24 +10,24 @@ use arrow::{
     datatypes::{DataType, Float16Type, Float32Type},
 };
 use half::f16;
-
-use super::{
-    super::{
-        Context,
+use prospect_analysis::units::{
+    topk::{Hit, LayerTopK},
+    unit_stats::{LayerStats, Measure, UnitSummary},
+};
+use prospect_common::Result;
+use prospect_config::UnitChoice;
+use prospect_dataset::image::{FileBox, Geometry, Header, InputSpec};
+use prospect_engine::{
+    Context,
+    tables::{
         columns::{Columns, integer, repeated, table},
         layers::Layer,
         units::{Candidate, most_selective},
     },
-    SELECTIVE, sheets,
 };
-use crate::{
-    config::UnitChoice,
-    error::Result,
-    image::{FileBox, Geometry, Header, InputSpec},
-    store::{Manifest, RunFolder},
-    topk::{Hit, LayerTopK},
-    unit_stats::{LayerStats, Measure, UnitSummary},
-};
+use prospect_store::{Manifest, RunFolder};
+
+use super::{SELECTIVE, sheets};
 
 /// Rows of `units` in memory at a time.
 const BLOCK_ROWS: usize = 1024;

@@ -4,12 +4,10 @@ use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{Float32Type, Int16Type, Int32Type, UInt32Type},
 };
+use prospect_output::picture::{Picture, png};
+use prospect_testing::{Fake, FakeImage, FakeLayer};
 
-use super::{
-    super::testing::{Fake, FakeImage, FakeLayer},
-    *,
-};
-use crate::picture::{Picture, png};
+use super::*;
 
 /// A number that looks random but is the same everywhere.
 fn scattered(seed: usize) -> usize {

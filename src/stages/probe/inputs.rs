@@ -2,20 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::super::{
+use prospect_analysis::{
+    audit::folds::folds,
+    space::linalg::logistic::{Features, NO_FOLD, UNLABELLED, Visit},
+};
+use prospect_common::Result;
+use prospect_config::ProbabilitySource;
+use prospect_engine::{
     Context,
-    classes::{ClassNames, labels, name_of},
-    columns::{Columns, integer},
-    features::FeatureReader,
+    tables::{
+        classes::{ClassNames, labels, name_of},
+        columns::{Columns, integer},
+        features::FeatureReader,
+    },
 };
-use crate::{
-    config::ProbabilitySource,
-    error::Result,
-    folds::folds,
-    linalg::logistic::{Features, NO_FOLD, UNLABELLED, Visit},
-    model::device::{self, Device},
-    store::Manifest,
-};
+use prospect_model::device::{self, Device};
+use prospect_store::Manifest;
 
 /// Most of a device's own memory that rows are kept in.
 const DEVICE_MEMORY: usize = 8 << 30;

@@ -1,23 +1,22 @@
 //! Who gives the probabilities: linear probes on the features, or the network itself.
 
-use super::{
-    super::{
-        Context,
+use prospect_analysis::space::linalg::{
+    logistic::{Model, Predictor},
+    softmax,
+};
+use prospect_common::{Error, Result};
+use prospect_engine::{
+    Context,
+    tables::{
         classes::{ClassNames, name_of},
         columns::Columns,
         features::FeatureReader,
     },
-    inputs::{Class, Inputs},
 };
-use crate::{
-    error::{Error, Result},
-    linalg::{
-        logistic::{Model, Predictor},
-        softmax,
-    },
-    model::device,
-    store::Manifest,
-};
+use prospect_model::device;
+use prospect_store::Manifest;
+
+use super::inputs::{Class, Inputs};
 
 /// Classes that an error names.
 const NAMED: usize = 5;

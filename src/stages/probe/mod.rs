@@ -10,6 +10,13 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use prospect_analysis::space::linalg::logistic::{
+    self, MOST_TRIED, Model, NO_FOLD, Problem, Settings, Step, UNLABELLED,
+};
+use prospect_common::Result;
+use prospect_config::ProbabilitySource;
+use prospect_engine::{Context, Outcome, Stage, TableEstimate, estimate};
+use prospect_store::{Manifest, StageWriter};
 use serde_json::{Value, json};
 
 use self::{
@@ -17,13 +24,6 @@ use self::{
     judge::{Chunk, Judge},
     quality::Tally,
     tables::Fitted,
-};
-use super::{Context, Outcome, Stage, TableEstimate, estimate};
-use crate::{
-    config::ProbabilitySource,
-    error::Result,
-    linalg::logistic::{self, MOST_TRIED, Model, NO_FOLD, Problem, Settings, Step, UNLABELLED},
-    store::{Manifest, StageWriter},
 };
 
 pub const STAGE: Stage = Stage {

@@ -9,17 +9,15 @@ use arrow::{
     },
     datatypes::{DataType, Field},
 };
+use prospect_analysis::space::linalg::logistic::{Model, NO_FOLD, Tried, UNLABELLED};
+use prospect_common::{Error, Result};
+use prospect_engine::tables::columns::{Columns, number, repeated, table};
+use prospect_store::{Manifest, RunFolder};
 
 use super::{
-    super::columns::{Columns, number, repeated, table},
     inputs::{Class, Inputs},
     judge::Chunk,
     quality::{Quality, Tally, best},
-};
-use crate::{
-    error::{Error, Result},
-    linalg::logistic::{Model, NO_FOLD, Tried, UNLABELLED},
-    store::{Manifest, RunFolder},
 };
 
 pub const WEIGHTS: &str = "probe_weights";

@@ -1,18 +1,18 @@
 use std::{collections::BTreeMap, fs, sync::Arc};
 
-use arrow::array::{
-    ArrayRef, FixedSizeListArray, Float32Array, Int32Array, StringArray, UInt32Array,
+use arrow::{
+    array::{ArrayRef, FixedSizeListArray, Float32Array, Int32Array, StringArray, UInt32Array},
+    datatypes::{DataType, Field},
 };
-use arrow::datatypes::{DataType, Field};
+use prospect_common::Error;
+use prospect_config::Config;
+use prospect_engine::{
+    progress::{Cancel, Progress, ProgressKind},
+    tables::columns::{Columns, integer, number, table, text},
+};
+use prospect_store::RunFolder;
 
 use super::*;
-use crate::{
-    config::Config,
-    error::Error,
-    progress::{Cancel, Progress, ProgressKind},
-    stages::columns::{Columns, integer, number, table, text},
-    store::RunFolder,
-};
 
 const DIMENSION: usize = 5;
 const PART_SIZE: usize = 32;

@@ -1,13 +1,7 @@
 //! Maps made anew, and how well maps keep neighbourhoods.
 
-use super::{
-    inputs::{Inputs, Phase},
-    tables::{Map, Quality},
-};
-use crate::{
-    config::{Metric, ProjectionMethod},
-    error::Result,
-    neighbors::{Graph, exact},
+use prospect_analysis::space::{
+    neighbors::{Graph, Metric, exact},
     projection::{
         layout::Fitted,
         linfa::{pca_linfa, tsne_linfa},
@@ -16,6 +10,13 @@ use crate::{
         tsne::{TsneSettings, kl_divergence, neighbors_needed, tsne},
         umap::{UmapSettings, umap},
     },
+};
+use prospect_common::Result;
+use prospect_config::ProjectionMethod;
+
+use super::{
+    inputs::{Inputs, Phase},
+    tables::{Map, Quality},
 };
 
 /// A map and what is to be said of it.

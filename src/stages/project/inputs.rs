@@ -8,19 +8,20 @@ use std::{
     },
 };
 
-use super::super::{
+use prospect_analysis::space::neighbors::{Graph, Neighbor};
+use prospect_common::Result;
+use prospect_engine::{
     Context,
-    columns::{Columns, integer},
-    features::{Features, read_features},
-    neighbors::read_edges,
-};
-use crate::{
-    error::Result,
-    model::device::{self, Device},
-    neighbors::{Graph, Neighbor},
     progress::Bar,
-    store::{Manifest, RunFolder},
+    tables::{
+        columns::{Columns, integer},
+        features::{Features, read_features},
+    },
 };
+use prospect_model::device::{self, Device};
+use prospect_store::{Manifest, RunFolder};
+
+use super::super::neighbors::read_edges;
 
 /// What all methods of one run share.
 pub struct Inputs<'a> {

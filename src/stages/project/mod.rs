@@ -3,6 +3,7 @@
 //! Part 0 holds the principal components, and their map if it is asked for; each further method is a part of its own. With
 //! `[project] onto`, nothing is laid out: the other run's maps stay as they are, and new images are put into them.
 
+mod estimate;
 mod fit;
 mod inputs;
 mod onto;
@@ -13,6 +14,11 @@ mod tests;
 
 use std::time::Instant;
 
+use prospect_analysis::space::projection::pca::{Covariance, Pca};
+use prospect_common::{Result, text};
+use prospect_config::ProjectionMethod;
+use prospect_engine::{Context, Outcome, Stage, tables::features::FeatureReader};
+use prospect_store::{Manifest, PartWriter, StageWriter};
 use serde_json::{Value, json};
 
 use self::{
@@ -20,17 +26,10 @@ use self::{
     inputs::{Inputs, Phase},
     onto::Base,
 };
+
 pub(super) use self::{
     pictures::title,
     tables::{PROJECTION, read_ids, read_places, read_quality},
-};
-use super::{Context, Outcome, Stage, estimate, features::FeatureReader};
-use crate::{
-    config::ProjectionMethod,
-    error::Result,
-    projection::pca::{Covariance, Pca},
-    store::{Manifest, PartWriter, StageWriter},
-    text,
 };
 
 pub const STAGE: Stage = Stage {
@@ -39,7 +38,7 @@ pub const STAGE: Stage = Stage {
     about: "lay all images out by PCA, t-SNE and UMAP; writes projection, projection_quality and pictures",
     needs: &["scan", "extract", "neighbors"],
     parameters,
-    estimate: estimate::project,
+    estimate: estimate::estimate,
     run,
 };
 

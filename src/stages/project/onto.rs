@@ -2,27 +2,29 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Value, json};
-
-use super::{
-    super::{
-        Context,
-        columns::{Columns, text},
-        features::{FeatureReader, Features},
-    },
-    STAGE,
-    inputs::{Inputs, Phase},
-    tables::{self, Map, Place},
-};
-use crate::{
-    config::ProjectionMethod,
-    error::{Error, Result},
+use prospect_analysis::space::{
     neighbors::{
         NOBODY, Neighbor,
         exact::{Block, Search},
     },
     projection::{pca::Pca, place::place},
-    store::{Manifest, RunFolder},
+};
+use prospect_common::{Error, Result};
+use prospect_config::ProjectionMethod;
+use prospect_engine::{
+    Context,
+    tables::{
+        columns::{Columns, text},
+        features::{FeatureReader, Features},
+    },
+};
+use prospect_store::{Manifest, RunFolder};
+use serde_json::{Value, json};
+
+use super::{
+    STAGE,
+    inputs::{Inputs, Phase},
+    tables::{self, Map, Place},
 };
 
 /// Neighbours that say where a new image belongs.

@@ -1,19 +1,15 @@
 //! Scatters of a map, coloured by what is known of the images.
 
-use super::{
-    super::{Context, classes::ClassNames},
-    tables::Map,
+use prospect_common::{Error, Result, text as words};
+use prospect_config::ProjectionMethod;
+use prospect_engine::{Context, tables::classes::ClassNames};
+use prospect_output::picture::{
+    PictureError,
+    scatter::{Colouring, Scatter, scatter_png, scatter_svg},
 };
-use crate::{
-    config::ProjectionMethod,
-    error::{Error, Result},
-    picture::{
-        PictureError,
-        scatter::{Colouring, Scatter, scatter_png, scatter_svg},
-    },
-    store::{Manifest, PartWriter, RunFolder},
-    text as words,
-};
+use prospect_store::{Manifest, PartWriter, RunFolder};
+
+use super::tables::Map;
 
 /// A way to colour the points of every map.
 pub struct Coloured {

@@ -9,14 +9,11 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int32Array, RecordBatch,
     StringArray, UInt32Array,
 };
-
-use super::super::columns::{Columns, integer, list, number, repeated, table, text};
-use crate::{
-    config::ProjectionMethod,
-    error::{Error, Result},
-    projection::pca::Pca,
-    store::{Manifest, RunFolder},
-};
+use prospect_analysis::space::projection::pca::Pca;
+use prospect_common::{Error, Result};
+use prospect_config::ProjectionMethod;
+use prospect_engine::tables::columns::{Columns, integer, list, number, repeated, table, text};
+use prospect_store::{Manifest, RunFolder};
 
 pub const PROJECTION: &str = "projection";
 pub const COMPONENTS: &str = "pca_components";

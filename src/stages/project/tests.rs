@@ -4,20 +4,23 @@ use std::{
     path::Path,
 };
 
+use prospect_config::{
+    Config,
+    ProjectionMethod::{Pca as ByPca, PcaLinfa, Tsne, TsneLinfa, Umap},
+};
+use prospect_engine::{
+    Decision, plan,
+    progress::{Cancel, Progress, ProgressKind},
+    run as run_stages,
+    tables::features::read_features,
+};
+use prospect_output::picture::{Picture, png};
+use prospect_store::RunFolder;
+
 use super::{
-    super::{STAGES, features::read_features, plan, run as run_stages},
+    super::STAGES,
     tables::{Place, Quality},
     *,
-};
-use crate::{
-    config::{
-        Config,
-        ProjectionMethod::{Pca as ByPca, PcaLinfa, Tsne, TsneLinfa, Umap},
-    },
-    picture::{Picture, png},
-    progress::{Cancel, Progress, ProgressKind},
-    stages::Decision,
-    store::RunFolder,
 };
 
 const ALL: &str = "project.methods=[\"pca\", \"tsne\", \"umap\", \"pca-linfa\", \"tsne-linfa\"]";
@@ -65,7 +68,7 @@ impl Project {
     }
 
     fn config(&self, run: &str, set: &[&str]) -> Config {
-        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plain.pt2");
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/plain.pt2");
         let text = format!(
             "[run]\ndir = {:?}\n[images]\ndir = {:?}\nmax_bad_fraction = 0.9\n[model]\npath = {model:?}\ndevice = \"cpu\"\n\
              [extract]\npart_size = 7\n",
@@ -464,7 +467,7 @@ fn maps_of_another_space_are_refused() {
             .collect();
         project.run("second", &set).unwrap_err().to_string()
     };
-    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/residual.pt2");
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/residual.pt2");
     let message = refused(&[&format!("model.path={other:?}")]);
     assert!(
         message.contains("the network (here ") && message.contains("the feature layer"),

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 
 use askama::Template;
 use base64::{Engine, prelude::BASE64_STANDARD};
+use prospect_common::{Result, text::count};
 use serde_json::{Map, Value, json};
 
 use self::gather::{Cell, Class, Classes, MeanMap, Source};
@@ -17,7 +18,6 @@ use super::{
     frame::{Frame, MESSAGE, NAME, Page, Shell, percent, plural, short, shown},
     shortcuts::{Group, Groups, Suspect, suspects},
 };
-use crate::{error::Result, text::count};
 
 /// Classes of which the whole matrix is shown; of more, the pairs that are confused most.
 const MATRIX: usize = 30;
@@ -31,7 +31,7 @@ const SHORTCUTS: usize = 3;
 
 /// `classes.html`.
 #[derive(Template)]
-#[template(path = "classes.html", config = "src/report/askama.toml")]
+#[template(path = "classes.html")]
 struct ClassesPage {
     shell: Shell,
     /// Whether the images have labels, and whether anybody predicts them.

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
+use prospect_common::{Result, text as words};
+use prospect_engine::tables::columns::{Columns, integer, number, text};
 use serde_json::{Value, json};
 
-use super::{
-    super::columns::{Columns, integer, number, text},
-    frame::{Figure, Frame, Page, Shell, plural},
-};
-use crate::{error::Result, text as words};
+use super::frame::{Figure, Frame, Page, Shell, plural};
 
 /// Groups that are shown, and members of each.
 const GROUPS: usize = 1000;
@@ -18,7 +16,7 @@ const MEMBERS: usize = 24;
 const LARGE: usize = 100;
 
 #[derive(Template)]
-#[template(path = "duplicates.html", config = "src/report/askama.toml")]
+#[template(path = "duplicates.html")]
 struct Duplicates {
     shell: Shell,
     about: String,
@@ -53,7 +51,7 @@ pub fn page(frame: &Frame) -> Result<Page> {
         empty: groups.is_empty(),
         nothing: match (frame.manifest.has("duplicates"), least) {
             (false, _) => "The stage duplicates has not been run: prospect run duplicates, then prospect run report.".into(),
-            (true, Some(least)) if least >= crate::duplicates::threshold::MOST => {
+            (true, Some(least)) if least >= prospect_analysis::audit::duplicates::threshold::MOST => {
                 "No file is there twice. Near-copies cannot be told: different pictures of this dataset are too alike.".into()
             }
             _ => "No picture is there twice.".into(),

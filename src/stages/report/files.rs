@@ -1,20 +1,21 @@
 //! Files that cannot be read, and photos that show too little.
 
 use askama::Template;
+use prospect_common::{Result, text as words};
+use prospect_engine::tables::columns::{Columns, text};
+use prospect_findings::Kind;
 
 use super::{
-    super::columns::{Columns, text},
     frame::{Frame, MESSAGE, PATH, Page, Shell, ids, plural, shown},
     issues::{Issue, heading},
 };
-use crate::{error::Result, findings::Kind, text as words};
 
 /// Photos of a kind, and unreadable files, that are shown.
 const PHOTOS: usize = 60;
 const FILES: usize = 500;
 
 #[derive(Template)]
-#[template(path = "files.html", config = "src/report/askama.toml")]
+#[template(path = "files.html")]
 struct Files {
     shell: Shell,
     about: String,

@@ -3,14 +3,10 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
+use prospect_common::{Error, Result, text};
+use prospect_engine::{Context, tables::classes::ClassNames};
+use prospect_store::Manifest;
 use serde_json::Value;
-
-use super::super::{Context, classes::ClassNames};
-use crate::{
-    error::{Error, Result},
-    store::Manifest,
-    text,
-};
 
 /// The pages in the order of the bar: file name without `.html`, and heading.
 pub const PAGES: [(&str, &str); 9] = [

@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use prospect_common::Result;
+use prospect_engine::tables::{
+    classes::name_of,
+    columns::{Columns, integer, number, text},
+};
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{
-        classes::name_of,
-        columns::{Columns, integer, number, text},
-        neighbors::nearest_of,
-    },
+    super::neighbors::nearest_of,
     frame::{Frame, Page},
     issues::Issue,
 };
-use crate::error::Result;
 
 /// Images whose records stand in one data file.
 pub const SHARD: u32 = 1000;

@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 
 use arrow::array::Array;
-use serde_json::{Value, json};
-
-use super::super::{
+use prospect_common::Result;
+use prospect_engine::tables::{
     classes::{ClassNames, name_of},
     columns::{Columns, integer, number, text},
 };
-use crate::{
-    error::Result,
-    findings::Kind,
-    store::{Manifest, RunFolder},
-};
+use prospect_findings::Kind;
+use prospect_store::{Manifest, RunFolder};
+use serde_json::{Value, json};
 
 /// A row of `issues`.
 pub struct Issue {

@@ -3,14 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use askama::Template;
+use prospect_common::Result;
+use prospect_engine::tables::columns::{Columns, text};
+use prospect_findings::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    super::columns::{Columns, text},
     frame::{Frame, Page, Shell, plural},
     issues::{Issue, heading},
 };
-use crate::{error::Result, findings::Kind};
 
 /// Findings of a kind that are in the gallery.
 const OF_KIND: usize = 600;
@@ -19,7 +20,7 @@ const LARGE: usize = 400;
 const LARGE_OTHERS: usize = 60;
 
 #[derive(Template)]
-#[template(path = "labels.html", config = "src/report/askama.toml")]
+#[template(path = "labels.html")]
 struct Labels {
     shell: Shell,
     about: String,

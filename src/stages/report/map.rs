@@ -4,22 +4,17 @@ use std::collections::{HashMap, HashSet};
 
 use askama::Template;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use prospect_analysis::space::projection::layout::{GOLDEN, mix};
+use prospect_common::{Result, text as words};
+use prospect_config::ProjectionMethod;
+use prospect_engine::tables::columns::{Columns, text};
+use prospect_findings::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    super::{
-        columns::{Columns, text},
-        project::{self, PROJECTION, read_ids, read_places, read_quality},
-    },
+    super::project::{self, PROJECTION, read_ids, read_places, read_quality},
     frame::{Frame, PATH, Page, Shell, shown},
     issues::Issue,
-};
-use crate::{
-    config::ProjectionMethod,
-    error::Result,
-    findings::Kind,
-    projection::layout::{GOLDEN, mix},
-    text as words,
 };
 
 /// What a class is where there is none.
@@ -35,7 +30,7 @@ const METHODS: [ProjectionMethod; 5] = [
 ];
 
 #[derive(Template)]
-#[template(path = "map.html", config = "src/report/askama.toml")]
+#[template(path = "map.html")]
 struct Map {
     shell: Shell,
     about: String,

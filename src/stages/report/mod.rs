@@ -23,16 +23,19 @@ mod units;
 
 use std::{collections::HashMap, path::Path};
 
+use prospect_common::{Result, text as words};
+use prospect_engine::{
+    Context, Outcome, Stage, TableEstimate,
+    tables::{
+        classes::ClassNames,
+        columns::{Columns, text},
+        sources::Sources,
+    },
+};
+use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
 use self::frame::{Frame, Page};
-use super::{
-    Context, Outcome, Stage, TableEstimate,
-    classes::ClassNames,
-    columns::{Columns, text},
-    sources::Sources,
-};
-use crate::{error::Result, store::StageWriter, text as words};
 
 pub const STAGE: Stage = Stage {
     name: "report",
@@ -65,36 +68,21 @@ const PART: usize = 1000;
 
 /// Scripts, styles and pictures of the pages.
 const ASSETS: [(&str, &[u8]); 13] = [
-    ("icon.svg", include_bytes!("../../report/assets/icon.svg")),
-    (
-        "report.css",
-        include_bytes!("../../report/assets/report.css"),
-    ),
-    ("report.js", include_bytes!("../../report/assets/report.js")),
-    ("labels.js", include_bytes!("../../report/assets/labels.js")),
-    (
-        "duplicates.js",
-        include_bytes!("../../report/assets/duplicates.js"),
-    ),
-    (
-        "explore.css",
-        include_bytes!("../../report/assets/explore.css"),
-    ),
-    ("units.js", include_bytes!("../../report/assets/units.js")),
-    (
-        "classes.js",
-        include_bytes!("../../report/assets/classes.js"),
-    ),
-    ("map.css", include_bytes!("../../report/assets/map.css")),
-    ("map.js", include_bytes!("../../report/assets/map.js")),
-    ("points.js", include_bytes!("../../report/assets/points.js")),
-    (
-        "vendor/deck.js",
-        include_bytes!("../../report/assets/vendor/deck.js"),
-    ),
+    ("icon.svg", include_bytes!("assets/icon.svg")),
+    ("report.css", include_bytes!("assets/report.css")),
+    ("report.js", include_bytes!("assets/report.js")),
+    ("labels.js", include_bytes!("assets/labels.js")),
+    ("duplicates.js", include_bytes!("assets/duplicates.js")),
+    ("explore.css", include_bytes!("assets/explore.css")),
+    ("units.js", include_bytes!("assets/units.js")),
+    ("classes.js", include_bytes!("assets/classes.js")),
+    ("map.css", include_bytes!("assets/map.css")),
+    ("map.js", include_bytes!("assets/map.js")),
+    ("points.js", include_bytes!("assets/points.js")),
+    ("vendor/deck.js", include_bytes!("assets/vendor/deck.js")),
     (
         "vendor/deck.LICENSES.txt",
-        include_bytes!("../../report/assets/vendor/deck.LICENSES.txt"),
+        include_bytes!("assets/vendor/deck.LICENSES.txt"),
     ),
 ];
 

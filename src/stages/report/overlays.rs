@@ -2,16 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
+use prospect_common::Result;
+use prospect_engine::tables::{
+    columns::{Columns, number, text},
+    layers,
+};
+use prospect_model::CamMethod;
+use prospect_store::PartWriter;
+
 use super::{
-    super::{
-        columns::{Columns, number, text},
-        explain::pictures::{Chosen, Shown, draw},
-        layers,
-    },
+    super::explain::pictures::{Chosen, Shown, draw},
     frame::Frame,
     images::SHARD,
 };
-use crate::{config::CamMethod, error::Result, store::PartWriter};
 
 /// The layer and method whose maps are shown: those of the first row.
 fn first(frame: &Frame) -> Result<Option<(String, CamMethod)>> {

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use askama::Template;
+use prospect_common::{Result, text as words};
 use serde_json::Value;
 
 use super::frame::{Figure, Frame, NAME, Page, Shell, percent, plural, shown};
-use crate::{error::Result, text as words};
 
 /// Characters of what a stage has told.
 const TOLD: usize = 600;
 
 #[derive(Template)]
-#[template(path = "run.html", config = "src/report/askama.toml")]
+#[template(path = "run.html")]
 struct Run {
     shell: Shell,
     about: String,

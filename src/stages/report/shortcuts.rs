@@ -7,17 +7,17 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use askama::Template;
+use prospect_common::{Result, text::count};
+use prospect_engine::{
+    Context,
+    tables::layers::{read_layers, unit_picture},
+};
+use prospect_store::Manifest;
 
 use self::gather::{Association, ByValue, associations};
+use super::frame::{Frame, MESSAGE, NAME, PATH, Page, Shell, percent, plural, shown};
+
 pub use self::gather::{Group, Groups, Suspect, suspects};
-use super::{
-    super::{
-        Context,
-        layers::{read_layers, unit_picture},
-    },
-    frame::{Frame, MESSAGE, NAME, PATH, Page, Shell, percent, plural, shown},
-};
-use crate::{error::Result, store::Manifest, text::count};
 
 /// Marks that have a card, if they are findings or among the first so many; the others are rows of a table.
 const CARDS: usize = 12;
@@ -30,7 +30,7 @@ const ASSOCIATIONS: usize = 60;
 
 /// `shortcuts.html`.
 #[derive(Template)]
-#[template(path = "shortcuts.html", config = "src/report/askama.toml")]
+#[template(path = "shortcuts.html")]
 struct ShortcutsPage {
     shell: Shell,
     /// Whether the stage has run.

@@ -1,20 +1,16 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int32Array, StringArray, UInt32Array};
+use prospect_dataset::image::{DecodeOptions, decode};
+use prospect_engine::tables::columns::table;
+use prospect_output::picture::Picture;
+use prospect_store::StageWriter;
+use prospect_testing::{Fake, FakeImage, FakeLayer};
 use serde_json::{Value, json};
 
 use super::{
-    super::{
-        columns::table,
-        testing::{Fake, FakeImage, FakeLayer},
-    },
     STAGE,
     frame::{PAGES, script},
-};
-use crate::{
-    image::{DecodeOptions, decode},
-    picture::Picture,
-    store::StageWriter,
 };
 
 const HOSTILE: &str = "<script>alert('x')</script>\"\n\u{202e}gpj";

@@ -1,16 +1,12 @@
 //! Small pictures for the pages.
 
+use prospect_common::{Error, Result};
+use prospect_engine::tables::sources::{Sources, fitted};
+use prospect_output::picture::Picture;
+use prospect_store::PartWriter;
 use rayon::prelude::*;
 
-use super::{
-    super::sources::{Sources, fitted},
-    images::{SHARD, Shown},
-};
-use crate::{
-    error::{Error, Result},
-    picture::Picture,
-    store::PartWriter,
-};
+use super::images::{SHARD, Shown};
 
 /// Longest sides, in pixels. Smaller images are not enlarged.
 const SIDE: u32 = 128;

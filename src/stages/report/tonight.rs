@@ -3,17 +3,18 @@
 use std::collections::{HashMap, HashSet};
 
 use askama::Template;
+use prospect_common::{Result, text as words};
+use prospect_engine::tables::{
+    columns::{Columns, number, text},
+    history,
+};
+use prospect_findings::{Kind, changes::Became};
 use serde_json::Value;
 
 use super::{
-    super::{
-        columns::{Columns, number, text},
-        history,
-    },
     frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, percent, plural, shown},
     issues::{Issue, heading},
 };
-use crate::{changes::Became, error::Result, findings::Kind, text as words};
 
 /// Pictures of each kind of finding, and of what is new.
 const PICTURES: usize = 8;
@@ -22,7 +23,7 @@ const NEW: usize = 16;
 const WIDTH: f64 = 1.96;
 
 #[derive(Template)]
-#[template(path = "index.html", config = "src/report/askama.toml")]
+#[template(path = "index.html")]
 struct Tonight {
     shell: Shell,
     heading: String,

@@ -7,18 +7,13 @@ mod gather;
 mod tests;
 
 use askama::Template;
+use prospect_common::{Result, text::count};
+use prospect_engine::{Context, tables::layers::folder};
+use prospect_output::picture::{filter_grid, png};
 use serde_json::{Value, json};
 
 use self::gather::{Layer, Unit, Units};
-use super::{
-    super::{Context, layers::folder},
-    frame::{Frame, NAME, PATH, Page, Shell, plural, short, shown},
-};
-use crate::{
-    error::Result,
-    picture::{filter_grid, png},
-    text::count,
-};
+use super::frame::{Frame, NAME, PATH, Page, Shell, plural, short, shown};
 
 /// Units of each class that the search over all layers finds, and of each layer that are shown before any search.
 const OF_CLASS: usize = 96;
@@ -32,7 +27,7 @@ const WITH_IMAGES: usize = 48;
 
 /// `units.html`.
 #[derive(Template)]
-#[template(path = "units.html", config = "src/report/askama.toml")]
+#[template(path = "units.html")]
 struct UnitsPage {
     shell: Shell,
     /// Whether `patches` has run.

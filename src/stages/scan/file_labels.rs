@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::labels::{SPLITS, from_folders};
-use crate::{
-    config::{Config, Labels},
-    error::Result,
-    listing,
+use prospect_common::Result;
+use prospect_config::{Config, Labels};
+use prospect_dataset::{
+    listing::{self, SPLITS},
     metadata::Metadata,
 };
+
+use super::labels::from_folders;
 
 /// Labels by the rules of `scan`, of files in the configured image folder.
 pub struct FileLabels<'a> {

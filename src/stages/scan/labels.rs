@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Top-level folders with these names, in any case, are splits of the dataset.
-pub const SPLITS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
+use prospect_dataset::listing::SPLITS;
 
 /// What an image's folders say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Looks at every image file once: `images`, one row a file, good or bad, and `classes`.
 
+mod estimate;
 mod file_labels;
 mod labels;
 mod rows;
@@ -18,24 +19,24 @@ use arrow::{
     datatypes::{DataType, Field, Int16Type, Int32Type, Schema},
     error::ArrowError,
 };
-use rayon::prelude::*;
-use serde_json::{Value, json};
-
-use super::{Context, Outcome, Stage, estimate};
-use crate::{
-    config::Labels,
-    error::{Error, Result},
+use prospect_common::{Error, Result, text};
+use prospect_config::Labels;
+use prospect_dataset::{
     image::DecodeOptions,
     listing::{self, EXTENSIONS, Listing},
     metadata::Metadata,
-    store::StageWriter,
-    text,
 };
-pub use file_labels::FileLabels;
-pub use labels::{SPLITS, from_folders};
-pub(super) use rows::COLUMNS;
+use prospect_engine::{Context, Outcome, Stage};
+use prospect_store::StageWriter;
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
 use rows::Known;
 use takeover::Earlier;
+
+pub use file_labels::FileLabels;
+pub use labels::from_folders;
+pub(super) use rows::COLUMNS;
 
 pub const STAGE: Stage = Stage {
     name: "scan",
@@ -43,7 +44,7 @@ pub const STAGE: Stage = Stage {
     about: "read every image file, check it, take its labels; writes images, classes",
     needs: &[],
     parameters,
-    estimate: estimate::scan,
+    estimate: estimate::estimate,
     run,
 };
 

@@ -10,13 +10,13 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
     error::ArrowError,
 };
-
-use super::takeover::Earlier;
-use crate::{
+use prospect_dataset::{
     image::{self, DecodeOptions, Header, ImageError, Quality},
     listing::Entry,
     metadata::Metadata,
 };
+
+use super::takeover::Earlier;
 
 /// No file of an image within `max_pixels` has more bytes a pixel than 16-bit RGBA, besides what is not pixels.
 const BYTES_PER_PIXEL: u64 = 8;

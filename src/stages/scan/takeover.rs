@@ -6,17 +6,16 @@ use arrow::{
     array::{Array, AsArray, PrimitiveArray},
     datatypes::{ArrowPrimitiveType, Float32Type, Int16Type, Int32Type, UInt64Type},
 };
+use prospect_common::Result;
+use prospect_dataset::image::Quality;
+use prospect_engine::{
+    Context,
+    tables::columns::{Columns, text},
+    takeover,
+};
 use serde_json::Value;
 
-use super::{
-    super::{
-        Context,
-        columns::{Columns, text},
-        takeover,
-    },
-    rows::Row,
-};
-use crate::{error::Result, image::Quality};
+use super::rows::Row;
 
 /// Sizes and quality figures by content. A file that could not be decoded is not among them: it is tried again.
 #[derive(Default)]
@@ -31,7 +30,7 @@ struct Seen {
 impl Earlier {
     pub fn read(ctx: &Context, parameters: &Value) -> Result<Earlier> {
         let mut known = HashMap::new();
-        for source in takeover::sources(ctx, super::STAGE.name, parameters)? {
+        for source in takeover::sources(ctx, &super::STAGE, parameters)? {
             for batch in source.run.read(&source.manifest, "images") {
                 let batch = batch?;
                 read(&Columns::of(&source.run, "images", &batch), &mut known)?;

@@ -13,15 +13,15 @@ use arrow::{
     datatypes::{Float32Type, Float64Type, Int16Type, Int32Type, UInt32Type, UInt64Type},
 };
 use image::{ImageFormat, Rgb, RgbImage};
+use prospect_common::{Error, Result};
+use prospect_config::Config;
+use prospect_engine::{
+    Context,
+    progress::{Cancel, Progress, ProgressKind},
+};
+use prospect_store::RunFolder;
 
 use super::STAGE;
-use crate::{
-    config::Config,
-    error::{Error, Result},
-    progress::{Cancel, Progress, ProgressKind},
-    stages::{self, Context},
-    store::RunFolder,
-};
 
 struct Project {
     folder: tempfile::TempDir,
@@ -47,7 +47,7 @@ impl Project {
         let run = RunFolder::create(self.folder.path().join(run))?;
         let progress = Progress::new(ProgressKind::Quiet);
         let ctx = Context::new(&config, &run, &progress, cancel);
-        stages::run(&ctx, &run.lock("test")?, &[STAGE], &[], &mut |_| {})?;
+        prospect_engine::run(&ctx, &run.lock("test")?, &[STAGE], &[], &mut |_| {})?;
         let record = &run.manifest()?.stages["scan"];
         let mut summary = record.summary.clone();
         summary["result"] = record.result.clone().into();
@@ -298,9 +298,9 @@ fn metadata_gives_labels_splits_and_attributes() {
 
 #[test]
 fn a_model_lends_its_class_numbers_where_it_knows_every_label() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plain.pt2");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/plain.pt2");
     let project = Project::new();
-    let names: Vec<String> = crate::model::ModelInfo::open(&golden, None)
+    let names: Vec<String> = prospect_config::open_model(&golden, None)
         .unwrap()
         .sidecar
         .classes;

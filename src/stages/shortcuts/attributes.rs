@@ -3,18 +3,15 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::DataType;
-
-use super::super::{
+use prospect_analysis::audit::binning::quantile_bins;
+use prospect_common::{Error, Result, text::figure};
+use prospect_engine::{
     Context,
-    columns::{Columns, number, text},
-    scan::COLUMNS,
+    tables::columns::{Columns, number, text},
 };
-use crate::{
-    binning::quantile_bins,
-    error::{Error, Result},
-    store::Manifest,
-    text::figure,
-};
+use prospect_store::Manifest;
+
+use super::super::scan::COLUMNS;
 
 /// Bins of a number that has more than `DISTINCT` values.
 const BINS: usize = 5;

@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::super::{
+use prospect_common::Result;
+use prospect_dataset::image::{Geometry, Header, InputSpec};
+use prospect_engine::{
     Context,
-    columns::{Columns, integer, text},
-    layers::input_spec,
+    tables::{
+        columns::{Columns, integer, text},
+        layers::input_spec,
+    },
 };
-use crate::{
-    boxes::Boxes,
-    error::Result,
-    image::{Geometry, Header, InputSpec},
-    store::Manifest,
-};
+use prospect_store::Manifest;
 
 /// The images with boxes.
 pub struct ObjectBoxes {
@@ -24,7 +23,7 @@ pub struct ObjectBoxes {
 impl ObjectBoxes {
     /// `None` where nobody has drawn any.
     pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Option<ObjectBoxes>> {
-        let Some(boxes) = Boxes::of_config(ctx.config)? else {
+        let Some(boxes) = ctx.config.boxes()? else {
             return Ok(None);
         };
         let mut images: Vec<(u32, String, Header)> = Vec::new();

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{
+use prospect_common::Result;
+use prospect_engine::{
     Context,
-    classes::{ClassNames, labels},
-    columns::{Columns, integer, number, text},
+    tables::{
+        classes::{ClassNames, labels},
+        columns::{Columns, integer, number, text},
+    },
 };
-use crate::{error::Result, store::Manifest};
+use prospect_store::Manifest;
 
 /// By image id.
 pub struct Judged {

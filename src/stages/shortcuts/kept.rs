@@ -2,21 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, Float64Array, Int32Array, ListBuilder, RecordBatch, StringArray,
-    UInt32Builder,
+use arrow::{
+    array::{
+        ArrayRef, AsArray, Float64Array, Int32Array, ListBuilder, RecordBatch, StringArray,
+        UInt32Builder,
+    },
+    datatypes::UInt32Type,
 };
-use arrow::datatypes::UInt32Type;
+use prospect_common::Result;
+use prospect_engine::tables::columns::{Columns, integer, number, table, text};
+use prospect_store::{Manifest, RunFolder};
 
-use super::{
-    super::columns::{Columns, integer, number, table, text},
-    judged::Judged,
-    layer::Candidate,
-};
-use crate::{
-    error::Result,
-    store::{Manifest, RunFolder},
-};
+use super::{judged::Judged, layer::Candidate};
 
 pub const TABLE: &str = "shortcut_candidates";
 

@@ -2,21 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use prospect_analysis::audit::shortcuts::{
+    auroc,
+    places::{Counts, Grid, Place},
+};
+use prospect_common::Result;
+use prospect_engine::{
+    Context,
+    tables::{columns::Columns, layers::Layer},
+};
+use prospect_store::Manifest;
 use rayon::prelude::*;
 
-use super::{
-    super::{Context, columns::Columns, layers::Layer},
-    boxes::ObjectBoxes,
-    judged::Judged,
-};
-use crate::{
-    error::Result,
-    shortcuts::{
-        auroc,
-        places::{Counts, Grid, Place},
-    },
-    store::Manifest,
-};
+use super::{boxes::ObjectBoxes, judged::Judged};
 
 /// Rows of `units` in memory at a time.
 const BLOCK_ROWS: usize = 1024;

@@ -6,6 +6,7 @@
 
 mod attributes;
 mod boxes;
+mod estimate;
 mod judged;
 mod kept;
 mod layer;
@@ -17,6 +18,16 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use prospect_analysis::audit::groups::groups;
+use prospect_common::{Error, Result, text::escaped};
+use prospect_engine::{
+    Context, Outcome, Stage,
+    tables::{
+        columns::{Columns, integer, number, text},
+        layers::{Layer, input_spec, read_layers},
+    },
+};
+use prospect_store::{PartWriter, StageWriter};
 use serde_json::{Value, json};
 
 use self::{
@@ -25,18 +36,6 @@ use self::{
     judged::Judged,
     tables::Association,
 };
-use super::{
-    Context, Outcome, Stage,
-    columns::{Columns, integer, number, text},
-    estimate,
-    layers::{Layer, input_spec, read_layers},
-};
-use crate::{
-    error::{Error, Result},
-    groups::groups,
-    store::{PartWriter, StageWriter},
-    text::escaped,
-};
 
 pub const STAGE: Stage = Stage {
     name: "shortcuts",
@@ -44,7 +43,7 @@ pub const STAGE: Stage = Stage {
     about: "hold attributes and units against labels; writes associations, groups, shortcuts",
     needs: &["scan", "extract", "patches", "explain", "probe"],
     parameters,
-    estimate: estimate::shortcuts,
+    estimate: estimate::estimate,
     run,
 };
 

@@ -5,13 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, RecordBatch, StringArray, UInt32Array,
 };
+use prospect_common::Result;
+use prospect_engine::tables::{classes::name_of, columns::table};
 
-use super::{
-    super::{classes::name_of, columns::table},
-    judged::Judged,
-    suspects::Suspect,
-};
-use crate::error::Result;
+use super::{judged::Judged, suspects::Suspect};
 
 /// One row a suspect, best first; `pictures` by the suspect's place.
 pub fn rows(

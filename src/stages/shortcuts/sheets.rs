@@ -3,29 +3,24 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
-use super::{
-    super::{
-        Context,
+use prospect_common::{Error, Result, text::escaped};
+use prospect_dataset::image::{Geometry, InputSpec, RgbImage};
+use prospect_engine::{
+    Context,
+    tables::{
         classes::name_of,
         layers::{Layer, folder},
         sources::Sources,
     },
-    judged::Judged,
-    layer::gather,
-    suspects::Suspect,
 };
-use crate::{
-    error::{Error, Result},
-    image::{Geometry, InputSpec, RgbImage},
-    picture::{
-        self, Picture, PictureError, PixelBox,
-        caption::{draw_text, line_height, text_width},
-    },
-    store::{Manifest, PartWriter},
-    text::escaped,
+use prospect_output::picture::{
+    self, Picture, PictureError, PixelBox,
+    caption::{draw_text, line_height, text_width},
 };
+use prospect_store::{Manifest, PartWriter};
+use rayon::prelude::*;
+
+use super::{judged::Judged, layer::gather, suspects::Suspect};
 
 /// Sheets of a run, and of one mark.
 pub const SHEETS: usize = 12;

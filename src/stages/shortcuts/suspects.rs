@@ -2,22 +2,23 @@
 
 use std::collections::HashMap;
 
-use super::{
-    super::{
-        Context,
+use prospect_analysis::audit::shortcuts::{auroc, head::Fall, places::Grid};
+use prospect_common::Result;
+use prospect_engine::{
+    Context,
+    tables::{
         classes::name_of,
         columns::{Columns, number},
         layers::Layer,
     },
+};
+use prospect_store::Manifest;
+
+use super::{
     boxes::ObjectBoxes,
     judged::Judged,
     layer::{Candidate, gather},
     switched::{Falls, Head, Switched},
-};
-use crate::{
-    error::Result,
-    shortcuts::{auroc, head::Fall, places::Grid},
-    store::Manifest,
 };
 
 /// Rows of the report, and of those that are about one mark.

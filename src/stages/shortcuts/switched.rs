@@ -2,20 +2,18 @@
 
 use std::collections::HashMap;
 
-use super::{
-    super::{
-        Context,
+use prospect_analysis::audit::shortcuts::head::{Fall, Linear};
+use prospect_common::Result;
+use prospect_engine::{
+    Context,
+    tables::{
         columns::{Columns, integer, number},
         features::FeatureReader,
     },
-    judged::Judged,
-    layer::Candidate,
 };
-use crate::{
-    error::Result,
-    shortcuts::head::{Fall, Linear},
-    store::Manifest,
-};
+use prospect_store::Manifest;
+
+use super::{judged::Judged, layer::Candidate};
 
 /// Features in memory at a time.
 const BLOCK_ROWS: usize = 1024;

@@ -5,20 +5,17 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, RecordBatch, StringArray, UInt32Array,
 };
-
-use super::{
-    super::{
-        classes::name_of,
-        columns::{repeated, table},
-    },
-    attributes::Attribute,
-    judged::Judged,
-};
-use crate::{
+use prospect_analysis::audit::{
     association::{Contingency, TopPair},
-    error::Result,
     groups::Group,
 };
+use prospect_common::Result;
+use prospect_engine::tables::{
+    classes::name_of,
+    columns::{repeated, table},
+};
+
+use super::{attributes::Attribute, judged::Judged};
 
 /// What one attribute has to do with the labels.
 pub struct Association {

@@ -1,9 +1,9 @@
 //! The end of a stage.
 
+use prospect_common::Result;
 use serde_json::Value;
 
 use super::{super::sweep, StageWriter};
-use crate::error::Result;
 
 impl StageWriter {
     /// Marks the stage complete. `result` is a digest of the outcome where stages that need this one should

@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prospect_common::{Error, Result};
+
 use super::{super::disk, FileRecord, PartWriter};
-use crate::error::{Error, Result};
 
 impl PartWriter {
     /// Adds a file that is no table, at `relative` outside `tables/`.

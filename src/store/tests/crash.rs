@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{begin, contents, features, fresh, units};
-use crate::store::{ProblemKind, RunFolder, StageWriter, verify};
+use crate::{ProblemKind, RunFolder, StageWriter, verify};
 
 thread_local! {
     /// Moments left until this thread's writer is killed; 0 from then on.
@@ -19,7 +19,7 @@ thread_local! {
 
 /// Called by the store wherever a kill would leave something else on disk. A killed writer does nothing any more:
 /// its destructors come here too, and get no further.
-pub(in crate::store) fn moment() {
+pub(crate) fn moment() {
     let left = LEFT.get();
     if left > 0 {
         LEFT.set(left - 1);
@@ -30,7 +30,7 @@ pub(in crate::store) fn moment() {
 }
 
 /// Whether the writer on this thread has been killed.
-pub(in crate::store) fn is_killed() -> bool {
+pub(crate) fn is_killed() -> bool {
     LEFT.get() == 0
 }
 

@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
 
+use prospect_common::Error;
 use serde_json::{Value, json};
 
 use super::{begin, contents, features, fresh, noise, write_all};
-use crate::{
-    error::Error,
-    store::{RunFolder, StageWriter, query, remove_stage, verify},
-};
+use crate::{RunFolder, StageWriter, query, remove_stage, verify};
 
 /// A manifest whose stage `extract` names one file; `change` makes it hostile.
 fn manifest(change: impl FnOnce(&mut Value)) -> Value {

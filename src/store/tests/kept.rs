@@ -9,7 +9,7 @@ use super::{
     crash::{PARTS, check_readable, fill, live, live_until},
     fresh, key,
 };
-use crate::store::{RunFolder, RunLock, StageRecord, StageWriter, remove_stage, verify};
+use crate::{RunFolder, RunLock, StageRecord, StageWriter, remove_stage, verify};
 
 fn list(number: u64) -> Value {
     json!({ "dim": 4, "list": number })

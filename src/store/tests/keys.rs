@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, fs};
 
+use prospect_common::Error;
 use serde_json::json;
 
 use super::{begin, fresh};
-use crate::{
-    error::Error,
-    store::{RunFolder, stage_key},
-};
+use crate::{RunFolder, stage_key};
 
 #[test]
 fn keys_see_values_and_not_spelling() {

@@ -19,10 +19,10 @@ use arrow::{
     datatypes::{DataType, Field, Fields},
 };
 use half::f16;
+use prospect_common::Result;
 use serde_json::{Value, json};
 
 use super::{RunFolder, RunLock, StageWriter, stage_key};
-use crate::error::Result;
 
 fn key(parameters: &Value) -> String {
     stage_key("extract", 1, parameters, &BTreeMap::new())

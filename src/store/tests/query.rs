@@ -6,7 +6,7 @@ use polars::prelude::{DataFrame, NamedFrom, Series};
 use serde_json::{Value, json};
 
 use super::{begin, features, fresh, noise, write_all};
-use crate::store::{Format, RunFolder, query, render, render_to};
+use crate::{Format, RunFolder, query, render, render_to};
 
 fn run_of(n_parts: usize) -> (tempfile::TempDir, RunFolder) {
     let (keep, run) = fresh();

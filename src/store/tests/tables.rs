@@ -1,6 +1,10 @@
 //! What is written can be read back, is the same bytes every time, and is checked.
 
-use std::{collections::BTreeMap, fs, fs::File, thread};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    thread,
+};
 
 use arrow::{
     array::{AsArray, RecordBatch},
@@ -12,14 +16,12 @@ use parquet::{
     basic::{Compression, Encoding},
 };
 use proptest::prelude::*;
+use prospect_common::{Error, Result};
 use serde_json::json;
 
 use super::{begin, contents, features, fresh, images, key, predictions, units, write_all};
 use crate::{
-    error::{Error, Result},
-    store::{
-        MAX_ROW_GROUP_ROWS, ProblemKind, RunFolder, StageWriter, TableReader, remove_stage, verify,
-    },
+    MAX_ROW_GROUP_ROWS, ProblemKind, RunFolder, StageWriter, TableReader, remove_stage, verify,
 };
 
 fn all(reader: TableReader) -> RecordBatch {

@@ -8,16 +8,14 @@ use arrow::{
     datatypes::Float16Type,
 };
 use half::f16;
+use prospect_dataset::image::{Interpolation, Resize};
+use prospect_engine::progress::{Cancel, Progress, ProgressKind};
+use prospect_output::picture::Picture;
+use prospect_store::StageWriter;
+use prospect_testing::{Fake, FakeImage};
 use serde_json::json;
 
 use super::*;
-use crate::{
-    image::{Interpolation, Resize},
-    picture::Picture,
-    progress::{Cancel, Progress, ProgressKind},
-    stages::testing::{Fake, FakeImage},
-    store::StageWriter,
-};
 
 const CLASSES: [&str; 3] = ["cat", "dog", "eel"];
 

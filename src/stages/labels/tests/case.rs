@@ -9,21 +9,19 @@ use arrow::{
     },
     datatypes::{DataType, Field},
 };
+use prospect_analysis::audit::label_issues::most_probable;
+use prospect_engine::{
+    Context,
+    progress::{Cancel, Progress, ProgressKind},
+    tables::columns::{repeated, table},
+};
+use prospect_findings::Finding;
+use prospect_store::{PartWriter, StageWriter};
+use prospect_testing::{Fake, FakeImage};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 use super::super::{STAGE, findings};
-use crate::{
-    findings::Finding,
-    label_issues::most_probable,
-    progress::{Cancel, Progress, ProgressKind},
-    stages::{
-        Context,
-        columns::{repeated, table},
-        testing::{Fake, FakeImage},
-    },
-    store::{PartWriter, StageWriter},
-};
 
 const CLASSES: [&str; 3] = ["hat", "shoe", "bag"];
 const EACH: usize = 20;

@@ -1,15 +1,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{Int32Array, RecordBatch, StringArray, UInt32Array};
+use prospect_engine::{
+    progress::{Cancel, Progress, ProgressKind},
+    tables::columns::{Columns, integer, number, repeated, table},
+};
+use prospect_findings::Kind;
+use prospect_store::RunFolder;
 
 use self::case::{Case, lists, true_class};
 use super::*;
-use crate::{
-    findings::Kind,
-    progress::{Cancel, Progress, ProgressKind},
-    stages::columns::{Columns, integer, number, repeated, table},
-    store::RunFolder,
-};
 
 mod case;
 
@@ -194,7 +194,7 @@ fn stopping_is_heard() {
     )
     .unwrap();
     let stopped = super::run(&ctx, &mut writer);
-    assert!(matches!(stopped, Err(crate::error::Error::Interrupted)));
+    assert!(matches!(stopped, Err(prospect_common::Error::Interrupted)));
 }
 
 #[test]

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::super::super::{
+use prospect_analysis::audit::groups::Tally;
+use prospect_common::Result;
+use prospect_engine::{
     Context,
-    classes::{ClassNames, labels, name_of},
-    columns::{Columns, integer, number, text},
+    tables::{
+        classes::{ClassNames, labels, name_of},
+        columns::{Columns, integer, number, text},
+    },
 };
-use crate::{error::Result, groups::Tally, store::Manifest};
+use prospect_store::Manifest;
 
 /// Rows in memory at a time.
 const BATCH_ROWS: usize = 65_536;

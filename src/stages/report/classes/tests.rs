@@ -5,14 +5,10 @@ use arrow::{
     datatypes::Float16Type,
 };
 use half::f16;
+use prospect_engine::tables::columns::table;
+use prospect_testing::{Fake, FakeImage};
 
-use super::{
-    super::super::{
-        columns::table,
-        testing::{Fake, FakeImage},
-    },
-    *,
-};
+use super::*;
 
 /// Images by label, predicted class and probability; without one the label is none of the network's classes.
 fn fake(network: &[&str], images: &[(&str, i32, Option<f32>)]) -> Fake {

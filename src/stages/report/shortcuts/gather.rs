@@ -1,10 +1,11 @@
 //! What `shortcuts` found, as its tables have it. Nothing is formatted here.
 
-use super::super::super::{
+use prospect_common::Result;
+use prospect_engine::{
     Context,
-    columns::{Columns, integer, number, text},
+    tables::columns::{Columns, integer, number, text},
 };
-use crate::{error::Result, store::Manifest};
+use prospect_store::Manifest;
 
 /// Groups of one value and label that are kept: those that fall short most surely.
 pub const WORST: usize = 30;

@@ -1,15 +1,10 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, StringArray, UInt32Array};
+use prospect_engine::tables::columns::table;
+use prospect_testing::{Fake, FakeImage};
 
-use super::{
-    super::super::{
-        columns::table,
-        testing::{Fake, FakeImage},
-    },
-    gather::TopPair,
-    *,
-};
+use super::{gather::TopPair, *};
 
 fn fake() -> Fake {
     let fake = Fake {

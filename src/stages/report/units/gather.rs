@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rayon::prelude::*;
-
-use super::super::super::{
+use prospect_common::Result;
+use prospect_engine::{
     Context,
-    classes::ClassNames,
-    columns::{Columns, integer, number, text},
-    layers::unit_picture,
-    unit::Groups,
+    tables::{
+        classes::ClassNames,
+        columns::{Columns, integer, number, text},
+        groups::Groups,
+        layers::unit_picture,
+    },
 };
-use crate::{error::Result, store::Manifest};
+use prospect_store::Manifest;
+use rayon::prelude::*;
 
 /// Bars of a histogram.
 pub const BARS: usize = 24;

@@ -1,14 +1,12 @@
+use prospect_output::picture::Picture;
+use prospect_testing::{Fake, FakeImage, FakeLayer};
 use serde_json::Value;
 
 use super::{
-    super::super::{
-        patches,
-        testing::{Fake, FakeImage, FakeLayer},
-    },
+    super::super::patches,
     gather::{BARS, Units},
     *,
 };
-use crate::picture::Picture;
 
 /// Three cats and three dogs; unit 0 fires for cats, unit 1 never, unit 2 for everything and most for the last dog.
 fn fake() -> Fake {

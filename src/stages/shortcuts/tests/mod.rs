@@ -9,16 +9,13 @@ use arrow::{
     },
     datatypes::{Float64Type, Int32Type, UInt32Type},
 };
+use prospect_engine::tables::columns::list;
+use prospect_output::picture::Picture;
+use prospect_store::StageWriter;
+use prospect_testing::{Fake, FakeImage, FakeLayer};
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        columns::list,
-        testing::{Fake, FakeImage, FakeLayer},
-    },
-    STAGE,
-};
-use crate::{picture::Picture, store::StageWriter};
+use super::STAGE;
 
 /// Forty images of two classes in turn: nothing but labels.
 fn fake(layers: Vec<FakeLayer>) -> Fake {

@@ -1,0 +1,304 @@
+//! How much a column of categories tells about labels: normalised mutual information, how often chance does as well, and lift.
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use rayon::prelude::*;
+
+/// Images counted by value and label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contingency {
+    /// `[values, labels]`, row-major.
+    counts: Vec<u64>,
+    by_value: Vec<u64>,
+    by_label: Vec<u64>,
+    total: u64,
+}
+
+/// A value and a label that go together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TopPair {
+    pub value: usize,
+    pub label: usize,
+    /// Images with both.
+    pub support: u64,
+    /// How many times as many as if value and label knew nothing of each other.
+    pub lift: f64,
+}
+
+impl Contingency {
+    /// Counts pairs of a value in `0..values` and a label in `0..labels`.
+    ///
+    /// # Panics
+    /// If a pair is out of range.
+    pub fn of(
+        pairs: impl Iterator<Item = (u32, u32)>,
+        values: usize,
+        labels: usize,
+    ) -> Contingency {
+        let mut counts = vec![0; values * labels];
+        for (value, label) in pairs {
+            assert!((label as usize) < labels, "labels are in 0..{labels}");
+            counts[value as usize * labels + label as usize] += 1;
+        }
+        let mut table = Contingency {
+            by_value: vec![0; values],
+            by_label: vec![0; labels],
+            total: counts.iter().sum(),
+            counts,
+        };
+        for (at, &count) in table.counts.iter().enumerate() {
+            table.by_value[at / labels] += count;
+            table.by_label[at % labels] += count;
+        }
+        table
+    }
+
+    /// Images counted.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Whether there are two values and two labels at least; without, nothing can be associated.
+    pub fn varies(&self) -> bool {
+        let several = |sums: &[u64]| sums.iter().filter(|&&sum| sum > 0).count() > 1;
+        several(&self.by_value) && several(&self.by_label)
+    }
+
+    /// Mutual information over the mean of the two entropies, in 0..=1: scikit-learn's `normalized_mutual_info_score` with
+    /// `average_method="arithmetic"`. 0 where either side has one value alone.
+    pub fn nmi(&self) -> f64 {
+        if !self.varies() {
+            return 0.0;
+        }
+        let n = self.total as f64;
+        let entropy =
+            |sums: &[u64]| -> f64 { n.ln() - sums.iter().map(|&k| weight(k)).sum::<f64>() / n };
+        let (values, labels) = (entropy(&self.by_value), entropy(&self.by_label));
+        let together = entropy(&self.counts);
+        let mutual = (values + labels - together).max(0.0);
+        (2.0 * mutual / (values + labels)).min(1.0)
+    }
+
+    /// The pair with the greatest lift among those of at least `least` images; of equals the one with more images, then the first.
+    pub fn top_pair(&self, least: u64) -> Option<TopPair> {
+        let labels = self.by_label.len();
+        let pairs =
+            (self.counts.iter().enumerate()).filter(|(_, support)| **support >= least.max(1));
+        let pairs = pairs.map(|(at, &support)| {
+            let (value, label) = (at / labels, at % labels);
+            let expected = self.by_value[value] as f64 * self.by_label[label] as f64;
+            TopPair {
+                value,
+                label,
+                support,
+                lift: support as f64 * self.total as f64 / expected,
+            }
+        });
+        pairs.reduce(|best, pair| {
+            let rank = |pair: &TopPair| (pair.lift, pair.support as f64);
+            if rank(&pair) > rank(&best) {
+                pair
+            } else {
+                best
+            }
+        })
+    }
+
+    /// How often shuffled labels tell as much about the values: `(1 + shuffles at least as informative) / (1 + permutations)`
+    /// (Phipson & Smyth 2010), so never 0.
+    ///
+    /// What a shuffle leaves of the table is drawn at once, cell by cell from hypergeometric distributions given both margins
+    /// (Patefield 1981): the time depends on the table's cells, hardly on the images. Shuffle i has its own generator, so that
+    /// threads change nothing.
+    pub fn p_value(&self, permutations: usize, seed: u64) -> f64 {
+        let informative = |counts: &[u64]| counts.iter().map(|&k| weight(k)).sum::<f64>();
+        // With the margins fixed, mutual information rises with this sum alone.
+        let observed = informative(&self.counts);
+        let enough = observed - 1e-10 * observed.abs().max(1.0);
+        let reached = (0..permutations as u64)
+            .into_par_iter()
+            .filter(|&index| {
+                let own = seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+                let mut random = StdRng::seed_from_u64(own);
+                informative(&self.shuffled(&mut random)) >= enough
+            })
+            .count();
+        (1 + reached) as f64 / (1 + permutations) as f64
+    }
+
+    /// The counts after a shuffle of the labels.
+    fn shuffled(&self, random: &mut StdRng) -> Vec<u64> {
+        let mut left = self.by_label.clone();
+        let mut pool = self.total;
+        let mut counts = Vec::with_capacity(self.counts.len());
+        for &of_value in &self.by_value {
+            let (mut draws, mut rest) = (of_value, pool);
+            for left in &mut left {
+                let drawn = hypergeometric(random, rest, *left, draws);
+                rest -= *left;
+                *left -= drawn;
+                draws -= drawn;
+                counts.push(drawn);
+            }
+            pool -= of_value;
+        }
+        counts
+    }
+}
+
+/// `k ln k`, 0 for 0.
+fn weight(k: u64) -> f64 {
+    let k = k as f64;
+    if k > 0.0 { k * k.ln() } else { 0.0 }
+}
+
+/// How many of `marked` things are among `draws` drawn from `population`, by inversion outward from the mode: about as many
+/// steps as the standard deviation.
+fn hypergeometric(random: &mut StdRng, population: u64, marked: u64, draws: u64) -> u64 {
+    let low = (draws + marked).saturating_sub(population);
+    let high = draws.min(marked);
+    if low == high {
+        return low;
+    }
+    let unmarked = population - marked;
+    let mode = ((draws + 1) as f64 * (marked + 1) as f64 / (population + 2) as f64) as u64;
+    let mode = mode.clamp(low, high);
+    let choose = |n: u64, k: u64| ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k);
+    let at_mode =
+        (choose(marked, mode) + choose(unmarked, draws - mode) - choose(population, draws)).exp();
+    let mut left = random.random::<f64>() - at_mode;
+    let (mut above, mut below) = (mode, mode);
+    let (mut p_above, mut p_below) = (at_mode, at_mode);
+    while left > 0.0 && (above < high || below > low) {
+        if above < high {
+            p_above *= (marked - above) as f64 * (draws - above) as f64
+                / ((above + 1) as f64 * (unmarked + above + 1 - draws) as f64);
+            above += 1;
+            left -= p_above;
+            if left <= 0.0 {
+                return above;
+            }
+        }
+        if below > low {
+            p_below *= below as f64 * (unmarked + below - draws) as f64
+                / ((marked - below + 1) as f64 * (draws - below + 1) as f64);
+            below -= 1;
+            left -= p_below;
+            if left <= 0.0 {
+                return below;
+            }
+        }
+        if p_above + p_below < 1e-17 {
+            break;
+        }
+    }
+    mode
+}
+
+/// By Stirling's series from 16 on, to 1e-12 relative.
+fn ln_factorial(n: u64) -> f64 {
+    if n < 16 {
+        return ((2..=n).product::<u64>() as f64).ln();
+    }
+    let x = n as f64;
+    let inverse = 1.0 / x;
+    let series = inverse / 12.0 - inverse.powi(3) / 360.0 + inverse.powi(5) / 1260.0;
+    x * x.ln() - x + 0.5 * (std::f64::consts::TAU * x).ln() + series
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn table(values: &[u32], labels: &[u32]) -> Contingency {
+        let n = |all: &[u32]| all.iter().max().map_or(0, |&most| most as usize + 1);
+        let pairs = values.iter().copied().zip(labels.iter().copied());
+        Contingency::of(pairs, n(values), n(labels))
+    }
+
+    /// What tests/golden/make_associations.py wrote.
+    #[test]
+    fn equals_scikit_learn_and_shuffling() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/associations.json");
+        let golden: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let cases = golden["associations"].as_array().unwrap();
+        assert!(cases.len() >= 6);
+        for case in cases {
+            let numbers = |name: &str| -> Vec<u32> {
+                let list = case[name].as_array().unwrap().iter();
+                list.map(|n| n.as_u64().unwrap() as u32).collect()
+            };
+            let (name, found) = (&case["name"], table(&numbers("values"), &numbers("labels")));
+            let nmi = case["nmi"].as_f64().unwrap();
+            assert!(
+                (found.nmi() - nmi).abs() < 1e-12,
+                "{name}: {} {nmi}",
+                found.nmi()
+            );
+            let (p, shuffles) = (case["p_value"].as_f64().unwrap(), 20_000.0_f64);
+            let ours = found.p_value(20_000, 1);
+            // Both are shares of 20,000 draws.
+            let sigma = (2.0 * (p * (1.0 - p)).max(1.0 / shuffles) / shuffles).sqrt();
+            assert!((ours - p).abs() < 4.0 * sigma, "{name}: {ours} {p}");
+        }
+    }
+
+    #[test]
+    fn nothing_varies() {
+        assert_eq!(table(&[0, 0, 0], &[0, 1, 2]).nmi(), 0.0);
+        assert_eq!(table(&[], &[]).nmi(), 0.0);
+        assert_eq!(table(&[0, 0], &[0, 0]).p_value(9, 1), 1.0);
+        assert!((table(&[0, 1, 2, 0], &[2, 1, 0, 2]).nmi() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_top_pair_has_support() {
+        // Value 2 goes with label 1 alone, but once; value 1 twice of three times.
+        let found = table(&[0, 0, 0, 1, 1, 1, 2], &[0, 0, 1, 1, 1, 0, 1]);
+        let any = found.top_pair(1).unwrap();
+        assert_eq!((any.value, any.label, any.support), (2, 1, 1));
+        assert!((any.lift - 7.0 / 4.0).abs() < 1e-12);
+        let pair = found.top_pair(2).unwrap();
+        assert_eq!((pair.value, pair.label, pair.support), (0, 0, 2));
+        assert!((pair.lift - 2.0 * 7.0 / 9.0).abs() < 1e-12);
+        assert_eq!(found.top_pair(3), None);
+    }
+
+    #[test]
+    fn draws_have_the_right_mean_and_spread() {
+        let mut random = StdRng::seed_from_u64(5);
+        for (population, marked, draws) in [(10, 4, 3), (1000, 10, 900), (1_000_000, 300_000, 5000)]
+        {
+            let n = 20_000;
+            let drawn: Vec<f64> = (0..n)
+                .map(|_| hypergeometric(&mut random, population, marked, draws) as f64)
+                .collect();
+            let mean = drawn.iter().sum::<f64>() / f64::from(n);
+            let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / f64::from(n);
+            let (total, k, m) = (population as f64, marked as f64, draws as f64);
+            let expected = m * k / total;
+            let spread = expected * (1.0 - k / total) * (total - m) / (total - 1.0);
+            let sigma = (spread / f64::from(n)).sqrt();
+            assert!((mean - expected).abs() < 5.0 * sigma, "{mean} {expected}");
+            assert!(
+                (variance / spread - 1.0).abs() < 0.06,
+                "{variance} {spread}"
+            );
+        }
+        assert_eq!(hypergeometric(&mut random, 9, 9, 4), 4);
+        assert_eq!(hypergeometric(&mut random, 9, 0, 4), 0);
+    }
+
+    #[test]
+    fn factorials() {
+        for n in [15, 16, 17, 20, 100] {
+            let exact: f64 = (2..=n).map(|k| (k as f64).ln()).sum();
+            assert!((ln_factorial(n) / exact - 1.0).abs() < 1e-12, "{n}");
+        }
+        assert_eq!((ln_factorial(0), ln_factorial(1)), (0.0, 0.0));
+    }
+}

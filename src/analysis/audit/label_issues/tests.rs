@@ -1,0 +1,376 @@
+use serde_json::Value;
+
+use super::{
+    calibration::reviews,
+    channel::Channel,
+    confident::{ConfidentJoint, Filter},
+    detect::{self, Labels, detect},
+    scores::{Votes, normalized_margin, self_confidence},
+    *,
+};
+
+/// One problem of tests/golden/make_label_issues.py.
+struct Problem {
+    answers: Value,
+    classes: usize,
+    labels: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl Problem {
+    fn all() -> Vec<Problem> {
+        let text = include_str!("../../../../tests/golden/label_issues.json");
+        let golden: Value = serde_json::from_str(text).unwrap();
+        let problems = golden["problems"].as_array().unwrap();
+        problems.iter().map(Problem::new).collect()
+    }
+
+    fn new(answers: &Value) -> Problem {
+        let parts = answers["parts"].as_f64().unwrap();
+        let rows = answers["counts"].as_array().unwrap().iter();
+        let counts = rows.flat_map(|row| row.as_array().unwrap());
+        Problem {
+            classes: answers["classes"].as_u64().unwrap() as usize,
+            labels: whole(&answers["labels"])
+                .iter()
+                .map(|label| *label as u32)
+                .collect(),
+            values: counts
+                .map(|count| (count.as_f64().unwrap() / parts) as f32)
+                .collect(),
+            answers: answers.clone(),
+        }
+    }
+
+    fn probabilities(&self) -> Probabilities<'_> {
+        Probabilities {
+            classes: self.classes,
+            values: &self.values,
+        }
+    }
+}
+
+/// Numbers of an array, or of an array of arrays.
+fn numbers(value: &Value) -> Vec<f64> {
+    match value.as_array() {
+        Some(values) => values.iter().flat_map(numbers).collect(),
+        None => vec![value.as_f64().unwrap()],
+    }
+}
+
+fn whole(value: &Value) -> Vec<i64> {
+    numbers(value).iter().map(|number| *number as i64).collect()
+}
+
+#[test]
+fn counts_are_cleanlabs() {
+    let problems = Problem::all();
+    assert_eq!(problems.len(), 10);
+    for problem in &problems {
+        let (answers, probabilities) = (&problem.answers, problem.probabilities());
+        let joint = ConfidentJoint::count(&problem.labels, &probabilities);
+        for (own, theirs) in joint.thresholds.iter().zip(numbers(&answers["thresholds"])) {
+            assert!((own - theirs).abs() < 1e-12);
+        }
+        assert_eq!(joint.counts, whole(&answers["joint"]));
+        assert_eq!(joint.calibrated(), whole(&answers["calibrated"]));
+        let all = joint.estimated.iter().sum::<f64>();
+        assert!((all - problem.labels.len() as f64).abs() < 1e-9);
+        let filters = [
+            (Filter::OffDiagonal, "off_diagonal"),
+            (Filter::NoiseRate, "noise_rate"),
+            (Filter::Class, "by_class"),
+            (Filter::Both, "both"),
+        ];
+        for (filter, name) in filters {
+            let found = joint.issues(&problem.labels, &probabilities, filter);
+            let rows: Vec<i64> = (0..)
+                .zip(found)
+                .filter(|(_, f)| *f)
+                .map(|(row, _)| row)
+                .collect();
+            assert_eq!(rows, whole(&answers[name]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn simple_scores_are_cleanlabs() {
+    for problem in Problem::all() {
+        let probabilities = problem.probabilities();
+        let confidence = numbers(&problem.answers["self_confidence"]);
+        let margin = numbers(&problem.answers["normalized_margin"]);
+        for (row, &label) in problem.labels.iter().enumerate() {
+            let of_row = probabilities.row(row);
+            assert!((f64::from(self_confidence(label, of_row)) - confidence[row]).abs() < 1e-6);
+            assert!((f64::from(normalized_margin(label, of_row)) - margin[row]).abs() < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn rows_without_labels_count_nowhere() {
+    let problem = &Problem::all()[2];
+    let without = ConfidentJoint::count(&problem.labels, &problem.probabilities());
+    let mut labels = problem.labels.clone();
+    labels.extend([UNLABELLED; 3]);
+    let mut values = problem.values.clone();
+    values.extend(vec![0.2; 3 * problem.classes]);
+    let probabilities = Probabilities {
+        classes: problem.classes,
+        values: &values,
+    };
+    let joint = ConfidentJoint::count(&labels, &probabilities);
+    assert_eq!(joint.counts, without.counts);
+    assert_eq!(joint.confident[labels.len() - 3..], [None; 3]);
+    for filter in [Filter::OffDiagonal, Filter::Both] {
+        let found = joint.issues(&labels, &probabilities, filter);
+        assert!(!found[labels.len() - 3..].iter().any(|found| *found));
+    }
+}
+
+#[test]
+fn votes_name_the_most_frequent_label() {
+    let neighbors = NeighborRows::new([vec![1, 2, 3, 4], vec![4], vec![], vec![0, 1], vec![0]]);
+    let labels = [2, 1, 1, 2, UNLABELLED];
+    let votes = Votes::of(0, &labels, &neighbors);
+    assert_eq!(
+        (votes.labelled, votes.agree, votes.most),
+        (3, 1, Some((1, 2)))
+    );
+    assert_eq!(votes.agreement(), 1.0 / 3.0);
+    // Of equals, the lowest class.
+    assert_eq!(Votes::of(3, &labels, &neighbors).most, Some((1, 1)));
+    // Without labelled neighbours nobody objects.
+    for row in [1, 2] {
+        let votes = Votes::of(row, &labels, &neighbors);
+        assert_eq!(
+            (votes.labelled, votes.most, votes.agreement()),
+            (0, None, 1.0)
+        );
+    }
+}
+
+#[test]
+fn the_channel_says_who_errs_how() {
+    // 90 cats labelled cat, 10 dogs labelled cat, 100 dogs labelled dog: 5 % are wrong, of the 100 taken in advance too.
+    let channel = Channel::from_joint(2, &[90.0, 10.0, 0.0, 100.0]);
+    assert!((channel.given(0, 0) - 185.0 / 190.0).abs() < 1e-12);
+    assert!((channel.given(1, 0) - 15.0 / 210.0).abs() < 1e-12);
+    // With three classes, in proportion to what the others are labelled.
+    let channel_of_three = Channel::from_joint(3, &[8.0, 2.0, 0.0, 0.0, 20.0, 0.0, 0.0, 0.0, 10.0]);
+    assert!((channel_of_three.given(0, 1) - 100.0 * 0.05 * (2.0 / 3.0) / 108.0).abs() < 1e-12);
+    let mut posterior = vec![0.0; 2];
+    // Looks like a dog in one of two cases: labelled dog it hardly is a cat, since cats are seldom labelled so.
+    channel.posterior(&[0.5, 0.5], 1, &mut posterior);
+    let given = [5.0 / 190.0, 195.0 / 210.0];
+    assert!((posterior[1] - given[1] / (given[0] + given[1])).abs() < 1e-12);
+    // A label that nothing speaks for is all there is.
+    channel.posterior(&[0.0, 0.0], 1, &mut posterior);
+    assert_eq!(posterior, [0.0, 1.0]);
+    let before = Probabilities {
+        classes: 2,
+        values: &[0.5, 0.5, 1.0, 0.0, 0.0, 1.0],
+    };
+    let joint = channel.joint(&[1, 0, UNLABELLED], &before);
+    assert!((joint.iter().sum::<f64>() - 2.0).abs() < 1e-12);
+    assert_eq!(joint[0], 1.0);
+}
+
+/// Four clusters on a line, ten rows each; every label is its cluster but for some.
+struct Clusters {
+    true_classes: Vec<u32>,
+    labels: Vec<u32>,
+    neighbors: NeighborRows,
+}
+
+const CLUSTER: usize = 20;
+
+impl Clusters {
+    fn new(wrong: &[(usize, u32)]) -> Clusters {
+        let true_classes: Vec<u32> = (0..4 * CLUSTER).map(|row| (row / CLUSTER) as u32).collect();
+        let mut labels = true_classes.clone();
+        for (row, label) in wrong {
+            labels[*row] = *label;
+        }
+        let others = |row: usize| {
+            let cluster = row / CLUSTER * CLUSTER;
+            let others = (1..6).map(move |step| cluster + (row - cluster + step) % CLUSTER);
+            others.map(|row| row as u32).collect::<Vec<u32>>()
+        };
+        let neighbors = NeighborRows::new((0..true_classes.len()).map(others));
+        Clusters {
+            true_classes,
+            labels,
+            neighbors,
+        }
+    }
+
+    fn labels(&self) -> Labels<'_> {
+        Labels {
+            classes: 4,
+            given: &self.labels,
+            neighbors: &self.neighbors,
+        }
+    }
+
+    /// A classifier that knows of each cluster how its rows are labelled, itself left out.
+    fn learn(&self, labels: &[u32], weights: &[f32]) -> Vec<f32> {
+        let row = |row: usize| {
+            let mut sums = [0.1f32; 4];
+            for other in (0..labels.len()).filter(|other| *other != row) {
+                if self.true_classes[other] == self.true_classes[row] && labels[other] != UNLABELLED
+                {
+                    sums[labels[other] as usize] += weights[other];
+                }
+            }
+            let all: f32 = sums.iter().sum();
+            sums.map(|sum| sum / all)
+        };
+        (0..labels.len()).flat_map(row).collect()
+    }
+
+    fn detect(&self) -> detect::Detected {
+        let first = self.learn(&self.labels, &vec![1.0; self.labels.len()]);
+        let first = Probabilities {
+            classes: 4,
+            values: &first,
+        };
+        detect(&self.labels(), &first, &mut |labels, weights| {
+            Ok(self.learn(labels, weights))
+        })
+        .unwrap()
+    }
+}
+
+#[test]
+fn wrong_labels_are_the_worst_and_know_better() {
+    let wrong = [(3, 1), (25, 3), (47, 0), (70, 2)];
+    let clusters = Clusters::new(&wrong);
+    let found = clusters.detect();
+    for (row, verdict) in found.verdicts.iter().enumerate() {
+        let verdict = verdict.unwrap();
+        assert_eq!(verdict.class, clusters.true_classes[row]);
+        let is_wrong = wrong.iter().any(|(at, _)| *at == row);
+        assert_eq!(verdict.right < 0.5, is_wrong, "row {row}: {verdict:?}");
+    }
+    assert!((found.errors() - 4.0).abs() < 0.5);
+    let joint: f64 = found.joint.iter().sum();
+    assert!((joint - 80.0).abs() < 1e-3);
+}
+
+#[test]
+fn rows_without_a_label_get_no_verdict() {
+    let clusters = Clusters::new(&[(3, 1), (5, UNLABELLED), (44, UNLABELLED)]);
+    let found = clusters.detect();
+    let without: Vec<usize> = (0..80)
+        .filter(|row| found.verdicts[*row].is_none())
+        .collect();
+    assert_eq!(without, [5, 44]);
+}
+
+#[test]
+fn one_class_and_none_have_nothing_wrong() {
+    let neighbors = NeighborRows::new([vec![1], vec![0]]);
+    let labels = Labels {
+        classes: 1,
+        given: &[0, 0],
+        neighbors: &neighbors,
+    };
+    let first = Probabilities {
+        classes: 1,
+        values: &[1.0, 1.0],
+    };
+    let found = detect(&labels, &first, &mut |_, _| Ok(vec![1.0, 1.0])).unwrap();
+    assert_eq!(found.errors(), 0.0);
+    assert!(planted(&[0, 0], &found, 0.5, 1).rows.is_empty());
+    let labels = Labels {
+        classes: 0,
+        given: &[UNLABELLED; 2],
+        neighbors: &neighbors,
+    };
+    let first = Probabilities {
+        classes: 0,
+        values: &[],
+    };
+    let found = detect(&labels, &first, &mut |_, _| Ok(Vec::new())).unwrap();
+    assert_eq!(found.verdicts, [None, None]);
+}
+
+fn planted(labels: &[u32], found: &detect::Detected, share: f64, seed: u64) -> plant::Planted {
+    let right: Vec<Option<f32>> = (found.verdicts.iter())
+        .map(|verdict| verdict.map(|verdict| verdict.right))
+        .collect();
+    plant::plant(labels, &right, &found.channel, share, seed)
+}
+
+#[test]
+fn planted_errors_are_seeded_and_spare_what_is_doubted() {
+    let clusters = Clusters::new(&[(3, 1), (25, 3), (47, 0), (50, UNLABELLED)]);
+    let found = clusters.detect();
+    let errors = planted(&clusters.labels, &found, 0.1, 42);
+    assert_eq!(errors, planted(&clusters.labels, &found, 0.1, 42));
+    assert_ne!(errors.rows, planted(&clusters.labels, &found, 0.1, 43).rows);
+    assert_eq!(errors.rows.len(), 8);
+    for row in 0..80 {
+        let changed = errors.labels[row] != clusters.labels[row];
+        assert_eq!(changed, errors.rows.binary_search(&row).is_ok());
+        assert!(!(changed && [3, 25, 47, 50].contains(&row)));
+    }
+    // No class is emptied, however much is planted.
+    let errors = planted(&clusters.labels, &found, 1.0, 42);
+    for class in 0..4 {
+        assert!(
+            errors
+                .labels
+                .iter()
+                .filter(|label| **label == class)
+                .count()
+                >= 2
+        );
+    }
+}
+
+#[test]
+fn reviews_find_what_planted_errors_say() {
+    // Eight of a hundred labels are expected to be wrong.
+    let scores: Vec<f32> = (0..100)
+        .map(|at| if at < 16 { at as f32 / 15.0 } else { 1.0 })
+        .collect();
+    let planted = [0.0, 0.05, 0.3, 0.9];
+    let sizes = [0, 1, 2, 6, 100, 200];
+    let found = reviews(&scores, &scores, &planted, &sizes);
+    let recalls: Vec<f64> = found.iter().map(|review| review.recall).collect();
+    // Half of the planted errors are as bad as the worst two labels, but two labels are no more than a quarter of eight errors.
+    let expected = [0.0, 0.125, 0.25, 0.75, 1.0, 1.0];
+    for (recall, expected) in recalls.iter().zip(expected) {
+        assert!((recall - expected).abs() < 1e-6, "{recalls:?}");
+    }
+    assert!((found[2].precision - 1.0).abs() < 1e-6);
+    assert_eq!(found[5].reviewed, 100);
+    assert!((found[5].precision - 0.08).abs() < 1e-6);
+    for review in &found {
+        assert!(review.recall_low <= review.recall && review.recall <= review.recall_high);
+    }
+    assert!(reviews(&scores, &scores, &[], &sizes).is_empty());
+
+    // Where 16 of 100 labels are doubted with the planted errors, odds count 16 / 84 to 8 / 92 less: 0.3 becomes 0.48, which is
+    // no worse than the eighth label's 0.47, and worse than the ninth's 0.53.
+    let mut doubtful = scores.clone();
+    doubtful[80..].fill(0.6);
+    let recalls = |sizes: &[usize]| -> Vec<f64> {
+        let found = reviews(&scores, &doubtful, &[0.3; 4], sizes);
+        found.iter().map(|review| review.recall).collect()
+    };
+    assert_eq!((recalls(&[8]), recalls(&[9])), (vec![0.0], vec![1.0]));
+    // The worst eight are wrong no less often than the worst nine.
+    let both = recalls(&[8, 9]);
+    assert!((both[0] - 8.0 / 9.0).abs() < 1e-6 && both[1] == 1.0);
+
+    // Nothing is expected to be wrong.
+    let fine = reviews(&[1.0; 5], &[1.0; 5], &[0.5], &[1, 5]);
+    assert!(
+        fine.iter()
+            .all(|review| review.recall.is_finite() && review.precision < 1e-3)
+    );
+}

@@ -1,0 +1,69 @@
+//! Units of the network that fire for something that only one class's photos have: a logo, a date stamp, a frame.
+//!
+//! A unit that tells a class from the others is nothing to worry about: wheels tell cars. What sets a mark apart is *where* the
+//! unit fires. Wheels are where the car is; a mark is in one small place of the picture, nowhere near it, and in part of the class
+//! only. So [`places`] looks for places where a unit is strongest in many images of a class and in hardly any of the others, and
+//! [`head`] measures what a linear classifier makes of it.
+
+pub mod head;
+pub mod places;
+
+/// Area under the ROC curve of `values` for those `inside` against the others: the probability that one from inside is
+/// greater, equal ones counting half (Mann & Whitney 1947). `None` where either side is empty. Values that are not finite count
+/// as the least.
+pub fn auroc(values: &[f32], inside: &[bool]) -> Option<f64> {
+    let mut order: Vec<u32> = (0..values.len() as u32).collect();
+    let value = |at: u32| {
+        let value = values[at as usize];
+        if value.is_finite() {
+            value
+        } else {
+            f32::NEG_INFINITY
+        }
+    };
+    order.sort_unstable_by(|&a, &b| value(a).total_cmp(&value(b)));
+    let n_inside = inside.iter().filter(|&&is| is).count() as f64;
+    let n_outside = inside.len() as f64 - n_inside;
+    let (mut below, mut wins) = (0.0, 0.0);
+    for equal in order.chunk_by(|&a, &b| value(a) == value(b)) {
+        let within = equal.iter().filter(|&&at| inside[at as usize]).count() as f64;
+        let without = equal.len() as f64 - within;
+        wins += within * (below + without / 2.0);
+        below += without;
+    }
+    (n_inside > 0.0 && n_outside > 0.0).then(|| wins / (n_inside * n_outside))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What tests/golden/make_associations.py wrote.
+    #[test]
+    fn equals_scikit_learn() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/associations.json");
+        let golden: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        for case in golden["curves"].as_array().unwrap() {
+            let numbers = |name: &str| -> Vec<f64> {
+                let list = case[name].as_array().unwrap().iter();
+                list.map(|n| n.as_f64().unwrap()).collect()
+            };
+            let values: Vec<f32> = numbers("values").iter().map(|&v| v as f32).collect();
+            let inside: Vec<bool> = numbers("inside").iter().map(|&is| is > 0.0).collect();
+            let found = auroc(&values, &inside).unwrap();
+            assert!((found - case["auroc"].as_f64().unwrap()).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn one_side_alone() {
+        assert_eq!(auroc(&[1.0, 2.0], &[true, true]), None);
+        assert_eq!(auroc(&[], &[]), None);
+        assert_eq!(auroc(&[f32::NAN, 0.0], &[false, true]), Some(1.0));
+    }
+}

@@ -1,0 +1,285 @@
+//! One pass over the rows: losses and gradients of several folds at a time, and how each does on the rows that it must not see.
+
+use prospect_common::Result;
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::{
+    Problem, UNLABELLED,
+    features::{Block, Features, in_turn_or_parallel},
+    predict::Scores,
+    torch,
+};
+
+/// The rows' labels, weights and folds, and their sums.
+pub struct Rows<'a> {
+    problem: &'a Problem<'a>,
+    /// Sum of the training rows' weights by fold, and of each class, `[n_folds, classes]`.
+    totals: Vec<f64>,
+    of_classes: Vec<f64>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(problem: &'a Problem<'a>) -> Rows<'a> {
+        let (folds, classes) = (usize::from(problem.n_folds), problem.classes);
+        // First what each fold holds itself.
+        let mut of_classes = vec![0f64; folds * classes];
+        for (row, label) in problem.labels.iter().enumerate() {
+            if *label != UNLABELLED {
+                let fold = usize::from(problem.folds[row]);
+                of_classes[fold * classes + *label as usize] += weight(problem, row);
+            }
+        }
+        for class in 0..classes {
+            // Counted anew without it, as a difference may leave a rest where there is nothing.
+            let own: Vec<f64> = (0..folds)
+                .map(|f| of_classes[f * classes + class])
+                .collect();
+            for fold in 0..folds {
+                let others = own.iter().enumerate().filter(|(other, _)| *other != fold);
+                of_classes[fold * classes + class] = others.map(|(_, weight)| weight).sum();
+            }
+        }
+        let totals = of_classes
+            .chunks(classes.max(1))
+            .map(|row| row.iter().sum());
+        Rows {
+            problem,
+            totals: totals.collect(),
+            of_classes,
+        }
+    }
+
+    /// Of each class among the rows that a fold is trained on; 0 if there is none.
+    pub fn shares(&self) -> Vec<Vec<f64>> {
+        let folds = 0..usize::from(self.problem.n_folds);
+        let classes = self.problem.classes;
+        let shares = folds.map(|fold| {
+            let row = &self.of_classes[fold * classes..(fold + 1) * classes];
+            let total = self.totals.get(fold).filter(|total| **total > 0.0);
+            row.iter().map(|w| w / total.unwrap_or(&1.0)).collect()
+        });
+        shares.collect()
+    }
+
+    /// Weight of a row in what is said of its own fold: 0 where that fold's model cannot know its class.
+    fn held_weight(&self, row: usize) -> f64 {
+        let (label, fold) = (self.problem.labels[row], self.problem.folds[row]);
+        if label == UNLABELLED {
+            return 0.0;
+        }
+        let at = usize::from(fold) * self.problem.classes + label as usize;
+        match self.of_classes[at] > 0.0 {
+            true => weight(self.problem, row),
+            false => 0.0,
+        }
+    }
+}
+
+fn weight(problem: &Problem, row: usize) -> f64 {
+    problem
+        .weights
+        .map_or(1.0, |weights| f64::from(weights[row]))
+}
+
+/// Sums over rows that a model has not seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Held {
+    log_loss: f64,
+    right: f64,
+    weight: f64,
+}
+
+impl Held {
+    pub fn add(&mut self, other: &Held) {
+        self.log_loss += other.log_loss;
+        self.right += other.right;
+        self.weight += other.weight;
+    }
+
+    /// Log-loss and accuracy; NaN without rows.
+    pub fn means(&self) -> (f64, f64) {
+        (self.log_loss / self.weight, self.right / self.weight)
+    }
+}
+
+/// What a pass says of each of some folds.
+pub struct Evaluation {
+    /// Mean cross-entropy of the training rows.
+    pub losses: Vec<f64>,
+    /// `[dimension + 1, folds * classes]`
+    pub gradient: Tensor,
+    pub held: Vec<Held>,
+}
+
+/// Sums over the blocks that come to it in turn.
+struct Lane {
+    gradient: Tensor,
+    losses: Vec<f64>,
+    held: Vec<Held>,
+}
+
+/// One pass for some folds. `theta`: `[dimension + 1, folds.len() * classes]`.
+pub fn evaluate(
+    features: &Features,
+    rows: &Rows,
+    folds: &[usize],
+    theta: &Tensor,
+) -> Result<Evaluation> {
+    let scores = Scores::new(theta, folds.len()).map_err(|error| torch(&error))?;
+    let lane = |_| -> Result<Lane, TchError> {
+        Ok(Lane {
+            gradient: theta.f_zeros_like()?,
+            losses: vec![0.0; folds.len()],
+            held: vec![Held::default(); folds.len()],
+        })
+    };
+    let lanes: Result<Vec<Lane>, TchError> = (0..features.lanes()).map(lane).collect();
+    let mut lanes = lanes.map_err(|error| torch(&error))?;
+    let mut seen = 0;
+    features.each(&mut |blocks| {
+        let mut shares: Vec<Vec<Block>> = lanes.iter().map(|_| Vec::new()).collect();
+        for block in blocks {
+            let at = seen % shares.len();
+            shares[at].push(block);
+            seen += 1;
+        }
+        let tasks = lanes.iter_mut().zip(shares);
+        let tasks: Vec<_> = tasks.map(|(l, share)| (l, share, scores.share())).collect();
+        in_turn_or_parallel(features.device(), tasks, |(lane, share, scores)| {
+            for block in share {
+                let added = lane.add(&block, rows, folds, &scores);
+                added.map_err(|error| torch(&error))?;
+            }
+            Ok(())
+        })
+    })?;
+    let mut lanes = lanes.into_iter();
+    // There is at least one.
+    let Some(mut sum) = lanes.next() else {
+        unreachable!("features have a lane")
+    };
+    for lane in lanes {
+        let added = sum.gradient.f_add_(&lane.gradient);
+        let _ = added.map_err(|error| torch(&error))?;
+        for at in 0..folds.len() {
+            sum.losses[at] += lane.losses[at];
+            sum.held[at].add(&lane.held[at]);
+        }
+    }
+    for (loss, fold) in sum.losses.iter_mut().zip(folds) {
+        *loss /= positive(rows.totals[*fold]);
+    }
+    Ok(Evaluation {
+        losses: sum.losses,
+        gradient: sum.gradient,
+        held: sum.held,
+    })
+}
+
+/// Without any training row there is nothing to be divided.
+fn positive(total: f64) -> f64 {
+    if total > 0.0 { total } else { 1.0 }
+}
+
+impl Lane {
+    fn add(
+        &mut self,
+        block: &Block,
+        rows: &Rows,
+        folds: &[usize],
+        scores: &Scores,
+    ) -> Result<(), TchError> {
+        let problem = rows.problem;
+        let (n, m) = (block.values.size()[0] as usize, folds.len());
+        let of_block = block.first..block.first + n;
+        if problem.labels[of_block.clone()]
+            .iter()
+            .all(|label| *label == UNLABELLED)
+        {
+            return Ok(());
+        }
+        // A row without a label has no weight anywhere, whatever class it is taken for here.
+        let label = |row| match problem.labels[row] {
+            UNLABELLED => 0,
+            label => i64::from(label),
+        };
+        let labels: Vec<i64> = of_block.clone().map(label).collect();
+        // Where the row's own fold is among these.
+        let place = |row: usize| {
+            let fold = usize::from(problem.folds[row]);
+            folds.iter().position(|other| *other == fold)
+        };
+        let places: Vec<Option<usize>> = of_block.clone().map(place).collect();
+        let mut weights = vec![0f32; n * m];
+        for (row, weights) in of_block.clone().zip(weights.chunks_exact_mut(m)) {
+            if problem.labels[row] == UNLABELLED {
+                continue;
+            }
+            let weight = weight(problem, row);
+            for (fold, to) in folds.iter().zip(weights) {
+                if usize::from(problem.folds[row]) != *fold {
+                    *to = (weight / positive(rows.totals[*fold])) as f32;
+                }
+            }
+        }
+
+        let device = block.values.device();
+        let columns = [n as i64, m as i64, 1];
+        let labels = Tensor::f_from_slice(&labels)?.f_to_device(device)?;
+        let labels = labels.f_view([n as i64, 1, 1])?.f_expand(columns, false)?;
+        let mut log_p = scores.of(&block.values)?.f_log_softmax(-1, Kind::Float)?;
+        let of_labels = log_p.f_gather(2, &labels, false)?;
+        let best = best_of_places(&log_p, &places)?;
+
+        let mut of_label = vec![0f32; n * m];
+        let flat = of_labels.f_to_device(Device::Cpu)?.f_reshape([-1])?;
+        flat.f_copy_data(&mut of_label, n * m)?;
+        for (at, row) in of_block.enumerate() {
+            let log_p = &of_label[at * m..(at + 1) * m];
+            if problem.labels[row] == UNLABELLED {
+                continue;
+            }
+            let weight = weight(problem, row);
+            for (place, log_p) in log_p.iter().enumerate() {
+                if Some(place) != places[at] {
+                    self.losses[place] -= weight * f64::from(*log_p);
+                }
+            }
+            let held = rows.held_weight(row);
+            if let (Some(place), true) = (places[at], held > 0.0) {
+                let right = best[at] == i64::from(problem.labels[row]);
+                self.held[place].add(&Held {
+                    log_loss: -held * f64::from(log_p[place]),
+                    right: if right { held } else { 0.0 },
+                    weight: held,
+                });
+            }
+        }
+
+        let mut rest = log_p.f_exp_()?;
+        let ones = of_labels.f_full_like(-1.0)?;
+        let _ = rest.f_scatter_add_(2, &labels, &ones)?;
+        let weights = Tensor::f_from_slice(&weights)?.f_to_device(device)?;
+        let _ = rest.f_mul_(&weights.f_view(columns)?)?;
+        let rest = rest.f_view([n as i64, -1])?;
+        let dimension = block.values.size()[1];
+        let mut of_weights = self.gradient.f_narrow(0, 0, dimension)?;
+        let _ = of_weights.f_addmm_(&block.values.f_tr()?, &rest)?;
+        let mut of_bias = self.gradient.f_narrow(0, dimension, 1)?;
+        let _ = of_bias.f_add_(&rest.f_sum_dim_intlist([0i64].as_slice(), true, Kind::Float)?)?;
+        Ok(())
+    }
+}
+
+/// The best class of each row by the model at its place; of rows without one, by the first model.
+fn best_of_places(log_p: &Tensor, places: &[Option<usize>]) -> Result<Vec<i64>, TchError> {
+    let places: Vec<i64> = places.iter().map(|p| p.unwrap_or(0) as i64).collect();
+    let [n, classes] = [log_p.size()[0], log_p.size()[2]];
+    let index = Tensor::f_from_slice(&places)?.f_to_device(log_p.device())?;
+    let index = index.f_view([n, 1, 1])?.f_expand([n, 1, classes], false)?;
+    let best = log_p.f_gather(1, &index, false)?.f_argmax(-1, false)?;
+    let best = best.f_to_device(Device::Cpu)?.f_reshape([-1])?;
+    let mut out = vec![0i64; places.len()];
+    best.f_copy_data(&mut out, places.len())?;
+    Ok(out)
+}

@@ -1,0 +1,213 @@
+//! `prospect explain`.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use prospect_common::{Error, text};
+use prospect_engine::{Context, progress::Cancel};
+use prospect_model::CamMethod;
+use prospect_output::picture;
+use prospect_queries::subject::{Explained, Explaining};
+use prospect_stages::scan::FileLabels;
+use prospect_store::RunFolder;
+
+use super::{Global, logging, output};
+
+/// More panels than this make no picture to look at.
+const MAX_PANELS: usize = 40;
+/// Show where in an image the network looked
+///
+/// Reads image files (of a run or any others), the model, and [model], [input] and [images] of the configuration, nothing
+/// of a run; writes one picture per image, IMAGE's name with .explain.png: the photo, and for every class and method
+/// the photo under the class activation map. An image that cannot be read is an error line, and the others go on; the
+/// exit status is 65 then.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  prospect explain photo.jpg                          for the predicted class, and the labelled one
+  prospect explain *.jpg --class tench --class '#7' -o explained
+  prospect explain photo.jpg --layer layer3 --method gradcam --method layercam --guided")]
+pub(super) struct ExplainArgs {
+    /// Image files
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<PathBuf>,
+    /// A class by its name, or `#` and its index; repeatable. Default: the predicted class, and the label where the
+    /// image has one that the network knows
+    #[arg(long, value_name = "CLASS")]
+    class: Vec<String>,
+    /// The layer, by its module path. Default: the last one before the head that is a map
+    #[arg(long, value_name = "LAYER")]
+    layer: Option<String>,
+    /// gradcam, cam, gradcam++, layercam or hirescam; repeatable
+    #[arg(long, value_name = "METHOD", value_parser = method, default_value = "gradcam")]
+    method: Vec<CamMethod>,
+    /// Add guided Grad-CAM: guided backpropagation of the class's logit, times Grad-CAM
+    #[arg(long)]
+    guided: bool,
+    /// The folder to write into
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+}
+
+fn method(name: &str) -> Result<CamMethod, String> {
+    (CamMethod::ALL
+        .into_iter()
+        .find(|method| method.name() == name))
+    .ok_or_else(|| {
+        format!(
+            "the methods are {}",
+            CamMethod::ALL.map(CamMethod::name).join(", ")
+        )
+    })
+}
+
+pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8> {
+    let config = global.config()?;
+    let progress = global.progress();
+    logging::start(global, &progress, None, "explain")?;
+    let run = RunFolder::at(&config.run.dir)?;
+    let cancel = Cancel::default();
+    let ctx = Context::new(&config, &run, &progress, &cancel);
+    let model = ctx.model()?;
+    let mut methods = args.method.clone();
+    methods.dedup();
+    let classes = args.class.iter().map(|class| model.class_index(class));
+    let classes: BTreeSet<usize> = classes.collect::<Result<_, _>>()?;
+    let panels = classes.len().max(1) * (methods.len() + usize::from(args.guided));
+    if panels > MAX_PANELS {
+        return Err(Error::Config(vec![format!(
+            "{panels} panels (classes times methods) are more than the {MAX_PANELS} that a picture holds; ask for fewer at a time"
+        )])
+        .into());
+    }
+    let labels = FileLabels::new(&config)?;
+    let explaining = Explaining::new(&config, model, args.layer.as_deref(), &methods, args.guided)?;
+    fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "making the folder"))?;
+
+    let mut names = HashSet::new();
+    let mut rows = vec![HEAD.map(String::from).to_vec()];
+    let mut bad = 0;
+    let bar = progress.stage("explain", args.images.len() as u64, "images");
+    for file in &args.images {
+        bar.advance(1);
+        let label = labels.label(file)?;
+        match one(&explaining, file, &classes, label.as_deref())? {
+            Ok(explained) => {
+                let path = args.out.join(free_name(file, &mut names));
+                let png = explained.picture(&explaining);
+                let png = png.and_then(|picture| picture::png(&picture))?;
+                fs::write(&path, png).map_err(Error::io(&path, "writing"))?;
+                rows.extend(table_rows(file, &explained, &explaining, &path));
+            }
+            Err(reason) => {
+                bad += 1;
+                progress.suspend(|| output::complain(&format!("{}: {reason}", file.display())));
+            }
+        }
+    }
+    bar.finish("");
+    if rows.len() > 1 {
+        output::print(&output::columns(&rows, &RIGHT))?;
+    }
+    Ok(if bad > 0 { 65 } else { 0 })
+}
+
+/// Reads and explains one image; the inner error says what is wrong with the image.
+fn one(
+    explaining: &Explaining,
+    file: &Path,
+    classes: &BTreeSet<usize>,
+    label: Option<&str>,
+) -> anyhow::Result<Result<Explained, String>> {
+    let bytes = match fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let (image, pixels, geometry) = match explaining.decode(&bytes) {
+        Ok(decoded) => decoded,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let explained = explaining.explain(&name, image, &pixels, geometry, classes, label)?;
+    Ok(Ok(explained))
+}
+
+const HEAD: [&str; 8] = [
+    "image",
+    "class",
+    "method",
+    "logit",
+    "p",
+    "raw max",
+    "centre x, y",
+    "picture",
+];
+const RIGHT: [bool; 8] = [false, false, false, true, true, true, false, false];
+
+fn table_rows(
+    file: &Path,
+    explained: &Explained,
+    explaining: &Explaining,
+    path: &Path,
+) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for class in &explained.classes {
+        for (method, map) in explaining.methods().iter().zip(&class.maps) {
+            let summary = explaining.summary(map);
+            let centre = match (summary.center_x, summary.center_y) {
+                (Some(x), Some(y)) => format!("{x:.2}, {y:.2}"),
+                _ => "nothing positive".to_string(),
+            };
+            rows.push(vec![
+                file.display().to_string(),
+                class.title(),
+                method.name().to_string(),
+                text::figure(class.logit.into()),
+                format!("{:.3}", class.p),
+                text::figure(summary.raw_max.into()),
+                centre,
+                path.display().to_string(),
+            ]);
+        }
+    }
+    rows
+}
+
+/// `photo.explain.png` for `photo.jpg`; the next of that stem is `photo-2.explain.png`.
+fn free_name(file: &Path, taken: &mut HashSet<String>) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let names = (1..).map(|n| match n {
+        1 => format!("{stem}.explain.png"),
+        n => format!("{stem}-{n}.explain.png"),
+    });
+    let mut free = names.filter(|name| taken.insert(name.clone()));
+    free.next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_of_equal_stems_have_different_names() {
+        let mut taken = HashSet::new();
+        let mut name = |file: &str| free_name(Path::new(file), &mut taken);
+        assert_eq!(name("a/cat.jpg"), "cat.explain.png");
+        assert_eq!(name("cat-2.png"), "cat-2.explain.png");
+        assert_eq!(name("b/cat.png"), "cat-3.explain.png");
+        assert_eq!(name("b/cat.png"), "cat-4.explain.png");
+        assert_eq!(name("x.tar.jpg"), "x.tar.explain.png");
+    }
+
+    #[test]
+    fn methods_go_by_their_names() {
+        for known in CamMethod::ALL {
+            assert_eq!(method(known.name()), Ok(known));
+        }
+        assert!(method("GradCAM").unwrap_err().contains("gradcam++"));
+    }
+}

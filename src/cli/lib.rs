@@ -1,0 +1,372 @@
+//! The command line: parses, calls the library, prints. Nothing else in the crate prints results.
+
+mod clean;
+mod completions;
+mod diff;
+mod doctor;
+mod explain;
+mod export;
+mod init;
+mod interrupt;
+mod logging;
+mod man;
+mod model;
+mod output;
+mod plan;
+mod query;
+mod report;
+mod review;
+mod run;
+mod similar;
+mod status;
+mod summary;
+mod unit;
+mod verify;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use prospect_common::{Error, text};
+use prospect_config::Config;
+use prospect_engine::progress::{Progress, ProgressKind};
+
+/// Prospect mines an image dataset through the eyes of a trained network
+///
+/// Reads pipeline.toml, which names a folder of images, a network and a run folder (`prospect init` writes one); writes tables,
+/// pictures and a report into the run folder.
+#[derive(Debug, Parser)]
+#[command(
+    name = "prospect",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  prospect init --images photos --model net.pt2  write pipeline.toml
+  prospect doctor                                is everything in place?
+  prospect plan                                  what would a run do, and why?
+  prospect run                                   do it, or go on where it stopped
+  prospect report --open                         look at what it found
+  prospect query --list                          questions to ask the tables
+
+Exit status:
+  0    done
+  2    wrong usage or configuration, or something is missing that another command makes
+  3    more findings are new than --max-new allows (diff, summary)
+  65   bad data: a file is not what it should be, or too many images cannot be read
+  74   input or output failed, there is no space, or libtorch refused
+  75   another process writes the run folder; try later
+  101  a fault of Prospect itself; please report it
+  130  interrupted; the same command again goes on"
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration file
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "pipeline.toml",
+        help_heading = "Common options"
+    )]
+    config: PathBuf,
+    /// Sets one key, over the file; repeatable. VALUE is TOML, or plain text; relative paths count from the file's
+    /// folder, as in the file. Example: --set model.batch_size=64
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECTION.KEY=VALUE",
+        help_heading = "Common options"
+    )]
+    set: Vec<String>,
+    /// Show only warnings and errors
+    #[arg(short, long, global = true, help_heading = "Common options")]
+    quiet: bool,
+    /// Show what is being done; twice for every detail
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = clap::ArgAction::Count,
+        conflicts_with = "quiet",
+        help_heading = "Common options"
+    )]
+    verbose: u8,
+}
+
+impl Global {
+    /// The checked configuration.
+    pub(crate) fn config(&self) -> Result<Config, Error> {
+        Config::load(&self.config, &self.set)
+    }
+
+    /// The error with the lines of the configuration that it is about.
+    fn placed(&self, error: anyhow::Error) -> anyhow::Error {
+        match error.downcast::<Error>() {
+            Ok(Error::Config(complaints)) => {
+                Error::Config(Config::placed(&self.config, &self.set, complaints)).into()
+            }
+            Ok(error) => error.into(),
+            Err(error) => error,
+        }
+    }
+
+    /// Progress on standard error, as far as it is wanted.
+    fn progress(&self) -> Progress {
+        Progress::new(if self.quiet {
+            ProgressKind::Quiet
+        } else {
+            ProgressKind::Auto
+        })
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::InitArgs),
+    Run(run::RunArgs),
+    Plan(plan::PlanArgs),
+    Status(status::StatusArgs),
+    Verify(verify::VerifyArgs),
+    Query(query::QueryArgs),
+    Clean(clean::CleanArgs),
+    Doctor(doctor::DoctorArgs),
+    Model(model::ModelArgs),
+    Explain(explain::ExplainArgs),
+    Unit(unit::UnitArgs),
+    Similar(similar::SimilarArgs),
+    Diff(diff::DiffArgs),
+    Review(review::ReviewArgs),
+    Summary(summary::SummaryArgs),
+    Report(report::ReportArgs),
+    Export(export::ExportArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+/// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too. Nobody may be listening.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let global = &cli.global;
+    if let Err(error) = all_settings_seen(global, std::env::args_os()) {
+        return report(&error.into());
+    }
+    let result = match &cli.command {
+        Command::Init(args) => init::init(global, args),
+        Command::Run(args) => run::run(global, args),
+        Command::Plan(args) => plan::plan(global, args),
+        Command::Status(args) => status::status(global, args),
+        Command::Verify(args) => verify::verify(global, args),
+        Command::Query(args) => query::query(global, args),
+        Command::Clean(args) => clean::clean(global, args),
+        Command::Doctor(args) => doctor::doctor(global, args),
+        Command::Model(args) => model::model(args),
+        Command::Explain(args) => explain::explain(global, args),
+        Command::Unit(args) => unit::unit(global, args),
+        Command::Similar(args) => similar::run(global, args),
+        Command::Diff(args) => diff::diff(args),
+        Command::Review(args) => review::review(global, args),
+        Command::Summary(args) => summary::summary(global, args),
+        Command::Report(args) => report::report(global, args),
+        Command::Export(args) => export::export(global, args),
+        Command::Completions(args) => completions::completions(args),
+        Command::Man(args) => man::man(args),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => report(&global.placed(error)),
+    }
+}
+
+/// clap keeps only the last group where a repeatable option stands both before and after the command: better to say so
+/// than to lose a setting.
+fn all_settings_seen(
+    global: &Global,
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<(), Error> {
+    let given = arguments
+        .take_while(|argument| argument != "--")
+        .filter(|argument| {
+            argument == "--set" || argument.as_encoded_bytes().starts_with(b"--set=")
+        })
+        .count();
+    if given == global.set.len() {
+        return Ok(());
+    }
+    Err(Error::Config(vec![
+        "--set stands both before and after the command; put all of them after it".to_string(),
+    ]))
+}
+
+/// Writes the error to standard error and gives the exit status that belongs to it.
+fn report(error: &anyhow::Error) -> ExitCode {
+    if let Some(io) = error.downcast_ref::<io::Error>()
+        && io.kind() == io::ErrorKind::BrokenPipe
+    {
+        // Whoever read our output has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    let message = full_message(error);
+    tracing::error!(target: logging::FILE_ONLY, "{message}");
+    let _ = writeln!(io::stderr(), "error: {}", text::escaped_lines(&message));
+    ExitCode::from(match error.downcast_ref::<Error>() {
+        Some(error) => error.exit_code(),
+        None => 74,
+    })
+}
+
+/// The error and its causes on one line; a cause that the message before it quotes already is not said again.
+fn full_message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message += &format!(": {cause}");
+        }
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every command at every depth, with the words that call it.
+    fn commands(command: &clap::Command, words: &str) -> Vec<(String, clap::Command)> {
+        let mut all = vec![(words.to_string(), command.clone())];
+        for below in command
+            .get_subcommands()
+            .filter(|below| below.get_name() != "help")
+        {
+            all.extend(commands(below, &format!("{words} {}", below.get_name())));
+        }
+        all
+    }
+
+    fn help(text: Option<&clap::builder::StyledStr>) -> String {
+        text.map_or(String::new(), |text| text.to_string())
+    }
+
+    /// The words of an example: up to a remark behind it, a redirection or a pipe.
+    fn words(example: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        let mut characters = example.trim().chars().peekable();
+        while let Some(c) = characters.next() {
+            match (quote, c) {
+                (None, '>' | '<' | '|' | '&') => return words,
+                (None, ' ') if characters.peek() == Some(&' ') => break,
+                (None, ' ') => words.push(std::mem::take(&mut word)),
+                (None, '"' | '\'') => quote = Some(c),
+                (Some(end), c) if c == end => quote = None,
+                (_, c) => word.push(c),
+            }
+        }
+        words.push(word);
+        words
+    }
+
+    #[test]
+    fn every_command_says_what_it_reads_and_writes_and_its_examples_are_right() {
+        assert_eq!(words("prospect a 'b c' > d"), ["prospect", "a", "b c"]);
+        assert_eq!(words("prospect a   remark"), ["prospect", "a"]);
+        for (name, command) in commands(&Cli::command(), "prospect") {
+            assert_eq!(help(command.get_about()).lines().count(), 1, "{name}");
+            let long = help(command.get_long_about());
+            assert!(
+                long.contains("Reads") && long.contains("writes"),
+                "{name}: {long}"
+            );
+            let after = help(command.get_after_help());
+            let examples: Vec<&str> = after
+                .lines()
+                .filter(|line| line.starts_with("  prospect "))
+                .collect();
+            assert!(
+                after.starts_with("Examples:\n") && !examples.is_empty(),
+                "{name}: {after}"
+            );
+            for example in examples {
+                assert!(example.trim().starts_with(&name), "{name}: {example}");
+                if let Err(error) = Cli::try_parse_from(words(example)) {
+                    panic!("{example}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_readme_lists_every_exit_status() {
+        let readme = include_str!("../../README.md");
+        let help = help(Cli::command().get_after_help());
+        let list = help.split("Exit status:\n").nth(1).unwrap();
+        for line in list.lines() {
+            let (status, meaning) = line.trim().split_once(' ').unwrap();
+            let row = format!("| {status} | {} |", meaning.trim());
+            assert!(readme.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn common_options_stand_before_or_after_the_command() {
+        for line in [
+            ["prospect", "-c", "a.toml", "--set", "patches.k=3", "plan"],
+            ["prospect", "plan", "-c", "a.toml", "--set", "patches.k=3"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.global.config, PathBuf::from("a.toml"));
+            assert_eq!(cli.global.set, ["patches.k=3"]);
+        }
+        assert!(Cli::try_parse_from(["prospect", "run", "-q", "-v"]).is_err());
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        use anyhow::Context as _;
+        let io = || io::Error::new(io::ErrorKind::NotFound, "no such file");
+        let error = anyhow::Error::new(Error::io("a.pt2", "opening")(io()));
+        assert_eq!(full_message(&error), "a.pt2: opening failed: no such file");
+        let error = Err::<(), _>(io()).context("drawing").unwrap_err();
+        assert_eq!(full_message(&error), "drawing: no such file");
+    }
+
+    #[test]
+    fn no_setting_is_lost() {
+        let check = |line: &[&str]| {
+            let cli = Cli::try_parse_from(line).unwrap();
+            all_settings_seen(&cli.global, line.iter().map(OsString::from))
+        };
+        let split = ["prospect", "--set", "a.b=1", "plan", "--set=c.d=2"];
+        assert!(check(&split).is_err());
+        assert!(check(&["prospect", "plan", "--set", "a.b=1", "--set=c.d=2"]).is_ok());
+        assert!(check(&["prospect", "query", "--set", "a.b=1", "--", "--set"]).is_ok());
+    }
+}

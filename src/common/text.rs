@@ -1,0 +1,163 @@
+//! Text for people: control characters made visible, long values cut, sizes and durations in words.
+
+use std::{borrow::Cow, fmt::Write as _, time::Duration};
+
+/// `text` with every character that could steer a terminal or hide what is there written as `\n` or `\u{1b}`.
+///
+/// File names come from strangers: an escape sequence in one must not reach the terminal.
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if steers(character) {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// As [`escaped`], but line breaks stay: for text of several lines that we laid out ourselves.
+pub fn escaped_lines(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c| c != '\n' && steers(c)) {
+        return Cow::Borrowed(text);
+    }
+    let lines: Vec<Cow<str>> = text.split('\n').map(escaped).collect();
+    Cow::Owned(lines.join("\n"))
+}
+
+/// Control characters, line separators and the marks that reorder text (U+202A..E, U+2066..9, U+200E/F, U+061C).
+fn steers(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+}
+
+/// At most `limit` characters of `text`, the cut marked with an ellipsis.
+pub fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(limit) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", text[..end].trim_end())),
+    }
+}
+
+/// Bytes with a binary unit: `999 B`, `1.5 KiB`, `23 GiB`.
+pub fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if n < 1024 {
+        return format!("{n} B");
+    }
+    let mut value = n as f64 / 1024.0;
+    let mut unit = UNITS[0];
+    for next in &UNITS[1..] {
+        if value < 1023.5 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    if value < 9.95 {
+        format!("{value:.1} {unit}")
+    } else {
+        format!("{value:.0} {unit}")
+    }
+}
+
+/// A count with thin grouping: `1,234,567`.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A measured value to three digits: `0`, `0.0123`, `14.2`, `-8310`, `1.20e-7`.
+pub fn figure(value: f64) -> String {
+    let size = value.abs();
+    if size == 0.0 || !size.is_finite() {
+        return format!("{}", value + 0.0);
+    }
+    if !(1e-3..1e5).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    let decimals = (2 - size.log10().floor() as i32).max(0) as usize;
+    format!("{value:.decimals$}")
+}
+
+/// A duration at the precision a reader wants: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`.
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds < 9.95 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = match whole {
+        0..60 => write!(out, "{whole} s"),
+        60..3600 => write!(out, "{} min {:02} s", whole / 60, whole % 60),
+        _ => write!(out, "{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    };
+    out
+}
+
+/// " (did you mean `x`?)" where one of `known` is near enough to be meant.
+pub fn did_you_mean(word: &str, known: &[&str]) -> String {
+    nearest(word, known).map_or(String::new(), |near| format!(" (did you mean `{near}`?)"))
+}
+
+/// The nearest of `known` to `word`, if it is near enough for a slip of the pen.
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    known
+        .iter()
+        .map(|name| {
+            let likeness = strsim::jaro_winkler(&word.to_lowercase(), &name.to_lowercase());
+            (likeness, *name)
+        })
+        .filter(|(likeness, name)| *likeness >= 0.8 && *name != word)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_and_reordering_marks_become_visible() {
+        assert_eq!(escaped("grüße 日本.jpg"), "grüße 日本.jpg");
+        assert_eq!(escaped("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(escaped("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
+        assert_eq!(escaped("\u{9b}31m"), "\\u{9b}31m");
+        assert_eq!(escaped_lines("one\ntwo\x07"), "one\ntwo\\u{7}");
+    }
+
+    #[test]
+    fn quantities_read_well() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(25 << 30), "25 GiB");
+        assert_eq!(count(7), "7");
+        assert_eq!(count(1234567), "1,234,567");
+        assert_eq!(duration(Duration::from_millis(420)), "0.4 s");
+        assert_eq!(duration(Duration::from_secs(185)), "3 min 05 s");
+        assert_eq!(duration(Duration::from_secs(7620)), "2 h 07 min");
+        let figures = [0.0, -0.0, 0.012345, -8310.4, 14.16, 99_999.0, 1.2e-7, -3e9];
+        assert_eq!(
+            figures.map(figure),
+            [
+                "0", "0", "0.0123", "-8310", "14.2", "99999", "1.20e-7", "-3.00e9"
+            ]
+        );
+        assert_eq!(figure(f64::NAN), "NaN");
+        assert_eq!(shortened("abcdef", 3), "abc…");
+        assert_eq!(shortened("abc", 3), "abc");
+    }
+}

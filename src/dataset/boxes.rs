@@ -1,0 +1,301 @@
+//! Boxes that people drew around the object of an image: the table that `[explain] boxes` names, or columns of the
+//! metadata.
+//!
+//! Positions are as COCO writes them: left edge, top edge, width and height in pixels of the upright image.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Float64Array},
+    compute::cast,
+    datatypes::{DataType, Float64Type},
+};
+use prospect_common::{Error, Result, text};
+
+use crate::user_table::{Attribute, UserTable};
+
+/// Names of the four columns, where each number has its own; a table of boxes may use either set.
+const LONG: [&str; 4] = ["bbox_x", "bbox_y", "bbox_width", "bbox_height"];
+const SHORT: [&str; 4] = ["x", "y", "width", "height"];
+/// The column whose cells are lists of the four.
+const LIST: &str = "bbox";
+/// So many complaints stand in one message.
+const COMPLAINTS: usize = 5;
+
+/// The boxes of a table by image, as they stand there.
+#[derive(Debug, Clone)]
+pub struct Boxes {
+    path: PathBuf,
+    /// By the image's path relative to the image folder, in the table's order.
+    by_image: BTreeMap<String, Vec<Row>>,
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    /// `x0, y0, x1, y1`
+    edges: [f64; 4],
+    /// Where it stands in the table, for people.
+    place: String,
+}
+
+/// The boxes of a run's images.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fitted {
+    /// `x0, y0, x1, y1` in pixels of the upright image, clipped to it. Images without boxes are left out.
+    pub by_image: HashMap<String, Vec<[f64; 4]>>,
+    /// Files that the table names and the run has not, sorted.
+    pub unknown: Vec<String>,
+}
+
+impl Boxes {
+    /// Reads a table of boxes, one a row: CSV, TSV or Parquet with the columns `file_name` and `x`, `y`, `width`, `height` or
+    /// `bbox_x`, `bbox_y`, `bbox_width`, `bbox_height`, or (Parquet) a column `bbox` of lists of these four. An image may have
+    /// several rows.
+    ///
+    /// # Errors
+    /// What is no such table; cells that are no numbers; boxes without area.
+    pub fn read(path: &Path) -> Result<Boxes> {
+        let mut table = UserTable::read(path, &[])?;
+        let names = table.names();
+        let files = table.take_file_names()?;
+        let columns = if let Some(lists) = table.others.iter().find(|column| column.name == LIST) {
+            numbers_of_lists(path, &table, lists)?
+        } else if let Some(columns) = four(&table, LONG).or_else(|| four(&table, SHORT)) {
+            columns.map(numbers)
+        } else {
+            return Err(Error::invalid(
+                path,
+                "the columns x, y, width, height, or bbox_x, bbox_y, bbox_width, bbox_height, or lists of four in bbox",
+                format!("the columns {names}"),
+                "add or rename the columns",
+            ));
+        };
+        Boxes::collect(path, &table, files, &columns, false)
+    }
+
+    /// The boxes in the columns `bbox_x`, `bbox_y`, `bbox_width`, `bbox_height` of the metadata, one an image; an image whose
+    /// four cells are empty has none. `None` where the metadata has not all of the columns.
+    ///
+    /// # Errors
+    /// As [`Boxes::read`].
+    pub fn of_metadata(path: &Path) -> Result<Option<Boxes>> {
+        let mut table = UserTable::read(path, &[])?;
+        let Some(columns) = four(&table, LONG).map(|columns| columns.map(numbers)) else {
+            return Ok(None);
+        };
+        let files = table.take_file_names()?;
+        Boxes::collect(path, &table, files, &columns, true).map(Some)
+    }
+
+    fn collect(
+        path: &Path,
+        table: &UserTable,
+        files: Vec<String>,
+        columns: &[Numbers; 4],
+        may_be_empty: bool,
+    ) -> Result<Boxes> {
+        let mut by_image: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+        let mut complaints = Vec::new();
+        for (row, file) in files.into_iter().enumerate() {
+            let cells = columns.each_ref().map(|column| &column[row]);
+            if may_be_empty && cells.iter().all(|cell| **cell == Ok(None)) {
+                continue;
+            }
+            let place = table.place(row);
+            match box_of(cells) {
+                Ok(edges) => by_image.entry(file).or_default().push(Row { edges, place }),
+                Err(found) => complaints.push(format!("{place}: {found}")),
+            }
+        }
+        all_fine(
+            path,
+            "boxes: four numbers, width and height above 0",
+            complaints,
+        )?;
+        Ok(Boxes {
+            path: path.to_path_buf(),
+            by_image,
+        })
+    }
+
+    /// How many boxes there are.
+    pub fn n_boxes(&self) -> usize {
+        self.by_image.values().map(Vec::len).sum()
+    }
+
+    /// How many images the table names.
+    pub fn n_images(&self) -> usize {
+        self.by_image.len()
+    }
+
+    /// Changes with the boxes, not with the order of the images or the table's format.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (file, rows) in &self.by_image {
+            hasher.update(&(file.len() as u64).to_le_bytes());
+            hasher.update(file.as_bytes());
+            hasher.update(&(rows.len() as u64).to_le_bytes());
+            for edge in rows.iter().flat_map(|row| row.edges) {
+                hasher.update(&edge.to_le_bytes());
+            }
+        }
+        hasher.finalize().to_hex()[..32].to_string()
+    }
+
+    /// Clips the boxes to a run's images, given as relative path and, unless the image could not be read, width and height of
+    /// the upright image.
+    ///
+    /// # Errors
+    /// Boxes wholly outside of their images, each with its place in the table.
+    pub fn fit<'i>(
+        &self,
+        images: impl IntoIterator<Item = (&'i str, Option<(u32, u32)>)>,
+    ) -> Result<Fitted> {
+        let mut fitted = Fitted::default();
+        let mut unknown: BTreeSet<&str> = self.by_image.keys().map(String::as_str).collect();
+        let mut complaints = Vec::new();
+        for (image, size) in images {
+            unknown.remove(image);
+            let (Some(rows), Some((width, height))) = (self.by_image.get(image), size) else {
+                continue;
+            };
+            let mut boxes = Vec::with_capacity(rows.len());
+            for row in rows {
+                let [x0, y0, x1, y1] = row.edges;
+                let (w, h) = (f64::from(width), f64::from(height));
+                let clipped = [x0.max(0.0), y0.max(0.0), x1.min(w), y1.min(h)];
+                if clipped[0] < clipped[2] && clipped[1] < clipped[3] {
+                    boxes.push(clipped);
+                } else {
+                    complaints.push(format!(
+                        "{}: x {x0} to {x1}, y {y0} to {y1} in {} of {width}x{height}",
+                        row.place,
+                        text::escaped(image)
+                    ));
+                }
+            }
+            fitted.by_image.insert(image.to_string(), boxes);
+        }
+        all_fine(
+            &self.path,
+            "boxes inside of the upright images, in pixels",
+            complaints,
+        )?;
+        fitted.unknown = unknown.into_iter().map(str::to_string).collect();
+        Ok(fitted)
+    }
+}
+
+/// One error of all complaints.
+fn all_fine(path: &Path, expected: &str, complaints: Vec<String>) -> Result<()> {
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    let mut found = complaints[..complaints.len().min(COMPLAINTS)].join("; ");
+    if complaints.len() > COMPLAINTS {
+        let more = text::count((complaints.len() - COMPLAINTS) as u64);
+        found += &format!("; and {more} more");
+    }
+    Err(Error::invalid(
+        path,
+        expected,
+        found,
+        "correct or remove the rows",
+    ))
+}
+
+/// Per row a number, nothing, or what stands there instead.
+type Numbers = Vec<Result<Option<f64>, String>>;
+
+fn four<'t>(table: &'t UserTable, names: [&str; 4]) -> Option<[&'t Attribute; 4]> {
+    let column = |name: &str| table.columns.iter().find(|column| column.name == name);
+    let [a, b, c, d] = names.map(column);
+    Some([a?, b?, c?, d?])
+}
+
+fn numbers(column: &Attribute) -> Numbers {
+    if column.values.data_type() == &DataType::Utf8 {
+        let cells = column.values.as_string::<i32>().iter();
+        let number = |cell: Option<&str>| match cell.map(str::trim).filter(|cell| !cell.is_empty())
+        {
+            None => Ok(None),
+            Some(cell) => cell.parse().map(Some).map_err(|_| {
+                format!(
+                    "{} = {}",
+                    column.name,
+                    text::escaped(&text::shortened(cell, 40))
+                )
+            }),
+        };
+        return cells.map(number).collect();
+    }
+    match (column.values.data_type(), floats(&column.values)) {
+        (DataType::Int64 | DataType::Float64, Some(values)) => values.iter().map(Ok).collect(),
+        (kind, _) => vec![Err(format!("{} of type {kind}", column.name)); column.values.len()],
+    }
+}
+
+/// Takes the lists of four apart.
+fn numbers_of_lists(path: &Path, table: &UserTable, lists: &Attribute) -> Result<[Numbers; 4]> {
+    let wrong = |found: String| {
+        Error::invalid(
+            path,
+            format!("lists of four numbers in column {LIST}"),
+            found,
+            "correct the column",
+        )
+    };
+    let list = |row: usize| -> Option<ArrayRef> {
+        if lists.values.is_null(row) {
+            return None;
+        }
+        match lists.values.data_type() {
+            DataType::List(_) => Some(lists.values.as_list::<i32>().value(row)),
+            DataType::LargeList(_) => Some(lists.values.as_list::<i64>().value(row)),
+            DataType::FixedSizeList(..) => Some(lists.values.as_fixed_size_list().value(row)),
+            _ => None,
+        }
+    };
+    let mut columns: [Numbers; 4] = Default::default();
+    for row in 0..lists.values.len() {
+        let values = list(row).and_then(|values| floats(&values));
+        let Some(values) = values.filter(|values| values.len() == 4) else {
+            return Err(wrong(format!("something else in {}", table.place(row))));
+        };
+        for (column, value) in columns.iter_mut().zip(&values) {
+            column.push(Ok(value));
+        }
+    }
+    Ok(columns)
+}
+
+fn floats(values: &ArrayRef) -> Option<Float64Array> {
+    let is_number = values.data_type().is_numeric();
+    let values = is_number.then(|| cast(values, &DataType::Float64).ok())??;
+    Some(values.as_primitive::<Float64Type>().clone())
+}
+
+/// `x0, y0, x1, y1` from x, y, width and height.
+fn box_of(cells: [&Result<Option<f64>, String>; 4]) -> Result<[f64; 4], String> {
+    let mut numbers = [0.0; 4];
+    for ((number, cell), name) in numbers.iter_mut().zip(cells).zip(SHORT) {
+        *number = match cell {
+            Ok(Some(value)) if value.is_finite() => *value,
+            Ok(Some(value)) => return Err(format!("{name} = {value}")),
+            Ok(None) => return Err(format!("no {name}")),
+            Err(found) => return Err(found.clone()),
+        };
+    }
+    let [x, y, width, height] = numbers;
+    if width > 0.0 && height > 0.0 {
+        Ok([x, y, x + width, y + height])
+    } else {
+        Err(format!("width {width}, height {height}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! What the user brings: image files, metadata, tables of boxes.
+//!
+//! - [`listing`]: the image files of a folder; [`metadata`], [`user_table`], [`boxes`]: tables about them
+//! - [`image`]: decoding, preprocessing, geometry, quality measures
+
+pub mod boxes;
+pub mod image;
+pub mod listing;
+pub mod metadata;
+pub mod user_table;

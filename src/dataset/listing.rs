@@ -1,0 +1,302 @@
+//! The image files of a folder, in the order that gives them their ids.
+
+use std::{
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use prospect_common::{Error, Result};
+use walkdir::WalkDir;
+
+/// Files with these extensions, in any case, are taken for images; what they really are, their content says.
+pub const EXTENSIONS: [&str; 10] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff",
+];
+
+/// Top-level folders with these names, in any case, are splits of the dataset.
+pub const SPLITS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
+
+/// A file that claims to be an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Relative to the folder, with `/`. Bytes that are not UTF-8 are written `%FF`.
+    pub path: String,
+    /// Where to open it.
+    pub file: PathBuf,
+    /// Why it cannot be used, where that is known already.
+    pub problem: Option<String>,
+    size: u64,
+    modified_ns: u128,
+}
+
+/// What [`walk`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Sorted by the bytes of the relative path; the rank is the image id.
+    pub entries: Vec<Entry>,
+    /// Files that do not claim to be images.
+    pub n_other: u64,
+    /// Folders that could not be read and links that lead back to where they are; one line each.
+    pub warnings: Vec<String>,
+}
+
+impl Listing {
+    /// Changes when a file is added, removed, renamed, resized or written anew.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for entry in &self.entries {
+            hasher.update(&(entry.path.len() as u64).to_le_bytes());
+            hasher.update(entry.path.as_bytes());
+            hasher.update(&entry.size.to_le_bytes());
+            hasher.update(&entry.modified_ns.to_le_bytes());
+            hasher.update(entry.problem.as_deref().unwrap_or_default().as_bytes());
+        }
+        hasher.finalize().to_hex()[..32].to_string()
+    }
+}
+
+/// Lists the image files below `folder`, symbolic links followed, `without` (the run folder, say) left out.
+///
+/// # Errors
+/// `folder` is not there, is no folder or cannot be read. What cannot be read further down is a warning, or an entry
+/// with a problem where its name claims that it is an image.
+pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
+    if !std::fs::metadata(folder)
+        .map_err(Error::io(folder, "listing the images"))?
+        .is_dir()
+    {
+        return Err(Error::invalid(
+            folder,
+            "a folder of images",
+            "a file",
+            "name the folder in [images] dir",
+        ));
+    }
+    let without = std::fs::canonicalize(without).ok();
+    let is_without = |path: &Path| {
+        let Some(without) = &without else {
+            return false;
+        };
+        path.file_name() == without.file_name()
+            && std::fs::canonicalize(path).is_ok_and(|path| path == *without)
+    };
+    let mut listing = Listing::default();
+    let mut found = Vec::new();
+    let files = WalkDir::new(folder).follow_links(true).into_iter();
+    for item in files.filter_entry(|entry| !entry.file_type().is_dir() || !is_without(entry.path()))
+    {
+        let (path, state) = match &item {
+            Ok(entry) if entry.file_type().is_dir() => continue,
+            Ok(entry) => (
+                entry.path(),
+                entry.metadata().map_err(|error| io_reason(&error)),
+            ),
+            Err(error) => {
+                let Some(path) = error.path() else {
+                    listing.warnings.push(io_reason(error));
+                    continue;
+                };
+                if error.depth() == 0 {
+                    let source = std::io::Error::other(io_reason(error));
+                    return Err(Error::io(path, "listing the images")(source));
+                }
+                (path, Err(io_reason(error)))
+            }
+        };
+        let relative = path.strip_prefix(folder).unwrap_or(path);
+        let bytes = relative_bytes(relative);
+        if !claims_to_be_an_image(relative) {
+            match state {
+                Ok(_) => listing.n_other += 1,
+                Err(reason) => listing
+                    .warnings
+                    .push(format!("{}: {reason}", escaped_name(&bytes))),
+            }
+            continue;
+        }
+        let (size, modified_ns, mut problem) = match state {
+            Ok(metadata) if metadata.is_file() => {
+                let modified = metadata.modified().ok();
+                let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                (
+                    metadata.len(),
+                    since.map_or(0, |since| since.as_nanos()),
+                    None,
+                )
+            }
+            // Reading a pipe or a device could wait for ever.
+            Ok(_) => (0, 0, Some("not a regular file".to_string())),
+            Err(reason) => (0, 0, Some(reason)),
+        };
+        if std::str::from_utf8(&bytes).is_err() {
+            problem = Some("file name is not UTF-8".to_string());
+        }
+        let entry = Entry {
+            path: escaped_name(&bytes),
+            file: path.to_path_buf(),
+            problem,
+            size,
+            modified_ns,
+        };
+        found.push((bytes, entry));
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    listing.warnings.sort();
+    listing.entries = found.into_iter().map(|(_, entry)| entry).collect();
+    Ok(listing)
+}
+
+fn claims_to_be_an_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|own| {
+        EXTENSIONS
+            .iter()
+            .any(|known| own.eq_ignore_ascii_case(known))
+    })
+}
+
+fn io_reason(error: &walkdir::Error) -> String {
+    if error.loop_ancestor().is_some() {
+        return "a symbolic link that leads back to a folder above it".to_string();
+    }
+    match error.io_error() {
+        Some(io) => format!("cannot be read: {io}"),
+        None => "cannot be read".to_string(),
+    }
+}
+
+/// The path's bytes with `/` between components.
+fn relative_bytes(relative: &Path) -> Vec<u8> {
+    let parts: Vec<&[u8]> = relative
+        .iter()
+        .map(|part| part.as_encoded_bytes())
+        .collect();
+    parts.join(&b'/')
+}
+
+fn escaped_name(bytes: &[u8]) -> String {
+    let mut name = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        name.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::ffi::OsStrExt, os::unix::fs::symlink};
+
+    use super::*;
+
+    fn names(listing: &Listing) -> Vec<(&str, Option<&str>)> {
+        let entries = listing.entries.iter();
+        entries
+            .map(|entry| (entry.path.as_str(), entry.problem.as_deref()))
+            .collect()
+    }
+
+    #[test]
+    fn order_is_that_of_path_bytes_and_only_image_names_count() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [
+            "b/1.JPG",
+            "a/x.jpeg",
+            "a.png",
+            "a/b/c.tiff",
+            "Z.gif",
+            "notes.txt",
+            "a/no_extension",
+        ] {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        let listing = walk(folder.path(), Path::new("nowhere")).unwrap();
+        let paths: Vec<&str> = names(&listing).iter().map(|(path, _)| *path).collect();
+        // '.' sorts before '/', capitals before small letters.
+        assert_eq!(
+            paths,
+            ["Z.gif", "a.png", "a/b/c.tiff", "a/x.jpeg", "b/1.JPG"]
+        );
+        assert_eq!(listing.n_other, 2);
+        assert!(listing.warnings.is_empty());
+    }
+
+    #[test]
+    fn digest_sees_additions_and_rewrites() {
+        let folder = tempfile::tempdir().unwrap();
+        let digest = || walk(folder.path(), Path::new("nowhere")).unwrap().digest();
+        let empty = digest();
+        fs::write(folder.path().join("a.png"), "x").unwrap();
+        let one = digest();
+        assert_ne!(empty, one);
+        assert_eq!(one, digest());
+        fs::write(folder.path().join("a.png"), "xy").unwrap();
+        assert_ne!(one, digest());
+    }
+
+    #[test]
+    fn hostile_folders_end_and_lose_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("deep/er")).unwrap();
+        fs::write(at("deep/er/ok.png"), "x").unwrap();
+        symlink(folder.path(), at("deep/er/loop")).unwrap();
+        symlink("self.png", at("self.png")).unwrap();
+        symlink("gone.png", at("broken.png")).unwrap();
+        symlink("deep", at("again")).unwrap();
+        fs::write(at("new\nline \u{1b}[31m.png"), "x").unwrap();
+        fs::write(
+            at("<script>alert(1)</script>.png".replace('/', "_").as_str()),
+            "x",
+        )
+        .unwrap();
+        fs::write(
+            folder
+                .path()
+                .join(std::ffi::OsStr::from_bytes(b"\xff\xfe.jpg")),
+            "x",
+        )
+        .unwrap();
+        fs::create_dir(at("folder.png")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket.png")).unwrap();
+        fs::create_dir_all(at("runs/it/pictures")).unwrap();
+        fs::write(at("runs/it/pictures/sheet.png"), "x").unwrap();
+        let listing = walk(folder.path(), &at("runs/it")).unwrap();
+        let found = names(&listing);
+        let paths: Vec<&str> = found.iter().map(|(path, _)| *path).collect();
+        assert_eq!(
+            paths,
+            [
+                "<script>alert(1)<_script>.png",
+                "again/er/ok.png",
+                "broken.png",
+                "deep/er/ok.png",
+                "new\nline \u{1b}[31m.png",
+                "self.png",
+                "socket.png",
+                "%FF%FE.jpg",
+            ]
+        );
+        assert!(
+            found[2]
+                .1
+                .unwrap()
+                .starts_with("cannot be read: No such file")
+        );
+        assert!(found[5].1.unwrap().starts_with("cannot be read"));
+        assert_eq!(found[6].1, Some("not a regular file"));
+        assert_eq!(found[7].1, Some("file name is not UTF-8"));
+        assert_eq!(listing.warnings.len(), 2, "{:?}", listing.warnings);
+        assert!(listing.warnings[0].contains("leads back"));
+    }
+
+    #[test]
+    fn a_missing_folder_is_an_error_that_names_it() {
+        let error = walk(Path::new("/no/such/folder"), Path::new("nowhere")).unwrap_err();
+        assert!(error.to_string().contains("/no/such/folder"), "{error}");
+    }
+}

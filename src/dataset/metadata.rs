@@ -1,0 +1,221 @@
+//! The user's table about the images: CSV or Parquet, one row per image, named by the column `file_name`.
+//!
+//! `label` and `split` are understood; every further column is an attribute: whole numbers, numbers, true/false or text.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
+
+use arrow::{
+    array::{Array, ArrayRef, StringArray, UInt32Array},
+    compute::take,
+    datatypes::DataType,
+    error::ArrowError,
+};
+use prospect_common::{Error, Result, text};
+
+use crate::user_table::{Attribute, UserTable};
+
+/// The table, by file name.
+#[derive(Debug, Clone, Default)]
+pub struct Metadata {
+    rows: HashMap<String, u32>,
+    labels: Option<StringArray>,
+    splits: Option<StringArray>,
+    attributes: Vec<Attribute>,
+    /// Columns of a kind that is not kept, with the kind.
+    pub ignored: Vec<String>,
+}
+
+impl Metadata {
+    /// Reads CSV, TSV (by extension) or Parquet (by content).
+    ///
+    /// An attribute that bears a name of `reserved` is renamed to `metadata_<name>`. The column `label` is an attribute like others unless
+    /// `with_labels`.
+    ///
+    /// # Errors
+    /// What is no such table; no column `file_name`; two rows that name one file; no `label` though `with_labels`.
+    pub fn read(path: &Path, with_labels: bool, reserved: &[&str]) -> Result<Metadata> {
+        let refuse =
+            |expected: &str, found: String, next: &str| Error::invalid(path, expected, found, next);
+        let mut table = UserTable::read(path, &["label", "split"])?;
+        let names = table.names();
+        let files = table.take_file_names()?;
+        let labels = if with_labels {
+            let labels = table.take_text("label")?;
+            Some(labels.ok_or_else(|| {
+                refuse(
+                    "a column label, as [images] labels = \"metadata\" says",
+                    format!("the columns {names}"),
+                    "add or rename the column, or take labels = \"folder\"",
+                )
+            })?)
+        } else {
+            None
+        };
+        let splits = table.take_text("split")?;
+        let mut rows = HashMap::with_capacity(files.len());
+        for (row, name) in files.into_iter().enumerate() {
+            let shown = text::escaped(&name).into_owned();
+            if let Some(first) = rows.insert(name, row as u32) {
+                return Err(refuse(
+                    "one row per image",
+                    format!(
+                        "{} and {} both name {shown}",
+                        table.place(first as usize),
+                        table.place(row)
+                    ),
+                    "remove one of them",
+                ));
+            }
+        }
+        let mut taken: BTreeSet<String> = reserved.iter().map(|name| name.to_string()).collect();
+        taken.extend(table.columns.iter().map(|column| column.name.clone()));
+        for column in &mut table.columns {
+            if reserved.contains(&column.name.as_str()) {
+                let mut name = format!("metadata_{}", column.name);
+                while !taken.insert(name.clone()) {
+                    name.push('_');
+                }
+                column.name = name;
+            }
+        }
+        let ignored = table.others.iter();
+        Ok(Metadata {
+            rows,
+            labels,
+            splits,
+            ignored: ignored
+                .map(|column| format!("{} ({})", column.name, column.values.data_type()))
+                .collect(),
+            attributes: table.columns,
+        })
+    }
+
+    /// The row about an image.
+    pub fn row(&self, path: &str) -> Option<u32> {
+        self.rows.get(path).copied()
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The label in a row; none where the cell is empty or labels were not asked for.
+    pub fn label(&self, row: u32) -> Option<&str> {
+        cell(self.labels.as_ref()?, row)
+    }
+
+    /// The split in a row.
+    pub fn split(&self, row: u32) -> Option<&str> {
+        cell(self.splits.as_ref()?, row)
+    }
+
+    /// The files named by rows, of which `known` knows nothing, sorted.
+    pub fn unknown<'m>(&'m self, known: &'m BTreeSet<&str>) -> impl Iterator<Item = &'m str> {
+        let all: BTreeSet<&str> = self.rows.keys().map(String::as_str).collect();
+        all.into_iter().filter(|path| !known.contains(path))
+    }
+
+    /// Name and type of every attribute.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &DataType)> {
+        self.attributes
+            .iter()
+            .map(|one| (one.name.as_str(), one.values.data_type()))
+    }
+
+    /// The attributes of these rows, null where there is no row.
+    pub fn select(&self, rows: &[Option<u32>]) -> Result<Vec<ArrayRef>, ArrowError> {
+        let rows = UInt32Array::from(rows.to_vec());
+        self.attributes
+            .iter()
+            .map(|one| take(&one.values, &rows, None))
+            .collect()
+    }
+}
+
+fn cell(column: &StringArray, row: u32) -> Option<&str> {
+    let row = row as usize;
+    (column.is_valid(row) && !column.value(row).is_empty()).then(|| column.value(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use arrow::array::AsArray;
+
+    use super::*;
+
+    fn read(text: &str, with_labels: bool) -> Result<Metadata> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metadata.csv");
+        fs::write(&path, text).unwrap();
+        Metadata::read(&path, with_labels, &["path", "label"])
+    }
+
+    #[test]
+    fn columns_are_typed_and_empty_cells_are_null() {
+        let table = read(
+            "\u{feff}file_name,n,x,ok,code,word,void,path\n\
+             a.jpg,1,1,true,007,x,,p\n./b/c.jpg,,2.5,False,12,,,q\n",
+            false,
+        )
+        .unwrap();
+        let kinds: Vec<(&str, &DataType)> = table.attributes().collect();
+        assert_eq!(
+            kinds,
+            [
+                ("n", &DataType::Int64),
+                ("x", &DataType::Float64),
+                ("ok", &DataType::Boolean),
+                ("code", &DataType::Utf8),
+                ("word", &DataType::Utf8),
+                ("void", &DataType::Utf8),
+                ("metadata_path", &DataType::Utf8),
+            ]
+        );
+        assert_eq!(
+            (table.row("a.jpg"), table.row("b/c.jpg"), table.row("c")),
+            (Some(0), Some(1), None)
+        );
+        let columns = table.select(&[Some(1), None, Some(0)]).unwrap();
+        let n = columns[0].as_primitive::<arrow::datatypes::Int64Type>();
+        assert_eq!(n.iter().collect::<Vec<_>>(), [None, None, Some(1)]);
+        let known = BTreeSet::from(["a.jpg"]);
+        assert_eq!(table.unknown(&known).collect::<Vec<_>>(), ["b/c.jpg"]);
+    }
+
+    #[test]
+    fn labels_and_splits_are_text_whatever_they_look_like() {
+        let table = read("file_name,label,split\na,3,train\nb,,\n", true).unwrap();
+        assert_eq!((table.label(0), table.split(0)), (Some("3"), Some("train")));
+        assert_eq!((table.label(1), table.split(1)), (None, None));
+        assert_eq!(table.attributes().count(), 0);
+        let table = read("file_name,label\na,3\n", false).unwrap();
+        assert_eq!(table.attributes().next().unwrap().0, "metadata_label");
+        assert_eq!(table.label(0), None);
+    }
+
+    #[test]
+    fn every_broken_table_says_what_is_wrong() {
+        for (text, with_labels, words) in [
+            ("path,label\na,b\n", false, "column file_name"),
+            ("file_name\na\n", true, "column label"),
+            (
+                "file_name,x\na,1\na,2\n",
+                false,
+                "line 2 and line 3 both name a",
+            ),
+            ("file_name,x\n,1\n", false, "none in line 2"),
+            ("file_name,x\na\n", false, "line: 2"),
+            ("file_name,x,x\na,1,2\n", false, "x as columns 2 and 3"),
+            ("", false, "column file_name"),
+        ] {
+            let error = read(text, with_labels).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

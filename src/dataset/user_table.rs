@@ -1,0 +1,288 @@
+//! Tables that users bring: CSV, TSV or Parquet, whose rows are about images named by the column `file_name`.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray},
+    compute::{can_cast_types, cast, concat},
+    datatypes::DataType,
+};
+use prospect_common::{Error, Result, text};
+use prospect_store::read_parquet;
+
+/// The column that names the image, relative to the folder of images, with `/`.
+pub const FILE_NAME: &str = "file_name";
+
+/// One column of the user's, as many values as the file has rows.
+#[derive(Debug, Clone)]
+pub struct Attribute {
+    pub name: String,
+    /// In a table's `columns` Int64, Float64, Boolean or Utf8, with nulls where the file says nothing.
+    pub values: ArrayRef,
+}
+
+/// A table as it is, its columns typed.
+pub struct UserTable<'t> {
+    path: &'t Path,
+    /// Numbers, true/false and text, in the file's order.
+    pub columns: Vec<Attribute>,
+    /// Columns of other kinds, as the file has them: lists, for one.
+    pub others: Vec<Attribute>,
+    /// Of a text file, the line on which each row begins.
+    lines: Option<Vec<u64>>,
+}
+
+impl UserTable<'_> {
+    /// Reads CSV, TSV (by extension) or Parquet (by content). Columns named in `as_text`, and the file names, are text
+    /// whatever they look like.
+    ///
+    /// # Errors
+    /// What is no such table; a column twice.
+    pub fn read<'t>(path: &'t Path, as_text: &[&str]) -> Result<UserTable<'t>> {
+        let bytes = std::fs::read(path).map_err(Error::io(path, "reading the table"))?;
+        if bytes.starts_with(b"PAR1") {
+            return from_parquet(path);
+        }
+        from_csv(path, &bytes, |name| {
+            name == FILE_NAME || as_text.contains(&name)
+        })
+    }
+
+    /// The columns' names, for a sentence.
+    pub fn names(&self) -> String {
+        let all = self.columns.iter().chain(&self.others);
+        let names: Vec<_> = all.map(|column| text::escaped(&column.name)).collect();
+        names.join(", ")
+    }
+
+    /// Where a row stands, as people count: `line 7`, or `row 6` where there are no lines.
+    pub fn place(&self, row: usize) -> String {
+        match self.lines.as_ref().and_then(|lines| lines.get(row)) {
+            Some(line) => format!("line {line}"),
+            None => format!("row {}", row + 1),
+        }
+    }
+
+    /// Takes a column out and gives it as text.
+    pub fn take_text(&mut self, name: &str) -> Result<Option<StringArray>> {
+        let Some(at) = self.columns.iter().position(|column| column.name == name) else {
+            return Ok(None);
+        };
+        let column = self.columns.remove(at);
+        let text = cast(&column.values, &DataType::Utf8).map_err(|error| {
+            Error::invalid(
+                self.path,
+                "text",
+                format!("column {name}: {error}"),
+                "correct the column",
+            )
+        })?;
+        Ok(Some(text.as_string::<i32>().clone()))
+    }
+
+    /// Takes the file names out, one for each row, without a leading `./`.
+    ///
+    /// # Errors
+    /// No such column; a row without a name.
+    pub fn take_file_names(&mut self) -> Result<Vec<String>> {
+        let names = self.names();
+        let Some(files) = self.take_text(FILE_NAME)? else {
+            return Err(Error::invalid(
+                self.path,
+                "a column file_name with the images' paths relative to [images] dir",
+                format!("the columns {names}"),
+                "add or rename the column",
+            ));
+        };
+        let name = |(row, name): (usize, Option<&str>)| {
+            let name = name.unwrap_or_default();
+            let name = name.strip_prefix("./").unwrap_or(name);
+            if name.is_empty() {
+                return Err(Error::invalid(
+                    self.path,
+                    "a file name in every row",
+                    format!("none in {}", self.place(row)),
+                    "fill the cell or remove the row",
+                ));
+            }
+            Ok(name.to_string())
+        };
+        files.iter().enumerate().map(name).collect()
+    }
+}
+
+fn from_parquet(path: &Path) -> Result<UserTable<'_>> {
+    let batches = read_parquet(path)?;
+    let Some(first) = batches.first() else {
+        return Err(Error::invalid(
+            path,
+            "at least one row",
+            "none",
+            "write the table anew, or do not name it",
+        ));
+    };
+    let (mut columns, mut others) = (Vec::new(), Vec::new());
+    for (at, field) in first.schema().fields().iter().enumerate() {
+        let kind = field.data_type();
+        let wanted = match kind {
+            kind if kind.is_integer() => DataType::Int64,
+            kind if kind.is_floating() => DataType::Float64,
+            DataType::Boolean => DataType::Boolean,
+            _ => DataType::Utf8,
+        };
+        let is_kept = !kind.is_nested() && can_cast_types(kind, &wanted);
+        let parts: Vec<&dyn Array> = batches
+            .iter()
+            .map(|batch| batch.column(at).as_ref())
+            .collect();
+        let values = concat(&parts).and_then(|whole| match is_kept {
+            true => cast(&whole, &wanted),
+            false => Ok(whole),
+        });
+        let column = Attribute {
+            name: field.name().clone(),
+            values: values.map_err(|error| {
+                Error::invalid(
+                    path,
+                    format!("column {} as {wanted}", field.name()),
+                    error.to_string(),
+                    "correct the column",
+                )
+            })?,
+        };
+        if is_kept {
+            columns.push(column);
+        } else {
+            others.push(column);
+        }
+    }
+    Ok(UserTable {
+        path,
+        columns,
+        others,
+        lines: None,
+    })
+}
+
+fn from_csv<'t>(
+    path: &'t Path,
+    bytes: &[u8],
+    is_text: impl Fn(&str) -> bool,
+) -> Result<UserTable<'t>> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let is_tsv = path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(if is_tsv { b'\t' } else { b',' })
+        .from_reader(bytes);
+    let refuse = |error: csv::Error| {
+        Error::invalid(
+            path,
+            "CSV with one header line, in UTF-8, all rows as long as the header",
+            error.to_string(),
+            "correct that line",
+        )
+    };
+    let mut names: Vec<String> = Vec::new();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for (at, name) in reader.headers().map_err(refuse)?.iter().enumerate() {
+        let name = match name.trim() {
+            // pandas writes its index under no name.
+            "" => format!("column_{}", at + 1),
+            name => name.to_string(),
+        };
+        if let Some(first) = seen.insert(name.clone(), at) {
+            return Err(Error::invalid(
+                path,
+                "every column once",
+                format!(
+                    "{} as columns {} and {}",
+                    text::escaped(&name),
+                    first + 1,
+                    at + 1
+                ),
+                "rename one of them",
+            ));
+        }
+        names.push(name);
+    }
+    let mut cells: Vec<Vec<String>> = vec![Vec::new(); names.len()];
+    let mut lines = Vec::new();
+    for record in reader.into_records() {
+        let record = record.map_err(refuse)?;
+        lines.push(record.position().map_or(0, |position| position.line()));
+        for (column, cell) in cells.iter_mut().zip(record.iter()) {
+            column.push(cell.to_string());
+        }
+    }
+    let columns = names.into_iter().zip(cells).map(|(name, cells)| {
+        let values = if is_text(&name) {
+            texts(&cells)
+        } else {
+            typed(&cells)
+        };
+        Attribute { name, values }
+    });
+    Ok(UserTable {
+        path,
+        columns: columns.collect(),
+        others: Vec::new(),
+        lines: Some(lines),
+    })
+}
+
+fn texts(cells: &[String]) -> ArrayRef {
+    let some = cells
+        .iter()
+        .map(|cell| (!cell.is_empty()).then_some(cell.as_str()));
+    Arc::new(some.collect::<StringArray>())
+}
+
+/// The narrowest of whole numbers, numbers, true/false and text that every cell that is not empty fits.
+/// Codes such as `007` stay text.
+fn typed(cells: &[String]) -> ArrayRef {
+    fn all<T>(cells: &[String], parse: impl Fn(&str) -> Option<T>) -> Option<Vec<Option<T>>> {
+        let parsed = cells.iter().map(|cell| match cell.trim() {
+            "" => Some(None),
+            cell => parse(cell).map(Some),
+        });
+        parsed.collect()
+    }
+    let is_code = |cell: &str| {
+        let digits = cell.trim_start_matches(['-', '+']);
+        digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.")
+    };
+    if cells.iter().all(|cell| cell.trim().is_empty()) {
+        return texts(cells);
+    }
+    let whole = |cell: &str| {
+        if is_code(cell) {
+            None
+        } else {
+            cell.parse().ok()
+        }
+    };
+    if let Some(values) = all::<i64>(cells, whole) {
+        return Arc::new(Int64Array::from(values));
+    }
+    let number = |cell: &str| {
+        if is_code(cell) {
+            None
+        } else {
+            cell.parse().ok()
+        }
+    };
+    if let Some(values) = all::<f64>(cells, number) {
+        return Arc::new(Float64Array::from(values));
+    }
+    let truth = |cell: &str| match cell.to_ascii_lowercase().as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    };
+    if let Some(values) = all::<bool>(cells, truth) {
+        return Arc::new(BooleanArray::from(values));
+    }
+    texts(cells)
+}

@@ -1,0 +1,324 @@
+//! Which stages a run would do, and why.
+
+use std::collections::BTreeMap;
+
+use prospect_common::{
+    Error, Result,
+    text::{did_you_mean, shortened},
+};
+use prospect_store::{FileRecord, Manifest, RunFolder, StageRecord, stage_key};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    Context, Stage, TableEstimate,
+    space::{ImageCount, Plan, missing},
+    takeover,
+};
+
+/// What is to be done about one stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "decision")]
+pub enum Decision {
+    /// All of it is there under the right key.
+    Reuse,
+    /// Some parts are there under the right key.
+    Resume {
+        done: usize,
+        /// Once the stage knows it.
+        total: Option<usize>,
+        /// Parts that were done, but a file of theirs is gone or has another length.
+        lost: usize,
+    },
+    /// Nothing that is there can be used.
+    Run { reason: String },
+    /// Known once the stage named has run.
+    WaitsFor {
+        #[serde(rename = "waits_for")]
+        stage: String,
+    },
+}
+
+/// One stage of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Planned {
+    pub stage: &'static str,
+    pub about: &'static str,
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// What it is expected to write, if it runs; of what is done already, nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TableEstimate>,
+    /// Bytes that it has written under other settings and deletes before it writes.
+    pub replaces: u64,
+    /// Bytes that it keeps of before, to take rows from, and deletes when it is complete.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub keeps: u64,
+}
+
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
+/// A wanted stage with its checked parameters.
+pub(super) struct Prepared<'s> {
+    pub(super) stage: &'s Stage,
+    pub(super) parameters: Value,
+}
+
+/// The decision about a stage whose needs are met, and under which key it is.
+pub(super) struct Verdict {
+    pub(super) decision: Decision,
+    pub(super) key: String,
+    pub(super) needs: BTreeMap<String, String>,
+}
+
+/// The plan for the wanted stages (all, if none is named) and what they need; changes nothing.
+pub fn plan(ctx: &Context, stages: &[Stage], wanted: &[String]) -> Result<Plan> {
+    foresee(ctx, &prepare(ctx, stages, wanted)?)
+}
+
+/// What can be said of prepared stages before any of them runs.
+pub(super) fn foresee(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
+    let manifest = ctx.run.manifest()?;
+    let mut ready = BTreeMap::new();
+    let mut planned = Vec::new();
+    for prepared in prepared {
+        let stage = prepared.stage;
+        let waits = stage.needs.iter().find(|need| !ready.contains_key(**need));
+        let decision = match waits {
+            Some(need) => Decision::WaitsFor {
+                stage: need.to_string(),
+            },
+            None => decide(ctx.run, prepared, &manifest, &ready).decision,
+        };
+        let record = manifest.stages.get(stage.name);
+        if let (Decision::Reuse, Some(record)) = (&decision, record) {
+            ready.insert(stage.name, record.dependency_key().to_string());
+        }
+        let (replaces, keeps) = match (&decision, record) {
+            (Decision::Run { .. } | Decision::WaitsFor { .. }, Some(record)) => {
+                let kept = record.worth_keeping(&|record| {
+                    takeover::holds(stage.name, stage.version, &prepared.parameters, record)
+                });
+                let kept = kept.map_or(0, StageRecord::bytes);
+                (record.bytes() + record.kept_bytes() - kept, kept)
+            }
+            (Decision::Resume { .. }, Some(record)) => (0, record.kept_bytes()),
+            _ => (0, 0),
+        };
+        planned.push(Planned {
+            stage: stage.name,
+            about: stage.about,
+            decision,
+            tables: Vec::new(),
+            replaces,
+            keeps,
+        });
+    }
+    let images = ImageCount::of(prepared, &planned, &manifest);
+    let Some(count) = images else {
+        return Ok(Plan {
+            stages: planned,
+            images,
+        });
+    };
+    for (planned, prepared) in planned.iter_mut().zip(prepared) {
+        if planned.decision == Decision::Reuse {
+            continue;
+        }
+        planned.tables = (prepared.stage.estimate)(ctx, count.n)?;
+        if let (Decision::Resume { .. }, Some(record)) =
+            (&planned.decision, manifest.stages.get(planned.stage))
+        {
+            let tables = planned.tables.drain(..);
+            planned.tables = tables
+                .map(|table| missing(table, ctx.run, record))
+                .collect();
+        }
+    }
+    Ok(Plan {
+        stages: planned,
+        images,
+    })
+}
+
+/// Whether every name is a stage; the complaint names the nearest.
+pub fn check_names(stages: &[Stage], wanted: &[String]) -> Result<()> {
+    let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
+    let complaints: Vec<String> = wanted
+        .iter()
+        .filter(|name| !names.contains(&name.as_str()))
+        .map(|name| {
+            format!(
+                "there is no stage {name:?}{}; stages are {}",
+                did_you_mean(name, &names),
+                names.join(", ")
+            )
+        })
+        .collect();
+    if complaints.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Config(complaints))
+    }
+}
+
+/// The wanted stages and all they need, in run order, their parameters checked: before any work starts.
+pub(super) fn prepare<'s>(
+    ctx: &Context,
+    stages: &'s [Stage],
+    wanted: &[String],
+) -> Result<Vec<Prepared<'s>>> {
+    check_names(stages, wanted)?;
+    takeover::check(ctx)?;
+    let mut chosen: Vec<&Stage> = Vec::new();
+    // Backwards, so that a stage is seen after everything that needs it.
+    for stage in stages.iter().rev() {
+        let named = wanted.is_empty() || wanted.iter().any(|name| name == stage.name);
+        if named || chosen.iter().any(|other| other.needs.contains(&stage.name)) {
+            chosen.push(stage);
+        }
+    }
+    let mut prepared = Vec::with_capacity(chosen.len());
+    let mut complaints = Vec::new();
+    for stage in chosen.into_iter().rev() {
+        match (stage.parameters)(ctx) {
+            Ok(parameters) => prepared.push(Prepared { stage, parameters }),
+            // Several stages may stumble over the same setting.
+            Err(Error::Config(more)) => {
+                complaints.extend(
+                    more.into_iter()
+                        .filter(|text| !complaints.contains(text))
+                        .collect::<Vec<_>>(),
+                );
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if complaints.is_empty() {
+        Ok(prepared)
+    } else {
+        Err(Error::Config(complaints))
+    }
+}
+
+/// Why a stage runs that has never run.
+pub const FIRST: &str = "no run yet";
+
+/// Decides about a stage. `ready` holds the dependency keys of all stages that it needs.
+pub(super) fn decide(
+    run: &RunFolder,
+    prepared: &Prepared,
+    manifest: &Manifest,
+    ready: &BTreeMap<&'static str, String>,
+) -> Verdict {
+    let Prepared { stage, parameters } = prepared;
+    let needs: BTreeMap<String, String> = (stage.needs.iter())
+        .filter_map(|need| Some((need.to_string(), ready.get(need)?.clone())))
+        .collect();
+    let key = stage_key(stage.name, stage.version, parameters, &needs);
+    let decision = match manifest.stages.get(stage.name) {
+        None => Decision::Run {
+            reason: FIRST.to_string(),
+        },
+        Some(record) if record.key != key => Decision::Run {
+            reason: why_changed(stage, parameters, &needs, record),
+        },
+        Some(record) => match lost_parts(run, record) {
+            0 if record.complete => Decision::Reuse,
+            lost => Decision::Resume {
+                done: record.parts.len() - lost,
+                total: record.parts_total,
+                lost,
+            },
+        },
+    };
+    Verdict {
+        decision,
+        key,
+        needs,
+    }
+}
+
+/// Parts with a file that is gone or has another length, which the writer will do again.
+fn lost_parts(run: &RunFolder, record: &StageRecord) -> usize {
+    let parts = record.parts.values();
+    parts
+        .filter(|part| !part.files.iter().all(|file| is_there(run, file)))
+        .count()
+}
+
+/// Whether a file is there in its length. Contents are `verify`'s business.
+pub(super) fn is_there(run: &RunFolder, file: &FileRecord) -> bool {
+    (run.path(&file.path).metadata()).is_ok_and(|status| status.len() == file.bytes)
+}
+
+/// Every difference between what a stage was run with and what it would be run with now.
+fn why_changed(
+    stage: &Stage,
+    parameters: &Value,
+    needs: &BTreeMap<String, String>,
+    record: &StageRecord,
+) -> String {
+    let mut reasons = Vec::new();
+    if record.version != stage.version {
+        reasons.push(format!(
+            "stage version {} → {}",
+            record.version, stage.version
+        ));
+    }
+    differences(stage.name, &record.parameters, parameters, &mut reasons);
+    for (need, key) in needs {
+        if record.needs.get(need) != Some(key) {
+            reasons.push(match need.as_str() {
+                "scan" => "scan's image list changed".to_string(),
+                _ => format!("{need} was redone with other settings"),
+            });
+        }
+    }
+    if reasons.is_empty() {
+        // The key is a hash of just these; a manifest edited by hand gets here.
+        reasons.push("the manifest's key does not belong to its settings".to_string());
+    }
+    reasons.join("; ")
+}
+
+/// `parameter extract.layers changed: a → b`, for each leaf of two JSON objects that differs.
+fn differences(name: &str, before: &Value, now: &Value, reasons: &mut Vec<String>) {
+    if takeover::same(before, now) {
+        return;
+    }
+    if let (Value::Object(before), Value::Object(now)) = (before, now) {
+        let only_before = before.keys().filter(|key| !now.contains_key(*key));
+        for key in now.keys().chain(only_before) {
+            let none = Value::Null;
+            differences(
+                &format!("{name}.{key}"),
+                before.get(key).unwrap_or(&none),
+                now.get(key).unwrap_or(&none),
+                reasons,
+            );
+        }
+        return;
+    }
+    reasons.push(format!(
+        "parameter {name} changed: {} → {}",
+        brief(before),
+        brief(now)
+    ));
+}
+
+/// A JSON value short enough for a line; of a digest, its first digits.
+fn brief(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_string(),
+        Value::String(text) if is_digest(text) => text[..8].to_string(),
+        Value::String(text) => shortened(text, 60).into_owned(),
+        other => shortened(&other.to_string(), 60).into_owned(),
+    }
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

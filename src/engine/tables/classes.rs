@@ -1,0 +1,152 @@
+//! Labels and class names, which the dataset and the network number each in their own way.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use prospect_common::Result;
+use prospect_store::{Manifest, RunFolder};
+
+use super::columns::{Columns, integer, text};
+
+/// The dataset's class of each image, by image id.
+pub fn labels(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Option<i32>>> {
+    let mut found = Vec::new();
+    for batch in (run.read(manifest, "images")).columns(&["image_id", "label"]) {
+        let batch = batch?;
+        let columns = Columns::of(run, "images", &batch);
+        let labels = columns.integers("label")?;
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if id as usize != found.len() {
+                return Err(columns.unexpected(
+                    format!("image {}, ids being ranks", found.len()),
+                    format!("image {id}"),
+                ));
+            }
+            found.push(integer(&labels, row).and_then(|label| i32::try_from(label).ok()));
+        }
+    }
+    Ok(found)
+}
+
+/// Names of classes by their number.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ClassNames {
+    pub dataset: BTreeMap<i32, String>,
+    /// Empty where the network names none.
+    pub network: BTreeMap<i32, String>,
+}
+
+impl ClassNames {
+    pub fn read(run: &RunFolder, manifest: &Manifest) -> Result<ClassNames> {
+        let mut found = ClassNames::default();
+        for batch in run.read(manifest, "classes") {
+            let batch = batch?;
+            let columns = Columns::of(run, "classes", &batch);
+            let (classes, names) = (columns.integers("class")?, columns.texts("name")?);
+            let sources = columns.texts("source")?;
+            for row in 0..batch.num_rows() {
+                let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
+                if let (Some(class), Some(name)) = (class, text(&names, row)) {
+                    let of = if text(&sources, row) == Some("model") {
+                        &mut found.network
+                    } else {
+                        &mut found.dataset
+                    };
+                    of.insert(class, name.to_string());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The network's class of each of the dataset's that has one of the same name; names that several classes of the network
+    /// share are left out, as everywhere.
+    pub fn network_of_dataset(&self) -> BTreeMap<i32, i32> {
+        let mut by_name: HashMap<&str, Vec<i32>> = HashMap::new();
+        for (class, name) in &self.network {
+            by_name.entry(name).or_default().push(*class);
+        }
+        let known = self.dataset.iter().filter_map(|(label, name)| {
+            if self.network.is_empty() {
+                // A network without names is taken to name its classes so.
+                let class = name.strip_prefix("class ")?.parse().ok()?;
+                return Some((*label, class));
+            }
+            match by_name.get(name.as_str())?.as_slice() {
+                [class] => Some((*label, *class)),
+                _ => None,
+            }
+        });
+        known.collect()
+    }
+
+    /// The classes of images by label and by prediction.
+    pub fn of_images(
+        &self,
+        run: &RunFolder,
+        manifest: &Manifest,
+        image_ids: &[u32],
+    ) -> Result<ImageClasses> {
+        let labels = labels(run, manifest)?;
+        let predictions = predictions(run, manifest)?;
+        let network = self.network_of_dataset();
+        let mut names = Vec::new();
+        let (mut of_label, mut of_class) = (BTreeMap::new(), BTreeMap::new());
+        let present: BTreeSet<i32> = labels.iter().flatten().copied().collect();
+        for label in present {
+            let place = names.len() as u32;
+            names.push(name_of(&self.dataset, label));
+            of_label.insert(label, place);
+            if let Some(class) = network.get(&label) {
+                of_class.insert(*class, place);
+            }
+        }
+        let predicted: BTreeSet<i32> = predictions.values().copied().collect();
+        for class in predicted {
+            of_class.entry(class).or_insert_with(|| {
+                names.push(name_of(&self.network, class));
+                names.len() as u32 - 1
+            });
+        }
+        let label_of = |id: &u32| labels.get(*id as usize).copied().flatten();
+        let label = |id: &u32| of_label.get(&label_of(id)?).copied();
+        let prediction = |id: &u32| of_class.get(predictions.get(id)?).copied();
+        let right = |id: &u32| Some(predictions.get(id)? == network.get(&label_of(id)?)?);
+        Ok(ImageClasses {
+            labels: image_ids.iter().map(label).collect(),
+            predictions: image_ids.iter().map(prediction).collect(),
+            right: image_ids.iter().map(right).collect(),
+            names,
+        })
+    }
+}
+
+/// Classes of images as places in one list, so that a class is the same by label and by prediction.
+pub struct ImageClasses {
+    pub names: Vec<String>,
+    pub labels: Vec<Option<u32>>,
+    pub predictions: Vec<Option<u32>>,
+    /// Whether the network is right; `None` where it does not know the label.
+    pub right: Vec<Option<bool>>,
+}
+
+/// The predicted class of each image.
+fn predictions(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<u32, i32>> {
+    let mut found = HashMap::new();
+    let rows = run.read(manifest, "predictions");
+    for batch in rows.columns(&["image_id", "pred"]) {
+        let batch = batch?;
+        let columns = Columns::of(run, "predictions", &batch);
+        let classes = columns.integers("pred")?;
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
+            found.extend(class.map(|class| (id, class)));
+        }
+    }
+    Ok(found)
+}
+
+/// `class 7` where there is no name.
+pub fn name_of(names: &BTreeMap<i32, String>, class: i32) -> String {
+    let name = names.get(&class).cloned();
+    name.unwrap_or_else(|| format!("class {class}"))
+}

@@ -1,0 +1,162 @@
+//! The recorded layers: their maps, what their cells see, and how images became input.
+
+use prospect_common::{Error, Result};
+use prospect_dataset::image::InputSpec;
+use prospect_store::{Manifest, RunFolder};
+
+use super::columns::{Columns, integer, number};
+
+/// A row of `layers`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    pub name: String,
+    pub channels: usize,
+    /// Of its feature map, in cells; both at least 1.
+    pub height: u32,
+    pub width: u32,
+    /// Along y, then along x; `None` where a cell sees everything.
+    pub field: [Option<Axis>; 2],
+}
+
+/// The receptive field along one axis: cell `i` sees `[start + i * stride, start + i * stride + size)` of the input.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Axis {
+    pub size: f64,
+    pub stride: f64,
+    pub start: f64,
+}
+
+impl Layer {
+    /// Row and column of a place in the map.
+    pub fn cell(&self, position: u32) -> (u32, u32) {
+        (position / self.width, position % self.width)
+    }
+
+    /// `x0, y0, x1, y1` of a cell in 0..=1 of the map.
+    pub fn cell_edges(&self, position: u32) -> [f64; 4] {
+        let (row, col) = self.cell(position);
+        let along = |cell: u32, length: u32| f64::from(cell) / f64::from(length);
+        [
+            along(col, self.width),
+            along(row, self.height),
+            along(col + 1, self.width),
+            along(row + 1, self.height),
+        ]
+    }
+
+    /// x and y of its centre.
+    pub fn centre(&self, position: u32) -> [f64; 2] {
+        let [x0, y0, x1, y1] = self.cell_edges(position);
+        [(x0 + x1) / 2.0, (y0 + y1) / 2.0]
+    }
+
+    /// What the cell sees: `x0, y0, x1, y1` in pixel edges of an input tensor of (height, width), which it may exceed.
+    pub fn input_box(&self, (row, col): (u32, u32), (height, width): (u32, u32)) -> [f64; 4] {
+        let along = |axis: Option<Axis>, cell: u32, length: u32| match axis {
+            None => (0.0, f64::from(length)),
+            Some(axis) => {
+                let first = axis.start + f64::from(cell) * axis.stride;
+                (first, first + axis.size)
+            }
+        };
+        let (y0, y1) = along(self.field[0], row, height);
+        let (x0, x1) = along(self.field[1], col, width);
+        [x0, y0, x1, y1]
+    }
+
+    /// Whether one cell sees at least as much as there is along an axis, so that the theoretical box says little.
+    pub fn sees_all(&self, (height, width): (u32, u32)) -> bool {
+        let all = |axis: Option<Axis>, length: u32| {
+            axis.is_none_or(|axis| axis.size >= f64::from(length))
+        };
+        all(self.field[0], height) || all(self.field[1], width)
+    }
+}
+
+/// How images became input, as `extract` recorded it.
+pub fn input_spec(manifest: &Manifest) -> Result<InputSpec> {
+    let input = (manifest.stages.get("extract")).and_then(|stage| stage.parameters.get("input"));
+    input
+        .and_then(|input| serde_json::from_value(input.clone()).ok())
+        .ok_or_else(|| Error::Missing {
+            what: "the input that extract recorded".into(),
+            next: "run `prospect run extract`".into(),
+        })
+}
+
+/// The rows of the table `layers`, in its order.
+pub fn read_layers(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Layer>> {
+    let mut layers = Vec::new();
+    for batch in run.read(manifest, "layers") {
+        let batch = batch?;
+        let columns = Columns {
+            run,
+            table: "layers",
+            batch: &batch,
+        };
+        let names = columns.texts("layer")?;
+        let [channels, heights, widths] =
+            ["channels", "height", "width"].map(|name| columns.integers(name));
+        let (channels, heights, widths) = (channels?, heights?, widths?);
+        let mut axes = Vec::new();
+        for letter in ["y", "x"] {
+            let read = |what| columns.numbers(&format!("rf_{what}_{letter}"));
+            axes.push((read("size")?, read("stride")?, read("start")?));
+        }
+        for row in 0..batch.num_rows() {
+            let axis = |axis: usize| {
+                let (size, stride, start) = &axes[axis];
+                Some(Axis {
+                    size: number(size, row)?,
+                    stride: number(stride, row)?,
+                    start: number(start, row)?,
+                })
+            };
+            let side = |array| {
+                integer(array, row)
+                    .and_then(|n| u32::try_from(n).ok())
+                    .filter(|&n| n > 0)
+            };
+            match (side(&channels), side(&heights), side(&widths)) {
+                (Some(channels), Some(height), Some(width)) => layers.push(Layer {
+                    name: names.value(row).to_string(),
+                    channels: channels as usize,
+                    height,
+                    width,
+                    field: [axis(0), axis(1)],
+                }),
+                _ => {
+                    return Err(columns.unexpected(
+                        "maps of at least one channel, row and column",
+                        format!("an empty one for layer {}", names.value(row)),
+                    ));
+                }
+            }
+        }
+    }
+    Ok(layers)
+}
+
+/// Where `stage` puts the picture of a unit in the run folder.
+pub fn unit_picture(stage: &str, layer: &str, unit: usize) -> String {
+    format!("pictures/{stage}/{}/unit-{unit:04}.png", folder(layer))
+}
+
+/// A layer's name as a folder's: letters, digits, `_`, `-` and inner dots stay, other bytes become `~23`; a very long name ends
+/// in its hash. Different layers have different folders.
+pub fn folder(layer: &str) -> String {
+    let mut name = String::new();
+    for (at, byte) in layer.bytes().enumerate() {
+        match byte {
+            b'.' if at > 0 => name.push('.'),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(byte.into()),
+            _ => name.push_str(&format!("~{byte:02x}")),
+        }
+    }
+    if name.len() > 120 {
+        let hash = blake3::hash(layer.as_bytes()).to_hex();
+        name.truncate(100);
+        name.push_str(&format!("~~{}", &hash[..16]));
+    }
+    name
+}

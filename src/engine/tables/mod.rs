@@ -1,0 +1,11 @@
+//! Readers of the tables that more than one stage reads.
+
+pub mod classes;
+pub mod columns;
+pub mod cosine;
+pub mod features;
+pub mod groups;
+pub mod history;
+pub mod layers;
+pub mod sources;
+pub mod units;

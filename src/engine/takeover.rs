@@ -1,0 +1,191 @@
+//! Rows that need not be made again: what an earlier run has found about an image holds for every file of the same content, as
+//! long as the settings that decide over it are the same.
+
+use prospect_common::{Error, Result, text::escaped};
+use prospect_store::{Manifest, RunFolder, StageRecord};
+use serde_json::Value;
+
+use crate::{Context, Stage};
+
+/// Parameters that say which images there are, what is known of them besides their content, or how the rows are cut into
+/// parts. All others of these stages decide over a row's values. The other stages are quick, or look at all images at once.
+const BESIDES_CONTENT: [(&str, &[&str]); 2] = [
+    ("scan", &["files", "labels", "metadata", "model_classes"]),
+    ("extract", &["part_size"]),
+];
+
+/// Where rows can be taken from: one generation of one stage's tables.
+pub struct Source {
+    pub run: RunFolder,
+    pub manifest: Manifest,
+}
+
+impl Source {
+    /// The stage's parts.
+    pub fn record(&self, stage: &str) -> Option<&StageRecord> {
+        self.manifest.stages.get(stage)
+    }
+}
+
+/// Whether rows of `record` hold for a stage with these parameters.
+pub fn holds(stage: &str, version: u32, parameters: &Value, record: &StageRecord) -> bool {
+    differences(stage, version, parameters, record).is_some_and(|names| names.is_empty())
+}
+
+/// What else is different, by name; none for a stage whose rows are never taken over.
+fn differences(
+    stage: &str,
+    version: u32,
+    parameters: &Value,
+    record: &StageRecord,
+) -> Option<Vec<String>> {
+    let (_, besides) = BESIDES_CONTENT.iter().find(|(name, _)| *name == stage)?;
+    let mut names = Vec::new();
+    if record.version != version {
+        names.push("stage version".to_string());
+    }
+    let (Value::Object(before), Value::Object(now)) = (&record.parameters, parameters) else {
+        return Some(vec!["parameters".to_string()]);
+    };
+    let only_before = before.keys().filter(|name| !now.contains_key(*name));
+    for name in now.keys().chain(only_before) {
+        let none = Value::Null;
+        let [before, now] = [before, now].map(|all| all.get(name).unwrap_or(&none));
+        if !besides.contains(&name.as_str()) && !same(before, now) {
+            names.push(name.clone());
+        }
+    }
+    Some(names)
+}
+
+/// Whether two JSON values are equal, but for the last digits of numbers: what the manifest's reader makes of them may be a bit
+/// off.
+pub fn same(before: &Value, now: &Value) -> bool {
+    match (before, now) {
+        (Value::Number(a), Value::Number(b)) if a.is_f64() && b.is_f64() => {
+            let [a, b] = [a, b].map(|number| number.as_f64().unwrap_or(f64::NAN));
+            (a - b).abs() <= 1e-14 * a.abs()
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && (a.iter()).all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
+        }
+        _ => before == now,
+    }
+}
+
+/// Where a stage can take rows from, the best first: what it keeps of its own, and the run that [run] previous names, with
+/// what that keeps.
+pub fn sources(ctx: &Context, stage: &Stage, parameters: &Value) -> Result<Vec<Source>> {
+    let (stage, version) = (stage.name, stage.version);
+    let mut sources = Vec::new();
+    let mut add = |run: &RunFolder, manifest: Option<Manifest>| {
+        let manifest = manifest?;
+        let different = differences(stage, version, parameters, manifest.stages.get(stage)?)?;
+        if different.is_empty() {
+            sources.push(Source {
+                run: run.clone(),
+                manifest,
+            });
+        }
+        Some(different)
+    };
+    add(ctx.run, ctx.run.manifest()?.earlier(stage));
+    if let Some(folder) = &ctx.config.run.previous {
+        let run = RunFolder::open(folder)?;
+        let manifest = run.manifest()?;
+        let earlier = manifest.earlier(stage);
+        let shown = folder.display().to_string();
+        match add(&run, Some(manifest)) {
+            None => tracing::warn!("{}: {stage} has not run there", escaped(&shown)),
+            Some(different) if !different.is_empty() => tracing::warn!(
+                "{}: nothing of {stage} holds here, because of another {}",
+                escaped(&shown),
+                different.join(", ")
+            ),
+            Some(_) => {}
+        }
+        add(&run, earlier);
+    }
+    Ok(sources)
+}
+
+/// Whether [run] previous names another run's folder.
+pub fn check(ctx: &Context) -> Result<()> {
+    let Some(folder) = &ctx.config.run.previous else {
+        return Ok(());
+    };
+    let shown = escaped(&folder.display().to_string()).into_owned();
+    let wrong = |why: &str| {
+        Err(Error::Config(vec![format!(
+            "[run] previous: {shown} {why}"
+        )]))
+    };
+    let run = match RunFolder::open(folder) {
+        Ok(run) => run,
+        Err(Error::Missing { .. }) => {
+            return wrong("is not there; name an earlier run's folder, or leave the key out");
+        }
+        Err(error) => return Err(error),
+    };
+    if run.root() == ctx.run.root() {
+        return wrong(
+            "is the run folder itself, which needs no such key: what is still there of its last run is used anyway",
+        );
+    }
+    if run.manifest()?.stages.is_empty() {
+        return wrong("holds no run; name an earlier run's folder, or leave the key out");
+    }
+    Ok(())
+}
+
+/// The content that a digest in a table stands for.
+pub fn content(digest: &str) -> Option<blake3::Hash> {
+    blake3::Hash::from_hex(digest).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_survive_the_manifest() {
+        for value in [0.49803921580314636, 1.0 / 3.0, -2.5e-300, 7.0] {
+            let now = json!({ "mean": [value], "n": 3 });
+            let before: Value = serde_json::from_str(&now.to_string()).unwrap();
+            assert!(same(&before, &now), "{before} {now}");
+            assert!(!same(&before, &json!({ "mean": [value + 0.001], "n": 3 })));
+            assert!(!same(&before, &json!({ "mean": [value], "n": 4 })));
+            assert!(!same(&before, &json!({ "mean": [value] })));
+        }
+        assert!(!same(&json!(u64::MAX), &json!(u64::MAX - 1)) && same(&json!(null), &json!(null)));
+    }
+
+    #[test]
+    fn rows_hold_as_long_as_what_decides_over_them_is_the_same() {
+        let record = StageRecord {
+            version: 1,
+            parameters: json!({ "model": "a", "part_size": 8, "layers": ["x"] }),
+            ..StageRecord::default()
+        };
+        let holds = |stage: &str, version, parameters| holds(stage, version, &parameters, &record);
+        let now = json!({ "model": "a", "part_size": 9, "layers": ["x"] });
+        assert!(holds("extract", 1, now.clone()));
+        assert!(!holds("extract", 2, now.clone()));
+        assert!(!holds("patches", 1, now));
+        for other in [
+            json!({ "model": "b", "part_size": 8, "layers": ["x"] }),
+            json!({ "model": "a", "part_size": 8, "layers": ["x", "y"] }),
+            json!({ "model": "a", "part_size": 8, "layers": ["x"], "inline": {} }),
+            json!({ "model": "a", "part_size": 8 }),
+            json!(null),
+        ] {
+            assert!(!holds("extract", 1, other.clone()), "{other}");
+        }
+    }
+}

@@ -1,0 +1,477 @@
+use std::{cell::RefCell, path::Path, sync::Arc};
+
+use arrow::{
+    array::{Int32Array, RecordBatch},
+    datatypes::{DataType, Field, Schema},
+};
+use prospect_common::{Error, Result};
+use prospect_config::Config;
+use prospect_store::{RunFolder, StageWriter};
+use serde_json::json;
+
+use crate::{
+    progress::{Cancel, Progress, ProgressKind},
+    *,
+};
+
+thread_local! {
+    /// What the fake stages did, in order: "scan 0" is part 0 of scan.
+    static DONE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// What fake scan finds, and after which part fake extract is interrupted.
+    static WORLD: RefCell<World> = const { RefCell::new(World { found: 1, touched: 0, stop_after: usize::MAX }) };
+}
+
+struct World {
+    found: i32,
+    touched: i32,
+    stop_after: usize,
+}
+
+fn world(change: impl FnOnce(&mut World)) {
+    WORLD.with_borrow_mut(change);
+}
+
+/// One part with one row; of scan with three, the images.
+fn write(writer: &mut StageWriter, stage: &str, part: usize) -> Result<()> {
+    let (table, rows) = match stage {
+        "scan" => ("images", 3),
+        other => (other, 1),
+    };
+    let schema = Schema::new(vec![Field::new("n", DataType::Int32, false)]);
+    let batch = RecordBatch::try_new(
+        Arc::new(schema),
+        vec![Arc::new(Int32Array::from(vec![part as i32; rows]))],
+    );
+    let mut out = writer.part(part)?;
+    out.write(
+        table,
+        &batch.map_err(|error| Error::Query(error.to_string()))?,
+    )?;
+    writer.commit(out)?;
+    DONE.with_borrow_mut(|done| done.push(format!("{stage} {part}")));
+    Ok(())
+}
+
+fn fake_scan(_: &Context, writer: &mut StageWriter) -> Result<Outcome> {
+    writer.set_parts_total(1)?;
+    if !writer.has_part(0) {
+        write(writer, "scan", 0)?;
+    }
+    let found = WORLD.with_borrow(|world| world.found);
+    Ok(Outcome {
+        result: Some(format!("images {found}")),
+        summary: json!({"images": found}),
+    })
+}
+
+fn fake_extract(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
+    writer.set_parts_total(3)?;
+    for part in 0..3 {
+        if writer.has_part(part) {
+            continue;
+        }
+        ctx.cancel.check()?;
+        write(writer, "extract", part)?;
+        if WORLD.with_borrow(|world| world.stop_after == part) {
+            ctx.cancel.request();
+        }
+    }
+    Ok(Outcome {
+        result: None,
+        summary: json!({}),
+    })
+}
+
+fn fake_patches(_: &Context, writer: &mut StageWriter) -> Result<Outcome> {
+    writer.set_parts_total(1)?;
+    if !writer.has_part(0) {
+        write(writer, "patches", 0)?;
+    }
+    Ok(Outcome {
+        result: None,
+        summary: json!({}),
+    })
+}
+
+/// A kilobyte an image.
+fn fake_estimate(_: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    Ok(vec![TableEstimate::new(
+        "extract",
+        images,
+        [2000.0, 1000.0],
+    )])
+}
+
+const SCAN: Stage = Stage {
+    name: "scan",
+    version: 1,
+    about: "lists images",
+    needs: &[],
+    parameters: |_| {
+        let listing = WORLD.with_borrow(|world| (world.found, world.touched));
+        Ok(json!({"listing": listing, "files": {"n": 3}}))
+    },
+    estimate: fake_estimate,
+    run: fake_scan,
+};
+
+const EXTRACT: Stage = Stage {
+    name: "extract",
+    version: 1,
+    about: "runs the network",
+    needs: &["scan"],
+    parameters: |ctx| {
+        Ok(json!({"layers": ctx.config.extract.layers, "part_size": ctx.config.extract.part_size}))
+    },
+    estimate: fake_estimate,
+    run: fake_extract,
+};
+
+const PATCHES: Stage = Stage {
+    name: "patches",
+    version: 1,
+    about: "keeps the best",
+    needs: &["extract", "scan"],
+    parameters: |ctx| {
+        if ctx.config.patches.k > 1000 {
+            return Err(Error::Config(vec!["k is too large for this fake".into()]));
+        }
+        Ok(json!({"k": ctx.config.patches.k}))
+    },
+    estimate: fake_estimate,
+    run: fake_patches,
+};
+
+const FAKES: &[Stage] = &[SCAN, EXTRACT, PATCHES];
+const NEWER: &[Stage] = &[
+    SCAN,
+    Stage {
+        version: 2,
+        ..EXTRACT
+    },
+    PATCHES,
+];
+
+/// A run folder and the settings to use it with.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        world(|world| {
+            *world = World {
+                found: 1,
+                touched: 0,
+                stop_after: usize::MAX,
+            }
+        });
+        Bench {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn with<T>(&self, set: &[&str], act: impl FnOnce(&Context) -> T) -> T {
+        let set: Vec<String> = set.iter().map(|option| option.to_string()).collect();
+        let config = Config::parse(Path::new(""), "[images]\ndir = \"x\"\n", &set).unwrap();
+        let run = RunFolder::create(self.folder.path()).unwrap();
+        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+        act(&Context::new(&config, &run, &progress, &cancel))
+    }
+
+    fn plan(&self, stages: &'static [Stage], set: &[&str], wanted: &[&str]) -> Vec<String> {
+        let wanted: Vec<String> = wanted.iter().map(|name| name.to_string()).collect();
+        let planned = self.with(set, |ctx| plan(ctx, stages, &wanted)).unwrap();
+        let stages = planned.stages.iter();
+        stages
+            .map(|planned| match &planned.decision {
+                Decision::Reuse => format!("{} reuse", planned.stage),
+                Decision::Resume { done, total, lost } => {
+                    format!("{} resume {done} of {total:?}, {lost} lost", planned.stage)
+                }
+                Decision::Run { reason } => format!("{} run: {reason}", planned.stage),
+                Decision::WaitsFor { stage } => format!("{} waits for {stage}", planned.stage),
+            })
+            .collect()
+    }
+
+    /// What a run is expected to write, stage by stage: rows, bytes, bytes that go.
+    fn expects(&self, set: &[&str]) -> Vec<(u64, u64, u64)> {
+        let plan = self.with(set, |ctx| plan(ctx, FAKES, &[])).unwrap();
+        let sizes = plan.stages.iter().map(|planned| {
+            let tables = &planned.tables;
+            (
+                tables.iter().map(|table| table.rows).sum(),
+                tables.iter().map(|table| table.bytes).sum(),
+                planned.replaces,
+            )
+        });
+        sizes.collect()
+    }
+
+    fn run_within(&self, set: &[&str], free: u64) -> Result<()> {
+        DONE.with_borrow_mut(Vec::clear);
+        self.with(set, |ctx| {
+            let lock = ctx.run.lock("test")?;
+            run_within(ctx, &lock, FAKES, &[], free, &mut |_| {})
+        })
+    }
+
+    /// Runs and gives what was done.
+    fn run(&self, stages: &[Stage], set: &[&str], wanted: &[&str]) -> Result<Vec<String>> {
+        let wanted: Vec<String> = wanted.iter().map(|name| name.to_string()).collect();
+        DONE.with_borrow_mut(Vec::clear);
+        self.with(set, |ctx| {
+            let lock = ctx.run.lock("test")?;
+            run(ctx, &lock, stages, &wanted, &mut |_| {})
+        })?;
+        Ok(done())
+    }
+}
+
+fn done() -> Vec<String> {
+    DONE.with_borrow(Vec::clone)
+}
+
+const EVERYTHING: [&str; 5] = ["scan 0", "extract 0", "extract 1", "extract 2", "patches 0"];
+
+#[test]
+fn the_first_run_does_everything_and_the_second_nothing() {
+    let bench = Bench::new();
+    assert_eq!(
+        bench.plan(FAKES, &[], &[]),
+        [
+            "scan run: no run yet",
+            "extract waits for scan",
+            "patches waits for extract"
+        ]
+    );
+    assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), EVERYTHING);
+    assert_eq!(
+        bench.plan(FAKES, &[], &[]),
+        ["scan reuse", "extract reuse", "patches reuse"]
+    );
+    assert!(bench.run(FAKES, &[], &[]).unwrap().is_empty());
+}
+
+#[test]
+fn a_wanted_stage_brings_what_it_needs_and_nothing_else() {
+    let bench = Bench::new();
+    assert_eq!(
+        bench.run(FAKES, &[], &["extract"]).unwrap(),
+        ["scan 0", "extract 0", "extract 1", "extract 2"]
+    );
+    assert_eq!(bench.plan(FAKES, &[], &["scan"]), ["scan reuse"]);
+    assert_eq!(
+        bench.plan(FAKES, &[], &["patches"])[2],
+        "patches run: no run yet"
+    );
+}
+
+#[test]
+fn a_changed_parameter_redoes_its_stage_and_what_depends_on_it() {
+    let bench = Bench::new();
+    bench.run(FAKES, &[], &[]).unwrap();
+    assert_eq!(
+        bench.plan(FAKES, &["patches.k=4"], &[]),
+        [
+            "scan reuse",
+            "extract reuse",
+            "patches run: parameter patches.k changed: 9 → 4"
+        ]
+    );
+    assert_eq!(
+        bench.run(FAKES, &["patches.k=4"], &[]).unwrap(),
+        ["patches 0"]
+    );
+    let set = ["extract.layers=[\"layer4\"]", "extract.part_size=7"];
+    assert_eq!(
+        bench.plan(FAKES, &set, &[]),
+        [
+            "scan reuse",
+            "extract run: parameter extract.layers changed: auto → [\"layer4\"]; parameter extract.part_size changed: 1024 → 7",
+            "patches waits for extract"
+        ]
+    );
+    assert_eq!(bench.run(FAKES, &set, &[]).unwrap(), EVERYTHING[1..]);
+    let after = bench.plan(FAKES, &[], &["extract"]);
+    assert!(
+        after[1].starts_with("extract run: parameter extract.layers changed"),
+        "{after:?}"
+    );
+}
+
+#[test]
+fn a_setting_outside_all_keys_redoes_nothing() {
+    let bench = Bench::new();
+    bench.run(FAKES, &[], &[]).unwrap();
+    let set = [
+        "extract.decode_threads=3",
+        "model.batch_size=7",
+        "model.device=cpu",
+    ];
+    assert!(bench.run(FAKES, &set, &[]).unwrap().is_empty());
+}
+
+#[test]
+fn a_new_stage_version_redoes_it() {
+    let bench = Bench::new();
+    bench.run(FAKES, &[], &[]).unwrap();
+    assert_eq!(
+        bench.plan(NEWER, &[], &[])[1],
+        "extract run: stage version 1 → 2"
+    );
+    assert_eq!(bench.run(NEWER, &[], &[]).unwrap(), EVERYTHING[1..]);
+}
+
+#[test]
+fn a_rescan_that_finds_the_same_images_redoes_nothing_else() {
+    let bench = Bench::new();
+    bench.run(FAKES, &[], &[]).unwrap();
+    world(|world| world.touched = 1);
+    assert_eq!(
+        bench.plan(FAKES, &[], &[]),
+        [
+            "scan run: parameter scan.listing changed: [1,0] → [1,1]",
+            "extract waits for scan",
+            "patches waits for extract"
+        ]
+    );
+    assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), ["scan 0"]);
+    world(|world| world.found = 2);
+    bench.run(FAKES, &[], &["scan"]).unwrap();
+    assert_eq!(
+        bench.plan(FAKES, &[], &[])[1],
+        "extract run: scan's image list changed"
+    );
+    assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), EVERYTHING[1..]);
+}
+
+#[test]
+fn an_interrupted_run_keeps_its_parts_and_goes_on() {
+    let bench = Bench::new();
+    world(|world| world.stop_after = 1);
+    let error = bench.run(FAKES, &[], &[]).unwrap_err();
+    assert!(matches!(error, Error::Interrupted), "{error}");
+    assert_eq!(done(), ["scan 0", "extract 0", "extract 1"]);
+    assert_eq!(
+        bench.plan(FAKES, &[], &[])[1],
+        "extract resume 2 of Some(3), 0 lost"
+    );
+    world(|world| world.stop_after = usize::MAX);
+    assert_eq!(
+        bench.run(FAKES, &[], &[]).unwrap(),
+        ["extract 2", "patches 0"]
+    );
+}
+
+#[test]
+fn a_part_whose_file_is_gone_is_done_again_alone() {
+    let bench = Bench::new();
+    bench.run(FAKES, &[], &[]).unwrap();
+    let file = bench.with(&[], |ctx| {
+        let manifest = ctx.run.manifest().unwrap();
+        ctx.run.files(&manifest, "extract")[1].clone()
+    });
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(
+        bench.plan(FAKES, &[], &["extract"])[1],
+        "extract resume 2 of Some(3), 1 lost"
+    );
+    assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), ["extract 1"]);
+}
+
+#[test]
+fn every_parameter_is_checked_before_any_work() {
+    let bench = Bench::new();
+    let error = bench.run(FAKES, &["patches.k=1001"], &[]).unwrap_err();
+    assert!(matches!(error, Error::Config(_)), "{error}");
+    assert!(done().is_empty());
+    // What is not wanted is not checked.
+    assert_eq!(
+        bench.run(FAKES, &["patches.k=1001"], &["scan"]).unwrap(),
+        ["scan 0"]
+    );
+}
+
+#[test]
+fn an_unknown_stage_names_the_nearest() {
+    let bench = Bench::new();
+    let error = bench.run(FAKES, &[], &["extrct"]).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("there is no stage \"extrct\" (did you mean `extract`?)"),
+        "{error}"
+    );
+    assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_any_work() {
+    let bench = Bench::new();
+    assert_eq!(bench.expects(&[]), [(3, 3000, 0); 3]);
+    let error = bench.run_within(&[], 8999).unwrap_err();
+    assert_eq!(error.exit_code(), 74);
+    let message = error.to_string();
+    for words in [
+        "about 8.8 KiB",
+        "only 8.8 KiB are free",
+        "extract (stage",
+        "another [run] dir",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
+    assert!(done().is_empty());
+    bench.run_within(&[], 9000).unwrap();
+    assert_eq!(done(), EVERYTHING);
+    assert_eq!(bench.expects(&[]), [(0, 0, 0); 3]);
+    bench.run_within(&[], 0).unwrap();
+}
+
+#[test]
+fn what_goes_first_and_what_is_done_already_need_no_space() {
+    let bench = Bench::new();
+    bench.run(FAKES, &[], &[]).unwrap();
+    // Another k: the old patches are deleted first.
+    let [_, _, (rows, bytes, replaced)] = bench.expects(&["patches.k=4"])[..] else {
+        panic!("three stages");
+    };
+    assert_eq!((rows, bytes), (3, 3000));
+    assert!((100..3000).contains(&replaced), "{replaced}");
+    let error = bench.run_within(&["patches.k=4"], 2999 - replaced);
+    assert!(matches!(error, Err(Error::NoSpace { needed, .. }) if needed == 3000 - replaced));
+    bench.run_within(&["patches.k=4"], 3000 - replaced).unwrap();
+
+    let bench = Bench::new();
+    world(|world| world.stop_after = 1);
+    assert!(bench.run(FAKES, &[], &[]).is_err());
+    // Two of three parts are done, and tell how much a row takes.
+    let per_row = bench.with(&[], |ctx| {
+        let manifest = ctx.run.manifest().unwrap();
+        let files = manifest.table_files("extract").map(|(_, file)| file.bytes);
+        files.sum::<u64>() / 2
+    });
+    assert_eq!(
+        bench.expects(&[]),
+        [(0, 0, 0), (1, per_row, 0), (3, 3000, 0)]
+    );
+}
+
+#[test]
+fn images_are_counted_in_the_table_once_it_is_there() {
+    let bench = Bench::new();
+    let images = |bench: &Bench| {
+        let plan = bench.with(&[], |ctx| plan(ctx, FAKES, &[])).unwrap();
+        plan.images.unwrap()
+    };
+    assert_eq!(
+        (images(&bench).n, images(&bench).source),
+        (3, "listing of the folder")
+    );
+    bench.run(FAKES, &[], &["scan"]).unwrap();
+    assert_eq!(
+        (images(&bench).n, images(&bench).source),
+        (3, "table images")
+    );
+}

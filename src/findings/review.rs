@@ -1,0 +1,470 @@
+//! What people have decided about findings: a CSV beside the runs, written by `prospect review` or by hand.
+//!
+//! ```text
+//! path,kind,verdict,note,date,digest
+//! hat/0512.jpg,label,ok,a beret,2026-11-23,5f0c…
+//! ```
+//!
+//! A decision is about one image and one kind of finding. With a digest it holds for that content alone: an image that has
+//! changed since needs a new look. Without one it holds whatever the file becomes.
+
+use std::{collections::HashMap, fmt, fs::File, io, path::Path};
+
+use prospect_common::{
+    Error, Result,
+    text::{self, did_you_mean},
+};
+use prospect_store::write_atomically;
+use serde::Serialize;
+
+use crate::Kind;
+
+/// The file's name, where [audit] reviews names no other: beside the run folder, so that all runs there share it.
+const FILE_NAME: &str = "reviews.csv";
+
+/// Our columns, in the order in which they are written. The first three must be there.
+const COLUMNS: [&str; 6] = ["path", "kind", "verdict", "note", "date", "digest"];
+const NEEDED: usize = 3;
+
+/// Mistakes of a file that are told at a time.
+const SHOWN: usize = 3;
+
+/// What a person said of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// There is nothing wrong: it stays quiet.
+    Ok,
+    /// It is to be repaired.
+    Fix,
+}
+
+impl Verdict {
+    pub const ALL: [Verdict; 2] = [Verdict::Ok, Verdict::Fix];
+
+    /// As tables and commands spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Fix => "fix",
+        }
+    }
+}
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// As the table `images` spells it.
+    pub path: String,
+    pub kind: Kind,
+    pub verdict: Verdict,
+    pub note: String,
+    /// The day, `2026-11-23`.
+    pub date: String,
+    /// BLAKE3 of the file that was looked at; none: whatever it becomes.
+    pub digest: Option<String>,
+    /// Cells of the columns that somebody added to the file.
+    pub more: Vec<String>,
+}
+
+impl Review {
+    pub fn new(path: &str, kind: Kind, verdict: Verdict) -> Review {
+        Review {
+            path: path.to_string(),
+            kind,
+            verdict,
+            note: String::new(),
+            date: String::new(),
+            digest: None,
+            more: Vec::new(),
+        }
+    }
+
+    /// Whether it was made about a file of that content. `None`: a file that cannot be read.
+    pub fn holds_for(&self, digest: Option<&str>) -> bool {
+        self.digest.is_none() || self.digest.as_deref() == digest
+    }
+}
+
+/// All decisions, in the order of the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reviews {
+    list: Vec<Review>,
+    /// Place in `list` of the last decision about an image and a kind: further down is later.
+    by_subject: HashMap<(String, Kind), usize>,
+    /// Columns that somebody added, which are kept.
+    more: Vec<String>,
+}
+
+impl Reviews {
+    /// Reads the file; one that is not there holds no decisions.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or with rows that mean nothing: the first of them are named with their lines.
+    pub fn read(path: &Path) -> Result<Reviews> {
+        match std::fs::read(path) {
+            Ok(bytes) => Reviews::parse(path, &bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Reviews::default()),
+            Err(error) => Err(Error::io(path, "reading the reviews")(error)),
+        }
+    }
+
+    /// The decision about an image and a kind, if it was made about the content that the image has now. `digest` is that of
+    /// the table `images`; none where the file cannot be read.
+    pub fn find(&self, path: &str, kind: Kind, digest: Option<&str>) -> Option<&Review> {
+        self.about(path, kind)
+            .filter(|review| review.holds_for(digest))
+    }
+
+    /// The decision about an image and a kind, whatever has become of the image.
+    pub fn about(&self, path: &str, kind: Kind) -> Option<&Review> {
+        let at = *self.by_subject.get(&(path.to_string(), kind))?;
+        self.list.get(at)
+    }
+
+    /// Every decision that counts, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Review> {
+        let counts = |(at, review): &(usize, &Review)| {
+            self.by_subject.get(&(review.path.clone(), review.kind)) == Some(at)
+        };
+        let list = self.list.iter().enumerate();
+        list.filter(counts).map(|(_, review)| review)
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_subject.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_subject.is_empty()
+    }
+
+    /// Adds a decision in place of the one about the same image and kind, which is given back.
+    pub fn set(&mut self, review: Review) -> Option<Review> {
+        let before = self.remove(&review.path, review.kind);
+        self.push(review);
+        before
+    }
+
+    /// Takes a decision back.
+    pub fn remove(&mut self, path: &str, kind: Kind) -> Option<Review> {
+        let found = self.about(path, kind).cloned()?;
+        let list = std::mem::take(&mut self.list);
+        self.by_subject.clear();
+        for review in list {
+            if (review.path.as_str(), review.kind) != (path, kind) {
+                self.push(review);
+            }
+        }
+        Some(found)
+    }
+
+    /// Reads the file, changes it and writes it in one step, one process after another.
+    ///
+    /// # Errors
+    /// As [`Reviews::read`]; `change` refuses; the file cannot be written. Then it is as it was.
+    pub fn update<T>(path: &Path, change: impl FnOnce(&mut Reviews) -> Result<T>) -> Result<T> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        std::fs::create_dir_all(folder).map_err(Error::io(folder, "making the folder"))?;
+        // The file itself is replaced, so the lock is on its folder. It falls with the handle.
+        let lock = File::open(folder).map_err(Error::io(folder, "opening the folder"))?;
+        lock.lock().map_err(Error::io(folder, "locking"))?;
+        let before = Reviews::read(path)?;
+        let mut reviews = before.clone();
+        let done = change(&mut reviews)?;
+        if reviews != before {
+            write_atomically(path, &reviews.csv(path)?)?;
+        }
+        Ok(done)
+    }
+
+    /// The file's bytes.
+    fn csv(&self, path: &Path) -> Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let header = COLUMNS
+            .into_iter()
+            .chain(self.more.iter().map(String::as_str));
+        let mut wrote = writer.write_record(header);
+        for review in &self.list {
+            let own = [
+                review.path.as_str(),
+                review.kind.name(),
+                review.verdict.name(),
+                &review.note,
+                &review.date,
+                review.digest.as_deref().unwrap_or_default(),
+            ];
+            let more =
+                (0..self.more.len()).map(|at| review.more.get(at).map_or("", String::as_str));
+            wrote = wrote.and_then(|()| writer.write_record(own.into_iter().chain(more)));
+        }
+        let failed = |error: String| Error::io(path, "writing")(io::Error::other(error));
+        wrote.map_err(|error| failed(error.to_string()))?;
+        writer
+            .into_inner()
+            .map_err(|error| failed(error.to_string()))
+    }
+
+    /// Reads the text of a file; `path` is for messages.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Reviews> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let refuse = |found: String| {
+            Error::invalid(
+                path,
+                format!(
+                    "comma-separated rows with the columns {}",
+                    COLUMNS.join(", ")
+                ),
+                found,
+                "correct the file, or move it away to begin a new one",
+            )
+        };
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+        let header = reader
+            .headers()
+            .map_err(|error| refuse(error.to_string()))?;
+        let names: Vec<String> = header.iter().map(|name| name.trim().to_string()).collect();
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Reviews::default());
+        }
+        let place = |wanted: &str| names.iter().position(|name| name == wanted);
+        let places = COLUMNS.map(place);
+        if places[..NEEDED].contains(&None) {
+            return Err(refuse(format!(
+                "the columns {}",
+                text::escaped(&names.join(", "))
+            )));
+        }
+        let others: Vec<usize> = (0..names.len())
+            .filter(|at| !places.contains(&Some(*at)))
+            .collect();
+        let mut reviews = Reviews {
+            more: others.iter().map(|&at| names[at].clone()).collect(),
+            ..Reviews::default()
+        };
+        let mut wrong = Vec::new();
+        for record in reader.into_records() {
+            let record = record.map_err(|error| refuse(error.to_string()))?;
+            // A spreadsheet may leave empty rows behind.
+            if record.iter().all(|cell| cell.trim().is_empty()) {
+                continue;
+            }
+            let line = record.position().map_or(0, |position| position.line());
+            let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
+            match read_row(places.map(cell), record.len(), names.len()) {
+                Ok(review) => reviews.push(Review {
+                    more: others
+                        .iter()
+                        .map(|&at| cell(Some(at)).to_string())
+                        .collect(),
+                    ..review
+                }),
+                Err(why) => wrong.push(format!("line {line}: {why}")),
+            }
+        }
+        match wrong.len() {
+            0 => Ok(reviews),
+            n => Err(refuse(listed(&wrong, n))),
+        }
+    }
+
+    fn push(&mut self, review: Review) {
+        let subject = (review.path.clone(), review.kind);
+        self.by_subject.insert(subject, self.list.len());
+        self.list.push(review);
+    }
+}
+
+/// The first complaints, and how many more there are.
+fn listed(wrong: &[String], n: usize) -> String {
+    let mut text = wrong[..n.min(SHOWN)].join("; ");
+    if n > SHOWN {
+        text += &format!("; and {} more", n - SHOWN);
+    }
+    text
+}
+
+/// A row from its cells in the order of [`COLUMNS`].
+fn read_row(cells: [&str; 6], found: usize, expected: usize) -> Result<Review, String> {
+    if found > expected {
+        return Err(format!(
+            "{found} cells under {expected} columns (a text with a comma stands in double quotes)"
+        ));
+    }
+    let [path, kind, verdict, note, date, digest] = cells;
+    let path = path.strip_prefix("./").unwrap_or(path);
+    if path.is_empty() {
+        return Err("no path".to_string());
+    }
+    let digest = digest.trim().to_ascii_lowercase();
+    Ok(Review {
+        note: note.to_string(),
+        date: date.trim().to_string(),
+        digest: (!digest.is_empty()).then_some(digest),
+        ..Review::new(path, read_kind(kind)?, read_verdict(verdict)?)
+    })
+}
+
+/// The kind that a person wrote.
+pub fn read_kind(word: &str) -> Result<Kind, String> {
+    let word = word.trim().to_lowercase();
+    Kind::named(&word).ok_or_else(|| {
+        let names = Kind::ALL.map(Kind::name);
+        unknown("kind", &word, &names)
+    })
+}
+
+/// The verdict that a person wrote.
+pub fn read_verdict(word: &str) -> Result<Verdict, String> {
+    let word = word.trim().to_lowercase();
+    let mut known = Verdict::ALL.into_iter();
+    known
+        .find(|verdict| verdict.name() == word)
+        .ok_or_else(|| unknown("verdict", &word, &Verdict::ALL.map(Verdict::name)))
+}
+
+fn unknown(what: &str, word: &str, known: &[&str]) -> String {
+    format!(
+        "there is no {what} {:?}{}; known are {}",
+        text::escaped(&text::shortened(word, 60)),
+        did_you_mean(word, known),
+        known.join(", ")
+    )
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, thread};
+
+    use super::*;
+
+    const TEXT: &str = "path,kind,verdict,note,date,digest\n\
+        hat/1.jpg,label,ok,\"a beret, I think\",2026-11-23,ab01\n\
+        ./hat/2.jpg, Outlier ,FIX,,,\n\
+        ,,,,,\n\
+        hat/1.jpg,dark,fix\n";
+
+    fn parse(text: &str) -> Result<Reviews> {
+        Reviews::parse(Path::new("reviews.csv"), text.as_bytes())
+    }
+
+    #[test]
+    fn a_decision_holds_for_the_content_that_was_seen() {
+        let reviews = parse(TEXT).unwrap();
+        assert_eq!(reviews.len(), 3);
+        let found = reviews
+            .find("hat/1.jpg", Kind::Label, Some("ab01"))
+            .unwrap();
+        assert_eq!(
+            (found.verdict, found.note.as_str()),
+            (Verdict::Ok, "a beret, I think")
+        );
+        assert_eq!(reviews.find("hat/1.jpg", Kind::Label, Some("ff")), None);
+        assert_eq!(reviews.find("hat/1.jpg", Kind::Label, None), None);
+        assert_eq!(reviews.find("hat/1.jpg", Kind::Bright, Some("ab01")), None);
+        // Without a digest: whatever the file becomes.
+        for digest in [None, Some("ff")] {
+            let found = reviews.find("hat/2.jpg", Kind::Outlier, digest).unwrap();
+            assert_eq!(found.verdict, Verdict::Fix);
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_decisions_counts_and_columns_of_others_stay() {
+        let text = "who,verdict,kind,path\nann,ok,label,a\nbob,fix,label,a\n\"c, d\",ok,dark,b\n";
+        let mut reviews = parse(text).unwrap();
+        assert_eq!(reviews.len(), 2);
+        assert_eq!(
+            reviews.find("a", Kind::Label, None).unwrap().verdict,
+            Verdict::Fix
+        );
+        let before = reviews
+            .set(Review::new("a", Kind::Label, Verdict::Ok))
+            .unwrap();
+        assert_eq!(before.verdict, Verdict::Fix);
+        let written = reviews.csv(Path::new("x")).unwrap();
+        assert_eq!(
+            String::from_utf8(written).unwrap(),
+            "path,kind,verdict,note,date,digest,who\nb,dark,ok,,,,\"c, d\"\na,label,ok,,,,\n"
+        );
+        assert!(reviews.remove("b", Kind::Dark).is_some());
+        assert!(reviews.remove("b", Kind::Dark).is_none());
+        assert_eq!(reviews.iter().count(), 1);
+    }
+
+    #[test]
+    fn every_bad_row_is_named_with_its_line() {
+        let error = parse(
+            "path,kind,verdict\na,lable,ok\nb,label,okay\n,label,ok\nc,label,ok,x\nd,label,ok\n",
+        )
+        .unwrap_err();
+        let text = error.to_string();
+        for piece in [
+            "line 2: ",
+            "did you mean `label`",
+            "line 3: ",
+            "did you mean `ok`",
+            "line 4: no path",
+            "and 1 more",
+        ] {
+            assert!(text.contains(piece), "{piece}: {text}");
+        }
+        assert_eq!(error.exit_code(), 65);
+        for text in [
+            "path;kind;verdict\na;label;ok\n",
+            "path,kind\na,label\n",
+            "\"a",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert!(parse("").unwrap().is_empty());
+        assert!(
+            parse("\u{feff}path,kind,verdict\r\na,label,ok\r\n")
+                .unwrap()
+                .find("a", Kind::Label, None)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn two_writers_lose_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs/reviews.csv");
+        assert!(Reviews::read(&path).unwrap().is_empty());
+        thread::scope(|scope| {
+            for writer in 0..4 {
+                let path = &path;
+                scope.spawn(move || {
+                    for at in 0..10 {
+                        let image = format!("{writer}/{at}\n\".jpg");
+                        Reviews::update(path, |reviews| {
+                            Ok(reviews.set(Review::new(&image, Kind::Leak, Verdict::Ok)))
+                        })
+                        .unwrap();
+                    }
+                });
+            }
+        });
+        let reviews = Reviews::read(&path).unwrap();
+        assert_eq!(reviews.len(), 40);
+        assert!(reviews.find("3/9\n\".jpg", Kind::Leak, None).is_some());
+        // What refuses changes nothing, and leaves no temporary file.
+        let before = fs::read(&path).unwrap();
+        let refused = Reviews::update(&path, |reviews| {
+            reviews.remove("3/9\n\".jpg", Kind::Leak);
+            Err::<(), _>(Error::Interrupted)
+        });
+        assert!(refused.is_err());
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}

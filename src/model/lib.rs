@@ -1,0 +1,262 @@
+//! Networks: reading `torch.export` archives, graph arithmetic, and running them on libtorch. The only place that knows tch.
+//!
+//! - [`archive`]: the `.pt2` file, as hostile input; [`graph`]: its nodes; [`operators`]: which of them may run
+//! - [`analysis`]: taps by module path, default layers, where CAM is exact; [`receptive_field`]: what cells see
+//! - [`program`]: what really runs, folded and fused; [`executor`]: running it; [`forward`]: images in, tables' columns out
+//! - [`explain`]: class activation maps from a layer's maps; [`backprop`]: gradients at the pixels
+
+pub mod analysis;
+pub mod archive;
+pub mod backprop;
+mod cam_method;
+pub mod device;
+pub mod executor;
+pub mod explain;
+pub mod forward;
+mod fusion;
+pub mod graph;
+pub mod inspect;
+mod layer_choice;
+pub mod operators;
+mod parse;
+pub mod program;
+pub mod receptive_field;
+mod relu_rule;
+mod shim;
+pub mod sidecar;
+pub mod units;
+mod weights;
+
+pub use cam_method::CamMethod;
+pub use layer_choice::LayerChoice;
+pub use relu_rule::ReluRule;
+
+use std::path::{Path, PathBuf};
+
+use prospect_common::{Error, Result};
+use prospect_dataset::image::{InputOverrides, InputSpec, Interpolation, Resize};
+
+use self::{
+    analysis::{Analysis, Tap},
+    archive::Archive,
+    graph::{Graph, ValueId},
+    sidecar::Sidecar,
+};
+
+/// What a model file tells without running it.
+pub struct ModelInfo {
+    pub path: PathBuf,
+    /// BLAKE3 of the file's bytes, hexadecimal.
+    pub digest: String,
+    pub graph: Graph,
+    pub analysis: Analysis,
+    pub sidecar: Sidecar,
+}
+
+/// A value of the graph under the name that tables show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    pub name: String,
+    pub class: String,
+    pub value: ValueId,
+}
+
+impl ModelInfo {
+    /// Opens a `.pt2` file; `sidecar` says how images become its input and what its classes are called.
+    ///
+    /// # Errors
+    /// A file that is no exported network of one image batch in, one logits tensor out; operators that may not run.
+    pub fn open(path: &Path, sidecar: Sidecar) -> Result<ModelInfo> {
+        let mut archive = Archive::open(path)?;
+        let graph = Graph::parse(&archive.graph_json()?, path)?;
+        // Named early: pickled weights are refused before anything else is believed.
+        archive.weights()?;
+        archive.constants()?;
+        operators::check(&graph, path)?;
+        let classes = sidecar.classes.len() as i64;
+        if classes != 0 && classes != graph.n_classes() {
+            return Err(Error::invalid(
+                path,
+                format!("as many logits as the sidecar names classes, {classes}"),
+                format!("{}", graph.n_classes()),
+                "correct \"classes\" in the sidecar",
+            ));
+        }
+        let mut hasher = blake3::Hasher::new();
+        let file = std::fs::File::open(path).map_err(Error::io(path, "opening the model"))?;
+        hasher
+            .update_reader(file)
+            .map_err(Error::io(path, "reading the model"))?;
+        Ok(ModelInfo {
+            path: path.to_path_buf(),
+            digest: hasher.finalize().to_hex().to_string(),
+            analysis: Analysis::new(&graph),
+            graph,
+            sidecar,
+        })
+    }
+
+    /// Class names in the order of the logits; `class 0`, `class 1`, … where the sidecar names none.
+    pub fn classes(&self) -> Vec<String> {
+        if self.sidecar.classes.is_empty() {
+            return (0..self.graph.n_classes())
+                .map(|class| format!("class {class}"))
+                .collect();
+        }
+        self.sidecar.classes.clone()
+    }
+
+    /// The preprocessing: `[input]` of the configuration over the sidecar.
+    ///
+    /// # Errors
+    /// What neither of them says, or sizes that are not the network's.
+    pub fn input_spec(&self, overrides: &InputOverrides) -> Result<InputSpec> {
+        let said = overrides.or(&self.sidecar.input);
+        let mut missing = Vec::new();
+        for (name, there) in [
+            (
+                "resize or crop",
+                said.resize.is_some() || said.crop.is_some(),
+            ),
+            ("mean", said.mean.is_some()),
+            ("std", said.std.is_some()),
+        ] {
+            if !there {
+                missing.push(format!(
+                    "[input] {name}: neither pipeline.toml nor the sidecar {} says it; add it to one of them",
+                    self.path.with_extension("json").display()
+                ));
+            }
+        }
+        if !missing.is_empty() {
+            return Err(Error::Config(missing));
+        }
+        let spec = said.apply(InputSpec {
+            resize: Resize::None,
+            crop: None,
+            interpolation: Interpolation::Bilinear,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        });
+        let (height, width) = self.graph.input_size();
+        let fed = match (spec.crop, spec.resize) {
+            (Some((h, w)), _) => Some((h, w)),
+            (None, Resize::Exact { height, width }) => Some((height, width)),
+            (None, _) => None,
+        };
+        if fed.map(|(h, w)| (i64::from(h), i64::from(w))) != Some((height, width)) {
+            return Err(Error::Config(vec![format!(
+                "[input] crop (or an exact resize) must give {height}x{width} pixels, the network's input, but gives {}; \
+                 change it, or export the network for the size you want",
+                fed.map_or("any size".to_string(), |(h, w)| format!("{h}x{w}"))
+            )]));
+        }
+        Ok(spec)
+    }
+
+    /// The layers whose units are kept: those named, or the default ones.
+    ///
+    /// # Errors
+    /// Every name that is no tap, with its nearest matches, and every tap that is no spatial map.
+    pub fn layers(&self, choice: &LayerChoice, key: &str) -> Result<Vec<Layer>> {
+        let names = match choice {
+            LayerChoice::Auto => {
+                return Ok(self
+                    .analysis
+                    .layers
+                    .iter()
+                    .map(|&index| layer(&self.analysis.taps[index]))
+                    .collect());
+            }
+            LayerChoice::Named(names) => names,
+        };
+        let mut layers = Vec::new();
+        let mut problems = Vec::new();
+        for name in names {
+            match self.named(name, key) {
+                Ok(tap) if self.analysis.is_spatial(&self.graph, tap.value) => {
+                    if layers.iter().any(|known: &Layer| known.name == tap.name) {
+                        problems.push(format!("{key}: {name} is named twice"));
+                    }
+                    layers.push(layer(tap));
+                }
+                Ok(tap) => problems.push(format!(
+                    "{key}: {name} gives {}, not a map [n, channels, rows, columns] of more than one cell; \
+                     see `prospect model inspect {}`",
+                    inspect::shape_text(self.graph.shape(tap.value)),
+                    self.path.display()
+                )),
+                Err(Error::Config(more)) => problems.extend(more),
+                Err(other) => return Err(other),
+            }
+        }
+        if problems.is_empty() {
+            Ok(layers)
+        } else {
+            Err(Error::Config(problems))
+        }
+    }
+
+    /// The value whose vector stands for an image: a named tap, or (`auto`) the input of the last layer with weights.
+    ///
+    /// # Errors
+    /// A name that is no tap; a network without such a layer.
+    pub fn feature(&self, name: &str) -> Result<Layer> {
+        let key = "[extract] feature_layer";
+        if name != "auto" {
+            return self.named(name, key).map(layer);
+        }
+        let value = self.analysis.head_input.ok_or_else(|| {
+            Error::Config(vec![format!(
+                "{key}: the network has no linear or convolution layer to take the input of; name a module"
+            )])
+        })?;
+        let name = self
+            .analysis
+            .taps
+            .iter()
+            .rev()
+            .find(|tap| tap.value == value);
+        Ok(Layer {
+            name: name.map_or_else(
+                || format!("input of {}", self.head_name()),
+                |tap| tap.name.clone(),
+            ),
+            class: name.map_or(String::new(), |tap| tap.class.clone()),
+            value,
+        })
+    }
+
+    /// Module path of the last layer with weights.
+    pub fn head_name(&self) -> &str {
+        self.analysis
+            .head_node
+            .map_or("", |node| self.graph.nodes[node].module())
+    }
+
+    fn named(&self, name: &str, key: &str) -> Result<&Tap> {
+        self.analysis.tap(name).ok_or_else(|| {
+            let mut near: Vec<(f64, &str)> = self
+                .analysis
+                .taps
+                .iter()
+                .map(|tap| (strsim::jaro_winkler(&tap.name, name), tap.name.as_str()))
+                .collect();
+            near.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let near: Vec<&str> = near.iter().take(3).map(|(_, name)| *name).collect();
+            Error::Config(vec![format!(
+                "{key}: the network has no module {name}; nearest: {}; all: `prospect model inspect {}`",
+                near.join(", "),
+                self.path.display()
+            )])
+        })
+    }
+}
+
+fn layer(tap: &Tap) -> Layer {
+    Layer {
+        name: tap.name.clone(),
+        class: tap.class.clone(),
+        value: tap.value,
+    }
+}

@@ -1,0 +1,193 @@
+//! The embedding projector of TensorBoard: `projector_config.pbtxt`, `tensors.tsv`, `metadata.tsv`, `sprite.png`.
+
+use std::fmt::Write as _;
+
+use prospect_common::{Error, Result, text::escaped};
+
+use super::{Folder, Judged, Outline, Record, Told, Writer, columns, folder::Output, images, word};
+use crate::picture::{self, Picture};
+
+/// Browsers draw no texture with a longer side everywhere.
+const MOST_PIXELS: u32 = 8192;
+/// Smaller ones show nothing.
+const LEAST_SIDE: u32 = 8;
+const GREY: [u8; 3] = [128; 3];
+const COLUMNS: [&str; 10] = [
+    "image_id",
+    "label",
+    "prediction",
+    "confidence",
+    "probe",
+    "suggested_label",
+    "label_score",
+    "findings",
+    "split",
+    "path",
+];
+
+/// Text, not raw floats: the plugin tells the two apart by whether the bytes are text, which is a guess.
+pub(super) struct Tensorboard {
+    outline: Outline,
+    tensors: Output,
+    metadata: Output,
+    sprite: Option<Sprite>,
+    rows: u64,
+    left_out: u64,
+}
+
+/// Thumbnails in as many rows as columns, row by row.
+struct Sprite {
+    picture: Picture,
+    /// Pixels of a thumbnail's square.
+    side: u32,
+    columns: u32,
+}
+
+impl Sprite {
+    /// For `n` thumbnails of a side that [`sprite_side`] allows.
+    fn new(n: u64, side: u32) -> Sprite {
+        let columns = columns_of(n);
+        Sprite {
+            picture: Picture::filled(columns * side, columns * side, GREY),
+            side,
+            columns,
+        }
+    }
+
+    fn put(&mut self, at: u64, thumbnail: &Picture) {
+        let (row, column) = (
+            (at / u64::from(self.columns)) as u32,
+            (at % u64::from(self.columns)) as u32,
+        );
+        if thumbnail.width <= self.side && thumbnail.height <= self.side {
+            let left = column * self.side + (self.side - thumbnail.width) / 2;
+            let top = row * self.side + (self.side - thumbnail.height) / 2;
+            self.picture.paste(thumbnail, left, top);
+        }
+    }
+}
+
+fn columns_of(n: u64) -> u32 {
+    (n as f64).sqrt().ceil() as u32
+}
+
+/// The side of the thumbnails in a sprite of `n`, where `side` is wanted; 0 where not even small ones fit.
+pub(super) fn sprite_side(n: u64, side: u32) -> u32 {
+    let fits = MOST_PIXELS.checked_div(columns_of(n)).unwrap_or(0);
+    let side = side.min(fits);
+    if side < LEAST_SIDE { 0 } else { side }
+}
+
+impl Tensorboard {
+    pub fn new(folder: &Folder, outline: Outline, side: u32) -> Result<Tensorboard> {
+        let mut metadata = folder.create("metadata.tsv")?;
+        metadata.bytes(COLUMNS.join("\t").as_bytes())?;
+        metadata.bytes(b"\n")?;
+        Ok(Tensorboard {
+            sprite: (side > 0).then(|| Sprite::new(outline.rows, side)),
+            outline,
+            tensors: folder.create("tensors.tsv")?,
+            metadata,
+            rows: 0,
+            left_out: 0,
+        })
+    }
+}
+
+impl Writer for Tensorboard {
+    fn write(&mut self, _: &Folder, record: Record) -> Result<()> {
+        let finite = |features: &&Vec<f32>| features.iter().all(|value| value.is_finite());
+        let Some(features) = record.features.as_ref().filter(finite) else {
+            self.left_out += 1;
+            return Ok(());
+        };
+        let mut line = String::with_capacity(features.len() * 11);
+        for (at, value) in features.iter().enumerate() {
+            let end = if at + 1 == features.len() { '\n' } else { '\t' };
+            // Writing to a String cannot fail.
+            let _ = write!(line, "{value}{end}");
+        }
+        self.tensors.bytes(line.as_bytes())?;
+        let cells = cells(&self.outline, &record);
+        self.metadata.bytes(cells.join("\t").as_bytes())?;
+        self.metadata.bytes(b"\n")?;
+        if let (Some(sprite), Some(thumbnail)) = (&mut self.sprite, &record.thumbnail) {
+            sprite.put(self.rows, thumbnail);
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, folder: &Folder) -> Result<Told> {
+        self.tensors.finish()?;
+        self.metadata.finish()?;
+        let mut config =
+            "embeddings {\n  tensor_name: \"features\"\n  tensor_path: \"tensors.tsv\"\n  \
+                          metadata_path: \"metadata.tsv\"\n"
+                .to_string();
+        if let Some(sprite) = &self.sprite {
+            let png = picture::png(&sprite.picture)
+                .map_err(|error| Error::Config(vec![error.to_string()]))?;
+            let mut output = folder.create("sprite.png")?;
+            output.bytes(&png)?;
+            output.finish()?;
+            let side = sprite.side;
+            config += &format!(
+                "  sprite {{\n    image_path: \"sprite.png\"\n    single_image_dim: {side}\n    single_image_dim: {side}\n  }}\n"
+            );
+        }
+        config += "}\n";
+        let mut output = folder.create("projector_config.pbtxt")?;
+        output.bytes(config.as_bytes())?;
+        output.finish()?;
+        let mut remarks = Vec::new();
+        if self.left_out > 0 {
+            let left_out = images(self.left_out, "");
+            remarks.push(format!("left out {left_out} without finite features"));
+        }
+        Ok(Told {
+            rows: self.rows,
+            open: format!("tensorboard --logdir {}", word(folder.target())),
+            remarks,
+        })
+    }
+}
+
+/// A row of the metadata: tabs and line breaks made visible.
+fn cells(outline: &Outline, record: &Record) -> [String; COLUMNS.len()] {
+    let text = |text: Option<String>| escaped(&text.unwrap_or_default()).into_owned();
+    let class = |class: Option<i32>| text(class.map(|class| outline.class(class)));
+    let name = |judged: &Option<Judged>| text(judged.as_ref().map(|judged| judged.name.clone()));
+    let number = |value: Option<f32>| value.map_or(String::new(), |value| value.to_string());
+    [
+        record.image_id.to_string(),
+        class(record.label),
+        name(&record.prediction),
+        number(record.prediction.as_ref().map(|judged| judged.confidence)),
+        name(&record.probe),
+        class(record.suggested),
+        number(record.label_score),
+        text(columns::joined_kinds(record)),
+        text(record.split.clone()),
+        text(Some(record.path.clone())),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sprite_holds_every_thumbnail_where_it_is_looked_for() {
+        let mut sprite = Sprite::new(5, 8);
+        assert_eq!((sprite.picture.width, sprite.columns), (24, 3));
+        sprite.put(4, &Picture::filled(8, 2, [9, 0, 0]));
+        let at = |x, y| sprite.picture.at(x, y).unwrap();
+        assert_eq!((at(8, 11), at(15, 12)), ([9, 0, 0], [9, 0, 0]));
+        assert_eq!((at(8, 10), at(7, 11), at(16, 11)), (GREY, GREY, GREY));
+        assert_eq!(sprite_side(100_000, 48), 25);
+        assert_eq!(sprite_side(10_000, 48), 48);
+        assert_eq!(sprite_side(2_000_000, 48), 0);
+        assert_eq!((sprite_side(0, 48), sprite_side(9, 0)), (0, 0));
+    }
+}

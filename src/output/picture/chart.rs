@@ -1,0 +1,364 @@
+//! What charts share: a canvas on either of plotters' backends, letters, colours, rectangles.
+
+use std::{fmt::Display, sync::OnceLock};
+
+use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
+use plotters::{
+    backend::{BitMapBackend, DrawingBackend, SVGBackend},
+    style::{
+        Color, FontTransform, IntoFont, RGBColor, TextStyle,
+        text_anchor::{HPos, Pos, VPos},
+    },
+};
+use prospect_common::text::escaped;
+
+use super::{
+    Picture, PictureError, PixelBox,
+    caption::{cut, set},
+    scaled,
+};
+
+pub(super) type Rgb = [u8; 3];
+
+pub(super) const PAPER: Rgb = [255, 255, 255];
+/// Behind the points or cells.
+pub(super) const GROUND: Rgb = [246, 247, 249];
+pub(super) const INK: Rgb = [32, 37, 46];
+/// Of what explains and is not to be read first.
+pub(super) const SOFT: Rgb = [98, 106, 120];
+
+/// A chart is drawn in this many times as many pixels as its layout has units: shrunk again, its edges are smooth; in SVG,
+/// places are that much finer.
+const FINE: f32 = 2.0;
+
+/// What SVG viewers are asked for; plotters makes it so much smaller there that wider letters than ours fit, too.
+const FAMILY: &str = "sans-serif";
+
+/// Ubuntu Light: narrower than the letters of [`caption`](super::caption), so names are cut less often.
+fn font() -> Option<&'static FontRef<'static>> {
+    static FONT: OnceLock<Option<FontRef>> = OnceLock::new();
+    FONT.get_or_init(|| FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).ok())
+        .as_ref()
+}
+
+/// Width of one line in units. A letter that ours do not have counts as wide as any may be: a viewer of SVG may have it.
+pub(super) fn width(size: f32, text: &str) -> f32 {
+    let Some(font) = font() else { return 0.0 };
+    let foreign = text.chars().filter(|&letter| font.glyph_id(letter).0 == 0);
+    set(font, size, text).1 + foreign.count() as f32 * size * 0.6
+}
+
+/// A stranger's text for one line: control characters and what reorders text are made visible, as everywhere; what XML may not
+/// hold is replaced; at most `room` units wide.
+pub(super) fn line(size: f32, text: &str, room: f32) -> String {
+    // Hundreds of letters fit on no line: a name of megabytes costs nothing.
+    let head: String = text.chars().take(400).collect();
+    let clean = escaped(head.trim()).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
+    let clean = if clean.is_empty() {
+        "(no name)"
+    } else {
+        &clean
+    };
+    cut(clean, |text| width(size, text) <= room).into_owned()
+}
+
+/// `above` over `below`, `share` (0..=1) of it.
+pub(super) fn mixed(below: Rgb, above: Rgb, share: f32) -> Rgb {
+    [0, 1, 2].map(|channel| super::caption::mix(below[channel], above[channel], share))
+}
+
+/// In units, y from the top.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Rect {
+    pub x0: f32,
+    pub y0: f32,
+    pub x1: f32,
+    pub y1: f32,
+}
+
+impl Rect {
+    pub fn sized(x0: f32, y0: f32, width: f32, height: f32) -> Rect {
+        Rect {
+            x0,
+            y0,
+            x1: x0 + width,
+            y1: y0 + height,
+        }
+    }
+
+    pub fn width(&self) -> f32 {
+        self.x1 - self.x0
+    }
+
+    pub fn height(&self) -> f32 {
+        self.y1 - self.y0
+    }
+
+    /// Grown on all sides.
+    pub fn grown(&self, x: f32, y: f32) -> Rect {
+        Rect {
+            x0: self.x0 - x,
+            y0: self.y0 - y,
+            x1: self.x1 + x,
+            y1: self.y1 + y,
+        }
+    }
+
+    pub fn has(&self, [x, y]: [f32; 2]) -> bool {
+        (self.x0..=self.x1).contains(&x) && (self.y0..=self.y1).contains(&y)
+    }
+
+    pub fn overlaps(&self, other: &Rect) -> bool {
+        self.x0 < other.x1 && other.x0 < self.x1 && self.y0 < other.y1 && other.y0 < self.y1
+    }
+
+    pub fn holds(&self, other: &Rect) -> bool {
+        self.x0 <= other.x0 && other.x1 <= self.x1 && self.y0 <= other.y0 && other.y1 <= self.y1
+    }
+}
+
+/// Where a line of text stands relative to its place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Align {
+    Left,
+    Centre,
+    Right,
+}
+
+impl Align {
+    /// The share of a line that lies before its place.
+    fn before(self) -> f32 {
+        match self {
+            Align::Left => 0.0,
+            Align::Centre => 0.5,
+            Align::Right => 1.0,
+        }
+    }
+}
+
+/// A line of text.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Words {
+    pub text: String,
+    /// On the middle line of its capitals.
+    pub at: [f32; 2],
+    pub align: Align,
+    /// From the lowest descent to the highest ascent, in units.
+    pub size: f32,
+    pub colour: Rgb,
+    /// Read upwards, from left below to left above.
+    pub turned: bool,
+}
+
+impl Words {
+    pub fn new(text: impl Into<String>, at: [f32; 2], size: f32, colour: Rgb) -> Words {
+        Words {
+            text: text.into(),
+            at,
+            align: Align::Left,
+            size,
+            colour,
+            turned: false,
+        }
+    }
+
+    pub fn aligned(self, align: Align) -> Words {
+        Words { align, ..self }
+    }
+
+    pub fn turned(self) -> Words {
+        Words {
+            turned: true,
+            ..self
+        }
+    }
+
+    /// What it covers.
+    pub fn bounds(&self) -> Rect {
+        let long = width(self.size, &self.text);
+        let before = long * self.align.before();
+        let half = self.size / 2.0;
+        let [x, y] = self.at;
+        if self.turned {
+            return Rect::sized(x - half, y + before - long, self.size, long);
+        }
+        Rect::sized(x - before, y - half, long, self.size)
+    }
+}
+
+/// Capitals reach this share of a line's size above its foot.
+const CAPITALS: f32 = 0.62;
+
+/// From the place of a text in plotters' SVG to the foot of its letters, as a share of its size.
+const FOOT: f32 = 0.76 / 1.24;
+
+/// How text gets onto a canvas.
+#[derive(Clone, Copy)]
+enum Letters {
+    /// As pixels.
+    Drawn,
+    /// As text, in letters that the viewer chooses.
+    Written,
+}
+
+/// A backend that is drawn on in units.
+pub(super) struct Canvas<B: DrawingBackend> {
+    backend: B,
+    letters: Letters,
+}
+
+impl<B: DrawingBackend> Canvas<B> {
+    fn place([x, y]: [f32; 2]) -> (i32, i32) {
+        ((x * FINE).round() as i32, (y * FINE).round() as i32)
+    }
+
+    pub fn rect(&mut self, rect: &Rect, colour: Rgb, alpha: f64) -> Result<(), PictureError> {
+        let (from, to) = (
+            Self::place([rect.x0, rect.y0]),
+            Self::place([rect.x1, rect.y1]),
+        );
+        let style = RGBColor(colour[0], colour[1], colour[2]).mix(alpha);
+        let drawn = self.backend.draw_rect(from, to, &style.filled(), true);
+        drawn.map_err(refused)
+    }
+
+    pub fn dot(
+        &mut self,
+        at: [f32; 2],
+        radius: f32,
+        colour: Rgb,
+        alpha: f64,
+    ) -> Result<(), PictureError> {
+        let radius = (radius * FINE).round().max(1.0) as u32;
+        let style = RGBColor(colour[0], colour[1], colour[2]).mix(alpha);
+        let drawn = self
+            .backend
+            .draw_circle(Self::place(at), radius, &style, true);
+        drawn.map_err(refused)
+    }
+
+    pub fn words(&mut self, words: &Words) -> Result<(), PictureError> {
+        match self.letters {
+            Letters::Drawn => self.draw_letters(words),
+            Letters::Written => self.write(words),
+        }
+    }
+
+    fn write(&mut self, words: &Words) -> Result<(), PictureError> {
+        let align = match words.align {
+            Align::Left => HPos::Left,
+            Align::Centre => HPos::Center,
+            Align::Right => HPos::Right,
+        };
+        let [r, g, b] = words.colour;
+        let colour = RGBColor(r, g, b);
+        let font = (FAMILY, words.size * FINE).into_font();
+        let font = font.transform(if words.turned {
+            FontTransform::Rotate270
+        } else {
+            FontTransform::None
+        });
+        let style = TextStyle::from(font)
+            .color(&colour)
+            .pos(Pos::new(align, VPos::Top));
+        let down = words.size * (CAPITALS / 2.0 - FOOT);
+        let [x, y] = words.at;
+        let at = if words.turned {
+            [x + down, y]
+        } else {
+            [x, y + down]
+        };
+        let drawn = self.backend.draw_text(&words.text, &style, Self::place(at));
+        drawn.map_err(refused)
+    }
+
+    /// Letter by letter: plotters would forget how far each stands from the one before.
+    fn draw_letters(&mut self, words: &Words) -> Result<(), PictureError> {
+        let Some(font) = font() else {
+            return Ok(());
+        };
+        let size = words.size * FINE;
+        let (glyphs, long) = set(font, size, &words.text);
+        let foot = font.as_scaled(PxScale::from(size)).ascent();
+        let (left, top) = (-long * words.align.before(), size * CAPITALS / 2.0 - foot);
+        let (left, top) = (left.round() as i32, top.round() as i32);
+        let (x0, y0) = Self::place(words.at);
+        let [r, g, b] = words.colour;
+        let (w, h) = self.backend.get_size();
+        for outline in glyphs
+            .into_iter()
+            .filter_map(|glyph| font.outline_glyph(glyph))
+        {
+            let corner = outline.px_bounds().min;
+            let mut result = Ok(());
+            outline.draw(|dx, dy, coverage| {
+                let across = corner.x as i32 + dx as i32 + left;
+                let down = corner.y as i32 + dy as i32 + top;
+                let (x, y) = if words.turned {
+                    (x0 + down, y0 - across)
+                } else {
+                    (x0 + across, y0 + down)
+                };
+                if (0..w as i32).contains(&x) && (0..h as i32).contains(&y) && result.is_ok() {
+                    let ink = RGBColor(r, g, b).mix(coverage.into()).to_backend_color();
+                    result = self.backend.draw_pixel((x, y), ink);
+                }
+            });
+            result.map_err(refused)?;
+        }
+        Ok(())
+    }
+}
+
+fn refused(error: impl Display) -> PictureError {
+    PictureError::Encode(error.to_string())
+}
+
+/// What can be drawn on any canvas.
+pub(super) trait Chart {
+    /// Width and height in units.
+    fn size(&self) -> (u32, u32);
+    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Result<(), PictureError>;
+}
+
+/// One pixel a unit.
+pub(super) fn picture(chart: &impl Chart) -> Result<Picture, PictureError> {
+    let (width, height) = chart.size();
+    let (w, h) = (width * FINE as u32, height * FINE as u32);
+    let mut fine = Picture::filled(w, h, PAPER);
+    let mut canvas = Canvas {
+        backend: BitMapBackend::with_buffer(&mut fine.pixels, (w, h)),
+        letters: Letters::Drawn,
+    };
+    chart.draw(&mut canvas)?;
+    canvas.backend.present().map_err(refused)?;
+    drop(canvas);
+    let whole = PixelBox {
+        x0: 0,
+        y0: 0,
+        x1: w,
+        y1: h,
+    };
+    scaled(&fine.pixels, w, h, whole, (width, height))
+}
+
+/// As an SVG document.
+pub(super) fn svg(chart: &impl Chart) -> Result<String, PictureError> {
+    let (width, height) = chart.size();
+    let (w, h) = (width * FINE as u32, height * FINE as u32);
+    let mut document = String::new();
+    let mut canvas = Canvas {
+        backend: SVGBackend::with_string(&mut document, (w, h)),
+        letters: Letters::Written,
+    };
+    let paper = Rect::sized(0.0, 0.0, width as f32, height as f32);
+    canvas.rect(&paper, PAPER, 1.0)?;
+    chart.draw(&mut canvas)?;
+    canvas.backend.present().map_err(refused)?;
+    drop(canvas);
+    // Fine units, the size of a picture. Texts are escaped, so no quotation mark of theirs is taken for these.
+    let size = |w, h| format!("width=\"{w}\" height=\"{h}\"");
+    let document = document.replacen(&size(w, h), &size(width, height), 1);
+    let spared = [" stroke=\"none\" stroke-width=\"1\"", " stroke=\"none\""];
+    Ok(document.replace(spared[0], "").replace(spared[1], ""))
+}

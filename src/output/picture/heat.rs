@@ -1,0 +1,445 @@
+//! Class activation maps laid over the photo that they explain.
+
+use prospect_dataset::image::{Geometry, RgbImage};
+
+use super::{
+    Panel, Picture, PictureError, PixelBox,
+    caption::mix,
+    check_shape,
+    panels::{COLUMNS, side_by_side},
+    tile,
+};
+
+/// Photos with a shorter longest side are enlarged to about this many pixels, by a whole factor.
+const SMALL: u32 = 256;
+/// How much of an overlay is heat; the rest is the photo, grey, so that colour means heat alone.
+const HEAT: f32 = 0.55;
+/// Brightness of what the network did not see.
+const UNSEEN: f32 = 0.2;
+
+/// A raw map `[rows, cols]` over the whole of the network's input, and what to say about it.
+#[derive(Debug, Clone)]
+pub struct Heat<'a> {
+    pub map: &'a [f32],
+    pub rows: usize,
+    pub cols: usize,
+    /// The caption.
+    pub lines: Vec<String>,
+}
+
+/// The photo and beside it a panel per heat: the photo in grey, upright as a viewer shows it, under the raw map, rectified at
+/// 0, on a perceptually uniform colour scale from 0 to the map's own maximum. What the network did not see is dark.
+/// `about` is the photo's caption. The photo is scaled to a longest side of at most `max_side` pixels.
+pub fn heat_picture(
+    image: &RgbImage,
+    geometry: &Geometry,
+    about: Vec<String>,
+    heats: &[Heat],
+    max_side: u32,
+) -> Result<Picture, PictureError> {
+    let scene = Scene::new(image, geometry, max_side)?;
+    let mut panels = vec![scene.photo(about)];
+    for heat in heats {
+        panels.push(scene.heat(heat)?);
+    }
+    side_by_side(&panels, COLUMNS)
+}
+
+/// Black, purple, orange, light yellow: as even in brightness as in difference (van der Walt & Smith's inferno).
+pub(super) fn heat_colour(share: f32) -> [u8; 3] {
+    colorous::INFERNO.eval_continuous(share.into()).into_array()
+}
+
+/// A photo at the size at which it is shown, and the way from its pixels to the network's input.
+pub struct Scene<'a> {
+    photo: Picture,
+    geometry: &'a Geometry,
+    /// Of the photo before it was scaled.
+    upright: (u32, u32),
+}
+
+impl Scene<'_> {
+    /// `geometry` is that of `image`.
+    pub fn new<'a>(
+        image: &RgbImage,
+        geometry: &'a Geometry,
+        max_side: u32,
+    ) -> Result<Scene<'a>, PictureError> {
+        let (width, height) = (image.width, image.height);
+        let longest = width.max(height).max(1);
+        let side = match max_side / longest {
+            0 => max_side,
+            room => longest * (SMALL / longest).clamp(1, room),
+        };
+        let whole = PixelBox {
+            x0: 0,
+            y0: 0,
+            x1: width,
+            y1: height,
+        };
+        Ok(Scene {
+            photo: tile(&image.pixels, width, height, whole, side)?,
+            geometry,
+            upright: (width, height),
+        })
+    }
+
+    /// The photo as it is.
+    pub fn photo(&self, lines: Vec<String>) -> Panel {
+        Panel::new(self.photo.clone(), lines)
+    }
+
+    /// The photo under a map, and the colours' meaning.
+    pub fn heat(&self, heat: &Heat) -> Result<Panel, PictureError> {
+        check_shape(heat.map.len(), &[heat.rows, heat.cols])?;
+        let (map, max) = shares(heat.map);
+        let picture = self.veiled(|input, grey| {
+            let share = between(&map, (heat.rows, heat.cols), input);
+            heat_colour(share).map(|hot| mix(grey, hot, HEAT))
+        });
+        Ok(Panel {
+            max: Some(max),
+            ..Panel::new(picture, heat.lines.clone())
+        })
+    }
+
+    /// A picture of the network's input (or of anything with its frame) where the input lies in the photo.
+    pub fn input(&self, picture: &Picture, lines: Vec<String>) -> Result<Panel, PictureError> {
+        let shape = [picture.height as usize, picture.width as usize, 3];
+        check_shape(picture.pixels.len(), &shape)?;
+        let shown = self.veiled(|(y, x), _| {
+            let along = |share: f64, side: u32| ((share * f64::from(side)) as u32).min(side - 1);
+            picture
+                .at(along(x, picture.width), along(y, picture.height))
+                .unwrap_or_default()
+        });
+        Ok(Panel::new(shown, lines))
+    }
+
+    /// The photo with every pixel that the network saw replaced by what `seen` makes of its place in the input (row and
+    /// column as shares of the input's sides) and its brightness; the others are dark.
+    fn veiled(&self, seen: impl Fn((f64, f64), u8) -> [u8; 3]) -> Picture {
+        let mut picture = self.photo.clone();
+        let width = picture.width as usize;
+        for (at, pixel) in picture.pixels.chunks_exact_mut(3).enumerate() {
+            let grey = luma(pixel);
+            let veiled = match self.input_share(at / width, at % width) {
+                Some(place) => seen(place, grey),
+                None => [mix(0, grey, UNSEEN); 3],
+            };
+            pixel.copy_from_slice(&veiled);
+        }
+        picture
+    }
+
+    /// Where the middle of a shown pixel lies in the input: row and column as shares of its sides.
+    fn input_share(&self, row: usize, col: usize) -> Option<(f64, f64)> {
+        let upright = |at: usize, shown: u32, side: u32| {
+            (at as f64 + 0.5) * f64::from(side) / f64::from(shown)
+        };
+        let (x, y) = self.geometry.input_point(
+            upright(col, self.photo.width, self.upright.0),
+            upright(row, self.photo.height, self.upright.1),
+        )?;
+        let (height, width) = self.geometry.input_size();
+        Some((y / f64::from(height), x / f64::from(width)))
+    }
+}
+
+/// Brightness by Rec. 601.
+pub(super) fn luma(pixel: &[u8]) -> u8 {
+    let weighed = (pixel.iter().zip([299_u32, 587, 114])).map(|(&v, weight)| u32::from(v) * weight);
+    ((weighed.sum::<u32>() + 500) / 1000) as u8
+}
+
+/// The map rectified at 0 and divided by its maximum, where that is over 0 (else all zero); and the raw maximum. What is not
+/// a number counts as zero.
+fn shares(map: &[f32]) -> (Vec<f32>, f32) {
+    let finite = |v: f32| {
+        if v.is_nan() {
+            0.0
+        } else {
+            v.clamp(f32::MIN, f32::MAX)
+        }
+    };
+    let max = map.iter().map(|&v| finite(v)).fold(f32::MIN, f32::max);
+    let share = |&v: &f32| {
+        if max > 0.0 {
+            finite(v).max(0.0) / max
+        } else {
+            0.0
+        }
+    };
+    (map.iter().map(share).collect(), max)
+}
+
+/// A map `[rows, cols]` at a place given as shares of its sides, linear between the middles of cells, constant beyond the
+/// outermost: half-pixel bilinear upsampling (`align_corners = false`), at any point.
+fn between(map: &[f32], (rows, cols): (usize, usize), (y, x): (f64, f64)) -> f32 {
+    let along = |share: f64, side: usize| {
+        let last = side.saturating_sub(1);
+        let at = (share * side as f64 - 0.5).clamp(0.0, last as f64);
+        let low = at as usize;
+        (low, (low + 1).min(last), at - low as f64)
+    };
+    let (top, bottom, down) = along(y, rows);
+    let (left, right, across) = along(x, cols);
+    let value = |row: usize, col: usize| f64::from(map[row * cols + col]);
+    let line = |row: usize| value(row, left) * (1.0 - across) + value(row, right) * across;
+    (line(top) * (1.0 - down) + line(bottom) * down) as f32
+}
+
+/// A map `[rows, cols]` enlarged to `[height, width]`: half-pixel bilinear (`align_corners = false`), as PyTorch's
+/// `interpolate` and OpenCV's `resize` do it.
+pub fn upsample(
+    map: &[f32],
+    (rows, cols): (usize, usize),
+    (height, width): (usize, usize),
+) -> Result<Vec<f32>, PictureError> {
+    check_shape(map.len(), &[rows, cols])?;
+    let middle = |at: usize, side: usize| (at as f64 + 0.5) / side as f64;
+    let mut out = Vec::with_capacity(height * width);
+    for row in 0..height {
+        let y = middle(row, height);
+        out.extend((0..width).map(|col| between(map, (rows, cols), (y, middle(col, width)))));
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prospect_dataset::image::{Header, InputSpec, Interpolation, Resize};
+
+    fn image(width: u32, height: u32, orientation: u8) -> RgbImage {
+        let (stored_width, stored_height) = if orientation >= 5 {
+            (height, width)
+        } else {
+            (width, height)
+        };
+        RgbImage {
+            width,
+            height,
+            pixels: vec![100; (width * height * 3) as usize],
+            header: Header {
+                format: "png",
+                width: stored_width,
+                height: stored_height,
+                orientation,
+            },
+        }
+    }
+
+    fn geometry(image: &RgbImage, resize: Resize, crop: Option<(u32, u32)>) -> Geometry {
+        let spec = InputSpec {
+            resize,
+            crop,
+            interpolation: Interpolation::Bilinear,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        };
+        Geometry::new(&image.header, &spec)
+    }
+
+    /// Columns and rows, x0, y0, x1, y1, in which the overlay is at its hottest.
+    fn hottest(panel: &Panel) -> [u32; 4] {
+        let picture = &panel.picture;
+        let places = (0..picture.height).flat_map(|y| (0..picture.width).map(move |x| (x, y)));
+        let heat = |(x, y)| picture.at(x, y).map(|pixel| luma(&pixel));
+        let hot = places.clone().map(heat).max().unwrap();
+        let bounds = |found: [u32; 4], (x, y): (u32, u32)| {
+            [
+                found[0].min(x),
+                found[1].min(y),
+                found[2].max(x + 1),
+                found[3].max(y + 1),
+            ]
+        };
+        let hot = places.filter(|&place| heat(place) == hot);
+        hot.fold([u32::MAX, u32::MAX, 0, 0], bounds)
+    }
+
+    fn overlay(image: &RgbImage, geometry: &Geometry, map: &[f32], cols: usize) -> Panel {
+        let scene = Scene::new(image, geometry, 10_000).unwrap();
+        let heat = Heat {
+            map,
+            rows: map.len() / cols,
+            cols,
+            lines: Vec::new(),
+        };
+        scene.heat(&heat).unwrap()
+    }
+
+    /// With one hot cell in a corner of the map, the overlay is hottest from that corner to the cell's middle (beyond it, the
+    /// heat falls towards the next cell); the colour scale keeps its last colour down to a share of 255 / 256.
+    fn near(found: [u32; 4], expected: [f64; 4]) {
+        for (found, expected) in found.into_iter().zip(expected) {
+            assert!(
+                (f64::from(found) - expected).abs() <= 1.5,
+                "{found} for {expected}"
+            );
+        }
+    }
+
+    const UNSEEN_PIXEL: [u8; 3] = [20; 3];
+    /// Seen, but no heat: 45 % of the grey, and 55 % of the scale's first colour, (0, 0, 4).
+    const COLD_PIXEL: [u8; 3] = [45, 45, 47];
+
+    #[test]
+    fn a_wide_photo() {
+        // 800x400 to 448x224, of which columns 112..336 are kept: 200..600 of the photo. Cells of the 2x2 map are 200 wide.
+        let image = image(800, 400, 1);
+        let geometry = geometry(&image, Resize::Short(224), Some((224, 224)));
+        let panel = overlay(&image, &geometry, &[0.0, 1.0, 0.0, 0.0], 2);
+        near(hottest(&panel), [500.0, 0.0, 600.0, 100.0]);
+        assert_eq!(panel.picture.at(199, 200), Some(UNSEEN_PIXEL));
+        assert_eq!(panel.picture.at(200, 200), Some(COLD_PIXEL));
+        assert_eq!(panel.picture.at(599, 390), Some(COLD_PIXEL));
+        assert_eq!(panel.picture.at(600, 10), Some(UNSEEN_PIXEL));
+    }
+
+    #[test]
+    fn a_tall_photo_turned_by_its_exif_tag() {
+        // Upright 300x600, stored 600x300 on its side; 7x7 cells of 300 / 7 pixels from row 150 on.
+        for turn in [1, 6, 8] {
+            let image = image(300, 600, turn);
+            let geometry = geometry(&image, Resize::Short(256), Some((256, 256)));
+            let mut map = [0.0; 49];
+            map[6 * 7] = 3.5;
+            let panel = overlay(&image, &geometry, &map, 7);
+            let cell = 300.0 / 7.0;
+            near(
+                hottest(&panel),
+                [0.0, 150.0 + 6.5 * cell, cell / 2.0, 450.0],
+            );
+            assert_eq!(panel.picture.at(10, 149), Some(UNSEEN_PIXEL), "{turn}");
+            assert_eq!(panel.picture.at(10, 151), Some(COLD_PIXEL), "{turn}");
+        }
+    }
+
+    #[test]
+    fn a_padded_photo_and_one_squeezed_to_fit() {
+        // 300x200 in a 400x400 input: the photo lies at columns 50..350, rows 100..300. The cell in the middle of a 3x3
+        // map covers columns and rows 133..267 of the input; the heat peaks at its middle.
+        let small = image(300, 200, 1);
+        let padded = geometry(&small, Resize::None, Some((400, 400)));
+        let mut map = [0.0; 9];
+        map[4] = 1.0;
+        let panel = overlay(&small, &padded, &map, 3);
+        let [x0, y0, x1, y1] = hottest(&panel).map(f64::from);
+        near(
+            hottest(&panel),
+            [150.0 - 0.5, 100.0 - 0.5, 150.0 + 0.5, 100.0 + 0.5],
+        );
+        assert!(x0 + x1 == 300.0 && y0 + y1 == 200.0, "in the middle");
+        // Squeezed, all of it is seen.
+        let squeezed = geometry(
+            &small,
+            Resize::Exact {
+                height: 50,
+                width: 50,
+            },
+            None,
+        );
+        let panel = overlay(&small, &squeezed, &[0.0, 0.0, 0.0, 1.0], 2);
+        near(hottest(&panel), [225.0, 150.0, 300.0, 200.0]);
+    }
+
+    #[test]
+    fn large_photos_shrink_and_small_ones_grow() {
+        let large = image(4000, 2000, 1);
+        let seen = geometry(&large, Resize::Short(224), Some((224, 224)));
+        let scene = Scene::new(&large, &seen, 512).unwrap();
+        assert_eq!((scene.photo.width, scene.photo.height), (512, 256));
+        let heat = Heat {
+            map: &[0.0, 0.0, 2.0, 0.0],
+            rows: 2,
+            cols: 2,
+            lines: Vec::new(),
+        };
+        near(
+            hottest(&scene.heat(&heat).unwrap()),
+            [128.0, 192.0, 192.0, 256.0],
+        );
+        let tiny = image(32, 16, 1);
+        let seen = geometry(&tiny, Resize::None, None);
+        for (max_side, side) in [(512, 256), (100, 96), (20, 20)] {
+            let scene = Scene::new(&tiny, &seen, max_side).unwrap();
+            assert_eq!((scene.photo.width, scene.photo.height), (side, side / 2));
+        }
+    }
+
+    #[test]
+    fn maps_without_heat_are_dimmed_photos() {
+        let image = image(40, 40, 1);
+        let geometry = geometry(&image, Resize::None, None);
+        for (map, max) in [
+            ([0.0; 4], 0.0),
+            ([-2.0, -1.0, -3.0, -1.0], -1.0),
+            ([f32::NAN; 4], 0.0),
+        ] {
+            let panel = overlay(&image, &geometry, &map, 2);
+            assert!(
+                panel
+                    .picture
+                    .pixels
+                    .chunks_exact(3)
+                    .all(|pixel| pixel == COLD_PIXEL)
+            );
+            assert_eq!(panel.max, Some(max));
+        }
+        for value in [1e-44, 3.0, f32::INFINITY] {
+            let panel = overlay(&image, &geometry, &[value; 4], 2);
+            assert_eq!(
+                hottest(&panel),
+                [0, 0, panel.picture.width, panel.picture.height],
+                "{value}"
+            );
+        }
+        let odd = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY, 0.0];
+        let (shares, max) = shares(&odd);
+        assert_eq!((shares, max), (vec![0.0, 0.0, 1.0, 0.0], f32::MAX));
+        let heat = Heat {
+            map: &odd,
+            rows: 3,
+            cols: 1,
+            lines: Vec::new(),
+        };
+        assert!(heat_picture(&image, &geometry, Vec::new(), &[heat], 100).is_err());
+    }
+
+    #[test]
+    fn upsampling_is_half_pixel_bilinear() {
+        // torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False), torch 2.11.
+        let map = [1.0, -2.0, 0.5, 3.0, 0.25, 4.0];
+        let expected = [
+            1.0, -0.875, -1.0625, 0.5, 1.2, -0.659375, -0.790625, 0.85, 2.0, 0.203125, 0.296875,
+            2.25, 2.8, 1.065625, 1.384375, 3.65, 3.0, 1.28125, 1.65625, 4.0,
+        ];
+        let found = upsample(&map, (2, 3), (5, 4)).unwrap();
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
+        }
+        // By hand: cells' middles at 0.5 and 1.5 of 2; of 4 pixels, the outer ones lie beyond them.
+        assert_eq!(
+            upsample(&[0.0, 4.0], (1, 2), (1, 4)).unwrap(),
+            [0.0, 1.0, 3.0, 4.0]
+        );
+        assert_eq!(upsample(&[7.0], (1, 1), (2, 2)).unwrap(), [7.0; 4]);
+        assert!(upsample(&map, (3, 3), (5, 4)).is_err());
+    }
+
+    #[test]
+    fn a_picture_of_the_input_lies_where_the_input_does() {
+        let image = image(800, 400, 1);
+        let geometry = geometry(&image, Resize::Short(200), Some((200, 200)));
+        let mut input = Picture::filled(200, 200, [128; 3]);
+        input.paste(&Picture::filled(10, 10, [255, 0, 0]), 20, 40);
+        let scene = Scene::new(&image, &geometry, 800).unwrap();
+        let panel = scene.input(&input, Vec::new()).unwrap();
+        let red = |x, y| panel.picture.at(x, y) == Some([255, 0, 0]);
+        assert!(red(240, 80) && red(259, 99) && !red(239, 80) && !red(260, 99) && !red(259, 100));
+        assert_eq!(panel.picture.at(700, 10), Some(UNSEEN_PIXEL));
+        assert_eq!(panel.picture.at(500, 300), Some([128; 3]));
+    }
+}

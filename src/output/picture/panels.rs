@@ -1,0 +1,223 @@
+//! Pictures side by side, each with its colour bar and caption.
+
+use prospect_common::text;
+
+use super::{
+    MAX_GRID_SIDE, Picture, PictureError,
+    caption::{draw_text, fitted, line_height, text_width},
+    heat::heat_colour,
+};
+
+/// Panels in a row where nothing asks for another number.
+pub const COLUMNS: usize = 5;
+/// Between panels and round them.
+const MARGIN: u32 = 10;
+/// So narrow a panel still holds a caption.
+const LEAST_WIDTH: u32 = 300;
+const BACKGROUND: [u8; 3] = [24, 26, 31];
+const INK: [u8; 3] = [226, 228, 233];
+/// Letters of captions, in pixels.
+const SIZE: f32 = 15.0;
+/// Height of the colour bar.
+const BAR: u32 = 12;
+/// Between picture, bar and caption, and between the bar and its figures.
+const GAP: u32 = 5;
+
+/// A picture with what is to be said about it.
+#[derive(Debug, Clone)]
+pub struct Panel {
+    pub picture: Picture,
+    /// For a picture in heat colours the greatest raw value, which the last colour stands for; the first is 0.
+    pub(super) max: Option<f32>,
+    /// The caption; lines are shortened to fit.
+    pub lines: Vec<String>,
+}
+
+impl Panel {
+    pub fn new(picture: Picture, lines: Vec<String>) -> Panel {
+        Panel {
+            picture,
+            max: None,
+            lines,
+        }
+    }
+
+    /// Leaves its place empty.
+    pub fn empty() -> Panel {
+        Panel::new(Picture::filled(0, 0, BACKGROUND), Vec::new())
+    }
+}
+
+/// Panels in reading order, `columns` in a row, on a dark ground. In a row, colour bars and captions are level.
+pub fn side_by_side(panels: &[Panel], columns: usize) -> Result<Picture, PictureError> {
+    let columns = columns.min(panels.len()).max(1);
+    let widest = panels.iter().map(|panel| panel.picture.width).max();
+    let width = widest.unwrap_or(0).max(LEAST_WIDTH);
+    let rows: Vec<Row> = panels.chunks(columns).map(Row::of).collect();
+    let across = columns as u64 * u64::from(width + MARGIN) + u64::from(MARGIN);
+    let down = rows
+        .iter()
+        .map(|row| u64::from(row.height() + MARGIN))
+        .sum::<u64>()
+        + u64::from(MARGIN);
+    let limit = MAX_GRID_SIDE as u64;
+    if panels.is_empty() || across > limit || down > limit {
+        return Err(PictureError::Size {
+            width: across as usize,
+            height: down as usize,
+        });
+    }
+    let mut page = Picture::filled(across as u32, down as u32, BACKGROUND);
+    let mut top = MARGIN;
+    for (row, panels) in rows.iter().zip(panels.chunks(columns)) {
+        let mut left = MARGIN;
+        for panel in panels {
+            let picture = &panel.picture;
+            page.paste(picture, left + (width - picture.width) / 2, top);
+            let mut below = top + row.picture;
+            if row.bar {
+                below += GAP;
+                if let Some(max) = panel.max {
+                    draw_scale(&mut page, left, below, width, max);
+                }
+                below += line_height(SIZE);
+            }
+            for line in &panel.lines {
+                below += GAP;
+                let line = fitted(SIZE, line, width);
+                draw_text(&mut page, left as i32, below as i32, SIZE, INK, &line);
+                below += line_height(SIZE);
+            }
+            left += width + MARGIN;
+        }
+        top += row.height() + MARGIN;
+    }
+    Ok(page)
+}
+
+/// What the panels of one row need below one another.
+struct Row {
+    picture: u32,
+    bar: bool,
+    lines: u32,
+}
+
+impl Row {
+    fn of(panels: &[Panel]) -> Row {
+        let most = |of: fn(&Panel) -> u32| panels.iter().map(of).max().unwrap_or(0);
+        Row {
+            picture: most(|panel| panel.picture.height),
+            bar: panels.iter().any(|panel| panel.max.is_some()),
+            lines: most(|panel| panel.lines.len() as u32),
+        }
+    }
+
+    fn height(&self) -> u32 {
+        self.picture + (self.lines + u32::from(self.bar)) * (GAP + line_height(SIZE))
+    }
+}
+
+/// `0 ▒▒▓▓██ 14.2`, or that there is nothing to show, on one line.
+fn draw_scale(page: &mut Picture, left: u32, top: u32, width: u32, max: f32) {
+    let write = |page: &mut Picture, x: u32, text: &str| {
+        draw_text(page, x as i32, top as i32, SIZE, INK, text);
+    };
+    let figure = text::figure(max.into());
+    if max == 0.0 {
+        return write(page, left, "nothing positive");
+    }
+    if max < 0.0 {
+        return write(page, left, &format!("nothing positive: at most {figure}"));
+    }
+    let right = left + width.saturating_sub(text_width(SIZE, &figure));
+    write(page, left, "0");
+    write(page, right, &figure);
+    let first = left + text_width(SIZE, "0") + GAP;
+    let end = right.saturating_sub(GAP);
+    let down = (line_height(SIZE).saturating_sub(BAR)) / 2;
+    for x in first..end {
+        let share = (x - first) as f32 / (end - first - 1).max(1) as f32;
+        page.paste(&Picture::filled(1, BAR, heat_colour(share)), x, top + down);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::heat::luma;
+
+    const RED: [u8; 3] = [200, 0, 0];
+
+    fn panel(width: u32, height: u32, max: Option<f32>, lines: &[&str]) -> Panel {
+        Panel {
+            max,
+            ..Panel::new(
+                Picture::filled(width, height, RED),
+                lines.iter().map(|line| line.to_string()).collect(),
+            )
+        }
+    }
+
+    #[test]
+    fn panels_stand_in_rows_with_level_captions() {
+        let mut panels = vec![
+            panel(300, 100, None, &["a", "b"]),
+            panel(100, 50, Some(2.0), &["c"]),
+        ];
+        let page = side_by_side(&panels, COLUMNS).unwrap();
+        let line = GAP + line_height(SIZE);
+        assert_eq!(page.width, 2 * 300 + 3 * MARGIN);
+        assert_eq!(page.height, 100 + 3 * line + 2 * MARGIN);
+        assert_eq!(page.at(MARGIN, MARGIN), Some(RED));
+        assert_eq!(page.at(MARGIN + 299, MARGIN + 99), Some(RED));
+        // The narrow picture is centred in its panel.
+        let left = 300 + 2 * MARGIN + 100;
+        assert_eq!(page.at(left - 1, MARGIN), Some(BACKGROUND));
+        assert_eq!(page.at(left, MARGIN), Some(RED));
+        // The bar of the second panel rises from black to yellow below the higher picture.
+        let middle = MARGIN + 100 + GAP + line_height(SIZE) / 2;
+        let bar: Vec<[u8; 3]> = (0..page.width)
+            .map(|x| page.at(x, middle).unwrap())
+            .collect();
+        let find = |share| {
+            bar.iter()
+                .position(|&pixel| pixel == heat_colour(share))
+                .unwrap()
+        };
+        let (dark, light) = (find(0.0), find(1.0));
+        assert!(
+            dark > 300 + 2 * MARGIN as usize && light > dark + 200,
+            "{dark} {light}"
+        );
+        assert!(bar[dark..=light].is_sorted_by_key(|pixel| luma(pixel)));
+
+        panels.extend((0..4).map(|_| panel(10, 10, None, &[])));
+        let page = side_by_side(&panels, COLUMNS).unwrap();
+        assert_eq!(page.width, 5 * 300 + 6 * MARGIN);
+        assert_eq!(page.height, 100 + 3 * line + 10 + 3 * MARGIN);
+    }
+
+    #[test]
+    fn a_map_without_heat_has_words_for_a_bar() {
+        let inked = |max| {
+            let page = side_by_side(&[panel(100, 50, Some(max), &[])], COLUMNS).unwrap();
+            let row = (0..page.width)
+                .rfind(|&x| (60..page.height).any(|y| page.at(x, y) != Some(BACKGROUND)));
+            row.unwrap()
+        };
+        assert!(inked(0.0) < inked(-0.5) && inked(-0.5) < LEAST_WIDTH + MARGIN);
+        assert!(inked(0.0) > 100);
+    }
+
+    #[test]
+    fn too_much_is_an_error() {
+        assert!(side_by_side(&[], COLUMNS).is_err());
+        assert!(side_by_side(&[panel(1, 17_000, None, &[])], COLUMNS).is_err());
+        let wide = [5_000, 1, 1, 1].map(|width| panel(width, 1, None, &[]));
+        assert!(side_by_side(&wide, COLUMNS).is_err());
+        assert_eq!(
+            side_by_side(&wide, 3).unwrap().width,
+            3 * 5_000 + 4 * MARGIN
+        );
+    }
+}

@@ -1,0 +1,326 @@
+//! Where everything of a map stands, in units from the top left corner, before anything is drawn.
+
+use prospect_common::text::count;
+
+use super::{
+    Colouring, Name, Scatter,
+    colours::{GREY, RIGHT, WRONG, of_groups},
+    points::{Extents, Group, View, groups, present, shuffled},
+};
+use crate::picture::{
+    PictureError,
+    chart::{Align, GROUND, INK, Rect, Rgb, SOFT, Words, line, mixed, width},
+};
+
+const WIDTH: f32 = 1600.0;
+const MARGIN: f32 = 40.0;
+/// The map's side.
+const SIDE: f32 = 1080.0;
+/// What title and subtitle take.
+const HEAD: f32 = 118.0;
+const TITLE: f32 = 38.0;
+const SUBTITLE: f32 = 23.0;
+/// The least of its width that a map is high.
+const LEAST_FLAT: f32 = 0.7;
+/// Room for an axis' name.
+const AXIS: f32 = 34.0;
+const AXIS_LETTERS: f32 = 21.0;
+/// Between the map and the legend.
+const GUTTER: f32 = 40.0;
+/// Groups up to which a legend in one column, generously set, names all.
+const FEW: usize = 20;
+/// From so many points on, names stand on the map of few groups, too; fewer points are rather seen than read.
+const NAMED_FROM: usize = 1000;
+/// The most of the map that names may cover.
+const COVERED: f32 = 0.12;
+/// Among so few points, the names of single ones cover none of the others.
+const SPARSE: usize = 2500;
+/// A name on the map is at most so wide.
+const NAME_WIDTH: f32 = 190.0;
+/// Between the legend's columns.
+const BETWEEN: f32 = 26.0;
+
+pub struct Layout {
+    pub size: (u32, u32),
+    pub frame: Rect,
+    pub styles: Vec<Style>,
+    /// From the lowest to the topmost.
+    pub marks: Vec<Mark>,
+    pub names: Vec<Name>,
+    pub swatches: Vec<Swatch>,
+    /// Titles, axes and the legend.
+    pub words: Vec<Words>,
+}
+
+pub struct Style {
+    pub radius: f32,
+    pub colour: Rgb,
+    pub alpha: f64,
+    /// A light rim keeps few, large points apart.
+    pub rim: bool,
+}
+
+pub struct Mark {
+    pub at: [f32; 2],
+    pub style: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct Swatch {
+    pub at: [f32; 2],
+    pub radius: f32,
+    pub colour: Rgb,
+}
+
+impl Layout {
+    /// Of more than `most` points, a seeded sample is drawn.
+    pub fn new(scatter: &Scatter, most: usize) -> Result<Layout, PictureError> {
+        let n = scatter.points.len();
+        if scatter.groups.len() != n {
+            return Err(PictureError::Shape {
+                shape: vec![n],
+                expected: n,
+                found: scatter.groups.len(),
+            });
+        }
+        let highest = scatter.groups.iter().flatten().max();
+        if let Some(&highest) = highest.filter(|&&group| group as usize >= scatter.names.len()) {
+            return Err(PictureError::Shape {
+                shape: vec![scatter.names.len()],
+                expected: highest as usize + 1,
+                found: scatter.names.len(),
+            });
+        }
+        let axis = if scatter.axes.is_some() { AXIS } else { 0.0 };
+        let extents = Extents::of(scatter.points);
+        let present = present(scatter);
+        // A flat map needs no square, as long as the legend has its place.
+        let flat = if present > FEW { 1.0 } else { LEAST_FLAT };
+        let across = SIDE - axis;
+        let frame = Rect::sized(
+            MARGIN + axis,
+            HEAD,
+            across,
+            extents.height(across).max(across * flat),
+        );
+        let height = frame.y1 + axis + MARGIN;
+        let view = View::new(&extents, &frame);
+        let groups = groups(scatter, &view);
+        let colours = match scatter.colouring {
+            Colouring::Correctness => {
+                let both = [RIGHT, WRONG].into_iter().cycle();
+                both.take(scatter.names.len()).collect()
+            }
+            Colouring::Groups => {
+                let places: Vec<_> = groups.iter().map(|g| (g.index, g.centre)).collect();
+                of_groups(scatter.names.len(), &places)
+            }
+        };
+        let (marks, outside, drawn) = marks(scatter, &view, &frame, most);
+        let mut layout = Layout {
+            size: (WIDTH as u32, height as u32),
+            frame,
+            styles: styles(scatter.colouring, &colours, drawn),
+            marks,
+            names: Vec::new(),
+            swatches: Vec::new(),
+            words: Vec::new(),
+        };
+        layout.titles(scatter, drawn, outside);
+        if scatter.colouring == Colouring::Groups
+            && (groups.len() > FEW || (groups.len() > 2 && n >= NAMED_FROM))
+        {
+            layout.name_groups(scatter, &groups, &colours);
+        }
+        layout.legend(scatter, groups, &colours, n);
+        Ok(layout)
+    }
+
+    fn titles(&mut self, scatter: &Scatter, drawn: usize, outside: usize) {
+        let room = WIDTH - 2.0 * MARGIN;
+        let title = line(TITLE, scatter.title, room);
+        self.words
+            .push(Words::new(title, [MARGIN, 44.0], TITLE, INK));
+        let mut notes = Vec::new();
+        if !scatter.subtitle.is_empty() {
+            notes.push(scatter.subtitle.to_string());
+        }
+        let shown = scatter.points.len() - outside;
+        if drawn < shown {
+            let (drawn, all) = (count(drawn as u64), count(shown as u64));
+            notes.push(format!("{drawn} of {all} points drawn"));
+        }
+        if outside > 0 {
+            let points = if outside == 1 {
+                "1 point lies".to_string()
+            } else {
+                format!("{} points lie", count(outside as u64))
+            };
+            notes.push(format!("{points} far outside"));
+        }
+        if !notes.is_empty() {
+            let notes = line(SUBTITLE, &notes.join(" · "), room);
+            self.words
+                .push(Words::new(notes, [MARGIN, 86.0], SUBTITLE, SOFT));
+        }
+        if let Some([x, y]) = scatter.axes {
+            let frame = self.frame;
+            let name = |text| line(AXIS_LETTERS, text, frame.width());
+            let below = [(frame.x0 + frame.x1) / 2.0, frame.y1 + AXIS * 0.55];
+            let beside = [frame.x0 - AXIS * 0.55, (frame.y0 + frame.y1) / 2.0];
+            let words =
+                |text, at| Words::new(name(text), at, AXIS_LETTERS, SOFT).aligned(Align::Centre);
+            self.words.push(words(x, below));
+            self.words.push(words(y, beside).turned());
+        }
+    }
+
+    /// Names at their groups' middle, the largest groups first, as many as fit apart from one another.
+    fn name_groups(&mut self, scatter: &Scatter, groups: &[Group], colours: &[Rgb]) {
+        let size = if groups.len() <= FEW { 24.0 } else { 19.0 };
+        let room = self.frame.width() * self.frame.height() * COVERED;
+        let sparse = self.marks.len() <= SPARSE;
+        let radius = self.styles.first().map_or(0.0, |style| style.radius * 0.8);
+        let mut covered = 0.0;
+        let mut taken: Vec<Rect> = Vec::new();
+        for group in groups {
+            let text = line(size, &scatter.names[group.index], NAME_WIDTH);
+            let colour = mixed(colours[group.index], INK, 0.65);
+            let [x, y] = group.centre;
+            // Few points are not to be hidden by their name.
+            let few = group.n <= 4;
+            let beside = width(size, &text) / 2.0 + 16.0;
+            let moves = if few {
+                [[beside, 0.0], [-beside, 0.0], [0.0, size], [0.0, -size]]
+            } else {
+                [[0.0, 0.0], [0.0, size], [0.0, -size], [beside / 2.0, 0.0]]
+            };
+            for [dx, dy] in moves {
+                let words = Words::new(text.clone(), [x + dx, y + dy], size, colour);
+                let name = Name {
+                    words: words.aligned(Align::Centre),
+                    ground: if few { 0.65 } else { 0.85 },
+                };
+                let rect = name.covers().grown(3.0, 1.0);
+                let clear = few && sparse;
+                let dots = rect.grown(radius, radius);
+                let free = taken.iter().all(|other| !rect.overlaps(other))
+                    && !(clear && self.marks.iter().any(|mark| dots.has(mark.at)));
+                if free && self.frame.holds(&rect) {
+                    if !clear {
+                        covered += rect.width() * rect.height();
+                    }
+                    taken.push(rect);
+                    self.names.push(name);
+                    break;
+                }
+            }
+            if covered > room {
+                break;
+            }
+        }
+    }
+
+    fn legend(&mut self, scatter: &Scatter, mut groups: Vec<Group>, colours: &[Rgb], n: usize) {
+        let left = MARGIN + SIDE + GUTTER;
+        let right = WIDTH - MARGIN;
+        let known: usize = groups.iter().map(|group| group.n).sum();
+        let (size, step) = match groups.len() {
+            0..=FEW => (23.0, 34.0),
+            21..=40 => (21.0, 25.0),
+            _ => (18.0, 20.5),
+        };
+        let mut top = HEAD + 12.0;
+        let heading = if groups.len() > FEW {
+            format!("{}: {} classes", scatter.by, count(groups.len() as u64))
+        } else {
+            scatter.by.to_string()
+        };
+        let heading = line(21.0, &heading, right - left);
+        self.words
+            .push(Words::new(heading, [left, top], 21.0, SOFT));
+        top += 36.0;
+        let unknown = (n > known).then_some(n - known);
+        let others = usize::from(unknown.is_some());
+        let rows = ((self.size.1 as f32 - MARGIN - top) / step) as usize + 1;
+        let columns = if groups.len() + others <= rows { 1 } else { 2 };
+        let places = rows * columns;
+        let mut entries: Vec<(Option<Rgb>, &str, usize)> = Vec::new();
+        let more;
+        let hidden = if groups.len() + others > places {
+            groups.split_off(places - others - 1)
+        } else {
+            groups.sort_by_key(|group| group.index);
+            Vec::new()
+        };
+        entries.extend(groups.iter().map(|group| {
+            let name = scatter.names[group.index].as_str();
+            (Some(colours[group.index]), name, group.n)
+        }));
+        if !hidden.is_empty() {
+            more = format!("and {} more", count(hidden.len() as u64));
+            entries.push((None, &more, hidden.iter().map(|group| group.n).sum()));
+        }
+        entries.extend(unknown.map(|n| (Some(GREY), scatter.unknown, n)));
+        let wide = (right - left - BETWEEN * (columns - 1) as f32) / columns as f32;
+        let radius = size * 0.32;
+        for (place, (colour, name, n)) in entries.into_iter().enumerate() {
+            let x = left + (place / rows) as f32 * (wide + BETWEEN);
+            let y = top + (place % rows) as f32 * step;
+            let at = [x + radius, y];
+            self.swatches
+                .extend(colour.map(|colour| Swatch { at, radius, colour }));
+            let figure = count(n as u64);
+            let start = x + radius * 2.0 + size * 0.45;
+            let room = x + wide - start - width(size, &figure) - size * 0.5;
+            let name = line(size, name, room);
+            self.words.push(Words::new(name, [start, y], size, INK));
+            let figure = Words::new(figure, [x + wide, y], size, SOFT);
+            self.words.push(figure.aligned(Align::Right));
+        }
+    }
+}
+
+/// One for every group and, last, one for grey points.
+fn styles(colouring: Colouring, colours: &[Rgb], drawn: usize) -> Vec<Style> {
+    let n = (drawn as f64).max(1.0);
+    let radius = (30.0 / n.powf(0.28)).clamp(1.0, 7.0) as f32;
+    let alpha = (1.22 - 0.13 * n.log10()).clamp(0.5, 0.9);
+    let style = |radius: f32, colour, alpha: f64| Style {
+        radius: (radius * 2.0).round() / 2.0,
+        colour,
+        // Two decimals: SVG says it for every point.
+        alpha: (alpha * 100.0).round() / 100.0,
+        rim: drawn <= 600,
+    };
+    let mut styles: Vec<Style> = (colours.iter())
+        .map(|&colour| style(radius, colour, alpha))
+        .collect();
+    if let (Colouring::Correctness, Some(wrong)) = (colouring, colours.get(1)) {
+        styles[1] = style(radius * 1.25, *wrong, alpha.max(0.8));
+    }
+    styles.push(style(radius, mixed(GROUND, GREY, 0.9), alpha));
+    styles
+}
+
+/// What is drawn from the lowest to the topmost, how many points lie outside the frame, and how many are drawn.
+fn marks(scatter: &Scatter, view: &View, frame: &Rect, most: usize) -> (Vec<Mark>, usize, usize) {
+    let inside = |&point: &u32| frame.has(view.place(scatter.points[point as usize]));
+    let mut order: Vec<u32> = shuffled(scatter.points.len());
+    order.retain(inside);
+    let outside = scatter.points.len() - order.len();
+    order.truncate(most);
+    let grey = scatter.names.len() as u32;
+    let layer = |point: &u32| match (scatter.groups[*point as usize], scatter.colouring) {
+        (None, _) => 0,
+        (Some(_), Colouring::Groups) => 1,
+        (Some(group), Colouring::Correctness) => 1 + group,
+    };
+    // Stable: within a layer the shuffled order stays.
+    order.sort_by_key(layer);
+    let marks = order.iter().map(|&point| Mark {
+        at: view.place(scatter.points[point as usize]),
+        style: scatter.groups[point as usize].unwrap_or(grey),
+    });
+    (marks.collect(), outside, order.len())
+}

@@ -1,0 +1,229 @@
+//! Contact sheets of a query's answer: whatever rows name images.
+
+use std::collections::{HashMap, HashSet};
+
+use prospect_common::{Error, Result, text as words};
+use prospect_engine::{
+    Context,
+    tables::{
+        columns::{Columns, text},
+        sources::Sources,
+    },
+};
+use prospect_output::picture::{
+    self, Picture,
+    cards::{Card, MOST, Page},
+};
+use prospect_store::{Cells, Manifest};
+use rayon::prelude::*;
+
+/// Columns that name the picture of a row, and those that name the one beside it: an id, or else a path.
+const PICTURES: [[&str; 2]; 2] = [["image_id", "path"], ["other_id", "other_path"]];
+
+/// An image as a row names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Named {
+    Id(u32),
+    Path(String),
+}
+
+/// Draws the rows, as many on a sheet as it holds, and hands each sheet (its number from 0, and its PNG) over before the next is
+/// begun. Gives the images that could not be drawn, each once, and why. `of` is how many rows the answer has.
+///
+/// # Errors
+/// No column names images.
+pub fn draw_answer(
+    ctx: &Context,
+    title: &str,
+    answer: &Cells,
+    of: usize,
+    mut done: impl FnMut(usize, &[u8]) -> Result<()>,
+) -> Result<Vec<String>> {
+    let place = |name: &str| answer.columns.iter().position(|column| column == name);
+    let places: Vec<[Option<usize>; 2]> = (PICTURES.iter())
+        .map(|names| names.map(place))
+        .filter(|[id, path]| id.is_some() || path.is_some())
+        .collect();
+    if places.is_empty() {
+        return Err(Error::Config(vec![format!(
+            "--sheet draws the images that a column image_id or path names (and beside them those of other_id or other_path), but \
+             the answer has {}",
+            answer.columns.join(", ")
+        )]));
+    }
+    let manifest = ctx.run.manifest()?;
+    let shown = answer.rows.len().min(MOST);
+    let named: Vec<Vec<Option<Named>>> = (answer.rows[..shown].iter())
+        .map(|row| places.iter().map(|places| named(row, places)).collect())
+        .collect();
+    let ids = ids_of_paths(ctx, &manifest, &named)?;
+    let id = |named: &Named| match named {
+        Named::Id(id) => Some(*id),
+        Named::Path(path) => ids.get(path).copied(),
+    };
+    let wanted: HashSet<u32> = named.iter().flatten().flatten().filter_map(id).collect();
+    let sources = Sources::read(ctx, &manifest, |id| wanted.contains(&id))?;
+    let picture = |named: &Named| -> Result<Picture, String> {
+        let id = id(named).ok_or("no row in the table images")?;
+        let image = sources.decode(id)?;
+        let whole = picture::PixelBox {
+            x0: 0,
+            y0: 0,
+            x1: image.width,
+            y1: image.height,
+        };
+        let side = picture::cards::SIDE;
+        let tile = picture::tile(&image.pixels, image.width, image.height, whole, side);
+        tile.map_err(|error| error.to_string())
+    };
+    let title = match shown < of {
+        true => format!(
+            "{title} ({} of {} rows)",
+            words::count(shown as u64),
+            words::count(of as u64)
+        ),
+        false => title.to_string(),
+    };
+    let page = Page::new(places.len());
+    let mut missing: Vec<String> = Vec::new();
+    for (at, first) in (0..shown).step_by(page.cards()).enumerate() {
+        ctx.cancel.check()?;
+        let rows = first..shown.min(first + page.cards());
+        let drawn: Vec<Vec<Option<Result<Picture, String>>>> = (named[rows.clone()].par_iter())
+            .map(|row| {
+                row.iter()
+                    .map(|named| named.as_ref().map(picture))
+                    .collect()
+            })
+            .collect();
+        let mut cards = Vec::with_capacity(rows.len());
+        for (row, drawn) in rows.zip(drawn) {
+            let mut card = Card {
+                pictures: Vec::with_capacity(drawn.len()),
+                texts: caption(answer, row),
+            };
+            for (named, drawn) in named[row].iter().zip(drawn) {
+                if let (Some(named), Some(Err(reason))) = (named, &drawn) {
+                    let name = match named {
+                        Named::Id(id) if sources.path(*id).is_empty() => format!("image {id}"),
+                        Named::Id(id) => sources.path(*id).to_string(),
+                        Named::Path(path) => path.clone(),
+                    };
+                    missing.push(format!("{name} is not on the sheet: {reason}"));
+                }
+                card.pictures.push(drawn.and_then(Result::ok));
+            }
+            cards.push(card);
+        }
+        let png = page
+            .draw(&title, &cards)
+            .and_then(|sheet| picture::png(&sheet));
+        let png = png.map_err(|error| Error::Config(vec![error.to_string()]))?;
+        done(at, &png)?;
+    }
+    missing.sort();
+    missing.dedup();
+    Ok(missing)
+}
+
+/// What a row says of one picture: its id, else its path.
+fn named(row: &[Option<String>], [id, path]: &[Option<usize>; 2]) -> Option<Named> {
+    let value = |place: &Option<usize>| place.and_then(|place| row[place].as_deref());
+    match value(id).and_then(|id| id.parse().ok()) {
+        Some(id) => Some(Named::Id(id)),
+        None => value(path).map(|path| Named::Path(path.to_string())),
+    }
+}
+
+fn ids_of_paths(
+    ctx: &Context,
+    manifest: &Manifest,
+    named: &[Vec<Option<Named>>],
+) -> Result<HashMap<String, u32>> {
+    let paths = named
+        .iter()
+        .flatten()
+        .flatten()
+        .filter_map(|named| match named {
+            Named::Path(path) => Some(path.as_str()),
+            Named::Id(_) => None,
+        });
+    let wanted: HashSet<&str> = paths.collect();
+    let mut found = HashMap::new();
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    for batch in (ctx.run.read(manifest, "images")).columns(&["image_id", "path"]) {
+        let batch = batch?;
+        let columns = Columns::of(ctx.run, "images", &batch);
+        let paths = columns.texts("path")?;
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if let Some(path) = text(&paths, row).filter(|path| wanted.contains(path)) {
+                found.insert(path.to_string(), id);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The names of the files, then the other columns, nulls left out.
+fn caption(answer: &Cells, row: usize) -> Vec<String> {
+    let is = |column: &str, at: usize| PICTURES.iter().any(|names| names[at] == column);
+    let cells = || answer.columns.iter().zip(&answer.rows[row]);
+    let file = |path: &str| path.rsplit('/').next().unwrap_or(path).to_string();
+    let files: Vec<String> = cells()
+        .filter(|(column, _)| is(column, 1))
+        .filter_map(|(_, path)| Some(file(path.as_ref()?)))
+        .collect();
+    let others = cells().filter(|(column, _)| !is(column, 0) && !is(column, 1));
+    let others = others.filter_map(|(column, value)| Some(format!("{column} {}", value.as_ref()?)));
+    let first = (!files.is_empty()).then(|| files.join("  |  "));
+    first.into_iter().chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captions_name_files_and_values() {
+        let some = |text: &str| Some(text.to_string());
+        let answer = Cells {
+            columns: [
+                "image_id",
+                "path",
+                "label_name",
+                "other_id",
+                "other_path",
+                "score",
+                "note",
+            ]
+            .map(String::from)
+            .to_vec(),
+            rows: vec![
+                vec![
+                    some("3"),
+                    some("a/b.jpg"),
+                    some("cat"),
+                    some("7"),
+                    some("c.jpg"),
+                    some("0.5"),
+                    None,
+                ],
+                vec![None, some("gone.jpg"), None, None, None, some("1"), None],
+            ],
+        };
+        assert_eq!(
+            caption(&answer, 0),
+            ["b.jpg  |  c.jpg", "label_name cat", "score 0.5"]
+        );
+        assert_eq!(caption(&answer, 1), ["gone.jpg", "score 1"]);
+        assert_eq!(
+            named(&answer.rows[0], &[Some(0), Some(1)]),
+            Some(Named::Id(3))
+        );
+        let by_path = Named::Path("gone.jpg".into());
+        assert_eq!(named(&answer.rows[1], &[Some(0), Some(1)]), Some(by_path));
+        assert_eq!(named(&answer.rows[1], &[Some(3), Some(4)]), None);
+    }
+}

@@ -1,0 +1,64 @@
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, UInt32Array};
+use prospect_engine::tables::columns::table;
+use prospect_store::{RunFolder, StageWriter};
+
+use super::walk::Walk;
+
+/// A run with a table of these images and values, a slice a part.
+fn run(parts: &[&[(u32, i32)]]) -> (tempfile::TempDir, RunFolder) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::create(folder.path()).unwrap();
+    let lock = run.lock("test").unwrap();
+    let batch = |rows: &[(u32, i32)]| -> RecordBatch {
+        let ids: ArrayRef = Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.0)));
+        let values: ArrayRef = Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.1)));
+        table([("image_id", ids, false), ("value", values, false)]).unwrap()
+    };
+    let (key, none) = ("key".to_string(), Default::default());
+    let parameters = serde_json::json!({});
+    let writer = StageWriter::begin(&run, &lock, "scan", 1, key, parameters, none).unwrap();
+    for (number, rows) in parts.iter().enumerate() {
+        let mut part = writer.part(number).unwrap();
+        part.write("images", &batch(rows)).unwrap();
+        writer.commit(part).unwrap();
+    }
+    (folder, run)
+}
+
+/// Values of each image asked for.
+fn walked(parts: &[&[(u32, i32)]], ids: &[u32]) -> prospect_common::Result<Vec<Vec<i64>>> {
+    let (_folder, run) = run(parts);
+    let reader = run.read(&run.manifest()?, "images").batch_rows(2);
+    let mut walk = Walk::new(&run, "images", reader, |columns| columns.integers("value"));
+    let mut found = Vec::new();
+    for id in ids {
+        let mut values = Vec::new();
+        while let Some((column, row)) = walk.next_of(*id)? {
+            values.push(column.value(row));
+        }
+        found.push(values);
+    }
+    Ok(found)
+}
+
+#[test]
+fn rows_of_an_image_are_found_across_batches_and_others_are_passed_over() {
+    let parts: [&[(u32, i32)]; 2] = [&[(0, 10), (2, 20), (2, 21)], &[(2, 22), (5, 50), (6, 60)]];
+    assert_eq!(
+        walked(&parts, &[1, 2, 3, 5, 9]).unwrap(),
+        [vec![], vec![20, 21, 22], vec![], vec![50], vec![]]
+    );
+}
+
+#[test]
+fn a_table_in_another_order_is_no_answer() {
+    for parts in [
+        [&[(3, 0), (1, 0)][..], &[(4, 0)]],
+        [&[(1, 0), (3, 0)], &[(2, 0)]],
+    ] {
+        let error = walked(&parts, &[9]).unwrap_err().to_string();
+        assert!(error.contains("rows in order of the images"), "{error}");
+    }
+}

@@ -1,0 +1,428 @@
+//! The first configuration of a dataset and a network: what is there, and a `pipeline.toml` that says so.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use prospect_common::{
+    Error, Result,
+    text::{count, escaped, shortened},
+};
+use prospect_config::{self as config, Setting};
+use prospect_dataset::{
+    image::{InputOverrides, Size},
+    listing::{self, EXTENSIONS},
+    metadata::Metadata,
+};
+use prospect_model::{
+    ModelInfo,
+    device::{self, DeviceChoice},
+    inspect,
+};
+use prospect_stages::scan::from_folders;
+use toml::Value;
+
+/// Names that are told of a longer list.
+const NAMED: usize = 10;
+
+/// Tables about the images bear these names, in the image folder or beside it.
+const TABLES: [&str; 6] = [
+    "metadata.csv",
+    "metadata.tsv",
+    "metadata.parquet",
+    "labels.csv",
+    "labels.tsv",
+    "labels.parquet",
+];
+
+/// The usual training images' of torchvision's networks.
+const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
+
+/// What was found, as it is told and as it is written.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// What was looked at, and what was found there.
+    pub facts: Vec<(&'static str, String)>,
+    /// What a person should look at.
+    pub doubts: Vec<String>,
+    settings: Vec<Setting>,
+}
+
+impl Found {
+    /// Looks at the images, the table about them and the network, for a configuration in the folder `folder`.
+    ///
+    /// # Errors
+    /// No images; a table or a network that cannot be used.
+    pub fn look(
+        folder: &Path,
+        images: &Path,
+        metadata: Option<&Path>,
+        model: Option<&Path>,
+    ) -> Result<Found> {
+        let mut found = Found::default();
+        let labels = found.look_at_images(folder, images, metadata)?;
+        if let Some(path) = model {
+            found.look_at_network(folder, path, &labels)?;
+        }
+        let device = device::name(device::choose(DeviceChoice::Auto)?);
+        found.set(
+            "model",
+            "device",
+            None,
+            format!("Found: \"auto\" takes {device}."),
+        );
+        found.facts.push(("device", device));
+        Ok(found)
+    }
+
+    /// The configuration's text; `date` says when it was written.
+    pub fn written(&self, date: &str) -> String {
+        let mut head = vec![format!(
+            "The settings of one Prospect run, written by `prospect init` on {date}. What it found:"
+        )];
+        head.extend(
+            self.facts
+                .iter()
+                .map(|(name, fact)| format!("  {name}: {fact}")),
+        );
+        config::written(&head, &self.settings)
+    }
+
+    fn set(
+        &mut self,
+        section: &'static str,
+        key: &'static str,
+        value: Option<Value>,
+        remark: impl Into<String>,
+    ) {
+        let remark = remark.into();
+        self.settings.push(Setting {
+            section,
+            key,
+            value,
+            remarks: (!remark.is_empty()).then_some(remark).into_iter().collect(),
+        });
+    }
+
+    /// The images, their labels and splits; gives the labels' names.
+    fn look_at_images(
+        &mut self,
+        folder: &Path,
+        images: &Path,
+        metadata: Option<&Path>,
+    ) -> Result<Vec<String>> {
+        let listing = listing::walk(images, &folder.join("runs"))?;
+        if listing.entries.is_empty() {
+            return Err(Error::Missing {
+                what: format!("an image below {}", images.display()),
+                next: format!(
+                    "name a folder of {} files with --images",
+                    EXTENSIONS.join(", ")
+                ),
+            });
+        }
+        let paths: Vec<&str> = listing
+            .entries
+            .iter()
+            .map(|entry| entry.path.as_str())
+            .collect();
+        let n = paths.len();
+        let mut fact = format!("{} in {}", count(n as u64), shown(images));
+        if listing.n_other > 0 {
+            fact += &format!(", and {} other files", count(listing.n_other));
+        }
+        self.facts.push(("images", fact));
+        self.doubts.extend(
+            listing
+                .warnings
+                .iter()
+                .map(|warning| escaped(warning).into_owned()),
+        );
+        self.set("images", "dir", Some(path_value(folder, images)?), "");
+
+        let table = match metadata {
+            Some(path) => Some((path.to_path_buf(), read_table(path)?)),
+            None => self.search_table(images, &paths),
+        };
+        let by_folder = from_folders(&paths);
+        let in_table = |path: &str| {
+            let (table, row) = table
+                .as_ref()
+                .and_then(|(_, table)| Some((table, table.row(path)?)))?;
+            Some((table.label(row), table.split(row)))
+        };
+        let from_table = |path: &&str| in_table(path).and_then(|(label, _)| label);
+        let table_labels = tally(paths.iter().filter_map(from_table));
+        let folder_labels = tally(by_folder.iter().filter_map(|named| named.label));
+        let splits = paths.iter().zip(&by_folder).filter_map(|(path, named)| {
+            in_table(path).and_then(|(_, split)| split).or(named.split)
+        });
+        let splits = tally(splits);
+
+        if let Some((path, table)) = &table {
+            let rows = paths
+                .iter()
+                .filter(|path| table.row(path).is_some())
+                .count();
+            let columns: Vec<_> = table.attributes().map(|(name, _)| escaped(name)).collect();
+            let columns = match columns.is_empty() {
+                true => String::new(),
+                false => format!("; its columns are {}", columns.join(", ")),
+            };
+            let fact = format!(
+                "{} has rows of {} of the images{columns}",
+                shown(path),
+                count(rows as u64)
+            );
+            self.set(
+                "images",
+                "metadata",
+                Some(path_value(folder, path)?),
+                format!("Found: {fact}."),
+            );
+            self.facts.push(("metadata", fact));
+        }
+        let only_folder = folder_labels.keys().next().map(|top| top.to_string());
+        let (word, labels, place) = match (table_labels.len(), folder_labels.len()) {
+            (1.., _) => ("metadata", table_labels, "the metadata's column label"),
+            (0, 2..) => ("folder", folder_labels, "the folders' names"),
+            _ => ("none", BTreeMap::new(), ""),
+        };
+        if let (true, Some(top)) = (labels.is_empty(), only_folder) {
+            let prefix = format!("{top}/");
+            let below: Vec<&str> = paths
+                .iter()
+                .filter_map(|path| path.strip_prefix(&prefix))
+                .collect();
+            let deeper = tally(from_folders(&below).iter().filter_map(|named| named.label));
+            if deeper.len() > 1 {
+                self.doubts.push(format!(
+                    "there are folders in {}: if they are the classes, name it with --images",
+                    shown(&images.join(&top))
+                ));
+            }
+        }
+        let fact = match labels.len() {
+            0 => "none: the images lie in one folder, and no table has a column label".to_string(),
+            n => format!("{} classes by {place}: {}", count(n as u64), told(&labels)),
+        };
+        self.set(
+            "images",
+            "labels",
+            Some(word.into()),
+            format!("Found: {fact}."),
+        );
+        self.facts.push(("labels", fact));
+        if !splits.is_empty() {
+            self.facts.push(("splits", told(&splits)));
+        }
+        Ok(labels.into_keys().map(str::to_string).collect())
+    }
+
+    /// A table about the images, if one lies where such tables lie.
+    fn search_table(&mut self, images: &Path, paths: &[&str]) -> Option<(PathBuf, Metadata)> {
+        let beside = images.parent().unwrap_or(Path::new(""));
+        let places = [images, beside].into_iter();
+        let candidates = places.flat_map(|folder| TABLES.map(|name| folder.join(name)));
+        for path in candidates.filter(|path| path.is_file()) {
+            match read_table(&path) {
+                Ok(table) if paths.iter().any(|image| table.row(image).is_some()) => {
+                    return Some((path, table));
+                }
+                Ok(_) => (self.doubts).push(format!(
+                    "{} is not used: it names none of the images",
+                    shown(&path)
+                )),
+                Err(error) => self.doubts.push(format!(
+                    "a table is not used: {}",
+                    shortened(&error.to_string(), 250)
+                )),
+            }
+        }
+        None
+    }
+
+    fn look_at_network(&mut self, folder: &Path, path: &Path, labels: &[String]) -> Result<()> {
+        let info = prospect_config::open_model(path, None)?;
+        let (height, width) = info.graph.input_size();
+        let mut fact = format!(
+            "{}: input 3x{height}x{width}, {} classes",
+            shown(path),
+            count(info.graph.n_classes().unsigned_abs())
+        );
+        let classes = &info.sidecar.classes;
+        if !classes.is_empty() {
+            fact += &format!(" ({})", listed(classes.iter().map(String::as_str)));
+            if !labels.is_empty() {
+                let known = labels
+                    .iter()
+                    .filter(|label| classes.contains(label))
+                    .count();
+                fact += &match known {
+                    0 => "; none of the labels is among them".to_string(),
+                    n if n == labels.len() => "; all labels are among them".to_string(),
+                    n => format!(
+                        "; of the labels, {} are among them, {} not",
+                        count(n as u64),
+                        count((labels.len() - n) as u64)
+                    ),
+                };
+            }
+        }
+        self.set(
+            "model",
+            "path",
+            Some(path_value(folder, path)?),
+            format!("Found: {fact}."),
+        );
+        self.facts.push(("network", fact));
+        for line in inspect::defaults(&info) {
+            let Some((name, layers)) = line.split_once(": ") else {
+                continue;
+            };
+            let (section, key, name) = match name {
+                "tapped layers" => ("extract", "layers", "layers"),
+                "feature layer" => ("extract", "feature_layer", "features"),
+                _ => ("explain", "layers", "explained"),
+            };
+            self.set(
+                section,
+                key,
+                None,
+                format!("Found: \"auto\" takes {layers}."),
+            );
+            let names: Vec<&str> = layers.split(", ").collect();
+            self.facts.push((
+                name,
+                match (key, names.as_slice()) {
+                    ("layers", [first, _, _, .., last]) if name == "layers" => {
+                        format!("{} layers, from {first} to {last}", names.len())
+                    }
+                    _ => layers.to_string(),
+                },
+            ));
+        }
+        self.complete_input(&info);
+        Ok(())
+    }
+
+    /// Sets what neither the sidecar says nor the network tells of how images become its input.
+    fn complete_input(&mut self, info: &ModelInfo) {
+        if info.input_spec(&InputOverrides::default()).is_ok() {
+            return;
+        }
+        let said = &info.sidecar.input;
+        let (height, width) = info.graph.input_size();
+        let guess = "The model's sidecar does not say it; this is usual, but check it.";
+        let short = (height.min(width) as f64 / 0.875).round() as i64;
+        if said.resize.is_none() {
+            self.set("input", "resize", Some(short.into()), guess);
+        }
+        let crop = match said.crop {
+            Some(Size::Short(side)) => (i64::from(side), i64::from(side)) == (height, width),
+            Some(Size::Exact {
+                height: h,
+                width: w,
+            }) => (i64::from(h), i64::from(w)) == (height, width),
+            _ => false,
+        };
+        if !crop {
+            let size = match height == width {
+                true => Value::from(height),
+                false => vec![height, width].into(),
+            };
+            self.set(
+                "input",
+                "crop",
+                Some(size),
+                "The size that the network was exported for.",
+            );
+        }
+        let numbers = |numbers: [f64; 3]| Some(Value::from(numbers.to_vec()));
+        if said.mean.is_none() {
+            self.set("input", "mean", numbers(IMAGENET_MEAN), guess);
+        }
+        if said.std.is_none() {
+            self.set("input", "std", numbers(IMAGENET_STD), guess);
+        }
+        self.doubts.push(format!(
+            "{} does not say all of how photos become the network's input: check [input]",
+            shown(&info.path.with_extension("json"))
+        ));
+    }
+}
+
+/// A table about images, with labels if it has them.
+fn read_table(path: &Path) -> Result<Metadata> {
+    Metadata::read(path, true, &[]).or_else(|_| Metadata::read(path, false, &[]))
+}
+
+/// How often each name is there.
+fn tally<'t>(names: impl Iterator<Item = &'t str>) -> BTreeMap<&'t str, u64> {
+    let mut counts = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
+}
+
+/// `dress 412, hat 40 and 8 more`, the most frequent first.
+fn told(counts: &BTreeMap<&str, u64>) -> String {
+    let mut names: Vec<(&str, u64)> = counts.iter().map(|(name, n)| (*name, *n)).collect();
+    names.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let names: Vec<String> = names
+        .iter()
+        .map(|(name, n)| format!("{name} {}", count(*n)))
+        .collect();
+    listed(names.iter().map(String::as_str))
+}
+
+fn listed<'t>(names: impl ExactSizeIterator<Item = &'t str>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let shown: Vec<_> = names
+        .take(NAMED)
+        .map(|name| escaped(name).into_owned())
+        .collect();
+    match more {
+        0 => shown.join(", "),
+        more => format!("{} and {} more", shown.join(", "), count(more as u64)),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    escaped(&path.display().to_string()).into_owned()
+}
+
+/// A path as the file in `folder` names it: relative where it lies below, else absolute.
+fn path_value(folder: &Path, path: &Path) -> Result<Value> {
+    let whole = |path: &Path| {
+        let plain = !path.components().any(|part| part.as_os_str() == "..");
+        match plain {
+            true => std::path::absolute(path),
+            false => path.canonicalize(),
+        }
+        .map_err(Error::io(path, "looking for"))
+    };
+    let path = whole(path)?;
+    // The folder need not be there yet.
+    let folder = whole(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let named = match path.strip_prefix(folder) {
+        Ok(below) if below.as_os_str().is_empty() => Path::new("."),
+        Ok(below) => below,
+        Err(_) => &path,
+    };
+    let text = named.to_str().ok_or_else(|| {
+        Error::invalid(
+            named,
+            "a path in UTF-8",
+            "other bytes",
+            "rename it, or make a link to it",
+        )
+    })?;
+    Ok(Value::from(text))
+}

@@ -1,0 +1,10 @@
+//! What is asked of a finished run, and the first configuration of a new one.
+
+pub mod answer;
+pub mod audits;
+pub mod export;
+pub mod init;
+pub mod similar;
+pub mod subject;
+pub mod summary;
+pub mod unit;

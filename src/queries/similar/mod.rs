@@ -1,0 +1,234 @@
+//! What the network finds like an image: one of the run, or any other file.
+
+mod files;
+mod names;
+mod search;
+mod sheets;
+mod subjects;
+#[cfg(test)]
+mod tests;
+mod vectors;
+
+use prospect_analysis::space::neighbors::Metric;
+use prospect_common::{Error, Result};
+use prospect_config::SearchMethod;
+use prospect_engine::Context;
+use prospect_store::{Manifest, StageRecord};
+use serde::Serialize;
+
+use self::{
+    files::Files,
+    names::Names,
+    search::{Query, Search},
+    subjects::Subject,
+};
+
+pub use self::{search::Method, sheets::draw_sheets};
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Asked<'a> {
+    /// Each a path in the image folder, `#` and an image's id, or a file.
+    pub images: &'a [String],
+    /// Neighbours per image.
+    pub k: usize,
+    /// `Auto` takes the stored graph, where it holds the answer, else whichever search is expected to be faster; the others
+    /// search, whatever the graph holds.
+    pub method: SearchMethod,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub struct Similar {
+    pub metric: Metric,
+    pub feature_layer: String,
+    /// How many images are compared with.
+    pub images: u64,
+    pub answers: Vec<Answer>,
+    /// Images that cannot be answered for.
+    pub refused: Vec<Refused>,
+}
+
+/// The neighbours of one image.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    pub query: Seen,
+    pub method: Method,
+    /// Neighbours with the query's label, of those that have one; `None` where there are none, or the query has none.
+    pub same_label: Option<Share>,
+    /// Neighbours that the network takes for the same class as the query.
+    pub same_prediction: Option<Share>,
+    /// Nearest first, ties by id; fewer than asked for where the run has no more images.
+    pub neighbors: Vec<Hit>,
+}
+
+/// `n` of `of`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Share {
+    pub n: usize,
+    pub of: usize,
+}
+
+/// An image and what is known of it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Seen {
+    /// `None`: a file that is not of the run.
+    pub image_id: Option<u32>,
+    /// In the image folder; of another file as it was given.
+    pub path: String,
+    pub label: Option<String>,
+    /// The network's class.
+    pub predicted: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Hit {
+    /// 1 is nearest.
+    pub rank: usize,
+    #[serde(flatten)]
+    pub image: Seen,
+    pub distance: f32,
+    /// Whether no nearer image can have been missed.
+    pub exact: bool,
+}
+
+/// An image that cannot be answered for, and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Refused {
+    pub image: String,
+    pub reason: String,
+}
+
+/// Finds the nearest images of the run by the features that `extract` stored.
+///
+/// An image of the run is not its own neighbour, but its duplicates are. The network runs on files that are not of the
+/// run, and on nothing else: without such files no model is needed.
+///
+/// # Errors
+/// No features; a model that is not the run's. What is wrong with one image is in [`Similar::refused`].
+pub fn similar(ctx: &Context, asked: &Asked) -> Result<Similar> {
+    let manifest = ctx.run.manifest()?;
+    let extract = extracted(ctx, &manifest)?;
+    let recorded = |name: &str| {
+        extract
+            .parameters
+            .get(name)
+            .and_then(|value| value.as_str())
+    };
+    let metric = metric(ctx, &manifest);
+    let mut answer = Similar {
+        metric,
+        feature_layer: recorded("feature_layer").unwrap_or("auto").to_string(),
+        images: extract.rows("features"),
+        answers: Vec::new(),
+        refused: Vec::new(),
+    };
+    if !extract.complete {
+        tracing::warn!(
+            "extract has not finished: neighbours are sought among the {} images that it has done",
+            answer.images
+        );
+    }
+
+    let subjects = subjects::resolve(ctx, &manifest, asked.images)?;
+    let mut files = Files::new(ctx, extract, &answer.feature_layer);
+    let mut queries = Vec::new();
+    for (name, subject) in asked.images.iter().zip(subjects) {
+        let query = match subject {
+            Ok(Subject::Image(seen)) => Ok(Query { seen, vector: None }),
+            Ok(Subject::File { path, label }) => {
+                (files.query(&path, name)?).map(|(vector, predicted)| Query {
+                    seen: Seen {
+                        image_id: None,
+                        path: name.clone(),
+                        label,
+                        predicted: Some(predicted),
+                    },
+                    vector: Some(vector),
+                })
+            }
+            Err(reason) => Err(reason),
+        };
+        match query {
+            Ok(query) => queries.push(query),
+            Err(reason) => answer.refused.push(Refused {
+                image: name.clone(),
+                reason,
+            }),
+        }
+    }
+
+    let search = Search::new(ctx, &manifest, metric, asked);
+    let (found, refused) = search.run(queries)?;
+    answer.refused.extend(refused);
+    let ids = (found.iter()).flat_map(|found| {
+        let neighbors = found.neighbors.iter().map(|(one, _)| one.id);
+        neighbors.chain(found.seen.image_id)
+    });
+    let names = Names::read(ctx, &manifest, ids.collect())?;
+    answer.answers = (found.into_iter())
+        .map(|found| answered(found, &names))
+        .collect();
+    Ok(answer)
+}
+
+fn answered(found: search::Found, names: &Names) -> Answer {
+    let query = match found.seen.image_id {
+        Some(id) => names.seen(id),
+        None => found.seen,
+    };
+    let neighbors: Vec<Hit> = (found.neighbors.iter().zip(1..))
+        .map(|((one, exact), rank)| Hit {
+            rank,
+            image: names.seen(one.id),
+            distance: one.distance,
+            exact: *exact,
+        })
+        .collect();
+    let share = |of: fn(&Seen) -> Option<&String>| {
+        let own = of(&query)?;
+        let theirs: Vec<&String> = neighbors.iter().filter_map(|hit| of(&hit.image)).collect();
+        (!theirs.is_empty()).then(|| Share {
+            n: theirs.iter().filter(|&&name| name == own).count(),
+            of: theirs.len(),
+        })
+    };
+    Answer {
+        same_label: share(|seen| seen.label.as_ref()),
+        same_prediction: share(|seen| seen.predicted.as_ref()),
+        query,
+        method: found.method,
+        neighbors,
+    }
+}
+
+/// What `extract` recorded, if its features are of the images that `scan` found last.
+fn extracted<'m>(ctx: &Context, manifest: &'m Manifest) -> Result<&'m StageRecord> {
+    let extract = manifest.stages.get("extract");
+    extract
+        .filter(|extract| extract.rows("features") > 0 && is_current(manifest, extract))
+        .ok_or_else(|| Error::Missing {
+            what: format!(
+                "the table features{} in {}",
+                extract.map_or("", |_| " of the images as they were last scanned"),
+                ctx.run.root().display()
+            ),
+            next: "run `prospect run extract`".into(),
+        })
+}
+
+/// Whether what a stage read is still what stands in the run.
+fn is_current(manifest: &Manifest, record: &StageRecord) -> bool {
+    (record.needs.iter()).all(|(need, key)| {
+        (manifest.stages.get(need)).is_some_and(|need| need.dependency_key() == key)
+    })
+}
+
+/// The metric that the run's neighbours were found by; the configured one where it has none.
+fn metric(ctx: &Context, manifest: &Manifest) -> Metric {
+    let neighbors = manifest.stages.get("neighbors");
+    let recorded = neighbors.and_then(|record| record.parameters.get("metric"));
+    recorded
+        .and_then(|metric| serde_json::from_value(metric.clone()).ok())
+        .unwrap_or(ctx.config.neighbors.metric)
+}

@@ -1,0 +1,143 @@
+//! Contact sheets of the answers.
+
+use std::{collections::HashSet, path::Path};
+
+use prospect_common::{Error, Result, text};
+use prospect_dataset::image::{self, DecodeOptions};
+use prospect_engine::{
+    Context,
+    tables::sources::{Sources, small},
+};
+use prospect_output::picture::{
+    self, Picture,
+    neighbors::{Frame, MOST, Row, Tile, neighbor_sheet, pages},
+};
+use rayon::prelude::*;
+
+use super::{Answer, Hit, Seen, Similar, extracted, files};
+
+/// Draws the answers, as many on a sheet as it holds, and hands each (its number from 0, and its PNG) over before the next is begun.
+pub fn draw_sheets(
+    ctx: &Context,
+    similar: &Similar,
+    mut done: impl FnMut(usize, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let manifest = ctx.run.manifest()?;
+    let options = files::decode_options(ctx, extracted(ctx, &manifest)?);
+    let title = title(similar);
+    let spread = pages(similar.answers.iter().map(|answer| answer.neighbors.len()));
+    let mut rest = similar.answers.as_slice();
+    for (at, n) in spread.iter().enumerate() {
+        let (page, after) = rest.split_at(*n);
+        rest = after;
+        let shown = |answer: &Answer| -> Vec<u32> {
+            let hits = answer.neighbors.iter().take(MOST);
+            let seen = hits.map(|hit| &hit.image).chain([&answer.query]);
+            seen.filter_map(|seen| seen.image_id).collect()
+        };
+        let wanted: HashSet<u32> = page.iter().flat_map(shown).collect();
+        let sources = Sources::read(ctx, &manifest, |id| wanted.contains(&id))?;
+        let photos = Photos {
+            sources: &sources,
+            options,
+        };
+        let mut rows = Vec::with_capacity(*n);
+        for answer in page {
+            ctx.cancel.check()?;
+            rows.push(photos.row(answer));
+        }
+        let png = neighbor_sheet(&title, &rows).and_then(|sheet| picture::png(&sheet));
+        let png = png.map_err(|error| {
+            Error::Config(vec![format!("{error}; ask for fewer neighbours with -k")])
+        })?;
+        done(at, &png)?;
+    }
+    Ok(())
+}
+
+fn title(similar: &Similar) -> String {
+    format!(
+        "the nearest of {} images by {} distance of {}",
+        text::count(similar.images),
+        similar.metric.name(),
+        similar.feature_layer
+    )
+}
+
+struct Photos<'a> {
+    sources: &'a Sources,
+    options: DecodeOptions,
+}
+
+impl Photos<'_> {
+    fn row(&self, answer: &Answer) -> Row {
+        let query = &answer.query;
+        let shown = answer.neighbors.len().min(MOST);
+        Row {
+            query: Tile {
+                picture: self.picture(query),
+                frame: Frame::Query,
+                lines: vec![
+                    Path::new(&query.path)
+                        .file_name()
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .into_owned(),
+                    label(query),
+                    prediction(query),
+                ],
+            },
+            neighbors: (answer.neighbors[..shown].par_iter())
+                .map(|hit| self.neighbor(query, hit))
+                .collect(),
+        }
+    }
+
+    fn neighbor(&self, query: &Seen, hit: &Hit) -> Tile {
+        let frame = match (&query.label, &hit.image.label) {
+            (Some(own), Some(other)) if own == other => Frame::Same,
+            (Some(_), Some(_)) => Frame::Other,
+            _ => Frame::Unknown,
+        };
+        let about = if hit.exact { "" } else { "~ " };
+        let id = (hit.image.image_id).map_or(String::new(), |id| format!("  #{id}"));
+        Tile {
+            picture: self.picture(&hit.image),
+            frame,
+            lines: vec![
+                label(&hit.image),
+                prediction(&hit.image),
+                format!("{about}{}{id}", text::figure(hit.distance.into())),
+            ],
+        }
+    }
+
+    /// The upright image, small; `None`, and a warning, where it cannot be had.
+    fn picture(&self, seen: &Seen) -> Option<Picture> {
+        let image = match seen.image_id {
+            Some(id) => self.sources.decode(id),
+            None => files::read(Path::new(&seen.path)).and_then(|bytes| {
+                image::decode(&bytes, &self.options).map_err(|error| error.to_string())
+            }),
+        };
+        match image.and_then(|image| small(&image)) {
+            Ok(picture) => Some(picture),
+            Err(reason) => {
+                tracing::warn!(
+                    "{} is not on the sheet: {}",
+                    text::escaped(&seen.path),
+                    text::escaped(&reason)
+                );
+                None
+            }
+        }
+    }
+}
+
+fn label(seen: &Seen) -> String {
+    (seen.label.as_ref()).map_or("no label".into(), |label| format!("label {label}"))
+}
+
+fn prediction(seen: &Seen) -> String {
+    (seen.predicted.as_ref()).map_or(String::new(), |class| format!("pred {class}"))
+}

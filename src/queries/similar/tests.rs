@@ -1,0 +1,391 @@
+use std::{collections::BTreeMap, fs, sync::Arc};
+
+use arrow::{
+    array::{BooleanArray, FixedSizeListArray, Float32Array, Int16Array, RecordBatch, UInt32Array},
+    datatypes::{DataType, Field},
+};
+use prospect_engine::{
+    progress::{Cancel, Progress, ProgressKind},
+    tables::columns::table,
+};
+use prospect_output::picture::Picture;
+use prospect_stages::neighbors;
+use prospect_store::{PartWriter, StageWriter};
+use prospect_testing::{Fake, FakeImage};
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Path, label, features and prediction.
+type Known = (&'static str, Option<&'static str>, [f32; 2], i32);
+
+/// Image 2 cannot be read, 7 has not been extracted.
+const IMAGES: [Known; 8] = [
+    ("a/0.png", Some("a"), [0.0, 0.0], 0),
+    ("a/1.png", Some("a"), [0.0, 0.0], 1),
+    ("a/bad.png", Some("a"), [0.0, 0.0], 0),
+    ("b/3.png", Some("b"), [1.0, 0.0], 0),
+    ("b/4.png", Some("b"), [0.0, 2.0], 1),
+    ("5.png", None, [0.0, 0.0], 0),
+    ("b/6.png", Some("b"), [f32::NAN, 0.0], 0),
+    ("b/7.png", Some("b"), [9.0, 9.0], 0),
+];
+
+fn fake() -> Fake {
+    let image = |(id, (path, label, _, _)): (usize, &Known)| FakeImage {
+        path: path.to_string(),
+        label: label.map(|name| (i32::from(name == "b"), name.to_string())),
+        error: path.contains("bad").then(|| "truncated jpeg".to_string()),
+        picture: Some(Picture::filled(6 + id as u32, 4, [20 * id as u8, 90, 200])),
+    };
+    let fake = Fake {
+        dir: tempfile::tempdir().unwrap(),
+        images: IMAGES.iter().enumerate().map(image).collect(),
+        layers: Vec::new(),
+        network_classes: vec!["lynx".into()],
+        predictions: [0, 1, 3, 4, 5, 6, 7]
+            .map(|id| (IMAGES[id].3, None))
+            .to_vec(),
+        part_size: 100,
+    };
+    fake.write();
+    let features = [0, 1, 3, 4, 5, 6];
+    add(&fake, "extract", json!({}), 50, |part| {
+        let values = features.iter().flat_map(|&id| IMAGES[id].2);
+        let values = Float32Array::from_iter_values(values);
+        let item = Arc::new(Field::new("item", DataType::Float32, false));
+        let vectors = FixedSizeListArray::new(item, 2, Arc::new(values), None);
+        let ids = UInt32Array::from_iter_values(features.iter().map(|&id| id as u32));
+        let rows = table([
+            ("image_id", Arc::new(ids), false),
+            ("vector", Arc::new(vectors), false),
+        ]);
+        part.write("features", &rows.unwrap()).unwrap();
+    });
+    fake
+}
+
+/// Adds a part to a stage.
+fn add(fake: &Fake, stage: &str, parameters: Value, part: usize, write: impl Fn(&mut PartWriter)) {
+    let run = fake.run();
+    let lock = run.lock("test").unwrap();
+    let key = format!("key of {stage}");
+    let writer =
+        StageWriter::begin(&run, &lock, stage, 1, key, parameters, BTreeMap::new()).unwrap();
+    let mut files = writer.part(part).unwrap();
+    write(&mut files);
+    writer.commit(files).unwrap();
+    writer.finish(None, json!({})).unwrap();
+}
+
+fn with_context<T>(fake: &Fake, set: &[&str], work: impl FnOnce(&Context) -> T) -> T {
+    let (run, config) = (fake.run(), fake.config(set));
+    let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+    work(&Context::new(&config, &run, &progress, &cancel))
+}
+
+fn ask(fake: &Fake, images: &[&str], k: usize, exact: bool) -> Similar {
+    let method = if exact {
+        SearchMethod::Exact
+    } else {
+        SearchMethod::Auto
+    };
+    ask_by(fake, images, k, method).unwrap()
+}
+
+fn ask_by(fake: &Fake, images: &[&str], k: usize, method: SearchMethod) -> Result<Similar> {
+    let images: Vec<String> = images.iter().map(|image| image.to_string()).collect();
+    let asked = Asked {
+        images: &images,
+        k,
+        method,
+    };
+    with_context(fake, &[], |ctx| similar(ctx, &asked))
+}
+
+fn near(answer: &Answer) -> Vec<(u32, f32)> {
+    let hits = answer.neighbors.iter();
+    hits.map(|hit| (hit.image.image_id.unwrap(), hit.distance))
+        .collect()
+}
+
+fn refusals(similar: &Similar) -> Vec<(&str, &str)> {
+    let refused = similar.refused.iter();
+    refused
+        .map(|refused| (refused.image.as_str(), refused.reason.as_str()))
+        .collect()
+}
+
+#[test]
+fn duplicates_tie_and_appear_and_the_query_does_not() {
+    let fake = fake();
+    let found = ask(&fake, &["a/1.png", "#0"], 10, false);
+    assert_eq!(refusals(&found), []);
+    assert_eq!(found.metric, Metric::L2);
+    let [first, second] = found.answers.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert_eq!(near(first), [(0, 0.0), (5, 0.0), (3, 1.0), (4, 2.0)]);
+    assert_eq!(near(second), [(1, 0.0), (5, 0.0), (3, 1.0), (4, 2.0)]);
+    assert_eq!(first.method, Method::ExactSearch);
+    assert!(first.neighbors.iter().all(|hit| hit.exact));
+    let ranks: Vec<usize> = first.neighbors.iter().map(|hit| hit.rank).collect();
+    assert_eq!(ranks, [1, 2, 3, 4]);
+    // Image 5 has no label, and the network does not name its second class.
+    assert_eq!(first.same_label, Some(Share { n: 1, of: 3 }));
+    assert_eq!(first.same_prediction, Some(Share { n: 1, of: 4 }));
+    assert_eq!(first.query.predicted.as_deref(), Some("class 1"));
+    let hit = &second.neighbors[2].image;
+    assert_eq!(
+        (
+            hit.path.as_str(),
+            hit.label.as_deref(),
+            hit.predicted.as_deref()
+        ),
+        ("b/3.png", Some("b"), Some("lynx"))
+    );
+    assert_eq!(
+        near(&ask(&fake, &["5.png"], 1, false).answers[0]),
+        [(0, 0.0)]
+    );
+    assert_eq!(ask(&fake, &["5.png"], 3, false).answers[0].same_label, None);
+}
+
+#[test]
+fn images_are_named_by_path_id_or_file() {
+    let fake = fake();
+    let file = fake.image_dir().join("b/4.png");
+    let found = ask(&fake, &["b/4.png", "#4", file.to_str().unwrap()], 2, false);
+    assert_eq!(refusals(&found), []);
+    for answer in &found.answers {
+        assert_eq!(answer.query.image_id, Some(4));
+        assert_eq!(answer.query.path, "b/4.png");
+        assert_eq!(near(answer), [(0, 2.0), (1, 2.0)]);
+    }
+    // Gone from the disk, but not from the run.
+    fs::remove_file(&file).unwrap();
+    let found = ask(&fake, &[file.to_str().unwrap()], 2, false);
+    assert_eq!(found.answers[0].query.image_id, Some(4));
+}
+
+#[test]
+fn what_cannot_be_answered_is_named_and_the_others_go_on() {
+    let fake = fake();
+    let asked = [
+        "a/bad.png",
+        "b/3.png",
+        "#99",
+        "b",
+        "none.png",
+        "b/6.png",
+        "#7",
+        "#x",
+    ];
+    let folder = fake.image_dir().join("b");
+    let asked = asked.map(|name| match name {
+        "b" => folder.to_str().unwrap(),
+        name => name,
+    });
+    let found = ask(&fake, &asked, 1, false);
+    assert_eq!(found.answers.len(), 1);
+    assert_eq!(near(&found.answers[0]), [(0, 1.0)]);
+    let refused: BTreeMap<&str, &str> = refusals(&found).into_iter().collect();
+    assert_eq!(refused.len(), 7);
+    for (image, reason) in [
+        ("a/bad.png", "truncated jpeg"),
+        ("#99", "no image of this id"),
+        (folder.to_str().unwrap(), "a folder"),
+        ("none.png", "no such file"),
+        ("b/6.png", "no finite features"),
+        ("b/7.png", "not come to it"),
+        ("#x", "no such file"),
+    ] {
+        assert!(
+            refused[image].contains(reason),
+            "{image}: {}",
+            refused[image]
+        );
+    }
+}
+
+/// The graph's row of image 0, which no search would give.
+fn write_graph(fake: &Fake, metric: &str) {
+    add(
+        fake,
+        "neighbors",
+        json!({"k": 2, "metric": metric}),
+        0,
+        |part| {
+            let rows: RecordBatch = table([
+                ("image_id", Arc::new(UInt32Array::from(vec![0, 0])), false),
+                ("rank", Arc::new(Int16Array::from(vec![2, 1])), false),
+                (
+                    "neighbor_id",
+                    Arc::new(UInt32Array::from(vec![3, 4])),
+                    false,
+                ),
+                (
+                    "distance",
+                    Arc::new(Float32Array::from(vec![0.75, 0.5])),
+                    false,
+                ),
+                (
+                    "exact",
+                    Arc::new(BooleanArray::from(vec![false, true])),
+                    false,
+                ),
+            ])
+            .unwrap();
+            part.write("neighbors", &rows).unwrap();
+        },
+    );
+}
+
+#[test]
+fn the_stored_graph_answers_what_it_holds() {
+    let fake = fake();
+    write_graph(&fake, "l2");
+    let answer = |k, exact| ask(&fake, &["#0"], k, exact).answers.remove(0);
+    let stored = answer(2, false);
+    assert_eq!(stored.method, Method::StoredGraph);
+    assert_eq!(near(&stored), [(4, 0.5), (3, 0.75)]);
+    let exact: Vec<bool> = stored.neighbors.iter().map(|hit| hit.exact).collect();
+    assert_eq!(exact, [true, false]);
+    assert_eq!(near(&answer(1, false)), [(4, 0.5)]);
+    for searched in [answer(3, false), answer(2, true)] {
+        assert_eq!(searched.method, Method::ExactSearch);
+        assert_eq!(near(&searched)[..2], [(1, 0.0), (5, 0.0)]);
+    }
+    // An image without a row is searched for.
+    assert_eq!(
+        ask(&fake, &["#3"], 1, false).answers[0].method,
+        Method::ExactSearch
+    );
+}
+
+#[test]
+fn the_metric_is_the_runs() {
+    let fake = fake();
+    write_graph(&fake, "cosine");
+    let found = ask(&fake, &["b/3.png"], 4, false);
+    assert_eq!(found.metric, Metric::Cosine);
+    // Right angles, and vectors without a direction, are 1 apart.
+    let answer = near(&found.answers[0]);
+    assert_eq!(answer, [(0, 1.0), (1, 1.0), (4, 1.0), (5, 1.0)]);
+}
+
+#[test]
+fn the_index_answers_where_the_run_has_one() {
+    let fake = fake();
+    let by_index = |k| ask_by(&fake, &["#1"], k, SearchMethod::Hnsw);
+    let error = by_index(4).unwrap_err().to_string();
+    assert!(error.contains("neighbors.method=hnsw"), "{error}");
+    let set = ["neighbors.method='hnsw'", "neighbors.k=1"];
+    fake.run_stage(&neighbors::STAGE, &set).unwrap();
+    let answer = |k, exact| ask(&fake, &["#1"], k, exact).answers.remove(0);
+    assert_eq!(answer(1, false).method, Method::StoredGraph);
+    let searched = by_index(4).unwrap().answers.remove(0);
+    assert_eq!(searched.method, Method::Index);
+    assert!(searched.neighbors.iter().all(|hit| !hit.exact));
+    assert_eq!(near(&searched), near(&answer(4, true)));
+    assert_eq!(by_index(1).unwrap().answers[0].method, Method::Index);
+    // Few queries among few images are compared with all of them.
+    assert_eq!(answer(4, false).method, Method::ExactSearch);
+}
+
+#[test]
+fn files_of_no_run_need_a_model_and_images_of_the_run_none() {
+    let fake = fake();
+    let file = fake.dir.path().join("new.png");
+    fs::copy(fake.image_dir().join("b/4.png"), &file).unwrap();
+    let images = vec!["#0".to_string(), file.display().to_string()];
+    let asked = Asked {
+        images: &images,
+        k: 2,
+        method: SearchMethod::Auto,
+    };
+    let error = with_context(&fake, &[], |ctx| similar(ctx, &asked).unwrap_err());
+    let message = error.to_string();
+    assert!(
+        message.contains("new.png is no image of the run") && message.contains("[model] path"),
+        "{message}"
+    );
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/plain.pt2");
+    let set = [format!("model.path={model:?}")];
+    let set = set.each_ref().map(String::as_str);
+    let error = with_context(&fake, &set, |ctx| similar(ctx, &asked).unwrap_err());
+    let message = error.to_string();
+    assert!(message.contains("the run's features are of"), "{message}");
+}
+
+#[test]
+fn without_features_of_these_images_nothing_is_said() {
+    let mut manifest = Manifest::default();
+    let stage = |key: &str| StageRecord {
+        key: key.into(),
+        ..StageRecord::default()
+    };
+    let extract = StageRecord {
+        needs: BTreeMap::from([("scan".to_string(), "old".to_string())]),
+        ..stage("extract")
+    };
+    assert!(!is_current(&manifest, &extract));
+    manifest.stages.insert("scan".into(), stage("new"));
+    assert!(!is_current(&manifest, &extract));
+    manifest.stages.insert("scan".into(), stage("old"));
+    assert!(is_current(&manifest, &extract));
+
+    let empty = Fake {
+        dir: tempfile::tempdir().unwrap(),
+        images: Vec::new(),
+        layers: Vec::new(),
+        network_classes: Vec::new(),
+        predictions: Vec::new(),
+        part_size: 1,
+    };
+    empty.write();
+    let images = ["#0".to_string()];
+    let asked = Asked {
+        images: &images,
+        k: 1,
+        method: SearchMethod::Auto,
+    };
+    let error = with_context(&empty, &[], |ctx| similar(ctx, &asked).unwrap_err());
+    assert!(
+        error.to_string().contains("prospect run extract"),
+        "{error}"
+    );
+    assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn sheets_show_what_can_be_shown() {
+    let fake = fake();
+    // Another picture since the scan, and none.
+    fs::write(fake.image_dir().join("b/3.png"), "other").unwrap();
+    fs::remove_file(fake.image_dir().join("5.png")).unwrap();
+    let found = ask(&fake, &["#0", "#5"], 4, false);
+    let draw = |found: &Similar| {
+        let mut sheets = Vec::new();
+        with_context(&fake, &[], |ctx| {
+            draw_sheets(ctx, found, |at, png| {
+                assert_eq!(at, sheets.len());
+                sheets.push(image::load_from_memory(png).unwrap().to_rgb8());
+                Ok(())
+            })
+            .unwrap();
+        });
+        sheets
+    };
+    let sheets = draw(&found);
+    assert_eq!(sheets.len(), 1);
+    // Image 4's colour, and none of image 3's.
+    let pixels: Vec<[u8; 3]> = sheets[0].pixels().map(|pixel| pixel.0).collect();
+    assert!(pixels.contains(&[80, 90, 200]) && !pixels.contains(&[60, 90, 200]));
+    assert_eq!(draw(&found), sheets);
+
+    let many = vec!["#0"; 60];
+    let sheets = draw(&ask(&fake, &many, 4, false));
+    assert!(sheets.len() > 1, "{}", sheets.len());
+    assert!(draw(&ask(&fake, &["#99"], 4, false)).is_empty());
+}

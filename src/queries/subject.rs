@@ -1,0 +1,334 @@
+//! One image through the network, its maps and its picture.
+
+use std::collections::BTreeSet;
+
+use prospect_analysis::units::saliency::{self, MapSummary};
+use prospect_common::{Error, Result, text};
+use prospect_config::Config;
+use prospect_dataset::image::{self, DecodeOptions, Geometry, ImageError, InputSpec, RgbImage};
+use prospect_model::{
+    CamMethod, Layer, LayerChoice, ModelInfo, ReluRule,
+    backprop::Backprop,
+    device,
+    executor::Precision,
+    explain::Explainer,
+    forward::{Forward, Wanted},
+};
+use prospect_output::picture::{
+    COLUMNS, Panel, Picture, PictureError, PixelBox, gradient_picture,
+    heat::{Heat, Scene, upsample},
+    side_by_side,
+};
+
+/// Longest side of a panel's photo in pixels.
+const SIDE: u32 = 512;
+
+/// A network ready to explain images one by one.
+pub struct Explaining {
+    spec: InputSpec,
+    decode: DecodeOptions,
+    layer: Layer,
+    names: Vec<String>,
+    class_by_name: std::collections::HashMap<String, usize>,
+    forward: Forward,
+    explainer: Explainer,
+    /// Those that are shown.
+    methods: Vec<CamMethod>,
+    /// Guided backpropagation from the logits, and where Grad-CAM stands among the explainer's methods.
+    guided: Option<(Backprop, usize)>,
+}
+
+/// What was found about one image.
+pub struct Explained {
+    about: Vec<String>,
+    image: RgbImage,
+    geometry: Geometry,
+    pub classes: Vec<ExplainedClass>,
+}
+
+/// An image explained for one class.
+pub struct ExplainedClass {
+    name: String,
+    /// "predicted", "label" or both.
+    kind: Option<&'static str>,
+    pub logit: f32,
+    pub p: f32,
+    /// Per shown method, `[rows, columns]`.
+    pub maps: Vec<Vec<f32>>,
+    /// The logit's guided gradient `[3, height, width]` at the input, and Grad-CAM.
+    guided: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+impl ExplainedClass {
+    /// `tench (predicted)`.
+    pub fn title(&self) -> String {
+        match self.kind {
+            Some(kind) => format!("{} ({kind})", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+impl Explaining {
+    /// Loads the network and compiles what is needed of it.
+    ///
+    /// # Errors
+    /// A layer that is no map or does not lead to the logits; a method that is not exact there; a model that cannot be run.
+    pub fn new(
+        config: &Config,
+        model: &ModelInfo,
+        layer: Option<&str>,
+        methods: &[CamMethod],
+        guided: bool,
+    ) -> Result<Explaining> {
+        let spec = model.input_spec(&config.input)?;
+        let layer = match layer {
+            None => model.explanation_layers(&LayerChoice::Auto)?,
+            Some(name) => model.layers(&LayerChoice::Named(vec![name.to_string()]), "--layer")?,
+        };
+        let layer = layer.into_iter().next().ok_or_else(|| {
+            Error::Config(vec![format!(
+                "{} has no layer that is a map before its head; name one with --layer",
+                model.path.display()
+            )])
+        })?;
+        let (_, refused) = model.methods_at(&layer, methods);
+        if !refused.is_empty() {
+            return Err(Error::Config(refused));
+        }
+        let mut computed = methods.to_vec();
+        if guided && !computed.contains(&CamMethod::GradCam) {
+            computed.push(CamMethod::GradCam);
+        }
+        let network = model.load(device::choose(config.model.device)?, Precision::Float32)?;
+        let explainer = Explainer::new(&network, model, &layer, &computed)?;
+        let wanted = Wanted {
+            feature: layer.clone(),
+            units: Vec::new(),
+            maps: explainer.needs().to_vec(),
+        };
+        let guided = match computed
+            .iter()
+            .position(|&method| method == CamMethod::GradCam)
+        {
+            Some(grad_cam) if guided => {
+                let target = model.graph.logits;
+                let back = Backprop::new(&network, target, ReluRule::Guided, spec.mean, spec.std)?;
+                if !back.smooth().is_empty() {
+                    tracing::warn!(
+                        "the guided rule is not defined for {}: their plain gradient is taken",
+                        back.smooth().join(", ")
+                    );
+                }
+                Some((back, grad_cam))
+            }
+            _ => None,
+        };
+        Ok(Explaining {
+            decode: DecodeOptions {
+                max_pixels: config.images.max_pixels,
+                exif_orientation: config.images.exif_orientation,
+            },
+            names: model.classes(),
+            class_by_name: model.class_by_name(),
+            forward: Forward::new(&network, &wanted, spec.mean, spec.std)?,
+            spec,
+            layer,
+            explainer,
+            methods: methods.to_vec(),
+            guided,
+        })
+    }
+
+    pub fn methods(&self) -> &[CamMethod] {
+        &self.methods
+    }
+
+    pub fn summary(&self, map: &[f32]) -> MapSummary {
+        let [_, rows, cols] = self.explainer.shape();
+        saliency::summary(map, rows, cols)
+    }
+
+    /// The upright image, the network's input and the way between them.
+    pub fn decode(&self, bytes: &[u8]) -> Result<(RgbImage, Vec<u8>, Geometry), ImageError> {
+        let image = image::decode(bytes, &self.decode)?;
+        let (pixels, geometry) = image::preprocess(&image, &self.spec)?;
+        Ok((image, pixels, geometry))
+    }
+
+    /// Explains an image for `classes`, or if there are none for the predicted class and that of its label.
+    pub fn explain(
+        &self,
+        name: &str,
+        image: RgbImage,
+        pixels: &[u8],
+        geometry: Geometry,
+        classes: &BTreeSet<usize>,
+        label: Option<&str>,
+    ) -> Result<Explained> {
+        let batch = self.forward.run(pixels, 1)?;
+        let p = softmax(&batch.logits);
+        let predicted = first_greatest(&batch.logits);
+        let labelled = label.and_then(|label| self.class_by_name.get(label).copied());
+        let mut wanted: Vec<usize> = classes.iter().copied().collect();
+        if wanted.is_empty() {
+            wanted.push(predicted);
+            wanted.extend(labelled.filter(|&class| class != predicted));
+        }
+        let maps: Vec<&[f32]> = batch.maps.iter().map(Vec::as_slice).collect();
+        let jobs: Vec<(usize, usize)> = wanted.iter().map(|&class| (0, class)).collect();
+        let found = self.explainer.run(&maps, 1, &jobs)?;
+        let mut explained = Vec::with_capacity(wanted.len());
+        for (&class, mut found) in wanted.iter().zip(found) {
+            for map in &mut found.maps {
+                if saliency::clear_if_not_finite(map) {
+                    tracing::warn!(
+                        "{}: a map is not finite; taken for zero",
+                        text::escaped(name)
+                    );
+                }
+            }
+            let guided = match &self.guided {
+                None => None,
+                Some((back, grad_cam)) => {
+                    Some((back.run(pixels, &[class])?, found.maps[*grad_cam].clone()))
+                }
+            };
+            found.maps.truncate(self.methods.len());
+            explained.push(ExplainedClass {
+                name: self.names[class].clone(),
+                kind: match (class == predicted, Some(class) == labelled) {
+                    (true, true) => Some("predicted, label"),
+                    (true, false) => Some("predicted"),
+                    (false, true) => Some("label"),
+                    (false, false) => None,
+                },
+                logit: batch.logits[class],
+                p: p[class],
+                maps: found.maps,
+                guided,
+            });
+        }
+        let mut about = vec![
+            name.to_string(),
+            format!("{} x {} pixels", image.width, image.height),
+        ];
+        about.extend(label.map(|label| format!("label {label}")));
+        Ok(Explained {
+            about,
+            image,
+            geometry,
+            classes: explained,
+        })
+    }
+}
+
+impl Explained {
+    /// The photo and a panel per class and method. Where they do not fit in a row, every class begins a row of its own.
+    pub fn picture(&self, explaining: &Explaining) -> Result<Picture, PictureError> {
+        let scene = Scene::new(&self.image, &self.geometry, SIDE)?;
+        let [_, rows, cols] = explaining.explainer.shape();
+        let (height, width) = self.geometry.input_size();
+        let layer = &explaining.layer.name;
+        let mut panels: Vec<Panel> = vec![scene.photo(self.about.clone())];
+        let per_class = explaining.methods.len() + usize::from(explaining.guided.is_some());
+        let one_row = self.classes.len() * per_class < COLUMNS;
+        let columns = if one_row || per_class == 1 {
+            COLUMNS
+        } else {
+            1 + per_class
+        };
+        for (row, class) in self.classes.iter().enumerate() {
+            if row > 0 && columns == 1 + per_class {
+                panels.push(Panel::empty());
+            }
+            let lines = |what: &str| {
+                vec![
+                    class.title(),
+                    format!(
+                        "logit {}, p {:.3}",
+                        text::figure(class.logit.into()),
+                        class.p
+                    ),
+                    format!("{what} at {layer}"),
+                ]
+            };
+            for (method, map) in explaining.methods.iter().zip(&class.maps) {
+                panels.push(scene.heat(&Heat {
+                    map,
+                    rows,
+                    cols,
+                    lines: lines(method.name()),
+                })?);
+            }
+            if let Some((gradient, map)) = &class.guided {
+                let size = (height as usize, width as usize);
+                let guided = guided_grad_cam(gradient, size, map, (rows, cols))?;
+                let whole = PixelBox {
+                    x0: 0,
+                    y0: 0,
+                    x1: width,
+                    y1: height,
+                };
+                let picture = gradient_picture(&guided, size, whole, (width, height))?;
+                panels.push(scene.input(&picture, lines("guided gradcam"))?);
+            }
+        }
+        side_by_side(&panels, columns)
+    }
+}
+
+/// Selvaraju et al. 2017: the guided gradient `[3, height, width]` times the rectified Grad-CAM `[rows, cols]`, enlarged.
+fn guided_grad_cam(
+    gradient: &[f32],
+    size: (usize, usize),
+    map: &[f32],
+    cells: (usize, usize),
+) -> Result<Vec<f32>, PictureError> {
+    let rectified: Vec<f32> = map.iter().map(|value| value.max(0.0)).collect();
+    let weights = upsample(&rectified, cells, size)?;
+    let product = gradient.iter().zip(weights.iter().cycle());
+    Ok(product.map(|(value, weight)| value * weight).collect())
+}
+
+/// Probabilities of logits.
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = (logits.iter())
+        .map(|&logit| f64::from(logit - max).exp())
+        .collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| (power / sum) as f32).collect()
+}
+
+/// Where the greatest value stands; of equal ones the first.
+fn first_greatest(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (at, &value) in values.iter().enumerate() {
+        if value > values[best] {
+            best = at;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guided_grad_cam_is_the_product() {
+        let gradient = [1.0, -2.0, 3.0, 4.0, 5.0, 6.0];
+        // Two cells, the left one negative: 0 and 2 at their middles, which are the two pixels'.
+        let product = guided_grad_cam(&gradient, (1, 2), &[-7.0, 2.0], (1, 2)).unwrap();
+        assert_eq!(product, [0.0, -4.0, 0.0, 8.0, 0.0, 12.0]);
+        assert!(guided_grad_cam(&gradient, (1, 2), &[1.0], (1, 2)).is_err());
+    }
+
+    #[test]
+    fn probabilities_of_logits() {
+        let p = softmax(&[1000.0, 1000.0, f32::NEG_INFINITY]);
+        assert_eq!(p, [0.5, 0.5, 0.0]);
+        assert_eq!(first_greatest(&[1.0, 3.0, 3.0]), 1);
+    }
+}

@@ -1,0 +1,234 @@
+//! Everything that a run's tables know of one unit.
+
+use std::collections::{BTreeMap, HashMap};
+
+use prospect_common::{Error, Result};
+use prospect_engine::{
+    Context,
+    tables::{
+        columns::{Columns, text},
+        groups::Groups,
+        layers::{Layer, folder, read_layers},
+        units::{Patch, read_patches, read_stats},
+    },
+};
+use prospect_store::Manifest;
+use serde::Serialize;
+
+pub use prospect_engine::tables::units::UnitStats;
+pub use prospect_stages::backprop::unit_sheet;
+
+/// Of how many of the images that excite it most [`ClassFacts::share_of_top`] speaks.
+pub const TOP_IMAGES: usize = 100;
+/// Rows of `units` in memory at a time.
+const BLOCK_ROWS: usize = 1024;
+
+/// One unit of one layer over the dataset.
+#[derive(Debug, Serialize)]
+pub struct UnitFacts {
+    pub layer: String,
+    pub channels: usize,
+    /// Rows and columns of the layer's map.
+    pub map: (u32, u32),
+    #[serde(flatten)]
+    pub stats: UnitStats,
+    /// Best first.
+    pub patches: Vec<PatchFacts>,
+    /// What [`ClassFacts::name`] is: "label", or "predicted class" in a dataset without labels.
+    pub grouped_by: &'static str,
+    /// How many images the shares are of: those that excite the unit, at most [`TOP_IMAGES`].
+    pub n_top: usize,
+    /// Greatest mean first.
+    pub classes: Vec<ClassFacts>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct PatchFacts {
+    pub rank: i16,
+    pub image_id: u32,
+    pub path: String,
+    /// As [`UnitFacts::grouped_by`] says.
+    pub class: Option<String>,
+    pub value: f32,
+    pub row: u32,
+    pub col: u32,
+    /// `x0, y0, x1, y1` in stored file pixels.
+    #[serde(rename = "box")]
+    pub file_box: [f32; 4],
+    pub clipped: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ClassFacts {
+    pub name: String,
+    pub images: u64,
+    /// Of the images' activations, each the maximum over its map.
+    pub mean: f64,
+    /// Its share of the images that excite the unit most, 0..=1.
+    pub share_of_top: f64,
+}
+
+/// Where the picture of a unit goes: its layer's name made harmless, and its number.
+pub fn picture_name(layer: &str, unit: usize) -> String {
+    format!("{}-unit-{unit:04}.png", folder(layer))
+}
+
+/// What the tables know of the unit `LAYER:CHANNEL`.
+///
+/// # Errors
+/// A name that means no recorded unit; tables that are not there.
+pub fn unit_facts(ctx: &Context, name: &str) -> Result<UnitFacts> {
+    let manifest = ctx.run.manifest()?;
+    let layers = read_layers(ctx.run, &manifest)?;
+    let (layer, unit) = find(&layers, name)?;
+    let stats = read_stats(ctx.run, &manifest, &layer.name)?;
+    let stats = (stats.into_iter())
+        .find(|stats| stats.unit == unit)
+        .ok_or_else(|| Error::Missing {
+            what: format!(
+                "unit {unit} of layer {} in the table unit_stats",
+                layer.name
+            ),
+            next: "run `prospect run patches`".into(),
+        })?;
+    let patches = read_patches(ctx.run, &manifest, layer, |other| other == unit)?;
+    let groups = Groups::read(ctx, &manifest)?;
+    let paths = read_paths(ctx, &manifest, &patches)?;
+    let (n_top, classes) = classes(ctx, &manifest, layer, unit, &groups)?;
+    let patches = (patches.into_iter())
+        .map(|patch| PatchFacts {
+            rank: patch.rank,
+            image_id: patch.image_id,
+            path: paths.get(&patch.image_id).cloned().unwrap_or_default(),
+            class: groups.name(patch.image_id).map(str::to_string),
+            value: patch.value,
+            row: patch.cell.0,
+            col: patch.cell.1,
+            file_box: patch.file_box,
+            clipped: patch.clipped,
+        })
+        .collect();
+    Ok(UnitFacts {
+        layer: layer.name.clone(),
+        channels: layer.channels,
+        map: (layer.height, layer.width),
+        stats,
+        patches,
+        grouped_by: groups.by,
+        n_top,
+        classes,
+    })
+}
+
+/// The layer and the unit that `LAYER:CHANNEL` names.
+fn find<'l>(layers: &'l [Layer], name: &str) -> Result<(&'l Layer, usize)> {
+    let wrong = |complaint: String| Err(Error::Config(vec![complaint]));
+    let Some((layer, channel)) = name.rsplit_once(':') else {
+        let example = layers.first().map_or("layer4", |layer| &layer.name);
+        return wrong(format!(
+            "{name:?} names no unit; write LAYER:CHANNEL, such as {example}:17"
+        ));
+    };
+    let Some(layer) = layers.iter().find(|known| known.name == layer) else {
+        let mut near: Vec<(f64, &str)> = (layers.iter())
+            .map(|known| (strsim::jaro_winkler(&known.name, layer), &*known.name))
+            .collect();
+        near.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let near: Vec<&str> = near.iter().take(3).map(|(_, name)| *name).collect();
+        return wrong(format!(
+            "the run has no layer {layer:?}; nearest: {}; all: `prospect query \"select layer, channels from layers\"`; \
+             [extract] layers says which are recorded",
+            near.join(", ")
+        ));
+    };
+    match channel.parse::<usize>() {
+        Ok(unit) if unit < layer.channels => Ok((layer, unit)),
+        _ => wrong(format!(
+            "layer {} has no unit {channel:?}; its units are 0 to {}",
+            layer.name,
+            layer.channels - 1
+        )),
+    }
+}
+
+fn read_paths(
+    ctx: &Context,
+    manifest: &Manifest,
+    patches: &[Patch],
+) -> Result<HashMap<u32, String>> {
+    let mut paths: HashMap<u32, String> = (patches.iter())
+        .map(|patch| (patch.image_id, String::new()))
+        .collect();
+    let names = ["image_id", "path"];
+    for batch in ctx.run.read(manifest, "images").columns(&names) {
+        let batch = batch?;
+        let columns = Columns::of(ctx.run, "images", &batch);
+        let texts = columns.texts("path")?;
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if let Some(path) = paths.get_mut(&id) {
+                *path = text(&texts, row).unwrap_or_default().to_string();
+            }
+        }
+    }
+    Ok(paths)
+}
+
+/// What a class adds up to.
+#[derive(Default)]
+struct Sum {
+    images: u64,
+    activation: f64,
+    top: usize,
+}
+
+/// How the unit answers to each class, from its layer's rows of `units`. Activations that are not finite are left out, as in
+/// `unit_stats`.
+fn classes(
+    ctx: &Context,
+    manifest: &Manifest,
+    layer: &Layer,
+    unit: usize,
+    groups: &Groups,
+) -> Result<(usize, Vec<ClassFacts>)> {
+    let rows = (ctx.run.read(manifest, "units"))
+        .columns(&["image_id", "max"])
+        .only("layer", &layer.name)
+        .batch_rows(BLOCK_ROWS);
+    let mut activations: Vec<(f32, u32)> = Vec::new();
+    for batch in rows {
+        ctx.cancel.check()?;
+        let batch = batch?;
+        let columns = Columns::of(ctx.run, "units", &batch);
+        let values = columns.float_lists("max", layer.channels)?;
+        let ids = columns.image_ids()?.into_iter().enumerate();
+        let found = ids.map(|(row, id)| (values[row * layer.channels + unit], id));
+        activations.extend(found.filter(|(value, _)| value.is_finite()));
+    }
+    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+    for (value, id) in &activations {
+        if let Some(name) = groups.name(*id) {
+            let sum = sums.entry(name).or_default();
+            sum.images += 1;
+            sum.activation += f64::from(*value);
+        }
+    }
+    activations.retain(|(value, _)| *value > 0.0);
+    activations.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    activations.truncate(TOP_IMAGES);
+    for (_, id) in &activations {
+        if let Some(sum) = groups.name(*id).and_then(|name| sums.get_mut(name)) {
+            sum.top += 1;
+        }
+    }
+    let mut classes: Vec<ClassFacts> = (sums.into_iter())
+        .map(|(name, sum)| ClassFacts {
+            name: name.to_string(),
+            images: sum.images,
+            mean: sum.activation / sum.images as f64,
+            share_of_top: sum.top as f64 / activations.len().max(1) as f64,
+        })
+        .collect();
+    // Equal ones stay in the order of their names.
+    classes.sort_by(|a, b| b.mean.total_cmp(&a.mean));
+    Ok((activations.len(), classes))
+}

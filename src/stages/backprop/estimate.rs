@@ -1,0 +1,30 @@
+//! How much backprop is going to write.
+
+use prospect_common::Result;
+use prospect_engine::{
+    Context, TableEstimate,
+    estimate::{picture, shape},
+};
+
+const GRADIENT_ROW: [f64; 2] = [80.0, 90.0];
+const GRADIENT_PNG: f64 = 0.2;
+
+/// The pixels that make the strongest patches of chosen units fire: beside each patch, one picture a rule.
+pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    let (config, model) = (&ctx.config.backprop, ctx.model()?);
+    let k = images.min(ctx.config.patches.k as u64);
+    let mut units = 0;
+    for layer in &model.layers(&ctx.config.extract.layers, "[extract] layers")? {
+        units += shape(model, layer)[0].min(config.units_per_layer as u64);
+    }
+    let rules = config.rules.len() as u64;
+    Ok(vec![
+        TableEstimate::new("unit_gradients", units * k, GRADIENT_ROW),
+        TableEstimate::new(
+            "pictures/backprop",
+            units,
+            picture(k * (1 + rules) * super::TILE_PIXELS, GRADIENT_PNG),
+        )
+        .or("set a smaller [backprop] units_per_layer"),
+    ])
+}

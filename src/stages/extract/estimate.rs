@@ -1,0 +1,85 @@
+//! How much extract is going to write.
+
+use prospect_common::Result;
+use prospect_config::MapStorage;
+use prospect_engine::{
+    Context, TableEstimate,
+    estimate::{FLOATS, Sum, feature_dimension, shape, with_vector},
+};
+
+use crate::explain;
+
+const FEATURES: f64 = 0.8;
+/// Of the six bytes of each channel in `units`: 0.70 to 0.81.
+const UNITS: f64 = 0.77;
+/// Of float16 maps that nothing has rectified: 0.90 to 0.93.
+const DENSE: f64 = 0.93;
+/// Of float16 maps after a ReLU: 0.46 to 0.71 up to the last blocks, 0.21 to 0.29 there.
+const RECTIFIED: f64 = 0.6;
+/// Of the rectified map before the head where it is wide, since few of its units fire at a time: 0.11 to 0.20 with 512 to
+/// 2048 channels; 0.55 with 64.
+const LAST_RECTIFIED: f64 = 0.2;
+const WIDE: u64 = 256;
+const PREDICTION_ROW: [f64; 2] = [64.0, 55.0];
+const LAYER_ROW: [f64; 2] = [80.0, 200.0];
+/// A digest as text is twice its bytes, and does not compress below them.
+const EXTRACTED_ROW: [f64; 2] = [80.0, 42.0];
+
+/// `predictions`, `features`, `units`, `layers`, `extracted`, and `maps` or, where extract explains inline, `cams`.
+pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    let (config, model) = (ctx.config, ctx.model()?);
+    let units = model.layers(&config.extract.layers, "[extract] layers")?;
+    let length = feature_dimension(ctx)?;
+    let n_classes = u64::try_from(model.graph.n_classes()).unwrap_or(0);
+    let channels: u64 = units.iter().map(|layer| shape(model, layer)[0]).sum();
+    let n_layers = units.len() as u64;
+    let mut tables = vec![
+        TableEstimate::new(
+            "predictions",
+            images,
+            with_vector(PREDICTION_ROW, 4 * n_classes, FLOATS),
+        ),
+        TableEstimate::new(
+            "features",
+            images,
+            with_vector([4.0, 4.0], 4 * length, FEATURES),
+        )
+        .or("take a narrower [extract] feature_layer"),
+        {
+            let row = with_vector([16.0, 4.0], 6 * channels / n_layers.max(1), UNITS);
+            TableEstimate::new("units", images * n_layers, row).or("name fewer [extract] layers")
+        },
+        TableEstimate::new("layers", n_layers, LAYER_ROW),
+        TableEstimate::new("extracted", images, EXTRACTED_ROW),
+    ];
+    match config.explain.maps {
+        MapStorage::Inline => {
+            tables.extend(explain::estimate::explanations(ctx, images, "cams", 4)?)
+        }
+        MapStorage::Stored => tables.extend(maps(ctx, images)?),
+    }
+    Ok(tables)
+}
+
+/// `maps`, where there are any.
+fn maps(ctx: &Context, images: u64) -> Result<Option<TableEstimate>> {
+    let model = ctx.model()?;
+    let last = model.analysis.explanation;
+    let last = last.map(|index| model.analysis.taps[index].value);
+    let layers = explain::rows::Choice::new(&ctx.config.explain, model)?.maps();
+    let mut sum = Sum::default();
+    for layer in &layers {
+        let [channels, rows, cols] = shape(model, layer);
+        let share = if !model.analysis.is_rectified(&model.graph, layer.value) {
+            DENSE
+        } else if last == Some(layer.value) && channels >= WIDE {
+            LAST_RECTIFIED
+        } else {
+            RECTIFIED
+        };
+        let vector = 2 * channels * rows * cols;
+        sum.add(1, with_vector([16.0, 4.0], vector, share));
+    }
+    let remedy = "set [explain] maps = \"inline\", name fewer [explain] layers";
+    Ok(sum.table("maps", images, remedy))
+}

@@ -1,0 +1,32 @@
+//! How much patches is going to write.
+
+use prospect_common::Result;
+use prospect_engine::{
+    Context, TableEstimate,
+    estimate::{SHEET_PNG, picture, shape},
+};
+
+const PATCH_ROW: [f64; 2] = [110.0, 14.0];
+const UNIT_ROW: [f64; 2] = [70.0, 33.0];
+
+/// `patches`, `unit_stats` and the contact sheets, which do not grow with the images.
+pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
+    let (config, model) = (&ctx.config.patches, ctx.model()?);
+    let k = images.min(config.k as u64);
+    let (mut units, mut sheets) = (0, 0);
+    for layer in &model.layers(&ctx.config.extract.layers, "[extract] layers")? {
+        let channels = shape(model, layer)[0];
+        units += channels;
+        sheets += super::most_sheets(&config.units, channels as usize) as u64;
+    }
+    Ok(vec![
+        TableEstimate::new("patches", units * k, PATCH_ROW),
+        TableEstimate::new("unit_stats", units, UNIT_ROW),
+        TableEstimate::new(
+            "pictures/patches",
+            sheets,
+            picture(k * super::TILE_PIXELS, SHEET_PNG),
+        )
+        .or("set [patches] units = \"selective\" or a smaller k"),
+    ])
+}
