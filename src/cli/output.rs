@@ -6,6 +6,7 @@ use std::{
 };
 
 use prospect_common::{Error, text};
+use serde::Serialize;
 
 /// Writes lines to standard output, control characters escaped.
 pub(super) fn print(lines: &str) -> io::Result<()> {
@@ -36,10 +37,14 @@ pub(super) fn remark(line: &str) {
 }
 
 /// Writes a value as indented JSON.
-pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut json = serde_json::to_string_pretty(value)?;
-    json.push('\n');
-    Ok(write(json.as_bytes())?)
+pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    Ok(write(json(value)?.as_bytes())?)
+}
+
+/// A value as indented JSON that a terminal can show.
+pub(super) fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    let json = serde_json::to_string_pretty(value)?;
+    Ok(format!("{}\n", text::escaped_json(&json)))
 }
 
 /// Columns padded to equal width; `right` says which are aligned to the right.

@@ -55,7 +55,7 @@ pub(super) fn summary(global: &Global, args: &SummaryArgs) -> anyhow::Result<u8>
         deliver(path, &prometheus(&summary, chrono::Utc::now().timestamp()))?;
     }
     if let Some(path) = &args.json {
-        deliver(path, &(serde_json::to_string_pretty(&summary)? + "\n"))?;
+        deliver(path, &output::json(&summary)?)?;
     }
     let new = summary.since.as_ref().map_or(0, |since| since.new);
     Ok(match args.max_new {

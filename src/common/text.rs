@@ -29,10 +29,34 @@ pub fn escaped_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.join("\n"))
 }
 
-/// Control characters, line separators and the marks that reorder text (U+202A..E, U+2066..9, U+200E/F, U+061C).
+/// As [`escaped`], for JSON: such a character is written as JSON does, `\u202e`. Line breaks between values stay.
+///
+/// Outside its strings JSON has no such character but line breaks, and serializers escape ASCII controls themselves.
+pub fn escaped_json(json: &str) -> Cow<'_, str> {
+    let steers = |c| c != '\n' && steers(c);
+    if !json.contains(steers) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if steers(character) {
+            // All of them lie below U+10000: one unit of UTF-16. Writing to a String cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(character));
+        } else {
+            out.push(character);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Control characters, line separators, the marks that reorder text (U+202A..E, U+2066..9, U+200E/F, U+061C) and the byte
+/// order mark.
 fn steers(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+        || matches!(
+            character,
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{feff}'
+        )
 }
 
 /// At most `limit` characters of `text`, the cut marked with an ellipsis.
@@ -131,12 +155,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escape_sequences_and_reordering_marks_become_visible() {
-        assert_eq!(escaped("grüße 日本.jpg"), "grüße 日本.jpg");
+    fn what_steers_or_hides_becomes_visible() {
+        assert_eq!(escaped("grüße 日本 👩‍🔬.jpg"), "grüße 日本 👩‍🔬.jpg");
         assert_eq!(escaped("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
-        assert_eq!(escaped("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
-        assert_eq!(escaped("\u{9b}31m"), "\\u{9b}31m");
         assert_eq!(escaped_lines("one\ntwo\x07"), "one\ntwo\\u{7}");
+        assert_eq!(
+            escaped_json("[\n\"\u{202e}\u{7f}\"]"),
+            r#"[
+"\u202e\u007f"]"#
+        );
+        for (class, first, last) in [
+            ("ASCII controls", '\0', '\u{1f}'),
+            ("delete and the controls after ASCII", '\u{7f}', '\u{9f}'),
+            ("line separators", '\u{2028}', '\u{2029}'),
+            ("embeddings and overrides", '\u{202a}', '\u{202e}'),
+            ("isolates", '\u{2066}', '\u{2069}'),
+            ("marks of direction", '\u{200e}', '\u{200f}'),
+            ("the Arabic letter mark", '\u{61c}', '\u{61c}'),
+            ("the byte order mark", '\u{feff}', '\u{feff}'),
+        ] {
+            for character in first..=last {
+                let text = format!("a{character}b");
+                let code = u32::from(character);
+                let seen = escaped(&text);
+                assert!(
+                    seen.starts_with("a\\") && !seen.contains(character),
+                    "{class}: U+{code:04X}"
+                );
+                if character != '\n' {
+                    let json = format!("a\\u{code:04x}b");
+                    assert_eq!(escaped_json(&text), json, "{class}");
+                    assert_eq!(escaped_lines(&text), seen, "{class}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Result, text::escaped};
 
 use super::RunFolder;
 
@@ -132,10 +132,7 @@ fn holder(file: &mut File, path: &Path) -> Result<Option<String>> {
     file.rewind()
         .and_then(|()| file.take(1000).read_to_end(&mut bytes))
         .map_err(Error::io(path, "reading"))?;
-    let text: String = String::from_utf8_lossy(&bytes)
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    Ok((!text.is_empty()).then_some(text))
+    let text = String::from_utf8_lossy(&bytes);
+    let text = escaped(text.trim());
+    Ok((!text.is_empty()).then(|| text.into_owned()))
 }

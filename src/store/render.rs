@@ -1,9 +1,13 @@
 //! Answers as text: a table to read, CSV, or JSON; and as Parquet.
 
-use std::{fmt::Write as _, io::Write, path::Path};
+use std::{borrow::Cow, fmt::Write as _, io::Write, path::Path};
 
-use polars::prelude::{AnyValue, DataFrame, DataType, ParquetCompression, ParquetWriter};
-use prospect_common::{Error, Result};
+use polars::prelude::{AnyValue, DataFrame, ParquetCompression, ParquetWriter};
+use prospect_common::{
+    Error, Result,
+    text::{escaped, escaped_json},
+};
+use serde::{Serialize, Serializer, ser::SerializeSeq};
 
 use super::{MAX_ROW_GROUP_ROWS, disk};
 
@@ -110,25 +114,12 @@ fn put(out: &mut dyn Write, text: &str) -> Result<()> {
 /// One object a row; `around` stands before the first, between two, after the last, and at the end.
 fn json_lines(frame: &DataFrame, around: [&str; 4], out: &mut dyn Write) -> Result<()> {
     let [before, between, after, end] = around;
-    let mut names = Vec::new();
-    for column in frame.columns() {
-        let mut name = String::new();
-        json_text(column.name(), &mut name);
-        names.push(name);
-    }
-    let mut line = String::new();
     put(out, before)?;
     for i in 0..frame.height() {
-        line.clear();
-        line.push_str(if i == 0 { "" } else { between });
-        for (n, (name, value)) in names.iter().zip(row(frame, i)?).enumerate() {
-            line.push(if n == 0 { '{' } else { ',' });
-            line.push_str(name);
-            line.push(':');
-            json(&value, &mut line);
-        }
-        line.push('}');
-        put(out, &line)?;
+        let names = frame.columns().iter().map(|column| column.name().as_str());
+        let members = names.zip(row(frame, i)?).collect();
+        put(out, if i == 0 { "" } else { between })?;
+        put(out, &json(&Object(members))?)?;
     }
     put(out, if frame.height() > 0 { after } else { "" })?;
     put(out, end)
@@ -144,7 +135,6 @@ fn csv(frame: &DataFrame, escape: bool, out: &mut dyn Write) -> Result<()> {
     }
     line.push_str("\r\n");
     put(out, &line)?;
-    let mut nested = String::new();
     for i in 0..frame.height() {
         line.clear();
         for (n, value) in row(frame, i)?.iter().enumerate() {
@@ -157,11 +147,7 @@ fn csv(frame: &DataFrame, escape: bool, out: &mut dyn Write) -> Result<()> {
                 AnyValue::Float64(v) => line.push_str(&format!("{v:?}")),
                 value => match text_of(value) {
                     Some(text) => csv_text(text, escape, &mut line),
-                    None => {
-                        nested.clear();
-                        json(value, &mut nested);
-                        csv_text(nested.trim_matches('"'), escape, &mut line);
-                    }
+                    None => csv_text(json(&Json(value))?.trim_matches('"'), escape, &mut line),
                 },
             }
         }
@@ -172,16 +158,13 @@ fn csv(frame: &DataFrame, escape: bool, out: &mut dyn Write) -> Result<()> {
 }
 
 fn csv_text(text: &str, escape: bool, line: &mut String) {
-    let escaped;
-    let text = if escape {
-        escaped = escaped_text(text);
-        &escaped
-    } else {
-        text
+    let text = match escape {
+        true => escaped(text),
+        false => Cow::Borrowed(text),
     };
     let plain = !text.is_empty() && !text.contains(['"', ',', '\n', '\r']);
     if plain && text.trim() == text {
-        line.push_str(text);
+        line.push_str(&text);
     } else {
         line.push('"');
         line.push_str(&text.replace('"', "\"\""));
@@ -197,51 +180,53 @@ fn text_of<'a>(value: &'a AnyValue<'_>) -> Option<&'a str> {
     }
 }
 
-/// Appends a value as JSON.
-fn json(value: &AnyValue, out: &mut String) {
-    match value {
-        AnyValue::Null => out.push_str("null"),
-        AnyValue::Boolean(v) => out.push_str(if *v { "true" } else { "false" }),
-        AnyValue::Float64(v) if v.is_finite() => {
-            let _ = write!(out, "{v:?}");
-        }
-        AnyValue::Float32(v) if v.is_finite() => {
-            let _ = write!(out, "{v:?}");
-        }
-        AnyValue::Float16(_) => match value.extract::<f32>() {
-            Some(v) if v.is_finite() => {
-                let _ = write!(out, "{v:?}");
-            }
-            _ => out.push_str("null"),
-        },
-        AnyValue::Float32(_) | AnyValue::Float64(_) => out.push_str("null"),
-        AnyValue::List(items) | AnyValue::Array(items, _) => {
-            out.push('[');
-            for i in 0..items.len() {
-                if i > 0 {
-                    out.push(',');
+/// JSON that a terminal can show.
+fn json(value: &impl Serialize) -> Result<String> {
+    let json = serde_json::to_string(value).map_err(|error| Error::Query(error.to_string()))?;
+    Ok(escaped_json(&json).into_owned())
+}
+
+/// A value as JSON.
+struct Json<'v, 'a>(&'v AnyValue<'a>);
+
+impl Serialize for Json<'_, '_> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        let value = self.0;
+        match value {
+            AnyValue::Null => out.serialize_unit(),
+            AnyValue::Boolean(v) => out.serialize_bool(*v),
+            AnyValue::Float64(v) => out.serialize_f64(*v),
+            AnyValue::Float32(_) | AnyValue::Float16(_) => value.extract::<f32>().serialize(out),
+            AnyValue::List(items) | AnyValue::Array(items, _) => {
+                let mut list = out.serialize_seq(Some(items.len()))?;
+                for i in 0..items.len() {
+                    list.serialize_element(&Json(&items.get(i).unwrap_or(AnyValue::Null)))?;
                 }
-                json(&items.get(i).unwrap_or(AnyValue::Null), out);
+                list.end()
             }
-            out.push(']');
-        }
-        AnyValue::Struct(..) | AnyValue::StructOwned(_) => {
-            for (n, (name, value)) in members(value).into_iter().enumerate() {
-                out.push(if n == 0 { '{' } else { ',' });
-                json_text(&name, out);
-                out.push(':');
-                json(&value, out);
+            AnyValue::Struct(..) | AnyValue::StructOwned(_) => {
+                Object(members(value)).serialize(out)
             }
-            out.push('}');
+            value if value.is_primitive_numeric() => value.extract::<i128>().serialize(out),
+            value => match text_of(value) {
+                Some(text) => out.serialize_str(text),
+                // Dates and the like, as they are usually spelled.
+                None => out.serialize_str(value.to_string().trim_matches('"')),
+            },
         }
-        value if value.is_primitive_numeric() => {
-            let _ = write!(out, "{value}");
-        }
-        value => match text_of(value) {
-            Some(text) => json_text(text, out),
-            // Dates and the like, as they are usually spelled.
-            None => json_text(value.to_string().trim_matches('"'), out),
-        },
+    }
+}
+
+/// Values by name, in their order.
+struct Object<'a, N>(Vec<(N, AnyValue<'a>)>);
+
+impl<N: AsRef<str>> Serialize for Object<'_, N> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_map(
+            self.0
+                .iter()
+                .map(|(name, value)| (name.as_ref(), Json(value))),
+        )
     }
 }
 
@@ -262,55 +247,12 @@ fn members<'a>(value: &'a AnyValue<'a>) -> Vec<(String, AnyValue<'a>)> {
     }
 }
 
-fn json_text(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            c if is_unprintable(c) => {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-}
-
-/// Characters that a terminal acts on instead of showing: controls, line separators, and those that turn the direction
-/// of what follows.
-fn is_unprintable(c: char) -> bool {
-    let turns = matches!(
-        c,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2066}'..='\u{2069}'
-    );
-    c.is_control() || turns || matches!(c, '\u{2028}'..='\u{202e}' | '\u{feff}')
-}
-
-/// Text in which a terminal finds nothing to act on.
-fn escaped_text(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        if is_unprintable(c) {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
 fn table(frame: &DataFrame, terminal_width: Option<usize>, out: &mut dyn Write) -> Result<()> {
     let n_rows = frame.height().min(TABLE_ROWS);
     let headers: Vec<String> = frame
         .columns()
         .iter()
-        .map(|column| escaped_text(column.name()))
+        .map(|column| escaped(column.name()).into_owned())
         .collect();
     let right: Vec<bool> = frame
         .columns()
@@ -321,7 +263,7 @@ fn table(frame: &DataFrame, terminal_width: Option<usize>, out: &mut dyn Write) 
     for i in 0..n_rows {
         let cells: Vec<String> = row(frame, i)?
             .iter()
-            .map(|value| escaped_text(&cell(value)))
+            .map(|value| escaped(&cell(value)).into_owned())
             .collect();
         rows.push(cells);
     }
@@ -430,11 +372,6 @@ fn cell(value: &AnyValue) -> String {
         }
         value => match text_of(value) {
             Some(text) => text.to_string(),
-            None if matches!(value.dtype(), DataType::Boolean) || value.is_primitive_numeric() => {
-                let mut out = String::new();
-                json(value, &mut out);
-                out
-            }
             None => value.to_string().trim_matches('"').to_string(),
         },
     }

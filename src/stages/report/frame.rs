@@ -156,11 +156,7 @@ pub fn ids(images: &[u32]) -> String {
 
 /// A data file. Within a string of JSON `<` may be written so; a page could else be ended by one that is pasted into it.
 pub fn script(name: &str, value: &Value) -> String {
-    let json = value
-        .to_string()
-        .replace('<', "\\u003c")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029");
+    let json = text::escaped_json(&value.to_string()).replace('<', "\\u003c");
     format!("prospect.data({}, {json});\n", Value::from(name))
 }
 

@@ -40,9 +40,9 @@ const prospect = (() => {
     return records[id] ?? null;
   }
 
-  /** Text with the characters that steer or reorder made visible. */
+  /** Text with the characters that steer or reorder made visible, as `text::escaped` does. */
   function visible(text) {
-    const steers = /[\p{Cc}\u2028-\u202e\u2066-\u2069\u200e\u200f\u061c]/gu;
+    const steers = /[\p{Cc}\u2028-\u202e\u2066-\u2069\u200e\u200f\u061c\ufeff]/gu;
     const named = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
     return String(text).replace(steers, (c) => named[c] ?? `\\u{${c.codePointAt(0).toString(16)}}`);
   }
