@@ -19,9 +19,6 @@ use serde::Serialize;
 
 use crate::Kind;
 
-/// The file's name, where [audit] reviews names no other: beside the run folder, so that all runs there share it.
-const FILE_NAME: &str = "reviews.csv";
-
 /// Our columns, in the order in which they are written. The first three must be there.
 const COLUMNS: [&str; 6] = ["path", "kind", "verdict", "note", "date", "digest"];
 const NEEDED: usize = 3;
