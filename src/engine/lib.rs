@@ -15,4 +15,4 @@ pub use estimate::TableEstimate;
 pub use plan::{Decision, FIRST, Planned, check_names, plan};
 pub use runner::{Event, run, run_within};
 pub use space::{ImageCount, Plan};
-pub use stage::{Context, Outcome, Stage};
+pub use stage::{Context, Findings, Needs, Outcome, Stage};

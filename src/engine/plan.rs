@@ -63,6 +63,8 @@ fn is_zero(bytes: &u64) -> bool {
 /// A wanted stage with its checked parameters.
 pub(super) struct Prepared<'s> {
     pub(super) stage: &'s Stage,
+    /// The stages whose tables it reads.
+    pub(super) needs: Vec<&'s Stage>,
     pub(super) parameters: Value,
 }
 
@@ -85,10 +87,11 @@ pub(super) fn foresee(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
     let mut planned = Vec::new();
     for prepared in prepared {
         let stage = prepared.stage;
-        let waits = stage.needs.iter().find(|need| !ready.contains_key(**need));
+        let mut needs = prepared.needs.iter();
+        let waits = needs.find(|need| !ready.contains_key(need.name));
         let decision = match waits {
             Some(need) => Decision::WaitsFor {
-                stage: need.to_string(),
+                stage: need.name.to_string(),
             },
             None => decide(ctx.run, prepared, &manifest, &ready).decision,
         };
@@ -98,9 +101,8 @@ pub(super) fn foresee(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
         }
         let (replaces, keeps) = match (&decision, record) {
             (Decision::Run { .. } | Decision::WaitsFor { .. }, Some(record)) => {
-                let kept = record.worth_keeping(&|record| {
-                    takeover::holds(stage.name, stage.version, &prepared.parameters, record)
-                });
+                let kept = record
+                    .worth_keeping(&|record| takeover::holds(stage, &prepared.parameters, record));
                 let kept = kept.map_or(0, StageRecord::bytes);
                 (record.bytes() + record.kept_bytes() - kept, kept)
             }
@@ -172,19 +174,24 @@ pub(super) fn prepare<'s>(
 ) -> Result<Vec<Prepared<'s>>> {
     check_names(stages, wanted)?;
     takeover::check(ctx)?;
-    let mut chosen: Vec<&Stage> = Vec::new();
+    let mut chosen: Vec<(&Stage, Vec<&Stage>)> = Vec::new();
     // Backwards, so that a stage is seen after everything that needs it.
-    for stage in stages.iter().rev() {
+    for (at, stage) in stages.iter().enumerate().rev() {
         let named = wanted.is_empty() || wanted.iter().any(|name| name == stage.name);
-        if named || chosen.iter().any(|other| other.needs.contains(&stage.name)) {
-            chosen.push(stage);
+        let mut needed = chosen.iter().flat_map(|(_, needs)| needs);
+        if named || needed.any(|need| need.name == stage.name) {
+            chosen.push((stage, stage.needs.among(&stages[..at])));
         }
     }
     let mut prepared = Vec::with_capacity(chosen.len());
     let mut complaints = Vec::new();
-    for stage in chosen.into_iter().rev() {
+    for (stage, needs) in chosen.into_iter().rev() {
         match (stage.parameters)(ctx) {
-            Ok(parameters) => prepared.push(Prepared { stage, parameters }),
+            Ok(parameters) => prepared.push(Prepared {
+                stage,
+                needs,
+                parameters,
+            }),
             // Several stages may stumble over the same setting.
             Err(Error::Config(more)) => {
                 complaints.extend(
@@ -213,9 +220,11 @@ pub(super) fn decide(
     manifest: &Manifest,
     ready: &BTreeMap<&'static str, String>,
 ) -> Verdict {
-    let Prepared { stage, parameters } = prepared;
-    let needs: BTreeMap<String, String> = (stage.needs.iter())
-        .filter_map(|need| Some((need.to_string(), ready.get(need)?.clone())))
+    let Prepared {
+        stage, parameters, ..
+    } = prepared;
+    let needs: BTreeMap<String, String> = (prepared.needs.iter())
+        .filter_map(|need| Some((need.name.to_string(), ready.get(need.name)?.clone())))
         .collect();
     let key = stage_key(stage.name, stage.version, parameters, &needs);
     let decision = match manifest.stages.get(stage.name) {
@@ -223,7 +232,7 @@ pub(super) fn decide(
             reason: FIRST.to_string(),
         },
         Some(record) if record.key != key => Decision::Run {
-            reason: why_changed(stage, parameters, &needs, record),
+            reason: why_changed(prepared, &needs, record),
         },
         Some(record) => match lost_parts(run, record) {
             0 if record.complete => Decision::Reuse,
@@ -256,11 +265,13 @@ pub(super) fn is_there(run: &RunFolder, file: &FileRecord) -> bool {
 
 /// Every difference between what a stage was run with and what it would be run with now.
 fn why_changed(
-    stage: &Stage,
-    parameters: &Value,
+    prepared: &Prepared,
     needs: &BTreeMap<String, String>,
     record: &StageRecord,
 ) -> String {
+    let Prepared {
+        stage, parameters, ..
+    } = prepared;
     let mut reasons = Vec::new();
     if record.version != stage.version {
         reasons.push(format!(
@@ -271,9 +282,11 @@ fn why_changed(
     differences(stage.name, &record.parameters, parameters, &mut reasons);
     for (need, key) in needs {
         if record.needs.get(need) != Some(key) {
-            reasons.push(match need.as_str() {
-                "scan" => "scan's image list changed".to_string(),
-                _ => format!("{need} was redone with other settings"),
+            let mut stages = prepared.needs.iter();
+            let lists_images = stages.any(|stage| stage.name == need && stage.lists_images());
+            reasons.push(match lists_images {
+                true => format!("{need}'s image list changed"),
+                false => format!("{need} was redone with other settings"),
             });
         }
     }

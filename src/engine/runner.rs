@@ -87,9 +87,7 @@ pub fn run_within(
                 needs: verdict.needs,
                 ..StageRecord::default()
             };
-            let holds = |record: &StageRecord| {
-                takeover::holds(stage.name, stage.version, &prepared.parameters, record)
-            };
+            let holds = |record: &StageRecord| takeover::holds(stage, &prepared.parameters, record);
             let mut writer = StageWriter::begin_keeping(ctx.run, lock, stage.name, wanted, &holds)?;
             let outcome = (stage.run)(ctx, &mut writer)?;
             writer.finish(outcome.result.clone(), outcome.summary.clone())?;

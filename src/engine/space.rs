@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Decision, Planned, TableEstimate,
     plan::{Prepared, is_there},
+    stage::IMAGES,
 };
 
 /// What a run would do, and how much it would write.
@@ -27,16 +28,17 @@ pub struct ImageCount {
 }
 
 impl ImageCount {
-    /// From the table of a scan that is up to date, else from the file names that scan has listed for its parameters.
+    /// From the table of images where that is up to date, else from the file names that its stage has listed for its
+    /// parameters.
     pub(super) fn of(
         prepared: &[Prepared],
         stages: &[Planned],
         manifest: &Manifest,
     ) -> Option<ImageCount> {
-        let at = stages.iter().position(|planned| planned.stage == "scan")?;
+        let at = (prepared.iter()).position(|prepared| prepared.stage.lists_images())?;
         if stages[at].decision == Decision::Reuse {
             return Some(ImageCount {
-                n: manifest.stages.get("scan")?.rows("images"),
+                n: manifest.stages.get(stages[at].stage)?.rows(IMAGES),
                 source: "table images",
             });
         }

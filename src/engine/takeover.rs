@@ -7,13 +7,6 @@ use serde_json::Value;
 
 use crate::{Context, Stage};
 
-/// Parameters that say which images there are, what is known of them besides their content, or how the rows are cut into
-/// parts. All others of these stages decide over a row's values. The other stages are quick, or look at all images at once.
-const BESIDES_CONTENT: [(&str, &[&str]); 2] = [
-    ("scan", &["files", "labels", "metadata", "model_classes"]),
-    ("extract", &["part_size"]),
-];
-
 /// Where rows can be taken from: one generation of one stage's tables.
 pub struct Source {
     pub run: RunFolder,
@@ -28,20 +21,15 @@ impl Source {
 }
 
 /// Whether rows of `record` hold for a stage with these parameters.
-pub fn holds(stage: &str, version: u32, parameters: &Value, record: &StageRecord) -> bool {
-    differences(stage, version, parameters, record).is_some_and(|names| names.is_empty())
+pub fn holds(stage: &Stage, parameters: &Value, record: &StageRecord) -> bool {
+    differences(stage, parameters, record).is_some_and(|names| names.is_empty())
 }
 
 /// What else is different, by name; none for a stage whose rows are never taken over.
-fn differences(
-    stage: &str,
-    version: u32,
-    parameters: &Value,
-    record: &StageRecord,
-) -> Option<Vec<String>> {
-    let (_, besides) = BESIDES_CONTENT.iter().find(|(name, _)| *name == stage)?;
+fn differences(stage: &Stage, parameters: &Value, record: &StageRecord) -> Option<Vec<String>> {
+    let besides = stage.reuse?;
     let mut names = Vec::new();
-    if record.version != version {
+    if record.version != stage.version {
         names.push("stage version".to_string());
     }
     let (Value::Object(before), Value::Object(now)) = (&record.parameters, parameters) else {
@@ -80,11 +68,11 @@ pub fn same(before: &Value, now: &Value) -> bool {
 /// Where a stage can take rows from, the best first: what it keeps of its own, and the run that [run] previous names, with
 /// what that keeps.
 pub fn sources(ctx: &Context, stage: &Stage, parameters: &Value) -> Result<Vec<Source>> {
-    let (stage, version) = (stage.name, stage.version);
+    let name = stage.name;
     let mut sources = Vec::new();
     let mut add = |run: &RunFolder, manifest: Option<Manifest>| {
         let manifest = manifest?;
-        let different = differences(stage, version, parameters, manifest.stages.get(stage)?)?;
+        let different = differences(stage, parameters, manifest.stages.get(name)?)?;
         if different.is_empty() {
             sources.push(Source {
                 run: run.clone(),
@@ -93,16 +81,16 @@ pub fn sources(ctx: &Context, stage: &Stage, parameters: &Value) -> Result<Vec<S
         }
         Some(different)
     };
-    add(ctx.run, ctx.run.manifest()?.earlier(stage));
+    add(ctx.run, ctx.run.manifest()?.earlier(name));
     if let Some(folder) = &ctx.config.run.previous {
         let run = RunFolder::open(folder)?;
         let manifest = run.manifest()?;
-        let earlier = manifest.earlier(stage);
+        let earlier = manifest.earlier(name);
         let shown = folder.display().to_string();
         match add(&run, Some(manifest)) {
-            None => tracing::warn!("{}: {stage} has not run there", escaped(&shown)),
+            None => tracing::warn!("{}: {name} has not run there", escaped(&shown)),
             Some(different) if !different.is_empty() => tracing::warn!(
-                "{}: nothing of {stage} holds here, because of another {}",
+                "{}: nothing of {name} holds here, because of another {}",
                 escaped(&shown),
                 different.join(", ")
             ),
@@ -152,6 +140,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::tests;
 
     #[test]
     fn numbers_survive_the_manifest() {
@@ -173,11 +162,19 @@ mod tests {
             parameters: json!({ "model": "a", "part_size": 8, "layers": ["x"] }),
             ..StageRecord::default()
         };
-        let holds = |stage: &str, version, parameters| holds(stage, version, &parameters, &record);
+        let holds = |version, reuse, parameters| {
+            let stage = Stage {
+                version,
+                reuse,
+                ..tests::EXTRACT
+            };
+            holds(&stage, &parameters, &record)
+        };
+        let besides: Option<&[&str]> = Some(&["part_size"]);
         let now = json!({ "model": "a", "part_size": 9, "layers": ["x"] });
-        assert!(holds("extract", 1, now.clone()));
-        assert!(!holds("extract", 2, now.clone()));
-        assert!(!holds("patches", 1, now));
+        assert!(holds(1, besides, now.clone()));
+        assert!(!holds(2, besides, now.clone()));
+        assert!(!holds(1, None, now));
         for other in [
             json!({ "model": "b", "part_size": 8, "layers": ["x"] }),
             json!({ "model": "a", "part_size": 8, "layers": ["x", "y"] }),
@@ -185,7 +182,7 @@ mod tests {
             json!({ "model": "a", "part_size": 8 }),
             json!(null),
         ] {
-            assert!(!holds("extract", 1, other.clone()), "{other}");
+            assert!(!holds(1, besides, other.clone()), "{other}");
         }
     }
 }

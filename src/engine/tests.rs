@@ -106,7 +106,10 @@ const SCAN: Stage = Stage {
     name: "scan",
     version: 1,
     about: "lists images",
-    needs: &[],
+    needs: Needs::Named(&[]),
+    writes: &["images"],
+    findings: None,
+    reuse: None,
     parameters: |_| {
         let listing = WORLD.with_borrow(|world| (world.found, world.touched));
         Ok(json!({"listing": listing, "files": {"n": 3}}))
@@ -115,11 +118,14 @@ const SCAN: Stage = Stage {
     run: fake_scan,
 };
 
-const EXTRACT: Stage = Stage {
+pub(crate) const EXTRACT: Stage = Stage {
     name: "extract",
     version: 1,
     about: "runs the network",
-    needs: &["scan"],
+    needs: Needs::Named(&["scan"]),
+    writes: &["extract"],
+    findings: None,
+    reuse: None,
     parameters: |ctx| {
         Ok(json!({"layers": ctx.config.extract.layers, "part_size": ctx.config.extract.part_size}))
     },
@@ -131,7 +137,10 @@ const PATCHES: Stage = Stage {
     name: "patches",
     version: 1,
     about: "keeps the best",
-    needs: &["extract", "scan"],
+    needs: Needs::Named(&["extract", "scan"]),
+    writes: &["patches"],
+    findings: None,
+    reuse: None,
     parameters: |ctx| {
         if ctx.config.patches.k > 1000 {
             return Err(Error::Config(vec!["k is too large for this fake".into()]));
@@ -392,6 +401,30 @@ fn every_parameter_is_checked_before_any_work() {
         bench.run(FAKES, &["patches.k=1001"], &["scan"]).unwrap(),
         ["scan 0"]
     );
+}
+
+#[test]
+fn what_gathers_findings_needs_every_earlier_stage_that_has_some() {
+    let earlier = [
+        SCAN,
+        Stage {
+            findings: Some(|_, _| Ok(Vec::new())),
+            ..EXTRACT
+        },
+        PATCHES,
+    ];
+    let names = |needs: Needs, n: usize| -> Vec<&str> {
+        let needs = needs.among(&earlier[..n]);
+        needs.into_iter().map(|stage| stage.name).collect()
+    };
+    assert_eq!(names(Needs::Findings(&["scan"]), 3), ["scan", "extract"]);
+    assert_eq!(names(Needs::Findings(&["extract"]), 3), ["extract"]);
+    assert_eq!(names(Needs::Findings(&["scan"]), 1), ["scan"]);
+    assert_eq!(
+        names(Needs::Named(&["patches", "scan"]), 3),
+        ["patches", "scan"]
+    );
+    assert_eq!(names(Needs::Earlier, 3), ["scan", "extract", "patches"]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub mod scan;
 pub mod shortcuts;
 
 use prospect_engine::Stage;
+use prospect_store::made_from;
 
 /// Every stage; whatever a stage needs stands before it.
 pub const STAGES: &[Stage] = &[
@@ -39,23 +40,10 @@ pub const STAGES: &[Stage] = &[
     report::STAGE,
 ];
 
-/// The stage that writes a table, as its line about itself says.
+/// The stage that writes a table; of one that is made when a query asks, the stage that writes what it is made from.
 pub fn writer_of(table: &str) -> Option<&'static Stage> {
-    let table = match table {
-        // Made of them when a query asks.
-        "attributes" => "images",
-        // Written beside them where there is a previous run.
-        "changes" => "issues",
-        table => table,
-    };
-    STAGES.iter().find(|stage| {
-        let written = stage
-            .about
-            .split_once("writes ")
-            .map_or("", |(_, list)| list);
-        let mut words = written.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        words.any(|word| word == table)
-    })
+    let table = made_from(table).unwrap_or(table);
+    STAGES.iter().find(|stage| stage.writes.contains(&table))
 }
 
 #[cfg(test)]
@@ -66,7 +54,7 @@ mod tests {
     fn every_need_runs_earlier_and_names_are_unique() {
         for (at, stage) in STAGES.iter().enumerate() {
             let earlier: Vec<&str> = STAGES[..at].iter().map(|stage| stage.name).collect();
-            for need in stage.needs {
+            for need in stage.needs.names() {
                 assert!(
                     earlier.contains(need),
                     "{} needs {need}, which does not run earlier",
@@ -80,5 +68,27 @@ mod tests {
             );
             assert!(stage.version > 0 && !stage.about.is_empty());
         }
+    }
+
+    #[test]
+    fn a_table_has_one_writer() {
+        let mut written: Vec<&str> = STAGES
+            .iter()
+            .flat_map(|stage| stage.writes)
+            .copied()
+            .collect();
+        let n = written.len();
+        written.sort_unstable();
+        written.dedup();
+        assert_eq!(written.len(), n);
+        assert_eq!(writer_of("changes").unwrap().name, "audit");
+        assert_eq!(writer_of("neighbor_candidates").unwrap().name, "neighbors");
+    }
+
+    #[test]
+    fn findings_are_gathered_after_they_are_made() {
+        let place = |name: &str| STAGES.iter().position(|stage| stage.name == name);
+        let last = STAGES.iter().rposition(|stage| stage.findings.is_some());
+        assert!(last < place(audit::STAGE.name));
     }
 }

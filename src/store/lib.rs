@@ -56,7 +56,7 @@ pub use read::{TableReader, Value};
 pub use render::{Cells, Format, cells, render, render_to, save};
 pub use table_file::{LooseTable, MAX_ROW_GROUP_ROWS, write_table};
 pub use verify::{Problem, ProblemKind, check_bytes, verify};
-pub use views::views;
+pub use views::{made_from, views};
 
 /// A run folder on disk. Cheap to clone; holds no file open.
 #[derive(Debug, Clone)]

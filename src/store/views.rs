@@ -12,6 +12,11 @@ use super::{Manifest, RunFolder, query, read};
 /// Made of `images`: `image_id`, `attribute`, `value`, a row for each image and each of its [`attributes`] that is not null.
 pub(super) const ATTRIBUTES: &str = "attributes";
 
+/// The table that another is made from when a query asks for it.
+pub fn made_from(table: &str) -> Option<&'static str> {
+    (table == ATTRIBUTES).then_some("images")
+}
+
 /// Our own columns of `images` that are texts, flags or whole numbers and no attribute.
 const OWN: [&str; 10] = [
     "image_id",

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prospect_common::{Result, text::count};
 use prospect_engine::{
-    Context, Outcome, Stage, TableEstimate,
+    Context, Needs, Outcome, Stage, TableEstimate,
     tables::{
         columns::{Columns, text},
         history,
@@ -27,20 +27,16 @@ use prospect_findings::{
 use prospect_store::{Manifest, RunFolder, StageWriter};
 use serde_json::{Value, json};
 
-use super::{duplicates, labels, outliers};
+use super::STAGES;
 
 pub const STAGE: Stage = Stage {
     name: "audit",
     version: 1,
-    about: "gather all findings and what people said of them, draw the worst; writes issues, changes",
-    needs: &[
-        "scan",
-        "neighbors",
-        "explain",
-        "duplicates",
-        "labels",
-        "outliers",
-    ],
+    about: "gather all findings and what people said of them, draw the worst",
+    needs: Needs::Findings(&["scan", "neighbors", "explain"]),
+    writes: &["issues", "changes"],
+    findings: None,
+    reuse: None,
     parameters,
     estimate,
     run,
@@ -103,11 +99,11 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     writer.set_parts_total(1)?;
     let manifest = ctx.run.manifest()?;
     let bar = ctx.progress.stage("audit", 1, "tables");
-    let mut findings = duplicates::findings(ctx, &manifest)?;
-    ctx.cancel.check()?;
-    findings.extend(labels::findings(ctx, &manifest)?);
-    ctx.cancel.check()?;
-    findings.extend(outliers::findings(ctx, &manifest)?);
+    let mut findings = Vec::new();
+    for found in STAGES.iter().filter_map(|stage| stage.findings) {
+        findings.extend(found(ctx, &manifest)?);
+        ctx.cancel.check()?;
+    }
     let reviews = Reviews::read(&ctx.config.reviews_path())?;
     let files = files(ctx.run, &manifest, &findings)?;
     let issues = judged(findings, &reviews, &files, ctx.config.audit.budget);

@@ -19,7 +19,7 @@ use std::{
 use arrow::array::Array;
 use prospect_common::{Error, Result};
 use prospect_engine::{
-    Context, Outcome, Stage,
+    Context, Needs, Outcome, Stage,
     tables::{
         columns::Columns,
         layers::{Layer, input_spec, read_layers, unit_picture},
@@ -41,8 +41,11 @@ use super::patches;
 pub const STAGE: Stage = Stage {
     name: "backprop",
     version: 1,
-    about: "trace the top patches of selective units back to their pixels; writes unit_gradients and pictures",
-    needs: &["scan", "extract", "patches"],
+    about: "trace the top patches of selective units back to their pixels",
+    needs: Needs::Named(&["scan", "extract", "patches"]),
+    writes: &["unit_gradients"],
+    findings: None,
+    reuse: None,
     parameters,
     estimate: estimate::estimate,
     run,

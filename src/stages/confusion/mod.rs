@@ -12,7 +12,7 @@ mod tests;
 
 use prospect_analysis::space::confusion::{Pair, agreement, most_confused};
 use prospect_common::{Result, text::escaped};
-use prospect_engine::{Context, Outcome, Stage, tables::classes::name_of};
+use prospect_engine::{Context, Needs, Outcome, Stage, tables::classes::name_of};
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
@@ -21,8 +21,11 @@ use self::count::Counted;
 pub const STAGE: Stage = Stage {
     name: "confusion",
     version: 1,
-    about: "which classes are taken for one another, which are near; writes confusion and class_overlap",
-    needs: &["scan", "extract", "neighbors"],
+    about: "find which classes are taken for one another, and which are near each other",
+    needs: Needs::Named(&["scan", "extract", "neighbors"]),
+    writes: &["confusion", "class_overlap"],
+    findings: None,
+    reuse: None,
     parameters,
     estimate: estimate::estimate,
     run,

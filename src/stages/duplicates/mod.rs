@@ -13,23 +13,25 @@ mod tests;
 
 use prospect_analysis::audit::duplicates::hashes::MOST_BITS;
 use prospect_common::{Result, text};
-use prospect_engine::{Context, Outcome, Stage, TableEstimate};
+use prospect_engine::{Context, Needs, Outcome, Stage, TableEstimate};
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
 use self::{
     candidates::{Candidate, Images},
     compare::Comparer,
+    findings::findings,
     tables::{Compared, Found},
 };
-
-pub(super) use self::findings::findings;
 
 pub const STAGE: Stage = Stage {
     name: "duplicates",
     version: 3,
-    about: "find copies and near-copies of pictures; writes duplicates",
-    needs: &["scan", "extract", "neighbors"],
+    about: "find copies and near-copies of pictures",
+    needs: Needs::Named(&["scan", "extract", "neighbors"]),
+    writes: &["duplicates", "duplicate_candidates"],
+    findings: Some(findings),
+    reuse: None,
     parameters,
     estimate,
     run,

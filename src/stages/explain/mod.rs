@@ -13,7 +13,7 @@ pub(super) mod tables;
 use prospect_common::Result;
 use prospect_config::MapStorage;
 use prospect_engine::{
-    Context, Outcome, Stage,
+    Context, Needs, Outcome, Stage,
     tables::{
         columns::{Columns, number},
         layers,
@@ -33,8 +33,11 @@ use self::{
 pub const STAGE: Stage = Stage {
     name: "explain",
     version: 1,
-    about: "where the network looked: Grad-CAM and CAM of every image; writes explanations",
-    needs: &["scan", "extract"],
+    about: "show where the network looked, by Grad-CAM and CAM of every image",
+    needs: Needs::Named(&["scan", "extract"]),
+    writes: &["explanations"],
+    findings: None,
+    reuse: None,
     parameters,
     estimate: estimate::estimate,
     run,

@@ -12,7 +12,7 @@ mod takeover;
 use prospect_common::{Error, Result};
 use prospect_config::{Config, Dtype, MapStorage};
 use prospect_dataset::image::{DecodeOptions, InputSpec};
-use prospect_engine::{Context, Outcome, Stage};
+use prospect_engine::{Context, Needs, Outcome, Stage};
 use prospect_model::{
     Layer, ModelInfo,
     device::{self, DeviceChoice},
@@ -27,8 +27,19 @@ use super::explain::rows::Choice as Explained;
 pub const STAGE: Stage = Stage {
     name: "extract",
     version: 2,
-    about: "decode every image, run the network; writes predictions, features, units, maps, layers, extracted",
-    needs: &["scan"],
+    about: "decode every image, run the network",
+    needs: Needs::Named(&["scan"]),
+    writes: &[
+        "predictions",
+        "features",
+        "units",
+        "maps",
+        "cams",
+        "layers",
+        "extracted",
+    ],
+    findings: None,
+    reuse: Some(&["part_size"]),
     parameters,
     estimate: estimate::estimate,
     run,

@@ -21,7 +21,7 @@ use prospect_analysis::audit::label_issues::{
 };
 use prospect_common::{Result, text::count};
 use prospect_engine::{
-    Context, Outcome, Stage, TableEstimate, estimate,
+    Context, Needs, Outcome, Stage, TableEstimate, estimate,
     progress::Bar,
     tables::classes::{ClassNames, name_of},
 };
@@ -38,8 +38,11 @@ use self::{
 pub const STAGE: Stage = Stage {
     name: "labels",
     version: 2,
-    about: "find wrong labels; writes label_scores, confident_joint, label_calibration",
-    needs: &["scan", "extract", "neighbors", "probe"],
+    about: "find wrong labels",
+    needs: Needs::Named(&["scan", "extract", "neighbors", "probe"]),
+    writes: &["label_scores", "confident_joint", "label_calibration"],
+    findings: Some(findings),
+    reuse: None,
     parameters,
     estimate,
     run,
@@ -250,7 +253,7 @@ fn line(scores: &Scores, review: Option<&Review>) -> String {
 }
 
 /// The worst labels: the flagged ones, and as many as are going to be reviewed. In no order.
-pub(super) fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
+fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     if !manifest.has("label_scores") {
         return Ok(Vec::new());
     }

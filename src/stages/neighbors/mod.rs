@@ -21,7 +21,7 @@ use prospect_analysis::space::neighbors::{
 use prospect_common::{Error, Result, text};
 use prospect_config::SearchMethod;
 use prospect_engine::{
-    Context, Outcome, Stage,
+    Context, Needs, Outcome, Stage,
     progress::Bar,
     tables::features::{FeatureReader, Features, read_features},
 };
@@ -36,8 +36,17 @@ pub use self::tables::{nearest_of, read_edges};
 pub const STAGE: Stage = Stage {
     name: "neighbors",
     version: 1,
-    about: "find each image's nearest neighbours; writes neighbors, neighbor_stats and class_neighbors",
-    needs: &["scan", "extract"],
+    about: "find each image's nearest neighbours",
+    needs: Needs::Named(&["scan", "extract"]),
+    writes: &[
+        "neighbors",
+        "neighbor_stats",
+        "class_neighbors",
+        "index_audit",
+        "neighbor_candidates",
+    ],
+    findings: None,
+    reuse: None,
     parameters,
     estimate: estimate::estimate,
     run,

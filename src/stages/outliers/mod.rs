@@ -10,19 +10,20 @@ mod tests;
 
 use prospect_analysis::audit::outliers::{CUT, deviations, deviations_in_classes, score};
 use prospect_common::{Result, text};
-use prospect_engine::{Context, Outcome, Stage, TableEstimate};
+use prospect_engine::{Context, Needs, Outcome, Stage, TableEstimate};
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
-use self::distances::Distances;
-
-pub(super) use self::findings::findings;
+use self::{distances::Distances, findings::findings};
 
 pub const STAGE: Stage = Stage {
     name: "outliers",
     version: 2,
-    about: "find images unlike all others, and unlike others of their class; writes outliers",
-    needs: &["scan", "extract", "neighbors"],
+    about: "find images unlike all others, or unlike others of their class, and bad photos",
+    needs: Needs::Named(&["scan", "extract", "neighbors"]),
+    writes: &["outliers"],
+    findings: Some(findings),
+    reuse: None,
     parameters,
     estimate,
     run,

@@ -13,7 +13,7 @@ mod tests;
 use prospect_common::{Error, Result};
 use prospect_config::UnitChoice;
 use prospect_engine::{
-    Context, Outcome, Stage,
+    Context, Needs, Outcome, Stage,
     tables::layers::{Layer, input_spec, read_layers},
 };
 use prospect_store::{RunFolder, StageWriter};
@@ -22,8 +22,11 @@ use serde_json::{Value, json};
 pub const STAGE: Stage = Stage {
     name: "patches",
     version: 1,
-    about: "find what excites each unit most; writes patches, unit_stats and contact sheets",
-    needs: &["scan", "extract"],
+    about: "find what excites each unit most",
+    needs: Needs::Named(&["scan", "extract"]),
+    writes: &["patches", "unit_stats"],
+    findings: None,
+    reuse: None,
     parameters,
     estimate: estimate::estimate,
     run,

@@ -15,7 +15,7 @@ use prospect_analysis::space::linalg::logistic::{
 };
 use prospect_common::Result;
 use prospect_config::ProbabilitySource;
-use prospect_engine::{Context, Outcome, Stage, TableEstimate, estimate};
+use prospect_engine::{Context, Needs, Outcome, Stage, TableEstimate, estimate};
 use prospect_store::{Manifest, StageWriter};
 use serde_json::{Value, json};
 
@@ -29,8 +29,17 @@ use self::{
 pub const STAGE: Stage = Stage {
     name: "probe",
     version: 1,
-    about: "train a linear classifier on the features, fold by fold; writes probe, probe_classes, probe_weights, probe_quality and probe_calibration",
-    needs: &["scan", "extract", "duplicates"],
+    about: "train a linear classifier on the features, fold by fold",
+    needs: Needs::Named(&["scan", "extract", "duplicates"]),
+    writes: &[
+        "probe",
+        "probe_classes",
+        "probe_weights",
+        "probe_quality",
+        "probe_calibration",
+    ],
+    findings: None,
+    reuse: None,
     parameters,
     estimate,
     run,

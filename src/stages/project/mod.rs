@@ -17,7 +17,7 @@ use std::time::Instant;
 use prospect_analysis::space::projection::pca::{Covariance, Pca};
 use prospect_common::{Result, text};
 use prospect_config::ProjectionMethod;
-use prospect_engine::{Context, Outcome, Stage, tables::features::FeatureReader};
+use prospect_engine::{Context, Needs, Outcome, Stage, tables::features::FeatureReader};
 use prospect_store::{Manifest, PartWriter, StageWriter};
 use serde_json::{Value, json};
 
@@ -35,8 +35,11 @@ pub(super) use self::{
 pub const STAGE: Stage = Stage {
     name: "project",
     version: 1,
-    about: "lay all images out by PCA, t-SNE and UMAP; writes projection, projection_quality and pictures",
-    needs: &["scan", "extract", "neighbors"],
+    about: "lay all images out by PCA, t-SNE and UMAP",
+    needs: Needs::Named(&["scan", "extract", "neighbors"]),
+    writes: &["projection", "projection_quality", "pca_components"],
+    findings: None,
+    reuse: None,
     parameters,
     estimate: estimate::estimate,
     run,

@@ -25,7 +25,7 @@ use std::{collections::HashMap, path::Path};
 
 use prospect_common::{Result, text as words};
 use prospect_engine::{
-    Context, Outcome, Stage, TableEstimate,
+    Context, Needs, Outcome, Stage, TableEstimate,
     tables::{
         classes::ClassNames,
         columns::{Columns, text},
@@ -40,23 +40,11 @@ use self::frame::{Frame, Page};
 pub const STAGE: Stage = Stage {
     name: "report",
     version: 3,
-    about: "put figures, findings, pictures and a map on pages; writes report/index.html",
-    needs: &[
-        "scan",
-        "extract",
-        "patches",
-        "neighbors",
-        "project",
-        "confusion",
-        "backprop",
-        "explain",
-        "duplicates",
-        "probe",
-        "labels",
-        "outliers",
-        "shortcuts",
-        "audit",
-    ],
+    about: "put figures, findings, pictures and a map on pages",
+    needs: Needs::Earlier,
+    writes: &[],
+    findings: None,
+    reuse: None,
     parameters,
     estimate,
     run: write,

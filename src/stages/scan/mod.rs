@@ -26,7 +26,7 @@ use prospect_dataset::{
     listing::{self, EXTENSIONS, Listing},
     metadata::Metadata,
 };
-use prospect_engine::{Context, Outcome, Stage};
+use prospect_engine::{Context, Needs, Outcome, Stage};
 use prospect_store::StageWriter;
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -41,8 +41,11 @@ pub(super) use rows::COLUMNS;
 pub const STAGE: Stage = Stage {
     name: "scan",
     version: 2,
-    about: "read every image file, check it, take its labels; writes images, classes",
-    needs: &[],
+    about: "read every image file, check it, take its labels",
+    needs: Needs::Named(&[]),
+    writes: &["images", "classes"],
+    findings: None,
+    reuse: Some(&["files", "labels", "metadata", "model_classes"]),
     parameters,
     estimate: estimate::estimate,
     run,

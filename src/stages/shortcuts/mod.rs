@@ -21,7 +21,7 @@ mod tests;
 use prospect_analysis::audit::groups::groups;
 use prospect_common::{Error, Result, text::escaped};
 use prospect_engine::{
-    Context, Outcome, Stage,
+    Context, Needs, Outcome, Stage,
     tables::{
         columns::{Columns, integer, number, text},
         layers::{Layer, input_spec, read_layers},
@@ -40,8 +40,11 @@ use self::{
 pub const STAGE: Stage = Stage {
     name: "shortcuts",
     version: 1,
-    about: "hold attributes and units against labels; writes associations, groups, shortcuts",
-    needs: &["scan", "extract", "patches", "explain", "probe"],
+    about: "hold attributes and units against labels",
+    needs: Needs::Named(&["scan", "extract", "patches", "explain", "probe"]),
+    writes: &["associations", "groups", "shortcuts", "shortcut_candidates"],
+    findings: None,
+    reuse: None,
     parameters,
     estimate: estimate::estimate,
     run,
