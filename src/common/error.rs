@@ -66,6 +66,9 @@ pub enum Error {
     /// libtorch refused an operation.
     #[error("{context}: libtorch says: {message}")]
     Torch { context: String, message: String },
+    /// A fault of our own.
+    #[error("{0}; this is a fault of prospect: please report it")]
+    Internal(String),
     /// A query could not be answered.
     #[error("{0}")]
     Query(String),
@@ -104,6 +107,7 @@ impl Error {
             Error::Invalid { .. } | Error::TooManyBad { .. } => 65,
             Error::Io { .. } | Error::Torch { .. } | Error::NoSpace { .. } => 74,
             Error::Locked { .. } => 75,
+            Error::Internal(_) => 101,
             Error::Interrupted => 130,
         }
     }

@@ -18,6 +18,7 @@
 //! A run folder may come from elsewhere, so its manifest is checked like any other input: every path in it must
 //! stay inside the folder and no link is followed when something is written or deleted.
 
+pub mod declare;
 mod disk;
 mod foreign;
 mod guard;
@@ -29,6 +30,7 @@ mod parts;
 mod query;
 mod read;
 mod render;
+mod rows;
 mod sweep;
 mod table_file;
 mod verify;
@@ -54,6 +56,7 @@ pub use parts::{PartWriter, StageWriter, remove_stage};
 pub use query::query;
 pub use read::{TableReader, Value};
 pub use render::{Cells, Format, cells, render, render_to, save};
+pub use rows::{Batch, Rows, Selection};
 pub use table_file::{LooseTable, MAX_ROW_GROUP_ROWS, write_table};
 pub use verify::{Problem, ProblemKind, check_bytes, verify};
 pub use views::{made_from, views};

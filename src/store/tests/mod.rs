@@ -1,6 +1,7 @@
 //! Tables with every type that DESIGN's tables have, and the tests over them.
 
 pub(super) mod crash;
+mod declared;
 mod hostile;
 mod kept;
 mod keys;

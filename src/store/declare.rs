@@ -1,0 +1,458 @@
+//! Declarations of tables: each column's name, type and documentation stand in one place, and readers and writers are typed
+//! by them.
+//!
+//! [`table!`](crate::table) makes a module of a declaration: `TABLE` describes it, a constant for each column selects it for
+//! reading, and `Columns` holds the arrays of a batch to be written.
+//!
+//! ```
+//! prospect_store::table! {
+//!     /// Which images are near which.
+//!     pub mod neighbors = "neighbors", "image and rank", [15.0, 9.0] {
+//!         image_id: u32,
+//!         /// 1 is the nearest.
+//!         rank: i16,
+//!         distance: Option<f32>,
+//!     }
+//! }
+//! # fn main() -> prospect_common::Result<()> {
+//! let batch = neighbors::Columns {
+//!     image_id: [7, 7].into_iter().collect(),
+//!     rank: [1, 2].into_iter().collect(),
+//!     distance: [Some(0.5), None].into_iter().collect(),
+//! }
+//! .batch()?;
+//! assert_eq!(batch.num_rows(), 2);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{marker::PhantomData, sync::Arc};
+
+pub use arrow::array::{ArrayRef, RecordBatch};
+pub use arrow::datatypes::Field;
+use arrow::{
+    array::{Array, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, StringArray},
+    datatypes::{
+        Float16Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Schema, UInt8Type,
+        UInt16Type, UInt32Type, UInt64Type,
+    },
+};
+pub use half::f16;
+use prospect_common::Error;
+pub use prospect_common::Result;
+
+/// A table: what one row is, its columns, and how large a row is.
+#[derive(Debug)]
+pub struct Table {
+    pub name: &'static str,
+    /// One sentence.
+    pub doc: &'static str,
+    /// What there is one row for.
+    pub row: &'static str,
+    /// Bytes of a row without its lists, before encoding and on the disk; measured.
+    pub bytes: [f64; 2],
+    pub columns: &'static [ColumnInfo],
+}
+
+/// A column of a [`Table`].
+#[derive(Debug)]
+pub struct ColumnInfo {
+    pub name: &'static str,
+    /// Its type in words: `u32`, `text`, `list of f16`.
+    pub kind: &'static str,
+    pub nullable: bool,
+    /// Empty where the name says it all.
+    pub doc: &'static str,
+}
+
+/// A column to read, with the type of its cells.
+pub struct Column<T> {
+    pub table: &'static Table,
+    pub name: &'static str,
+    cell: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Column<T> {
+    fn clone(&self) -> Column<T> {
+        *self
+    }
+}
+
+impl<T> Copy for Column<T> {}
+
+impl<T> Column<T> {
+    /// Column `name` of `table`; [`table!`](crate::table) calls it.
+    pub const fn new(table: &'static Table, name: &'static str) -> Column<T> {
+        Column {
+            table,
+            name,
+            cell: PhantomData,
+        }
+    }
+}
+
+/// A type that a column's cells may have: numbers, `bool`, [`Text`], an `Option` of these, [`List`] and [`Vector`].
+pub trait Cell {
+    /// As [`ColumnInfo::kind`].
+    const KIND: &'static str;
+    const NULLABLE: bool;
+    /// A column of them in memory.
+    type Array;
+    /// One of them.
+    type Value<'a>;
+    /// A column of them to be written.
+    type Written;
+
+    /// Takes the column of a file; fails with what was found instead.
+    fn read(array: &ArrayRef) -> Result<Self::Array, String>;
+    fn value(array: &Self::Array, row: usize) -> Self::Value<'_>;
+
+    /// A column to be written; fails with what its type or lengths are instead.
+    fn written(array: Self::Written) -> Result<ArrayRef, String>;
+}
+
+/// Text cells: `&str`.
+pub struct Text;
+
+/// Lists whose length may differ from layer to layer, but not within a batch.
+pub struct List<T>(PhantomData<T>);
+
+/// Lists of one length in the whole table.
+pub struct Vector<T>(PhantomData<T>);
+
+/// Lists of struct values, which are written only.
+pub struct Structs;
+
+/// A column of lists that are all of one length.
+#[derive(Debug)]
+pub struct Lists<P: ArrowPrimitiveType> {
+    values: PrimitiveArray<P>,
+    /// Values in each list; 0 without rows.
+    pub length: usize,
+}
+
+impl<P: ArrowPrimitiveType> Lists<P> {
+    /// One list after another.
+    pub fn values(&self) -> &[P::Native] {
+        self.values.values()
+    }
+}
+
+fn without_nulls(array: &ArrayRef) -> Result<(), String> {
+    match array.null_count() {
+        0 => Ok(()),
+        n => Err(format!("{n} nulls")),
+    }
+}
+
+macro_rules! numbers {
+    ($($native:ty, $arrow:ty, $kind:literal;)*) => {$(
+        impl Cell for $native {
+            const KIND: &'static str = $kind;
+            const NULLABLE: bool = false;
+            type Array = PrimitiveArray<$arrow>;
+            type Value<'a> = $native;
+            type Written = PrimitiveArray<$arrow>;
+
+            fn read(array: &ArrayRef) -> Result<Self::Array, String> {
+                without_nulls(array)?;
+                <Option<$native>>::read(array)
+            }
+
+            fn value(array: &Self::Array, row: usize) -> $native {
+                array.value(row)
+            }
+
+            fn written(array: Self::Written) -> Result<ArrayRef, String> {
+                Ok(Arc::new(array))
+            }
+        }
+
+        impl Cell for Option<$native> {
+            const KIND: &'static str = $kind;
+            const NULLABLE: bool = true;
+            type Array = PrimitiveArray<$arrow>;
+            type Value<'a> = Option<$native>;
+            type Written = PrimitiveArray<$arrow>;
+
+            fn read(array: &ArrayRef) -> Result<Self::Array, String> {
+                let numbers = array.as_primitive_opt::<$arrow>();
+                numbers.cloned().ok_or_else(|| array.data_type().to_string())
+            }
+
+            fn value(array: &Self::Array, row: usize) -> Option<$native> {
+                array.is_valid(row).then(|| array.value(row))
+            }
+
+            fn written(array: Self::Written) -> Result<ArrayRef, String> {
+                Ok(Arc::new(array))
+            }
+        }
+
+        impl Cell for List<$native> {
+            const KIND: &'static str = concat!("list of ", $kind);
+            const NULLABLE: bool = false;
+            type Array = Lists<$arrow>;
+            type Value<'a> = &'a [$native];
+            type Written = ArrayRef;
+
+            fn read(array: &ArrayRef) -> Result<Self::Array, String> {
+                without_nulls(array)?;
+                let Some(lists) = array.as_list_opt::<i32>() else {
+                    return Err(array.data_type().to_string());
+                };
+                let mut lengths = lists.offsets().lengths();
+                let length = lengths.next().unwrap_or(0);
+                if let Some(odd) = lengths.find(|n| *n != length) {
+                    return Err(format!("lists of {length} and of {odd} values"));
+                }
+                let first = lists.value_offsets().first().map_or(0, |at| *at as usize);
+                let values = lists.values().slice(first, array.len() * length);
+                let values = <$native>::read(&values)?;
+                Ok(Lists { values, length })
+            }
+
+            fn value(array: &Self::Array, row: usize) -> &[$native] {
+                &array.values()[row * array.length..(row + 1) * array.length]
+            }
+
+            fn written(array: ArrayRef) -> Result<ArrayRef, String> {
+                Self::read(&array)?;
+                Ok(array)
+            }
+        }
+
+        impl Cell for Vector<$native> {
+            const KIND: &'static str = concat!("vector of ", $kind);
+            const NULLABLE: bool = false;
+            type Array = Lists<$arrow>;
+            type Value<'a> = &'a [$native];
+            type Written = ArrayRef;
+
+            fn read(array: &ArrayRef) -> Result<Self::Array, String> {
+                without_nulls(array)?;
+                let Some(lists) = array.as_fixed_size_list_opt() else {
+                    return Err(array.data_type().to_string());
+                };
+                let length = lists.value_length() as usize;
+                let first = lists.value_offset_at(0) as usize;
+                let values = lists.values().slice(first, array.len() * length);
+                let values = <$native>::read(&values)?;
+                Ok(Lists { values, length })
+            }
+
+            fn value(array: &Self::Array, row: usize) -> &[$native] {
+                <List<$native>>::value(array, row)
+            }
+
+            fn written(array: ArrayRef) -> Result<ArrayRef, String> {
+                Self::read(&array)?;
+                Ok(array)
+            }
+        }
+    )*};
+}
+
+numbers! {
+    u8, UInt8Type, "u8";
+    u16, UInt16Type, "u16";
+    u32, UInt32Type, "u32";
+    u64, UInt64Type, "u64";
+    i16, Int16Type, "i16";
+    i32, Int32Type, "i32";
+    i64, Int64Type, "i64";
+    f16, Float16Type, "f16";
+    f32, Float32Type, "f32";
+    f64, Float64Type, "f64";
+}
+
+impl Cell for bool {
+    const KIND: &'static str = "bool";
+    const NULLABLE: bool = false;
+    type Array = BooleanArray;
+    type Value<'a> = bool;
+    type Written = BooleanArray;
+
+    fn read(array: &ArrayRef) -> Result<BooleanArray, String> {
+        without_nulls(array)?;
+        <Option<bool>>::read(array)
+    }
+
+    fn value(array: &BooleanArray, row: usize) -> bool {
+        array.value(row)
+    }
+
+    fn written(array: Self::Written) -> Result<ArrayRef, String> {
+        Ok(Arc::new(array))
+    }
+}
+
+impl Cell for Option<bool> {
+    const KIND: &'static str = "bool";
+    const NULLABLE: bool = true;
+    type Array = BooleanArray;
+    type Value<'a> = Option<bool>;
+    type Written = BooleanArray;
+
+    fn read(array: &ArrayRef) -> Result<BooleanArray, String> {
+        let flags = array.as_boolean_opt().cloned();
+        flags.ok_or_else(|| array.data_type().to_string())
+    }
+
+    fn value(array: &BooleanArray, row: usize) -> Option<bool> {
+        array.is_valid(row).then(|| array.value(row))
+    }
+
+    fn written(array: Self::Written) -> Result<ArrayRef, String> {
+        Ok(Arc::new(array))
+    }
+}
+
+impl Cell for Text {
+    const KIND: &'static str = "text";
+    const NULLABLE: bool = false;
+    type Array = StringArray;
+    type Value<'a> = &'a str;
+    type Written = StringArray;
+
+    fn read(array: &ArrayRef) -> Result<StringArray, String> {
+        without_nulls(array)?;
+        <Option<Text>>::read(array)
+    }
+
+    fn value(array: &StringArray, row: usize) -> &str {
+        array.value(row)
+    }
+
+    fn written(array: Self::Written) -> Result<ArrayRef, String> {
+        Ok(Arc::new(array))
+    }
+}
+
+impl Cell for Option<Text> {
+    const KIND: &'static str = "text";
+    const NULLABLE: bool = true;
+    type Array = StringArray;
+    type Value<'a> = Option<&'a str>;
+    type Written = StringArray;
+
+    fn read(array: &ArrayRef) -> Result<StringArray, String> {
+        let texts = array.as_string_opt::<i32>().cloned();
+        texts.ok_or_else(|| array.data_type().to_string())
+    }
+
+    fn value(array: &StringArray, row: usize) -> Option<&str> {
+        array.is_valid(row).then(|| array.value(row))
+    }
+
+    fn written(array: Self::Written) -> Result<ArrayRef, String> {
+        Ok(Arc::new(array))
+    }
+}
+
+impl Cell for Structs {
+    const KIND: &'static str = "list of structs";
+    const NULLABLE: bool = false;
+    type Array = ArrayRef;
+    type Value<'a> = ();
+    type Written = ArrayRef;
+
+    fn read(array: &ArrayRef) -> Result<ArrayRef, String> {
+        Ok(Arc::clone(array))
+    }
+
+    fn value(_: &ArrayRef, _: usize) {}
+
+    fn written(array: ArrayRef) -> Result<ArrayRef, String> {
+        Ok(array)
+    }
+}
+
+impl Table {
+    /// A batch of the table's rows from its columns in order; `more` are columns behind its own.
+    ///
+    /// # Errors
+    /// Columns that are not as declared: a mistake of the caller.
+    pub fn batch(
+        &self,
+        arrays: Vec<Result<ArrayRef, String>>,
+        more: impl IntoIterator<Item = (Field, ArrayRef)>,
+    ) -> Result<RecordBatch> {
+        let wrong = |column: &str, found: String| {
+            Error::Internal(format!("table {}, column {column}: {found}", self.name))
+        };
+        let mut fields = Vec::with_capacity(arrays.len());
+        let mut columns = Vec::with_capacity(arrays.len());
+        for (column, array) in self.columns.iter().zip(arrays) {
+            let array = array.map_err(|found| wrong(column.name, found))?;
+            fields.push(Field::new(
+                column.name,
+                array.data_type().clone(),
+                column.nullable,
+            ));
+            columns.push(array);
+        }
+        for (field, array) in more {
+            fields.push(field);
+            columns.push(array);
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .map_err(|error| wrong("any", error.to_string()))
+    }
+}
+
+/// Declares a table; see [the module](crate::declare).
+#[macro_export]
+macro_rules! table {
+    (
+        $(#[doc = $doc:literal])+
+        $visibility:vis mod $module:ident = $name:literal, $row:literal, $bytes:tt {
+            $($(#[doc = $column_doc:literal])* $column:ident: $cell:ty,)+
+        }
+    ) => {
+        $(#[doc = $doc])+
+        $visibility mod $module {
+            #![allow(non_upper_case_globals, unused)]
+            use $crate::declare::*;
+
+            pub const NAME: &str = $name;
+
+            pub static TABLE: Table = Table {
+                name: $name,
+                doc: concat!($($doc),+),
+                row: $row,
+                bytes: $bytes,
+                columns: &[$(ColumnInfo {
+                    name: stringify!($column),
+                    kind: <$cell as Cell>::KIND,
+                    nullable: <$cell as Cell>::NULLABLE,
+                    doc: concat!($($column_doc),*),
+                }),+],
+            };
+
+            $($(#[doc = $column_doc])* pub const $column: Column<$cell> =
+                Column::new(&TABLE, stringify!($column));)+
+
+            /// The columns of a batch to be written.
+            pub struct Columns {
+                $($(#[doc = $column_doc])* pub $column: <$cell as Cell>::Written,)+
+            }
+
+            impl Columns {
+                /// # Errors
+                /// Columns of different lengths, nulls where there may be none.
+                pub fn batch(self) -> Result<RecordBatch> {
+                    self.batch_and([])
+                }
+
+                /// As [`Columns::batch`], with columns that are not declared behind the others.
+                pub fn batch_and(
+                    self,
+                    more: impl IntoIterator<Item = (Field, ArrayRef)>,
+                ) -> Result<RecordBatch> {
+                    TABLE.batch(vec![$(<$cell as Cell>::written(self.$column)),+], more)
+                }
+            }
+        }
+    };
+}

@@ -1,0 +1,144 @@
+//! Declared tables: what was written is read, and a file that was altered is an error that names table, column and type.
+
+use arrow::array::{
+    ArrayRef, Float16Array, Float32Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+};
+
+use super::*;
+
+crate::table! {
+    /// Sightings of birds.
+    pub mod birds = "birds", "sighting", [10.0, 5.0] {
+        image_id: u32,
+        /// In English.
+        name: Text,
+        weight: Option<f32>,
+        wings: List<f16>,
+    }
+}
+
+fn halves(values: &[f32]) -> ArrayRef {
+    let values = values.iter().map(|value| f16::from_f32(*value));
+    Arc::new(Float16Array::from_iter_values(values))
+}
+
+fn written(batch: &RecordBatch) -> (tempfile::TempDir, RunFolder) {
+    let (folder, run) = fresh();
+    let lock = run.lock("test").unwrap();
+    let writer = begin(&run, &lock, json!({})).unwrap();
+    let mut part = writer.part(0).unwrap();
+    part.write(birds::NAME, batch).unwrap();
+    writer.commit(part).unwrap();
+    writer.finish(None, json!({})).unwrap();
+    (folder, run)
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let batch = birds::Columns {
+        image_id: [3, 9].into_iter().collect(),
+        name: StringArray::from_iter_values(["wren", "rook"]),
+        weight: [Some(9.5), None].into_iter().collect(),
+        wings: ragged(2, halves(&[1.0, 2.0, 3.0, 4.0])),
+    }
+    .batch()
+    .unwrap();
+    let (_folder, run) = written(&batch);
+    let manifest = run.manifest().unwrap();
+    let columns = (birds::name, birds::weight, birds::wings, birds::image_id);
+    let mut seen = Vec::new();
+    for batch in run.rows(&manifest, columns) {
+        for (name, weight, wings, id) in batch.unwrap().iter() {
+            let wings: Vec<f32> = wings.iter().map(|wing| wing.to_f32()).collect();
+            seen.push((name.to_string(), weight, wings, id));
+        }
+    }
+    let expected = [
+        ("wren".to_string(), Some(9.5), vec![1.0, 2.0], 3),
+        ("rook".to_string(), None, vec![3.0, 4.0], 9),
+    ];
+    assert_eq!(seen, expected);
+    let rooks = (run.rows(&manifest, (birds::image_id,))).only(birds::name, "rook");
+    let ids: Vec<u32> = rooks
+        .flat_map(|batch| batch.unwrap().columns().0.values().to_vec())
+        .collect();
+    assert_eq!(ids, [9]);
+}
+
+#[test]
+fn a_table_describes_itself() {
+    let columns: Vec<(&str, &str, bool, &str)> = (birds::TABLE.columns.iter())
+        .map(|column| (column.name, column.kind, column.nullable, column.doc.trim()))
+        .collect();
+    let expected = [
+        ("image_id", "u32", false, ""),
+        ("name", "text", false, "In English."),
+        ("weight", "f32", true, ""),
+        ("wings", "list of f16", false, ""),
+    ];
+    assert_eq!(columns, expected);
+    assert_eq!(birds::TABLE.doc.trim(), "Sightings of birds.");
+}
+
+#[test]
+fn an_altered_file_names_table_column_and_what_was_found() {
+    let ids: ArrayRef = Arc::new(UInt32Array::from(vec![3, 9]));
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["wren", "rook"]));
+    let weights: ArrayRef = Arc::new(Float32Array::from(vec![9.5, 500.0]));
+    let wings = ragged(1, halves(&[1.0, 2.0]));
+    let whole = [
+        ("image_id", ids),
+        ("name", names),
+        ("weight", weights),
+        ("wings", wings),
+    ];
+    let altered: [(usize, ArrayRef, &str); 5] = [
+        (0, Arc::new(Int64Array::from(vec![3, 9])), "Int64"),
+        (
+            0,
+            Arc::new(UInt32Array::from(vec![Some(3), None])),
+            "1 nulls",
+        ),
+        (1, Arc::new(Float32Array::from(vec![1.0, 2.0])), "Float32"),
+        (2, Arc::new(StringArray::from(vec!["a", "b"])), "Utf8"),
+        (
+            3,
+            ragged(1, Arc::new(Float32Array::from(vec![1.0, 2.0]))),
+            "Float32",
+        ),
+    ];
+    for (at, array, found) in altered {
+        let mut columns = whole.to_vec();
+        columns[at].1 = array;
+        let (_folder, run) = written(&named(columns));
+        let manifest = run.manifest().unwrap();
+        let all = (birds::image_id, birds::name, birds::weight, birds::wings);
+        let error = run.rows(&manifest, all).next().unwrap().err().unwrap();
+        let message = error.to_string();
+        for part in ["tables/birds", whole[at].0, found] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+    let (_folder, run) = written(&named(whole[..2].to_vec()));
+    let manifest = run.manifest().unwrap();
+    let error = run.rows(&manifest, (birds::weight,)).next().unwrap().err();
+    assert!(error.unwrap().to_string().contains("a column weight"));
+}
+
+#[test]
+fn columns_that_are_not_as_declared_are_a_fault_of_ours() {
+    let columns = |weights: usize, wings: ArrayRef| birds::Columns {
+        image_id: [3, 9].into_iter().collect(),
+        name: StringArray::from_iter_values(["wren", "rook"]),
+        weight: vec![1.0; weights].into_iter().collect(),
+        wings,
+    };
+    let good = ragged(1, halves(&[1.0, 2.0]));
+    assert!(columns(2, Arc::clone(&good)).batch().is_ok());
+    let short = columns(1, good).batch().unwrap_err();
+    let singles = ragged(1, Arc::new(Float32Array::from(vec![1.0, 2.0])));
+    let wrong = columns(2, singles).batch().unwrap_err();
+    for error in [short, wrong] {
+        assert_eq!(error.exit_code(), 101, "{error}");
+    }
+}
