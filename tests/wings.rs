@@ -15,7 +15,7 @@ use imports::{Graph, circle, graph};
 
 /// Wings that still have circles.
 const WITH_CIRCLES: &[&str] = &[
-    "store", "model", "output", "analysis", "config", "engine", "stages", "queries", "cli",
+    "model", "output", "analysis", "config", "engine", "stages", "queries", "cli",
 ];
 
 fn root() -> PathBuf {

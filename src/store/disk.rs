@@ -63,6 +63,13 @@ pub(super) fn is_killed() -> bool {
 #[cfg(test)]
 pub(super) use super::tests::crash::{is_killed, moment};
 
+impl RunFolder {
+    /// Bytes that may still be written to the disk that it is on.
+    pub fn free_space(&self) -> io::Result<u64> {
+        free_space(self.root())
+    }
+}
+
 /// The folder part of a relative file path.
 pub(super) fn parent(relative: &str) -> &str {
     relative.rsplit_once('/').map_or("", |(folder, _)| folder)

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs};
 
 use prospect_common::Result;
 
-use super::{FileRecord, Manifest, RunFolder, StageRecord, disk, manifest};
+use super::{Manifest, RunFolder, StageRecord, disk, manifest};
 
 impl StageRecord {
     /// What is worth keeping for the stage's next key: of what it wrote last and what it still keeps of before, if `holds` says
@@ -49,14 +49,6 @@ impl Manifest {
     }
 }
 
-/// Where part `part` of `table` lies when it is kept under `key`.
-pub(super) fn kept_path(key: &str, table: &str, part: usize) -> String {
-    format!(
-        "previous/{key}/{}",
-        &manifest::table_path(table, part)["tables/".len()..]
-    )
-}
-
 /// Gives the tables' files of stage `name` their second names, and the record that names them so. The stage's record on disk
 /// then knows the folders and is not complete: whoever goes on with it sweeps them.
 pub(super) fn set_aside(
@@ -78,7 +70,7 @@ pub(super) fn set_aside(
         part.files.retain(|file| file.table.is_some());
         for file in &mut part.files {
             let Some(table) = &file.table else { continue };
-            let path = kept_path(&kept.key, table, *number);
+            let path = manifest::kept_path(&kept.key, table, *number);
             links.push((std::mem::replace(&mut file.path, path.clone()), path));
         }
     }
@@ -113,15 +105,4 @@ pub(super) fn set_aside(
         disk::sync_folder(&run.path(folder))?;
     }
     Ok(Some(kept))
-}
-
-/// Whether `file` lies where the record that names it may have it: in its table's folder, or, `kept` under a key, in that
-/// key's.
-pub(super) fn is_in_place(file: &FileRecord, part: usize, kept: Option<&str>) -> bool {
-    match (&file.table, kept) {
-        (Some(table), None) => file.path == manifest::table_path(table, part),
-        (Some(table), Some(key)) => file.path == kept_path(key, table, part),
-        (None, None) => !file.path.starts_with("tables/") && !file.path.starts_with("previous/"),
-        (None, Some(_)) => false,
-    }
 }

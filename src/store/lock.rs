@@ -34,9 +34,10 @@ struct Held {
     writing: Mutex<Option<String>>,
 }
 
-impl RunLock {
-    pub(super) fn take(run: &RunFolder, command: &str) -> Result<RunLock> {
-        let path = run.path(FILE_NAME);
+impl RunFolder {
+    /// Takes the writer's lock, or says who holds it ([`Error::Locked`]). `command` is what that message names.
+    pub fn lock(&self, command: &str) -> Result<RunLock> {
+        let path = self.path(FILE_NAME);
         // A link here would make us overwrite what it points to.
         if fs::symlink_metadata(&path).is_ok_and(|status| !status.is_file()) {
             return Err(Error::invalid(
@@ -57,7 +58,7 @@ impl RunLock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::Locked {
-                    path: run.root().to_path_buf(),
+                    path: self.root().to_path_buf(),
                     holder: holder(&mut file, &path)?
                         .unwrap_or_else(|| "another process".to_string()),
                 });
@@ -83,13 +84,15 @@ impl RunLock {
         Ok(RunLock {
             held: Arc::new(Held {
                 file,
-                root: run.root().to_path_buf(),
+                root: self.root().to_path_buf(),
                 abandoned_by,
                 writing: Mutex::new(None),
             }),
         })
     }
+}
 
+impl RunLock {
     /// Who held the lock before and ended without giving it back (killed, or a power cut), if anybody.
     pub fn abandoned_by(&self) -> Option<&str> {
         self.held.abandoned_by.as_deref()

@@ -4,14 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use prospect_common::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{RunFolder, disk, kept};
+use super::{RunFolder, disk};
 
 const FILE_NAME: &str = "manifest.json";
 
@@ -130,48 +130,10 @@ impl StageRecord {
     }
 }
 
-impl Manifest {
-    /// Every committed file with its stage and part number, stages by name, parts in order.
-    pub fn files(&self) -> impl Iterator<Item = (&str, usize, &FileRecord)> {
-        self.stages.iter().flat_map(|(name, stage)| {
-            stage.parts.iter().flat_map(move |(part, record)| {
-                record
-                    .files
-                    .iter()
-                    .map(move |file| (name.as_str(), *part, file))
-            })
-        })
-    }
-
-    /// As [`Manifest::files`], with those that stages keep of before, each with the record that names it.
-    pub fn all_files(&self) -> impl Iterator<Item = (&str, &StageRecord, usize, &FileRecord)> {
-        self.stages.iter().flat_map(|(name, stage)| {
-            [Some(stage), stage.previous.as_deref()]
-                .into_iter()
-                .flatten()
-                .flat_map(move |record| {
-                    record.parts.iter().flat_map(move |(part, done)| {
-                        let files = done.files.iter();
-                        files.map(move |file| (name.as_str(), record, *part, file))
-                    })
-                })
-        })
-    }
-
-    /// The committed files of one table with their part number, in part order.
-    pub fn table_files(&self, table: &str) -> impl Iterator<Item = (usize, &FileRecord)> {
-        self.files()
-            .filter(move |(_, _, file)| file.table.as_deref() == Some(table))
-            .map(|(_, part, file)| (part, file))
-    }
-
-    /// Whether a committed file is of this table.
-    pub fn has(&self, table: &str) -> bool {
-        self.table_files(table).next().is_some()
-    }
-
-    pub(super) fn load(run: &RunFolder) -> Result<Manifest> {
-        let path = run.path(FILE_NAME);
+impl RunFolder {
+    /// Reads and checks the manifest; a run folder without one holds nothing yet.
+    pub fn manifest(&self) -> Result<Manifest> {
+        let path = self.path(FILE_NAME);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::default()),
@@ -214,6 +176,64 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The names of the tables that hold at least one committed part, sorted.
+    pub fn tables(&self, manifest: &Manifest) -> Vec<String> {
+        let names: BTreeSet<&String> = manifest
+            .files()
+            .filter_map(|(_, _, file)| file.table.as_ref())
+            .collect();
+        names.into_iter().cloned().collect()
+    }
+
+    /// The committed files of `table` in part order.
+    pub fn files(&self, manifest: &Manifest, table: &str) -> Vec<PathBuf> {
+        manifest
+            .table_files(table)
+            .map(|(_, file)| self.path(&file.path))
+            .collect()
+    }
+}
+
+impl Manifest {
+    /// Every committed file with its stage and part number, stages by name, parts in order.
+    pub fn files(&self) -> impl Iterator<Item = (&str, usize, &FileRecord)> {
+        self.stages.iter().flat_map(|(name, stage)| {
+            stage.parts.iter().flat_map(move |(part, record)| {
+                record
+                    .files
+                    .iter()
+                    .map(move |file| (name.as_str(), *part, file))
+            })
+        })
+    }
+
+    /// As [`Manifest::files`], with those that stages keep of before, each with the record that names it.
+    pub fn all_files(&self) -> impl Iterator<Item = (&str, &StageRecord, usize, &FileRecord)> {
+        self.stages.iter().flat_map(|(name, stage)| {
+            [Some(stage), stage.previous.as_deref()]
+                .into_iter()
+                .flatten()
+                .flat_map(move |record| {
+                    record.parts.iter().flat_map(move |(part, done)| {
+                        let files = done.files.iter();
+                        files.map(move |file| (name.as_str(), record, *part, file))
+                    })
+                })
+        })
+    }
+
+    /// The committed files of one table with their part number, in part order.
+    pub fn table_files(&self, table: &str) -> impl Iterator<Item = (usize, &FileRecord)> {
+        self.files()
+            .filter(move |(_, _, file)| file.table.as_deref() == Some(table))
+            .map(|(_, part, file)| (part, file))
+    }
+
+    /// Whether a committed file is of this table.
+    pub fn has(&self, table: &str) -> bool {
+        self.table_files(table).next().is_some()
+    }
+
     /// Replaces the manifest on disk.
     pub(super) fn store(&self, run: &RunFolder) -> Result<()> {
         let path = run.path(FILE_NAME);
@@ -232,7 +252,7 @@ impl Manifest {
             let current = self.stages.get(stage);
             let kept = (!current.is_some_and(|current| std::ptr::eq(current, record)))
                 .then_some(record.key.as_str());
-            if !kept::is_in_place(file, part, kept) {
+            if !is_in_place(file, part, kept) {
                 return Err(match &file.table {
                     None => format!("{:?}, which belongs to no table", file.path),
                     Some(table) => format!(
@@ -269,6 +289,25 @@ impl Manifest {
 /// Where part `part` of `table` lies.
 pub(super) fn table_path(table: &str, part: usize) -> String {
     format!("tables/{table}/part-{part:05}.parquet")
+}
+
+/// Where part `part` of `table` lies when it is kept under `key`.
+pub(super) fn kept_path(key: &str, table: &str, part: usize) -> String {
+    format!(
+        "previous/{key}/{}",
+        &table_path(table, part)["tables/".len()..]
+    )
+}
+
+/// Whether `file` lies where the record that names it may have it: in its table's folder, or, `kept` under a key, in that
+/// key's.
+fn is_in_place(file: &FileRecord, part: usize, kept: Option<&str>) -> bool {
+    match (&file.table, kept) {
+        (Some(table), None) => file.path == table_path(table, part),
+        (Some(table), Some(key)) => file.path == kept_path(key, table, part),
+        (None, None) => !file.path.starts_with("tables/") && !file.path.starts_with("previous/"),
+        (None, Some(_)) => false,
+    }
 }
 
 /// Whether `name` is what [`table_path`] calls a part.

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use polars::{
     error::{PolarsError, PolarsResult},
-    prelude::{Column, DataFrame, DataType, LazyFrame, PlRefPath, ScanArgsParquet, col},
+    prelude::{
+        Column, DataFrame, DataType, LazyFrame, OptFlags, PlRefPath, ScanArgsParquet, UnionArgs,
+        col, concat, lit,
+    },
     sql::{SQLContext, extract_table_identifiers},
 };
 use prospect_common::{Error, Result};
@@ -13,7 +16,7 @@ use super::{
     Manifest, RunFolder,
     guard::guarded,
     read,
-    views::{ATTRIBUTES, attribute_rows},
+    views::{ATTRIBUTES, attributes},
 };
 
 /// What a statement may begin with: tables are never changed.
@@ -71,6 +74,27 @@ pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
     }
 }
 
+/// [`ATTRIBUTES`] for a statement; none without `images`.
+fn attribute_rows(run: &RunFolder, manifest: &Manifest) -> Result<Option<PolarsResult<LazyFrame>>> {
+    let names = attributes(run, manifest)?;
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let rows = || {
+        let images = scan(&run.files(manifest, "images"))?;
+        let rows = names.iter().map(|name| {
+            let value = col(name.as_str()).cast(DataType::String).alias("value");
+            let attribute = lit(name.as_str()).alias("attribute");
+            let known = images.clone().filter(col(name.as_str()).is_not_null());
+            known.select([col("image_id"), attribute, value])
+        });
+        let rows = concat(rows.collect::<Vec<_>>(), UnionArgs::default())?;
+        // The engine fails at counting the rows of a union and nothing else: this hides from it that it is one.
+        Ok(rows.map(Ok, OptFlags::PREDICATE_PUSHDOWN, None, None))
+    };
+    Ok(Some(rows()))
+}
+
 /// A statement's first words (three at most) in small letters, without comments and the final semicolon.
 fn first_words(sql: &str) -> Vec<String> {
     let mut rest = sql.trim_start();
@@ -94,7 +118,7 @@ fn first_words(sql: &str) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn scan(files: &[PathBuf]) -> PolarsResult<LazyFrame> {
+fn scan(files: &[PathBuf]) -> PolarsResult<LazyFrame> {
     let paths: Vec<PlRefPath> = files
         .iter()
         .map(|path| PlRefPath::try_from_path(path))

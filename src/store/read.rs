@@ -83,14 +83,16 @@ pub struct TableReader {
     missing: Option<Error>,
 }
 
-impl TableReader {
-    pub(super) fn new(run: &RunFolder, manifest: &Manifest, table: &str) -> TableReader {
+impl RunFolder {
+    /// Reads the committed parts of `table` in order; narrow it with [`TableReader::columns`],
+    /// [`TableReader::only`] and [`TableReader::part`]. A table that is not there is the first item's error.
+    pub fn read(&self, manifest: &Manifest, table: &str) -> TableReader {
         let files: VecDeque<(PathBuf, FileRecord)> = manifest
             .table_files(table)
-            .map(|(_, file)| (run.path(&file.path), file.clone()))
+            .map(|(_, file)| (self.path(&file.path), file.clone()))
             .collect();
         let missing = files.is_empty().then(|| Error::Missing {
-            what: format!("table {table} in {}", run.root().display()),
+            what: format!("table {table} in {}", self.root().display()),
             next: "see `prospect status` for the stage that writes it, and run that first".into(),
         });
         TableReader {
@@ -103,7 +105,9 @@ impl TableReader {
             missing,
         }
     }
+}
 
+impl TableReader {
     /// Rows of the chosen parts, before [`only`](TableReader::only), by the manifest.
     pub fn rows(&self) -> u64 {
         self.rows

@@ -1,13 +1,9 @@
 //! Tables under their names for other engines, and the one that is made when asked for.
 
 use arrow::datatypes::DataType;
-use polars::{
-    error::PolarsResult,
-    prelude::{DataType as PolarsType, LazyFrame, OptFlags, UnionArgs, col, concat, lit},
-};
 use prospect_common::Result;
 
-use super::{Manifest, RunFolder, query, read};
+use super::{Manifest, RunFolder, read};
 
 /// Made of `images`: `image_id`, `attribute`, `value`, a row for each image and each of its [`attributes`] that is not null.
 pub(super) const ATTRIBUTES: &str = "attributes";
@@ -32,7 +28,7 @@ const OWN: [&str; 10] = [
 ];
 
 /// The split and the user's columns of texts, flags and whole numbers.
-fn attributes(run: &RunFolder, manifest: &Manifest) -> Result<Vec<String>> {
+pub(super) fn attributes(run: &RunFolder, manifest: &Manifest) -> Result<Vec<String>> {
     let Some(file) = run.files(manifest, "images").into_iter().next() else {
         return Ok(Vec::new());
     };
@@ -44,30 +40,6 @@ fn attributes(run: &RunFolder, manifest: &Manifest) -> Result<Vec<String>> {
         .filter(|field| categorical(field.data_type()) && !OWN.contains(&field.name().as_str()))
         .map(|field| field.name().clone())
         .collect())
-}
-
-/// [`ATTRIBUTES`] for a statement; none without `images`.
-pub(super) fn attribute_rows(
-    run: &RunFolder,
-    manifest: &Manifest,
-) -> Result<Option<PolarsResult<LazyFrame>>> {
-    let names = attributes(run, manifest)?;
-    if names.is_empty() {
-        return Ok(None);
-    }
-    let rows = || {
-        let images = query::scan(&run.files(manifest, "images"))?;
-        let rows = names.iter().map(|name| {
-            let value = col(name.as_str()).cast(PolarsType::String).alias("value");
-            let attribute = lit(name.as_str()).alias("attribute");
-            let known = images.clone().filter(col(name.as_str()).is_not_null());
-            known.select([col("image_id"), attribute, value])
-        });
-        let rows = concat(rows.collect::<Vec<_>>(), UnionArgs::default())?;
-        // The engine fails at counting the rows of a union and nothing else: this hides from it that it is one.
-        Ok(rows.map(Ok, OptFlags::PREDICATE_PUSHDOWN, None, None))
-    };
-    Ok(Some(rows()))
 }
 
 /// DuckDB's statements that make every table of the run, as the manifest has it now, a view of its name.
