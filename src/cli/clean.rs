@@ -141,7 +141,7 @@ fn listing(doomed: &Doomed, run: &RunFolder) -> Result<String, Error> {
 fn row(name: &str, files: usize, bytes: u64) -> Vec<String> {
     vec![
         format!("  {name}"),
-        output::plural(files as u64, "file"),
+        text::counted(files as u64, "file"),
         text::bytes(bytes),
     ]
 }

@@ -220,7 +220,7 @@ fn images(dir: &Path) -> Check {
         ),
         _ => Check::fine(
             NAME,
-            format!("{shown}: {}", output::plural(n as u64, "image")),
+            format!("{shown}: {}", text::counted(n as u64, "image")),
         ),
     }
 }
@@ -243,7 +243,7 @@ fn boxes(config: &Config) -> Option<Check> {
         Ok(boxes) => boxes.map(|boxes| {
             let (n, images) = (boxes.n_boxes() as u64, boxes.n_images() as u64);
             let n = text::count(n);
-            Check::fine(NAME, format!("{n} in {}", output::plural(images, "image")))
+            Check::fine(NAME, format!("{n} in {}", text::counted(images, "image")))
         }),
     }
 }

@@ -119,8 +119,8 @@ fn page(done: &Export) -> String {
     let mut page = format!(
         "{}: {}, {} in {}\n",
         done.format.name(),
-        output::plural(done.told.rows, "image"),
-        output::plural(done.files, "file"),
+        text::counted(done.told.rows, "image"),
+        text::counted(done.files, "file"),
         text::escaped(&done.path)
     );
     for remark in &done.told.remarks {

@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
-use prospect_common::Error;
+use prospect_common::{Error, text};
 
 use super::{Cli, output};
 
@@ -36,7 +36,7 @@ pub(super) fn man(args: &ManArgs) -> anyhow::Result<u8> {
             let n = write_all(&command, folder)?;
             output::print(&format!(
                 "wrote {} to {}",
-                output::plural(n, "page"),
+                text::counted(n, "page"),
                 folder.display()
             ))?;
         }

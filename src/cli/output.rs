@@ -85,12 +85,6 @@ pub(super) fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
     out
 }
 
-/// `12 images`, `1 image`.
-pub(super) fn plural(n: u64, thing: &str) -> String {
-    let s = if n == 1 { "" } else { "s" };
-    format!("{} {thing}{s}", text::count(n))
-}
-
 /// A stage's summary on one line: `64 images, 0 bad`; nested values are left to `--json`.
 pub(super) fn summary_line(summary: &serde_json::Value) -> String {
     let Some(members) = summary.as_object() else {
@@ -182,7 +176,5 @@ mod tests {
             assert!(line.contains(piece), "{line}");
         }
         assert!(!line.contains("layers"), "{line}");
-        assert_eq!(plural(1, "problem"), "1 problem");
-        assert_eq!(plural(2000, "problem"), "2,000 problems");
     }
 }

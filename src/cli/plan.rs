@@ -106,7 +106,7 @@ fn page(plan: &Plan, run: &RunFolder, free: Option<u64>) -> String {
     page += &format!(
         "\nin all about {} for {} ({})",
         text::bytes(plan.bytes()),
-        output::plural(images.n, "image"),
+        text::counted(images.n, "image"),
         images.source
     );
     let replaced = (plan.stages.iter()).map(|planned| planned.replaces + planned.keeps);

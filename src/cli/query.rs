@@ -125,7 +125,7 @@ pub(super) fn query(global: &Global, args: &QueryArgs) -> anyhow::Result<u8> {
     match &args.output {
         Some(path) => {
             store::save(&frame, format, path)?;
-            let rows = output::plural(frame.height() as u64, "row");
+            let rows = text::counted(frame.height() as u64, "row");
             output::remark(&format!("wrote {rows} to {}", path.display()));
         }
         None => {

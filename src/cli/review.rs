@@ -238,7 +238,7 @@ fn import(config: &Config, path: &Path, file: &Path) -> Result<String, Error> {
     })?;
     Ok(format!(
         "{} taken over, {replaced} of them in place of earlier ones; {}",
-        output::plural(n as u64, "decision"),
+        text::counted(n as u64, "decision"),
         path.display()
     ))
 }

@@ -148,11 +148,11 @@ pub(super) fn describe(decision: &Decision) -> String {
         Decision::Resume { done, total, lost } => {
             let done = match total {
                 Some(total) => format!("{done} of {total} parts done"),
-                None => format!("{} done", output::plural(*done as u64, "part")),
+                None => format!("{} done", text::counted(*done as u64, "part")),
             };
             let lost = match lost {
                 0 => String::new(),
-                lost => format!(", {} lost", output::plural(*lost as u64, "part")),
+                lost => format!(", {} lost", text::counted(*lost as u64, "part")),
             };
             format!("goes on: {done}{lost}")
         }

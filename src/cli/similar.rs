@@ -150,7 +150,7 @@ fn page(similar: &Similar) -> String {
         "{} distance of {} among {}\n",
         similar.metric.name(),
         text::escaped(&similar.feature_layer),
-        output::plural(similar.images, "image")
+        text::counted(similar.images, "image")
     );
     for answer in &similar.answers {
         page += &format!("\n{}\n", text::escaped(&title(&answer.query)));

@@ -117,7 +117,7 @@ fn page(status: &Status) -> String {
         let mut state = match (stage.complete, stage.parts_total) {
             (true, _) => "complete".to_string(),
             (false, Some(total)) => format!("{} of {total} parts", stage.parts_done),
-            (false, None) => output::plural(stage.parts_done as u64, "part"),
+            (false, None) => text::counted(stage.parts_done as u64, "part"),
         };
         if stage.kept_bytes > 0 {
             state += &format!(" (and {} of before)", text::bytes(stage.kept_bytes));

@@ -98,7 +98,7 @@ fn markdown(summary: &Summary) -> String {
     }
     page += &format!(
         "{} in {}",
-        output::plural(summary.images, "image"),
+        text::counted(summary.images, "image"),
         cell(&summary.dataset)
     );
     if summary.bad > 0 {

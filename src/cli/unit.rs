@@ -108,11 +108,10 @@ fn page(facts: &UnitFacts) -> String {
         facts.map.1,
         if stats.dead { ": dead" } else { "" }
     );
-    let active =
-        (stats.share_active).map_or("-".to_string(), |share| format!("{:.1} %", share * 100.0));
+    let active = (stats.share_active).map_or("-".into(), |share| text::percent(share.into()));
     page += &format!(
         "activation over {}: mean {}, std {}, min {}, max {}; over 0 in {active}\n",
-        output::plural(stats.images, "image"),
+        text::counted(stats.images, "image"),
         number(stats.mean),
         number(stats.std),
         number(stats.min),

@@ -47,13 +47,13 @@ pub(super) fn verify(global: &Global, args: &VerifyArgs) -> anyhow::Result<u8> {
             .collect();
         page += &format!(
             "{}, {}: {}",
-            output::plural(files, "file"),
+            text::counted(files, "file"),
             text::bytes(bytes),
             match lines.len() {
                 0 => "all as the manifest says".to_string(),
                 n => format!(
                     "{}; `prospect clean` the stages concerned and run again",
-                    output::plural(n as u64, "problem")
+                    text::counted(n as u64, "problem")
                 ),
             }
         );

@@ -1,6 +1,7 @@
-//! What every other crate of Prospect builds on: the one error type, and text that is safe to print.
+//! What every other crate of Prospect builds on: the one error type, text that is safe to print, and the medians.
 
 mod error;
+pub mod statistics;
 pub mod text;
 
 pub use error::{Error, Result};

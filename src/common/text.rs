@@ -102,6 +102,21 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// `1 class`, `2,000 classes`.
+pub fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { many })
+}
+
+/// [`plural`] of a word that takes an `s`: `1 image`, `12 images`.
+pub fn counted(n: u64, thing: &str) -> String {
+    plural(n, thing, &format!("{thing}s"))
+}
+
+/// A share of 1 as `12.3 %`.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
 /// A measured value to three digits: `0`, `0.0123`, `14.2`, `-8310`, `1.20e-7`.
 pub fn figure(value: f64) -> String {
     let size = value.abs();
@@ -134,20 +149,26 @@ pub fn duration(time: Duration) -> String {
 
 /// " (did you mean `x`?)" where one of `known` is near enough to be meant.
 pub fn did_you_mean(word: &str, known: &[&str]) -> String {
-    nearest(word, known).map_or(String::new(), |near| format!(" (did you mean `{near}`?)"))
+    let near = by_likeness(word, known).into_iter();
+    let near = near.take_while(|(likeness, _)| *likeness >= 0.8);
+    let meant = near.map(|(_, name)| name).find(|name| *name != word);
+    meant.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"))
 }
 
-/// The nearest of `known` to `word`, if it is near enough for a slip of the pen.
-pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|name| {
-            let likeness = strsim::jaro_winkler(&word.to_lowercase(), &name.to_lowercase());
-            (likeness, *name)
-        })
-        .filter(|(likeness, name)| *likeness >= 0.8 && *name != word)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+/// `nearest: x, y, z`: the three of `known` that are most like `word`, for where one of many must be named.
+pub fn nearest(word: &str, known: &[&str]) -> String {
+    let near = by_likeness(word, known).into_iter().take(3);
+    let near: Vec<&str> = near.map(|(_, name)| name).collect();
+    format!("nearest: {}", near.join(", "))
+}
+
+/// The likest first, from 0 to 1 (Jaro-Winkler), case aside.
+fn by_likeness<'k>(word: &str, known: &[&'k str]) -> Vec<(f64, &'k str)> {
+    let word = word.to_lowercase();
+    let likeness = |name: &str| strsim::jaro_winkler(&word, &name.to_lowercase());
+    let mut all: Vec<(f64, &str)> = known.iter().map(|name| (likeness(name), *name)).collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    all
 }
 
 #[cfg(test)]
@@ -192,12 +213,26 @@ mod tests {
     }
 
     #[test]
+    fn slips_of_the_pen_are_understood() {
+        let known = ["layer1", "layer4", "Conv", "avgpool"];
+        assert_eq!(did_you_mean("layr4", &known), " (did you mean `layer4`?)");
+        assert_eq!(did_you_mean("conv", &known), " (did you mean `Conv`?)");
+        assert_eq!(did_you_mean("layer4", &["layer4"]), "", "itself");
+        assert_eq!(did_you_mean("x", &known), "");
+        assert!(nearest("layer4", &known).starts_with("nearest: layer4, layer1, "));
+    }
+
+    #[test]
     fn quantities_read_well() {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(25 << 30), "25 GiB");
         assert_eq!(count(7), "7");
         assert_eq!(count(1234567), "1,234,567");
+        assert_eq!(counted(1, "problem"), "1 problem");
+        assert_eq!(counted(2000, "problem"), "2,000 problems");
+        assert_eq!(plural(0, "class", "classes"), "0 classes");
+        assert_eq!(percent(0.1234), "12.3 %");
         assert_eq!(duration(Duration::from_millis(420)), "0.4 s");
         assert_eq!(duration(Duration::from_secs(185)), "3 min 05 s");
         assert_eq!(duration(Duration::from_secs(7620)), "2 h 07 min");

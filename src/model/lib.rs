@@ -33,7 +33,7 @@ pub use relu_rule::ReluRule;
 
 use std::path::{Path, PathBuf};
 
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Result, text::nearest};
 use prospect_dataset::image::{InputOverrides, InputSpec, Interpolation, Resize};
 
 use self::{
@@ -236,17 +236,10 @@ impl ModelInfo {
 
     fn named(&self, name: &str, key: &str) -> Result<&Tap> {
         self.analysis.tap(name).ok_or_else(|| {
-            let mut near: Vec<(f64, &str)> = self
-                .analysis
-                .taps
-                .iter()
-                .map(|tap| (strsim::jaro_winkler(&tap.name, name), tap.name.as_str()))
-                .collect();
-            near.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let near: Vec<&str> = near.iter().take(3).map(|(_, name)| *name).collect();
+            let known: Vec<&str> = self.analysis.taps.iter().map(|tap| &*tap.name).collect();
             Error::Config(vec![format!(
-                "{key}: the network has no module {name}; nearest: {}; all: `prospect model inspect {}`",
-                near.join(", "),
+                "{key}: the network has no module {name}; {}; all: `prospect model inspect {}`",
+                nearest(name, &known),
                 self.path.display()
             )])
         })

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use prospect_analysis::units::saliency::{self, MapSummary};
+use prospect_analysis::{
+    space::linalg::softmax,
+    units::saliency::{self, MapSummary},
+};
 use prospect_common::{Error, Result, text};
 use prospect_config::Config;
 use prospect_dataset::image::{self, DecodeOptions, Geometry, ImageError, InputSpec, RgbImage};
@@ -167,7 +170,8 @@ impl Explaining {
         label: Option<&str>,
     ) -> Result<Explained> {
         let batch = self.forward.run(pixels, 1)?;
-        let p = softmax(&batch.logits);
+        let logits: Vec<f64> = batch.logits.iter().map(|&logit| logit.into()).collect();
+        let p = softmax(&logits);
         let predicted = first_greatest(&batch.logits);
         let labelled = label.and_then(|label| self.class_by_name.get(label).copied());
         let mut wanted: Vec<usize> = classes.iter().copied().collect();
@@ -204,7 +208,7 @@ impl Explaining {
                     (false, false) => None,
                 },
                 logit: batch.logits[class],
-                p: p[class],
+                p: p[class] as f32,
                 maps: found.maps,
                 guided,
             });
@@ -291,16 +295,6 @@ fn guided_grad_cam(
     Ok(product.map(|(value, weight)| value * weight).collect())
 }
 
-/// Probabilities of logits.
-fn softmax(logits: &[f32]) -> Vec<f32> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f64> = (logits.iter())
-        .map(|&logit| f64::from(logit - max).exp())
-        .collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|power| (power / sum) as f32).collect()
-}
-
 /// Where the greatest value stands; of equal ones the first.
 fn first_greatest(values: &[f32]) -> usize {
     let mut best = 0;
@@ -326,9 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn probabilities_of_logits() {
-        let p = softmax(&[1000.0, 1000.0, f32::NEG_INFINITY]);
-        assert_eq!(p, [0.5, 0.5, 0.0]);
+    fn the_first_of_equal_ones_is_the_greatest() {
         assert_eq!(first_greatest(&[1.0, 3.0, 3.0]), 1);
     }
 }

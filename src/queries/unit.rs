@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Result, text::nearest};
 use prospect_engine::{
     Context,
     tables::{
@@ -130,15 +130,11 @@ fn find<'l>(layers: &'l [Layer], name: &str) -> Result<(&'l Layer, usize)> {
         ));
     };
     let Some(layer) = layers.iter().find(|known| known.name == layer) else {
-        let mut near: Vec<(f64, &str)> = (layers.iter())
-            .map(|known| (strsim::jaro_winkler(&known.name, layer), &*known.name))
-            .collect();
-        near.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let near: Vec<&str> = near.iter().take(3).map(|(_, name)| *name).collect();
+        let known: Vec<&str> = layers.iter().map(|known| &*known.name).collect();
         return wrong(format!(
-            "the run has no layer {layer:?}; nearest: {}; all: `prospect query \"select layer, channels from layers\"`; \
+            "the run has no layer {layer:?}; {}; all: `prospect query \"select layer, channels from layers\"`; \
              [extract] layers says which are recorded",
-            near.join(", ")
+            nearest(layer, &known)
         ));
     };
     match channel.parse::<usize>() {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt::Write as _, io::Write, path::Path};
 use polars::prelude::{AnyValue, DataFrame, ParquetCompression, ParquetWriter};
 use prospect_common::{
     Error, Result,
-    text::{escaped, escaped_json},
+    text::{counted, escaped, escaped_json},
 };
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
@@ -295,7 +295,7 @@ fn table(frame: &DataFrame, terminal_width: Option<usize>, out: &mut dyn Write) 
     if n_rows < all {
         let _ = writeln!(text, "{n_rows} of {all} rows shown; other formats give all");
     } else {
-        let _ = writeln!(text, "{all} {}", if all == 1 { "row" } else { "rows" });
+        let _ = writeln!(text, "{}", counted(all as u64, "row"));
     }
     if shown < headers.len() {
         let _ = writeln!(text, "columns not shown: {}", headers[shown..].join(", "));

@@ -13,6 +13,7 @@
 //! | tiny | shorter side | 100 | m / 4 |
 //! | grayscale | saturation | 0.01 | m / 5, and nine in ten have more than the limit |
 
+use prospect_common::statistics::upper_median;
 use prospect_findings::Kind;
 
 /// What is known of a photo that could be read; see [`prospect_dataset::image::Quality`].
@@ -128,14 +129,13 @@ fn shape(photo: &Photo) -> f32 {
 
 /// All problems of all photos: place in the list and problem, kind after kind.
 pub fn problems(photos: &[Photo]) -> Vec<(usize, Problem)> {
-    if photos.is_empty() {
+    let Some(usual_shape) = upper_median(&sorted(photos, shape)) else {
         return Vec::new();
-    }
-    let usual_shape = middle(&sorted(photos, shape));
+    };
     let mut found = Vec::new();
     for figure in &FIGURES {
         let values = sorted(photos, figure.of);
-        let usual = middle(&values);
+        let usual = upper_median(&values).unwrap_or_default();
         let limit = figure.limit.min(usual * figure.share);
         let under = values.partition_point(|value| *value < figure.limit);
         let is_common = under as f64 > MOST_GREY * photos.len() as f64;
@@ -180,10 +180,6 @@ fn sorted(photos: &[Photo], of: fn(&Photo) -> f32) -> Vec<f32> {
     let mut values: Vec<f32> = photos.iter().map(of).collect();
     values.sort_by(f32::total_cmp);
     values
-}
-
-fn middle(sorted: &[f32]) -> f32 {
-    sorted[sorted.len() / 2]
 }
 
 #[cfg(test)]

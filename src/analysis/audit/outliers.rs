@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use prospect_common::statistics::median;
+
 /// Deviations at which an image is called an outlier (Iglewicz and Hoaglin 1993).
 pub const CUT: f32 = 3.5;
 /// Logarithms that differ less than this are not told apart: a distance 2 % above the usual.
@@ -58,20 +60,15 @@ fn logarithms(distances: &[f32]) -> Vec<f64> {
     distances.iter().map(logarithm).collect()
 }
 
-/// The median, and 1.4826 times the median distance from it.
+/// The median, and 1.4826 times the median distance from it; 0 of nothing.
 fn center_and_deviation(values: &[f64]) -> (f64, f64) {
+    let median = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        median(&values).unwrap_or(0.0)
+    };
     let center = median(values.to_vec());
     let apart = values.iter().map(|value| (value - center).abs()).collect();
     (center, 1.4826 * median(apart))
-}
-
-/// 0 of nothing.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => 0.0,
-        n => 0.5 * (values[(n - 1) / 2] + values[n / 2]),
-    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use prospect_common::Result;
+use prospect_common::{Result, text::counted};
 
 use super::{
     Folder, Outline, Record, Told, Writer,
     csv_cells::{Csv, cell, number, optional},
-    images, literal,
+    literal,
     npy::Npy,
 };
 
@@ -112,7 +112,7 @@ impl Writer for Cleanlab {
         let load = |name: &str| format!("numpy.load({})", literal(&folder.target().join(name)));
         let mut remarks = Vec::new();
         if self.left_out > 0 {
-            let left_out = images(self.left_out, "");
+            let left_out = counted(self.left_out, "image");
             remarks.push(format!(
                 "left out {left_out} without a label or the probe's verdict"
             ));

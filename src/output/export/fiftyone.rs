@@ -1,12 +1,10 @@
 //! FiftyOneDataset: `metadata.json` with the dataset's fields, `samples.json` with a document an image; the images stay where
 //! they are.
 
-use prospect_common::Result;
+use prospect_common::{Result, text::counted};
 use serde_json::{Value, json};
 
-use super::{
-    Folder, Judged, Outline, Record, Told, Writer, folder::Output, images, kinds, literal,
-};
+use super::{Folder, Judged, Outline, Record, Told, Writer, folder::Output, kinds, literal};
 
 /// The oldest layout that we write; FiftyOne brings a dataset up to its own when it reads it.
 const VERSION: &str = "1.0.0";
@@ -56,7 +54,7 @@ impl Writer for Fiftyone {
             self.outline.images.display()
         )];
         if self.left_out > 0 {
-            let left_out = images(self.left_out, "");
+            let left_out = counted(self.left_out, "image");
             remarks.push(format!("left out {left_out} whose paths leave that folder"));
         }
         Ok(Told {

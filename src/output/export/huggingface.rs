@@ -8,14 +8,17 @@ use std::{
 };
 
 use arrow::array::{ArrayRef, Int64Array};
-use prospect_common::{Error, Result, text::escaped};
+use prospect_common::{
+    Error, Result,
+    text::{counted, escaped},
+};
 use prospect_dataset::listing::EXTENSIONS;
 use serde_json::{Map, Value, json};
 
 use super::{
     Folder, Images, Outline, Record, Told, Writer,
     columns::{self, Columns, Table},
-    images, kinds, literal,
+    kinds, literal,
 };
 
 /// With more splits than this they are left to the column `split`.
@@ -119,7 +122,7 @@ impl Writer for Huggingface {
         }
         let mut remarks = Vec::new();
         if self.gone > 0 {
-            let gone = images(self.gone, "");
+            let gone = counted(self.gone, "image");
             remarks.push(format!("left out {gone} not there ({})", self.reason));
         }
         if self.how == Images::None {

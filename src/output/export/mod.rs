@@ -20,7 +20,7 @@ mod tests;
 use std::path::{Component, Path, PathBuf};
 
 use clap::ValueEnum;
-use prospect_common::{Result, text::count};
+use prospect_common::Result;
 use serde::Serialize;
 
 use crate::picture::Picture;
@@ -215,12 +215,6 @@ fn kinds(record: &Record) -> Vec<&str> {
         }
     }
     kinds
-}
-
-/// `1 image`, `2,000 images`, with a word before the noun where there is one (`unreadable `).
-pub fn images(n: u64, which: &str) -> String {
-    let s = if n == 1 { "" } else { "s" };
-    format!("{} {which}image{s}", count(n))
 }
 
 /// A path as a string literal of Python (and of JSON).

@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
-use prospect_common::{Error, Result, text::escaped};
+use prospect_common::{
+    Error, Result,
+    text::{counted, escaped},
+};
 
-use super::{Folder, Judged, Outline, Record, Told, Writer, columns, folder::Output, images, word};
+use super::{Folder, Judged, Outline, Record, Told, Writer, columns, folder::Output, word};
 use crate::picture::{self, Picture};
 
 /// Browsers draw no texture with a longer side everywhere.
@@ -142,7 +145,7 @@ impl Writer for Tensorboard {
         output.finish()?;
         let mut remarks = Vec::new();
         if self.left_out > 0 {
-            let left_out = images(self.left_out, "");
+            let left_out = counted(self.left_out, "image");
             remarks.push(format!("left out {left_out} without finite features"));
         }
         Ok(Told {

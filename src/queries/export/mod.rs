@@ -8,11 +8,11 @@ mod walk;
 
 use std::{fs, path::Path};
 
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Result, text::counted};
 use prospect_dataset::image::{self, DecodeOptions};
 use prospect_engine::Context;
 use prospect_output::{
-    export::{Folder, Format, Images, Outline, Record, Told, images, lies_in},
+    export::{Folder, Format, Images, Outline, Record, Told, lies_in},
     picture::{self, Picture, PixelBox},
 };
 use prospect_stages::writer_of;
@@ -115,11 +115,11 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
     }
     let mut told = writer.finish(&folder)?;
     if survey.unreadable > 0 {
-        let unreadable = images(survey.unreadable, "unreadable ");
+        let unreadable = counted(survey.unreadable, "unreadable image");
         told.remarks.push(format!("left out {unreadable}"));
     }
     if survey.left_out > 0 {
-        let of = images(survey.left_out + survey.n, "");
+        let of = counted(survey.left_out + survey.n, "image");
         told.remarks
             .push(format!("a sample of {of}; --points sets how many"));
     }

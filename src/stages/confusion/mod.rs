@@ -11,7 +11,10 @@ mod tables;
 mod tests;
 
 use prospect_analysis::space::confusion::{Pair, agreement, most_confused};
-use prospect_common::{Result, text::escaped};
+use prospect_common::{
+    Result,
+    text::{escaped, percent},
+};
 use prospect_engine::{Context, Needs, Outcome, Stage, tables::classes::name_of};
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
@@ -89,12 +92,10 @@ fn summary(counted: &Counted) -> Value {
 }
 
 fn line(counted: &Counted) -> String {
-    let own = agreement(&counted.overlap).map(|share| {
-        let percent = share * 100.0;
-        format!("{percent:.1} % of neighbours have the same label")
-    });
+    let own = agreement(&counted.overlap)
+        .map(|share| format!("{} of neighbours have the same label", percent(share)));
     let right = agreement(&counted.confusion).map(|share| {
-        let mut line = format!("{:.1} % right", share * 100.0);
+        let mut line = format!("{} right", percent(share));
         if let [pair] = most_confused(&counted.confusion, 1)[..] {
             let [from, to] =
                 [pair.from, pair.to].map(|class| name_of(&counted.names.network, class as i32));

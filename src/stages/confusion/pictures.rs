@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prospect_analysis::space::confusion::{Pair, agreement, most_confused, order};
-use prospect_common::{Error, Result, text::count};
+use prospect_common::{
+    Error, Result,
+    text::{count, percent},
+};
 use prospect_engine::tables::classes::name_of;
 use prospect_output::picture::{
     PictureError,
@@ -24,7 +27,7 @@ pub fn draw(counted: &Counted) -> Result<Vec<(&'static str, Vec<u8>)>> {
         let labels = counted.confusion.iter().map(|pair| pair.from).collect();
         let drawing = Drawing {
             title: "What the network takes each class for",
-            said: format!("{:.1} % of {} images right", right * 100.0, count(images)),
+            said: format!("{} of {} images right", percent(right), count(images)),
             axes: ["label", "predicted class"],
             of: "of the label's images",
             figures: Figures::Counts,
@@ -41,8 +44,8 @@ pub fn draw(counted: &Counted) -> Result<Vec<(&'static str, Vec<u8>)>> {
         let drawing = Drawing {
             title: "Classes that share a neighbourhood",
             said: format!(
-                "{:.1} % of the {} nearest neighbours have the image's own label",
-                own * 100.0,
+                "{} of the {} nearest neighbours have the image's own label",
+                percent(own),
                 counted.k
             ),
             axes: ["label", "label of the neighbours"],
@@ -128,7 +131,7 @@ impl Drawing<'_> {
             .into_iter()
             .map(|pair| Entry {
                 text: format!("{} › {}", name(pair.from), name(pair.to)),
-                figure: format!("{} · {:.1} %", count(pair.count), pair.share * 100.0),
+                figure: format!("{} · {}", count(pair.count), percent(pair.share)),
             });
         let entries: Vec<Entry> = entries.collect();
         let mut said = self.said.clone();

@@ -7,7 +7,7 @@ use arrow::{
     datatypes::UInt64Type,
 };
 use prospect_analysis::audit::duplicates::hashes::{MIRROR, near_hashes};
-use prospect_common::Result;
+use prospect_common::{Result, statistics::upper_median};
 use prospect_engine::{
     Context,
     progress::Bar,
@@ -221,9 +221,7 @@ fn by_neighbors(
         }
     }
     usual.sort_by(f32::total_cmp);
-    let found = usual
-        .get(usual.len() / 2)
-        .map(|distance| f64::from(*distance));
+    let found = upper_median(&usual).map(f64::from);
     let limit = ctx.config.audit.duplicate_distance.or(found);
     let mut pairs = Near::new();
     for (distance, a, b) in near {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use prospect_analysis::audit::bad_photos::{self, Photo};
 use prospect_common::{
     Result,
+    statistics::upper_median,
     text::{escaped, figure},
 };
 use prospect_engine::{
@@ -36,7 +37,7 @@ fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     let labels = labels(ctx.run, manifest)?;
     let names = ClassNames::read(ctx.run, manifest)?;
     let label = |row: &Row| labels.get(row.image_id as usize).copied().flatten();
-    let usual = median(rows.iter().map(|row| row.distance));
+    let usual = usual_distance(rows.iter().map(|row| row.distance).collect());
     let mut of_class: BTreeMap<i32, Vec<f32>> = BTreeMap::new();
     for row in &rows {
         if let Some((class, distance)) = label(row).zip(row.class_distance) {
@@ -44,7 +45,7 @@ fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
         }
     }
     let usual_of: BTreeMap<i32, f32> = (of_class.into_iter())
-        .map(|(class, distances)| (class, median(distances.into_iter())))
+        .map(|(class, distances)| (class, usual_distance(distances)))
         .collect();
     let told = rows.iter().filter_map(|row| {
         let class_score = row.class_score.unwrap_or(1.0);
@@ -81,11 +82,10 @@ fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     Ok(told.collect())
 }
 
-/// The middle one, the upper of two; not a number of none.
-fn median(values: impl Iterator<Item = f32>) -> f32 {
-    let mut values: Vec<f32> = values.collect();
-    values.sort_by(f32::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
+/// The upper median; not a number of none.
+fn usual_distance(mut distances: Vec<f32>) -> f32 {
+    distances.sort_by(f32::total_cmp);
+    upper_median(&distances).unwrap_or(f32::NAN)
 }
 
 fn of_bad_photos(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {

@@ -10,12 +10,15 @@ use std::collections::HashSet;
 
 use askama::Template;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use prospect_common::{Result, text::count};
+use prospect_common::{
+    Result,
+    text::{count, percent, plural},
+};
 use serde_json::{Map, Value, json};
 
 use self::gather::{Cell, Class, Classes, MeanMap, Source};
 use super::{
-    frame::{Frame, MESSAGE, NAME, Page, Shell, percent, plural, short, shown},
+    frame::{Frame, MESSAGE, NAME, Page, Shell, short, shown},
     shortcuts::{Group, Groups, Suspect, suspects},
 };
 

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use prospect_common::{Result, text as words};
+use prospect_common::{
+    Result,
+    text::{self as words, plural},
+};
 use prospect_engine::tables::columns::{Columns, integer, number, text};
 use serde_json::{Value, json};
 
-use super::frame::{Figure, Frame, Page, Shell, plural};
+use super::frame::{Figure, Frame, Page, Shell};
 
 /// Groups that are shown, and members of each.
 const GROUPS: usize = 1000;

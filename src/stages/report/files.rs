@@ -1,12 +1,15 @@
 //! Files that cannot be read, and photos that show too little.
 
 use askama::Template;
-use prospect_common::{Result, text as words};
+use prospect_common::{
+    Result,
+    text::{self as words, plural},
+};
 use prospect_engine::tables::columns::{Columns, text};
 use prospect_findings::Kind;
 
 use super::{
-    frame::{Frame, MESSAGE, PATH, Page, Shell, ids, plural, shown},
+    frame::{Frame, MESSAGE, PATH, Page, Shell, ids, shown},
     issues::{Issue, heading},
 };
 

@@ -132,14 +132,6 @@ pub fn shown(name: &str, limit: usize) -> String {
     text::escaped(&text::shortened(name, limit)).into_owned()
 }
 
-pub fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
-pub fn plural(n: u64, one: &str, many: &str) -> String {
-    format!("{} {}", text::count(n), if n == 1 { one } else { many })
-}
-
 /// A number for a page's script, to four digits, which is what pages show at most; null where it is none.
 pub fn short(number: f64) -> Value {
     let short = format!("{number:.3e}").parse::<f64>().ok();

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use askama::Template;
-use prospect_common::Result;
+use prospect_common::{Result, text::plural};
 use prospect_engine::tables::columns::{Columns, text};
 use prospect_findings::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    frame::{Frame, Page, Shell, plural},
+    frame::{Frame, Page, Shell},
     issues::{Issue, heading},
 };
 

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use askama::Template;
-use prospect_common::{Result, text as words};
+use prospect_common::{
+    Result,
+    text::{self as words, percent, plural},
+};
 use serde_json::Value;
 
-use super::frame::{Figure, Frame, NAME, Page, Shell, percent, plural, shown};
+use super::frame::{Figure, Frame, NAME, Page, Shell, shown};
 
 /// Characters of what a stage has told.
 const TOLD: usize = 600;

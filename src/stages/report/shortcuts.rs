@@ -7,7 +7,10 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use askama::Template;
-use prospect_common::{Result, text::count};
+use prospect_common::{
+    Result,
+    text::{count, percent, plural},
+};
 use prospect_engine::{
     Context,
     tables::layers::{read_layers, unit_picture},
@@ -15,7 +18,7 @@ use prospect_engine::{
 use prospect_store::Manifest;
 
 use self::gather::{Association, ByValue, associations};
-use super::frame::{Frame, MESSAGE, NAME, PATH, Page, Shell, percent, plural, shown};
+use super::frame::{Frame, MESSAGE, NAME, PATH, Page, Shell, shown};
 
 pub use self::gather::{Group, Groups, Suspect, suspects};
 

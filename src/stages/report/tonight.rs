@@ -3,7 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use askama::Template;
-use prospect_common::{Result, text as words};
+use prospect_common::{
+    Result,
+    text::{self as words, percent, plural},
+};
 use prospect_engine::tables::{
     columns::{Columns, number, text},
     history,
@@ -12,7 +15,7 @@ use prospect_findings::{Kind, changes::Became};
 use serde_json::Value;
 
 use super::{
-    frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, percent, plural, shown},
+    frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, shown},
     issues::{Issue, heading},
 };
 

@@ -7,13 +7,16 @@ mod gather;
 mod tests;
 
 use askama::Template;
-use prospect_common::{Result, text::count};
+use prospect_common::{
+    Result,
+    text::{count, plural},
+};
 use prospect_engine::{Context, tables::layers::folder};
 use prospect_output::picture::{filter_grid, png};
 use serde_json::{Value, json};
 
 use self::gather::{Layer, Unit, Units};
-use super::frame::{Frame, NAME, PATH, Page, Shell, plural, short, shown};
+use super::frame::{Frame, NAME, PATH, Page, Shell, short, shown};
 
 /// Units of each class that the search over all layers finds, and of each layer that are shown before any search.
 const OF_CLASS: usize = 96;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use prospect_analysis::audit::shortcuts::{auroc, head::Fall, places::Grid};
-use prospect_common::Result;
+use prospect_common::{Result, text::percent};
 use prospect_engine::{
     Context,
     tables::{
@@ -85,7 +85,6 @@ impl Suspect {
     /// Why a person should look, in figures.
     pub fn evidence(&self, judged: &Judged) -> String {
         let class = name_of(&judged.names.dataset, judged.classes[self.class as usize]);
-        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let mut said = match (self.kind, self.edges, self.of_class, self.of_others) {
             (Kind::Mark, Some(edges), Some(of_class), Some(of_others)) => format!(
                 "unit {} of {} is strongest at the {} in {} of the {class} images and in {} of all others",

@@ -4,6 +4,8 @@
 //! animals hardly, trousers on a sheet very much). On the scale of `atanh(similarity)` their upper tail falls off exponentially. It is
 //! fitted where next to no copies are, and continued: from the threshold on, chance explains at most one pair in a hundred.
 
+use prospect_common::statistics::upper_median;
+
 /// Under this, pairs are taken to be different pictures; in a dataset whose candidates mostly are more alike, under their median.
 const DIFFERENT: f64 = 0.9;
 /// The threshold's bounds. Copies of photos that were encoded, scaled or cropped anew reach 0.94 at least, mostly 0.98. Where
@@ -22,7 +24,7 @@ pub fn least_similarity(similarities: &[f32]) -> f64 {
         .map(|similarity| f64::from(*similarity).clamp(0.0, 0.999_999).atanh())
         .collect();
     sizes.sort_by(f64::total_cmp);
-    let Some(median) = sizes.get(sizes.len() / 2) else {
+    let Some(median) = upper_median(&sizes) else {
         return LEAST;
     };
     let end = median.max(DIFFERENT.atanh());

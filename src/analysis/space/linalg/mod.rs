@@ -12,3 +12,12 @@ pub fn softmax(logits: &[f64]) -> Vec<f64> {
     shares.iter_mut().for_each(|share| *share /= sum);
     shares
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn large_logits_do_not_overflow() {
+        let p = super::softmax(&[1000.0, 1000.0, f64::NEG_INFINITY]);
+        assert_eq!(p, [0.5, 0.5, 0.0]);
+    }
+}

@@ -1,5 +1,7 @@
 //! The points of a map: where they fall in its frame, in which order they are drawn, where each group has its middle.
 
+use prospect_common::statistics::upper_median;
+
 use super::Scatter;
 use crate::picture::chart::Rect;
 
@@ -134,8 +136,8 @@ pub fn groups(scatter: &Scatter, view: &View) -> Vec<Group> {
 fn centre(places: &[[f32; 2]]) -> [f32; 2] {
     let median = |axis: usize| {
         let mut values: Vec<f32> = places.iter().map(|place| place[axis]).collect();
-        let middle = values.len() / 2;
-        *values.select_nth_unstable_by(middle, f32::total_cmp).1
+        values.sort_by(f32::total_cmp);
+        upper_median(&values).unwrap_or_default()
     };
     let [x, y] = [median(0), median(1)];
     let apart = |place: &&[f32; 2]| (place[0] - x).powi(2) + (place[1] - y).powi(2);
