@@ -15,6 +15,7 @@ use prospect_common::Result;
 use prospect_config::Labels;
 use prospect_dataset::listing::SPLITS;
 use prospect_model::{Layer, ModelInfo};
+use prospect_store::declare::Table;
 use serde::Serialize;
 
 use crate::Context;
@@ -50,6 +51,11 @@ impl TableEstimate {
             bytes: (rows as f64 * disk) as u64,
             remedy: None,
         }
+    }
+
+    /// `rows` of a declared table, its lists left out.
+    pub fn of(table: &'static Table, rows: u64) -> TableEstimate {
+        TableEstimate::new(table.name, rows, table.bytes)
     }
 
     /// With what would make it smaller.

@@ -4,6 +4,7 @@ pub mod estimate;
 mod plan;
 pub mod progress;
 mod runner;
+pub mod schema;
 mod space;
 mod stage;
 pub mod tables;

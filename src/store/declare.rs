@@ -32,6 +32,7 @@ pub use arrow::array::{ArrayRef, RecordBatch};
 pub use arrow::datatypes::Field;
 use arrow::{
     array::{Array, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, StringArray},
+    buffer::OffsetBuffer,
     datatypes::{
         Float16Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Schema, UInt8Type,
         UInt16Type, UInt32Type, UInt64Type,
@@ -119,6 +120,9 @@ pub struct List<T>(PhantomData<T>);
 
 /// Lists of one length in the whole table.
 pub struct Vector<T>(PhantomData<T>);
+
+/// Lists whose length may differ from row to row.
+pub struct Ragged<T>(PhantomData<T>);
 
 /// Lists of struct values, which are written only.
 pub struct Structs;
@@ -214,6 +218,31 @@ macro_rules! numbers {
 
             fn value(array: &Self::Array, row: usize) -> &[$native] {
                 &array.values()[row * array.length..(row + 1) * array.length]
+            }
+
+            fn written(array: ArrayRef) -> Result<ArrayRef, String> {
+                Self::read(&array)?;
+                Ok(array)
+            }
+        }
+
+        impl Cell for Ragged<$native> {
+            const KIND: &'static str = concat!("list of ", $kind);
+            const NULLABLE: bool = false;
+            type Array = (OffsetBuffer<i32>, PrimitiveArray<$arrow>);
+            type Value<'a> = &'a [$native];
+            type Written = ArrayRef;
+
+            fn read(array: &ArrayRef) -> Result<Self::Array, String> {
+                without_nulls(array)?;
+                let Some(lists) = array.as_list_opt::<i32>() else {
+                    return Err(array.data_type().to_string());
+                };
+                Ok((lists.offsets().clone(), <$native>::read(lists.values())?))
+            }
+
+            fn value((offsets, values): &Self::Array, row: usize) -> &[$native] {
+                &values.values()[offsets[row] as usize..offsets[row + 1] as usize]
             }
 
             fn written(array: ArrayRef) -> Result<ArrayRef, String> {

@@ -10,10 +10,8 @@ use prospect_common::{
 };
 use prospect_engine::{
     Context,
-    tables::{
-        classes::{ClassNames, labels, name_of},
-        columns::{Columns, integer, number, text},
-    },
+    schema::{images, outliers},
+    tables::classes::{ClassNames, labels, name_of},
 };
 use prospect_findings::{Finding, Kind};
 use prospect_store::Manifest;
@@ -30,7 +28,7 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
 }
 
 fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
-    if !manifest.has("outliers") {
+    if !manifest.has(outliers::NAME) {
         return Ok(Vec::new());
     }
     let rows = tables::read(ctx.run, manifest)?;
@@ -91,30 +89,22 @@ fn usual_distance(mut distances: Vec<f32>) -> f32 {
 fn of_bad_photos(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     let mut found = Vec::new();
     let (mut ids, mut photos) = (Vec::new(), Vec::new());
-    let columns = [
-        "image_id",
-        "width",
-        "height",
-        "orientation",
-        "error",
-        "brightness",
-        "contrast",
-        "sharpness",
-        "saturation",
-    ];
-    for batch in ctx.run.read(manifest, "images").columns(&columns) {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, "images", &batch);
-        let errors = columns.texts("error")?;
-        let [width, height, orientation] =
-            ["width", "height", "orientation"].map(|name| columns.integers(name));
-        let (width, height, orientation) = (width?, height?, orientation?);
-        let [brightness, contrast, sharpness, saturation] =
-            ["brightness", "contrast", "sharpness", "saturation"].map(|name| columns.numbers(name));
-        let (brightness, contrast) = (brightness?, contrast?);
-        let (sharpness, saturation) = (sharpness?, saturation?);
-        for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
-            if let Some(error) = text(&errors, row) {
+    let columns = (
+        images::image_id,
+        images::error,
+        images::width,
+        images::height,
+        images::orientation,
+        images::brightness,
+        images::contrast,
+        images::sharpness,
+        images::saturation,
+    );
+    for batch in ctx.run.rows(manifest, columns) {
+        for cells in batch?.iter() {
+            let (image_id, error, width, height, orientation, ..) = cells;
+            let (.., brightness, contrast, sharpness, saturation) = cells;
+            if let Some(error) = error {
                 found.push(Finding {
                     image_id,
                     kind: Kind::Unreadable,
@@ -126,20 +116,19 @@ fn of_bad_photos(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
                 });
                 continue;
             }
-            let side = |of| integer(of, row).and_then(|side| u32::try_from(side).ok());
-            let figure = |of| number(of, row).map(|figure| figure as f32);
             let photo = || {
-                let (mut width, mut height) = (side(&width)?, side(&height)?);
-                if integer(&orientation, row).is_some_and(|turned| turned >= 5) {
+                let side = |side: Option<i32>| u32::try_from(side?).ok();
+                let (mut width, mut height) = (side(width)?, side(height)?);
+                if orientation.is_some_and(|turned| turned >= 5) {
                     std::mem::swap(&mut width, &mut height);
                 }
                 Some(Photo {
                     width,
                     height,
-                    brightness: figure(&brightness)?,
-                    contrast: figure(&contrast)?,
-                    sharpness: figure(&sharpness)?,
-                    saturation: figure(&saturation)?,
+                    brightness: brightness?,
+                    contrast: contrast?,
+                    sharpness: sharpness?,
+                    saturation: saturation?,
                 })
             };
             if let Some(photo) = photo() {

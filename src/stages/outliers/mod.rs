@@ -10,7 +10,7 @@ mod tests;
 
 use prospect_analysis::audit::outliers::{CUT, deviations, deviations_in_classes, score};
 use prospect_common::{Result, text};
-use prospect_engine::{Context, Needs, Outcome, Stage, TableEstimate};
+use prospect_engine::{Context, Needs, Outcome, Stage, TableEstimate, schema::outliers};
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ pub const STAGE: Stage = Stage {
     version: 2,
     about: "find images unlike all others, or unlike others of their class, and bad photos",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
-    writes: &["outliers"],
+    writes: &[outliers::NAME],
     findings: Some(findings),
     reuse: None,
     parameters,
@@ -29,15 +29,12 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Four figures and a flag.
-const ROW: [f64; 2] = [21.0, 16.0];
-
 fn parameters(_: &Context) -> Result<Value> {
     Ok(json!({ "cut": CUT }))
 }
 
 fn estimate(_: &Context, images: u64) -> Result<Vec<TableEstimate>> {
-    Ok(vec![TableEstimate::new("outliers", images, ROW)])
+    Ok(vec![TableEstimate::of(&outliers::TABLE, images)])
 }
 
 /// A row of the table.
@@ -62,7 +59,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let manifest = ctx.run.manifest()?;
         let rows = rows(&Distances::measure(ctx, &manifest)?);
         let mut part = writer.part(0)?;
-        part.write("outliers", &tables::outliers(&rows)?)?;
+        part.write(outliers::NAME, &tables::outliers(&rows)?)?;
         writer.commit(part)?;
     }
     let rows = tables::read(ctx.run, &ctx.run.manifest()?)?;

@@ -1,0 +1,186 @@
+//! What is wrong with the dataset.
+
+use prospect_store::table;
+
+table! {
+    /// Copies of files and of pictures.
+    pub mod duplicates = "duplicates", "pair of images", [30.0, 20.0] {
+        image_a: u32,
+        image_b: u32,
+        /// `exact`, `near`, `mirrored`
+        kind: Text,
+        /// in bits
+        phash_distance: Option<i16>,
+        /// cosine
+        feature_distance: Option<f32>,
+        similarity: f32,
+        group_id: u32,
+        /// whether their labels differ
+        label_conflict: bool,
+        /// whether their splits differ
+        cross_split: bool,
+    }
+}
+
+table! {
+    /// How likely each label is right.
+    pub mod label_scores = "label_scores", "labelled image", [35.0, 17.0] {
+        image_id: u32,
+        label: i32,
+        suggested_label: Option<i32>,
+        p_suggested: Option<f32>,
+        self_confidence: f32,
+        normalized_margin: f32,
+        knn_agreement: f32,
+        confident_joint: bool,
+        /// 0 worst to 1
+        score: f32,
+        flagged: bool,
+        rank: i32,
+    }
+}
+
+table! {
+    /// How often one class is labelled as another.
+    pub mod confident_joint = "confident_joint", "pair of classes", [56.0, 30.0] {
+        /// as given
+        label: i32,
+        label_name: Text,
+        /// as estimated
+        true_label: i32,
+        true_name: Text,
+        count: i64,
+        estimated: f64,
+        expected: f64,
+    }
+}
+
+table! {
+    /// What a review of so many images is expected to find.
+    pub mod label_calibration = "label_calibration", "review budget", [24.0, 40.0] {
+        /// images looked at
+        reviewed: i32,
+        recall: f32,
+        recall_low: f32,
+        recall_high: f32,
+        precision: f32,
+        /// errors injected
+        planted: u32,
+    }
+}
+
+table! {
+    /// Images unlike all others, or unlike their class.
+    pub mod outliers = "outliers", "image", [21.0, 16.0] {
+        image_id: u32,
+        distance: f32,
+        score: f32,
+        class_distance: Option<f32>,
+        class_score: Option<f32>,
+        flagged: bool,
+    }
+}
+
+table! {
+    /// What attributes say about labels.
+    pub mod associations = "associations", "attribute", [90.0, 250.0] {
+        attribute: Text,
+        kind: Text,
+        values: i32,
+        images: u32,
+        /// normalized mutual information
+        nmi: f64,
+        p_value: f64,
+        top_value: Option<Text>,
+        top_label: Option<i32>,
+        top_label_name: Option<Text>,
+        lift: Option<f64>,
+        support: Option<u32>,
+    }
+}
+
+table! {
+    /// Accuracy by group.
+    pub mod groups = "groups", "value of an attribute", [80.0, 40.0] {
+        attribute: Text,
+        value: Text,
+        label: Option<i32>,
+        label_name: Option<Text>,
+        images: u32,
+        accuracy: Option<f64>,
+        accuracy_low: Option<f64>,
+        accuracy_high: Option<f64>,
+        overall: Option<f64>,
+        worst: bool,
+        source: Option<Text>,
+    }
+}
+
+table! {
+    /// Units that fire for one class alone.
+    pub mod shortcuts = "shortcuts", "class and unit", [250.0, 300.0] {
+        rank: i32,
+        class: i32,
+        class_name: Text,
+        layer: Text,
+        unit: i32,
+        kind: Text,
+        mark: i32,
+        score: f64,
+        exclusivity: f64,
+        images: u32,
+        share_of_class: Option<f64>,
+        share_of_others: Option<f64>,
+        x0: Option<f64>,
+        y0: Option<f64>,
+        x1: Option<f64>,
+        y1: Option<f64>,
+        border_share: f64,
+        outside_boxes: Option<f64>,
+        border_energy: Option<f64>,
+        background_energy: Option<f64>,
+        p_with: Option<f64>,
+        p_without: Option<f64>,
+        /// without the unit
+        accuracy_drop: Option<f64>,
+        probability_drop: Option<f64>,
+        flagged: bool,
+        evidence: Text,
+        picture: Option<Text>,
+    }
+}
+
+table! {
+    /// All findings, worst first within their kind.
+    pub mod issues = "issues", "finding", [140.0, 30.0] {
+        image_id: u32,
+        kind: Text,
+        /// 0 worst to 1 fine
+        score: f32,
+        flagged: bool,
+        suggested_label: Option<i32>,
+        /// one sentence
+        evidence: Text,
+        /// within the kind
+        rank: i32,
+        /// the other image of a pair
+        other_id: Option<u32>,
+        /// `ok` or `fix`
+        reviewed: Option<Text>,
+        note: Option<Text>,
+    }
+}
+
+table! {
+    /// Differences from an earlier run's findings; with `[run] previous`.
+    pub mod changes = "changes", "difference", [140.0, 30.0] {
+        path: Text,
+        kind: Text,
+        other_path: Option<Text>,
+        /// `new`, `worse`, `better`, `resolved`
+        change: Text,
+        score_before: Option<f32>,
+        score: Option<f32>,
+        evidence: Text,
+    }
+}

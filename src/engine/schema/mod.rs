@@ -1,0 +1,25 @@
+//! Tables that more than one stage reads, each declared once: by the stage that writes it.
+//!
+//! A table that only its own stage reads is declared there.
+
+mod activations;
+mod audit;
+mod dataset;
+mod network;
+mod probing;
+mod saliency;
+mod space;
+
+pub use activations::{patches, unit_gradients, unit_stats};
+pub use audit::{
+    associations, changes, confident_joint, duplicates, groups, issues, label_calibration,
+    label_scores, outliers, shortcuts,
+};
+pub use dataset::{classes, images};
+pub use network::{extracted, features, layers, maps, predictions, units};
+pub use probing::{probe, probe_calibration, probe_classes, probe_quality, probe_weights};
+pub use saliency::{cams, explanations};
+pub use space::{
+    class_neighbors, class_overlap, confusion, neighbor_stats, neighbors, pca_components,
+    projection, projection_quality,
+};
