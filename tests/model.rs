@@ -51,7 +51,7 @@ fn logits_are_pytorchs() {
 fn an_image_s_results_depend_neither_on_its_place_nor_on_the_others() {
     for name in GOLDEN {
         let (info, network, reference) = open(name);
-        let layers = info.layers(&LayerChoice::Auto, "layers").unwrap();
+        let layers = info.layers(&LayerChoice::Auto).unwrap();
         let wanted = Wanted {
             feature: info.feature("auto").unwrap(),
             maps: layers.clone(),

@@ -15,7 +15,7 @@ use imports::{Graph, circle, graph};
 
 /// Wings that still have circles.
 const WITH_CIRCLES: &[&str] = &[
-    "model", "output", "analysis", "config", "engine", "stages", "queries", "cli",
+    "model", "output", "analysis", "engine", "stages", "queries", "cli",
 ];
 
 fn root() -> PathBuf {

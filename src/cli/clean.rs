@@ -3,7 +3,7 @@
 use std::fs;
 
 use clap::Args;
-use prospect_common::{Error, text};
+use prospect_common::{Complaint, Complaints, Error, text};
 use prospect_stages::STAGES;
 use prospect_store::{Manifest, RunFolder, remove_stage};
 
@@ -85,7 +85,7 @@ fn choose(what: &[String], manifest: &Manifest) -> Result<Doomed, Error> {
         stages: Vec::new(),
         logs: false,
     };
-    let mut unknown = Vec::new();
+    let mut unknown = Complaints::default();
     for word in what {
         match word.as_str() {
             ALL => {
@@ -99,16 +99,14 @@ fn choose(what: &[String], manifest: &Manifest) -> Result<Doomed, Error> {
                 let mut known: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
                 known.extend([LOGS, ALL]);
                 let hint = prospect_common::text::did_you_mean(name, &known);
-                unknown.push(format!(
+                unknown.push(Complaint::new(format!(
                     "{name:?} cannot be deleted{hint}; what can is {}",
                     known.join(", ")
-                ));
+                )));
             }
         }
     }
-    if !unknown.is_empty() {
-        return Err(Error::Config(unknown));
-    }
+    unknown.verdict()?;
     doomed.stages.sort();
     doomed.stages.dedup();
     Ok(doomed)

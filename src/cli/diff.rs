@@ -66,8 +66,7 @@ struct Answer<'a> {
 
 pub(super) fn diff(args: &DiffArgs) -> anyhow::Result<u8> {
     for kind in &args.kind {
-        prospect_findings::review::read_kind(kind)
-            .map_err(|why| prospect_common::Error::Config(vec![why]))?;
+        prospect_findings::review::read_kind(kind).map_err(prospect_common::Error::usage)?;
     }
     let findings = |folder: &PathBuf| {
         let run = RunFolder::open(folder)?;

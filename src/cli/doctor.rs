@@ -1,14 +1,16 @@
 //! `prospect doctor`.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     path::Path,
 };
 
 use clap::Args;
-use prospect_common::{Error, text};
+use prospect_common::{Complaint, Complaints, Error, Origin, text};
 use prospect_config::Config;
-use prospect_model::device;
+use prospect_model::{ModelInfo, device};
+use prospect_stages::explain::rows::Choice;
 use prospect_store::{existing_ancestor, free_space};
 use serde::Serialize;
 
@@ -43,6 +45,9 @@ struct Check {
     state: State,
     /// What was found, and what to do if it is not fine.
     found: String,
+    /// The complaints that `found` consists of, where it is about settings.
+    #[serde(skip)]
+    complaints: Vec<Complaint>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -59,6 +64,7 @@ impl Check {
             name,
             state: State::Fine,
             found: found.into(),
+            complaints: Vec::new(),
         }
     }
 
@@ -75,16 +81,25 @@ impl Check {
             ..Check::fine(name, found)
         }
     }
+
+    fn failed(name: &'static str, error: Error) -> Check {
+        let told = Check::wrong(name, error.to_string());
+        match error {
+            Error::Config(complaints) => Check { complaints, ..told },
+            _ => told,
+        }
+    }
 }
 
 pub(super) fn doctor(global: &Global, args: &DoctorArgs) -> anyhow::Result<u8> {
     let mut checks = match global.config() {
         Ok(config) => examine(&config),
-        Err(error) => vec![Check::wrong("configuration", error.to_string())],
+        Err(error) => vec![Check::failed("configuration", error)],
     };
-    for check in &mut checks {
-        let lines = check.found.lines().map(str::to_string).collect();
-        check.found = Config::placed(&global.config, &global.set, lines).join("\n");
+    for check in (checks.iter_mut()).filter(|check| !check.complaints.is_empty()) {
+        let complaints = std::mem::take(&mut check.complaints);
+        let placed = Config::placed(&global.config, &global.set, complaints);
+        check.found = Error::Config(placed).to_string();
     }
     let wrong = checks.iter().any(|check| check.state == State::Wrong);
     match args.json {
@@ -144,18 +159,26 @@ fn examine(config: &Config) -> Vec<Check> {
 }
 
 /// What is said of files that are not there, with the key that names them, in place of what came of opening them.
-fn tell_of_files(checks: &mut Vec<Check>, complaints: Vec<String>) {
+fn tell_of_files(checks: &mut Vec<Check>, complaints: Vec<Complaint>) {
+    let mut by_name: BTreeMap<&'static str, Vec<Complaint>> = BTreeMap::new();
     for complaint in complaints {
-        let name = match complaint.split([']', ':']).next() {
-            Some("[images") if complaint.starts_with("[images] dir") => "images",
-            Some("[images") => "metadata",
-            Some("[explain") => "boxes",
-            Some("[model") => "model",
-            _ => "earlier run",
+        let name = match complaint.origin {
+            Some(Origin::Setting { section, key }) => match (section, key) {
+                ("images", "dir") => "images",
+                ("images", _) => "metadata",
+                ("explain", _) => "boxes",
+                ("model", _) => "model",
+                _ => "earlier run",
+            },
+            _ => "configuration",
         };
+        by_name.entry(name).or_default().push(complaint);
+    }
+    for (name, complaints) in by_name {
+        let told = Check::failed(name, Error::Config(complaints));
         match checks.iter_mut().find(|check| check.name == name) {
-            Some(check) => *check = Check::wrong(name, complaint),
-            None => checks.push(Check::wrong(name, complaint)),
+            Some(check) => *check = told,
+            None => checks.push(told),
         }
     }
 }
@@ -239,7 +262,7 @@ fn boxes(config: &Config) -> Option<Check> {
     match config.boxes() {
         // Metadata that cannot be read is told above, and by scan.
         Err(_) if config.explain.boxes.is_none() => None,
-        Err(error) => Some(Check::wrong(NAME, error.to_string())),
+        Err(error) => Some(Check::failed(NAME, error)),
         Ok(boxes) => boxes.map(|boxes| {
             let (n, images) = (boxes.n_boxes() as u64, boxes.n_images() as u64);
             let n = text::count(n);
@@ -256,7 +279,7 @@ fn libtorch(config: &Config) -> Check {
             NAME,
             format!("{}; runs on {}", device::describe(), device::name(chosen)),
         ),
-        Err(error) => Check::wrong(NAME, error.to_string()),
+        Err(error) => Check::failed(NAME, error),
     }
 }
 
@@ -264,26 +287,18 @@ fn libtorch(config: &Config) -> Check {
 fn network(config: &Config) -> Check {
     const NAME: &str = "model";
     let Some(path) = &config.model.path else {
-        return Check::warning(NAME, "[model] path is not set: only scan can run");
+        let unset = Complaint::predicate("model", "path", "is not set: only scan can run");
+        return Check {
+            state: State::Warning,
+            ..Check::failed(NAME, unset.into())
+        };
     };
     let model = match prospect_config::open_model(path, config.model.sidecar.as_deref()) {
         Ok(model) => model,
-        Err(error) => return Check::wrong(NAME, error.to_string()),
+        Err(error) => return Check::failed(NAME, error),
     };
-    let wrong: Vec<String> = [
-        model.input_spec(&config.input).err(),
-        model
-            .layers(&config.extract.layers, "[extract] layers")
-            .err(),
-        prospect_stages::explain::rows::Choice::new(&config.explain, &model).err(),
-        model.feature(&config.extract.feature_layer).err(),
-    ]
-    .into_iter()
-    .flatten()
-    .map(|error| error.to_string())
-    .collect();
-    if !wrong.is_empty() {
-        return Check::wrong(NAME, wrong.join("\n"));
+    if let Err(error) = goes_with(config, &model) {
+        return Check::failed(NAME, error);
     }
     let (height, width) = model.graph.input_size();
     Check::fine(
@@ -294,6 +309,16 @@ fn network(config: &Config) -> Check {
             model.graph.n_classes()
         ),
     )
+}
+
+/// Everything in the settings that does not go with the network.
+fn goes_with(config: &Config, model: &ModelInfo) -> Result<(), Error> {
+    let mut complaints = Complaints::default();
+    complaints.keep(model.input_spec(&config.input))?;
+    complaints.keep(model.layers(&config.extract.layers))?;
+    complaints.keep(Choice::new(&config.explain, model))?;
+    complaints.keep(model.feature(&config.extract.feature_layer))?;
+    complaints.verdict()
 }
 
 #[cfg(test)]

@@ -76,12 +76,12 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8>
     let mut methods = args.method.clone();
     methods.dedup();
     let classes = args.class.iter().map(|class| model.class_index(class));
-    let classes: BTreeSet<usize> = classes.collect::<Result<_, _>>()?;
+    let classes: BTreeSet<usize> = classes.collect::<Result<_, _>>().map_err(Error::usage)?;
     let panels = classes.len().max(1) * (methods.len() + usize::from(args.guided));
     if panels > MAX_PANELS {
-        return Err(Error::Config(vec![format!(
+        return Err(Error::usage(format!(
             "{panels} panels (classes times methods) are more than the {MAX_PANELS} that a picture holds; ask for fewer at a time"
-        )])
+        ))
         .into());
     }
     let labels = FileLabels::new(&config)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use prospect_common::{Error, text};
+use prospect_common::{Complaint, Complaints, Error, text};
 use prospect_engine::{Context, progress::Cancel};
 use prospect_output::export::{Format, Images};
 use prospect_queries::export::{Asked, Export, export as write};
@@ -102,17 +102,13 @@ fn check(args: &ExportArgs) -> Result<(), Error> {
         .filter(|(_, is_given, of)| *is_given && !of.contains(&args.format))
         .map(|(name, _, of)| {
             let of: Vec<&str> = of.iter().map(|format| format.name()).collect();
-            format!(
+            Complaint::new(format!(
                 "{name} is for {}, not for {}",
                 of.join(" and "),
                 args.format.name()
-            )
+            ))
         });
-    let wrong: Vec<String> = wrong.collect();
-    match wrong.is_empty() {
-        true => Ok(()),
-        false => Err(Error::Config(wrong)),
-    }
+    wrong.collect::<Complaints>().verdict()
 }
 
 fn page(done: &Export) -> String {

@@ -45,10 +45,10 @@ pub(super) struct InitArgs {
 pub(super) fn init(global: &Global, args: &InitArgs) -> anyhow::Result<u8> {
     let file = args.dir.join("pipeline.toml");
     if file.exists() && !args.force {
-        return Err(Error::Config(vec![format!(
+        return Err(Error::usage(format!(
             "{} is there already; replace it with --force, or name another folder",
             file.display()
-        )])
+        ))
         .into());
     }
     let found = Found::look(

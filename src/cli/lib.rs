@@ -215,9 +215,9 @@ fn all_settings_seen(
     if given == global.set.len() {
         return Ok(());
     }
-    Err(Error::Config(vec![
-        "--set stands both before and after the command; put all of them after it".to_string(),
-    ]))
+    Err(Error::usage(
+        "--set stands both before and after the command; put all of them after it",
+    ))
 }
 
 /// Writes the error to standard error and gives the exit status that belongs to it.

@@ -126,9 +126,9 @@ pub(super) fn numbered(path: &Path, at: usize) -> PathBuf {
 /// Asks on the terminal; an error where nobody can answer.
 pub(super) fn confirm(question: &str) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
-        return Err(Error::Config(vec![
-            "nobody is there to confirm: add --yes to go ahead, or --dry-run to look".to_string(),
-        ])
+        return Err(Error::usage(
+            "nobody is there to confirm: add --yes to go ahead, or --dry-run to look",
+        )
         .into());
     }
     let mut err = io::stderr().lock();

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use prospect_common::{
-    Error,
+    Complaint, Complaints, Error,
     text::{self, did_you_mean},
 };
 use prospect_engine::{Context, progress::Cancel};
@@ -108,7 +108,7 @@ pub(super) fn query(global: &Global, args: &QueryArgs) -> anyhow::Result<u8> {
     }
     let format = args.format.unwrap_or(Format::Table);
     if format == Format::Parquet && args.output.is_none() {
-        return Err(Error::Config(vec!["--format parquet needs --output FILE".into()]).into());
+        return Err(Error::usage("--format parquet needs --output FILE").into());
     }
     let audit = asked(&catalog, args.query.as_deref().unwrap_or_default())?;
     let bound = audit.bind(&args.params)?;
@@ -167,7 +167,7 @@ fn asked(catalog: &Catalog, query: &str) -> anyhow::Result<Audit> {
         sql.clear();
         io::stdin().read_to_string(&mut sql)?;
     }
-    Ok(Audit::parse("", &sql).map_err(Error::Config)?)
+    Ok(Audit::parse("", &sql).map_err(|problems| Error::usage(problems.join("\n")))?)
 }
 
 fn list(catalog: &Catalog, format: Option<Format>) -> anyhow::Result<u8> {
@@ -189,8 +189,7 @@ fn list(catalog: &Catalog, format: Option<Format>) -> anyhow::Result<u8> {
             output::print_json(&audits)?;
         }
         Some(_) => {
-            let problem = "--list is written as table or json".to_string();
-            return Err(Error::Config(vec![problem]).into());
+            return Err(Error::usage("--list is written as table or json").into());
         }
     }
     Ok(0)
@@ -251,19 +250,16 @@ fn check_classes(run: &RunFolder, bound: &Bound) -> Result<(), Error> {
     let names: Vec<String> = names.flatten().collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let unknown = (bound.classes.iter()).filter(|(_, class)| !names.contains(&class.as_str()));
-    let problems: Vec<String> = unknown
+    let complaints: Complaints = unknown
         .map(|(parameter, class)| {
             let near = did_you_mean(class, &names);
-            format!(
+            Complaint::new(format!(
                 "-p {parameter}: no class is called {class:?}{near}; the classes are {}",
                 text::shortened(&names.join(", "), 400)
-            )
+            ))
         })
         .collect();
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(Error::Config(problems)),
-    }
+    complaints.verdict()
 }
 
 /// Writes the sheets, and names images that are not on them.

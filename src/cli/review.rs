@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use prospect_common::{
-    Error,
+    Complaint, Complaints, Error,
     text::{self, did_you_mean},
 };
 use prospect_config::Config;
@@ -133,10 +133,6 @@ fn images(config: &Config) -> Result<HashMap<String, Known>, Error> {
     history::images(&run, &run.manifest()?)
 }
 
-fn wrong(why: String) -> Error {
-    Error::Config(vec![why])
-}
-
 fn today() -> String {
     chrono::Utc::now().format("%Y-%m-%d").to_string()
 }
@@ -151,8 +147,8 @@ fn add(
     let (kind, verdict) = match (read_kind(kind), read_verdict(verdict)) {
         (Ok(kind), Ok(verdict)) => (kind, verdict),
         (kind, verdict) => {
-            let complaints = [kind.err(), verdict.err()];
-            return Err(Error::Config(complaints.into_iter().flatten().collect()));
+            let complaints = [kind.err(), verdict.err()].into_iter().flatten();
+            return Err(Error::Config(complaints.map(Complaint::new).collect()));
         }
     };
     let images = images(config)?;
@@ -177,7 +173,7 @@ fn add(
 }
 
 fn remove(config: &Config, path: &Path, image: &str, kind: &str) -> Result<String, Error> {
-    let kind = read_kind(kind).map_err(wrong)?;
+    let kind = read_kind(kind).map_err(Error::usage)?;
     // What the run does not have any more can still be taken back.
     let reviews = Reviews::read(path)?;
     let named = match reviews.about(image, kind) {
@@ -191,7 +187,7 @@ fn remove(config: &Config, path: &Path, image: &str, kind: &str) -> Result<Strin
             .map(|review| review.path.as_str())
             .collect();
         let decided: Vec<&str> = decided.into_iter().collect();
-        return Err(wrong(format!(
+        return Err(Error::usage(format!(
             "{}: nothing is decided about {} and {}{}; see `prospect review list`",
             path.display(),
             text::escaped(&named),
@@ -208,11 +204,13 @@ fn import(config: &Config, path: &Path, file: &Path) -> Result<String, Error> {
     std::fs::metadata(file).map_err(Error::io(file, "reading the reviews"))?;
     let theirs = Reviews::read(file)?;
     let images = images(config)?;
-    let mut complaints = Vec::new();
+    let mut complaints = Complaints::default();
     let mut taken = Vec::new();
     for review in theirs.iter() {
         match resolve(config, &images, &review.path) {
-            Err(error) => complaints.push(format!("{}: {error}", file.display())),
+            Err(error) => {
+                complaints.push(Complaint::new(format!("{}: {error}", file.display())));
+            }
             Ok(named) => {
                 let digest = images.get(&named).and_then(|known| known.digest.clone());
                 let or_today = |date: &str| match date {
@@ -228,9 +226,7 @@ fn import(config: &Config, path: &Path, file: &Path) -> Result<String, Error> {
             }
         }
     }
-    if !complaints.is_empty() {
-        return Err(Error::Config(complaints));
-    }
+    complaints.verdict()?;
     let n = taken.len();
     let replaced = Reviews::update(path, |reviews| {
         let replaced = taken.into_iter().filter_map(|review| reviews.set(review));
@@ -255,7 +251,7 @@ fn resolve(config: &Config, images: &HashMap<String, Known>, image: &str) -> Res
     {
         let found = images.iter().find(|(_, known)| known.image_id == id);
         return found.map(|(path, _)| path.clone()).ok_or_else(|| {
-            wrong(format!(
+            Error::usage(format!(
                 "the run has no image {id}; its ids are 0 to {}",
                 images.len().saturating_sub(1)
             ))
@@ -267,7 +263,7 @@ fn resolve(config: &Config, images: &HashMap<String, Known>, image: &str) -> Res
     }
     let mut paths: Vec<&str> = images.keys().map(String::as_str).collect();
     paths.sort();
-    Err(wrong(format!(
+    Err(Error::usage(format!(
         "the run has no image {}{}; see `prospect query \"select path from images\"`",
         text::escaped(image),
         did_you_mean(plain, &paths)

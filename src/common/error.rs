@@ -1,11 +1,11 @@
 //! The one error type of the library. Every message says where, what was expected, what was found and what to do next.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
-use crate::text::bytes;
+use crate::{Complaint, text::bytes};
 
 /// `Result` with the library's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -29,8 +29,8 @@ pub enum Error {
         next: String,
     },
     /// Wrong command line or configuration; every complaint at once.
-    #[error("{}", .0.join("\n"))]
-    Config(Vec<String>),
+    #[error("{}", lines(.0))]
+    Config(Vec<Complaint>),
     /// Something that an earlier stage should have made is not there.
     #[error("{what} is missing; {next}")]
     Missing { what: String, next: String },
@@ -66,12 +66,24 @@ pub enum Error {
     /// libtorch refused an operation.
     #[error("{context}: libtorch says: {message}")]
     Torch { context: String, message: String },
-    /// A fault of our own.
-    #[error("{0}; this is a fault of prospect: please report it")]
-    Internal(String),
-    /// A query could not be answered.
+    /// SQL that cannot be answered.
     #[error("{0}")]
     Query(String),
+    /// A mistake of Prospect's own: something that no input should bring about.
+    #[error("{0}; this is a fault of Prospect itself, please report it")]
+    Internal(String),
+}
+
+/// One complaint a line.
+fn lines(complaints: &[Complaint]) -> String {
+    let lines: Vec<String> = complaints.iter().map(Complaint::to_string).collect();
+    lines.join("\n")
+}
+
+impl From<Complaint> for Error {
+    fn from(complaint: Complaint) -> Error {
+        Error::Config(vec![complaint])
+    }
 }
 
 impl Error {
@@ -98,6 +110,21 @@ impl Error {
             found: found.into(),
             next: next.into(),
         }
+    }
+
+    /// A wrong command line.
+    pub fn usage(message: impl Into<String>) -> Error {
+        Complaint::new(message).into()
+    }
+
+    /// A wrong setting: `[section] key: message`.
+    pub fn setting(section: &'static str, key: &'static str, message: impl fmt::Display) -> Error {
+        Complaint::setting(section, key, message).into()
+    }
+
+    /// A mistake of our own, `what` being what failed, and `why` the reason that was given.
+    pub fn internal(what: impl fmt::Display, why: impl fmt::Display) -> Error {
+        Error::Internal(format!("{what}: {why}"))
     }
 
     /// The process exit status that belongs to this error (sysexits where one fits).

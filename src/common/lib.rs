@@ -1,7 +1,11 @@
 //! What every other crate of Prospect builds on: the one error type, text that is safe to print, and the medians.
 
+mod complaint;
+mod complaints;
 mod error;
 pub mod statistics;
 pub mod text;
 
+pub use complaint::{Complaint, Origin, Place};
+pub use complaints::Complaints;
 pub use error::{Error, Result};

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{ProbabilitySource, reader::SectionReader};
+use super::{
+    methods::ProbabilitySource,
+    reader::{SectionReader, all_different},
+    settings::Settings,
+};
 
 /// `[audit]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,7 +32,8 @@ pub struct AuditConfig {
 }
 
 impl AuditConfig {
-    pub(super) fn read(section: &mut SectionReader) -> AuditConfig {
+    pub(super) fn read(settings: &mut Settings) -> AuditConfig {
+        let mut section = SectionReader::new(settings, "audit");
         AuditConfig {
             source: section.choice("source", ProbabilitySource::Probe, &["probe", "network"]),
             folds: section.value("folds", 5, "a whole number from 2 to 100", |n| {
@@ -49,7 +54,7 @@ impl AuditConfig {
             attributes: section.optional(
                 "attributes",
                 "a list of different columns of the metadata such as [\"camera\"]",
-                |names: &Vec<String>| super::all_different(names),
+                |names: &Vec<String>| all_different(names),
             ),
             permutations: section.value(
                 "permutations",

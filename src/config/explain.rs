@@ -6,7 +6,9 @@ use prospect_model::{CamMethod, LayerChoice, ReluRule};
 use serde::Serialize;
 
 use super::{
-    ClassChoice, LAYERS, MapStorage, all_different, reader::SectionReader, sensible_layers,
+    reader::{SectionReader, all_different},
+    settings::Settings,
+    values::{ClassChoice, MapStorage},
 };
 
 /// `[explain]`.
@@ -32,9 +34,10 @@ pub struct BackpropConfig {
 }
 
 impl ExplainConfig {
-    pub(super) fn read(section: &mut SectionReader) -> ExplainConfig {
+    pub(super) fn read(settings: &mut Settings) -> ExplainConfig {
+        let mut section = SectionReader::new(settings, "explain");
         ExplainConfig {
-            layers: section.value("layers", LayerChoice::Auto, LAYERS, sensible_layers),
+            layers: section.layers("layers"),
             methods: section.worded(
                 "methods",
                 vec![CamMethod::GradCam, CamMethod::Cam],
@@ -59,7 +62,8 @@ impl ExplainConfig {
 }
 
 impl BackpropConfig {
-    pub(super) fn read(section: &mut SectionReader) -> BackpropConfig {
+    pub(super) fn read(settings: &mut Settings) -> BackpropConfig {
+        let mut section = SectionReader::new(settings, "backprop");
         BackpropConfig {
             units_per_layer: section.value(
                 "units_per_layer",

@@ -5,69 +5,66 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use prospect_common::{Error, Result, text::did_you_mean};
+use prospect_common::{Complaint, Complaints, Result, text::did_you_mean};
 
-use super::Config;
+use super::pipeline::Config;
 
 impl Config {
     /// # Errors
     /// Every file and folder that is named and not there, with the nearest name that is.
     pub fn check_files(&self) -> Result<()> {
         let (file, folder) = (false, true);
-        let named: [(&str, Option<&PathBuf>, bool, &str); 7] = [
+        let named: [([&'static str; 2], Option<&PathBuf>, bool, &str); 7] = [
             (
-                "[run] previous",
+                ["run", "previous"],
                 self.run.previous.as_ref(),
                 folder,
                 "name an earlier run's folder, or leave the key out",
             ),
             (
-                "[images] dir",
+                ["images", "dir"],
                 Some(&self.images.dir),
                 folder,
                 "name the folder of images",
             ),
             (
-                "[images] metadata",
+                ["images", "metadata"],
                 self.images.metadata.as_ref(),
                 file,
                 "name the table of the images, or leave the key out",
             ),
             (
-                "[model] path",
+                ["model", "path"],
                 self.model.path.as_ref(),
                 file,
                 "name a torch.export archive (.pt2); `python jobs/export_model.py` makes one",
             ),
             (
-                "[model] sidecar",
+                ["model", "sidecar"],
                 self.model.sidecar.as_ref(),
                 file,
                 "name the JSON that belongs to the model",
             ),
             (
-                "[project] onto",
+                ["project", "onto"],
                 self.project.onto.as_ref(),
                 folder,
                 "name an earlier run's folder, or leave the key out",
             ),
             (
-                "[explain] boxes",
+                ["explain", "boxes"],
                 self.explain.boxes.as_ref(),
                 file,
                 "name the table of boxes, or leave the key out",
             ),
         ];
-        let complaints: Vec<String> = (named.into_iter())
-            .filter_map(|(key, path, folder, next)| {
-                let wrong = wrong(path?, folder)?;
-                Some(format!("{key}: {wrong}; {next}"))
+        let complaints: Complaints = (named.into_iter())
+            .filter_map(|([section, key], path, folder, next)| {
+                let message = format!("{}; {next}", wrong(path?, folder)?);
+                Some(Complaint::setting(section, key, message))
             })
             .collect();
-        match complaints.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Config(complaints)),
-        }
+        complaints.verdict()
     }
 }
 

@@ -2,22 +2,32 @@
 
 use std::{ops::Range, path::PathBuf};
 
-use prospect_common::text::{did_you_mean, escaped, shortened};
+use prospect_common::{
+    Complaint,
+    text::{did_you_mean, escaped, shortened},
+};
+use prospect_model::LayerChoice;
 use serde::{Serialize, de::DeserializeOwned};
 use toml::{
     Spanned,
     de::{DeValue, ValueDeserializer},
 };
 
-use super::{KeyInfo, source::Settings};
+use super::settings::{KeyInfo, Settings};
 
 /// Reads the keys of one section; every key it is asked for is a known key.
 pub(super) struct SectionReader<'s, 'a> {
-    pub(super) settings: &'s mut Settings<'a>,
-    pub(super) name: &'static str,
+    settings: &'s mut Settings<'a>,
+    name: &'static str,
 }
 
-impl SectionReader<'_, '_> {
+impl<'s, 'a> SectionReader<'s, 'a> {
+    /// Begins to read a section.
+    pub(super) fn new(settings: &'s mut Settings<'a>, name: &'static str) -> SectionReader<'s, 'a> {
+        settings.known(name);
+        SectionReader { settings, name }
+    }
+
     /// The value of `key`, or its default. `allowed` completes "must be …"; `check` says whether a value of the right type is in range.
     pub(super) fn value<T>(
         &mut self,
@@ -101,30 +111,45 @@ impl SectionReader<'_, '_> {
     /// A path that must be given; `purpose` completes "dir is missing: name …".
     pub(super) fn required_path(&mut self, key: &'static str, purpose: &str) -> PathBuf {
         if !self.has(key) && self.settings.is_whole() {
-            let name = self.name;
-            let message = format!("[{name}] {key} is missing: name {purpose}");
-            let span = self.settings.sections[name].span.clone();
-            self.settings.complain(0, &span.unwrap_or(0..0), &message);
+            let span = self.settings.known(self.name).span.clone();
+            let predicate = format!("is missing: name {purpose}");
+            let complaint = Complaint::predicate(self.name, key, predicate);
+            (self.settings).complain(0, &span.unwrap_or(0..0), complaint);
         }
         self.path(key).unwrap_or_default()
     }
 
+    /// Module paths of layers, or `auto`.
+    pub(super) fn layers(&mut self, key: &'static str) -> LayerChoice {
+        self.value(
+            key,
+            LayerChoice::Auto,
+            "\"auto\" or a list of different module paths such as [\"layer3\", \"layer4\"]",
+            |layers| match layers {
+                LayerChoice::Auto => true,
+                LayerChoice::Named(names) => {
+                    names.iter().all(|name| !name.is_empty()) && all_different(names)
+                }
+            },
+        )
+    }
+
     /// Whether `key` is given.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.settings.sections[self.name].keys.contains_key(key)
+    pub(super) fn has(&mut self, key: &str) -> bool {
+        self.settings.known(self.name).keys.contains_key(key)
     }
 
     /// A complaint about a key whose own value is fine but does not go with the others.
-    pub(super) fn complain(&mut self, key: &str, message: &str) {
+    pub(super) fn complain(&mut self, key: &'static str, predicate: &str) {
         if !self.settings.is_whole() {
             return;
         }
-        let (source, span) = match self.settings.sections[self.name].keys.get(key) {
+        let (source, span) = match self.settings.known(self.name).keys.get(key) {
             Some(found) => (found.source, found.key_span.clone()),
             None => (0, 0..0),
         };
-        let message = format!("[{}] {key} {message}", self.name);
-        self.settings.complain(source, &span, &message);
+        let complaint = Complaint::predicate(self.name, key, predicate);
+        self.settings.complain(source, &span, complaint);
     }
 
     fn read<T: DeserializeOwned>(
@@ -135,14 +160,12 @@ impl SectionReader<'_, '_> {
         words: &[&str],
         check: impl Fn(&T) -> bool,
     ) -> Option<T> {
-        let name = self.name;
         self.settings.keys.push(KeyInfo {
-            section: name,
+            section: self.name,
             key,
             default,
         });
-        let section = self.settings.sections.get_mut(name)?;
-        let found = section.keys.get_mut(key)?;
+        let found = self.settings.known(self.name).keys.get_mut(key)?;
         found.used = true;
         let source = found.source;
         let value = found.value.clone();
@@ -187,13 +210,17 @@ impl SectionReader<'_, '_> {
             let meant = (others.into_iter()).find(|other| other != raw && accepted(other));
             hint = meant.map_or(hint, |other| format!("; write {}", escaped(&other)));
         }
-        let message = format!(
-            "[{name}] {key} must be {allowed}, found {}{hint}",
-            escaped(&shortened(shown, 60))
-        );
-        self.settings.complain(source, &wrong, &message);
+        let found = escaped(&shortened(shown, 60)).into_owned();
+        let predicate = format!("must be {allowed}, found {found}{hint}");
+        let complaint = Complaint::predicate(self.name, key, predicate);
+        self.settings.complain(source, &wrong, complaint);
         None
     }
+}
+
+/// Whether no element is there twice.
+pub(super) fn all_different<T: PartialEq>(list: &[T]) -> bool {
+    (list.iter().enumerate()).all(|(at, one)| !list[..at].contains(one))
 }
 
 /// A value from its text.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::reader::SectionReader;
+use super::{reader::SectionReader, settings::Settings};
 
 /// `[report]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -16,7 +16,8 @@ pub struct ReportConfig {
 }
 
 impl ReportConfig {
-    pub(super) fn read(section: &mut SectionReader) -> ReportConfig {
+    pub(super) fn read(settings: &mut Settings) -> ReportConfig {
+        let mut section = SectionReader::new(settings, "report");
         ReportConfig {
             title: section.value(
                 "title",

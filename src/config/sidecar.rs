@@ -2,12 +2,12 @@
 
 use std::{fs, ops::Range, path::Path};
 
-use prospect_common::{Error, Result};
+use prospect_common::{Complaint, Error, Result};
 use prospect_model::{ModelInfo, sidecar::Sidecar};
 use serde::de::IgnoredAny;
 use toml::{Spanned, de::DeValue};
 
-use super::{read_input, source::Settings};
+use super::{network::read_input, settings::Settings};
 
 /// A class list longer than this is no class list.
 const MAX_BYTES: u64 = 64 << 20;
@@ -57,14 +57,14 @@ pub(super) fn parse_sidecar(path: &Path, text: &str) -> Result<Sidecar> {
             "this is not JSON: {}; correct it, or make the file anew with `python jobs/export_model.py`",
             reason(&error)
         );
-        settings.complain(0, &(at..at), &message);
+        settings.complain(0, &(at..at), Complaint::new(message));
         settings.verdict()?;
     }
     let mut classes = Vec::new();
     let top = members(text, 0);
     if top.is_none() {
         let message = "expected {\"input\": {…}, \"classes\": […]}; make the file anew with `python jobs/export_model.py`";
-        settings.complain(0, &(0..text.len()), message);
+        settings.complain(0, &(0..text.len()), Complaint::new(message));
     }
     for (key, _, value) in top.unwrap_or_default() {
         let raw = &text[value.clone()];
@@ -73,7 +73,7 @@ pub(super) fn parse_sidecar(path: &Path, text: &str) -> Result<Sidecar> {
                 Some(inputs) => add_inputs(&mut settings, text, inputs),
                 None => {
                     let message = "input must be {\"resize\", \"crop\", \"interpolation\", \"mean\", \"std\"}";
-                    settings.complain(0, &value, message);
+                    settings.complain(0, &value, Complaint::new(message));
                 }
             },
             "classes" => match serde_json::from_str(raw) {
@@ -84,13 +84,13 @@ pub(super) fn parse_sidecar(path: &Path, text: &str) -> Result<Sidecar> {
                         "classes must be a list of names in quotes, in the order of the logits: {}",
                         reason(&error)
                     );
-                    settings.complain(0, &(at..at), &message);
+                    settings.complain(0, &(at..at), Complaint::new(message));
                 }
             },
             _ => {}
         }
     }
-    let input = read_input(&mut settings.section("input"));
+    let input = read_input(&mut settings);
     settings.verdict()?;
     Ok(Sidecar { input, classes })
 }

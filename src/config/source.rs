@@ -1,21 +1,8 @@
-//! The text of one configuration file with the `--set` options over it, and every complaint about it with its place.
+//! A text that settings came from, and places in it.
 
-use std::{
-    collections::BTreeMap,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::{ops::Range, path::Path};
 
-use prospect_common::{
-    Error, Result,
-    text::{did_you_mean, escaped},
-};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
-
-use super::{reader::SectionReader, syntax};
+use prospect_common::{Place, text::escaped};
 
 /// Text that settings came from: the file, or one `--set` option.
 pub(super) struct Source<'a> {
@@ -25,8 +12,8 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// `message` under the place it is about, with the line and a caret.
-    pub(super) fn complaint(&self, span: &Range<usize>, message: &str) -> String {
+    /// Where `span` is, with the line and a caret.
+    pub(super) fn place(&self, span: &Range<usize>) -> Place {
         let start = floor_boundary(self.text, span.start);
         let end = floor_boundary(self.text, span.end.max(start));
         let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -41,20 +28,24 @@ impl Source<'_> {
             " ".repeat(before.chars().count()),
             "^".repeat(marked.chars().count().max(1))
         );
-        let (place, number) = match self.file {
-            Some(path) => {
-                let number = self.text[..start].matches('\n').count() + 1;
-                let column = self.text[line_start..start].chars().count() + 1;
-                let path = escaped(&path.display().to_string()).into_owned();
-                (format!("{path}:{number}:{column}"), number.to_string())
-            }
-            None => ("--set".to_string(), String::new()),
-        };
+        let (mut place, mut number) = (self.whole(), String::new());
+        if self.file.is_some() {
+            number = (self.text[..start].matches('\n').count() + 1).to_string();
+            let column = self.text[line_start..start].chars().count() + 1;
+            place.name += &format!(":{number}:{column}");
+        }
         let margin = " ".repeat(number.len());
-        format!(
-            "{place}: {message}\n  {number} | {}\n  {margin} | {caret}",
-            shown(line)
-        )
+        place.excerpt = format!("  {number} | {}\n  {margin} | {caret}", shown(line));
+        place
+    }
+
+    /// The text as a whole.
+    pub(super) fn whole(&self) -> Place {
+        let name = (self.file).map_or("--set".to_string(), |path| path.display().to_string());
+        Place {
+            name: escaped(&name).into_owned(),
+            excerpt: String::new(),
+        }
     }
 }
 
@@ -70,328 +61,4 @@ fn floor_boundary(text: &str, index: usize) -> usize {
 /// A piece of a line as it can be shown above a caret: tabs as one space, control characters escaped.
 fn shown(text: &str) -> String {
     escaped(&text.replace('\t', " ")).into_owned()
-}
-
-/// A value and where it stands.
-pub(super) struct Found<'a> {
-    /// Index into [`Settings::sources`]; orders complaints.
-    pub(super) source: usize,
-    pub(super) key_span: Range<usize>,
-    pub(super) value: Spanned<DeValue<'a>>,
-    pub(super) used: bool,
-}
-
-/// One section as it was found.
-#[derive(Default)]
-pub(super) struct FoundSection<'a> {
-    /// The header's place, for what is missing in it.
-    pub(super) span: Option<Range<usize>>,
-    pub(super) keys: BTreeMap<String, Found<'a>>,
-    known: bool,
-}
-
-/// What stands where a section should.
-struct Stray {
-    name: String,
-    /// From the name to the end of the value.
-    span: Range<usize>,
-    /// `[[name]]`
-    doubled: bool,
-}
-
-/// A documented key: what a test and the help hold against `pipeline.toml`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct KeyInfo {
-    pub section: &'static str,
-    pub key: &'static str,
-    /// `None` where the key has no default: it is required, or absent means "not given".
-    pub default: Option<toml::Value>,
-}
-
-/// All settings of the file with the `--set` options laid over them, and the complaints so far.
-pub(super) struct Settings<'a> {
-    pub(super) sources: Vec<Source<'a>>,
-    pub(super) sections: BTreeMap<String, FoundSection<'a>>,
-    strays: Vec<Stray>,
-    /// The folder that relative paths count from.
-    pub(super) base: PathBuf,
-    complaints: Vec<(usize, usize, String)>,
-    /// Stretches of the file that are no TOML: what seems to stand there is anybody's guess.
-    spoilt: Vec<Range<usize>>,
-    pub(super) keys: Vec<KeyInfo>,
-}
-
-impl<'a> Settings<'a> {
-    /// Parses `text` (the contents of `path`) and the `--set` options.
-    pub(super) fn new(path: &'a Path, text: &'a str, set: &'a [String]) -> Settings<'a> {
-        let mut settings = Settings::empty(path, text);
-        let (table, errors) = DeTable::parse_recoverable(text);
-        settings.add_file(table.into_inner());
-        let slips = syntax::slips(text, &settings.places(), &errors);
-        for slip in &slips {
-            settings.complain(0, &slip.span, &slip.message);
-        }
-        settings.spoilt = slips.into_iter().map(|slip| slip.spoilt).collect();
-        for option in set {
-            settings.sources.push(Source {
-                file: None,
-                text: option,
-            });
-            settings.add_option(option);
-        }
-        settings
-    }
-
-    /// No settings yet, but a place to complain about.
-    pub(super) fn empty(path: &'a Path, text: &'a str) -> Settings<'a> {
-        Settings {
-            sources: vec![Source {
-                file: Some(path),
-                text,
-            }],
-            sections: BTreeMap::new(),
-            strays: Vec::new(),
-            base: path.parent().unwrap_or(Path::new("")).to_path_buf(),
-            complaints: Vec::new(),
-            spoilt: Vec::new(),
-            keys: Vec::new(),
-        }
-    }
-
-    /// The values of the file, from key to value.
-    fn places(&self) -> Vec<syntax::Place> {
-        let keys = self
-            .sections
-            .values()
-            .flat_map(|section| section.keys.values());
-        keys.map(|found| syntax::Place {
-            key: found.key_span.clone(),
-            value: found.value.span(),
-        })
-        .collect()
-    }
-
-    fn add_file(&mut self, table: DeTable<'a>) {
-        for (name, section) in table {
-            let span = name.span();
-            let value_span = section.span();
-            let name = name.into_inner().into_owned();
-            match section.into_inner() {
-                DeValue::Table(keys) => {
-                    self.sections.entry(name.clone()).or_default().span = Some(span);
-                    for (key, value) in keys {
-                        let key_span = key.span();
-                        self.put(&name, &key.into_inner(), 0, key_span, value);
-                    }
-                }
-                other => {
-                    let doubled = self.sources[0].text[..span.start].ends_with("[[");
-                    self.strays.push(Stray {
-                        name,
-                        span: match doubled {
-                            true => span.start - 2..span.end + 2,
-                            false => span.start..value_span.end,
-                        },
-                        doubled: doubled && matches!(other, DeValue::Array(_)),
-                    });
-                }
-            }
-        }
-    }
-
-    /// Takes a value, in place of one that is there already.
-    pub(super) fn put(
-        &mut self,
-        section: &str,
-        key: &str,
-        source: usize,
-        key_span: Range<usize>,
-        value: Spanned<DeValue<'a>>,
-    ) {
-        let found = Found {
-            source,
-            key_span,
-            value,
-            used: false,
-        };
-        let section = self.sections.entry(section.to_string()).or_default();
-        section.keys.insert(key.to_string(), found);
-    }
-
-    /// One `SECTION.KEY=VALUE`.
-    fn add_option(&mut self, option: &'a str) {
-        let source = self.sources.len() - 1;
-        let parts = option
-            .split_once('=')
-            .and_then(|(name, value)| name.split_once('.').map(|(s, k)| (s, k, value)));
-        let Some((section, key, raw)) = parts else {
-            self.complain(
-                source,
-                &(0..option.len()),
-                "expected SECTION.KEY=VALUE, e.g. --set model.batch_size=64",
-            );
-            return;
-        };
-        let (section, key) = (section.trim(), key.trim());
-        let offset = option.len() - raw.len();
-        let value = match DeValue::parse(raw) {
-            Ok(value) => Spanned::new(
-                offset + value.span().start..offset + value.span().end,
-                value.into_inner(),
-            ),
-            // A list or a quoted string that does not parse is a slip; any other text is a bare word.
-            Err(error) if raw.trim_start().starts_with(['[', '{', '"', '\'']) => {
-                let span = error.span().unwrap_or(0..raw.len());
-                let message = "this is no TOML; a list is written with quotes around each text: [\"a\", \"b\"]";
-                self.complain(source, &(offset + span.start..offset + span.end), message);
-                return;
-            }
-            Err(_) => Spanned::new(offset..option.len(), DeValue::String(raw.into())),
-        };
-        self.put(section, key, source, 0..offset - 1, value);
-    }
-
-    /// Keeps a complaint, unless it stands where the file is no TOML, which is complaint enough.
-    pub(super) fn complain(&mut self, source: usize, span: &Range<usize>, message: &str) {
-        let inside = |spoilt: &Range<usize>| spoilt.start <= span.start && span.start <= spoilt.end;
-        if source == 0 && self.spoilt.iter().any(inside) {
-            return;
-        }
-        let text = self.sources[source].complaint(span, message);
-        self.complaints.push((source, span.start, text));
-    }
-
-    /// Whether all of the file could be read: only then is it known what is missing.
-    pub(super) fn is_whole(&self) -> bool {
-        self.spoilt.is_empty() && self.strays.is_empty()
-    }
-
-    /// Begins to read a section.
-    pub(super) fn section<'s>(&'s mut self, name: &'static str) -> SectionReader<'s, 'a> {
-        self.sections.entry(name.to_string()).or_default().known = true;
-        SectionReader {
-            settings: self,
-            name,
-        }
-    }
-
-    /// After all sections were read: what nobody asked for is unknown. Fails with every complaint in order of place.
-    pub(super) fn finish(mut self) -> Result<Vec<KeyInfo>> {
-        let mut complaints: Vec<(usize, Range<usize>, String)> = Vec::new();
-        let strays = self.strays.iter();
-        complaints.extend(strays.map(|stray| (0, stray.span.clone(), self.stray(stray))));
-        for (name, section) in &self.sections {
-            if !section.known {
-                let message = self.unknown_section(name);
-                match &section.span {
-                    Some(span) => complaints.push((0, span.clone(), message)),
-                    None => complaints.extend(
-                        (section.keys.values())
-                            .map(|found| (found.source, found.key_span.clone(), message.clone())),
-                    ),
-                }
-                continue;
-            }
-            for (key, found) in section.keys.iter().filter(|(_, found)| !found.used) {
-                let message = self.unknown_key(name, key);
-                complaints.push((found.source, found.key_span.clone(), message));
-            }
-        }
-        for (source, span, message) in complaints {
-            self.complain(source, &span, &message);
-        }
-        self.verdict()?;
-        Ok(self.keys)
-    }
-
-    /// Fails with the complaints so far, in order of place.
-    pub(super) fn verdict(&mut self) -> Result<()> {
-        if self.complaints.is_empty() {
-            return Ok(());
-        }
-        self.complaints.sort();
-        let complaints = std::mem::take(&mut self.complaints).into_iter();
-        Err(Error::Config(complaints.map(|(_, _, text)| text).collect()))
-    }
-
-    fn known_sections(&self) -> Vec<&str> {
-        let known = self.sections.iter().filter(|(_, section)| section.known);
-        known.map(|(name, _)| name.as_str()).collect()
-    }
-
-    fn unknown_section(&self, name: &str) -> String {
-        let known = self.known_sections();
-        format!(
-            "unknown section [{}]{}; sections are {}",
-            escaped(name),
-            did_you_mean(name, &known),
-            known.join(", ")
-        )
-    }
-
-    /// Sections that have this key.
-    fn at_home(&self, key: &str) -> Vec<String> {
-        let homes = self.keys.iter().filter(|known| known.key == key);
-        homes.map(|known| format!("[{}]", known.section)).collect()
-    }
-
-    fn unknown_key(&self, section: &str, key: &str) -> String {
-        let known = self.keys.iter().filter(|known| known.section == section);
-        let known: Vec<&str> = known.map(|known| known.key).collect();
-        let hint = match self.at_home(key).as_slice() {
-            [] => did_you_mean(key, &known),
-            homes => format!(" (it belongs to {})", homes.join(" or ")),
-        };
-        format!(
-            "unknown key `{}` in [{section}]{hint}; its keys are {}",
-            escaped(key),
-            known.join(", ")
-        )
-    }
-
-    fn stray(&self, stray: &Stray) -> String {
-        let name = escaped(&stray.name);
-        let known = self.known_sections();
-        if stray.doubled {
-            return format!("a section stands in single brackets; write [{name}]");
-        }
-        if known.contains(&&*stray.name) {
-            return format!(
-                "{name} is a section; write [{name}] on a line of its own, and its keys below"
-            );
-        }
-        let place = match self.at_home(&stray.name).as_slice() {
-            [] => format!("the heading of its section: [{}]", known.join("], [")),
-            homes => homes.join(" or "),
-        };
-        format!("`{name}` stands outside of any section; put it below {place}")
-    }
-}
-
-/// Complaints about settings that came up later (`[section] key …`) under the lines that they are about, as far as they stand
-/// in `text` or in a `--set` option.
-pub(super) fn placed(
-    path: &Path,
-    text: &str,
-    set: &[String],
-    complaints: Vec<String>,
-) -> Vec<String> {
-    let settings = Settings::new(path, text, set);
-    let place = |complaint: &String| {
-        let (section, rest) = complaint.strip_prefix('[')?.split_once("] ")?;
-        let key = rest.split([' ', ':']).next()?;
-        let (source, span) = match settings.sections.get(section) {
-            Some(found) if found.keys.contains_key(key) => {
-                (found.keys[key].source, found.keys[key].value.span())
-            }
-            // What is not set is complained of at the section's heading.
-            Some(found) => (0, found.span.clone()?),
-            None => return Some(format!("{}: {complaint}", path.display())),
-        };
-        Some(settings.sources[source].complaint(&span, complaint))
-    };
-    let complaints = complaints.into_iter();
-    complaints
-        .map(|complaint| place(&complaint).unwrap_or(complaint))
-        .collect()
 }

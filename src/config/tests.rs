@@ -1,8 +1,10 @@
 use std::path::{Path, PathBuf};
 
-use prospect_model::sidecar::Sidecar;
+use prospect_common::{Complaint, Error, Result};
+use prospect_dataset::image::{InputOverrides, Size};
+use prospect_model::{LayerChoice, device::DeviceChoice, sidecar::Sidecar};
 
-use super::{sidecar::parse_sidecar, *};
+use super::{Config, Labels, sidecar::parse_sidecar, template};
 
 const MINIMAL: &str = "[images]\ndir = \"photos\"\n";
 
@@ -13,7 +15,7 @@ fn parse(text: &str, set: &[&str]) -> Result<Config> {
 
 fn complaints(text: &str, set: &[&str]) -> Vec<String> {
     match parse(text, set) {
-        Err(Error::Config(complaints)) => complaints,
+        Err(Error::Config(complaints)) => complaints.iter().map(Complaint::to_string).collect(),
         other => panic!("expected complaints, got {other:?}"),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prospect_common::{
-    Error, Result,
+    Complaint, Complaints, Result,
     text::{did_you_mean, shortened},
 };
 use prospect_store::{FileRecord, Manifest, RunFolder, StageRecord, stage_key};
@@ -148,22 +148,18 @@ pub(super) fn foresee(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
 /// Whether every name is a stage; the complaint names the nearest.
 pub fn check_names(stages: &[Stage], wanted: &[String]) -> Result<()> {
     let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
-    let complaints: Vec<String> = wanted
+    let complaints: Complaints = wanted
         .iter()
         .filter(|name| !names.contains(&name.as_str()))
         .map(|name| {
-            format!(
+            Complaint::new(format!(
                 "there is no stage {name:?}{}; stages are {}",
                 did_you_mean(name, &names),
                 names.join(", ")
-            )
+            ))
         })
         .collect();
-    if complaints.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Config(complaints))
-    }
+    complaints.verdict()
 }
 
 /// The wanted stages and all they need, in run order, their parameters checked: before any work starts.
@@ -184,30 +180,18 @@ pub(super) fn prepare<'s>(
         }
     }
     let mut prepared = Vec::with_capacity(chosen.len());
-    let mut complaints = Vec::new();
+    let mut complaints = Complaints::default();
     for (stage, needs) in chosen.into_iter().rev() {
-        match (stage.parameters)(ctx) {
-            Ok(parameters) => prepared.push(Prepared {
+        if let Some(parameters) = complaints.keep((stage.parameters)(ctx))? {
+            prepared.push(Prepared {
                 stage,
                 needs,
                 parameters,
-            }),
-            // Several stages may stumble over the same setting.
-            Err(Error::Config(more)) => {
-                complaints.extend(
-                    more.into_iter()
-                        .filter(|text| !complaints.contains(text))
-                        .collect::<Vec<_>>(),
-                );
-            }
-            Err(error) => return Err(error),
+            });
         }
     }
-    if complaints.is_empty() {
-        Ok(prepared)
-    } else {
-        Err(Error::Config(complaints))
-    }
+    complaints.verdict()?;
+    Ok(prepared)
 }
 
 /// Why a stage runs that has never run.

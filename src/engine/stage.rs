@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use prospect_common::{Error, Result};
+use prospect_common::{Complaint, Result};
 use prospect_config::Config;
 use prospect_findings::Finding;
 use prospect_model::ModelInfo;
@@ -131,10 +131,8 @@ impl<'a> Context<'a> {
             return Ok(model);
         }
         let Some(path) = &self.config.model.path else {
-            return Err(Error::Config(vec![
-                "[model] path is missing; name a torch.export archive (.pt2), made with `python jobs/export_model.py`"
-                    .to_string(),
-            ]));
+            let predicate = "is missing; name a torch.export archive (.pt2), made with `python jobs/export_model.py`";
+            return Err(Complaint::predicate("model", "path", predicate).into());
         };
         let model = prospect_config::open_model(path, self.config.model.sidecar.as_deref())?;
         Ok(self.model.get_or_init(|| model))

@@ -107,11 +107,7 @@ pub fn check(ctx: &Context) -> Result<()> {
         return Ok(());
     };
     let shown = escaped(&folder.display().to_string()).into_owned();
-    let wrong = |why: &str| {
-        Err(Error::Config(vec![format!(
-            "[run] previous: {shown} {why}"
-        )]))
-    };
+    let wrong = |why: &str| Err(Error::setting("run", "previous", format!("{shown} {why}")));
     let run = match RunFolder::open(folder) {
         Ok(run) => run,
         Err(Error::Missing { .. }) => {

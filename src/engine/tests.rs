@@ -143,7 +143,7 @@ const PATCHES: Stage = Stage {
     reuse: None,
     parameters: |ctx| {
         if ctx.config.patches.k > 1000 {
-            return Err(Error::Config(vec!["k is too large for this fake".into()]));
+            return Err(Error::setting("patches", "k", "too large for this fake"));
         }
         Ok(json!({"k": ctx.config.patches.k}))
     },

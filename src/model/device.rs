@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::OnceLock};
 
-use prospect_common::{Error, Result};
+use prospect_common::{Complaint, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use tch::Device;
@@ -94,16 +94,20 @@ pub fn choose(choice: DeviceChoice) -> Result<Device> {
         DeviceChoice::Auto => return Ok(Device::Cuda(0)),
         DeviceChoice::Cuda(index) => index,
     };
+    let refuse = |why: String| {
+        let predicate = format!("= \"cuda:{wanted}\": {why}");
+        Err(Complaint::predicate("model", "device", predicate).into())
+    };
     match cuda() {
         Ok(()) if (wanted as i64) < tch::Cuda::device_count() => Ok(Device::Cuda(wanted)),
-        Ok(()) => Err(Error::Config(vec![format!(
-            "[model] device = \"cuda:{wanted}\": there are {} CUDA devices",
+        Ok(()) => refuse(format!(
+            "there are {} CUDA devices",
             tch::Cuda::device_count()
-        )])),
-        Err(found) => Err(Error::Config(vec![format!(
-            "[model] device = \"cuda:{wanted}\": {found}; looked in the loader's paths: put a CUDA build of libtorch's lib \
-             folder into LD_LIBRARY_PATH (for the Python package: .../site-packages/torch/lib), or use device = \"auto\""
-        )])),
+        )),
+        Err(found) => refuse(format!(
+            "{found}; looked in the loader's paths: put a CUDA build of libtorch's lib folder into LD_LIBRARY_PATH \
+             (for the Python package: .../site-packages/torch/lib), or use device = \"auto\""
+        )),
     }
 }
 

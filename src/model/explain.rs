@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Origin, Result, text::did_you_mean};
 use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
@@ -16,6 +16,11 @@ use super::{
     program::{Fusion, Program},
 };
 use crate::{CamMethod, LayerChoice};
+
+const LAYERS: Origin = Origin::Setting {
+    section: "explain",
+    key: "layers",
+};
 
 /// The head of a network, from one layer on.
 pub struct Explainer {
@@ -44,7 +49,7 @@ impl ModelInfo {
     /// The layers to explain at: those named, or (`auto`) the last spatial one before the head, if there is one.
     ///
     /// # Errors
-    /// As [`ModelInfo::layers`].
+    /// As [`ModelInfo::named_layers`].
     pub fn explanation_layers(&self, choice: &LayerChoice) -> Result<Vec<Layer>> {
         match choice {
             LayerChoice::Auto => {
@@ -54,7 +59,7 @@ impl ModelInfo {
                     .into_iter()
                     .collect())
             }
-            named => self.layers(named, "[explain] layers"),
+            LayerChoice::Named(names) => self.named_layers(names, LAYERS),
         }
     }
 
@@ -95,10 +100,8 @@ impl ModelInfo {
         let (wanted, weights) = ([self.graph.logits], HashMap::new());
         let head = Program::after(&self.graph, &weights, layer.value, &wanted, Fusion::None);
         head.ok_or_else(|| {
-            Error::Config(vec![format!(
-                "[explain] layers: the logits do not depend on {}",
-                layer.name
-            )])
+            let message = format!("the logits do not depend on {}", layer.name);
+            LAYERS.complaint(message).into()
         })
     }
 
@@ -128,16 +131,16 @@ impl ModelInfo {
     ///
     /// # Errors
     /// No such class, or several of that name.
-    pub fn class_index(&self, class: &str) -> Result<usize> {
+    pub fn class_index(&self, class: &str) -> Result<usize, String> {
         let classes = self.classes();
         if let Some(index) = class.strip_prefix('#').and_then(|text| text.parse().ok()) {
             if index < classes.len() {
                 return Ok(index);
             }
-            return Err(Error::Config(vec![format!(
+            return Err(format!(
                 "the network has the classes #0 to #{}, not {class}",
                 classes.len().saturating_sub(1)
-            )]));
+            ));
         }
         let found: Vec<usize> = (0..classes.len())
             .filter(|&index| classes[index] == class)
@@ -146,13 +149,13 @@ impl ModelInfo {
             [index] => Ok(*index),
             [] => {
                 let names: Vec<&str> = classes.iter().map(String::as_str).collect();
-                Err(Error::Config(vec![format!(
+                Err(format!(
                     "the network has no class {class:?}{}; name another, or give its index as #0 to #{}",
-                    prospect_common::text::did_you_mean(class, &names),
+                    did_you_mean(class, &names),
                     classes.len().saturating_sub(1)
-                )]))
+                ))
             }
-            several => Err(Error::Config(vec![format!(
+            several => Err(format!(
                 "{} classes are named {class:?}; say which: {}",
                 several.len(),
                 several
@@ -160,7 +163,7 @@ impl ModelInfo {
                     .map(|index| format!("#{index}"))
                     .collect::<Vec<_>>()
                     .join(", ")
-            )])),
+            )),
         }
     }
 
@@ -200,25 +203,23 @@ impl Explainer {
         layer: &Layer,
         methods: &[CamMethod],
     ) -> Result<Explainer> {
-        let refuse = |why: String| Error::Config(vec![format!("[explain] {}: {why}", layer.name)]);
+        let refuse = |why: &str| Error::from(LAYERS.complaint(format!("{}: {why}", layer.name)));
         let needs = model.needed_at(layer)?;
         let head = network
             .after(layer.value)?
-            .ok_or_else(|| refuse("the logits do not depend on this layer".into()))?;
+            .ok_or_else(|| refuse("the logits do not depend on this layer"))?;
         let (_, refused) = model.methods_at(layer, methods);
         if let Some(why) = refused.first() {
-            return Err(refuse(why.clone()));
+            return Err(refuse(why));
         }
         let sizes = head
             .given()
             .iter()
             .map(|&value| sizes(&model.graph, value))
             .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| {
-                refuse("what follows needs values whose size the file does not say".into())
-            })?;
+            .ok_or_else(|| refuse("what follows needs values whose size the file does not say"))?;
         if sizes[0].len() != 3 {
-            return Err(refuse("it is no map [n, channels, rows, columns]".into()));
+            return Err(refuse("it is no map [n, channels, rows, columns]"));
         }
         let linear = methods
             .contains(&CamMethod::Cam)

@@ -180,9 +180,9 @@ fn vector(value: &Tensor) -> Result<Tensor> {
         3 => value.mean_dim([1i64].as_slice(), false, Dtype::Float),
         4 => value.mean_dim([2i64, 3].as_slice(), false, Dtype::Float),
         rank => {
-            return Err(Error::Config(vec![format!(
-                "[extract] feature_layer: a value of {rank} dimensions gives no vector; name a layer of 2, 3 or 4"
-            )]));
+            let message =
+                format!("a value of {rank} dimensions gives no vector; name a layer of 2, 3 or 4");
+            return Err(Error::setting("extract", "feature_layer", message));
         }
     })
 }

@@ -33,7 +33,7 @@ pub use relu_rule::ReluRule;
 
 use std::path::{Path, PathBuf};
 
-use prospect_common::{Error, Result, text::nearest};
+use prospect_common::{Complaint, Complaints, Error, Origin, Result, text::nearest};
 use prospect_dataset::image::{InputOverrides, InputSpec, Interpolation, Resize};
 
 use self::{
@@ -41,6 +41,15 @@ use self::{
     archive::Archive,
     graph::{Graph, ValueId},
     sidecar::Sidecar,
+};
+
+const EXTRACT_LAYERS: Origin = Origin::Setting {
+    section: "extract",
+    key: "layers",
+};
+const FEATURE_LAYER: Origin = Origin::Setting {
+    section: "extract",
+    key: "feature_layer",
 };
 
 /// What a model file tells without running it.
@@ -112,25 +121,26 @@ impl ModelInfo {
     /// What neither of them says, or sizes that are not the network's.
     pub fn input_spec(&self, overrides: &InputOverrides) -> Result<InputSpec> {
         let said = overrides.or(&self.sidecar.input);
-        let mut missing = Vec::new();
-        for (name, there) in [
+        let mut missing = Complaints::default();
+        for (key, or, there) in [
             (
-                "resize or crop",
+                "resize",
+                " or crop",
                 said.resize.is_some() || said.crop.is_some(),
             ),
-            ("mean", said.mean.is_some()),
-            ("std", said.std.is_some()),
+            ("mean", "", said.mean.is_some()),
+            ("std", "", said.std.is_some()),
         ] {
             if !there {
-                missing.push(format!(
-                    "[input] {name}: neither pipeline.toml nor the sidecar {} says it; add it to one of them",
-                    self.path.with_extension("json").display()
-                ));
+                let sidecar = self.path.with_extension("json");
+                let predicate = format!(
+                    "{or}: neither pipeline.toml nor the sidecar {} says it; add it to one of them",
+                    sidecar.display()
+                );
+                missing.push(Complaint::predicate("input", key, predicate));
             }
         }
-        if !missing.is_empty() {
-            return Err(Error::Config(missing));
-        }
+        missing.verdict()?;
         let spec = said.apply(InputSpec {
             resize: Resize::None,
             crop: None,
@@ -145,56 +155,55 @@ impl ModelInfo {
             (None, _) => None,
         };
         if fed.map(|(h, w)| (i64::from(h), i64::from(w))) != Some((height, width)) {
-            return Err(Error::Config(vec![format!(
-                "[input] crop (or an exact resize) must give {height}x{width} pixels, the network's input, but gives {}; \
+            let predicate = format!(
+                "(or an exact resize) must give {height}x{width} pixels, the network's input, but gives {}; \
                  change it, or export the network for the size you want",
                 fed.map_or("any size".to_string(), |(h, w)| format!("{h}x{w}"))
-            )]));
+            );
+            return Err(Complaint::predicate("input", "crop", predicate).into());
         }
         Ok(spec)
     }
 
-    /// The layers whose units are kept: those named, or the default ones.
+    /// The layers whose units are kept: those that `[extract] layers` names, or the default ones.
+    ///
+    /// # Errors
+    /// As [`ModelInfo::named_layers`].
+    pub fn layers(&self, choice: &LayerChoice) -> Result<Vec<Layer>> {
+        match choice {
+            LayerChoice::Auto => Ok((self.analysis.layers.iter())
+                .map(|&index| layer(&self.analysis.taps[index]))
+                .collect()),
+            LayerChoice::Named(names) => self.named_layers(names, EXTRACT_LAYERS),
+        }
+    }
+
+    /// The layers of these names, which `origin` gives.
     ///
     /// # Errors
     /// Every name that is no tap, with its nearest matches, and every tap that is no spatial map.
-    pub fn layers(&self, choice: &LayerChoice, key: &str) -> Result<Vec<Layer>> {
-        let names = match choice {
-            LayerChoice::Auto => {
-                return Ok(self
-                    .analysis
-                    .layers
-                    .iter()
-                    .map(|&index| layer(&self.analysis.taps[index]))
-                    .collect());
-            }
-            LayerChoice::Named(names) => names,
-        };
+    pub fn named_layers(&self, names: &[String], origin: Origin) -> Result<Vec<Layer>> {
         let mut layers = Vec::new();
-        let mut problems = Vec::new();
+        let mut complaints = Complaints::default();
         for name in names {
-            match self.named(name, key) {
+            match self.named(name, origin) {
                 Ok(tap) if self.analysis.is_spatial(&self.graph, tap.value) => {
                     if layers.iter().any(|known: &Layer| known.name == tap.name) {
-                        problems.push(format!("{key}: {name} is named twice"));
+                        complaints.push(origin.complaint(format!("{name} is named twice")));
                     }
                     layers.push(layer(tap));
                 }
-                Ok(tap) => problems.push(format!(
-                    "{key}: {name} gives {}, not a map [n, channels, rows, columns] of more than one cell; \
+                Ok(tap) => complaints.push(origin.complaint(format!(
+                    "{name} gives {}, not a map [n, channels, rows, columns] of more than one cell; \
                      see `prospect model inspect {}`",
                     inspect::shape_text(self.graph.shape(tap.value)),
                     self.path.display()
-                )),
-                Err(Error::Config(more)) => problems.extend(more),
-                Err(other) => return Err(other),
+                ))),
+                Err(complaint) => complaints.push(complaint),
             }
         }
-        if problems.is_empty() {
-            Ok(layers)
-        } else {
-            Err(Error::Config(problems))
-        }
+        complaints.verdict()?;
+        Ok(layers)
     }
 
     /// The value whose vector stands for an image: a named tap, or (`auto`) the input of the last layer with weights.
@@ -202,14 +211,13 @@ impl ModelInfo {
     /// # Errors
     /// A name that is no tap; a network without such a layer.
     pub fn feature(&self, name: &str) -> Result<Layer> {
-        let key = "[extract] feature_layer";
         if name != "auto" {
-            return self.named(name, key).map(layer);
+            return Ok(self.named(name, FEATURE_LAYER).map(layer)?);
         }
         let value = self.analysis.head_input.ok_or_else(|| {
-            Error::Config(vec![format!(
-                "{key}: the network has no linear or convolution layer to take the input of; name a module"
-            )])
+            FEATURE_LAYER.complaint(
+                "the network has no linear or convolution layer to take the input of; name a module",
+            )
         })?;
         let name = self
             .analysis
@@ -234,14 +242,14 @@ impl ModelInfo {
             .map_or("", |node| self.graph.nodes[node].module())
     }
 
-    fn named(&self, name: &str, key: &str) -> Result<&Tap> {
+    fn named(&self, name: &str, origin: Origin) -> Result<&Tap, Complaint> {
         self.analysis.tap(name).ok_or_else(|| {
             let known: Vec<&str> = self.analysis.taps.iter().map(|tap| &*tap.name).collect();
-            Error::Config(vec![format!(
-                "{key}: the network has no module {name}; {}; all: `prospect model inspect {}`",
+            origin.complaint(format!(
+                "the network has no module {name}; {}; all: `prospect model inspect {}`",
                 nearest(name, &known),
                 self.path.display()
-            )])
+            ))
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
 use image::{ExtendedColorType, ImageEncoder, codecs::png};
+use prospect_common::Error;
 
 pub mod caption;
 pub mod cards;
@@ -38,6 +39,13 @@ pub enum PictureError {
     /// The PNG encoder refused.
     #[error("cannot encode the picture: {0}")]
     Encode(String),
+}
+
+impl From<PictureError> for Error {
+    /// Sizes and shapes are Prospect's own choice.
+    fn from(error: PictureError) -> Error {
+        Error::internal("drawing a picture", error)
+    }
 }
 
 /// An RGB picture: row-major, 3 bytes a pixel, rows from the top.

@@ -45,11 +45,11 @@ pub fn draw_answer(
         .filter(|[id, path]| id.is_some() || path.is_some())
         .collect();
     if places.is_empty() {
-        return Err(Error::Config(vec![format!(
+        return Err(Error::usage(format!(
             "--sheet draws the images that a column image_id or path names (and beside them those of other_id or other_path), but \
              the answer has {}",
             answer.columns.join(", ")
-        )]));
+        )));
     }
     let manifest = ctx.run.manifest()?;
     let shown = answer.rows.len().min(MOST);
@@ -118,8 +118,7 @@ pub fn draw_answer(
         let png = page
             .draw(&title, &cards)
             .and_then(|sheet| picture::png(&sheet));
-        let png = png.map_err(|error| Error::Config(vec![error.to_string()]))?;
-        done(at, &png)?;
+        done(at, &png?)?;
     }
     missing.sort();
     missing.dedup();

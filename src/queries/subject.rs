@@ -6,7 +6,7 @@ use prospect_analysis::{
     space::linalg::softmax,
     units::saliency::{self, MapSummary},
 };
-use prospect_common::{Error, Result, text};
+use prospect_common::{Complaint, Complaints, Error, Origin, Result, text};
 use prospect_config::Config;
 use prospect_dataset::image::{self, DecodeOptions, Geometry, ImageError, InputSpec, RgbImage};
 use prospect_model::{
@@ -87,18 +87,17 @@ impl Explaining {
         let spec = model.input_spec(&config.input)?;
         let layer = match layer {
             None => model.explanation_layers(&LayerChoice::Auto)?,
-            Some(name) => model.layers(&LayerChoice::Named(vec![name.to_string()]), "--layer")?,
+            Some(name) => model.named_layers(&[name.to_string()], Origin::Option("--layer"))?,
         };
         let layer = layer.into_iter().next().ok_or_else(|| {
-            Error::Config(vec![format!(
+            Error::usage(format!(
                 "{} has no layer that is a map before its head; name one with --layer",
                 model.path.display()
-            )])
+            ))
         })?;
         let (_, refused) = model.methods_at(&layer, methods);
-        if !refused.is_empty() {
-            return Err(Error::Config(refused));
-        }
+        let refused = refused.into_iter().map(Complaint::new);
+        refused.collect::<Complaints>().verdict()?;
         let mut computed = methods.to_vec();
         if guided && !computed.contains(&CamMethod::GradCam) {
             computed.push(CamMethod::GradCam);

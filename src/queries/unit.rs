@@ -122,7 +122,7 @@ pub fn unit_facts(ctx: &Context, name: &str) -> Result<UnitFacts> {
 
 /// The layer and the unit that `LAYER:CHANNEL` names.
 fn find<'l>(layers: &'l [Layer], name: &str) -> Result<(&'l Layer, usize)> {
-    let wrong = |complaint: String| Err(Error::Config(vec![complaint]));
+    let wrong = |complaint: String| Err(Error::usage(complaint));
     let Some((layer, channel)) = name.rsplit_once(':') else {
         let example = layers.first().map_or("layer4", |layer| &layer.name);
         return wrong(format!(

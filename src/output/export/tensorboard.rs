@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use prospect_common::{
-    Error, Result,
+    Result,
     text::{counted, escaped},
 };
 
@@ -129,8 +129,7 @@ impl Writer for Tensorboard {
                           metadata_path: \"metadata.tsv\"\n"
                 .to_string();
         if let Some(sprite) = &self.sprite {
-            let png = picture::png(&sprite.picture)
-                .map_err(|error| Error::Config(vec![error.to_string()]))?;
+            let png = picture::png(&sprite.picture)?;
             let mut output = folder.create("sprite.png")?;
             output.bytes(&png)?;
             output.finish()?;

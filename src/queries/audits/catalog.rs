@@ -110,15 +110,16 @@ impl Catalog {
             });
         }
         match BUILT_IN.iter().find(|(known, _)| *known == name) {
-            Some((_, text)) => Audit::parse(name, text).map_err(Error::Config),
+            Some((_, text)) => Audit::parse(name, text)
+                .map_err(|problems| Error::internal(name, problems.join("; "))),
             None => {
                 let names = self.names()?;
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                Err(Error::Config(vec![format!(
+                Err(Error::usage(format!(
                     "there is no query named {name}{}; `prospect query --list` names them all, and SQL is a whole \
                      statement (\"select …\")",
                     did_you_mean(name, &names)
-                )]))
+                )))
             }
         }
     }

@@ -24,7 +24,7 @@ mod tests;
 
 use std::fmt;
 
-use prospect_common::{Error, Result, text::did_you_mean};
+use prospect_common::{Complaint, Complaints, Result, text::did_you_mean};
 use serde::{Serialize, Serializer};
 
 use placeholders::placeholders;
@@ -244,9 +244,8 @@ impl Audit {
                 )),
             }
         }
-        if !problems.is_empty() {
-            return Err(Error::Config(problems));
-        }
+        let complaints = problems.into_iter().map(Complaint::new);
+        complaints.collect::<Complaints>().verdict()?;
         let mut classes = Vec::new();
         for (parameter, value) in self.parameters.iter().zip(&values) {
             if let (Kind::Class, Some(Value::Text(class))) = (parameter.kind, value)

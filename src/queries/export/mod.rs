@@ -65,10 +65,10 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
     }
     let dir = &ctx.config.images.dir;
     if lies_in(asked.out, dir) && !lies_in(asked.out, ctx.run.root()) {
-        return Err(Error::Config(vec![format!(
+        return Err(Error::usage(format!(
             "--out {}: it lies in the folder of images, whose next scan would find it; choose another folder",
             asked.out.display()
-        )]));
+        )));
     }
     let dir = fs::canonicalize(dir).map_err(Error::io(dir, "finding the images"))?;
     let survey = Survey::read(ctx, &manifest, asked)?;

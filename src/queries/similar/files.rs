@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use prospect_common::{Error, Result};
+use prospect_common::{Complaint, Error, Result};
 use prospect_dataset::image::{self, DecodeOptions, InputSpec};
 use prospect_engine::{Context, tables::layers::input_spec};
 use prospect_model::{
@@ -99,11 +99,11 @@ impl<'a> Files<'a> {
     fn load(&self, name: &str) -> Result<Loaded> {
         let config = self.ctx.config;
         if config.model.path.is_none() {
-            return Err(Error::Config(vec![format!(
-                "{name} is no image of the run, so the network has to run on it, but {}: [model] path is missing; name the \
-                 run's network there, or ask for images of the run",
-                config.path.display()
-            )]));
+            let predicate = format!(
+                "is missing, but {name} is no image of the run, so the network has to run on it; name the run's network \
+                 there, or ask for images of the run"
+            );
+            return Err(Complaint::predicate("model", "path", predicate).into());
         }
         let model = self.ctx.model()?;
         let recorded =

@@ -47,9 +47,8 @@ pub fn draw_sheets(
             rows.push(photos.row(answer));
         }
         let png = neighbor_sheet(&title, &rows).and_then(|sheet| picture::png(&sheet));
-        let png = png.map_err(|error| {
-            Error::Config(vec![format!("{error}; ask for fewer neighbours with -k")])
-        })?;
+        let png = png
+            .map_err(|error| Error::usage(format!("{error}; ask for fewer neighbours with -k")))?;
         done(at, &png)?;
     }
     Ok(())

@@ -14,7 +14,7 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (config, model) = (&ctx.config.backprop, ctx.model()?);
     let k = images.min(ctx.config.patches.k as u64);
     let mut units = 0;
-    for layer in &model.layers(&ctx.config.extract.layers, "[extract] layers")? {
+    for layer in &model.layers(&ctx.config.extract.layers)? {
         units += shape(model, layer)[0].min(config.units_per_layer as u64);
     }
     let rules = config.rules.len() as u64;

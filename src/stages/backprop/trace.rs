@@ -70,7 +70,7 @@ impl<'a> Tracer<'a> {
         layer: &'a Layer,
     ) -> Result<Tracer<'a>> {
         let named = LayerChoice::Named(vec![layer.name.clone()]);
-        let found = model.layers(&named, "[extract] layers")?;
+        let found = model.layers(&named)?;
         let target = found
             .first()
             .map(|found| before_limit(&model.graph, found.value))

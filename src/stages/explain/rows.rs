@@ -1,7 +1,7 @@
 //! Which classes, layers and methods are explained, and the rows that a batch of maps gives: from stored maps in `explain`,
 //! from maps as they pass in `extract`.
 
-use prospect_common::{Error, Result};
+use prospect_common::{Complaint, Complaints, Result};
 use prospect_config::{ClassChoice, ExplainConfig};
 use prospect_model::{
     CamMethod, Layer, ModelInfo,
@@ -48,14 +48,7 @@ impl Choice {
     /// # Errors
     /// Layers or classes that the network does not have, all of them at once.
     pub fn new(config: &ExplainConfig, model: &ModelInfo) -> Result<Choice> {
-        let mut problems = Vec::new();
-        let mut keep = |error: Error| match error {
-            Error::Config(more) => {
-                problems.extend(more);
-                Ok(())
-            }
-            other => Err(other),
-        };
+        let mut complaints = Complaints::default();
         let mut classes = Vec::new();
         for class in &config.classes {
             match class {
@@ -64,33 +57,24 @@ impl Choice {
                 ClassChoice::Top(n) => classes.push(Class::Ranked(n - 1)),
                 ClassChoice::Fixed(name) => match model.class_index(name) {
                     Ok(index) => classes.push(Class::Fixed(index)),
-                    Err(Error::Config(why)) => {
-                        let why = why
-                            .into_iter()
-                            .map(|why| format!("[explain] classes: {why}"));
-                        keep(Error::Config(why.collect()))?;
-                    }
-                    Err(error) => keep(error)?,
+                    Err(why) => complaints.push(Complaint::setting("explain", "classes", why)),
                 },
             }
         }
         let (mut layers, mut refused) = (Vec::new(), Vec::new());
-        let named = model.explanation_layers(&config.layers);
-        for layer in named.or_else(|error| keep(error).map(|()| Vec::new()))? {
+        let named = complaints.keep(model.explanation_layers(&config.layers))?;
+        for layer in named.unwrap_or_default() {
             let (methods, why) = model.methods_at(&layer, &config.methods);
             refused.extend(why);
-            match model.needed_at(&layer) {
-                Ok(needs) => layers.push(ExplainedLayer {
+            if let Some(needs) = complaints.keep(model.needed_at(&layer))? {
+                layers.push(ExplainedLayer {
                     layer,
                     methods,
                     needs,
-                }),
-                Err(error) => keep(error)?,
+                });
             }
         }
-        if !problems.is_empty() {
-            return Err(Error::Config(problems));
-        }
+        complaints.verdict()?;
         Ok(Choice {
             layers,
             classes,

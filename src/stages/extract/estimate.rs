@@ -28,7 +28,7 @@ const EXTRACTED_ROW: [f64; 2] = [80.0, 42.0];
 /// `predictions`, `features`, `units`, `layers`, `extracted`, and `maps` or, where extract explains inline, `cams`.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (config, model) = (ctx.config, ctx.model()?);
-    let units = model.layers(&config.extract.layers, "[extract] layers")?;
+    let units = model.layers(&config.extract.layers)?;
     let length = feature_dimension(ctx)?;
     let n_classes = u64::try_from(model.graph.n_classes()).unwrap_or(0);
     let channels: u64 = units.iter().map(|layer| shape(model, layer)[0]).sum();

@@ -9,7 +9,7 @@ mod inline;
 mod pipeline;
 mod takeover;
 
-use prospect_common::{Error, Result};
+use prospect_common::{Complaint, Complaints, Result};
 use prospect_config::{Config, Dtype, MapStorage};
 use prospect_dataset::image::{DecodeOptions, InputSpec};
 use prospect_engine::{Context, Needs, Outcome, Stage};
@@ -56,58 +56,37 @@ struct Choice {
 }
 
 fn choose(config: &Config, model: &ModelInfo) -> Result<Choice> {
-    let mut problems = Vec::new();
-    let mut keep = |result: Result<Vec<Layer>>| match result {
-        Ok(layers) => Ok(layers),
-        Err(Error::Config(more)) => {
-            problems.extend(more);
-            Ok(Vec::new())
-        }
-        Err(other) => Err(other),
-    };
-    let units = keep(model.layers(&config.extract.layers, "[extract] layers"))?;
-    let feature = keep(
-        model
-            .feature(&config.extract.feature_layer)
-            .map(|layer| vec![layer]),
-    )?;
+    let mut complaints = Complaints::default();
+    let units = complaints.keep(model.layers(&config.extract.layers))?;
+    let units = units.unwrap_or_default();
+    let feature = complaints.keep(model.feature(&config.extract.feature_layer))?;
     for layer in &units {
         if let Some([_, _, Some(rows), Some(cols)]) = model.graph.shape(layer.value)
             && rows * cols > MAX_CELLS
         {
-            problems.push(format!(
-                "[extract] layers: {} has {rows}x{cols} cells, more than the {MAX_CELLS} that the argmax column can tell \
-                 apart; name a deeper layer",
+            let message = format!(
+                "{} has {rows}x{cols} cells, more than the {MAX_CELLS} that the argmax column can tell apart; name a \
+                 deeper layer",
                 layer.name
-            ));
+            );
+            complaints.push(Complaint::setting("extract", "layers", message));
         }
     }
-    let explained = match Explained::new(&config.explain, model) {
-        Err(Error::Config(more)) => {
-            problems.extend(more);
-            None
-        }
-        other => Some(other?),
+    let explained = complaints.keep(Explained::new(&config.explain, model))?;
+    let spec = complaints.keep(model.input_spec(&config.input))?;
+    let (Some(spec), Some(feature), Some(explained)) = (spec, feature, explained) else {
+        return Err(complaints.into());
     };
-    let spec = match model.input_spec(&config.input) {
-        Err(Error::Config(more)) => {
-            problems.extend(more);
-            None
-        }
-        other => Some(other?),
-    };
-    match (spec, feature.into_iter().next(), explained) {
-        (Some(spec), Some(feature), Some(explained)) if problems.is_empty() => Ok(Choice {
-            spec,
-            wanted: Wanted {
-                feature,
-                units,
-                maps: explained.maps(),
-            },
-            explained,
-        }),
-        _ => Err(Error::Config(problems)),
-    }
+    complaints.verdict()?;
+    Ok(Choice {
+        spec,
+        wanted: Wanted {
+            feature,
+            units,
+            maps: explained.maps(),
+        },
+        explained,
+    })
 }
 
 fn precision(config: &Config) -> Precision {
@@ -137,11 +116,9 @@ fn parameters(ctx: &Context) -> Result<Value> {
     };
     let kind = device_kind(ctx.config.model.device)?;
     if kind == "cpu" && precision(ctx.config) == Precision::BFloat16 {
-        return Err(Error::Config(vec![
-            "[model] dtype = \"bfloat16\" needs a CUDA device (a CPU computes it several times slower than float32); \
-             use dtype = \"float32\""
-                .into(),
-        ]));
+        let predicate = "= \"bfloat16\" needs a CUDA device (a CPU computes it several times slower than float32); \
+                         use dtype = \"float32\"";
+        return Err(Complaint::predicate("model", "dtype", predicate).into());
     }
     let inline = ctx.config.explain.maps == MapStorage::Inline;
     Ok(json!({

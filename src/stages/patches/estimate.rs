@@ -14,7 +14,7 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (config, model) = (&ctx.config.patches, ctx.model()?);
     let k = images.min(config.k as u64);
     let (mut units, mut sheets) = (0, 0);
-    for layer in &model.layers(&ctx.config.extract.layers, "[extract] layers")? {
+    for layer in &model.layers(&ctx.config.extract.layers)? {
         let channels = shape(model, layer)[0];
         units += channels;
         sheets += super::most_sheets(&config.units, channels as usize) as u64;

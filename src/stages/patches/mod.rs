@@ -109,11 +109,12 @@ fn check_units(units: &UnitChoice, layers: &[Layer]) -> Result<()> {
     if beyond.is_empty() {
         return Ok(());
     }
-    Err(Error::Config(vec![format!(
-        "[patches] units: no recorded layer has unit {}; the widest has 0 to {}",
+    let message = format!(
+        "no recorded layer has unit {}; the widest has 0 to {}",
         beyond.join(", "),
         most.saturating_sub(1)
-    )]))
+    );
+    Err(Error::setting("patches", "units", message))
 }
 
 fn summary(run: &RunFolder, layers: &[Layer], unreadable: usize) -> Result<Value> {

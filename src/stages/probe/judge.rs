@@ -4,7 +4,7 @@ use prospect_analysis::space::linalg::{
     logistic::{Model, Predictor},
     softmax,
 };
-use prospect_common::{Error, Result};
+use prospect_common::{Complaint, Result};
 use prospect_engine::{
     Context,
     tables::{
@@ -51,14 +51,14 @@ impl Judge {
         let unknown = classes.iter().filter(|class| place(class).is_none());
         let unknown: Vec<String> = unknown.map(|c| name_of(&names.dataset, c.number)).collect();
         let more = if unknown.len() > NAMED { ", …" } else { "" };
-        Err(Error::Config(vec![format!(
-            "{}: [audit] source = \"network\": the network does not know {} of the {} classes by name ({}{more}); use source = \
-             \"probe\", which learns the dataset's own classes from the network's features",
-            ctx.config.path.display(),
+        let predicate = format!(
+            "= \"network\": the network does not know {} of the {} classes by name ({}{more}); use source = \"probe\", \
+             which learns the dataset's own classes from the network's features",
             unknown.len(),
             classes.len(),
             unknown[..unknown.len().min(NAMED)].join(", "),
-        )]))
+        );
+        Err(Complaint::predicate("audit", "source", predicate).into())
     }
 
     pub fn source(&self) -> &'static str {

@@ -57,7 +57,7 @@ impl Base {
             return Ok(None);
         };
         let named = folder.display();
-        let complaint = |text: String| Error::Config(vec![format!("[project] onto: {text}")]);
+        let complaint = |message: String| Error::setting("project", "onto", message);
         let run = RunFolder::open(folder)?;
         if run.root() == ctx.run.root() {
             return Err(complaint(format!(

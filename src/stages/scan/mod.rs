@@ -74,12 +74,13 @@ fn survey(ctx: &Context) -> Result<Survey> {
     let images = &ctx.config.images;
     let listing = listing::walk(&images.dir, ctx.run.root())?;
     if listing.entries.is_empty() {
-        return Err(Error::Config(vec![format!(
-            "[images] dir: there is no image in {} ({} other files are there); name the folder of {} files",
+        let message = format!(
+            "there is no image in {} ({} other files are there); name the folder of {} files",
             images.dir.display(),
             listing.n_other,
             EXTENSIONS.join(", ")
-        )]));
+        );
+        return Err(Error::setting("images", "dir", message));
     }
     if u32::try_from(listing.entries.len()).is_err() {
         return Err(Error::invalid(

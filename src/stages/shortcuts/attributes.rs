@@ -132,10 +132,8 @@ fn check(wanted: &[String], found: &[(String, &'static str, Raw)]) -> Result<()>
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Error::Config(vec![format!(
-        "[audit] attributes: the metadata has no column {}",
-        missing.join(", ")
-    )]))
+    let message = format!("the metadata has no column {}", missing.join(", "));
+    Err(Error::setting("audit", "attributes", message))
 }
 
 /// Width over height.

@@ -123,10 +123,11 @@ impl Covariance {
 impl Moments {
     fn new(dimension: usize) -> Result<Moments> {
         if dimension > MAX_SIDE {
-            return Err(Error::Config(vec![format!(
-                "[extract] feature_layer: the principal components of more than {MAX_SIDE} images of {dimension} features \
-                 each would need a matrix of {dimension} x {dimension}; name a layer of at most {MAX_SIDE} features"
-            )]));
+            let message = format!(
+                "the principal components of more than {MAX_SIDE} images of {dimension} features each would need a \
+                 matrix of {dimension} x {dimension}; name a layer of at most {MAX_SIDE} features"
+            );
+            return Err(Error::setting("extract", "feature_layer", message));
         }
         Ok(Moments {
             n: 0.0,
