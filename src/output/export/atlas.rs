@@ -13,7 +13,7 @@ use prospect_common::Result;
 use super::{
     Folder, Outline, Record, Told, Writer,
     columns::{self, Columns, Table},
-    word,
+    writer::word,
 };
 use crate::picture::Picture;
 

@@ -7,8 +7,8 @@ use prospect_common::{Result, text::counted};
 use super::{
     Folder, Outline, Record, Told, Writer,
     csv_cells::{Csv, cell, number, optional},
-    literal,
     npy::Npy,
+    writer::literal,
 };
 
 const IMAGES: [&str; 13] = [

@@ -5,7 +5,9 @@ use std::fs;
 use prospect_common::{Error, Result, text::count};
 use serde_json::{Value, json};
 
-use super::{Folder, Outline, Record, Told, Writer, folder::Output, kinds, literal};
+use super::{
+    Folder, Outline, Record, Told, Writer, folder::Output, record::kinds, writer::literal,
+};
 
 const NAME: &str = "annotations.json";
 const PREDICTIONS: &str = "predictions.json";

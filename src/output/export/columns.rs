@@ -12,7 +12,7 @@ use arrow::{
 use prospect_common::{Error, Result};
 use prospect_store::LooseTable;
 
-use super::{Folder, Judged, Outline, Record, kinds};
+use super::{Folder, Judged, Outline, Record, record::kinds};
 
 /// Rows of a row group: what a reader takes at a time.
 const ROWS: usize = 4096;

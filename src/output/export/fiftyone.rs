@@ -4,7 +4,9 @@
 use prospect_common::{Result, text::counted};
 use serde_json::{Value, json};
 
-use super::{Folder, Judged, Outline, Record, Told, Writer, folder::Output, kinds, literal};
+use super::{
+    Folder, Judged, Outline, Record, Told, Writer, folder::Output, record::kinds, writer::literal,
+};
 
 /// The oldest layout that we write; FiftyOne brings a dataset up to its own when it reads it.
 const VERSION: &str = "1.0.0";

@@ -18,7 +18,8 @@ use serde_json::{Map, Value, json};
 use super::{
     Folder, Images, Outline, Record, Told, Writer,
     columns::{self, Columns, Table},
-    kinds, literal,
+    record::kinds,
+    writer::literal,
 };
 
 /// With more splits than this they are left to the column `split`.

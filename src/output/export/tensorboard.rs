@@ -7,7 +7,7 @@ use prospect_common::{
     text::{counted, escaped},
 };
 
-use super::{Folder, Judged, Outline, Record, Told, Writer, columns, folder::Output, word};
+use super::{Folder, Judged, Outline, Record, Told, Writer, columns, folder::Output, writer::word};
 use crate::picture::{self, Picture};
 
 /// Browsers draw no texture with a longer side everywhere.

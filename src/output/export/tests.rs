@@ -1,16 +1,25 @@
 //! Every format, written for images with hostile names and labels, and read again without its consumer.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{Float32Type, Int64Type, UInt32Type},
 };
+use clap::ValueEnum;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use prospect_store::read_parquet;
 use serde_json::Value;
 
-use super::*;
+use super::{
+    writer::{literal, word},
+    *,
+};
+use crate::picture::Picture;
 
 const HOSTILE: [&str; 3] = [
     "=cmd|' \"/C\"'!A1/<script>alert(1)</script>\n\t,;.png",

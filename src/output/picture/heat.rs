@@ -6,7 +6,7 @@ use super::{
     Panel, Picture, PictureError, PixelBox,
     caption::mix,
     check_shape,
-    panels::{COLUMNS, side_by_side},
+    panels::{COLUMNS, heat_colour, side_by_side},
     tile,
 };
 
@@ -43,11 +43,6 @@ pub fn heat_picture(
         panels.push(scene.heat(heat)?);
     }
     side_by_side(&panels, COLUMNS)
-}
-
-/// Black, purple, orange, light yellow: as even in brightness as in difference (van der Walt & Smith's inferno).
-pub(super) fn heat_colour(share: f32) -> [u8; 3] {
-    colorous::INFERNO.eval_continuous(share.into()).into_array()
 }
 
 /// A photo at the size at which it is shown, and the way from its pixels to the network's input.

@@ -5,7 +5,6 @@ use prospect_common::text;
 use super::{
     MAX_GRID_SIDE, Picture, PictureError,
     caption::{draw_text, fitted, line_height, text_width},
-    heat::heat_colour,
 };
 
 /// Panels in a row where nothing asks for another number.
@@ -115,6 +114,11 @@ impl Row {
     fn height(&self) -> u32 {
         self.picture + (self.lines + u32::from(self.bar)) * (GAP + line_height(SIZE))
     }
+}
+
+/// Black, purple, orange, light yellow: as even in brightness as in difference (van der Walt & Smith's inferno).
+pub(super) fn heat_colour(share: f32) -> [u8; 3] {
+    colorous::INFERNO.eval_continuous(share.into()).into_array()
 }
 
 /// `0 ▒▒▓▓██ 14.2`, or that there is nothing to show, on one line.

@@ -1,6 +1,7 @@
 //! Maps: every image a point, coloured by what is known of it.
 
 mod colours;
+mod content;
 mod layout;
 mod points;
 #[cfg(test)]
@@ -11,42 +12,14 @@ use plotters::backend::DrawingBackend;
 use self::layout::{Layout, Mark};
 use super::{
     PictureError,
-    chart::{self, Canvas, Chart, GROUND, PAPER, Rect, mixed},
+    chart::{self, Canvas, Chart, GROUND, PAPER, mixed},
     png,
 };
 
+pub use self::content::{Colouring, Scatter};
+
 /// Points in an SVG document at most: a browser still turns its pages.
 pub const SVG_POINTS: usize = 20_000;
-
-/// What the colours say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Colouring {
-    /// Each group's own; with more groups than colours, groups of one colour lie apart.
-    Groups,
-    /// Group 0 is right and recedes, group 1 is wrong and lies on top.
-    Correctness,
-}
-
-/// A map and what is said about it. Texts may be anything: they are cut to their room, control characters made visible.
-#[derive(Debug, Clone, Copy)]
-pub struct Scatter<'a> {
-    pub title: &'a str,
-    pub subtitle: &'a str,
-    /// x to the right, y upwards, both on the same scale. A point that is no number is left out.
-    pub points: &'a [[f32; 2]],
-    /// Each point's group, an index of `names`; `None`: grey, beneath the others.
-    pub groups: &'a [Option<u32>],
-    /// In the order of the legend. With at most 20 names the colour is that of the place in this list, so that pictures with one
-    /// list have one scheme.
-    pub names: &'a [String],
-    /// What the groups are, above the legend: `label`.
-    pub by: &'a str,
-    /// What a grey point is: `no label`.
-    pub unknown: &'a str,
-    /// Names of the axes; `None` where they mean nothing.
-    pub axes: Option<[&'a str; 2]>,
-    pub colouring: Colouring,
-}
 
 /// The map as a PNG file, 1600 pixels wide.
 pub fn scatter_png(scatter: &Scatter) -> Result<Vec<u8>, PictureError> {
@@ -83,19 +56,5 @@ impl Chart for Layout {
             canvas.words(words)?;
         }
         Ok(())
-    }
-}
-
-/// A name on the map.
-#[derive(Debug, Clone)]
-struct Name {
-    words: chart::Words,
-    /// How much its light ground hides of the points beneath.
-    ground: f64,
-}
-
-impl Name {
-    fn covers(&self) -> Rect {
-        self.words.bounds().grown(5.0, 0.0)
     }
 }

@@ -2,7 +2,7 @@
 
 use prospect_common::text::count;
 
-use super::{Figures, MOST_CLASSES, Matrix, colour};
+use super::content::{Cell, Figures, MOST_CLASSES, Matrix};
 use crate::picture::{
     PictureError,
     chart::{Align, GROUND, INK, PAPER, Rect, Rgb, SOFT, Words, line, width},
@@ -56,7 +56,7 @@ impl Layout {
     pub fn new(matrix: &Matrix) -> Result<Layout, PictureError> {
         let n = matrix.names.len();
         let columns = n + usize::from(matrix.other.is_some());
-        let outside = |cell: &&super::Cell| cell.row >= n || cell.column >= columns;
+        let outside = |cell: &&Cell| cell.row >= n || cell.column >= columns;
         if n == 0 || n > MOST_CLASSES || matrix.cells.iter().any(|cell| outside(&cell)) {
             return Err(PictureError::Size {
                 width: columns,
@@ -148,7 +148,7 @@ impl Layout {
         let mut cells: Vec<_> = matrix.cells.iter().filter(|cell| cell.count > 0).collect();
         // What is large lies on top, the diagonal on top of all.
         cells.sort_by(|a, b| {
-            let diagonal = |cell: &super::Cell| cell.row == cell.column;
+            let diagonal = |cell: &Cell| cell.row == cell.column;
             (diagonal(a).cmp(&diagonal(b))).then(a.share.total_cmp(&b.share))
         });
         for found in cells {
@@ -267,4 +267,12 @@ fn percent(share: f64) -> String {
 
 fn luma([r, g, b]: Rgb) -> f32 {
     0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)
+}
+
+/// From pale yellow over red to dark violet (van der Walt & Smith's magma, perceptually uniform, backwards, without its ends).
+pub fn colour(share: f64) -> Rgb {
+    let along = share.clamp(0.0, 1.0).sqrt();
+    colorous::MAGMA
+        .eval_continuous(0.97 - 0.79 * along)
+        .into_array()
 }

@@ -1,4 +1,4 @@
-use super::*;
+use super::{layout::colour, *};
 use crate::picture::chart::{GROUND, Rect};
 
 fn names(n: usize) -> Vec<String> {

@@ -3,8 +3,8 @@
 use prospect_common::text::count;
 
 use super::{
-    Colouring, Name, Scatter,
     colours::{GREY, RIGHT, WRONG, of_groups},
+    content::{Colouring, Scatter},
     points::{Extents, Group, View, groups, present, shuffled},
 };
 use crate::picture::{
@@ -70,6 +70,20 @@ pub struct Swatch {
     pub at: [f32; 2],
     pub radius: f32,
     pub colour: Rgb,
+}
+
+/// A name on the map.
+#[derive(Debug, Clone)]
+pub struct Name {
+    pub words: Words,
+    /// How much its light ground hides of the points beneath.
+    pub ground: f64,
+}
+
+impl Name {
+    pub fn covers(&self) -> Rect {
+        self.words.bounds().grown(5.0, 0.0)
+    }
 }
 
 impl Layout {

@@ -2,7 +2,7 @@
 
 use prospect_common::statistics::upper_median;
 
-use super::Scatter;
+use super::content::Scatter;
 use crate::picture::chart::Rect;
 
 /// Between the frame and the outermost point, in units.

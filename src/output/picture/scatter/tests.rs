@@ -1,5 +1,5 @@
 use super::{colours::COLOURS, *};
-use crate::picture::chart::Words;
+use crate::picture::chart::{Rect, Words};
 
 fn random(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed;
