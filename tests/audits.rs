@@ -11,7 +11,7 @@ use std::{
 };
 
 use prospect::{
-    queries::audits::{Audit, Catalog},
+    queries::audits::{Audit, Catalog, Kind},
     stages::writer_of,
     store::{self, Format, RunFolder},
 };
@@ -104,11 +104,11 @@ fn parameters_cannot_change_the_question() {
     ];
     for name in catalog.names().unwrap() {
         let audit = catalog.find(&name).unwrap();
-        let texts = ["kind", "attribute", "layer", "method", "change", "class"];
-        for parameter in texts
-            .into_iter()
-            .filter(|text| audit.text.contains(&format!("param {text} ")))
-        {
+        for parameter in &audit.parameters {
+            if !matches!(parameter.kind, Kind::Text | Kind::Class) {
+                continue;
+            }
+            let parameter = &parameter.name;
             for value in hostile {
                 let found = csv(&run, &audit, &[format!("{parameter}={value}")]);
                 assert_eq!(
@@ -184,6 +184,10 @@ fn names_parameters_and_formats_work_from_the_command_line() {
         out.contains("\nleaks ") && out.contains("Which pictures are in two splits at once?"),
         "{out}"
     );
+    assert!(
+        out.contains("\nfindings ") && out.contains(", odd_aspect, "),
+        "{out}"
+    );
     let (_, out, _) = asked(folder.path(), &["--show", "leaks"]);
     assert_eq!(out, include_str!("../jobs/audits/leaks.sql"));
     let (status, out, _) = asked(
@@ -227,6 +231,10 @@ fn mistakes_are_answered_with_what_is_right() {
             "-p rows: expected a whole number, found \"few\" (most rows)",
         ),
         (&["leaks", "-p", "rows"], "expected NAME=VALUE"),
+        (
+            &["worklist", "-p", "kind=lable"],
+            "-p kind: expected one of label, duplicate_exact, ",
+        ),
         (
             &["hubs", "-p", "class=catt"],
             "no class is called \"catt\" (did you mean `cat`?); the classes are cat, dog, odd's",

@@ -4,7 +4,7 @@
 -- gone; an image that is gone itself has no image_id then.
 --
 -- param change text = 'new' : new, worse, better or resolved; '' for all
--- param kind text = '' : findings of this kind; '' for all
+-- param kind finding = '' : findings of this kind; '' for all
 -- param rows integer = 200 : most rows
 -- needs images, changes
 select i.image_id, c.path, c.kind, c.change, c.score_before, c.score, c.evidence, o.image_id as other_id, c.other_path

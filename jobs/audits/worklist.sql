@@ -3,7 +3,7 @@
 -- Flagged findings that nobody has reviewed, the worst of every kind first. Write the verdict down with
 -- `prospect review add IMAGE KIND ok|fix`.
 --
--- param kind text = '' : findings of this kind; '' for all
+-- param kind finding = '' : findings of this kind; '' for all
 -- param class class = '' : images labelled so; '' for all
 -- param rows integer = 50 : most rows
 -- needs images, classes, issues

@@ -9,7 +9,7 @@ use prospect_findings::changes::{Became, Change, Rules, counts, diff as differen
 use prospect_store::RunFolder;
 use serde::Serialize;
 
-use super::output;
+use super::output::{self, of_kinds};
 
 /// Exit status where there is more that is new than was allowed.
 pub(super) const FINDINGS: u8 = 3;
@@ -32,8 +32,7 @@ pub(super) struct DiffArgs {
     /// The later run's folder
     #[arg(value_name = "RUN_B")]
     now: PathBuf,
-    /// Only findings of this kind; repeatable
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", help = of_kinds("Only findings of this kind; repeatable"))]
     kind: Vec<String>,
     /// Tell also of findings that a person has judged
     #[arg(long)]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use prospect_common::{Error, text};
+use prospect_findings::Kind;
 use serde::Serialize;
 
 /// Writes lines to standard output, control characters escaped.
@@ -83,6 +84,11 @@ pub(super) fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
         out.push('\n');
     }
     out
+}
+
+/// What an argument is, and the kinds of findings that it may name.
+pub(super) fn of_kinds(what: &str) -> String {
+    format!("{what}: {}", Kind::ALL.map(Kind::name).join(", "))
 }
 
 /// A stage's summary on one line: `64 images, 0 bad`; nested values are left to `--json`.

@@ -180,7 +180,11 @@ fn list(catalog: &Catalog, format: Option<Format>) -> anyhow::Result<u8> {
                     audit.map_or_else(|error| format!("(wrong: {error})"), |audit| audit.title);
                 vec![name.clone(), about]
             });
-            output::print(&output::columns(&rows.collect::<Vec<_>>(), &[]))?;
+            let list = output::columns(&rows.collect::<Vec<_>>(), &[]);
+            output::print(&format!(
+                "{list}\n{}\n",
+                output::of_kinds("kinds of findings")
+            ))?;
         }
         Some(Format::Json) => {
             let audits = found

@@ -20,7 +20,7 @@ use prospect_stages::scan::FileLabels;
 use prospect_store::RunFolder;
 use serde::Serialize;
 
-use super::{Global, output};
+use super::{Global, output, output::of_kinds};
 
 /// Keep what people decide about findings: what is fine stays quiet
 ///
@@ -52,7 +52,7 @@ Examples:
     Add {
         /// A path in the image folder, `#` and an image's id, or the image's file
         image: String,
-        /// The kind of finding, as `prospect diff` and the table issues spell it
+        #[arg(help = of_kinds("The kind of finding"))]
         kind: String,
         /// `ok`: nothing is wrong with it; `fix`: it is to be repaired
         #[arg(value_name = "ok|fix")]
@@ -82,7 +82,7 @@ Examples:
     Remove {
         /// As it is spelled in the list; or any spelling that `add` takes
         image: String,
-        /// The kind of finding
+        #[arg(help = of_kinds("The kind of finding"))]
         kind: String,
     },
     /// Add the decisions of another CSV
@@ -165,9 +165,7 @@ fn add(
         None => String::new(),
     };
     Ok(format!(
-        "{}: {} is {verdict}{replaced}; {}",
-        named,
-        kind.name(),
+        "{named}: {kind} is {verdict}{replaced}; {}",
         path.display()
     ))
 }
@@ -188,14 +186,13 @@ fn remove(config: &Config, path: &Path, image: &str, kind: &str) -> Result<Strin
             .collect();
         let decided: Vec<&str> = decided.into_iter().collect();
         return Err(Error::usage(format!(
-            "{}: nothing is decided about {} and {}{}; see `prospect review list`",
+            "{}: nothing is decided about {} and {kind}{}; see `prospect review list`",
             path.display(),
             text::escaped(&named),
-            kind.name(),
             did_you_mean(&named, &decided)
         )));
     }
-    Ok(format!("{named}: {} is open again", kind.name()))
+    Ok(format!("{named}: {kind} is open again"))
 }
 
 /// Rows about images that the run does not have are refused, all at once: nothing is imported then.
@@ -274,7 +271,7 @@ fn resolve(config: &Config, images: &HashMap<String, Known>, image: &str) -> Res
 #[derive(Debug, Serialize)]
 struct Line {
     path: String,
-    kind: &'static str,
+    kind: Kind,
     verdict: Verdict,
     /// `holds`, `needs a new look` where the image has changed since, or `image is gone`.
     state: &'static str,
@@ -285,7 +282,7 @@ struct Line {
 fn lines(reviews: &Reviews, images: &HashMap<String, Known>) -> Vec<Line> {
     let line = |review: &Review| Line {
         path: review.path.clone(),
-        kind: Kind::name(review.kind),
+        kind: review.kind,
         verdict: review.verdict,
         state: match images.get(&review.path) {
             None => "image is gone",

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use prospect_common::text;
 use prospect_findings::changes::{Became, Change};
-use prospect_queries::summary::{Summary, summary as gather};
+use prospect_queries::summary::{OfKind, Summary, summary as gather};
 use prospect_store::write_atomically;
 
 use super::{Global, diff::FINDINGS, output};
@@ -118,10 +118,19 @@ fn markdown(summary: &Summary) -> String {
     if summary.findings.is_empty() {
         page += "\nNothing was found.\n";
     } else {
-        page += "\n| kind | found | not reviewed yet |\n|---|---:|---:|\n";
-        for of_kind in &summary.findings {
-            let (flagged, open) = (count(of_kind.flagged), count(of_kind.open));
-            page += &format!("| {} | {flagged} | {open} |\n", of_kind.kind);
+        page += "\n| findings | kind | found | not reviewed yet |\n|---|---|---:|---:|\n";
+        for OfKind {
+            kind,
+            flagged,
+            open,
+        } in &summary.findings
+        {
+            let (flagged, open) = (count(*flagged), count(*open));
+            page += &format!(
+                "| {} | {} | {flagged} | {open} |\n",
+                kind.heading(),
+                cell(kind.name())
+            );
         }
     }
     for kind in Became::ALL {
@@ -216,14 +225,14 @@ fn prometheus(summary: &Summary, now: i64) -> String {
         "Findings, by kind.",
         kinds
             .clone()
-            .map(|kind| by("kind", &kind.kind, kind.flagged as f64))
+            .map(|of| by("kind", of.kind.name(), of.flagged as f64))
             .collect(),
     );
     tell(
         "findings_open",
         "Findings that nobody has judged, by kind.",
         kinds
-            .map(|kind| by("kind", &kind.kind, kind.open as f64))
+            .map(|of| by("kind", of.kind.name(), of.open as f64))
             .collect(),
     );
     if let Some(since) = &summary.since {
@@ -255,7 +264,8 @@ fn prometheus(summary: &Summary, now: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prospect_queries::summary::{OfKind, Since};
+    use prospect_findings::Kind;
+    use prospect_queries::summary::Since;
 
     fn example() -> Summary {
         let change = |path: &str, change| Change {
@@ -276,7 +286,7 @@ mod tests {
             through_the_network: 55,
             taken_from_before: 983,
             findings: vec![OfKind {
-                kind: "label".to_string(),
+                kind: Kind::OddAspect,
                 flagged: 34,
                 open: 30,
             }],
@@ -304,7 +314,7 @@ mod tests {
         );
         for piece in [
             "1,040 images in /data/a \"b\"\\\\c, 2 of them unreadable; 55 through the network, 983 taken from before.\n",
-            "| label | 34 | 30 |\n",
+            "| Photos of odd shape | odd\\_aspect | 34 | 30 |\n",
             "## New: 1\n",
             "| a\\_1.jpg | label | 0.03 | labelled a\\|b; probe says \\*shoes\\* |\n",
         ] {
@@ -319,7 +329,7 @@ mod tests {
         let dataset = r#"dataset="/data/a \"b\"\\c""#;
         for line in [
             format!("prospect_completed_timestamp_seconds{{{dataset}}} 1795000000"),
-            format!("prospect_findings_open{{{dataset},kind=\"label\"}} 30"),
+            format!("prospect_findings_open{{{dataset},kind=\"odd_aspect\"}} 30"),
             format!("prospect_findings_changed{{{dataset},change=\"new\"}} 1"),
             "# TYPE prospect_images gauge".to_string(),
         ] {

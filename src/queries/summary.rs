@@ -40,7 +40,7 @@ pub struct Summary {
 /// Findings of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OfKind {
-    pub kind: String,
+    pub kind: Kind,
     /// Bad enough to be told.
     pub flagged: usize,
     /// Of these, nobody has judged so many yet.
@@ -138,7 +138,7 @@ fn by_kind(found: &[Found]) -> Vec<OfKind> {
             .iter()
             .filter(|found| found.kind == kind.name() && found.flagged);
         OfKind {
-            kind: kind.name().to_string(),
+            kind,
             flagged: flagged.clone().count(),
             open: flagged.filter(|found| found.reviewed.is_none()).count(),
         }

@@ -34,6 +34,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "dead_units"
     "duplicate_groups"
     "exclusive_units"
+    "findings"
     "findings_by_kind"
     "hard_classes"
     "hubs"

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! The first line is the question. `param NAME KIND = DEFAULT : what it does` declares a parameter, kinds being `text`,
-//! `class` (a text that must name a class), `integer` and `number`; `needs` lists the tables.
+//! `class` (a text that must name a class), `finding` (a text that must name a kind of finding), `integer` and `number`; `needs`
+//! lists the tables.
 
 mod catalog;
 mod placeholders;
@@ -25,6 +26,7 @@ mod tests;
 use std::fmt;
 
 use prospect_common::{Complaint, Complaints, Result, text::did_you_mean};
+use prospect_findings::Kind as Finding;
 use serde::{Serialize, Serializer};
 
 use placeholders::placeholders;
@@ -61,6 +63,8 @@ pub enum Kind {
     Text,
     /// The name of a class, or nothing.
     Class,
+    /// The name of a kind of finding, or nothing.
+    Finding,
     Integer,
     Number,
 }
@@ -83,36 +87,48 @@ pub struct Bound {
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::Text, Kind::Class, Kind::Integer, Kind::Number];
+    const ALL: [Kind; 5] = [
+        Kind::Text,
+        Kind::Class,
+        Kind::Finding,
+        Kind::Integer,
+        Kind::Number,
+    ];
 
     /// As headers spell it.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Text => "text",
             Kind::Class => "class",
+            Kind::Finding => "finding",
             Kind::Integer => "integer",
             Kind::Number => "number",
         }
     }
 
     /// A value as it is given on the command line.
-    fn parse(self, text: &str) -> Result<Value, &'static str> {
+    fn parse(self, text: &str) -> Result<Value, String> {
         let number = || text.parse().ok().filter(|number: &f64| number.is_finite());
         match self {
-            Kind::Text | Kind::Class if text.contains('\0') => Err("a text without NUL"),
-            Kind::Text | Kind::Class => Ok(Value::Text(text.to_string())),
+            Kind::Finding if !text.is_empty() && Finding::named(text).is_none() => {
+                let names = Finding::ALL.map(Finding::name);
+                let near = did_you_mean(text, &names);
+                Err(format!("one of {}{near}", names.join(", ")))
+            }
+            Kind::Text | Kind::Class if text.contains('\0') => Err("a text without NUL".into()),
+            Kind::Text | Kind::Class | Kind::Finding => Ok(Value::Text(text.to_string())),
             Kind::Integer => {
                 let integer = text.parse().map(Value::Integer);
-                integer.map_err(|_| "a whole number")
+                integer.map_err(|_| "a whole number".into())
             }
-            Kind::Number => number().map(Value::Number).ok_or("a number"),
+            Kind::Number => number().map(Value::Number).ok_or("a number".into()),
         }
     }
 
     /// A value as headers spell it: as an SQL literal.
-    fn parse_literal(self, literal: &str) -> Result<Value, &'static str> {
+    fn parse_literal(self, literal: &str) -> Result<Value, String> {
         match self {
-            Kind::Text | Kind::Class => {
+            Kind::Text | Kind::Class | Kind::Finding => {
                 let inner = (literal.strip_prefix('\'')).and_then(|rest| rest.strip_suffix('\''));
                 let inner = inner.filter(|inner| !inner.replace("''", "").contains('\''));
                 self.parse(&inner.ok_or("a text in quotes")?.replace("''", "'"))

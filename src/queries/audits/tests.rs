@@ -55,7 +55,7 @@ fn wrong_headers_are_told_in_full() {
                 select $z, $z, $g";
     let problems = Audit::parse("", text).unwrap_err();
     let expected = [
-        "one of the kinds text, class, integer, number, found word",
+        "one of the kinds text, class, finding, integer, number, found word",
         "expected a whole number",
         "expected `-- param NAME KIND = DEFAULT : what it does`",
         "a name of a-z",
@@ -134,6 +134,15 @@ fn wrong_parameters_are_told_together() {
     ] {
         assert!(text.contains(part), "{text}");
     }
+    let text =
+        "-- A\n-- param kind finding = '' : of this kind\nselect 1 from issues where kind = $kind";
+    let of_kind = Audit::parse("", text).unwrap();
+    assert!(of_kind.bind(&["kind=leak".into()]).is_ok() && of_kind.bind(&["kind=".into()]).is_ok());
+    let text = of_kind.bind(&["kind=lek".into()]).unwrap_err().to_string();
+    assert!(
+        text.contains("-p kind: expected one of label, ") && text.contains("did you mean `leak`"),
+        "{text}"
+    );
     let none = Audit::parse("", "select 1 from images").unwrap();
     let text = none.bind(&["a=1".into()]).unwrap_err().to_string();
     assert_eq!(text, "-p a: the statement has no parameters");

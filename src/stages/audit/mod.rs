@@ -10,7 +10,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use prospect_common::{Result, text::count};
+use prospect_common::Result;
 use prospect_engine::{
     Context, Needs, Outcome, Stage, TableEstimate,
     tables::{
@@ -231,9 +231,7 @@ fn flagged(issues: &[Issue]) -> BTreeMap<Kind, u64> {
 }
 
 fn line(flagged: &BTreeMap<Kind, u64>) -> String {
-    let kinds: Vec<String> = (flagged.iter())
-        .map(|(kind, n)| format!("{} {}", count(*n), kind.name()))
-        .collect();
+    let kinds: Vec<String> = (flagged.iter()).map(|(kind, n)| kind.counted(*n)).collect();
     if kinds.is_empty() {
         return "nothing found".into();
     }

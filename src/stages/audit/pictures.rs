@@ -10,7 +10,7 @@ use prospect_engine::{
         sources::{Sources, small},
     },
 };
-use prospect_findings::Kind;
+use prospect_findings::{Kind, Subject};
 use prospect_output::picture::{
     self, Picture, PictureError,
     cards::{Card, Page},
@@ -27,41 +27,12 @@ const NEIGHBORS: usize = 8;
 /// Findings on another sheet.
 const CARDS: usize = 80;
 
-/// What is shown beside an image.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Beside {
-    Neighbors,
-    /// The other image.
-    Other,
-    Nothing,
-}
-
-fn beside(kind: Kind) -> Beside {
-    match kind {
-        Kind::Label | Kind::Outlier => Beside::Neighbors,
-        Kind::DuplicateExact | Kind::DuplicateNear | Kind::DuplicateLabel | Kind::Leak => {
-            Beside::Other
-        }
-        _ => Beside::Nothing,
-    }
-}
-
-fn title(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Label => "probably wrong labels, and the nearest images",
-        Kind::DuplicateExact => "the same file twice",
-        Kind::DuplicateNear => "the same picture twice",
-        Kind::DuplicateLabel => "the same picture with two labels",
-        Kind::Leak => "the same picture in two splits",
-        Kind::Outlier => "unlike all others, and the nearest images",
-        Kind::Dark => "dark",
-        Kind::Bright => "bright",
-        Kind::Blank => "hardly anything to be seen",
-        Kind::Blurred => "blurred",
-        Kind::OddAspect => "wider or taller than the others",
-        Kind::Tiny => "smaller than the others",
-        Kind::Grayscale => "without colour",
-        Kind::Unreadable => "unreadable",
+/// What stands over the sheet.
+fn title(kind: Kind) -> String {
+    let [_, many] = kind.info().words;
+    match kind.info().subject {
+        Subject::Label | Subject::Neighbors => format!("{many}, and the nearest images"),
+        Subject::Pair | Subject::Image | Subject::File => many.to_string(),
     }
 }
 
@@ -75,18 +46,19 @@ pub fn draw(
     let mut shown: BTreeMap<Kind, Vec<&Issue>> = BTreeMap::new();
     for issue in issues {
         let kind = issue.finding.kind;
-        let room = match beside(kind) {
-            _ if kind == Kind::Unreadable => 0,
-            Beside::Neighbors => ROWS,
-            Beside::Other | Beside::Nothing => CARDS,
+        let subject = kind.info().subject;
+        let room = match subject {
+            Subject::Label | Subject::Neighbors => ROWS,
+            Subject::Pair | Subject::Image => CARDS,
+            Subject::File => 0,
         };
         let of_kind = shown.entry(kind).or_default();
-        if of_kind.len() < room && (issue.finding.flagged || kind == Kind::Label) {
+        if of_kind.len() < room && (issue.finding.flagged || subject == Subject::Label) {
             of_kind.push(issue);
         }
     }
     let near: HashSet<u32> = (shown.iter())
-        .filter(|(kind, _)| beside(**kind) == Beside::Neighbors)
+        .filter(|(kind, _)| matches!(kind.info().subject, Subject::Label | Subject::Neighbors))
         .flat_map(|(_, issues)| issues.iter().map(|issue| issue.finding.image_id))
         .collect();
     let neighbors = nearest_of(ctx, manifest, &near, NEIGHBORS)?;
@@ -103,12 +75,13 @@ pub fn draw(
     for (kind, issues) in shown.into_iter().filter(|(_, issues)| !issues.is_empty()) {
         ctx.cancel.check()?;
         let cards = || -> Vec<Card> { issues.par_iter().map(|issue| desk.card(issue)).collect() };
-        let drawn = match beside(kind) {
-            Beside::Nothing => Page::new(1).draw(title(kind), &cards()),
-            Beside::Other => Page::new(2).draw(title(kind), &cards()),
-            Beside::Neighbors => {
+        let title = title(kind);
+        let drawn = match kind.info().subject {
+            Subject::Image | Subject::File => Page::new(1).draw(&title, &cards()),
+            Subject::Pair => Page::new(2).draw(&title, &cards()),
+            Subject::Label | Subject::Neighbors => {
                 let rows = issues.par_iter().map(|issue| desk.row(issue));
-                neighbor_sheet(title(kind), &rows.collect::<Vec<Row>>())
+                neighbor_sheet(&title, &rows.collect::<Vec<Row>>())
             }
         };
         let wrong = |error: PictureError| {

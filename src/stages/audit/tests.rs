@@ -80,7 +80,7 @@ fn rows_say_what_was_found() {
     assert_eq!(others.iter().collect::<Vec<_>>(), [None, Some(3)]);
     let flagged = flagged(&issues);
     assert_eq!(flagged, BTreeMap::from([(Kind::Label, 1)]));
-    assert_eq!(line(&flagged), "1 label");
+    assert_eq!(line(&flagged), "1 probably wrong label");
     assert_eq!(line(&BTreeMap::new()), "nothing found");
 }
 

@@ -1,6 +1,6 @@
 //! Groups of pictures that are one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use askama::Template;
 use prospect_common::{
@@ -8,9 +8,13 @@ use prospect_common::{
     text::{self as words, plural},
 };
 use prospect_engine::tables::columns::{Columns, integer, number, text};
+use prospect_findings::{Kind, ReportPage};
 use serde_json::{Value, json};
 
-use super::frame::{Figure, Frame, Page, Shell};
+use super::{
+    frame::{Figure, Frame, Page, Shell},
+    issues::Issue,
+};
 
 /// Groups that are shown, and members of each.
 const GROUPS: usize = 1000;
@@ -31,19 +35,29 @@ struct Duplicates {
 #[derive(Default)]
 struct Group {
     members: Vec<u32>,
-    kinds: Vec<String>,
+    findings: BTreeSet<Kind>,
+    mirrored: bool,
     least: Option<f64>,
     conflict: bool,
     leak: bool,
 }
 
-pub fn page(frame: &Frame) -> Result<Page> {
-    let groups = groups(frame)?;
+pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
+    let mut groups = groups(frame)?;
+    add_findings(&mut groups, issues);
+    groups.sort_by_key(|group| {
+        (
+            !group.conflict,
+            !group.leak,
+            std::cmp::Reverse(group.members.len()),
+        )
+    });
     let told = frame.told("duplicates");
-    let figure = |label, name: &str, note: &str| {
+    let figure = |label: &str, name: &str, note: &str| {
         let n = told[name].as_u64().unwrap_or(0);
         Figure::number(label, words::count(n), note.to_string())
     };
+    let pairs = |kind: Kind, name: &str, note: &str| figure(&kind.heading(), name, note);
     let least = told["least_similarity"].as_f64();
     let page = Duplicates {
         shell: frame.shell("duplicates", &["duplicates.js"]),
@@ -61,11 +75,11 @@ pub fn page(frame: &Frame) -> Result<Page> {
         },
         figures: vec![
             figure("Images in groups", "images_in_groups", ""),
-            figure("Equal files", "exact_pairs", "pairs"),
-            figure("Copies", "near_pairs", "pairs: the same picture, another file"),
+            pairs(Kind::DuplicateExact, "exact_pairs", "pairs"),
+            pairs(Kind::DuplicateNear, "near_pairs", "pairs: the same picture, another file"),
             figure("Mirrored", "mirrored_pairs", "pairs"),
-            figure("Labels contradict", "label_conflicts", "pairs"),
-            figure("In two splits", "cross_split_pairs", "pairs: a test that was trained on"),
+            pairs(Kind::DuplicateLabel, "label_conflicts", "pairs"),
+            pairs(Kind::Leak, "cross_split_pairs", "pairs: a test that was trained on"),
         ],
     };
     let mut page = frame.page("duplicates", &page)?;
@@ -75,16 +89,18 @@ pub fn page(frame: &Frame) -> Result<Page> {
             json!({
                 "images": &group.members[..group.members.len().min(MEMBERS)],
                 "size": group.members.len(),
-                "kinds": group.kinds,
+                "findings": group.findings,
+                "mirrored": group.mirrored,
                 "least": group.least.map(|least| (least * 1e3).round() / 1e3),
-                "conflict": group.conflict,
-                "leak": group.leak,
             })
         })
         .collect();
+    let kinds: Vec<Value> = (ReportPage::Duplicates.kinds())
+        .map(|kind| json!([kind, kind.heading(), kind.info().words[0]]))
+        .collect();
     page.data.push((
         "groups".into(),
-        json!({ "groups": rows, "all": groups.len() }),
+        json!({ "kinds": kinds, "groups": rows, "all": groups.len() }),
     ));
     let members = |group: &Group| {
         group
@@ -99,7 +115,39 @@ pub fn page(frame: &Frame) -> Result<Page> {
     Ok(page)
 }
 
-/// Contradicting ones first, then those across splits, then the largest.
+/// Says of each group what was flagged in it; findings about images that are in no group make groups of their own.
+fn add_findings(groups: &mut Vec<Group>, issues: &[Issue]) {
+    let mut places: HashMap<u32, usize> = HashMap::new();
+    for (place, group) in groups.iter().enumerate() {
+        places.extend(group.members.iter().map(|id| (*id, place)));
+    }
+    for issue in issues.iter().filter(|issue| issue.flagged) {
+        if issue.kind.info().page != ReportPage::Duplicates {
+            continue;
+        }
+        let other = issue.other.unwrap_or(issue.image_id);
+        let place = match (places.get(&issue.image_id), places.get(&other)) {
+            (Some(place), Some(of_other)) if place == of_other => *place,
+            _ => {
+                let place = groups.len();
+                let mut members = vec![issue.image_id, other];
+                members.sort_unstable();
+                members.dedup();
+                for id in &members {
+                    places.entry(*id).or_insert(place);
+                }
+                groups.push(Group {
+                    members,
+                    ..Group::default()
+                });
+                place
+            }
+        };
+        groups[place].findings.insert(issue.kind);
+    }
+}
+
+/// The groups of the table, in their order there.
 fn groups(frame: &Frame) -> Result<Vec<Group>> {
     const TABLE: &str = "duplicates";
     let mut groups: BTreeMap<i64, Group> = BTreeMap::new();
@@ -123,10 +171,7 @@ fn groups(frame: &Frame) -> Result<Vec<Group>> {
                 let id = integer(id, row).and_then(|id| u32::try_from(id).ok());
                 group.members.extend(id);
             }
-            let kind = text(&kinds, row).unwrap_or_default();
-            if !group.kinds.iter().any(|known| known == kind) {
-                group.kinds.push(kind.to_string());
-            }
+            group.mirrored |= text(&kinds, row) == Some("mirrored");
             let similarity = number(&similarities, row);
             group.least = [group.least, similarity]
                 .into_iter()
@@ -140,14 +185,6 @@ fn groups(frame: &Frame) -> Result<Vec<Group>> {
     for group in &mut groups {
         group.members.sort_unstable();
         group.members.dedup();
-        group.kinds.sort_unstable();
     }
-    groups.sort_by_key(|group| {
-        (
-            !group.conflict,
-            !group.leak,
-            std::cmp::Reverse(group.members.len()),
-        )
-    });
     Ok(groups)
 }

@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use askama::Template;
 use prospect_common::{Error, Result, text};
 use prospect_engine::{Context, tables::classes::ClassNames};
+use prospect_findings::{Kind, ReportPage};
 use prospect_store::Manifest;
 use serde_json::Value;
 
 /// The pages in the order of the bar: file name without `.html`, and heading.
 pub const PAGES: [(&str, &str); 9] = [
-    ("index", "Tonight"),
+    ("index", "Overview"),
     ("labels", "Label issues"),
     ("map", "Map"),
     ("units", "Units"),
     ("classes", "Classes"),
     ("shortcuts", "Shortcuts"),
     ("duplicates", "Duplicates"),
-    ("files", "Bad files"),
+    ("files", "Bad images"),
     ("run", "Run"),
 ];
 
@@ -31,8 +32,8 @@ pub(super) struct Frame<'a> {
     pub ctx: &'a Context<'a>,
     pub manifest: Manifest,
     pub names: ClassNames,
-    /// How many findings of a kind are flagged and not judged fine, by the kind's name.
-    pub flagged: BTreeMap<String, u64>,
+    /// How many findings of a kind are flagged and not judged fine.
+    pub flagged: BTreeMap<Kind, u64>,
     pub dataset: String,
 }
 
@@ -71,9 +72,10 @@ pub(super) struct Link {
 impl Frame<'_> {
     /// `name`: one of [`PAGES`]; `scripts`: of the folder `assets`, besides the common one.
     pub fn shell(&self, name: &str, scripts: &'static [&'static str]) -> Shell {
-        let count = |kinds: &[&str]| -> String {
-            let flagged = kinds.iter().filter_map(|kind| self.flagged.get(*kind));
-            match flagged.sum::<u64>() {
+        let count = |page: &str| {
+            let kinds = self.flagged.iter();
+            let flagged = kinds.filter(|(kind, _)| kind.info().page.name() == page);
+            match flagged.map(|(_, n)| n).sum::<u64>() {
                 0 => String::new(),
                 n => text::count(n),
             }
@@ -82,17 +84,7 @@ impl Frame<'_> {
             href: format!("{page}.html"),
             name: heading,
             current: *page == name,
-            count: match *page {
-                "labels" => count(&["label"]),
-                "duplicates" => count(&[
-                    "duplicate_exact",
-                    "duplicate_near",
-                    "duplicate_label",
-                    "leak",
-                ]),
-                "files" => count(&["unreadable"]),
-                _ => String::new(),
-            },
+            count: count(page),
         });
         let heading = PAGES.iter().find(|(page, _)| *page == name);
         Shell {
@@ -103,6 +95,29 @@ impl Frame<'_> {
             scripts,
             version: env!("CARGO_PKG_VERSION"),
         }
+    }
+
+    /// How many findings of a page's kinds are flagged, or that there are none.
+    pub fn found(&self, page: ReportPage) -> String {
+        if !self.manifest.has("issues") {
+            return "The audit has not been run.".into();
+        }
+        let flagged = |kind: Kind| Some(kind.counted(*self.flagged.get(&kind)?));
+        let found: Vec<String> = page.kinds().filter_map(flagged).collect();
+        if found.is_empty() {
+            return self.clear(page.kinds());
+        }
+        found.join(", ") + "."
+    }
+
+    /// Sentences about those of the kinds of which nothing is flagged; empty before the audit.
+    pub fn clear(&self, kinds: impl Iterator<Item = Kind>) -> String {
+        if !self.manifest.has("issues") {
+            return String::new();
+        }
+        let clear = kinds.filter(|kind| !self.flagged.contains_key(kind));
+        let sentences: Vec<&str> = clear.map(|kind| kind.info().none).collect();
+        sentences.join(" ")
     }
 
     /// Renders a page that has no data and shows no images.
@@ -154,7 +169,7 @@ pub fn script(name: &str, value: &Value) -> String {
 
 /// A figure at the head of a page.
 pub(super) struct Figure {
-    pub label: &'static str,
+    pub label: String,
     pub value: String,
     pub note: String,
     /// Words are set smaller than numbers.
@@ -162,16 +177,16 @@ pub(super) struct Figure {
 }
 
 impl Figure {
-    pub fn number(label: &'static str, value: String, note: String) -> Figure {
+    pub fn number(label: impl Into<String>, value: String, note: String) -> Figure {
         Figure {
-            label,
+            label: label.into(),
             value,
             note,
             is_text: false,
         }
     }
 
-    pub fn words(label: &'static str, value: String, note: String) -> Figure {
+    pub fn words(label: impl Into<String>, value: String, note: String) -> Figure {
         Figure {
             is_text: true,
             ..Figure::number(label, value, note)

@@ -1,6 +1,6 @@
 //! The findings as the pages show them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::array::Array;
 use prospect_common::Result;
@@ -29,7 +29,7 @@ impl Issue {
     /// As scripts get it.
     pub fn record(&self) -> Value {
         json!({
-            "kind": self.kind.name(),
+            "kind": self.kind.info().words[0],
             "evidence": self.evidence,
             "flagged": self.flagged,
             "reviewed": self.reviewed,
@@ -78,30 +78,47 @@ pub fn read(run: &RunFolder, manifest: &Manifest, names: &ClassNames) -> Result<
 }
 
 /// How many of each kind are flagged.
-pub fn flagged(issues: &[Issue]) -> BTreeMap<String, u64> {
+pub fn flagged(issues: &[Issue]) -> BTreeMap<Kind, u64> {
     let mut counts = BTreeMap::new();
     for issue in issues.iter().filter(|issue| issue.flagged) {
-        *counts.entry(issue.kind.name().to_string()).or_default() += 1;
+        *counts.entry(issue.kind).or_default() += 1;
     }
     counts
 }
 
-/// What a kind of finding is called over its pictures.
-pub fn heading(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Label => "Probably wrong labels",
-        Kind::DuplicateExact => "The same file twice",
-        Kind::DuplicateNear => "The same picture twice",
-        Kind::DuplicateLabel => "The same picture with two labels",
-        Kind::Leak => "The same picture in two splits",
-        Kind::Outlier => "Unlike all others",
-        Kind::Dark => "Dark",
-        Kind::Bright => "Bright",
-        Kind::Blank => "Hardly anything to be seen",
-        Kind::Blurred => "Blurred",
-        Kind::OddAspect => "Wider or taller than the others",
-        Kind::Tiny => "Smaller than the others",
-        Kind::Grayscale => "Without colour",
-        Kind::Unreadable => "Unreadable",
+/// What is known of a finding's image without its record.
+pub struct File {
+    pub path: String,
+    pub digest: Option<String>,
+    pub label: Option<String>,
+}
+
+/// The files of some images.
+pub fn files(
+    run: &RunFolder,
+    manifest: &Manifest,
+    wanted: &HashSet<u32>,
+) -> Result<HashMap<u32, File>> {
+    const TABLE: &str = "images";
+    let mut files = HashMap::new();
+    let names = ["image_id", "path", "digest", "label_name"];
+    for batch in run.read(manifest, TABLE).columns(&names) {
+        let batch = batch?;
+        let columns = Columns::of(run, TABLE, &batch);
+        let [paths, digests, labels] =
+            ["path", "digest", "label_name"].map(|name| columns.texts(name));
+        let (paths, digests, labels) = (paths?, digests?, labels?);
+        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            if wanted.contains(&id) {
+                let word = |cells| text(cells, row).map(str::to_string);
+                let file = File {
+                    path: word(&paths).unwrap_or_default(),
+                    digest: word(&digests),
+                    label: word(&labels),
+                };
+                files.insert(id, file);
+            }
+        }
     }
+    Ok(files)
 }

@@ -1,16 +1,15 @@
 //! The gallery of findings, to be looked through and decided upon.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use askama::Template;
-use prospect_common::{Result, text::plural};
-use prospect_engine::tables::columns::{Columns, text};
-use prospect_findings::Kind;
+use prospect_common::Result;
+use prospect_findings::{Kind, ReportPage, Subject};
 use serde_json::{Value, json};
 
 use super::{
     frame::{Frame, Page, Shell},
-    issues::{Issue, heading},
+    issues::{File, Issue, files},
 };
 
 /// Findings of a kind that are in the gallery.
@@ -28,13 +27,6 @@ struct Labels {
     total: usize,
 }
 
-/// What the gallery has to know of an image before its record is loaded.
-struct File {
-    path: String,
-    digest: Option<String>,
-    label: Option<String>,
-}
-
 pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
     let mut kept: Vec<&Issue> = Vec::new();
     let mut counts: HashMap<Kind, usize> = HashMap::new();
@@ -45,22 +37,24 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
         }
         *n += 1;
     }
-    let files = files(frame, &kept)?;
+    let wanted = kept.iter().map(|issue| issue.image_id).collect();
+    let files = files(frame.ctx.run, &frame.manifest, &wanted)?;
     let findings: Vec<Value> = (kept.iter())
         .filter_map(|issue| Some(record(issue, files.get(&issue.image_id)?)))
         .collect();
     let kinds: Vec<Value> = (Kind::ALL.into_iter())
-        .filter_map(|kind| Some(json!([kind.name(), heading(kind), counts.get(&kind)?])))
+        .filter_map(|kind| {
+            let n = counts.get(&kind)?;
+            Some(json!([kind, kind.heading(), n, kind.info().subject]))
+        })
         .collect();
-    let review = frame.told("labels")["review"].as_str();
-    let about = match (frame.flagged.get("label"), review) {
-        (Some(n), Some(review)) => format!(
-            "{} probably wrong. As measured on planted errors, {review}.",
-            plural(*n, "label is", "labels are")
-        ),
-        (Some(n), None) => format!("{} probably wrong.", plural(*n, "label is", "labels are")),
-        (None, _) => "No label is probably wrong; candidates and other findings are listed.".into(),
-    };
+    let mut about = frame.found(ReportPage::Labels);
+    match frame.told("labels")["review"].as_str() {
+        Some(review) if frame.flagged.contains_key(&Kind::Label) => {
+            about += &format!(" As measured on planted errors, {review}.");
+        }
+        _ => about += " Candidates and other findings are listed, too.",
+    }
     let page = Labels {
         shell: frame.shell("labels", &["labels.js"]),
         about,
@@ -85,9 +79,11 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             .map(|issue| issue.image_id)
             .collect()
     };
-    page.large = ids(&|issue| issue.kind == Kind::Label, LARGE);
-    page.large
-        .extend(ids(&|issue| issue.kind != Kind::Label, LARGE_OTHERS));
+    page.large = ids(&|issue| issue.kind.info().subject == Subject::Label, LARGE);
+    page.large.extend(ids(
+        &|issue| issue.kind.info().subject != Subject::Label,
+        LARGE_OTHERS,
+    ));
     page.images = kept
         .iter()
         .flat_map(|issue| [Some(issue.image_id), issue.other])
@@ -99,7 +95,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
 fn record(issue: &Issue, file: &File) -> Value {
     json!({
         "image": issue.image_id,
-        "kind": issue.kind.name(),
+        "kind": issue.kind,
         "path": file.path,
         "digest": file.digest,
         "label": file.label,
@@ -110,32 +106,4 @@ fn record(issue: &Issue, file: &File) -> Value {
         "reviewed": issue.reviewed,
         "other": issue.other,
     })
-}
-
-fn files(frame: &Frame, kept: &[&Issue]) -> Result<HashMap<u32, File>> {
-    let run = frame.ctx.run;
-    let wanted: HashSet<u32> = kept.iter().map(|issue| issue.image_id).collect();
-    let mut files = HashMap::new();
-    let names = ["image_id", "path", "digest", "label_name"];
-    for batch in run.read(&frame.manifest, "images").columns(&names) {
-        let batch = batch?;
-        let columns = Columns::of(run, "images", &batch);
-        let [paths, digests, labels] =
-            ["path", "digest", "label_name"].map(|name| columns.texts(name));
-        let (paths, digests, labels) = (paths?, digests?, labels?);
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if wanted.contains(&id) {
-                let word = |cells| text(cells, row).map(str::to_string);
-                files.insert(
-                    id,
-                    File {
-                        path: word(&paths).unwrap_or_default(),
-                        digest: word(&digests),
-                        label: word(&labels),
-                    },
-                );
-            }
-        }
-    }
-    Ok(files)
 }

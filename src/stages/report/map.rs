@@ -115,7 +115,7 @@ fn data(frame: &Frame, ids: &[u32], found: &HashMap<u32, u32>) -> Result<Value> 
         "names": names,
         "labels": codes(&classes.labels),
         "predictions": codes(&classes.predictions),
-        "kinds": Kind::ALL.map(|kind| kind.name().replace('_', " ")),
+        "kinds": Kind::ALL.map(|kind| kind.info().words[0]),
         "findings": base64(ids.iter().map(|id| found.get(id).copied().unwrap_or(0))),
     }))
 }

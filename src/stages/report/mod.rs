@@ -13,12 +13,12 @@ mod issues;
 mod labels;
 mod map;
 mod overlays;
+mod overview;
 mod run;
 mod shortcuts;
 #[cfg(test)]
 mod tests;
 mod thumbs;
-mod tonight;
 mod units;
 
 use std::{collections::HashMap, path::Path};
@@ -132,10 +132,10 @@ fn write(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         manifest,
     };
     let pages = [
-        tonight::page(&frame, &issues)?,
+        overview::page(&frame, &issues)?,
         labels::page(&frame, &issues)?,
         map::page(&frame, &issues)?,
-        duplicates::page(&frame)?,
+        duplicates::page(&frame, &issues)?,
         files::page(&frame, &issues)?,
         run::page(&frame)?,
         classes::page(&frame)?,

@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int32Array, StringArray, UInt32Array};
 use prospect_dataset::image::{DecodeOptions, decode};
 use prospect_engine::tables::columns::table;
+use prospect_findings::Kind;
 use prospect_output::picture::Picture;
 use prospect_store::StageWriter;
 use prospect_testing::{Fake, FakeImage, FakeLayer};
@@ -58,15 +59,17 @@ fn hostile() -> Fake {
     }
 }
 
-/// Findings as the audit writes them: every second image has a doubtful label, image 3 is a copy of image 1.
+/// Findings as the audit writes them: every second image has a doubtful label, image 3 is a copy of image 1, and the first bad
+/// file is unreadable.
 fn find(fake: &Fake) {
     let run = fake.run();
     let lock = run.lock("test").unwrap();
     let needs = BTreeMap::new();
     let audit =
         StageWriter::begin(&run, &lock, "audit", 1, "key".into(), json!({}), needs).unwrap();
-    let ids: Vec<u32> = (0..GOOD as u32).step_by(2).chain([3]).collect();
-    let last = ids.len() - 1;
+    let mut ids: Vec<u32> = (0..GOOD as u32).step_by(2).collect();
+    let labels = ids.len();
+    ids.extend([3, GOOD as u32]);
     let texts = |of: &dyn Fn(usize) -> Option<String>| -> ArrayRef {
         Arc::new((0..ids.len()).map(of).collect::<StringArray>())
     };
@@ -79,14 +82,13 @@ fn find(fake: &Fake) {
         (
             "kind",
             texts(&|row| {
-                Some(
-                    if row < last {
-                        "label"
-                    } else {
-                        "duplicate_near"
-                    }
-                    .into(),
-                )
+                let others = ["duplicate_near", "unreadable"];
+                let kind = if row < labels {
+                    "label"
+                } else {
+                    others[row - labels]
+                };
+                Some(kind.into())
             }),
             false,
         ),
@@ -107,7 +109,7 @@ fn find(fake: &Fake) {
         (
             "suggested_label",
             Arc::new(Int32Array::from_iter(
-                (0..ids.len()).map(|row| (row < last).then_some(2)),
+                (0..ids.len()).map(|row| (row < labels).then_some(2)),
             )),
             true,
         ),
@@ -126,7 +128,7 @@ fn find(fake: &Fake) {
         (
             "other_id",
             Arc::new(UInt32Array::from_iter(
-                (0..ids.len()).map(|row| (row == last).then_some(1)),
+                (0..ids.len()).map(|row| (row == labels).then_some(1)),
             )),
             true,
         ),
@@ -285,15 +287,55 @@ fn a_record_tells_label_prediction_and_findings() {
             .contains("not an image")
     );
     let findings = data(&report, "findings");
-    assert_eq!(findings["findings"].as_array().unwrap().len(), GOOD / 2 + 1);
+    assert_eq!(findings["findings"].as_array().unwrap().len(), GOOD / 2 + 2);
     assert_eq!(
         findings["kinds"],
         json!([
-            ["label", "Probably wrong labels", 6],
-            ["duplicate_near", "The same picture twice", 1]
+            ["label", "Probably wrong labels", 6, "label"],
+            ["duplicate_near", "Near-duplicates", 1, "pair"],
+            ["unreadable", "Unreadable files", 1, "file"]
         ])
     );
     assert_eq!(findings["findings"][0]["suggested"], "plain & simple");
+}
+
+#[test]
+fn every_kind_is_on_the_page_that_it_names_and_counted_there() {
+    let fake = hostile();
+    fake.write();
+    find(&fake);
+    let report = report(&fake, &[]);
+    let read = |page: &str| fs::read_to_string(report.join(format!("{page}.html"))).unwrap();
+    let index = read("index");
+    for (kind, link) in [
+        (Kind::Label, "labels.html#label"),
+        (Kind::DuplicateNear, "duplicates.html#duplicate_near"),
+        (Kind::Unreadable, "files.html#unreadable"),
+    ] {
+        let heading = kind.heading();
+        assert!(
+            index.contains(&format!("<a href=\"{link}\">{heading}</a>")),
+            "{link}"
+        );
+    }
+    assert!(
+        index.contains("No photo is too dark.") && !index.contains("Every file could be read.")
+    );
+    assert!(index.contains("Duplicates <span class=\"count\">1</span>"));
+    assert!(read("labels").contains("5 probably wrong labels."));
+    let files = read("files");
+    assert!(files.contains("1 unreadable file.") && files.contains("id=\"unreadable\""));
+    let groups = data(&report, "groups");
+    assert_eq!(
+        groups["kinds"][3],
+        json!(["leak", "Leaks between splits", "leak between splits"])
+    );
+    assert_eq!(groups["groups"][0]["images"], json!([1, 3]));
+    assert_eq!(groups["groups"][0]["findings"], json!(["duplicate_near"]));
+    for kind in Kind::ALL {
+        let page = kind.info().page.name();
+        assert!(PAGES.iter().any(|(name, _)| *name == page), "{page}");
+    }
 }
 
 #[test]
@@ -324,7 +366,7 @@ fn without_findings_the_pages_say_what_to_run() {
     assert!(read("index").contains("prospect run audit"));
     assert!(read("labels").contains("prospect run audit"));
     assert!(read("duplicates").contains("prospect run duplicates"));
-    assert!(read("files").contains("60 files cannot be decoded"));
+    assert!(read("files").contains("prospect run audit"));
     let run = read("run");
     assert!(
         run.contains("41.5") && run.contains("busy 97.0 % of the time") && run.contains("tiny.pt2")

@@ -4,22 +4,20 @@ document.addEventListener('DOMContentLoaded', async () => {
   const place = document.getElementById('groups');
   if (!place) return;
   const { el, count, thumb } = prospect;
-  const { groups, all } = await prospect.load('groups');
+  const { kinds, groups, all } = await prospect.load('groups');
   const at = (id) => document.getElementById(id);
   const AT_A_TIME = 60;
   const filters = [
-    ['all', () => true],
-    ['labels contradict', (group) => group.conflict],
-    ['in two splits', (group) => group.leak],
-    ['equal files', (group) => group.kinds.includes('exact')],
-    ['copies', (group) => group.kinds.includes('near')],
-    ['mirrored', (group) => group.kinds.includes('mirrored')],
+    ['all', 'All', () => true],
+    ...kinds.map(([kind, heading]) => [kind, heading, ({ findings }) => findings.includes(kind)]),
+    ['mirrored', 'Mirrored', ({ mirrored }) => mirrored],
   ];
+  const words = new Map(kinds.map(([kind, , word]) => [kind, word]));
   let shown = [];
   let drawn = 0;
 
-  at('filters').append(...filters.filter(([, keeps]) => groups.some(keeps)).map(([title, keeps]) => el('li', {}, el('button', {
-    type: 'button', 'aria-pressed': 'false', onclick: (event) => choose(event.currentTarget, keeps),
+  at('filters').append(...filters.filter(([, , keeps]) => groups.some(keeps)).map(([key, title, keeps]) => el('li', {}, el('button', {
+    type: 'button', 'data-kind': key, 'aria-pressed': 'false', onclick: (event) => choose(event.currentTarget, keeps),
   }, title, ' ', el('span', { class: 'count' }, count(groups.filter(keeps).length))))));
 
   function choose(button, keeps) {
@@ -38,15 +36,17 @@ document.addEventListener('DOMContentLoaded', async () => {
     at('more').hidden = drawn >= shown.length;
   }
 
-  function group({ images, size, kinds, least, conflict, leak }) {
+  function group({ images, size, findings, mirrored, least }) {
+    const tags = [...findings.map((kind) => words.get(kind)), ...(mirrored ? ['mirrored'] : [])];
     return el('li', { class: 'panel group' },
-      el('p', {}, `${count(size)} pictures `, kinds.map((kind) => [el('span', { class: 'tag' }, kind), ' ']),
-        conflict ? el('span', { class: 'tag bad' }, 'labels contradict') : null, ' ', leak ? el('span', { class: 'tag bad' }, 'in two splits') : null,
+      el('p', {}, `${count(size)} ${size === 1 ? 'picture' : 'pictures'} `, tags.map((tag) => [el('span', { class: 'tag' }, tag), ' ']),
         least !== null && least < 1 ? el('span', { class: 'quiet' }, ` similarity ${least.toFixed(3)} or more`) : null),
       el('div', { class: 'grid' }, images.map((id) => thumb(id))),
       size > images.length ? el('p', { class: 'quiet' }, `and ${count(size - images.length)} more`) : null);
   }
 
   at('more').addEventListener('click', more);
-  at('filters').querySelector('button').click();
+  const asked = location.hash.slice(1);
+  const buttons = [...at('filters').querySelectorAll('button')];
+  (buttons.find((button) => button.dataset.kind === asked) ?? buttons[0]).click();
 });

@@ -6,6 +6,7 @@ document.addEventListener('DOMContentLoaded', async () => {
   const { el, name, percent, count, thumb } = prospect;
   const { kinds, findings, most } = await prospect.load('findings');
   const at = (id) => document.getElementById(id);
+  const aboutLabels = new Set(kinds.filter(([, , , about]) => about === 'label').map(([key]) => key));
   const AT_A_TIME = 40;
 
   /* Decisions stay in this browser until they are exported. */
@@ -98,7 +99,8 @@ document.addEventListener('DOMContentLoaded', async () => {
   function card(finding, place) {
     const strip = el('div', { class: 'grid small near', 'aria-label': 'Nearest images' });
     const overlays = el('div', { class: 'where' });
-    const labels = finding.kind === 'label'
+    const ofLabel = aboutLabels.has(finding.kind);
+    const labels = ofLabel
       ? el('p', { class: 'change' }, name(finding.label ?? 'none', 'given'), el('span', { 'aria-label': 'suggested' }, ' → '),
         finding.suggested ? name(finding.suggested, 'suggested') : el('span', { class: 'quiet' }, 'no suggestion'))
       : el('p', { class: 'change' }, finding.label ? name(finding.label, 'given') : el('span', { class: 'quiet' }, 'no label'));
@@ -108,7 +110,7 @@ document.addEventListener('DOMContentLoaded', async () => {
         labels,
         el('p', { class: 'path quiet' }, name(finding.path)),
         el('p', {}, name(finding.evidence)),
-        el('p', { class: 'quiet' }, finding.kind === 'label' ? `label right with probability ${percent(finding.score, 1)}` : `score ${finding.score}`,
+        el('p', { class: 'quiet' }, ofLabel ? `label right with probability ${percent(finding.score, 1)}` : `score ${finding.score}`,
           finding.flagged ? null : ', a candidate', finding.reviewed ? `, judged ${finding.reviewed} before` : null),
         el('div', { class: 'decide' },
           el('button', { type: 'button', class: 'button', 'data-verdict': 'ok', onclick: () => decide(place, 'ok') }, 'Fine'),

@@ -102,7 +102,7 @@ const prospect = (() => {
   /** The sentences and the decision of a finding. */
   function finding({ kind, evidence, flagged, reviewed, other }) {
     return el('li', { class: flagged ? 'flagged' : 'candidate' },
-      el('span', { class: 'tag' }, kind.replaceAll('_', ' ')), ' ', name(evidence),
+      el('span', { class: 'tag' }, kind), ' ', name(evidence),
       reviewed ? el('span', { class: 'tag quiet' }, `judged ${reviewed}`) : null,
       other !== undefined && other !== null ? el('div', { class: 'grid small' }, thumb(other)) : null);
   }

@@ -1,4 +1,4 @@
-//! The first page: what is wrong with the dataset tonight.
+//! The first page: what is wrong with the dataset, and what is new.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{
     frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, shown},
-    issues::{Issue, heading},
+    issues::Issue,
 };
 
 /// Pictures of each kind of finding, and of what is new.
@@ -27,7 +27,7 @@ const WIDTH: f64 = 1.96;
 
 #[derive(Template)]
 #[template(path = "index.html")]
-struct Tonight {
+struct Overview {
     shell: Shell,
     heading: String,
     subtitle: String,
@@ -35,6 +35,7 @@ struct Tonight {
     since: Option<Since>,
     kinds: Vec<OfKind>,
     nothing: &'static str,
+    clear: String,
     warnings: Vec<String>,
 }
 
@@ -44,8 +45,8 @@ struct Since {
 }
 
 struct OfKind {
-    name: &'static str,
-    href: &'static str,
+    name: String,
+    href: String,
     count: String,
     evidence: String,
     images: String,
@@ -67,8 +68,8 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             .collect();
         images.extend(&first);
         Some(OfKind {
-            name: heading(kind),
-            href: page_of(kind),
+            name: kind.heading(),
+            href: format!("{}.html#{kind}", kind.info().page.name()),
             count: words::count(of_kind().count() as u64),
             evidence: shown(&worst.evidence, MESSAGE),
             images: ids(&first),
@@ -87,7 +88,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             shown(&frame.dataset, NAME)
         ),
     };
-    let page = Tonight {
+    let page = Overview {
         shell: frame.shell("index", &[]),
         heading: shown(&frame.ctx.config.report.title, 200),
         subtitle,
@@ -97,6 +98,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             true => "Nothing was found that ought to be looked at.",
             false => "The audits have not been run: prospect run audit, then prospect run report.",
         },
+        clear: frame.clear(Kind::ALL.into_iter()),
         warnings: warnings(frame),
         kinds,
     };
@@ -104,18 +106,6 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
     page.large = images.clone();
     page.images = images;
     Ok(page)
-}
-
-/// Where more findings of a kind are.
-fn page_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Label => "labels.html",
-        Kind::Outlier => "labels.html#outlier",
-        Kind::DuplicateExact | Kind::DuplicateNear | Kind::DuplicateLabel | Kind::Leak => {
-            "duplicates.html"
-        }
-        _ => "files.html",
-    }
 }
 
 fn figures(frame: &Frame) -> Result<Vec<Figure>> {
