@@ -12,11 +12,13 @@ mod gradient;
 pub mod heat;
 pub mod matrix;
 pub mod neighbors;
+pub mod palette;
 mod panels;
 pub mod scatter;
 mod strips;
 
-pub use filters::{diverging, filter_grid, signed_map};
+use self::palette::Rgb;
+pub use filters::{filter_grid, signed_map};
 pub use gradient::gradient_picture;
 pub use panels::{COLUMNS, Panel, side_by_side};
 pub use strips::strips;
@@ -58,7 +60,7 @@ pub struct Picture {
 
 impl Picture {
     /// A picture of one colour.
-    pub fn filled(width: u32, height: u32, colour: [u8; 3]) -> Picture {
+    pub fn filled(width: u32, height: u32, colour: Rgb) -> Picture {
         let n = width as usize * height as usize;
         Picture {
             width,
@@ -68,7 +70,7 @@ impl Picture {
     }
 
     /// The colour at column `x`, row `y`; `None` outside.
-    pub fn at(&self, x: u32, y: u32) -> Option<[u8; 3]> {
+    pub fn at(&self, x: u32, y: u32) -> Option<Rgb> {
         if x >= self.width || y >= self.height {
             return None;
         }
@@ -207,7 +209,7 @@ pub struct Layout {
     pub side: u32,
     /// Pixels between places (none round the edge).
     pub gap: u32,
-    pub background: [u8; 3],
+    pub background: Rgb,
 }
 
 impl Layout {

@@ -4,7 +4,10 @@ use std::{borrow::Cow, sync::OnceLock};
 
 use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
 
-use super::Picture;
+use super::{
+    Picture,
+    palette::{Rgb, mix},
+};
 
 /// A line of text is this many times as high as its letters' `size`.
 const LINE: f32 = 1.25;
@@ -60,14 +63,7 @@ pub(super) fn cut(text: &str, fits: impl Fn(&str) -> bool) -> Cow<'_, str> {
 
 /// Draws one line with its top left corner at (`left`, `top`), letters `size` pixels from the lowest descent to the highest
 /// ascent. What sticks out of the picture is cut off.
-pub fn draw_text(
-    picture: &mut Picture,
-    left: i32,
-    top: i32,
-    size: f32,
-    colour: [u8; 3],
-    text: &str,
-) {
+pub fn draw_text(picture: &mut Picture, left: i32, top: i32, size: f32, colour: Rgb, text: &str) {
     let Some(font) = font() else { return };
     let (width, height) = (i64::from(picture.width), i64::from(picture.height));
     for glyph in set(font, size, text).0 {
@@ -91,17 +87,11 @@ pub fn draw_text(
     }
 }
 
-/// `below` under `share` (0..=1) of `above`.
-pub(super) fn mix(below: u8, above: u8, share: f32) -> u8 {
-    let (below, above) = (f32::from(below), f32::from(above));
-    (below + (above - below) * share.clamp(0.0, 1.0)).round() as u8
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const INK: [u8; 3] = [255, 200, 100];
+    const INK: Rgb = [255, 200, 100];
 
     /// Bounds of what is not black: x0, y0, x1, y1.
     fn inked(picture: &Picture) -> Option<(u32, u32, u32, u32)> {

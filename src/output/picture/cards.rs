@@ -5,6 +5,7 @@ use prospect_common::text;
 use super::{
     MAX_GRID_SIDE, Picture, PictureError,
     caption::{draw_text, fitted, line_height, text_width},
+    palette::sheet::{BACKGROUND, FAINT, GROUND, INK},
 };
 
 /// Longest side of a picture on a sheet.
@@ -24,11 +25,6 @@ const MARGIN: u32 = 16;
 const GAP: u32 = 6;
 const LETTERS: f32 = 12.0;
 const HEADING: f32 = 15.0;
-const BACKGROUND: [u8; 3] = [24, 26, 31];
-const INK: [u8; 3] = [226, 228, 233];
-const FAINT: [u8; 3] = [150, 154, 163];
-/// Behind pictures that do not fill their place.
-const GROUND: [u8; 3] = [38, 41, 47];
 
 /// A row of an answer.
 #[derive(Debug, Clone)]

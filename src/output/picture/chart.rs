@@ -15,17 +15,9 @@ use prospect_common::text::escaped;
 use super::{
     Picture, PictureError, PixelBox,
     caption::{cut, set},
+    palette::{Rgb, chart::PAPER},
     scaled,
 };
-
-pub(super) type Rgb = [u8; 3];
-
-pub(super) const PAPER: Rgb = [255, 255, 255];
-/// Behind the points or cells.
-pub(super) const GROUND: Rgb = [246, 247, 249];
-pub(super) const INK: Rgb = [32, 37, 46];
-/// Of what explains and is not to be read first.
-pub(super) const SOFT: Rgb = [98, 106, 120];
 
 /// A chart is drawn in this many times as many pixels as its layout has units: shrunk again, its edges are smooth; in SVG,
 /// places are that much finer.
@@ -60,11 +52,6 @@ pub(super) fn line(size: f32, text: &str, room: f32) -> String {
         &clean
     };
     cut(clean, |text| width(size, text) <= room).into_owned()
-}
-
-/// `above` over `below`, `share` (0..=1) of it.
-pub(super) fn mixed(below: Rgb, above: Rgb, share: f32) -> Rgb {
-    [0, 1, 2].map(|channel| super::caption::mix(below[channel], above[channel], share))
 }
 
 /// In units, y from the top.

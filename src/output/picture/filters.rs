@@ -1,30 +1,15 @@
 //! Weights and signed maps in colour.
 
-use super::{MAX_GRID_SIDE, Picture, PictureError, check_shape};
+use super::{
+    MAX_GRID_SIDE, Picture, PictureError, check_shape,
+    palette::{Rgb, chart::PAPER, diverging},
+};
 
 /// Filters are enlarged to about this many pixels a side, by whole factors, while the grid stays under [`ROOMY_SIDE`].
 const FILTER_SIDE: usize = 42;
 const ROOMY_SIDE: usize = 2_048;
 /// Pixels between the filters of a grid.
 const FILTER_GAP: usize = 2;
-/// What lies between filters: neither end of any scale.
-const GRID_BACKGROUND: [u8; 3] = [255, 255, 255];
-/// The ends of the diverging scale (ColorBrewer RdBu): told apart with every common colour-vision deficiency.
-const NEGATIVE: [u8; 3] = [33, 102, 172];
-const POSITIVE: [u8; 3] = [178, 24, 43];
-
-/// The signed diverging scale: -1 blue, 0 white, 1 red, linear between; beyond ±1 the ends; NaN white.
-pub fn diverging(value: f32) -> [u8; 3] {
-    let end = if value < 0.0 { NEGATIVE } else { POSITIVE };
-    // `min` returns the number when the other is NaN: hence the explicit zero.
-    let share = if value.is_nan() {
-        0.0
-    } else {
-        value.abs().min(1.0)
-    };
-    end.map(|channel| (255.0 + (f32::from(channel) - 255.0) * share).round() as u8)
-}
-
 /// A signed map `[height, width]` on the diverging scale, where ±`limit` are the ends (`limit` 0: all white).
 pub fn signed_map(
     values: &[f32],
@@ -79,7 +64,8 @@ pub fn filter_grid(
     if width > MAX_GRID_SIDE || height > MAX_GRID_SIDE {
         return Err(PictureError::Size { width, height });
     }
-    let mut grid = Picture::filled(width as u32, height as u32, GRID_BACKGROUND);
+    // What lies between filters: neither end of any scale.
+    let mut grid = Picture::filled(width as u32, height as u32, PAPER);
     for (out, filter) in weights.chunks_exact(n_in * h * w).enumerate() {
         let colour = FilterScale::of(filter, signed);
         for channel in 0..if one_tile { 1 } else { n_in } {
@@ -135,7 +121,7 @@ impl FilterScale {
         }
     }
 
-    fn pixel(&self, weight: f32) -> [u8; 3] {
+    fn pixel(&self, weight: f32) -> Rgb {
         match *self {
             FilterScale::Signed { limit } if limit > 0.0 && weight.is_finite() => {
                 diverging(weight / limit)
@@ -151,18 +137,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn diverging_scale_is_white_at_zero() {
-        assert_eq!(diverging(0.0), [255; 3]);
-        assert_eq!(diverging(-0.0), [255; 3]);
-        assert_eq!(diverging(f32::NAN), [255; 3]);
-        assert_eq!(diverging(1.0), POSITIVE);
-        assert_eq!(diverging(-7.0), NEGATIVE);
-        assert_eq!(diverging(f32::INFINITY), POSITIVE);
+    fn signed_maps_are_white_at_zero() {
         let map = signed_map(&[-2.0, 0.0, 1.0, 2.0], 2, 2, 2.0).unwrap();
-        assert_eq!(map.at(0, 0), Some(NEGATIVE));
+        assert_eq!(map.at(0, 0), Some(diverging(-1.0)));
         assert_eq!(map.at(1, 0), Some([255; 3]));
         assert_eq!(map.at(0, 1), Some([217, 140, 149]));
-        assert_eq!(map.at(1, 1), Some(POSITIVE));
+        assert_eq!(map.at(1, 1), Some(diverging(1.0)));
     }
 
     #[test]
@@ -177,7 +157,7 @@ mod tests {
         assert_eq!(grid.at(0, 0), Some([0, 128, 191]));
         assert_eq!(grid.at(scale - 1, scale - 1), Some([0, 128, 191]));
         assert_eq!(grid.at(scale, 0), Some([64, 255, 128]));
-        assert_eq!(grid.at(2 * scale, 0), Some(GRID_BACKGROUND));
+        assert_eq!(grid.at(2 * scale, 0), Some(PAPER));
         assert_eq!(grid.at(2 * scale + FILTER_GAP as u32, 0), Some([128; 3]));
     }
 
@@ -186,10 +166,14 @@ mod tests {
         let weights = [-2.0, 0.0, 1.0, 0.5, 0.0, 0.0];
         let grid = filter_grid(&weights, [2, 3, 1, 1], true).unwrap();
         let step = (FILTER_SIDE + FILTER_GAP) as u32;
-        assert_eq!(grid.at(0, 0), Some(NEGATIVE));
+        assert_eq!(grid.at(0, 0), Some(diverging(-1.0)));
         assert_eq!(grid.at(step, 0), Some([255; 3]));
         assert_eq!(grid.at(2 * step, 0), Some(diverging(0.5)));
-        assert_eq!(grid.at(0, step), Some(POSITIVE), "own limit per filter");
+        assert_eq!(
+            grid.at(0, step),
+            Some(diverging(1.0)),
+            "own limit per filter"
+        );
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use prospect_dataset::image::{Geometry, RgbImage};
 
 use super::{
-    Panel, Picture, PictureError, PixelBox,
-    caption::mix,
-    check_shape,
-    panels::{COLUMNS, heat_colour, side_by_side},
+    Panel, Picture, PictureError, PixelBox, check_shape,
+    palette::{self, Rgb, luma, mix, mixed},
+    panels::{COLUMNS, side_by_side},
     tile,
 };
 
@@ -90,7 +89,7 @@ impl Scene<'_> {
         let (map, max) = shares(heat.map);
         let picture = self.veiled(|input, grey| {
             let share = between(&map, (heat.rows, heat.cols), input);
-            heat_colour(share).map(|hot| mix(grey, hot, HEAT))
+            mixed([grey; 3], palette::heat(share), HEAT)
         });
         Ok(Panel {
             max: Some(max),
@@ -113,11 +112,11 @@ impl Scene<'_> {
 
     /// The photo with every pixel that the network saw replaced by what `seen` makes of its place in the input (row and
     /// column as shares of the input's sides) and its brightness; the others are dark.
-    fn veiled(&self, seen: impl Fn((f64, f64), u8) -> [u8; 3]) -> Picture {
+    fn veiled(&self, seen: impl Fn((f64, f64), u8) -> Rgb) -> Picture {
         let mut picture = self.photo.clone();
         let width = picture.width as usize;
         for (at, pixel) in picture.pixels.chunks_exact_mut(3).enumerate() {
-            let grey = luma(pixel);
+            let grey = ((luma(pixel) + 500) / 1000) as u8;
             let veiled = match self.input_share(at / width, at % width) {
                 Some(place) => seen(place, grey),
                 None => [mix(0, grey, UNSEEN); 3],
@@ -139,12 +138,6 @@ impl Scene<'_> {
         let (height, width) = self.geometry.input_size();
         Some((y / f64::from(height), x / f64::from(width)))
     }
-}
-
-/// Brightness by Rec. 601.
-pub(super) fn luma(pixel: &[u8]) -> u8 {
-    let weighed = (pixel.iter().zip([299_u32, 587, 114])).map(|(&v, weight)| u32::from(v) * weight);
-    ((weighed.sum::<u32>() + 500) / 1000) as u8
 }
 
 /// The map rectified at 0 and divided by its maximum, where that is over 0 (else all zero); and the raw maximum. What is not

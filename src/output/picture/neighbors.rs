@@ -5,6 +5,10 @@ use prospect_common::text;
 use super::{
     MAX_GRID_SIDE, Picture, PictureError,
     caption::{draw_text, fitted, line_height, text_width},
+    palette::{
+        Rgb,
+        sheet::{BACKGROUND, GROUND, INK, OTHER, QUERY, RULE, SAME, UNKNOWN},
+    },
 };
 
 /// Longest side of an image on a sheet.
@@ -29,11 +33,6 @@ const LETTERS: f32 = 12.0;
 const HEADING: f32 = 15.0;
 /// Lines of a caption.
 const LINES: u32 = 3;
-const BACKGROUND: [u8; 3] = [24, 26, 31];
-const INK: [u8; 3] = [226, 228, 233];
-const RULE: [u8; 3] = [70, 74, 82];
-/// Behind images that do not fill their place.
-const GROUND: [u8; 3] = [38, 41, 47];
 
 /// What the frame round an image says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +47,12 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// Told apart by people who cannot tell red from green (Okabe & Ito 2008).
-    fn colour(self) -> [u8; 3] {
+    fn colour(self) -> Rgb {
         match self {
-            Frame::Query => [240, 240, 240],
-            Frame::Same => [0, 158, 115],
-            Frame::Other => [230, 120, 0],
-            Frame::Unknown => [110, 114, 122],
+            Frame::Query => QUERY,
+            Frame::Same => SAME,
+            Frame::Other => OTHER,
+            Frame::Unknown => UNKNOWN,
         }
     }
 }

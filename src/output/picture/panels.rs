@@ -5,6 +5,10 @@ use prospect_common::text;
 use super::{
     MAX_GRID_SIDE, Picture, PictureError,
     caption::{draw_text, fitted, line_height, text_width},
+    palette::{
+        heat,
+        sheet::{BACKGROUND, INK},
+    },
 };
 
 /// Panels in a row where nothing asks for another number.
@@ -13,8 +17,6 @@ pub const COLUMNS: usize = 5;
 const MARGIN: u32 = 10;
 /// So narrow a panel still holds a caption.
 const LEAST_WIDTH: u32 = 300;
-const BACKGROUND: [u8; 3] = [24, 26, 31];
-const INK: [u8; 3] = [226, 228, 233];
 /// Letters of captions, in pixels.
 const SIZE: f32 = 15.0;
 /// Height of the colour bar.
@@ -116,11 +118,6 @@ impl Row {
     }
 }
 
-/// Black, purple, orange, light yellow: as even in brightness as in difference (van der Walt & Smith's inferno).
-pub(super) fn heat_colour(share: f32) -> [u8; 3] {
-    colorous::INFERNO.eval_continuous(share.into()).into_array()
-}
-
 /// `0 ▒▒▓▓██ 14.2`, or that there is nothing to show, on one line.
 fn draw_scale(page: &mut Picture, left: u32, top: u32, width: u32, max: f32) {
     let write = |page: &mut Picture, x: u32, text: &str| {
@@ -141,14 +138,14 @@ fn draw_scale(page: &mut Picture, left: u32, top: u32, width: u32, max: f32) {
     let down = (line_height(SIZE).saturating_sub(BAR)) / 2;
     for x in first..end {
         let share = (x - first) as f32 / (end - first - 1).max(1) as f32;
-        page.paste(&Picture::filled(1, BAR, heat_colour(share)), x, top + down);
+        page.paste(&Picture::filled(1, BAR, heat(share)), x, top + down);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::heat::luma;
+    use crate::picture::palette::luma;
 
     const RED: [u8; 3] = [200, 0, 0];
 
@@ -183,11 +180,7 @@ mod tests {
         let bar: Vec<[u8; 3]> = (0..page.width)
             .map(|x| page.at(x, middle).unwrap())
             .collect();
-        let find = |share| {
-            bar.iter()
-                .position(|&pixel| pixel == heat_colour(share))
-                .unwrap()
-        };
+        let find = |share| bar.iter().position(|&pixel| pixel == heat(share)).unwrap();
         let (dark, light) = (find(0.0), find(1.0));
         assert!(
             dark > 300 + 2 * MARGIN as usize && light > dark + 200,

@@ -12,7 +12,11 @@ use plotters::backend::DrawingBackend;
 use self::layout::{Layout, Mark};
 use super::{
     PictureError,
-    chart::{self, Canvas, Chart, GROUND, PAPER, mixed},
+    chart::{self, Canvas, Chart},
+    palette::{
+        chart::{GROUND, PAPER},
+        mixed,
+    },
     png,
 };
 

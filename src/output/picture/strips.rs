@@ -4,11 +4,11 @@ use super::{
     Layout, MAX_GRID_SIDE, Picture, PictureError,
     caption::{draw_text, line_height},
     contact_sheet,
+    palette::sheet::INK,
 };
 
-/// Size and colour of the headings' letters.
+/// Size of the headings' letters.
 const LETTERS: f32 = 13.0;
-const INK: [u8; 3] = [214, 217, 222];
 
 /// Strips of tiles, each with as many as there are headings, side by side in reading order: `layout.columns` of them in a row,
 /// `apart` pixels between neighbours. Each column of tiles has its heading once, at the top. A strip of `None` leaves its place

@@ -30,7 +30,7 @@ use prospect_model::{
     ReluRule, device,
     executor::{Network, Precision},
 };
-use prospect_output::picture::{self, Layout, Picture, PictureError};
+use prospect_output::picture::{self, Layout, Picture, PictureError, palette};
 use prospect_store::{Manifest, PartWriter, RunFolder, StageWriter};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -58,7 +58,6 @@ const MAX_TILES: usize = 4096;
 /// Pixels between the tiles of a patch, and between patches side by side.
 const GAP: u32 = 4;
 const APART: u32 = 16;
-const BACKGROUND: [u8; 3] = [36, 39, 46];
 
 fn parameters(ctx: &Context) -> Result<Value> {
     Ok(json!({
@@ -212,7 +211,7 @@ fn draw(strips: &[Option<Vec<Picture>>], rules: &[ReluRule]) -> Result<Vec<u8>, 
             .unwrap_or(1),
         side: TILE,
         gap: GAP,
-        background: BACKGROUND,
+        background: palette::sheet::MAT,
     };
     picture::png(&picture::strips(strips, &headings, &layout, APART)?)
 }

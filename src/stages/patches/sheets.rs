@@ -13,7 +13,7 @@ use prospect_engine::{
         sources::Sources,
     },
 };
-use prospect_output::picture::{self, Picture, PictureError, PixelBox};
+use prospect_output::picture::{self, Picture, PictureError, PixelBox, palette};
 use prospect_store::{Manifest, PartWriter};
 use rayon::prelude::*;
 
@@ -22,9 +22,8 @@ use super::SELECTIVE;
 /// Side of a tile in pixels.
 const TILE: u32 = 96;
 pub const TILE_PIXELS: u64 = (TILE * TILE) as u64;
-/// Pixels between tiles, and what shows there and beside crops that are not square.
+/// Pixels between tiles.
 const GAP: u32 = 4;
-const BACKGROUND: [u8; 3] = [36, 39, 46];
 /// Tiles held in memory at a time: 27 KiB each, 216 MiB in all.
 const MAX_TILES: usize = 8192;
 /// Images that are decoded between two looks at the stop flag.
@@ -133,7 +132,7 @@ pub fn draw(
         columns: (1..).find(|c| c * c >= places).unwrap_or(1),
         side: TILE,
         gap: GAP,
-        background: BACKGROUND,
+        background: palette::sheet::MAT,
     };
     let bytes: Vec<Result<Vec<u8>, PictureError>> = sheets
         .into_par_iter()

@@ -2,7 +2,7 @@
 
 use prospect_common::{Error, Result};
 use prospect_engine::tables::sources::{Sources, fitted};
-use prospect_output::picture::Picture;
+use prospect_output::picture::{Picture, palette::sheet::GONE};
 use prospect_store::PartWriter;
 use rayon::prelude::*;
 
@@ -15,8 +15,6 @@ const LARGE: u32 = 480;
 const QUALITY: u8 = 80;
 /// Images in memory at a time.
 const CHUNK: usize = 64;
-/// What stands for an image whose file has changed or gone since.
-const GONE: [u8; 3] = [96, 100, 108];
 
 /// About the bytes of a small and of a large picture.
 pub const BYTES: [u64; 2] = [4 << 10, 40 << 10];
@@ -70,6 +68,7 @@ fn drawn(sources: &Sources, shown: &Shown, id: u32) -> Result<Drawn, String> {
     }
     let at = |side: u32| match &picture {
         Ok(image) => jpeg(&fitted(image, side.min(image.width.max(image.height)))?),
+        // The file has changed or gone since.
         Err(_) => jpeg(&Picture::filled(SIDE, SIDE, GONE)),
     };
     Ok(Drawn {

@@ -16,6 +16,7 @@ use prospect_engine::{
 use prospect_output::picture::{
     self, Picture, PictureError, PixelBox,
     caption::{draw_text, line_height, text_width},
+    palette::sheet::{BACKGROUND, INK, MARK},
 };
 use prospect_store::{Manifest, PartWriter};
 use rayon::prelude::*;
@@ -32,9 +33,6 @@ const SIDE: u32 = 200;
 const GAP: u32 = 8;
 const TITLE: f32 = 19.0;
 const SMALL: f32 = 15.0;
-const BACKGROUND: [u8; 3] = [24, 26, 31];
-const INK: [u8; 3] = [226, 228, 233];
-const FRAME: [u8; 3] = [255, 210, 40];
 /// Pixels of a sheet, more or less.
 pub const PIXELS: u64 = 1256 * 1080;
 
@@ -277,8 +275,8 @@ fn photo(image: &RgbImage, shown: &Shown, spec: &InputSpec, crop: bool) -> Resul
 fn frame(tile: &mut Picture, [x0, y0, x1, y1]: [u32; 4]) {
     const WIDE: u32 = 2;
     let (width, height) = ((x1 - x0).max(WIDE), (y1 - y0).max(WIDE));
-    let across = Picture::filled(width, WIDE, FRAME);
-    let down = Picture::filled(WIDE, height, FRAME);
+    let across = Picture::filled(width, WIDE, MARK);
+    let down = Picture::filled(WIDE, height, MARK);
     tile.paste(&across, x0, y0);
     tile.paste(&across, x0, (y0 + height).saturating_sub(WIDE));
     tile.paste(&down, x0, y0);

@@ -5,7 +5,12 @@ use prospect_common::text::count;
 use super::content::{Cell, Figures, MOST_CLASSES, Matrix};
 use crate::picture::{
     PictureError,
-    chart::{Align, GROUND, INK, PAPER, Rect, Rgb, SOFT, Words, line, width},
+    chart::{Align, Rect, Words, line, width},
+    palette::{
+        self, Rgb,
+        chart::{GROUND, INK, PAPER, SOFT},
+        luma,
+    },
 };
 
 const MARGIN: f32 = 40.0;
@@ -159,7 +164,7 @@ impl Layout {
                 let more = (SEEN - cell) / 2.0;
                 rect = rect.grown(if found.column == n { 0.0 } else { more }, more);
             }
-            let fill = colour(found.share);
+            let fill = palette::share(found.share);
             self.fills.push((rect, fill));
             if cell < FIGURED {
                 continue;
@@ -175,7 +180,7 @@ impl Layout {
                 size *= room / wide;
             }
             if size >= 11.0 {
-                let ink = if luma(fill) < 140.0 { PAPER } else { INK };
+                let ink = if luma(&fill) < 140_000 { PAPER } else { INK };
                 let middle = [(rect.x0 + rect.x1) / 2.0, (rect.y0 + rect.y1) / 2.0];
                 let figure = Words::new(figure, middle, size, ink);
                 self.words.push(figure.aligned(Align::Centre));
@@ -219,7 +224,7 @@ impl Layout {
             let from = along(f64::from(step) / f64::from(steps));
             let bar = Rect::sized(from, y, BESIDE / steps as f32 + 0.5, 22.0);
             // Places along the bar are square roots of shares.
-            self.fills.push((bar, colour(at * at)));
+            self.fills.push((bar, palette::share(at * at)));
         }
         y += 40.0;
         for (place, (share, text)) in TICKS.iter().enumerate() {
@@ -263,16 +268,4 @@ fn percent(share: f64) -> String {
         return String::new();
     }
     format!("{percent}")
-}
-
-fn luma([r, g, b]: Rgb) -> f32 {
-    0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)
-}
-
-/// From pale yellow over red to dark violet (van der Walt & Smith's magma, perceptually uniform, backwards, without its ends).
-pub fn colour(share: f64) -> Rgb {
-    let along = share.clamp(0.0, 1.0).sqrt();
-    colorous::MAGMA
-        .eval_continuous(0.97 - 0.79 * along)
-        .into_array()
 }

@@ -1,5 +1,8 @@
-use super::{layout::colour, *};
-use crate::picture::chart::{GROUND, Rect};
+use super::*;
+use crate::picture::{
+    chart::Rect,
+    palette::{self, chart::GROUND},
+};
 
 fn names(n: usize) -> Vec<String> {
     (0..n)
@@ -109,28 +112,28 @@ fn rows_are_labels_and_columns_what_they_are_taken_for() {
     assert_eq!((picture.width, picture.height), layout.size);
     // Beside the figure.
     let at = |x: f32, y: f32| picture.at(x as u32 - 25, y as u32 - 25).unwrap();
-    assert_eq!(at(x, y), colour(0.5));
+    assert_eq!(at(x, y), palette::share(0.5));
     assert_eq!(at(x, place("c", false)[1]), GROUND);
-    assert_eq!(at(place("a", true)[0], place("a", false)[1]), colour(1.0));
+    assert_eq!(
+        at(place("a", true)[0], place("a", false)[1]),
+        palette::share(1.0)
+    );
 }
 
 #[test]
 fn one_in_a_hundred_is_seen_and_more_is_darker() {
-    let luma = |share: f64| {
-        let [r, g, b] = colour(share).map(f32::from);
-        0.299 * r + 0.587 * g + 0.114 * b
-    };
+    let luma = |share: f64| palette::luma(&palette::share(share));
     for step in 0..100 {
         let share = f64::from(step) / 100.0;
         assert!(luma(share) > luma(share + 0.01), "{share}");
     }
     assert!(
-        luma(0.0) - luma(0.01) > 20.0,
+        luma(0.0) - luma(0.01) > 20_000,
         "{} {}",
         luma(0.0),
         luma(0.01)
     );
-    assert_eq!(colour(7.0), colour(1.0));
+    assert_eq!(palette::share(7.0), palette::share(1.0));
     // Of a thousand classes, too, a single confusion has a pixel of its full colour.
     let names = names(1000);
     let lone = [Cell {
@@ -140,7 +143,8 @@ fn one_in_a_hundred_is_seen_and_more_is_darker() {
         share: 0.02,
     }];
     let picture = matrix_picture(&matrix(&names, &lone, &[])).unwrap();
-    let marked = |x: u32| (118..1118).filter(move |&y| picture.at(x, y) == Some(colour(0.02)));
+    let marked =
+        |x: u32| (118..1118).filter(move |&y| picture.at(x, y) == Some(palette::share(0.02)));
     let layout = Layout::new(&matrix(&names, &lone, &[])).unwrap();
     let grid = layout.fills[0].0;
     let x = grid.x0 as u32 + 200;

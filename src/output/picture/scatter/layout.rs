@@ -3,13 +3,18 @@
 use prospect_common::text::count;
 
 use super::{
-    colours::{GREY, RIGHT, WRONG, of_groups},
+    colours::of_groups,
     content::{Colouring, Scatter},
     points::{Extents, Group, View, groups, present, shuffled},
 };
 use crate::picture::{
     PictureError,
-    chart::{Align, GROUND, INK, Rect, Rgb, SOFT, Words, line, mixed, width},
+    chart::{Align, Rect, Words, line, width},
+    palette::{
+        Rgb,
+        chart::{GREY, GROUND, INK, RIGHT, SOFT, WRONG},
+        mixed,
+    },
 };
 
 const WIDTH: f32 = 1600.0;

@@ -1,5 +1,8 @@
-use super::{colours::COLOURS, *};
-use crate::picture::chart::{Rect, Words};
+use super::*;
+use crate::picture::{
+    chart::{Rect, Words},
+    palette::chart::GROUPS,
+};
 
 fn random(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed;
@@ -218,7 +221,7 @@ fn with_more_groups_than_colours_those_of_one_colour_lie_apart() {
         .iter()
         .map(|style| style.colour)
         .collect();
-    assert_eq!(used.len(), COLOURS.len());
+    assert_eq!(used.len(), GROUPS.len());
 }
 
 #[test]
