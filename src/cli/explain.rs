@@ -99,7 +99,8 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8>
             Ok(explained) => {
                 let path = args.out.join(free_name(file, &mut names));
                 let png = explained.picture(&explaining);
-                let png = png.and_then(|picture| picture::png(&picture))?;
+                let png = png.and_then(|picture| picture::png(&picture));
+                let png = png.map_err(Error::from)?;
                 fs::write(&path, png).map_err(Error::io(&path, "writing"))?;
                 rows.extend(table_rows(file, &explained, &explaining, &path));
             }

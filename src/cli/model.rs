@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use prospect_common::Error;
 use prospect_model::inspect::{self, FirstFilters, ModuleRow, ReceptiveField};
@@ -137,7 +136,14 @@ fn weights(file: &Path, out: &Path) -> anyhow::Result<u8> {
     for (name, signed) in [("filters.png", false), ("filters-signed.png", true)] {
         let picture = filter_grid(&filters.values, filters.shape, signed)
             .and_then(|picture| png(&picture))
-            .with_context(|| format!("drawing {}", filters.name))?;
+            .map_err(|error| {
+                Error::invalid(
+                    file,
+                    format!("{} with filters that can be drawn", filters.name),
+                    error.to_string(),
+                    "choose another network",
+                )
+            })?;
         let path = out.join(name);
         fs::write(&path, picture).map_err(Error::io(&path, "writing"))?;
         written.push(path);

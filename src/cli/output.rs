@@ -43,8 +43,9 @@ pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// A value as indented JSON that a terminal can show.
-pub(super) fn json(value: &impl Serialize) -> serde_json::Result<String> {
-    let json = serde_json::to_string_pretty(value)?;
+pub(super) fn json(value: &impl Serialize) -> Result<String, Error> {
+    let json = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::internal("an answer as JSON", error))?;
     Ok(format!("{}\n", text::escaped_json(&json)))
 }
 

@@ -45,7 +45,7 @@ fn write(writer: &mut StageWriter, stage: &str, part: usize) -> Result<()> {
     let mut out = writer.part(part)?;
     out.write(
         table,
-        &batch.map_err(|error| Error::Query(error.to_string()))?,
+        &batch.map_err(|error| Error::internal("a batch", error))?,
     )?;
     writer.commit(out)?;
     DONE.with_borrow_mut(|done| done.push(format!("{stage} {part}")));

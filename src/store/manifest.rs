@@ -238,7 +238,7 @@ impl Manifest {
     pub(super) fn store(&self, run: &RunFolder) -> Result<()> {
         let path = run.path(FILE_NAME);
         let mut text = serde_json::to_string_pretty(self)
-            .map_err(|error| not_a_manifest(&path, error.to_string()))?;
+            .map_err(|error| Error::internal(path.display(), error))?;
         text.push('\n');
         disk::write_atomically(&path, text.as_bytes())
     }

@@ -455,10 +455,6 @@ fn is_name(name: &str) -> bool {
 }
 
 fn misuse(run: &RunFolder, expected: &str, found: impl Into<String>) -> Error {
-    Error::invalid(
-        run.root(),
-        expected,
-        found,
-        "please report this mistake of prospect's",
-    )
+    let why = format!("expected {expected}, found {}", found.into());
+    Error::internal(run.root().display(), why)
 }

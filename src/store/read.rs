@@ -26,7 +26,7 @@ use parquet::{
 };
 use prospect_common::{Error, Result};
 
-use super::{FileRecord, Manifest, RunFolder, guard::guarded, table_file::parquet_error};
+use super::{FileRecord, Manifest, RunFolder, guard::guarded, table_file::read_error};
 
 /// Rows per batch unless [`TableReader::batch_rows`] says otherwise.
 const BATCH_ROWS: usize = 1024;
@@ -151,8 +151,7 @@ impl TableReader {
                 "run `prospect verify`, then the stage again",
             ));
         }
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet_error(path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(read_error(path))?;
         let schema = Arc::clone(builder.schema());
         let index = |name: &String| {
             schema.index_of(name).map_err(|_| {
@@ -210,7 +209,7 @@ impl TableReader {
         if !predicates.is_empty() {
             builder = builder.with_row_filter(RowFilter::new(predicates));
         }
-        builder.build().map_err(parquet_error(path))
+        builder.build().map_err(read_error(path))
     }
 
     /// Puts the columns into the order asked for; Parquet gives them in the file's.
@@ -250,7 +249,7 @@ impl Iterator for TableReader {
                         let path = path.clone();
                         return match batch.and_then(|batch| self.arrange(batch)) {
                             Ok(batch) => Some(Ok(batch)),
-                            Err(error) => self.stop(parquet_error(&path)(error.into())),
+                            Err(error) => self.stop(read_error(&path)(error.into())),
                         };
                     }
                     None => self.current = None,
@@ -258,7 +257,7 @@ impl Iterator for TableReader {
             }
             let (path, record) = self.files.pop_front()?;
             let opened = guarded(|| self.open(&path, &record))
-                .unwrap_or_else(|panic| Err(parquet_error(&path)(ParquetError::General(panic))));
+                .unwrap_or_else(|panic| Err(read_error(&path)(ParquetError::General(panic))));
             match opened {
                 Ok(reader) => self.current = Some((path, reader)),
                 Err(error) => return self.stop(error),
@@ -276,7 +275,7 @@ pub(super) fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
     let file = File::open(path).map_err(Error::io(path, "opening"))?;
     guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
         .unwrap_or_else(|panic| Err(ParquetError::General(panic)))
-        .map_err(parquet_error(path))
+        .map_err(read_error(path))
 }
 
 /// The columns of one file.

@@ -1,8 +1,16 @@
 //! Answers as text: a table to read, CSV, or JSON; and as Parquet.
 
-use std::{borrow::Cow, fmt::Write as _, io::Write, path::Path};
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    io::{self, Write},
+    path::Path,
+};
 
-use polars::prelude::{AnyValue, DataFrame, ParquetCompression, ParquetWriter};
+use polars::{
+    error::PolarsError,
+    prelude::{AnyValue, DataFrame, ParquetCompression, ParquetWriter},
+};
 use prospect_common::{
     Error, Result,
     text::{counted, escaped, escaped_json},
@@ -28,6 +36,9 @@ pub enum Format {
     Parquet,
 }
 
+/// What an error is about.
+const ANSWER: &str = "the answer";
+
 /// Rows of a [`Format::Table`].
 const TABLE_ROWS: usize = 50;
 
@@ -42,7 +53,7 @@ const LIST_ITEMS: usize = 4;
 pub fn render(frame: &mut DataFrame, format: Format) -> Result<String> {
     let mut bytes = Vec::new();
     render_to(frame, format, None, &mut bytes)?;
-    String::from_utf8(bytes).map_err(|error| Error::Query(error.to_string()))
+    String::from_utf8(bytes).map_err(|error| Error::internal(ANSWER, error))
 }
 
 /// Writes an answer to `out`. `terminal_width` is the number of characters in a line where `out` is a terminal: a
@@ -63,9 +74,12 @@ pub fn render_to(
                 .with_compression(ParquetCompression::Zstd(None))
                 .with_row_group_size(Some(MAX_ROW_GROUP_ROWS))
                 .finish(&mut frame.clone());
-            written
-                .map(|_| ())
-                .map_err(|error| Error::Query(error.to_string()))
+            written.map(|_| ()).map_err(|error| match error {
+                PolarsError::IO { error, .. } => {
+                    Error::io(ANSWER, "writing")(io::Error::new(error.kind(), error.to_string()))
+                }
+                other => Error::internal(ANSWER, other),
+            })
         }
     }
 }
@@ -103,12 +117,12 @@ fn row(frame: &DataFrame, i: usize) -> Result<Vec<AnyValue<'_>>> {
     let values = frame.columns().iter().map(|column| column.get(i));
     values
         .collect::<Result<_, _>>()
-        .map_err(|error| Error::Query(error.to_string()))
+        .map_err(|error| Error::internal(ANSWER, error))
 }
 
 fn put(out: &mut dyn Write, text: &str) -> Result<()> {
     out.write_all(text.as_bytes())
-        .map_err(Error::io("the answer", "writing"))
+        .map_err(Error::io(ANSWER, "writing"))
 }
 
 /// One object a row; `around` stands before the first, between two, after the last, and at the end.
@@ -182,7 +196,7 @@ fn text_of<'a>(value: &'a AnyValue<'_>) -> Option<&'a str> {
 
 /// JSON that a terminal can show.
 fn json(value: &impl Serialize) -> Result<String> {
-    let json = serde_json::to_string(value).map_err(|error| Error::Query(error.to_string()))?;
+    let json = serde_json::to_string(value).map_err(|error| Error::internal(ANSWER, error))?;
     Ok(escaped_json(&json).into_owned())
 }
 

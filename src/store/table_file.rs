@@ -55,14 +55,14 @@ pub(super) struct Written {
 
 impl TableFile {
     pub(super) fn create(path: PathBuf, schema: SchemaRef, stage: &str, key: &str) -> Result<Self> {
-        let properties = properties(&schema, stage, key).map_err(parquet_error(&path))?;
+        let properties = properties(&schema, stage, key).map_err(write_error(&path))?;
         let file = Hashing {
             file: disk::create_new(&path)?,
             hasher: blake3::Hasher::new(),
             bytes: 0,
         };
         let writer =
-            ArrowWriter::try_new(file, schema, Some(properties)).map_err(parquet_error(&path))?;
+            ArrowWriter::try_new(file, schema, Some(properties)).map_err(write_error(&path))?;
         Ok(TableFile {
             path,
             writer,
@@ -77,19 +77,16 @@ impl TableFile {
         for start in (0..n_rows).step_by(step) {
             self.writer
                 .write(&batch.slice(start, step.min(n_rows - start)))
-                .map_err(parquet_error(&self.path))?;
+                .map_err(write_error(&self.path))?;
         }
-        self.writer.flush().map_err(parquet_error(&self.path))?;
+        self.writer.flush().map_err(write_error(&self.path))?;
         self.rows += n_rows as u64;
         Ok(())
     }
 
     /// Writes the footer and makes the bytes durable.
     pub(super) fn finish(self) -> Result<Written> {
-        let written = self
-            .writer
-            .into_inner()
-            .map_err(parquet_error(&self.path))?;
+        let written = self.writer.into_inner().map_err(write_error(&self.path))?;
         disk::moment();
         written
             .file
@@ -203,23 +200,36 @@ impl Write for Hashing {
     }
 }
 
-/// A Parquet error with its file. An I/O error inside it stays one.
-pub(super) fn parquet_error(path: &Path) -> impl Fn(ParquetError) -> Error + use<> {
+/// Why a table cannot be read. An I/O error inside stays one.
+pub(super) fn read_error(path: &Path) -> impl Fn(ParquetError) -> Error + use<> {
     let path = path.to_path_buf();
-    move |error| match error {
-        ParquetError::External(inner) if inner.is::<io::Error>() => match inner.downcast() {
-            Ok(source) => Error::io(&path, "reading or writing")(*source),
-            Err(inner) => unreadable(&path, inner.to_string()),
-        },
-        other => unreadable(&path, other.to_string()),
+    move |error| match io_error(error) {
+        Ok(source) => Error::io(&path, "reading")(source),
+        Err(found) => Error::invalid(
+            &path,
+            "a Parquet file written by prospect",
+            found,
+            "run `prospect verify`",
+        ),
     }
 }
 
-fn unreadable(path: &Path, found: String) -> Error {
-    Error::invalid(
-        path,
-        "a Parquet file written by prospect",
-        found,
-        "run `prospect verify`",
-    )
+/// Why a table cannot be written: what is not an I/O error is a batch that its schema or Parquet has no place for.
+fn write_error(path: &Path) -> impl Fn(ParquetError) -> Error + use<> {
+    let path = path.to_path_buf();
+    move |error| match io_error(error) {
+        Ok(source) => Error::io(&path, "writing")(source),
+        Err(found) => Error::internal(path.display(), found),
+    }
+}
+
+/// The I/O error inside, or else the error in words.
+fn io_error(error: ParquetError) -> Result<io::Error, String> {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(source) => Ok(*source),
+            Err(inner) => Err(inner.to_string()),
+        },
+        other => Err(other.to_string()),
+    }
 }

@@ -183,14 +183,7 @@ pub fn table<const N: usize>(columns: [(&str, ArrayRef, bool); N]) -> Result<Rec
         .collect();
     let schema = Arc::new(Schema::new(fields));
     let arrays = columns.into_iter().map(|(_, array, _)| array).collect();
-    RecordBatch::try_new(schema, arrays).map_err(|error| {
-        Error::invalid(
-            "a table's rows",
-            "columns of one length",
-            error.to_string(),
-            "please report this mistake of prospect's",
-        )
-    })
+    RecordBatch::try_new(schema, arrays).map_err(|error| Error::internal("a table's rows", error))
 }
 
 /// One text in every row.

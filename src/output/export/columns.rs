@@ -73,14 +73,7 @@ impl Table {
         let fields: Vec<Field> = columns.iter().map(field).collect();
         let schema: SchemaRef = Arc::new(Schema::new_with_metadata(fields, self.metadata.clone()));
         let arrays = columns.into_iter().map(|(_, array)| array).collect();
-        RecordBatch::try_new(schema, arrays).map_err(|error| {
-            Error::invalid(
-                &self.name,
-                "columns of one length",
-                error.to_string(),
-                "please report this mistake of prospect's",
-            )
-        })
+        RecordBatch::try_new(schema, arrays).map_err(|error| Error::internal(&self.name, error))
     }
 
     /// Ends the file, which has its columns even without rows.

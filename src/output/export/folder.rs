@@ -228,8 +228,10 @@ impl Output {
 
     /// Appends a value as JSON, on one line. Numbers that are not finite become null.
     pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
-        serde_json::to_writer(&mut self.file, value)
-            .map_err(|error| Error::io(&self.path, "writing")(error.into()))
+        serde_json::to_writer(&mut self.file, value).map_err(|error| match error.is_io() {
+            true => Error::io(&self.path, "writing")(error.into()),
+            false => Error::internal(self.path.display(), error),
+        })
     }
 
     /// Makes the bytes durable, and gives the file back.

@@ -85,12 +85,7 @@ pub fn draw(
             }
         };
         let wrong = |error: PictureError| {
-            Error::invalid(
-                format!("pictures/audit/{}.png", kind.name()),
-                "a picture that can be drawn",
-                error.to_string(),
-                "please report this mistake of prospect's",
-            )
+            Error::internal(format!("pictures/audit/{}.png", kind.name()), error)
         };
         done(
             kind,

@@ -194,7 +194,7 @@ fn trace_piece(
         .collect();
     for (unit, bytes) in drawn {
         let path = unit_picture(STAGE.name, &layer.name, unit);
-        let bytes = bytes.map_err(|error| undrawable(ctx.run, &path, &error))?;
+        let bytes = bytes.map_err(|error| Error::internal(&path, error))?;
         files.file(&path, &bytes)?;
     }
     Ok(files)
@@ -267,7 +267,7 @@ pub fn unit_sheet(ctx: &Context, layer: &str, unit: usize) -> Result<Option<Vec<
         .collect();
     draw(&strips, &ctx.config.backprop.rules)
         .map(Some)
-        .map_err(|error| undrawable(ctx.run, &path, &error))
+        .map_err(|error| Error::internal(&path, error))
 }
 
 /// Whether the run holds this picture, drawn under the rules that are set, of the patches that there are.
@@ -284,15 +284,6 @@ fn is_current(ctx: &Context, manifest: &Manifest, path: &str) -> bool {
         && stage.needs.get(patches::STAGE.name).map(String::as_str)
             == Some(patches.dependency_key())
         && files.any(|file| file.path == path)
-}
-
-fn undrawable(run: &RunFolder, path: &str, error: &PictureError) -> Error {
-    Error::invalid(
-        run.path(path),
-        "a sheet that can be drawn",
-        error.to_string(),
-        "choose a smaller [patches] k or fewer [backprop] rules",
-    )
 }
 
 fn summary(run: &RunFolder, layers: &[Layer], smooth: &BTreeSet<String>) -> Result<Value> {

@@ -60,14 +60,8 @@ pub fn draw(counted: &Counted) -> Result<Vec<(&'static str, Vec<u8>)>> {
         files.push(("overlap.png", drawing.draw()));
     }
     let files = files.into_iter().map(|(name, file)| {
-        let wrong = |error: PictureError| {
-            Error::invalid(
-                format!("pictures/confusion/{name}"),
-                "a picture that can be drawn",
-                error.to_string(),
-                "please report this mistake of prospect's",
-            )
-        };
+        let wrong =
+            |error: PictureError| Error::internal(format!("pictures/confusion/{name}"), error);
         Ok((name, file.map_err(wrong)?))
     });
     files.collect()

@@ -139,14 +139,7 @@ pub fn draw(
         .map(|tiles| picture::png(&picture::contact_sheet(&tiles, &layout)?))
         .collect();
     for (path, bytes) in paths.iter().zip(bytes) {
-        let bytes = bytes.map_err(|error| {
-            Error::invalid(
-                ctx.run.path(path),
-                "a contact sheet that can be drawn",
-                error.to_string(),
-                "choose a smaller [patches] k",
-            )
-        })?;
+        let bytes = bytes.map_err(|error| Error::internal(path, error))?;
         files.file(path, &bytes)?;
     }
     Ok(unreadable)

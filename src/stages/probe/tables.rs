@@ -316,14 +316,6 @@ fn fixed_lists(values: ArrayRef, length: usize, rows: usize) -> Result<ArrayRef>
         return Ok(new_null_array(&kind, 0));
     }
     let lists = FixedSizeListArray::try_new(field, length as i32, values, None);
-    let lists = lists.map_err(|error| {
-        let next = "please report this mistake of prospect's";
-        Error::invalid(
-            "a table's rows",
-            "lists of one length",
-            error.to_string(),
-            next,
-        )
-    })?;
+    let lists = lists.map_err(|error| Error::internal("a table's lists", error))?;
     Ok(Arc::new(lists))
 }

@@ -83,14 +83,7 @@ pub fn draw(
             colouring: coloured.colouring,
         };
         let path = format!("pictures/project/{}-by-{}", method.name(), coloured.by);
-        let undrawable = |error: PictureError| {
-            Error::invalid(
-                ctx.run.path(&path),
-                "a map that can be drawn",
-                error.to_string(),
-                "please report this mistake of prospect's",
-            )
-        };
+        let undrawable = |error: PictureError| Error::internal(&path, error);
         let png = scatter_png(&scatter).map_err(undrawable)?;
         files.file(&format!("{path}.png"), &png)?;
         let svg = scatter_svg(&scatter).map_err(undrawable)?;

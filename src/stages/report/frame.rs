@@ -122,14 +122,8 @@ impl Frame<'_> {
 
     /// Renders a page that has no data and shows no images.
     pub fn page(&self, name: &'static str, template: &impl Template) -> Result<Page> {
-        let html = template.render().map_err(|error| {
-            Error::invalid(
-                self.ctx.run.path(&format!("report/{name}.html")),
-                "a page that can be written",
-                error.to_string(),
-                "please report this mistake of prospect's",
-            )
-        })?;
+        let html = (template.render())
+            .map_err(|error| Error::internal(format!("report/{name}.html"), error))?;
         Ok(Page {
             name,
             html,

@@ -43,14 +43,7 @@ pub fn draw(
             .map(|id| drawn(sources, shown, *id))
             .collect();
         for (id, drawn) in chunk.iter().zip(drawn) {
-            let drawn = drawn.map_err(|reason| {
-                Error::invalid(
-                    path("thumbs", *id),
-                    "a picture that can be written",
-                    reason,
-                    "please report this mistake of prospect's",
-                )
-            })?;
+            let drawn = drawn.map_err(|error| Error::internal(path("thumbs", *id), error))?;
             files.file(&path("thumbs", *id), &drawn.small)?;
             if let Some(large) = drawn.large {
                 files.file(&path("large", *id), &large)?;

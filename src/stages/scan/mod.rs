@@ -173,14 +173,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         .map_err(|error| {
             Error::io(&ctx.config.images.dir, "starting threads")(std::io::Error::other(error))
         })?;
-    let wrong = |error: ArrowError| {
-        Error::invalid(
-            &ctx.config.images.dir,
-            "columns of one length",
-            error.to_string(),
-            "report this",
-        )
-    };
+    let wrong = |error: ArrowError| Error::internal("a table's rows", error);
     let schema = rows::schema(&survey.metadata);
     let earlier = Earlier::read(ctx, &parameters(ctx)?)?;
     writer.set_parts_total(entries.len().div_ceil(PART_FILES))?;

@@ -69,14 +69,8 @@ pub fn draw(
     for (rank, sheet) in sheets {
         ctx.cancel.check()?;
         let title = format!("{}. {}", rank + 1, sheet.suspect.evidence(judged));
-        let png = sheet_picture(&sheet, &title, &sources, spec).map_err(|error| {
-            Error::invalid(
-                ctx.run.path(&sheet.path),
-                "a picture that can be drawn",
-                error.to_string(),
-                "please report this mistake of prospect's",
-            )
-        })?;
+        let png = sheet_picture(&sheet, &title, &sources, spec)
+            .map_err(|error| Error::internal(&sheet.path, error))?;
         part.file(&sheet.path, &png)?;
         paths.insert(rank, sheet.path);
     }

@@ -149,8 +149,8 @@ impl Problem<'_> {
     fn check(&self, features: &Features, settings: &Settings) -> Result<()> {
         let n = features.rows();
         let wrong = |expected: String, found: String| {
-            let next = "please report this mistake of prospect's";
-            Err(Error::invalid("a classifier's rows", expected, found, next))
+            let why = format!("expected {expected}, found {found}");
+            Err(Error::internal("a classifier's rows", why))
         };
         let lengths = [
             self.labels.len(),

@@ -127,12 +127,12 @@ impl<'a> Features<'a> {
         let (mut rows, mut sums) = (0, vec![0f64; self.dimension]);
         (self.blocks)(&mut |first, values| {
             if self.dimension == 0 || first != rows || values.len() % self.dimension != 0 {
-                return Err(Error::invalid(
-                    "a classifier's rows",
-                    format!("vectors of {} numbers from row {rows} on", self.dimension),
-                    format!("{} numbers from row {first} on", values.len()),
-                    "please report this mistake of prospect's",
-                ));
+                let why = format!(
+                    "expected vectors of {} numbers from row {rows} on, found {} numbers from row {first} on",
+                    self.dimension,
+                    values.len()
+                );
+                return Err(Error::internal("a classifier's rows", why));
             }
             for row in values.chunks_exact(self.dimension) {
                 sums.iter_mut()

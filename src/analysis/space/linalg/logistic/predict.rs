@@ -118,12 +118,11 @@ impl Predictor {
         if folds.len() == rows && folds.iter().all(known) {
             return Ok(());
         }
-        Err(Error::invalid(
-            "a classifier's rows",
-            format!("folds below {models} of {rows} rows"),
-            format!("{} folds", folds.len()),
-            "please report this mistake of prospect's",
-        ))
+        let why = format!(
+            "expected folds below {models} of {rows} rows, found {} folds",
+            folds.len()
+        );
+        Err(Error::internal("a classifier's rows", why))
     }
 
     /// `folds`: of all rows.
