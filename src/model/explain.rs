@@ -55,7 +55,7 @@ impl ModelInfo {
             LayerChoice::Auto => {
                 let index = self.analysis.explanation;
                 Ok(index
-                    .map(|index| super::layer(&self.analysis.taps[index]))
+                    .map(|index| Layer::from(&self.analysis.taps[index]))
                     .into_iter()
                     .collect())
             }
@@ -187,7 +187,7 @@ impl ModelInfo {
                 class: String::new(),
                 value,
             },
-            super::layer,
+            Layer::from,
         )
     }
 }

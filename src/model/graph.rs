@@ -243,3 +243,15 @@ impl Graph {
         depends
     }
 }
+
+/// `[n, 64, 56, 56]`
+pub(super) fn shape_text(shape: Option<&[Option<i64>]>) -> String {
+    let Some(shape) = shape else {
+        return "?".into();
+    };
+    let sizes: Vec<String> = shape
+        .iter()
+        .map(|size| size.map_or("n".into(), |size| size.to_string()))
+        .collect();
+    format!("[{}]", sizes.join(", "))
+}

@@ -10,7 +10,7 @@ use super::{
     archive::Archive,
     device,
     executor::{Network, Precision},
-    graph::{Graph, Source},
+    graph::{Graph, Source, shape_text},
     operators,
 };
 use crate::device::DeviceChoice;
@@ -45,18 +45,6 @@ pub struct FirstFilters {
     pub shape: [usize; 4],
     /// Row-major over `shape`.
     pub values: Vec<f32>,
-}
-
-/// `[n, 64, 56, 56]`
-pub fn shape_text(shape: Option<&[Option<i64>]>) -> String {
-    let Some(shape) = shape else {
-        return "?".into();
-    };
-    let sizes: Vec<String> = shape
-        .iter()
-        .map(|size| size.map_or("n".into(), |size| size.to_string()))
-        .collect();
-    format!("[{}]", sizes.join(", "))
 }
 
 impl ModelInfo {

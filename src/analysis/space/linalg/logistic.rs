@@ -13,27 +13,26 @@ mod features;
 mod lbfgs;
 mod pass;
 mod predict;
+mod problem;
 #[cfg(test)]
 mod tests;
 
-use prospect_common::{Error, Result};
+use prospect_common::Result;
 use tch::{TchError, Tensor};
 
 use self::{
+    features::torch,
     lbfgs::{Minimiser, Preconditioner},
     pass::{Held, Rows},
+    predict::dot,
 };
 use super::products::one_thread_each;
 
 pub use self::{
     features::{Blocks, Features, Visit},
-    predict::{Predictor, predict},
+    predict::{Model, NO_FOLD, Predictor, predict},
+    problem::{L2, Problem, Settings, UNLABELLED},
 };
-
-/// Among labels: a row without one. It is left out of everything but [`predict`].
-pub const UNLABELLED: u32 = u32::MAX;
-/// Among the folds given to [`predict`]: the mean over all models.
-pub const NO_FOLD: u16 = u16::MAX;
 
 /// The first L2 penalty that is tried, relative to the features' total variance; each of the next is 10^-0.5 of the one before,
 /// so many at most.
@@ -43,57 +42,6 @@ pub const MOST_TRIED: usize = 15;
 const WORSE: f64 = 1.01;
 /// Intercept of a class that no row of a fold has: its probability is exactly 0 in float32, and so is its gradient.
 const ABSENT: f64 = -1e4;
-
-/// What is to be told apart.
-pub struct Problem<'a> {
-    pub classes: usize,
-    /// Of each row, in `0..classes` or [`UNLABELLED`].
-    pub labels: &'a [u32],
-    /// Of each row, not negative, in training and in the log-loss that the penalty is chosen by; none: 1.
-    pub weights: Option<&'a [f32]>,
-    /// Of each row, in `0..n_folds`: the model of that fold has not seen it.
-    pub folds: &'a [u16],
-    pub n_folds: u16,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum L2 {
-    /// The one with the least log-loss out of fold.
-    Search,
-    Fixed(f64),
-}
-
-pub struct Settings<'a> {
-    pub l2: L2,
-    /// Ends a fold's minimisation: its expected further decrease (half the squared length of the preconditioned gradient),
-    /// relative to the loss.
-    pub tolerance: f64,
-    /// Bytes that the models on their way may take, of the device's memory where it has its own: where it is too little for all
-    /// folds at a time, they take turns, which may change the last digits.
-    pub memory: usize,
-    /// Where to start from, a model per fold; none: at the classes' shares.
-    pub start: Option<&'a [Model]>,
-}
-
-impl Default for Settings<'_> {
-    fn default() -> Self {
-        Settings {
-            l2: L2::Search,
-            tolerance: 3e-4,
-            memory: 4 << 30,
-            start: None,
-        }
-    }
-}
-
-/// Scores of a row `x` are `W x + b`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Model {
-    /// `[classes, dimension]`, row-major, of the features as they were given.
-    pub weights: Vec<f32>,
-    /// `[classes]`
-    pub bias: Vec<f32>,
-}
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
@@ -143,46 +91,6 @@ pub fn fit(
     problem.check(features, settings)?;
     let _guard = tch::no_grad_guard();
     one_thread_each(|| Run::new(features, problem, settings, tick)?.all())
-}
-
-impl Problem<'_> {
-    fn check(&self, features: &Features, settings: &Settings) -> Result<()> {
-        let n = features.rows();
-        let wrong = |expected: String, found: String| {
-            let why = format!("expected {expected}, found {found}");
-            Err(Error::internal("a classifier's rows", why))
-        };
-        let lengths = [
-            self.labels.len(),
-            self.folds.len(),
-            self.weights.map_or(n, <[f32]>::len),
-        ];
-        if let Some(odd) = lengths.into_iter().find(|length| *length != n) {
-            return wrong(
-                format!("a label, a fold and a weight of {n} rows"),
-                format!("{odd}"),
-            );
-        }
-        let is_class = |label: &&u32| **label != UNLABELLED && **label as usize >= self.classes;
-        if let Some(odd) = self.labels.iter().find(is_class) {
-            return wrong(format!("labels below {}", self.classes), format!("{odd}"));
-        }
-        if let Some(odd) = self.folds.iter().find(|fold| **fold >= self.n_folds) {
-            return wrong(format!("folds below {}", self.n_folds), format!("{odd}"));
-        }
-        let is_odd = |weight: &&f32| !weight.is_finite() || **weight < 0.0;
-        if let Some(odd) = self.weights.into_iter().flatten().find(is_odd) {
-            return wrong("weights from 0".into(), format!("{odd}"));
-        }
-        let shape = (self.classes * features.dimension(), self.classes);
-        let fits = |model: &Model| (model.weights.len(), model.bias.len()) == shape;
-        let fits =
-            |start: &[Model]| start.len() == usize::from(self.n_folds) && start.iter().all(fits);
-        if settings.start.is_some_and(|start| !fits(start)) {
-            return wrong("a model per fold to start from".into(), "others".into());
-        }
-        Ok(())
-    }
 }
 
 /// One call of [`fit`].
@@ -356,16 +264,5 @@ impl<'a> Run<'a> {
             model.weights.extend_from_slice(weights);
         }
         Ok(model)
-    }
-}
-
-fn dot(a: &[f32], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum()
-}
-
-fn torch(error: &TchError) -> Error {
-    Error::Torch {
-        context: "a linear classifier".into(),
-        message: error.to_string(),
     }
 }

@@ -4,7 +4,6 @@ use prospect_common::{Error, Result};
 use rayon::prelude::*;
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::torch;
 use crate::space::linalg::products::one_thread_each;
 
 /// Receives blocks of rows: the first row's number, and values `[rows, width]`, row-major.
@@ -294,4 +293,11 @@ pub(super) fn in_turn_or_parallel<T: Send>(
         let _guard = tch::no_grad_guard();
         work(task)
     })
+}
+
+pub(super) fn torch(error: &TchError) -> Error {
+    Error::Torch {
+        context: "a linear classifier".into(),
+        message: error.to_string(),
+    }
 }

@@ -7,9 +7,8 @@ use prospect_common::Result;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
-    features::{Features, in_turn_or_parallel},
+    features::{Features, in_turn_or_parallel, torch},
     pass::{Evaluation, Held},
-    torch,
 };
 
 /// Steps that are remembered.

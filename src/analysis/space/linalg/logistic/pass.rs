@@ -4,10 +4,9 @@ use prospect_common::Result;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
-    Problem, UNLABELLED,
-    features::{Block, Features, in_turn_or_parallel},
+    features::{Block, Features, in_turn_or_parallel, torch},
     predict::Scores,
-    torch,
+    problem::{Problem, UNLABELLED},
 };
 
 /// The rows' labels, weights and folds, and their sums.

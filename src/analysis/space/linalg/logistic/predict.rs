@@ -3,12 +3,20 @@
 use prospect_common::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{
-    Model, NO_FOLD, dot,
-    features::{Block, Features, Visit, cut, in_turn_or_parallel},
-    torch,
-};
+use super::features::{Block, Features, Visit, cut, in_turn_or_parallel, torch};
 use crate::space::linalg::products::one_thread_each;
+
+/// Among the folds given to [`predict`]: the mean over all models.
+pub const NO_FOLD: u16 = u16::MAX;
+
+/// Scores of a row `x` are `W x + b`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// `[classes, dimension]`, row-major, of the features as they were given.
+    pub weights: Vec<f32>,
+    /// `[classes]`
+    pub bias: Vec<f32>,
+}
 
 /// What makes scores of features.
 pub(super) struct Scores {
@@ -189,4 +197,8 @@ fn probabilities(block: &Block, folds: &[u16], scores: &Scores) -> Result<Vec<f3
     let p = p.f_to_device(Device::Cpu)?.f_reshape([-1])?;
     p.f_copy_data(&mut out, length)?;
     Ok(out)
+}
+
+pub(super) fn dot(a: &[f32], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum()
 }

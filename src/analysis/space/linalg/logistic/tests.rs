@@ -1,5 +1,6 @@
 use std::{collections::HashMap, fs, path::Path};
 
+use prospect_common::Error;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rand_distr::StandardNormal;
 use serde_json::Value;
