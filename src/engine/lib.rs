@@ -1,5 +1,7 @@
 //! What runs stages: planning, resuming, space on the disk, rows reused from earlier runs, progress.
 
+mod context;
+mod decision;
 pub mod estimate;
 mod plan;
 pub mod progress;
@@ -12,8 +14,10 @@ pub mod takeover;
 #[cfg(test)]
 mod tests;
 
+pub use context::Context;
+pub use decision::{Decision, FIRST};
 pub use estimate::TableEstimate;
-pub use plan::{Decision, FIRST, Planned, check_names, plan};
+pub use plan::{check_names, plan};
 pub use runner::{Event, run, run_within};
-pub use space::{ImageCount, Plan};
-pub use stage::{Context, Findings, Needs, Outcome, Stage};
+pub use space::{ImageCount, Plan, Planned};
+pub use stage::{Findings, Needs, Outcome, Stage};

@@ -10,7 +10,8 @@ use prospect_store::{RunLock, StageRecord, StageWriter};
 
 use super::{
     Context, Outcome, Stage,
-    plan::{Decision, decide, foresee, prepare},
+    decision::{Decision, decide},
+    plan::{foresee, prepare},
     takeover,
 };
 

@@ -1,14 +1,35 @@
-//! Whether what a run is going to write fits on the disk.
+//! What a run is going to write, and whether it fits on the disk.
 
 use prospect_common::{Error, Result};
 use prospect_store::{FileRecord, Manifest, RunFolder, StageRecord};
 use serde::Serialize;
 
 use super::{
-    Decision, Planned, TableEstimate,
-    plan::{Prepared, is_there},
+    TableEstimate,
+    decision::{Decision, Prepared, is_there},
     stage::IMAGES,
 };
+
+/// One stage of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Planned {
+    pub stage: &'static str,
+    pub about: &'static str,
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// What it is expected to write, if it runs; of what is done already, nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TableEstimate>,
+    /// Bytes that it has written under other settings and deletes before it writes.
+    pub replaces: u64,
+    /// Bytes that it keeps of before, to take rows from, and deletes when it is complete.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub keeps: u64,
+}
+
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
+}
 
 /// What a run would do, and how much it would write.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -1,18 +1,11 @@
-//! A stage of the pipeline, what it is given and what it tells.
+//! A stage of the pipeline, and what it tells.
 
-use std::sync::OnceLock;
-
-use prospect_common::{Complaint, Result};
-use prospect_config::Config;
+use prospect_common::Result;
 use prospect_findings::Finding;
-use prospect_model::ModelInfo;
-use prospect_store::{Manifest, RunFolder, StageWriter};
+use prospect_store::{Manifest, StageWriter};
 use serde_json::Value;
 
-use crate::{
-    estimate::TableEstimate,
-    progress::{Cancel, Progress},
-};
+use crate::{Context, TableEstimate};
 
 /// The table with a row for each image.
 pub(crate) const IMAGES: &str = "images";
@@ -95,46 +88,4 @@ pub struct Outcome {
     pub result: Option<String>,
     /// Figures for people and for the manifest, as a JSON object.
     pub summary: Value,
-}
-
-/// What every stage is given.
-pub struct Context<'a> {
-    pub config: &'a Config,
-    pub run: &'a RunFolder,
-    pub progress: &'a Progress,
-    pub cancel: &'a Cancel,
-    model: OnceLock<ModelInfo>,
-}
-
-impl<'a> Context<'a> {
-    pub fn new(
-        config: &'a Config,
-        run: &'a RunFolder,
-        progress: &'a Progress,
-        cancel: &'a Cancel,
-    ) -> Context<'a> {
-        Context {
-            config,
-            run,
-            progress,
-            cancel,
-            model: OnceLock::new(),
-        }
-    }
-
-    /// The network, read when first asked for. Nothing of it runs.
-    ///
-    /// # Errors
-    /// No model is configured, or its file is not what it should be.
-    pub fn model(&self) -> Result<&ModelInfo> {
-        if let Some(model) = self.model.get() {
-            return Ok(model);
-        }
-        let Some(path) = &self.config.model.path else {
-            let predicate = "is missing; name a torch.export archive (.pt2), made with `python jobs/export_model.py`";
-            return Err(Complaint::predicate("model", "path", predicate).into());
-        };
-        let model = prospect_config::open_model(path, self.config.model.sidecar.as_deref())?;
-        Ok(self.model.get_or_init(|| model))
-    }
 }

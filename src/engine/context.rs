@@ -1,0 +1,52 @@
+//! What every stage is given.
+
+use std::sync::OnceLock;
+
+use prospect_common::{Complaint, Result};
+use prospect_config::Config;
+use prospect_model::ModelInfo;
+use prospect_store::RunFolder;
+
+use crate::progress::{Cancel, Progress};
+
+/// What every stage is given.
+pub struct Context<'a> {
+    pub config: &'a Config,
+    pub run: &'a RunFolder,
+    pub progress: &'a Progress,
+    pub cancel: &'a Cancel,
+    model: OnceLock<ModelInfo>,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(
+        config: &'a Config,
+        run: &'a RunFolder,
+        progress: &'a Progress,
+        cancel: &'a Cancel,
+    ) -> Context<'a> {
+        Context {
+            config,
+            run,
+            progress,
+            cancel,
+            model: OnceLock::new(),
+        }
+    }
+
+    /// The network, read when first asked for. Nothing of it runs.
+    ///
+    /// # Errors
+    /// No model is configured, or its file is not what it should be.
+    pub fn model(&self) -> Result<&ModelInfo> {
+        if let Some(model) = self.model.get() {
+            return Ok(model);
+        }
+        let Some(path) = &self.config.model.path else {
+            let predicate = "is missing; name a torch.export archive (.pt2), made with `python jobs/export_model.py`";
+            return Err(Complaint::predicate("model", "path", predicate).into());
+        };
+        let model = prospect_config::open_model(path, self.config.model.sidecar.as_deref())?;
+        Ok(self.model.get_or_init(|| model))
+    }
+}
