@@ -167,7 +167,7 @@ impl<'s, 'a> SectionReader<'s, 'a> {
         });
         let found = self.settings.known(self.name).keys.get_mut(key)?;
         found.used = true;
-        let source = found.source;
+        let (source, start) = (found.source, found.inner);
         let value = found.value.clone();
         let span = value.span();
         let raw = &self.settings.sources[source].text[span.clone()];
@@ -186,6 +186,11 @@ impl<'s, 'a> SectionReader<'s, 'a> {
             Ok(_) => (None, true),
             Err(error) => (error.span(), false),
         };
+        // Of the value as a whole the place is known; what it holds counts from its own start.
+        let inner = inner.map(|inner| match inner == span {
+            true => inner,
+            false => start + inner.start..start + inner.end,
+        });
         let accepted = |text: &str| parse::<T>(text).is_some_and(|value| check(&value));
         // In a list, the element that is wrong; the value as a whole where that is not known.
         let element = wrong_element(raw, accepted);

@@ -23,6 +23,8 @@ pub(super) struct Found<'a> {
     pub(super) source: usize,
     pub(super) key_span: Range<usize>,
     pub(super) value: Spanned<DeValue<'a>>,
+    /// Where in the source the spans within the value count from.
+    pub(super) inner: usize,
     pub(super) used: bool,
 }
 
@@ -127,7 +129,7 @@ impl<'a> Settings<'a> {
                     self.sections.entry(name.clone()).or_default().span = Some(span);
                     for (key, value) in keys {
                         let key_span = key.span();
-                        self.put(&name, &key.into_inner(), 0, key_span, value);
+                        self.put(&name, &key.into_inner(), 0, key_span, value, 0);
                     }
                 }
                 other => {
@@ -153,11 +155,13 @@ impl<'a> Settings<'a> {
         source: usize,
         key_span: Range<usize>,
         value: Spanned<DeValue<'a>>,
+        inner: usize,
     ) {
         let found = Found {
             source,
             key_span,
             value,
+            inner,
             used: false,
         };
         let section = self.sections.entry(section.to_string()).or_default();
@@ -192,7 +196,7 @@ impl<'a> Settings<'a> {
             }
             Err(_) => Spanned::new(offset..option.len(), DeValue::String(raw.into())),
         };
-        self.put(section, key, source, 0..offset - 1, value);
+        self.put(section, key, source, 0..offset - 1, value, offset);
     }
 
     /// Keeps a complaint, unless it stands where the file is no TOML, which is complaint enough.

@@ -107,7 +107,8 @@ fn add_inputs<'a>(settings: &mut Settings<'a>, text: &'a str, inputs: Vec<Member
             Ok(value) => value.into_inner(),
             Err(_) => DeValue::String(raw.into()),
         };
-        settings.put("input", &key, 0, key_span, Spanned::new(span, value));
+        let start = span.start;
+        settings.put("input", &key, 0, key_span, Spanned::new(span, value), start);
     }
 }
 

@@ -14,8 +14,7 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// Where `span` is, with the line and a caret.
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
-        let start = floor_boundary(self.text, span.start);
-        let end = floor_boundary(self.text, span.end.max(start));
+        let Range { start, end } = whole_characters(self.text, span);
         let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = self.text[start..]
             .find('\n')
@@ -49,13 +48,17 @@ impl Source<'_> {
     }
 }
 
-/// The greatest character boundary at or before `index`.
-fn floor_boundary(text: &str, index: usize) -> usize {
-    let mut index = index.min(text.len());
-    while !text.is_char_boundary(index) {
-        index -= 1;
-    }
-    index
+/// A span that lies in the text and cuts no character apart.
+pub(super) fn whole_characters(text: &str, span: &Range<usize>) -> Range<usize> {
+    let floor = |index: usize| {
+        let mut index = index.min(text.len());
+        while !text.is_char_boundary(index) {
+            index -= 1;
+        }
+        index
+    };
+    let start = floor(span.start);
+    start..floor(span.end.max(start))
 }
 
 /// A piece of a line as it can be shown above a caret: tabs as one space, control characters escaped.

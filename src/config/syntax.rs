@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::source::whole_characters;
+
 /// Where a setting stands: its key, and its value.
 pub(super) struct Place {
     pub key: Range<usize>,
@@ -21,7 +23,10 @@ pub(super) struct Slip {
 pub(super) fn slips(text: &str, places: &[Place], errors: &[toml::de::Error]) -> Vec<Slip> {
     let mut errors: Vec<(Range<usize>, &str)> = errors
         .iter()
-        .map(|error| (error.span().unwrap_or(0..0), error.message().trim()))
+        .map(|error| {
+            let span = whole_characters(text, &error.span().unwrap_or(0..0));
+            (span, error.message().trim())
+        })
         .collect();
     errors.sort_by_key(|(span, _)| span.start);
     let mut slips: Vec<Slip> = Vec::new();

@@ -210,6 +210,16 @@ fn wrong_set_options_are_complaints_like_any_other() {
 }
 
 #[test]
+fn the_place_of_a_wrong_element_is_right_however_far_in_it_stands() {
+    let list = format!("[{}\"é{}\", \"ü\"]", " ".repeat(40), "é".repeat(40));
+    for key in ["extract.part_size", "explain.methods", "input.mean"] {
+        let found = complaints(MINIMAL, &[&format!("{key}={list}")]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(" must be "), "{found:?}");
+    }
+}
+
+#[test]
 fn strange_characters_in_the_file_do_not_reach_the_terminal() {
     let found = complaints("[images]\ndir = \"x\"\n\"a\\u001b[2J\" = 1\n", &[]);
     assert!(!found.concat().contains('\u{1b}'), "{found:?}");

@@ -142,7 +142,7 @@ fn find<'l>(layers: &'l [Layer], name: &str) -> Result<(&'l Layer, usize)> {
         _ => wrong(format!(
             "layer {} has no unit {channel:?}; its units are 0 to {}",
             layer.name,
-            layer.channels - 1
+            layer.channels.saturating_sub(1)
         )),
     }
 }

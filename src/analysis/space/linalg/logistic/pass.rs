@@ -1,6 +1,6 @@
 //! One pass over the rows: losses and gradients of several folds at a time, and how each does on the rows that it must not see.
 
-use prospect_common::Result;
+use prospect_common::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
@@ -153,9 +153,8 @@ pub fn evaluate(
         })
     })?;
     let mut lanes = lanes.into_iter();
-    // There is at least one.
     let Some(mut sum) = lanes.next() else {
-        unreachable!("features have a lane")
+        return Err(Error::internal("a pass over the features", "no lanes"));
     };
     for lane in lanes {
         let added = sum.gradient.f_add_(&lane.gradient);
