@@ -14,7 +14,7 @@ use std::{
 use imports::{Graph, circle, graph};
 
 /// Wings that still have circles.
-const WITH_CIRCLES: &[&str] = &["stages", "queries", "cli"];
+const WITH_CIRCLES: &[&str] = &["stages"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -1,9 +1,9 @@
 //! `prospect completions`.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Cli, output};
+use super::output;
 
 /// Print a script that completes commands and options in a shell
 ///
@@ -19,14 +19,15 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<u8> {
-    output::write(&script(args.shell))?;
+/// Prints the script for `command`, which is the whole program.
+pub(super) fn completions(command: Command, args: &CompletionsArgs) -> anyhow::Result<u8> {
+    output::write(&script(command, args.shell))?;
     Ok(0)
 }
 
-fn script(shell: Shell) -> Vec<u8> {
+fn script(mut command: Command, shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "prospect", &mut script);
+    clap_complete::generate(shell, &mut command, "prospect", &mut script);
     script
 }
 
@@ -34,14 +35,15 @@ fn script(shell: Shell) -> Vec<u8> {
 mod tests {
     use std::process::Command;
 
-    use clap::ValueEnum;
+    use clap::{CommandFactory, ValueEnum};
 
     use super::*;
+    use crate::Cli;
 
     #[test]
     fn every_shell_gets_a_script_that_names_the_commands() {
         for shell in Shell::value_variants() {
-            let script = String::from_utf8(script(*shell)).unwrap();
+            let script = String::from_utf8(script(Cli::command(), *shell)).unwrap();
             for word in ["init", "similar", "--config"] {
                 // Fish and elvish write long options without their dashes.
                 assert!(
@@ -56,7 +58,7 @@ mod tests {
     fn bash_takes_the_script_and_completes() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("prospect.bash");
-        std::fs::write(&file, script(Shell::Bash)).unwrap();
+        std::fs::write(&file, script(Cli::command(), Shell::Bash)).unwrap();
         let complete = "source \"$1\"; COMP_WORDS=(prospect comp); COMP_CWORD=1; _prospect prospect comp prospect; echo \"${COMPREPLY[@]}\"";
         let output = Command::new("bash")
             .args(["-c", complete, "-"])

@@ -6,6 +6,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod export;
+mod global;
 mod init;
 mod interrupt;
 mod logging;
@@ -26,14 +27,13 @@ mod verify;
 use std::{
     ffi::OsString,
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use prospect_common::{Error, text};
-use prospect_config::Config;
-use prospect_engine::progress::{Progress, ProgressKind};
+
+use self::global::Global;
 
 /// Prospect mines an image dataset through the eyes of a trained network
 ///
@@ -70,70 +70,6 @@ struct Cli {
     global: Global,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options that every command takes.
-#[derive(Debug, Args)]
-pub(crate) struct Global {
-    /// The configuration file
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "FILE",
-        default_value = "pipeline.toml",
-        help_heading = "Common options"
-    )]
-    config: PathBuf,
-    /// Sets one key, over the file; repeatable. VALUE is TOML, or plain text; relative paths count from the file's
-    /// folder, as in the file. Example: --set model.batch_size=64
-    #[arg(
-        long,
-        global = true,
-        value_name = "SECTION.KEY=VALUE",
-        help_heading = "Common options"
-    )]
-    set: Vec<String>,
-    /// Show only warnings and errors
-    #[arg(short, long, global = true, help_heading = "Common options")]
-    quiet: bool,
-    /// Show what is being done; twice for every detail
-    #[arg(
-        short,
-        long,
-        global = true,
-        action = clap::ArgAction::Count,
-        conflicts_with = "quiet",
-        help_heading = "Common options"
-    )]
-    verbose: u8,
-}
-
-impl Global {
-    /// The checked configuration.
-    pub(crate) fn config(&self) -> Result<Config, Error> {
-        Config::load(&self.config, &self.set)
-    }
-
-    /// The error with the lines of the configuration that it is about.
-    fn placed(&self, error: anyhow::Error) -> anyhow::Error {
-        match error.downcast::<Error>() {
-            Ok(Error::Config(complaints)) => {
-                Error::Config(Config::placed(&self.config, &self.set, complaints)).into()
-            }
-            Ok(error) => error.into(),
-            Err(error) => error,
-        }
-    }
-
-    /// Progress on standard error, as far as it is wanted.
-    fn progress(&self) -> Progress {
-        Progress::new(if self.quiet {
-            ProgressKind::Quiet
-        } else {
-            ProgressKind::Auto
-        })
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -191,8 +127,8 @@ pub fn main() -> ExitCode {
         Command::Summary(args) => summary::summary(global, args),
         Command::Report(args) => report::report(global, args),
         Command::Export(args) => export::export(global, args),
-        Command::Completions(args) => completions::completions(args),
-        Command::Man(args) => man::man(args),
+        Command::Completions(args) => completions::completions(Cli::command(), args),
+        Command::Man(args) => man::man(Cli::command(), args),
     };
     match result {
         Ok(status) => ExitCode::from(status),
@@ -252,8 +188,9 @@ fn full_message(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {

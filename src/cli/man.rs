@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man;
 use prospect_common::{Error, text};
 
-use super::{Cli, output};
+use super::output;
 
 /// Write the manual pages
 ///
@@ -26,8 +26,9 @@ pub(super) struct ManArgs {
     out: Option<PathBuf>,
 }
 
-pub(super) fn man(args: &ManArgs) -> anyhow::Result<u8> {
-    let mut command = Cli::command().disable_help_subcommand(true);
+/// Writes the pages of `command`, which is the whole program.
+pub(super) fn man(command: Command, args: &ManArgs) -> anyhow::Result<u8> {
+    let mut command = command.disable_help_subcommand(true);
     command.build();
     match &args.out {
         None => output::write(page(&command)?.1.as_bytes())?,
@@ -122,7 +123,10 @@ fn sections(help: &str) -> String {
 mod tests {
     use std::process::Command;
 
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::Cli;
 
     #[test]
     fn every_command_has_a_page_and_examples_keep_their_lines() {

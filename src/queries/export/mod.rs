@@ -16,13 +16,13 @@ use prospect_output::{
     picture::{self, Picture, PixelBox},
 };
 use prospect_stages::writer_of;
-use prospect_store::{Manifest, StageRecord};
+use prospect_store::Manifest;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use self::{
     rows::{Rows, Wanted},
-    survey::Survey,
+    survey::{Survey, is_usable},
 };
 
 /// Images that are joined at a time.
@@ -71,7 +71,7 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
         )));
     }
     let dir = fs::canonicalize(dir).map_err(Error::io(dir, "finding the images"))?;
-    let survey = Survey::read(ctx, &manifest, asked)?;
+    let survey = Survey::read(ctx, &manifest, asked.format, asked.points)?;
     let without: Vec<&str> = (TAKEN.into_iter())
         .filter(|table| !is_usable(&manifest, table))
         .collect();
@@ -139,19 +139,6 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
         files: contents.files,
         told,
     })
-}
-
-/// Whether the run has a table that is complete, and of the images as they were last scanned.
-fn is_usable(manifest: &Manifest, table: &str) -> bool {
-    fn is_current(manifest: &Manifest, record: &StageRecord) -> bool {
-        record.complete
-            && record.needs.iter().all(|(need, key)| {
-                let need = manifest.stages.get(need);
-                need.is_some_and(|need| need.dependency_key() == key && is_current(manifest, need))
-            })
-    }
-    let record = writer_of(table).and_then(|stage| manifest.stages.get(stage.name));
-    manifest.has(table) && record.is_some_and(|record| is_current(manifest, record))
 }
 
 fn require(ctx: &Context, manifest: &Manifest, table: &str) -> Result<()> {

@@ -12,8 +12,7 @@ use prospect_output::export::{Found, Judged, Record};
 use prospect_store::Manifest;
 
 use super::{
-    is_usable,
-    survey::{Sizes, Survey},
+    survey::{Sizes, Survey, is_usable},
     walk::Walk,
 };
 

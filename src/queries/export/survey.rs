@@ -12,9 +12,8 @@ use prospect_engine::{
     },
 };
 use prospect_output::export::Format;
-use prospect_store::Manifest;
-
-use super::{Asked, is_usable};
+use prospect_stages::writer_of;
+use prospect_store::{Manifest, StageRecord};
 
 /// No row of the export.
 const NONE: u32 = u32::MAX;
@@ -49,15 +48,16 @@ struct Seen {
 }
 
 impl Survey {
-    pub fn read(ctx: &Context, manifest: &Manifest, asked: &Asked) -> Result<Survey> {
-        let boxes = match asked.format {
+    /// At most `points` images of a format that holds no more.
+    pub fn read(ctx: &Context, manifest: &Manifest, format: Format, points: u64) -> Result<Survey> {
+        let boxes = match format {
             Format::Coco => ctx.config.boxes()?,
             _ => None,
         };
         let seen = Seen::read(ctx, manifest, boxes.is_some())?;
         let readable = seen.readable.iter().filter(|readable| **readable).count() as u64;
-        let most = match asked.format {
-            Format::Tensorboard => readable.min(asked.points),
+        let most = match format {
+            Format::Tensorboard => readable.min(points),
             _ => readable,
         };
         let mut row_of = vec![NONE; seen.readable.len()];
@@ -181,6 +181,19 @@ impl Sizes {
         };
         Some(header.upright_size())
     }
+}
+
+/// Whether the run has a table that is complete, and of the images as they were last scanned.
+pub fn is_usable(manifest: &Manifest, table: &str) -> bool {
+    fn is_current(manifest: &Manifest, record: &StageRecord) -> bool {
+        record.complete
+            && record.needs.iter().all(|(need, key)| {
+                let need = manifest.stages.get(need);
+                need.is_some_and(|need| need.dependency_key() == key && is_current(manifest, need))
+            })
+    }
+    let record = writer_of(table).and_then(|stage| manifest.stages.get(stage.name));
+    manifest.has(table) && record.is_some_and(|record| is_current(manifest, record))
 }
 
 fn maps(ctx: &Context, manifest: &Manifest) -> Result<Vec<String>> {

@@ -19,11 +19,15 @@ use serde::Serialize;
 use self::{
     files::Files,
     names::Names,
-    search::{Query, Search},
+    search::{Query, Search, is_current},
     subjects::Subject,
 };
 
-pub use self::{search::Method, sheets::draw_sheets};
+pub use self::{
+    names::Seen,
+    search::{Method, Refused},
+    sheets::draw_sheets,
+};
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -69,18 +73,6 @@ pub struct Share {
     pub of: usize,
 }
 
-/// An image and what is known of it.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct Seen {
-    /// `None`: a file that is not of the run.
-    pub image_id: Option<u32>,
-    /// In the image folder; of another file as it was given.
-    pub path: String,
-    pub label: Option<String>,
-    /// The network's class.
-    pub predicted: Option<String>,
-}
-
 #[derive(Debug, Serialize)]
 pub struct Hit {
     /// 1 is nearest.
@@ -90,13 +82,6 @@ pub struct Hit {
     pub distance: f32,
     /// Whether no nearer image can have been missed.
     pub exact: bool,
-}
-
-/// An image that cannot be answered for, and why.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Refused {
-    pub image: String,
-    pub reason: String,
 }
 
 /// Finds the nearest images of the run by the features that `extract` stored.
@@ -158,7 +143,7 @@ pub fn similar(ctx: &Context, asked: &Asked) -> Result<Similar> {
         }
     }
 
-    let search = Search::new(ctx, &manifest, metric, asked);
+    let search = Search::new(ctx, &manifest, metric, asked.k, asked.method);
     let (found, refused) = search.run(queries)?;
     answer.refused.extend(refused);
     let ids = (found.iter()).flat_map(|found| {
@@ -215,13 +200,6 @@ fn extracted<'m>(ctx: &Context, manifest: &'m Manifest) -> Result<&'m StageRecor
             ),
             next: "run `prospect run extract`".into(),
         })
-}
-
-/// Whether what a stage read is still what stands in the run.
-fn is_current(manifest: &Manifest, record: &StageRecord) -> bool {
-    (record.needs.iter()).all(|(need, key)| {
-        (manifest.stages.get(need)).is_some_and(|need| need.dependency_key() == key)
-    })
 }
 
 /// The metric that the run's neighbours were found by; the configured one where it has none.

@@ -8,8 +8,19 @@ use prospect_engine::{
     tables::columns::{Columns, integer, text},
 };
 use prospect_store::Manifest;
+use serde::Serialize;
 
-use super::Seen;
+/// An image and what is known of it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Seen {
+    /// `None`: a file that is not of the run.
+    pub image_id: Option<u32>,
+    /// In the image folder; of another file as it was given.
+    pub path: String,
+    pub label: Option<String>,
+    /// The network's class.
+    pub predicted: Option<String>,
+}
 
 /// Images by id.
 pub struct Names(HashMap<u32, Seen>);

@@ -20,7 +20,7 @@ use prospect_stages::neighbors::{load_index, read_edges};
 use prospect_store::{Manifest, StageRecord};
 use serde::Serialize;
 
-use super::{Asked, Refused, Seen, is_current, vectors};
+use super::{names::Seen, vectors};
 
 /// Seconds per value to read the features, and per value and query to compare with them.
 const EXACT: [f64; 2] = [7e-8, 5e-11];
@@ -54,6 +54,13 @@ pub struct Found {
     pub neighbors: Vec<(Neighbor, bool)>,
 }
 
+/// An image that cannot be answered for, and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Refused {
+    pub image: String,
+    pub reason: String,
+}
+
 pub struct Search<'a> {
     ctx: &'a Context<'a>,
     manifest: &'a Manifest,
@@ -76,15 +83,16 @@ impl<'a> Search<'a> {
         ctx: &'a Context<'a>,
         manifest: &'a Manifest,
         metric: Metric,
-        asked: &Asked,
+        k: usize,
+        method: SearchMethod,
     ) -> Search<'a> {
         let stored = manifest.stages.get("neighbors");
         Search {
             ctx,
             manifest,
             metric,
-            k: asked.k,
-            method: asked.method,
+            k,
+            method,
             stored: stored.filter(|stage| stage.complete && is_current(manifest, stage)),
         }
     }
@@ -302,6 +310,13 @@ fn index_pays(queries: usize, rows: usize, dimension: usize) -> bool {
     let exact = values * (EXACT[0] + EXACT[1] * n);
     let index = values * INDEX[0] + INDEX[1] * n;
     index < exact
+}
+
+/// Whether what a stage read is still what stands in the run.
+pub(super) fn is_current(manifest: &Manifest, record: &StageRecord) -> bool {
+    (record.needs.iter()).all(|(need, key)| {
+        (manifest.stages.get(need)).is_some_and(|need| need.dependency_key() == key)
+    })
 }
 
 #[cfg(test)]

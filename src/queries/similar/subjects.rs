@@ -13,7 +13,7 @@ use prospect_engine::{
 use prospect_stages::scan::FileLabels;
 use prospect_store::Manifest;
 
-use super::Seen;
+use super::names::Seen;
 
 /// What is asked about.
 #[derive(Debug, PartialEq)]
