@@ -155,6 +155,15 @@ pub fn did_you_mean(word: &str, known: &[&str]) -> String {
     meant.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"))
 }
 
+/// `known are x, y, z (did you mean `x`?)`: what is said of a word that is none of them.
+pub fn known_are(word: &str, known: &[&str]) -> String {
+    format!(
+        "known are {}{}",
+        known.join(", "),
+        did_you_mean(word, known)
+    )
+}
+
 /// `nearest: x, y, z`: the three of `known` that are most like `word`, for where one of many must be named.
 pub fn nearest(word: &str, known: &[&str]) -> String {
     let near = by_likeness(word, known).into_iter().take(3);

@@ -35,7 +35,11 @@ impl AuditConfig {
     pub(super) fn read(settings: &mut Settings) -> AuditConfig {
         let mut section = SectionReader::new(settings, "audit");
         AuditConfig {
-            source: section.choice("source", ProbabilitySource::Probe, &["probe", "network"]),
+            source: section.choice(
+                "source",
+                ProbabilitySource::Probe,
+                &ProbabilitySource::NAMES,
+            ),
             folds: section.value("folds", 5, "a whole number from 2 to 100", |n| {
                 (2..=100).contains(n)
             }),

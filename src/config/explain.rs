@@ -38,12 +38,12 @@ impl ExplainConfig {
         let mut section = SectionReader::new(settings, "explain");
         ExplainConfig {
             layers: section.layers("layers"),
-            methods: section.worded(
+            methods: section.choices(
+                "methods",
                 "methods",
                 vec![CamMethod::GradCam, CamMethod::Cam],
-                "a list of different methods of \"gradcam\", \"cam\", \"gradcam++\", \"layercam\" and \"hirescam\"",
-                &CamMethod::ALL.map(CamMethod::name),
-                |methods| all_different(methods),
+                &CamMethod::NAMES,
+                |_| true,
             ),
             classes: section.worded(
                 "classes",
@@ -52,7 +52,7 @@ impl ExplainConfig {
                 &["predicted", "labelled", "top-2"],
                 |classes| !classes.is_empty() && all_different(classes),
             ),
-            maps: section.choice("maps", MapStorage::Stored, &["stored", "inline"]),
+            maps: section.choice("maps", MapStorage::Stored, &MapStorage::NAMES),
             boxes: section.path("boxes"),
             pictures: section.value("pictures", 2, "a whole number from 0 to 1000", |n| {
                 *n <= 1000
@@ -71,12 +71,12 @@ impl BackpropConfig {
                 "a whole number from 0 to 1000",
                 |n| *n <= 1000,
             ),
-            rules: section.worded(
+            rules: section.choices(
+                "rules",
                 "rules",
                 vec![ReluRule::Guided],
-                "a list of different rules of \"plain\", \"deconv\" and \"guided\"",
-                &["plain", "deconv", "guided"],
-                |rules| !rules.is_empty() && all_different(rules),
+                &ReluRule::NAMES,
+                |rules| !rules.is_empty(),
             ),
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     methods::{ProjectionMethod, SearchMethod},
-    reader::{SectionReader, all_different},
+    reader::SectionReader,
     settings::Settings,
     values::UnitChoice,
 };
@@ -82,8 +82,8 @@ impl NeighborsConfig {
             k: section.value("k", 20, "a whole number from 1 to 1000", |k| {
                 (1..=1000).contains(k)
             }),
-            metric: section.choice("metric", Metric::L2, &["l2", "cosine"]),
-            method: section.choice("method", SearchMethod::Auto, &["auto", "exact", "hnsw"]),
+            metric: section.choice("metric", Metric::L2, &Metric::NAMES),
+            method: section.choice("method", SearchMethod::Auto, &SearchMethod::NAMES),
             min_recall: section.value("min_recall", 0.99, "a number from 0 to 1", |f| {
                 (0.0..=1.0).contains(f)
             }),
@@ -102,12 +102,12 @@ impl ProjectConfig {
         let mut section = SectionReader::new(settings, "project");
         use ProjectionMethod::{Pca, Tsne, Umap};
         ProjectConfig {
-            methods: section.worded(
+            methods: section.choices(
+                "methods",
                 "methods",
                 vec![Pca, Tsne, Umap],
-                "a list of different methods of \"pca\", \"tsne\", \"umap\", \"pca-linfa\" and \"tsne-linfa\"",
-                &["pca", "tsne", "umap", "pca-linfa", "tsne-linfa"],
-                |methods| all_different(methods),
+                &ProjectionMethod::NAMES,
+                |_| true,
             ),
             seed: section.value("seed", 42, "a whole number from 0", |_| true),
             components: section.value("components", 50, "a whole number from 2 to 1000", |n| {

@@ -47,7 +47,7 @@ impl ImagesConfig {
         let images = ImagesConfig {
             dir: section.required_path("dir", "the folder of images, e.g. dir = \"photos\""),
             metadata: section.path("metadata"),
-            labels: section.choice("labels", Labels::Folder, &["folder", "metadata", "none"]),
+            labels: section.choice("labels", Labels::Folder, &Labels::NAMES),
             // Pillow's limit against decompression bombs: twice 1024^3 / 4 / 3 pixels.
             max_pixels: section.value(
                 "max_pixels",

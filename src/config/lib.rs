@@ -32,4 +32,4 @@ pub use report::ReportConfig;
 pub use settings::KeyInfo;
 pub use sidecar::{open_model, read_sidecar};
 pub use template::{Setting, written};
-pub use values::{ClassChoice, Dtype, Labels, MapStorage, UnitChoice};
+pub use values::{ClassChoice, Labels, MapStorage, UnitChoice};

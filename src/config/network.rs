@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use prospect_dataset::image::{InputOverrides, Size};
-use prospect_model::{LayerChoice, device::DeviceChoice};
+use prospect_dataset::image::{InputOverrides, Interpolation, Size};
+use prospect_model::{LayerChoice, device::DeviceChoice, executor::Precision};
 use serde::Serialize;
 
-use super::{reader::SectionReader, settings::Settings, values::Dtype};
+use super::{reader::SectionReader, settings::Settings};
 
 /// `[model]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -16,7 +16,7 @@ pub struct ModelConfig {
     /// JSON beside the model: class names and input. Default: the model's path with the extension `json`.
     pub sidecar: Option<PathBuf>,
     pub device: DeviceChoice,
-    pub dtype: Dtype,
+    pub dtype: Precision,
     /// Images per forward pass.
     pub batch_size: usize,
 }
@@ -56,7 +56,7 @@ impl ModelConfig {
                 &["auto", "cpu", "cuda:0"],
                 |_| true,
             ),
-            dtype: section.choice("dtype", Dtype::Float32, &["float32", "bfloat16"]),
+            dtype: section.choice("dtype", Precision::Float32, &Precision::NAMES),
             batch_size: section.value("batch_size", 32, "a whole number from 1 to 65536", |n| {
                 (1..=65_536).contains(n)
             }),
@@ -79,13 +79,7 @@ pub(super) fn read_input(settings: &mut Settings) -> InputOverrides {
             &format!("a square's side, [height, width] or \"none\", sides {SIDES}"),
             Size::in_range,
         ),
-        interpolation: section.optional_choice(
-            "interpolation",
-            None,
-            &[
-                "nearest", "bilinear", "bicubic", "lanczos", "box", "hamming",
-            ],
-        ),
+        interpolation: section.optional_choice("interpolation", None, &Interpolation::NAMES),
         mean: section.optional(
             "mean",
             "three numbers, for red, green and blue",

@@ -86,13 +86,26 @@ impl<'s, 'a> SectionReader<'s, 'a> {
         documented: Option<toml::Value>,
         words: &[&str],
     ) -> Option<T> {
-        let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-        let allowed = match quoted.split_last() {
-            Some((last, [])) => last.clone(),
-            Some((last, others)) => format!("{} or {last}", others.join(", ")),
-            None => String::new(),
-        };
-        self.read(key, documented, &allowed, words, |_| true)
+        self.read(key, documented, &enumerated(words, "or"), words, |_| true)
+    }
+
+    /// A list of different ones of a few words, which are `noun`.
+    pub(super) fn choices<T>(
+        &mut self,
+        key: &'static str,
+        noun: &str,
+        default: Vec<T>,
+        words: &[&str],
+        check: impl Fn(&[T]) -> bool,
+    ) -> Vec<T>
+    where
+        T: DeserializeOwned + Serialize + PartialEq,
+    {
+        let words_of = enumerated(words, "and");
+        let allowed = format!("a list of different {noun} of {words_of}");
+        self.worded(key, default, &allowed, words, |list| {
+            check(list) && all_different(list)
+        })
     }
 
     /// A path that may be absent, relative to the file's folder.
@@ -220,6 +233,16 @@ impl<'s, 'a> SectionReader<'s, 'a> {
         let complaint = Complaint::predicate(self.name, key, predicate);
         self.settings.complain(source, &wrong, complaint);
         None
+    }
+}
+
+/// `"a", "b" or "c"`.
+fn enumerated(words: &[&str], conjunction: &str) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} {conjunction} {last}", others.join(", ")),
+        None => String::new(),
     }
 }
 

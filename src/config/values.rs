@@ -2,27 +2,19 @@
 
 use std::{fmt, str::FromStr};
 
+use prospect_common::names;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Where labels come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Labels {
-    /// The name of the top-level folder that an image lies in.
-    Folder,
-    /// The `label` column of the metadata file.
-    Metadata,
-    /// There are none.
-    None,
-}
-
-/// Arithmetic of the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dtype {
-    Float32,
-    /// Needs a CUDA device.
-    BFloat16,
+names! {
+    /// Where labels come from.
+    pub enum Labels {
+        /// The name of the top-level folder that an image lies in.
+        Folder = "folder",
+        /// The `label` column of the metadata file.
+        Metadata = "metadata",
+        /// There are none.
+        None = "none",
+    }
 }
 
 /// Which units of each layer a stage works on.
@@ -64,14 +56,14 @@ impl<'de> Deserialize<'de> for UnitChoice {
     }
 }
 
-/// Where explanations get a layer's maps from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MapStorage {
-    /// `extract` writes the table `maps`; other methods and classes need no second extraction.
-    Stored,
-    /// `extract` explains every batch as it passes, and keeps no maps.
-    Inline,
+names! {
+    /// Where explanations get a layer's maps from.
+    pub enum MapStorage {
+        /// `extract` writes the table `maps`; other methods and classes need no second extraction.
+        Stored = "stored",
+        /// `extract` explains every batch as it passes, and keeps no maps.
+        Inline = "inline",
+    }
 }
 
 /// A class for which an image is explained.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use prospect_common::names;
 use serde::Serialize;
 
 /// A finding as two runs can compare it: by its image's path, since ids are ranks and shift with every file that comes.
@@ -21,31 +22,17 @@ pub struct Found {
     pub evidence: String,
 }
 
-/// What became of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Became {
-    /// Told now and not before.
-    New,
-    /// Told in both runs, its score lower by [`Rules::least`] or more.
-    Worse,
-    /// Told in both runs, its score higher by as much.
-    Better,
-    /// Told before and not now: repaired, deleted, or no longer remarkable.
-    Resolved,
-}
-
-impl Became {
-    pub const ALL: [Became; 4] = [Became::New, Became::Worse, Became::Better, Became::Resolved];
-
-    /// As tables and commands spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Became::New => "new",
-            Became::Worse => "worse",
-            Became::Better => "better",
-            Became::Resolved => "resolved",
-        }
+names! {
+    /// What became of a finding.
+    pub enum Became {
+        /// Told now and not before.
+        New = "new",
+        /// Told in both runs, its score lower by [`Rules::least`] or more.
+        Worse = "worse",
+        /// Told in both runs, its score higher by as much.
+        Better = "better",
+        /// Told before and not now: repaired, deleted, or no longer remarkable.
+        Resolved = "resolved",
     }
 }
 

@@ -8,14 +8,13 @@
 //! A decision is about one image and one kind of finding. With a digest it holds for that content alone: an image that has
 //! changed since needs a new look. Without one it holds whatever the file becomes.
 
-use std::{collections::HashMap, fmt, fs::File, io, path::Path};
+use std::{collections::HashMap, fs::File, io, path::Path};
 
 use prospect_common::{
-    Error, Result,
-    text::{self, did_you_mean},
+    Error, Result, names,
+    text::{escaped, known_are, shortened},
 };
 use prospect_store::write_atomically;
-use serde::Serialize;
 
 use crate::Kind;
 
@@ -26,25 +25,13 @@ const NEEDED: usize = 3;
 /// Mistakes of a file that are told at a time.
 const SHOWN: usize = 3;
 
-/// What a person said of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// There is nothing wrong: it stays quiet.
-    Ok,
-    /// It is to be repaired.
-    Fix,
-}
-
-impl Verdict {
-    pub const ALL: [Verdict; 2] = [Verdict::Ok, Verdict::Fix];
-
-    /// As tables and commands spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Verdict::Ok => "ok",
-            Verdict::Fix => "fix",
-        }
+names! {
+    /// What a person said of a finding.
+    pub enum Verdict {
+        /// There is nothing wrong: it stays quiet.
+        Ok = "ok",
+        /// It is to be repaired.
+        Fix = "fix",
     }
 }
 
@@ -232,7 +219,7 @@ impl Reviews {
         if places[..NEEDED].contains(&None) {
             return Err(refuse(format!(
                 "the columns {}",
-                text::escaped(&names.join(", "))
+                escaped(&names.join(", "))
             )));
         }
         let others: Vec<usize> = (0..names.len())
@@ -308,34 +295,19 @@ fn read_row(cells: [&str; 6], found: usize, expected: usize) -> Result<Review, S
 /// The kind that a person wrote.
 pub fn read_kind(word: &str) -> Result<Kind, String> {
     let word = word.trim().to_lowercase();
-    Kind::named(&word).ok_or_else(|| {
-        let names = Kind::ALL.map(Kind::name);
-        unknown("kind", &word, &names)
-    })
+    let known = || known_are(&word, &Kind::ALL.map(Kind::name));
+    Kind::named(&word).ok_or_else(|| unknown("kind", &word, &known()))
 }
 
 /// The verdict that a person wrote.
 pub fn read_verdict(word: &str) -> Result<Verdict, String> {
     let word = word.trim().to_lowercase();
-    let mut known = Verdict::ALL.into_iter();
-    known
-        .find(|verdict| verdict.name() == word)
-        .ok_or_else(|| unknown("verdict", &word, &Verdict::ALL.map(Verdict::name)))
+    (word.parse()).map_err(|known: String| unknown("verdict", &word, &known))
 }
 
-fn unknown(what: &str, word: &str, known: &[&str]) -> String {
-    format!(
-        "there is no {what} {:?}{}; known are {}",
-        text::escaped(&text::shortened(word, 60)),
-        did_you_mean(word, known),
-        known.join(", ")
-    )
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+fn unknown(what: &str, word: &str, known: &str) -> String {
+    let word = escaped(&shortened(word, 60)).into_owned();
+    format!("there is no {what} {word:?}; {known}")
 }
 
 #[cfg(test)]

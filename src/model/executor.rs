@@ -5,7 +5,7 @@ use std::{
     ffi::CString,
 };
 
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Result, names};
 use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
@@ -18,12 +18,13 @@ use super::{
 };
 use crate::ReluRule;
 
-/// Element type of weights and activations; results always come back as float32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    Float32,
-    /// CUDA only: CPUs without special units are slower with it than with float32.
-    BFloat16,
+names! {
+    /// Element type of weights and activations; results always come back as float32.
+    pub enum Precision {
+        Float32 = "float32",
+        /// CUDA only: CPUs without special units are slower with it than with float32.
+        BFloat16 = "bfloat16",
+    }
 }
 
 /// A network whose weights lie on a device, ready to be compiled into [`Runner`]s.

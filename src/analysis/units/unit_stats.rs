@@ -1,5 +1,6 @@
 //! What is known of each unit over a whole dataset: its moments, how often it is active, and how selective it is.
 
+use prospect_common::names;
 use rayon::prelude::*;
 
 use crate::units::topk::Activation;
@@ -7,25 +8,16 @@ use crate::units::topk::Activation;
 /// Units that one task handles at a time.
 const CHUNK_UNITS: usize = 64;
 
-/// How [`UnitSummary::selectivity`] was computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Measure {
-    /// Class selectivity index (Morcos et al. 2018, "On the importance of single directions for generalization"):
-    /// `(a - b) / (a + b)`, where `a` is the mean activation in the unit's best class and `b` the mean of the other
-    /// classes' means. 0: all classes alike; 1: active in one class only.
-    ClassSelectivity,
-    /// Lifetime sparseness (Treves & Rolls 1991, in the form of Vinje & Gallant 2000):
-    /// `(1 - mean(r)^2 / mean(r^2)) / (1 - 1/n)` over n images. 0: equally active in all images; 1: in one only.
-    LifetimeSparseness,
-}
-
-impl Measure {
-    /// As tables spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Measure::ClassSelectivity => "class_selectivity",
-            Measure::LifetimeSparseness => "lifetime_sparseness",
-        }
+names! {
+    /// How [`UnitSummary::selectivity`] was computed.
+    pub enum Measure {
+        /// Class selectivity index (Morcos et al. 2018, "On the importance of single directions for generalization"):
+        /// `(a - b) / (a + b)`, where `a` is the mean activation in the unit's best class and `b` the mean of the other
+        /// classes' means. 0: all classes alike; 1: active in one class only.
+        ClassSelectivity = "class_selectivity",
+        /// Lifetime sparseness (Treves & Rolls 1991, in the form of Vinje & Gallant 2000):
+        /// `(1 - mean(r)^2 / mean(r^2)) / (1 - 1/n)` over n images. 0: equally active in all images; 1: in one only.
+        LifetimeSparseness = "lifetime_sparseness",
     }
 }
 

@@ -25,6 +25,7 @@ pub use overrides::{InputOverrides, Size};
 pub use preprocess::preprocess;
 pub use quality::{Quality, quality};
 
+use prospect_common::names;
 use serde::{Deserialize, Serialize};
 
 /// How bytes become pixels.
@@ -116,17 +117,18 @@ pub enum ImageError {
     },
 }
 
-/// Resampling filters, named as in Pillow and torchvision; all of them antialias when they shrink, except `Nearest`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Interpolation {
-    Nearest,
-    #[default]
-    Bilinear,
-    Bicubic,
-    Lanczos,
-    Box,
-    Hamming,
+names! {
+    /// Resampling filters, named as in Pillow and torchvision; all of them antialias when they shrink, except `Nearest`.
+    #[derive(Default)]
+    pub enum Interpolation {
+        Nearest = "nearest",
+        #[default]
+        Bilinear = "bilinear",
+        Bicubic = "bicubic",
+        Lanczos = "lanczos",
+        Box = "box",
+        Hamming = "hamming",
+    }
 }
 
 /// The resizing step before the crop.

@@ -25,7 +25,7 @@ mod tests;
 
 use std::fmt;
 
-use prospect_common::{Complaint, Complaints, Result, text::did_you_mean};
+use prospect_common::{Complaint, Complaints, Result, names, text::did_you_mean};
 use prospect_findings::Kind as Finding;
 use serde::{Serialize, Serializer};
 
@@ -56,17 +56,17 @@ pub struct Parameter {
     pub about: String,
 }
 
-/// What a parameter may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    Text,
-    /// The name of a class, or nothing.
-    Class,
-    /// The name of a kind of finding, or nothing.
-    Finding,
-    Integer,
-    Number,
+names! {
+    /// What a parameter may be.
+    pub enum Kind {
+        Text = "text",
+        /// The name of a class, or nothing.
+        Class = "class",
+        /// The name of a kind of finding, or nothing.
+        Finding = "finding",
+        Integer = "integer",
+        Number = "number",
+    }
 }
 
 /// A parameter's value.
@@ -87,25 +87,6 @@ pub struct Bound {
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [
-        Kind::Text,
-        Kind::Class,
-        Kind::Finding,
-        Kind::Integer,
-        Kind::Number,
-    ];
-
-    /// As headers spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Text => "text",
-            Kind::Class => "class",
-            Kind::Finding => "finding",
-            Kind::Integer => "integer",
-            Kind::Number => "number",
-        }
-    }
-
     /// A value as it is given on the command line.
     fn parse(self, text: &str) -> Result<Value, String> {
         let number = || text.parse().ok().filter(|number: &f64| number.is_finite());
@@ -316,9 +297,8 @@ fn parameter(declared: &str) -> Result<Parameter, String> {
     if !placeholders::is_identifier(name) {
         return Err("a name of a-z, 0-9 and _".into());
     }
-    let kinds = Kind::ALL.map(Kind::name);
-    let kind = (Kind::ALL.into_iter().find(|known| known.name() == kind))
-        .ok_or_else(|| format!("one of the kinds {}, found {kind}", kinds.join(", ")))?;
+    let kind: Kind = (kind.parse())
+        .map_err(|_| format!("one of the kinds {}, found {kind}", Kind::NAMES.join(", ")))?;
     let default = kind.parse_literal(default.trim())?;
     Ok(Parameter {
         name: name.to_string(),

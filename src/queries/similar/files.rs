@@ -122,10 +122,8 @@ impl<'a> Files<'a> {
         }
         let feature = feature_layer(model, self.feature_layer)?;
         let spec = input_spec(&self.ctx.run.manifest()?)?;
-        let precision = match recorded("dtype") {
-            Some("bfloat16") => Precision::BFloat16,
-            _ => Precision::Float32,
-        };
+        let precision = recorded("dtype").and_then(|dtype| dtype.parse().ok());
+        let precision = precision.unwrap_or(Precision::Float32);
         let network = model.load(device::choose(config.model.device)?, precision)?;
         let wanted = Wanted {
             feature,

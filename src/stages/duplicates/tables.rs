@@ -12,7 +12,7 @@ use prospect_analysis::audit::duplicates::{
     groups::groups,
     threshold::{MOST, least_similarity},
 };
-use prospect_common::{Result, text};
+use prospect_common::{Result, names, text};
 use prospect_engine::{
     Context,
     tables::{
@@ -107,20 +107,12 @@ pub fn candidates(compared: &[Compared]) -> Result<RecordBatch> {
     ])
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Exact,
-    Near,
-    Mirrored,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Exact => "exact",
-            Kind::Near => "near",
-            Kind::Mirrored => "mirrored",
-        }
+names! {
+    /// What makes two pictures duplicates.
+    enum Kind {
+        Exact = "exact",
+        Near = "near",
+        Mirrored = "mirrored",
     }
 }
 

@@ -53,10 +53,9 @@ pub(super) fn read_cams(columns: &Columns, cells: usize) -> Result<Rows> {
     let classes = columns.integers("class")?;
     let (logits, residuals) = (columns.numbers("logit")?, columns.numbers("residual")?);
     let method = |name: Option<&str>| {
-        let known = CamMethod::ALL.into_iter().map(CamMethod::name);
+        let known = name.and_then(|name| name.parse().ok());
         known
-            .into_iter()
-            .find(|known| Some(*known) == name)
+            .map(CamMethod::name)
             .ok_or_else(|| columns.unexpected("known methods", name.unwrap_or("none").to_string()))
     };
     Ok(Rows {

@@ -10,7 +10,7 @@ mod pipeline;
 mod takeover;
 
 use prospect_common::{Complaint, Complaints, Result};
-use prospect_config::{Config, Dtype, MapStorage};
+use prospect_config::{Config, MapStorage};
 use prospect_dataset::image::{DecodeOptions, InputSpec};
 use prospect_engine::{Context, Needs, Outcome, Stage};
 use prospect_model::{
@@ -89,13 +89,6 @@ fn choose(config: &Config, model: &ModelInfo) -> Result<Choice> {
     })
 }
 
-fn precision(config: &Config) -> Precision {
-    match config.model.dtype {
-        Dtype::Float32 => Precision::Float32,
-        Dtype::BFloat16 => Precision::BFloat16,
-    }
-}
-
 /// Device kinds compute the last bits differently, so the kind is part of the key; its index is not.
 fn device_kind(choice: DeviceChoice) -> Result<&'static str> {
     Ok(if device::choose(choice)?.is_cuda() {
@@ -115,7 +108,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
             .collect::<Vec<_>>()
     };
     let kind = device_kind(ctx.config.model.device)?;
-    if kind == "cpu" && precision(ctx.config) == Precision::BFloat16 {
+    if kind == "cpu" && ctx.config.model.dtype == Precision::BFloat16 {
         let predicate = "= \"bfloat16\" needs a CUDA device (a CPU computes it several times slower than float32); \
                          use dtype = \"float32\"";
         return Err(Complaint::predicate("model", "dtype", predicate).into());
@@ -143,7 +136,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let model = ctx.model()?;
     let choice = choose(ctx.config, model)?;
     let device = device::choose(ctx.config.model.device)?;
-    let network = model.load(device, precision(ctx.config))?;
+    let network = model.load(device, ctx.config.model.dtype)?;
     let forward = Forward::new(&network, &choice.wanted, choice.spec.mean, choice.spec.std)?;
     let decode = DecodeOptions {
         max_pixels: ctx.config.images.max_pixels,

@@ -5,6 +5,7 @@ use prospect_analysis::space::linalg::{
     softmax,
 };
 use prospect_common::{Complaint, Result};
+use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
     tables::{
@@ -61,10 +62,10 @@ impl Judge {
         Err(Complaint::predicate("audit", "source", predicate).into())
     }
 
-    pub fn source(&self) -> &'static str {
+    pub fn source(&self) -> ProbabilitySource {
         match self {
-            Judge::Probe(_) => "probe",
-            Judge::Network(_) => "network",
+            Judge::Probe(_) => ProbabilitySource::Probe,
+            Judge::Network(_) => ProbabilitySource::Network,
         }
     }
 

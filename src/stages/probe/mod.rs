@@ -131,14 +131,14 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let wanted = |chunk: usize| !writer.has_part(1 + chunk);
     judge.each(ctx, &manifest, &inputs, &wanted, &mut |number, chunk| {
         let mut part = writer.part(1 + number)?;
-        let rows = tables::probe(&chunk, &inputs, inputs.classes.len(), judge.source())?;
+        let rows = tables::probe(&chunk, &inputs, inputs.classes.len(), judge.source().name())?;
         part.write("probe", &rows)?;
         writer.commit(part)?;
         bar.advance(chunk.image_ids.len() as u64);
         Ok(())
     })?;
 
-    let summary = summary(ctx, &inputs, judge.source())?;
+    let summary = summary(ctx, &inputs, judge.source().name())?;
     bar.finish(&format!(
         "{} classes, {:.1} % right",
         inputs.classes.len(),

@@ -31,7 +31,7 @@ fn first(frame: &Frame) -> Result<Option<(String, CamMethod)>> {
         let columns = Columns::of(run, TABLE, &batch);
         let (layers, methods) = (columns.texts("layer")?, columns.texts("method")?);
         if let (Some(layer), Some(method)) = (text(&layers, 0), text(&methods, 0)) {
-            let method = CamMethod::ALL.into_iter().find(|one| one.name() == method);
+            let method = method.parse::<CamMethod>().ok();
             return Ok(method.map(|method| (layer.to_string(), method)));
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use prospect_analysis::audit::shortcuts::{auroc, head::Fall, places::Grid};
-use prospect_common::{Result, text::percent};
+use prospect_common::{Result, names, text::percent};
 use prospect_engine::{
     Context,
     tables::{
@@ -32,20 +32,13 @@ const SAME_MARK: f64 = 0.5;
 /// class the best units have 0.4 to 0.5.
 pub const FLAGGED: f64 = 0.3;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// It fires in one small place of one class.
-    Mark,
-    /// The classifier leans on it, and it looks at the border or beside the object.
-    Leaning,
-}
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Mark => "mark",
-            Kind::Leaning => "leaning",
-        }
+names! {
+    /// Why a unit is suspected.
+    pub enum Kind {
+        /// It fires in one small place of one class.
+        Mark = "mark",
+        /// The classifier leans on it, and it looks at the border or beside the object.
+        Leaning = "leaning",
     }
 }
 
