@@ -39,6 +39,7 @@ use arrow::{
     },
 };
 pub use half::f16;
+use half::slice::HalfFloatSliceExt;
 use prospect_common::Error;
 pub use prospect_common::Result;
 
@@ -139,6 +140,15 @@ impl<P: ArrowPrimitiveType> Lists<P> {
     /// One list after another.
     pub fn values(&self) -> &[P::Native] {
         self.values.values()
+    }
+}
+
+impl Lists<Float16Type> {
+    /// The values as 32-bit floats.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.values().len()];
+        self.values().convert_to_f32_slice(&mut values);
+        values
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrowPrimitiveType, RecordBatch};
 use prospect_common::{Error, Result};
 
 use crate::{
     Manifest, RunFolder, TableReader, Value,
-    declare::{Cell, Column, Table},
+    declare::{Cell, Column, Lists, Table},
 };
 
 /// Columns of one table: a tuple of [`Column`]s.
@@ -195,6 +195,21 @@ impl<S: Selection> Batch<S> {
     /// The cells row by row.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = S::Values<'_>> {
         (0..self.len).map(|row| self.row(row))
+    }
+
+    /// Fails where a column's lists are not of this length.
+    pub fn check_length<P: ArrowPrimitiveType>(
+        &self,
+        lists: &Lists<P>,
+        length: usize,
+    ) -> Result<()> {
+        if self.is_empty() || lists.length == length {
+            return Ok(());
+        }
+        Err(self.unexpected(
+            format!("lists of {length} values"),
+            format!("lists of {}", lists.length),
+        ))
     }
 
     /// The error for cells that no stage writes.

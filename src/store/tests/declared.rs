@@ -66,6 +66,28 @@ fn what_was_written_is_read() {
 }
 
 #[test]
+fn lists_have_the_length_that_the_reader_expects() {
+    let batch = birds::Columns {
+        image_id: [3].into_iter().collect(),
+        name: StringArray::from_iter_values(["wren"]),
+        weight: [None].into_iter().collect(),
+        wings: ragged(2, halves(&[1.0, 0.5])),
+    };
+    let (_folder, run) = written(&batch.batch().unwrap());
+    let manifest = run.manifest().unwrap();
+    let batch = run
+        .rows(&manifest, (birds::wings,))
+        .next()
+        .unwrap()
+        .unwrap();
+    let (wings,) = batch.columns();
+    assert_eq!(wings.to_f32(), [1.0, 0.5]);
+    assert!(batch.check_length(wings, 2).is_ok());
+    let error = batch.check_length(wings, 3).unwrap_err();
+    assert!(error.to_string().contains("lists of 3"), "{error}");
+}
+
+#[test]
 fn a_table_describes_itself() {
     let columns: Vec<(&str, &str, bool, &str)> = (birds::TABLE.columns.iter())
         .map(|column| (column.name, column.kind, column.nullable, column.doc.trim()))
