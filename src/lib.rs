@@ -9,7 +9,8 @@
 //! Only `extract` touches every pixel and runs the network; every stage after it reads tables. A run folder holds
 //! Parquet tables, pictures and a manifest, which alone says what is complete and under which key.
 //!
-//! Each wing is a crate of the workspace and builds only on those below it:
+//! Each wing is a crate of the workspace and builds only on those below it; in a wing, no file imports another in a circle
+//! (`tests/wings.rs`):
 //!
 //! | wing | what it is |
 //! |---|---|
