@@ -31,12 +31,16 @@ use std::{marker::PhantomData, sync::Arc};
 pub use arrow::array::{ArrayRef, RecordBatch};
 pub use arrow::datatypes::Field;
 use arrow::{
-    array::{Array, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, StringArray},
+    array::{
+        Array, ArrowPrimitiveType, AsArray, BooleanArray, FixedSizeListArray, ListArray,
+        PrimitiveArray, StringArray,
+    },
     buffer::OffsetBuffer,
     datatypes::{
         Float16Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Schema, UInt8Type,
         UInt16Type, UInt32Type, UInt64Type,
     },
+    error::ArrowError,
 };
 pub use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -137,6 +141,12 @@ pub struct Lists<P: ArrowPrimitiveType> {
 }
 
 impl<P: ArrowPrimitiveType> Lists<P> {
+    /// Lists to be written, one after another.
+    pub fn new(values: Vec<P::Native>, length: usize) -> Lists<P> {
+        let values = PrimitiveArray::new(values.into(), None);
+        Lists { values, length }
+    }
+
     /// One list after another.
     pub fn values(&self) -> &[P::Native] {
         self.values.values()
@@ -156,6 +166,18 @@ fn without_nulls(array: &ArrayRef) -> Result<(), String> {
     match array.null_count() {
         0 => Ok(()),
         n => Err(format!("{n} nulls")),
+    }
+}
+
+/// The values of lists, none of which is null.
+fn item<P: ArrowPrimitiveType>() -> Arc<Field> {
+    Arc::new(Field::new("item", P::DATA_TYPE, false))
+}
+
+fn array_of<A: Array + 'static>(array: Result<A, ArrowError>) -> Result<ArrayRef, String> {
+    match array {
+        Ok(array) => Ok(Arc::new(array)),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -208,7 +230,7 @@ macro_rules! numbers {
             const NULLABLE: bool = false;
             type Array = Lists<$arrow>;
             type Value<'a> = &'a [$native];
-            type Written = ArrayRef;
+            type Written = Lists<$arrow>;
 
             fn read(array: &ArrayRef) -> Result<Self::Array, String> {
                 without_nulls(array)?;
@@ -230,9 +252,15 @@ macro_rules! numbers {
                 &array.values()[row * array.length..(row + 1) * array.length]
             }
 
-            fn written(array: ArrayRef) -> Result<ArrayRef, String> {
-                Self::read(&array)?;
-                Ok(array)
+            fn written(lists: Lists<$arrow>) -> Result<ArrayRef, String> {
+                let Lists { values, length } = lists;
+                let rows = values.len().checked_div(length).unwrap_or(0);
+                if values.len() != rows * length {
+                    return Err(format!("{} values in lists of {length}", values.len()));
+                }
+                let offsets = OffsetBuffer::from_repeated_length(length, rows);
+                let list = ListArray::try_new(item::<$arrow>(), offsets, Arc::new(values), None);
+                array_of(list)
             }
         }
 
@@ -266,7 +294,7 @@ macro_rules! numbers {
             const NULLABLE: bool = false;
             type Array = Lists<$arrow>;
             type Value<'a> = &'a [$native];
-            type Written = ArrayRef;
+            type Written = Lists<$arrow>;
 
             fn read(array: &ArrayRef) -> Result<Self::Array, String> {
                 without_nulls(array)?;
@@ -284,9 +312,9 @@ macro_rules! numbers {
                 <List<$native>>::value(array, row)
             }
 
-            fn written(array: ArrayRef) -> Result<ArrayRef, String> {
-                Self::read(&array)?;
-                Ok(array)
+            fn written(lists: Lists<$arrow>) -> Result<ArrayRef, String> {
+                let (values, length) = (Arc::new(lists.values), lists.length as i32);
+                array_of(FixedSizeListArray::try_new(item::<$arrow>(), length, values, None))
             }
         }
     )*};

@@ -1,10 +1,14 @@
 //! Declared tables: what was written is read, and a file that was altered is an error that names table, column and type.
 
-use arrow::array::{
-    ArrayRef, Float16Array, Float32Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+use arrow::{
+    array::{
+        ArrayRef, Float16Array, Float32Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+    },
+    datatypes::Float16Type,
 };
 
 use super::*;
+use crate::declare::Lists;
 
 crate::table! {
     /// Sightings of birds.
@@ -17,9 +21,12 @@ crate::table! {
     }
 }
 
-fn halves(values: &[f32]) -> ArrayRef {
-    let values = values.iter().map(|value| f16::from_f32(*value));
-    Arc::new(Float16Array::from_iter_values(values))
+fn halves(values: &[f32]) -> Vec<f16> {
+    values.iter().map(|value| f16::from_f32(*value)).collect()
+}
+
+fn lists(values: &[f32], length: usize) -> Lists<Float16Type> {
+    Lists::new(halves(values), length)
 }
 
 fn written(batch: &RecordBatch) -> (tempfile::TempDir, RunFolder) {
@@ -39,7 +46,7 @@ fn what_was_written_is_read() {
         image_id: [3, 9].into_iter().collect(),
         name: StringArray::from_iter_values(["wren", "rook"]),
         weight: [Some(9.5), None].into_iter().collect(),
-        wings: ragged(2, halves(&[1.0, 2.0, 3.0, 4.0])),
+        wings: lists(&[1.0, 2.0, 3.0, 4.0], 2),
     }
     .batch()
     .unwrap();
@@ -71,7 +78,7 @@ fn lists_have_the_length_that_the_reader_expects() {
         image_id: [3].into_iter().collect(),
         name: StringArray::from_iter_values(["wren"]),
         weight: [None].into_iter().collect(),
-        wings: ragged(2, halves(&[1.0, 0.5])),
+        wings: lists(&[1.0, 0.5], 2),
     };
     let (_folder, run) = written(&batch.batch().unwrap());
     let manifest = run.manifest().unwrap();
@@ -107,7 +114,7 @@ fn an_altered_file_names_table_column_and_what_was_found() {
     let ids: ArrayRef = Arc::new(UInt32Array::from(vec![3, 9]));
     let names: ArrayRef = Arc::new(StringArray::from(vec!["wren", "rook"]));
     let weights: ArrayRef = Arc::new(Float32Array::from(vec![9.5, 500.0]));
-    let wings = ragged(1, halves(&[1.0, 2.0]));
+    let wings = ragged(1, Arc::new(Float16Array::from(halves(&[1.0, 2.0]))));
     let whole = [
         ("image_id", ids),
         ("name", names),
@@ -149,18 +156,17 @@ fn an_altered_file_names_table_column_and_what_was_found() {
 
 #[test]
 fn columns_that_are_not_as_declared_are_a_fault_of_ours() {
-    let columns = |weights: usize, wings: ArrayRef| birds::Columns {
+    let columns = |weights: usize, wings| birds::Columns {
         image_id: [3, 9].into_iter().collect(),
         name: StringArray::from_iter_values(["wren", "rook"]),
         weight: vec![1.0; weights].into_iter().collect(),
         wings,
     };
-    let good = ragged(1, halves(&[1.0, 2.0]));
-    assert!(columns(2, Arc::clone(&good)).batch().is_ok());
-    let short = columns(1, good).batch().unwrap_err();
-    let singles = ragged(1, Arc::new(Float32Array::from(vec![1.0, 2.0])));
-    let wrong = columns(2, singles).batch().unwrap_err();
-    for error in [short, wrong] {
+    let good = || lists(&[1.0, 2.0], 1);
+    assert!(columns(2, good()).batch().is_ok());
+    let short = columns(1, good()).batch().unwrap_err();
+    let odd = columns(2, lists(&[1.0, 2.0, 3.0], 2)).batch().unwrap_err();
+    for error in [short, odd] {
         assert_eq!(error.exit_code(), 101, "{error}");
     }
 }
