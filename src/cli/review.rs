@@ -11,7 +11,7 @@ use prospect_common::{
     text::{self, did_you_mean},
 };
 use prospect_config::Config;
-use prospect_engine::tables::history::{self, Known};
+use prospect_engine::tables::files::{File, files};
 use prospect_findings::{
     Kind,
     review::{Review, Reviews, Verdict, read_kind, read_verdict},
@@ -127,10 +127,11 @@ pub(super) fn review(global: &Global, args: &ReviewArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The images of the configured run.
-fn images(config: &Config) -> Result<HashMap<String, Known>, Error> {
+/// The images of the configured run, by path.
+fn images(config: &Config) -> Result<HashMap<String, File>, Error> {
     let run = RunFolder::open(&config.run.dir)?;
-    history::images(&run, &run.manifest()?)
+    let files = files(&run, &run.manifest()?, |_, _| true)?.into_values();
+    Ok(files.map(|file| (file.path.clone(), file)).collect())
 }
 
 fn today() -> String {
@@ -156,7 +157,7 @@ fn add(
     let review = Review {
         note: note.clone(),
         date: today(),
-        digest: images.get(&named).and_then(|known| known.digest.clone()),
+        digest: images.get(&named).and_then(|file| file.digest.clone()),
         ..Review::new(&named, kind, verdict)
     };
     let before = Reviews::update(path, |reviews| Ok(reviews.set(review)))?;
@@ -209,7 +210,7 @@ fn import(config: &Config, path: &Path, file: &Path) -> Result<String, Error> {
                 complaints.push(Complaint::new(format!("{}: {error}", file.display())));
             }
             Ok(named) => {
-                let digest = images.get(&named).and_then(|known| known.digest.clone());
+                let digest = images.get(&named).and_then(|file| file.digest.clone());
                 let or_today = |date: &str| match date {
                     "" => today(),
                     date => date.to_string(),
@@ -237,7 +238,7 @@ fn import(config: &Config, path: &Path, file: &Path) -> Result<String, Error> {
 }
 
 /// The image's path as the run spells it.
-fn resolve(config: &Config, images: &HashMap<String, Known>, image: &str) -> Result<String, Error> {
+fn resolve(config: &Config, images: &HashMap<String, File>, image: &str) -> Result<String, Error> {
     let plain = image.strip_prefix("./").unwrap_or(image);
     if images.contains_key(plain) {
         return Ok(plain.to_string());
@@ -246,7 +247,7 @@ fn resolve(config: &Config, images: &HashMap<String, Known>, image: &str) -> Res
         .strip_prefix('#')
         .and_then(|id| id.parse::<u32>().ok())
     {
-        let found = images.iter().find(|(_, known)| known.image_id == id);
+        let found = images.iter().find(|(_, file)| file.image_id == id);
         return found.map(|(path, _)| path.clone()).ok_or_else(|| {
             Error::usage(format!(
                 "the run has no image {id}; its ids are 0 to {}",
@@ -279,14 +280,14 @@ struct Line {
     note: String,
 }
 
-fn lines(reviews: &Reviews, images: &HashMap<String, Known>) -> Vec<Line> {
+fn lines(reviews: &Reviews, images: &HashMap<String, File>) -> Vec<Line> {
     let line = |review: &Review| Line {
         path: review.path.clone(),
         kind: review.kind,
         verdict: review.verdict,
         state: match images.get(&review.path) {
             None => "image is gone",
-            Some(known) if review.holds_for(known.digest.as_deref()) => "holds",
+            Some(file) if review.holds_for(file.digest.as_deref()) => "holds",
             Some(_) => "needs a new look",
         },
         date: review.date.clone(),

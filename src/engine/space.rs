@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     TableEstimate,
     decision::{Decision, Prepared, is_there},
-    stage::IMAGES,
+    schema::images,
 };
 
 /// One stage of a plan.
@@ -59,7 +59,7 @@ impl ImageCount {
         let at = (prepared.iter()).position(|prepared| prepared.stage.lists_images())?;
         if stages[at].decision == Decision::Reuse {
             return Some(ImageCount {
-                n: manifest.stages.get(stages[at].stage)?.rows(IMAGES),
+                n: manifest.stages.get(stages[at].stage)?.rows(images::NAME),
                 source: "table images",
             });
         }

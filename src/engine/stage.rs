@@ -5,10 +5,7 @@ use prospect_findings::Finding;
 use prospect_store::{Manifest, StageWriter};
 use serde_json::Value;
 
-use crate::{Context, TableEstimate};
-
-/// The table with a row for each image.
-pub(crate) const IMAGES: &str = "images";
+use crate::{Context, TableEstimate, schema::images};
 
 /// One step of the pipeline.
 pub struct Stage {
@@ -77,7 +74,7 @@ impl Needs {
 impl Stage {
     /// Whether it says which images there are. Its parameters count them as `files.n`.
     pub(crate) fn lists_images(&self) -> bool {
-        self.writes.contains(&IMAGES)
+        self.writes.contains(&images::NAME)
     }
 }
 

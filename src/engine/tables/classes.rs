@@ -5,23 +5,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use prospect_common::Result;
 use prospect_store::{Manifest, RunFolder};
 
-use super::columns::{Columns, integer, text};
+use crate::schema::{classes, images, predictions};
 
 /// The dataset's class of each image, by image id.
 pub fn labels(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Option<i32>>> {
     let mut found = Vec::new();
-    for batch in (run.read(manifest, "images")).columns(&["image_id", "label"]) {
+    for batch in run.rows(manifest, (images::image_id, images::label)) {
         let batch = batch?;
-        let columns = Columns::of(run, "images", &batch);
-        let labels = columns.integers("label")?;
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+        for (id, label) in batch.iter() {
             if id as usize != found.len() {
-                return Err(columns.unexpected(
+                return Err(batch.unexpected(
                     format!("image {}, ids being ranks", found.len()),
                     format!("image {id}"),
                 ));
             }
-            found.push(integer(&labels, row).and_then(|label| i32::try_from(label).ok()));
+            found.push(label);
         }
     }
     Ok(found)
@@ -38,21 +36,14 @@ pub struct ClassNames {
 impl ClassNames {
     pub fn read(run: &RunFolder, manifest: &Manifest) -> Result<ClassNames> {
         let mut found = ClassNames::default();
-        for batch in run.read(manifest, "classes") {
-            let batch = batch?;
-            let columns = Columns::of(run, "classes", &batch);
-            let (classes, names) = (columns.integers("class")?, columns.texts("name")?);
-            let sources = columns.texts("source")?;
-            for row in 0..batch.num_rows() {
-                let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
-                if let (Some(class), Some(name)) = (class, text(&names, row)) {
-                    let of = if text(&sources, row) == Some("model") {
-                        &mut found.network
-                    } else {
-                        &mut found.dataset
-                    };
-                    of.insert(class, name.to_string());
-                }
+        let columns = (classes::class, classes::name, classes::source);
+        for batch in run.rows(manifest, columns) {
+            for (class, name, source) in batch?.iter() {
+                let of = match source {
+                    "model" => &mut found.network,
+                    _ => &mut found.dataset,
+                };
+                of.insert(class, name.to_string());
             }
         }
         Ok(found)
@@ -129,18 +120,11 @@ pub struct ImageClasses {
     pub right: Vec<Option<bool>>,
 }
 
-/// The predicted class of each image.
-fn predictions(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<u32, i32>> {
+/// The network's class of each image that went through it.
+pub fn predictions(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<u32, i32>> {
     let mut found = HashMap::new();
-    let rows = run.read(manifest, "predictions");
-    for batch in rows.columns(&["image_id", "pred"]) {
-        let batch = batch?;
-        let columns = Columns::of(run, "predictions", &batch);
-        let classes = columns.integers("pred")?;
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
-            found.extend(class.map(|class| (id, class)));
-        }
+    for batch in run.rows(manifest, (predictions::image_id, predictions::pred)) {
+        found.extend(batch?.iter());
     }
     Ok(found)
 }

@@ -1,12 +1,15 @@
 //! The table `features`: one vector of the network for each image that could be read.
 
-use arrow::array::RecordBatch;
 use prospect_common::Result;
-use prospect_store::{Manifest, RunFolder, TableReader};
+use prospect_store::{
+    Batch, Manifest, Rows, RunFolder,
+    declare::{Column, Vector},
+};
 
-use super::columns::Columns;
+use crate::schema::features;
 
-const TABLE: &str = "features";
+/// Image and vector.
+type Selected = (Column<u32>, Column<Vector<f32>>);
 
 /// Vectors of some images.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,10 +23,9 @@ pub struct Features {
 
 impl Features {
     /// Images, in order of their ids, whose vectors are numbers; a network that overflowed has said nothing of an image.
-    fn append(&mut self, ids: Vec<u32>, dimension: usize, values: &[f32]) -> usize {
-        self.dimension = dimension;
+    fn append<'v>(&mut self, rows: impl Iterator<Item = (u32, &'v [f32])>) -> usize {
         let mut left_out = 0;
-        for (id, vector) in ids.into_iter().zip(values.chunks_exact(dimension.max(1))) {
+        for (id, vector) in rows {
             if has_distances(vector) {
                 self.image_ids.push(id);
                 self.values.extend_from_slice(vector);
@@ -42,24 +44,22 @@ pub fn has_distances(vector: &[f32]) -> bool {
 }
 
 /// The features of a run, some rows of the table at a time, in order of the image ids.
-pub struct FeatureReader<'a> {
-    run: &'a RunFolder,
+pub struct FeatureReader {
     /// None where no image could be read at all.
-    rows: Option<TableReader>,
-    /// Of the table, not given yet.
-    rest: Option<RecordBatch>,
+    rows: Option<Rows<Selected>>,
+    /// Rows of the table that are not given yet, from this one on.
+    rest: Option<(Batch<Selected>, usize)>,
     at_a_time: usize,
     /// Images left out so far because their vectors hold something else than finite numbers.
     pub left_out: usize,
 }
 
-impl<'a> FeatureReader<'a> {
+impl FeatureReader {
     /// Gives `at_a_time` rows of the table at a time, without those that are left out.
-    pub fn new(run: &'a RunFolder, manifest: &Manifest, at_a_time: usize) -> FeatureReader<'a> {
+    pub fn new(run: &RunFolder, manifest: &Manifest, at_a_time: usize) -> FeatureReader {
         FeatureReader {
-            run,
-            rows: (manifest.has(TABLE))
-                .then(|| run.read(manifest, TABLE).columns(&["image_id", "vector"])),
+            rows: (manifest.has(features::NAME))
+                .then(|| run.rows(manifest, (features::image_id, features::vector))),
             rest: None,
             at_a_time,
             left_out: 0,
@@ -68,39 +68,39 @@ impl<'a> FeatureReader<'a> {
 
     /// Rows of the table, with those that will be left out.
     pub fn rows(&self) -> usize {
-        self.rows.as_ref().map_or(0, TableReader::rows) as usize
+        self.rows.as_ref().map_or(0, Rows::rows) as usize
     }
 
     fn read(&mut self) -> Result<Option<Features>> {
         let mut features = Features::default();
         let mut missing = self.at_a_time;
         while missing > 0 {
-            let rows = &mut self.rows;
-            let next = self.rest.take().map(Ok);
-            let Some(batch) = next.or_else(|| rows.as_mut()?.next()) else {
+            let next = match self.rest.take() {
+                None => (self.rows.as_mut()).and_then(|rows| Some((rows.next()?, 0))),
+                Some((batch, from)) => Some((Ok(batch), from)),
+            };
+            let Some((batch, from)) = next else {
                 break;
             };
             let batch = batch?;
-            let now = batch.num_rows().min(missing);
-            let columns = batch.slice(0, now);
-            let columns = Columns::of(self.run, TABLE, &columns);
-            let dimension = columns.list_length("vector")?;
+            let dimension = batch.columns().1.length;
             if features.dimension != 0 && dimension != features.dimension {
                 let expected = format!("vectors of {} numbers", features.dimension);
-                return Err(columns.unexpected(expected, format!("one of {dimension}")));
+                return Err(batch.unexpected(expected, format!("one of {dimension}")));
             }
-            let values = columns.float_lists("vector", dimension)?;
-            self.left_out += features.append(columns.image_ids()?, dimension, &values);
+            features.dimension = dimension;
+            let now = missing.min(batch.len() - from);
+            self.left_out += features.append(batch.iter().skip(from).take(now));
             missing -= now;
-            if now < batch.num_rows() {
-                self.rest = Some(batch.slice(now, batch.num_rows() - now));
+            if from + now < batch.len() {
+                self.rest = Some((batch, from + now));
             }
         }
         Ok((missing < self.at_a_time).then_some(features))
     }
 }
 
-impl Iterator for FeatureReader<'_> {
+impl Iterator for FeatureReader {
     type Item = Result<Features>;
 
     fn next(&mut self) -> Option<Result<Features>> {

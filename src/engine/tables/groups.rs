@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use prospect_common::Result;
 use prospect_store::Manifest;
 
-use super::columns::{Columns, integer, text};
-use crate::Context;
+use super::classes::{ClassNames, name_of};
+use crate::{
+    Context,
+    schema::{images, predictions},
+};
 
 /// The class of every image.
 pub struct Groups {
@@ -26,15 +29,12 @@ impl Groups {
             of: HashMap::new(),
         };
         let mut known = HashMap::new();
-        let names = ["image_id", "label", "label_name"];
-        for batch in ctx.run.read(manifest, "images").columns(&names) {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, "images", &batch);
-            let (labels, names) = (columns.integers("label")?, columns.texts("label_name")?);
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-                if let Some(label) = integer(&labels, row) {
+        let columns = (images::image_id, images::label, images::label_name);
+        for batch in ctx.run.rows(manifest, columns) {
+            for (id, label, name) in batch?.iter() {
+                if let Some(label) = label {
                     let group = *known.entry(label).or_insert_with(|| {
-                        let name = text(&names, row).map(str::to_string);
+                        let name = name.map(str::to_string);
                         groups
                             .names
                             .push(name.unwrap_or_else(|| format!("label {label}")));
@@ -52,33 +52,16 @@ impl Groups {
     }
 
     fn read_predictions(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
-        let mut class_names = HashMap::new();
-        for batch in ctx.run.read(manifest, "classes").only("source", "model") {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, "classes", &batch);
-            let (classes, names) = (columns.integers("class")?, columns.texts("name")?);
-            for row in 0..batch.num_rows() {
-                if let (Some(class), Some(name)) = (integer(&classes, row), text(&names, row)) {
-                    class_names.insert(class, name.to_string());
-                }
-            }
-        }
+        let class_names = ClassNames::read(ctx.run, manifest)?.network;
         let mut known = HashMap::new();
-        let names = ["image_id", "pred"];
-        for batch in ctx.run.read(manifest, "predictions").columns(&names) {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, "predictions", &batch);
-            let predicted = columns.integers("pred")?;
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-                if let Some(class) = integer(&predicted, row) {
-                    let group = *known.entry(class).or_insert_with(|| {
-                        let name = class_names.get(&class).cloned();
-                        self.names
-                            .push(name.unwrap_or_else(|| format!("class {class}")));
-                        self.names.len() - 1
-                    });
-                    self.of.insert(id, group);
-                }
+        let columns = (predictions::image_id, predictions::pred);
+        for batch in ctx.run.rows(manifest, columns) {
+            for (id, class) in batch?.iter() {
+                let group = *known.entry(class).or_insert_with(|| {
+                    self.names.push(name_of(&class_names, class));
+                    self.names.len() - 1
+                });
+                self.of.insert(id, group);
             }
         }
         Ok(())

@@ -1,78 +1,57 @@
-//! What runs are compared by: the findings of a run, its images by path, and the table `changes`.
+//! What runs are compared by: the findings of a run, by path, and the table `changes`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashSet;
 
-use arrow::array::{Array, ArrayRef, Float32Array, RecordBatch, StringArray};
+use arrow::array::RecordBatch;
 use prospect_common::{Result, text::escaped};
 use prospect_findings::changes::{Change, Found, Rules, diff};
 use prospect_store::{Manifest, RunFolder};
 
-use super::columns::{Columns, integer, number, table, text};
-use crate::Context;
-
-/// The table of findings.
-const ISSUES: &str = "issues";
-
-/// An image as commands that know only its path need it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    pub image_id: u32,
-    /// BLAKE3 of its bytes; none where they could not be read.
-    pub digest: Option<String>,
-}
-
-/// The images of a run by path.
-pub fn images(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<String, Known>> {
-    let mut found = HashMap::new();
-    for batch in (run.read(manifest, "images")).columns(&["image_id", "path", "digest"]) {
-        let batch = batch?;
-        let columns = Columns::of(run, "images", &batch);
-        let (paths, digests) = (columns.texts("path")?, columns.texts("digest")?);
-        for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
-            let digest = text(&digests, row).map(str::to_string);
-            let path = text(&paths, row).unwrap_or_default().to_string();
-            found.insert(path, Known { image_id, digest });
-        }
-    }
-    Ok(found)
-}
+use super::files::files;
+use crate::{
+    Context,
+    schema::{changes, images, issues},
+};
 
 /// The findings of a run, in the order of its table `issues`.
 ///
 /// # Errors
 /// The run has no such table: its audit has not run.
 pub fn findings(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Found>> {
-    let mut paths: HashMap<u32, String> = HashMap::new();
-    for (path, known) in images(run, manifest)? {
-        paths.insert(known.image_id, path);
+    let mut named = HashSet::new();
+    for batch in run.rows(manifest, (issues::image_id, issues::other_id)) {
+        for (id, other) in batch?.iter() {
+            named.extend([Some(id), other].into_iter().flatten());
+        }
     }
-    let names = [
-        "image_id", "kind", "score", "flagged", "evidence", "other_id", "reviewed",
-    ];
+    let files = files(run, manifest, |id, _| named.contains(&id))?;
+    let columns = (
+        issues::image_id,
+        issues::kind,
+        issues::score,
+        issues::flagged,
+        issues::evidence,
+        issues::other_id,
+        issues::reviewed,
+    );
     let mut found = Vec::new();
-    for batch in run.read(manifest, ISSUES).columns(&names) {
+    for batch in run.rows(manifest, columns) {
         let batch = batch?;
-        let columns = Columns::of(run, ISSUES, &batch);
-        let (kinds, evidence) = (columns.texts("kind")?, columns.texts("evidence")?);
-        let (scores, others) = (columns.numbers("score")?, columns.integers("other_id")?);
-        let reviewed = columns.texts("reviewed")?;
-        let flagged = columns.booleans("flagged")?;
         let path_of = |id: u32| {
-            let path = paths.get(&id).cloned();
+            let path = files.get(&id).map(|file| file.path.clone());
             path.ok_or_else(|| {
-                columns.unexpected("images of the table images", format!("image {id}"))
+                batch.unexpected("images of the table images", format!("image {id}"))
             })
         };
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            let other = integer(&others, row).and_then(|id| u32::try_from(id).ok());
+        for (id, kind, score, flagged, evidence, other, reviewed) in batch.iter() {
             found.push(Found {
                 path: path_of(id)?,
-                kind: text(&kinds, row).unwrap_or_default().to_string(),
+                kind: kind.to_string(),
                 other_path: other.map(path_of).transpose()?,
-                score: number(&scores, row).map_or(1.0, |score| score as f32),
-                flagged: flagged.is_valid(row) && flagged.value(row),
-                reviewed: text(&reviewed, row).map(str::to_string),
-                evidence: text(&evidence, row).unwrap_or_default().to_string(),
+                score,
+                flagged,
+                reviewed: reviewed.map(str::to_string),
+                evidence: evidence.to_string(),
             });
         }
     }
@@ -97,7 +76,7 @@ pub fn previous_digest(ctx: &Context) -> Result<Option<String>> {
         return Ok(None);
     };
     let mut hasher = blake3::Hasher::new();
-    for table in ["images", ISSUES] {
+    for table in [images::NAME, issues::NAME] {
         for (_, file) in manifest.table_files(table) {
             hasher.update(file.blake3.as_bytes());
         }
@@ -112,7 +91,7 @@ fn previous(ctx: &Context) -> Result<Option<(RunFolder, Manifest)>> {
     };
     let run = RunFolder::at(folder)?;
     let manifest = run.manifest()?;
-    if !manifest.has(ISSUES) {
+    if !manifest.has(issues::NAME) {
         tracing::warn!(
             "{}: no findings there to compare with",
             escaped(&folder.display().to_string())
@@ -124,32 +103,26 @@ fn previous(ctx: &Context) -> Result<Option<(RunFolder, Manifest)>> {
 
 /// Table `changes`, in the order given.
 pub fn changes(changes: &[Change]) -> Result<RecordBatch> {
-    let texts = |of: &dyn Fn(&Change) -> Option<&str>| -> ArrayRef {
-        Arc::new(StringArray::from_iter(changes.iter().map(of)))
-    };
-    let scores = |of: fn(&Change) -> Option<f32>| -> ArrayRef {
-        Arc::new(Float32Array::from_iter(changes.iter().map(of)))
-    };
-    table([
-        ("path", texts(&|change| Some(&change.path)), false),
-        ("kind", texts(&|change| Some(&change.kind)), false),
-        (
-            "other_path",
-            texts(&|change| change.other_path.as_deref()),
-            true,
-        ),
-        ("change", texts(&|change| Some(change.change.name())), false),
-        ("score_before", scores(|change| change.score_before), true),
-        ("score", scores(|change| change.score), true),
-        ("evidence", texts(&|change| Some(&change.evidence)), false),
-    ])
+    let text = |of: fn(&Change) -> &str| changes.iter().map(|change| Some(of(change))).collect();
+    changes::Columns {
+        path: text(|change| &change.path),
+        kind: text(|change| &change.kind),
+        other_path: (changes.iter().map(|change| change.other_path.as_deref())).collect(),
+        change: text(|change| change.change.name()),
+        score_before: changes.iter().map(|change| change.score_before).collect(),
+        score: changes.iter().map(|change| change.score).collect(),
+        evidence: text(|change| &change.evidence),
+    }
+    .batch()
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use arrow::array::{BooleanArray, UInt32Array};
+    use arrow::array::{
+        BooleanArray, Float32Array, Int16Array, Int32Array, StringArray, UInt64Array,
+    };
     use serde_json::json;
 
     use super::*;
@@ -162,74 +135,50 @@ mod tests {
     type Issue<'i> = (u32, &'i str, f32, Option<u32>, Option<&'i str>);
 
     /// A run of the images `paths` with these findings.
-    fn write(run: &RunFolder, paths: &[&str], issues: &[Issue]) {
+    fn write(run: &RunFolder, paths: &[&str], found: &[Issue]) {
         let lock = run.lock("test").unwrap();
         let begin = |name: &str| {
             let needs = BTreeMap::new();
             StageWriter::begin(run, &lock, name, 1, name.to_string(), json!({}), needs).unwrap()
         };
-        let ids = 0..paths.len() as u32;
-        let texts = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
-        let digests: Vec<String> = paths
-            .iter()
-            .map(|path| format!("digest of {path}"))
-            .collect();
-        let images = table([
-            (
-                "image_id",
-                Arc::new(UInt32Array::from_iter_values(ids)) as ArrayRef,
-                false,
-            ),
-            (
-                "path",
-                texts(paths.iter().copied().map(Some).collect()),
-                false,
-            ),
-            (
-                "digest",
-                texts(digests.iter().map(|text| Some(text.as_str())).collect()),
-                true,
-            ),
-        ]);
-        let flagged = BooleanArray::from(vec![true; issues.len()]);
-        let found = table([
-            (
-                "image_id",
-                Arc::new(UInt32Array::from_iter_values(
-                    issues.iter().map(|issue| issue.0),
-                )) as ArrayRef,
-                false,
-            ),
-            (
-                "kind",
-                texts(issues.iter().map(|issue| Some(issue.1)).collect()),
-                false,
-            ),
-            (
-                "score",
-                Arc::new(Float32Array::from_iter_values(
-                    issues.iter().map(|issue| issue.2),
-                )),
-                false,
-            ),
-            ("flagged", Arc::new(flagged), false),
-            (
-                "evidence",
-                texts(vec![Some("because"); issues.len()]),
-                false,
-            ),
-            (
-                "other_id",
-                Arc::new(UInt32Array::from_iter(issues.iter().map(|issue| issue.3))),
-                true,
-            ),
-            (
-                "reviewed",
-                texts(issues.iter().map(|issue| issue.4).collect()),
-                true,
-            ),
-        ]);
-        for (stage, table, batch) in [("scan", "images", images), ("audit", ISSUES, found)] {
+        let n = paths.len();
+        let digests = paths.iter().map(|path| Some(format!("digest of {path}")));
+        let images = images::Columns {
+            image_id: (0..n as u32).collect(),
+            path: paths.iter().copied().map(Some).collect(),
+            digest: digests.collect(),
+            width: Int32Array::new_null(n),
+            height: Int32Array::new_null(n),
+            orientation: Int16Array::new_null(n),
+            label: Int32Array::new_null(n),
+            label_name: StringArray::new_null(n),
+            split: StringArray::new_null(n),
+            error: StringArray::new_null(n),
+            brightness: Float32Array::new_null(n),
+            contrast: Float32Array::new_null(n),
+            sharpness: Float32Array::new_null(n),
+            entropy: Float32Array::new_null(n),
+            saturation: Float32Array::new_null(n),
+            phash: UInt64Array::new_null(n),
+        };
+        let n = found.len();
+        let found = issues::Columns {
+            image_id: found.iter().map(|issue| issue.0).collect(),
+            kind: found.iter().map(|issue| Some(issue.1)).collect(),
+            score: found.iter().map(|issue| issue.2).collect(),
+            flagged: BooleanArray::from(vec![true; n]),
+            suggested_label: Int32Array::new_null(n),
+            evidence: vec![Some("because"); n].into(),
+            rank: vec![1; n].into(),
+            other_id: found.iter().map(|issue| issue.3).collect(),
+            reviewed: found.iter().map(|issue| issue.4).collect(),
+            note: StringArray::new_null(n),
+        };
+        let written = [
+            ("scan", images::NAME, images.batch()),
+            ("audit", issues::NAME, found.batch()),
+        ];
+        for (stage, table, batch) in written {
             let writer = begin(stage);
             let mut part = writer.part(0).unwrap();
             part.write(table, &batch.unwrap()).unwrap();
@@ -282,8 +231,6 @@ mod tests {
         let batch = changes(&told).unwrap();
         assert_eq!((batch.num_rows(), batch.num_columns()), (2, 7));
         assert!(previous_digest(&ctx).unwrap().is_some());
-        let known = images(&now, &now.manifest().unwrap()).unwrap();
-        assert_eq!(known["d"].digest.as_deref(), Some("digest of d"));
     }
 
     #[test]
@@ -295,7 +242,7 @@ mod tests {
             findings(&run, &manifest)
                 .unwrap_err()
                 .to_string()
-                .contains("table images")
+                .contains("table issues")
         );
         for (previous, is_named) in [("", false), ("previous = \"nowhere\"\n", true)] {
             let text = format!("[run]\ndir = \"now\"\n{previous}[images]\ndir = \"images\"\n");

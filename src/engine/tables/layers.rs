@@ -4,7 +4,7 @@ use prospect_common::{Error, Result};
 use prospect_dataset::image::InputSpec;
 use prospect_store::{Manifest, RunFolder};
 
-use super::columns::{Columns, integer, number};
+use crate::schema::layers;
 
 /// A row of `layers`.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,55 +86,53 @@ pub fn input_spec(manifest: &Manifest) -> Result<InputSpec> {
 
 /// The rows of the table `layers`, in its order.
 pub fn read_layers(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Layer>> {
-    let mut layers = Vec::new();
-    for batch in run.read(manifest, "layers") {
+    let columns = (
+        layers::layer,
+        layers::channels,
+        layers::height,
+        layers::width,
+        layers::rf_size_y,
+        layers::rf_stride_y,
+        layers::rf_start_y,
+        layers::rf_size_x,
+        layers::rf_stride_x,
+        layers::rf_start_x,
+    );
+    let axis = |size: Option<i32>, stride: Option<i32>, start: Option<i32>| {
+        Some(Axis {
+            size: size?.into(),
+            stride: stride?.into(),
+            start: start?.into(),
+        })
+    };
+    let side = |n: i32| u32::try_from(n).ok().filter(|n| *n > 0);
+    let mut found = Vec::new();
+    for batch in run.rows(manifest, columns) {
         let batch = batch?;
-        let columns = Columns {
-            run,
-            table: "layers",
-            batch: &batch,
-        };
-        let names = columns.texts("layer")?;
-        let [channels, heights, widths] =
-            ["channels", "height", "width"].map(|name| columns.integers(name));
-        let (channels, heights, widths) = (channels?, heights?, widths?);
-        let mut axes = Vec::new();
-        for letter in ["y", "x"] {
-            let read = |what| columns.numbers(&format!("rf_{what}_{letter}"));
-            axes.push((read("size")?, read("stride")?, read("start")?));
-        }
-        for row in 0..batch.num_rows() {
-            let axis = |axis: usize| {
-                let (size, stride, start) = &axes[axis];
-                Some(Axis {
-                    size: number(size, row)?,
-                    stride: number(stride, row)?,
-                    start: number(start, row)?,
-                })
+        for cells in batch.iter() {
+            let (name, channels, height, width, ..) = cells;
+            let (_, _, _, _, size_y, stride_y, start_y, size_x, stride_x, start_x) = cells;
+            let (Some(channels), Some(height), Some(width)) =
+                (side(channels), side(height), side(width))
+            else {
+                return Err(batch.unexpected(
+                    "maps of at least one channel, row and column",
+                    format!("an empty one for layer {name}"),
+                ));
             };
-            let side = |array| {
-                integer(array, row)
-                    .and_then(|n| u32::try_from(n).ok())
-                    .filter(|&n| n > 0)
-            };
-            match (side(&channels), side(&heights), side(&widths)) {
-                (Some(channels), Some(height), Some(width)) => layers.push(Layer {
-                    name: names.value(row).to_string(),
-                    channels: channels as usize,
-                    height,
-                    width,
-                    field: [axis(0), axis(1)],
-                }),
-                _ => {
-                    return Err(columns.unexpected(
-                        "maps of at least one channel, row and column",
-                        format!("an empty one for layer {}", names.value(row)),
-                    ));
-                }
-            }
+            found.push(Layer {
+                name: name.to_string(),
+                channels: channels as usize,
+                height,
+                width,
+                field: [
+                    axis(size_y, stride_y, start_y),
+                    axis(size_x, stride_x, start_x),
+                ],
+            });
         }
     }
-    Ok(layers)
+    Ok(found)
 }
 
 /// Where `stage` puts the picture of a unit in the run folder.

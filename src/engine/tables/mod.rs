@@ -4,6 +4,7 @@ pub mod classes;
 pub mod columns;
 pub mod cosine;
 pub mod features;
+pub mod files;
 pub mod groups;
 pub mod history;
 pub mod layers;

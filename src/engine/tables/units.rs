@@ -1,14 +1,11 @@
 //! What the tables know of one layer's units, and which units are worth showing.
 
-use arrow::array::Array;
 use prospect_common::Result;
 use prospect_store::{Manifest, RunFolder};
 use serde::Serialize;
 
-use super::{
-    columns::{Columns, integer, number, text},
-    layers::Layer,
-};
+use super::layers::Layer;
+use crate::schema::{patches, unit_stats};
 
 /// A live unit among which the most selective are sought.
 pub struct Candidate {
@@ -49,7 +46,7 @@ pub struct UnitStats {
     pub dead: bool,
     pub selectivity: Option<f32>,
     pub measure: String,
-    pub top_class: Option<i64>,
+    pub top_class: Option<i32>,
 }
 
 impl UnitStats {
@@ -71,43 +68,39 @@ impl UnitStats {
 
 /// The units of a layer, in order.
 pub fn read_stats(run: &RunFolder, manifest: &Manifest, layer: &str) -> Result<Vec<UnitStats>> {
+    let columns = (
+        unit_stats::unit,
+        unit_stats::images,
+        unit_stats::mean,
+        unit_stats::std,
+        unit_stats::min,
+        unit_stats::max,
+        unit_stats::share_active,
+        unit_stats::dead,
+        unit_stats::selectivity,
+        unit_stats::measure,
+        unit_stats::top_class,
+    );
     let mut found = Vec::new();
-    for batch in run.read(manifest, "unit_stats").only("layer", layer) {
+    for batch in (run.rows(manifest, columns)).only(unit_stats::layer, layer) {
         let batch = batch?;
-        let columns = Columns {
-            run,
-            table: "unit_stats",
-            batch: &batch,
-        };
-        let (units, images) = (columns.integers("unit")?, columns.integers("images")?);
-        let [mean, std, min, max, share, selectivity] = [
-            columns.numbers("mean")?,
-            columns.numbers("std")?,
-            columns.numbers("min")?,
-            columns.numbers("max")?,
-            columns.numbers("share_active")?,
-            columns.numbers("selectivity")?,
-        ];
-        let (measures, tops) = (columns.texts("measure")?, columns.integers("top_class")?);
-        let dead = columns.booleans("dead")?;
-        for row in 0..batch.num_rows() {
-            let count = |array| integer(array, row).and_then(|n| u64::try_from(n).ok());
-            let single = |array| number(array, row).map(|value| value as f32);
-            let (Some(unit), Some(images)) = (count(&units), count(&images)) else {
-                return Err(columns.unexpected("unit numbers and counts", "something else"));
-            };
+        for cells in batch.iter() {
+            let (unit, images, mean, std, min, max, share_active, ..) = cells;
+            let (.., dead, selectivity, measure, top_class) = cells;
+            let unit = usize::try_from(unit)
+                .map_err(|_| batch.unexpected("numbers of units", unit.to_string()))?;
             found.push(UnitStats {
-                unit: unit as usize,
-                images,
-                mean: single(&mean),
-                std: single(&std),
-                min: single(&min),
-                max: single(&max),
-                share_active: single(&share),
-                dead: dead.is_valid(row) && dead.value(row),
-                selectivity: single(&selectivity),
-                measure: text(&measures, row).unwrap_or_default().to_string(),
-                top_class: integer(&tops, row),
+                unit,
+                images: images.into(),
+                mean,
+                std,
+                min,
+                max,
+                share_active,
+                dead,
+                selectivity,
+                measure: measure.to_string(),
+                top_class,
             });
         }
     }
@@ -135,51 +128,43 @@ pub fn read_patches(
     layer: &Layer,
     wanted: impl Fn(usize) -> bool,
 ) -> Result<Vec<Patch>> {
+    let columns = (
+        patches::unit,
+        patches::rank,
+        patches::image_id,
+        patches::value,
+        patches::row,
+        patches::col,
+        patches::box_x0,
+        patches::box_y0,
+        patches::box_x1,
+        patches::box_y1,
+        patches::clipped,
+    );
+    let within = |place: i32, length: usize| usize::try_from(place).ok().filter(|at| *at < length);
     let mut found = Vec::new();
-    for batch in run.read(manifest, "patches").only("layer", &layer.name) {
+    for batch in (run.rows(manifest, columns)).only(patches::layer, &layer.name) {
         let batch = batch?;
-        let columns = Columns {
-            run,
-            table: "patches",
-            batch: &batch,
-        };
-        let ids = columns.image_ids()?;
-        let [units, ranks, rows, cols] =
-            ["unit", "rank", "row", "col"].map(|name| columns.integers(name));
-        let (units, ranks, rows, cols) = (units?, ranks?, rows?, cols?);
-        let values = columns.numbers("value")?;
-        let [x0, y0, x1, y1] =
-            ["box_x0", "box_y0", "box_x1", "box_y1"].map(|name| columns.numbers(name));
-        let edges = [x0?, y0?, x1?, y1?];
-        let clipped = columns.booleans("clipped")?;
-        for (at, &image_id) in ids.iter().enumerate() {
-            let count = |array| integer(array, at).and_then(|n| usize::try_from(n).ok());
-            let (unit, row, col) = (count(&units), count(&rows), count(&cols));
-            let rank = integer(&ranks, at).and_then(|rank| i16::try_from(rank).ok());
-            let patch = match (unit, rank, row, col, number(&values, at)) {
-                (Some(unit), Some(rank), Some(row), Some(col), Some(value))
-                    if unit < layer.channels
-                        && row < layer.height as usize
-                        && col < layer.width as usize =>
-                {
-                    Patch {
-                        unit,
-                        rank,
-                        image_id,
-                        value: value as f32,
-                        cell: (row as u32, col as u32),
-                        file_box: [0, 1, 2, 3]
-                            .map(|edge| number(&edges[edge], at).unwrap_or(0.0) as f32),
-                        clipped: clipped.is_valid(at) && clipped.value(at),
-                    }
-                }
-                _ => {
-                    return Err(columns
-                        .unexpected(format!("units and cells of layer {}", layer.name), "others"));
-                }
+        for cells in batch.iter() {
+            let (unit, rank, image_id, value, row, col, ..) = cells;
+            let (.., x0, y0, x1, y1, clipped) = cells;
+            let unit = within(unit, layer.channels);
+            let row = within(row.into(), layer.height as usize);
+            let col = within(col.into(), layer.width as usize);
+            let (Some(unit), Some(row), Some(col)) = (unit, row, col) else {
+                let expected = format!("units and cells of layer {}", layer.name);
+                return Err(batch.unexpected(expected, "others"));
             };
-            if wanted(patch.unit) {
-                found.push(patch);
+            if wanted(unit) {
+                found.push(Patch {
+                    unit,
+                    rank,
+                    image_id,
+                    value,
+                    cell: (row as u32, col as u32),
+                    file_box: [x0, y0, x1, y1],
+                    clipped,
+                });
             }
         }
     }

@@ -14,7 +14,7 @@ use prospect_common::Result;
 use prospect_engine::{
     Context, Needs, Outcome, Stage, TableEstimate,
     tables::{
-        columns::{Columns, text},
+        files::{File, files},
         history,
     },
 };
@@ -24,7 +24,7 @@ use prospect_findings::{
     ranked,
     review::{Review, Reviews, Verdict},
 };
-use prospect_store::{Manifest, RunFolder, StageWriter};
+use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
 use super::STAGES;
@@ -105,7 +105,9 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         ctx.cancel.check()?;
     }
     let reviews = Reviews::read(&ctx.config.reviews_path())?;
-    let files = files(ctx.run, &manifest, &findings)?;
+    let ids = |finding: &Finding| [Some(finding.image_id), finding.other_id];
+    let told: HashSet<u32> = findings.iter().flat_map(ids).flatten().collect();
+    let files = files(ctx.run, &manifest, |id, _| told.contains(&id))?;
     let issues = judged(findings, &reviews, &files, ctx.config.audit.budget);
     let flagged = flagged(&issues);
     let changes = history::since_previous(ctx, &found(&issues, &files))?;
@@ -138,37 +140,11 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
-/// Path and digest of a file.
-struct File {
-    path: String,
-    digest: Option<String>,
-}
-
-/// The files that findings are about.
-fn files(run: &RunFolder, manifest: &Manifest, findings: &[Finding]) -> Result<HashMap<u32, File>> {
-    let ids = |finding: &Finding| [Some(finding.image_id), finding.other_id];
-    let wanted: HashSet<u32> = findings.iter().flat_map(ids).flatten().collect();
-    let mut files = HashMap::new();
-    for batch in (run.read(manifest, "images")).columns(&["image_id", "path", "digest"]) {
-        let batch = batch?;
-        let columns = Columns::of(run, "images", &batch);
-        let (paths, digests) = (columns.texts("path")?, columns.texts("digest")?);
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if wanted.contains(&id) {
-                let path = text(&paths, row).unwrap_or_default().to_string();
-                let digest = text(&digests, row).map(str::to_string);
-                files.insert(id, File { path, digest });
-            }
-        }
-    }
-    Ok(files)
-}
-
 /// The findings with what people said of them, `keep` of each kind at least. What was judged fine is not flagged and comes last.
 fn judged(
     findings: Vec<Finding>,
     reviews: &Reviews,
-    files: &HashMap<u32, File>,
+    files: &BTreeMap<u32, File>,
     keep: usize,
 ) -> Vec<Issue> {
     let review = |finding: &Finding| {
@@ -200,7 +176,7 @@ fn judged(
 }
 
 /// The findings as two runs can compare them.
-fn found(issues: &[Issue], files: &HashMap<u32, File>) -> Vec<Found> {
+fn found(issues: &[Issue], files: &BTreeMap<u32, File>) -> Vec<Found> {
     let path = |id: u32| {
         files
             .get(&id)

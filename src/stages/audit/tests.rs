@@ -93,13 +93,12 @@ fn what_was_judged_fine_stays_quiet_until_the_file_changes() {
     let reviews = Reviews::parse(std::path::Path::new("reviews.csv"), csv.as_bytes()).unwrap();
     let files = (0..4u32).map(|id| {
         let path = format!("{}/{id}.png", ["cat", "dog"][id as usize % 2]);
-        (
-            id,
-            File {
-                path,
-                digest: Some("2222".into()),
-            },
-        )
+        let file = File {
+            path,
+            digest: Some("2222".into()),
+            ..File::default()
+        };
+        (id, file)
     });
     let findings = (0..4)
         .map(|id| issue(id, Kind::Label, None, true).finding)

@@ -9,7 +9,7 @@ use prospect_common::{
 };
 use prospect_engine::tables::{
     columns::{Columns, number, text},
-    history,
+    files::files,
 };
 use prospect_findings::{Kind, changes::Became};
 use serde_json::Value;
@@ -233,13 +233,15 @@ fn since(frame: &Frame, images: &mut Vec<u32>) -> Result<Option<Since>> {
         }
     }
     let of = |became: Became| counts.get(became.name()).copied().unwrap_or(0);
-    let known = match new.is_empty() {
-        true => HashMap::new(),
-        false => history::images(run, &frame.manifest)?,
-    };
+    let files = files(run, &frame.manifest, |_, path| {
+        new.iter().any(|one| one == path)
+    })?;
+    let known: HashMap<&str, u32> = (files.values())
+        .map(|file| (file.path.as_str(), file.image_id))
+        .collect();
     let mut seen = HashSet::new();
-    let found: Vec<u32> = (new.iter().filter_map(|path| known.get(path)))
-        .map(|known| known.image_id)
+    let found: Vec<u32> = (new.iter().filter_map(|path| known.get(path.as_str())))
+        .copied()
         .filter(|id| seen.insert(*id))
         .collect();
     images.extend(&found);
