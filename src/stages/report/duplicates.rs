@@ -71,7 +71,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             (true, Some(least)) if least >= prospect_analysis::audit::duplicates::threshold::MOST => {
                 "No file is there twice. Near-copies cannot be told: different pictures of this dataset are too alike.".into()
             }
-            _ => "No picture is there twice.".into(),
+            _ => frame.found(ReportPage::Duplicates),
         },
         figures: vec![
             figure("Images in groups", "images_in_groups", ""),
