@@ -2,35 +2,33 @@
 
 use std::collections::HashMap;
 
-use arrow::datatypes::DataType;
+use arrow::{
+    array::{ArrayRef, AsArray},
+    compute::cast,
+    datatypes::{DataType, Float64Type},
+    error::ArrowError,
+};
 use prospect_analysis::audit::binning::quantile_bins;
 use prospect_common::{Error, Result, text::figure};
-use prospect_engine::{
-    Context,
-    tables::columns::{Columns, number, text},
-};
+use prospect_engine::{Context, schema::images};
 use prospect_store::Manifest;
-
-use super::super::scan::COLUMNS;
 
 /// Bins of a number that has more than `DISTINCT` values.
 const BINS: usize = 5;
 const DISTINCT: usize = 12;
-/// Texts with more values than this, or with fewer images a value than `LEAST_EACH`, name single images rather than groups.
-const MOST_VALUES: usize = 1000;
-const LEAST_EACH: usize = 5;
+/// Texts with more values than this, or with fewer images a value than `MIN_EACH`, name single images rather than groups.
+const MAX_VALUES: usize = 1000;
+const MIN_EACH: usize = 5;
 /// Our own columns that describe the picture, where the table has them; `aspect` is width over height.
 const QUALITY: [&str; 7] = [
-    "brightness",
-    "contrast",
-    "sharpness",
-    "entropy",
-    "saturation",
-    "width",
-    "height",
+    images::brightness.name,
+    images::contrast.name,
+    images::sharpness.name,
+    images::entropy.name,
+    images::saturation.name,
+    images::width.name,
+    images::height.name,
 ];
-/// Our own column that is as good as the user's: it comes from folders or the metadata.
-const SPLIT: &str = "split";
 
 /// A column as categories, by image id.
 pub struct Attribute {
@@ -65,7 +63,7 @@ impl Attributes {
     pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Attributes> {
         let mut raws: Vec<(String, &'static str, Raw)> = Vec::new();
         let mut is_first = true;
-        for batch in ctx.run.read(manifest, "images") {
+        for batch in ctx.run.read(manifest, images::NAME) {
             let batch = batch?;
             ctx.cancel.check()?;
             if is_first {
@@ -86,9 +84,16 @@ impl Attributes {
                 }
                 is_first = false;
             }
-            let columns = Columns::of(ctx.run, "images", &batch);
             for (name, _, raw) in &mut raws {
-                raw.extend(&columns, name)?;
+                let column = batch.column_by_name(name);
+                if column.is_none_or(|column| raw.extend(column).is_err()) {
+                    return Err(Error::invalid(
+                        ctx.run.path(&format!("tables/{}", images::NAME)),
+                        format!("numbers or texts in column {name}"),
+                        "something else",
+                        "run `prospect verify`, then `prospect run scan`",
+                    ));
+                }
             }
         }
         if let Some(wanted) = &ctx.config.audit.attributes {
@@ -119,7 +124,9 @@ fn kind_of(name: &str, wanted: Option<&[String]>) -> Option<&'static str> {
     if QUALITY.contains(&name) {
         return Some("quality");
     }
-    let ours = COLUMNS.iter().any(|(ours, _, _)| *ours == name) && name != SPLIT;
+    let ours = images::TABLE.columns.iter().any(|ours| ours.name == name)
+        // As good as the user's: it comes from folders or the metadata.
+        && name != images::split.name;
     let is_wanted = wanted.is_none_or(|wanted| wanted.iter().any(|one| one == name));
     (!ours && is_wanted).then_some("metadata")
 }
@@ -144,27 +151,27 @@ fn aspect(raws: &[(String, &'static str, Raw)]) -> Option<(String, &'static str,
             _ => None,
         })
     };
-    let sides = numbers("width")?.iter().zip(numbers("height")?);
-    let ratios =
-        sides.map(|(width, height)| Some((*width)? / (*height).filter(|side| *side > 0.0)?));
+    let (widths, heights) = (numbers(images::width.name)?, numbers(images::height.name)?);
+    let ratios = (widths.iter().zip(heights))
+        .map(|(width, height)| Some((*width)? / (*height).filter(|side| *side > 0.0)?));
     Some(("aspect".into(), "quality", Raw::Numbers(ratios.collect())))
 }
 
 impl Raw {
-    fn extend(&mut self, columns: &Columns, name: &str) -> Result<()> {
+    fn extend(&mut self, column: &ArrayRef) -> Result<(), ArrowError> {
         match self {
             Raw::Numbers(values) => {
-                let column = columns.numbers(name)?;
-                values.extend((0..columns.batch.num_rows()).map(|row| number(&column, row)));
+                let column = cast(column, &DataType::Float64)?;
+                values.extend(column.as_primitive::<Float64Type>());
             }
             Raw::Texts {
                 values,
                 places,
                 of_image,
             } => {
-                let column = columns.texts(name)?;
-                for row in 0..columns.batch.num_rows() {
-                    let value = text(&column, row).filter(|value| !value.is_empty());
+                let column = cast(column, &DataType::Utf8)?;
+                for value in column.as_string::<i32>() {
+                    let value = value.filter(|value| !value.is_empty());
                     of_image.push(value.map(|value| match places.get(value) {
                         Some(&place) => place,
                         None => {
@@ -185,9 +192,9 @@ impl Raw {
         let (values, of_image) = match self {
             Raw::Numbers(numbers) => {
                 let bins = quantile_bins(&numbers, BINS, DISTINCT);
-                let name = |(least, greatest): &(f64, f64)| match least == greatest {
-                    true => exact(*least),
-                    false => format!("{} to {}", figure(*least), figure(*greatest)),
+                let name = |(min, max): &(f64, f64)| match min == max {
+                    true => exact(*min),
+                    false => format!("{} to {}", figure(*min), figure(*max)),
                 };
                 (bins.ranges.iter().map(name).collect(), bins.bins)
             }
@@ -199,7 +206,7 @@ impl Raw {
         match values.len() {
             0 => Err("no image has a value".into()),
             1 => Err(format!("every value is {}", values[0])),
-            n if n > MOST_VALUES || n * LEAST_EACH > known.max(2 * LEAST_EACH) => Err(format!(
+            n if n > MAX_VALUES || n * MIN_EACH > known.max(2 * MIN_EACH) => Err(format!(
                 "{n} different values in {known} images name images, not groups"
             )),
             _ => Ok((values, of_image)),

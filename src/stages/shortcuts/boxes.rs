@@ -4,13 +4,7 @@ use std::collections::HashMap;
 
 use prospect_common::Result;
 use prospect_dataset::image::{Geometry, Header, InputSpec};
-use prospect_engine::{
-    Context,
-    tables::{
-        columns::{Columns, integer, text},
-        layers::input_spec,
-    },
-};
+use prospect_engine::{Context, schema::images, tables::layers::input_spec};
 use prospect_store::Manifest;
 
 /// The images with boxes.
@@ -26,33 +20,36 @@ impl ObjectBoxes {
         let Some(boxes) = ctx.config.boxes()? else {
             return Ok(None);
         };
-        let mut images: Vec<(u32, String, Header)> = Vec::new();
-        let names = ["image_id", "path", "width", "height", "orientation"];
-        for batch in ctx.run.read(manifest, "images").columns(&names) {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, "images", &batch);
-            let paths = columns.texts("path")?;
-            let [width, height, orientation] =
-                ["width", "height", "orientation"].map(|name| columns.integers(name));
-            let (width, height, orientation) = (width?, height?, orientation?);
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-                let side = |array| integer(array, row).and_then(|n| u32::try_from(n).ok());
-                let turned = integer(&orientation, row).filter(|n| (1..=8).contains(n));
+        let mut listed: Vec<(u32, String, Header)> = Vec::new();
+        let columns = (
+            images::image_id,
+            images::path,
+            images::width,
+            images::height,
+            images::orientation,
+        );
+        for batch in ctx.run.rows(manifest, columns) {
+            let row = |(id, path, width, height, orientation): (u32, &str, _, _, Option<i16>)| {
+                let side = |side: Option<i32>| side.and_then(|side| u32::try_from(side).ok());
                 let header = Header {
                     format: "",
-                    width: side(&width).unwrap_or(0),
-                    height: side(&height).unwrap_or(0),
-                    orientation: turned.unwrap_or(1) as u8,
+                    width: side(width).unwrap_or(0),
+                    height: side(height).unwrap_or(0),
+                    orientation: match orientation {
+                        Some(turned @ 1..=8) => turned as u8,
+                        _ => 1,
+                    },
                 };
-                images.push((id, text(&paths, row).unwrap_or_default().into(), header));
-            }
+                (id, path.to_string(), header)
+            };
+            listed.extend(batch?.iter().map(row));
         }
-        let sized = images.iter().map(|(_, path, header)| {
+        let sized = listed.iter().map(|(_, path, header)| {
             let size = header.upright_size();
             (path.as_str(), (size.0 > 0 && size.1 > 0).then_some(size))
         });
         let mut fitted = boxes.fit(sized)?.by_image;
-        let by_image = images.into_iter().filter_map(|(id, path, header)| {
+        let by_image = listed.into_iter().filter_map(|(id, path, header)| {
             let boxes = fitted.remove(&path).filter(|boxes| !boxes.is_empty())?;
             Some((id, (header, boxes)))
         });

@@ -5,13 +5,14 @@ use prospect_config::Labels;
 use prospect_engine::{
     Context, TableEstimate,
     estimate::{SHEET_PNG, picture},
+    schema::{associations, groups},
 };
+
+use super::sheets::{PIXELS, SHEETS};
 
 /// Our own eight measures of a picture and a few of the user's columns, each of about five values in ten classes.
 const ATTRIBUTES: u64 = 10;
 const GROUPS: u64 = 55;
-const ATTRIBUTE_ROW: [f64; 2] = [90.0, 250.0];
-const GROUP_ROW: [f64; 2] = [80.0, 40.0];
 
 /// Attributes against labels, and the units that fire for a mark: hardly any of it grows with the images.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
@@ -19,12 +20,12 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         return Ok(Vec::new());
     }
     Ok(vec![
-        TableEstimate::new("associations", ATTRIBUTES, ATTRIBUTE_ROW),
-        TableEstimate::new("groups", ATTRIBUTES * GROUPS, GROUP_ROW),
+        TableEstimate::of(&associations::TABLE, ATTRIBUTES),
+        TableEstimate::of(&groups::TABLE, ATTRIBUTES * GROUPS),
         TableEstimate::new(
             "pictures/shortcuts",
-            super::SHEETS as u64,
-            picture(super::SHEET_PIXELS, SHEET_PNG),
+            SHEETS as u64,
+            picture(PIXELS, SHEET_PNG),
         ),
     ])
 }

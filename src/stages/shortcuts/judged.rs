@@ -1,14 +1,10 @@
 //! What a classifier says of the labelled images: the probe's out-of-fold predictions, or the network's.
 
-use std::collections::BTreeMap;
-
 use prospect_common::Result;
 use prospect_engine::{
     Context,
-    tables::{
-        classes::{ClassNames, labels},
-        columns::{Columns, integer, number, text},
-    },
+    schema::{predictions, probe},
+    tables::classes::{ClassNames, labels},
 };
 use prospect_store::Manifest;
 
@@ -52,67 +48,59 @@ impl Judged {
             names,
             classes,
         };
-        if manifest.has("probe") {
-            judged.read_predictions(ctx, manifest, "probe", None)?;
-        } else if manifest.has("predictions") {
-            let network = judged.names.network_of_dataset();
-            if !network.is_empty() {
-                judged.read_predictions(ctx, manifest, "predictions", Some(&network))?;
+        let network = judged.names.network_of_dataset();
+        if manifest.has(probe::NAME) {
+            let columns = (
+                probe::image_id,
+                probe::pred,
+                probe::p_label,
+                probe::source,
+                probe::fold,
+            );
+            for batch in ctx.run.rows(manifest, columns) {
+                ctx.cancel.check()?;
+                for (id, predicted, p_label, source, fold) in batch?.iter() {
+                    (judged.source).get_or_insert_with(|| source.to_string());
+                    if judged.judge(id, Some, predicted, p_label) {
+                        judged.fold[id as usize] = fold.and_then(|fold| u16::try_from(fold).ok());
+                    }
+                }
             }
+        } else if manifest.has(predictions::NAME) && !network.is_empty() {
+            let columns = (
+                predictions::image_id,
+                predictions::pred,
+                predictions::p_label,
+            );
+            judged.source = Some("network".into());
+            for batch in ctx.run.rows(manifest, columns) {
+                ctx.cancel.check()?;
+                for (id, predicted, p_label) in batch?.iter() {
+                    judged.judge(id, |label| network.get(&label).copied(), predicted, p_label);
+                }
+            }
+        }
+        if judged.right.iter().all(Option::is_none) {
+            judged.source = None;
         }
         Ok(judged)
     }
 
-    /// `network_of` says the network's class of a label, where the table speaks of the network's classes.
-    fn read_predictions(
+    /// Takes up what the classifier says of an image with a label; `class_of` says the classifier's class of a label. Whether
+    /// there was anything to take up: a label that is none of its classes has no probability.
+    fn judge(
         &mut self,
-        ctx: &Context,
-        manifest: &Manifest,
-        table: &str,
-        network_of: Option<&BTreeMap<i32, i32>>,
-    ) -> Result<()> {
-        let mut names = vec!["image_id", "pred", "p_label"];
-        if network_of.is_none() {
-            names.extend(["source", "fold"]);
-        }
-        for batch in ctx.run.read(manifest, table).columns(&names) {
-            let batch = batch?;
-            ctx.cancel.check()?;
-            let columns = Columns::of(ctx.run, table, &batch);
-            let folds = match network_of {
-                None => Some(columns.integers("fold")?),
-                Some(_) => None,
-            };
-            let (predicted, of_label) = (columns.integers("pred")?, columns.numbers("p_label")?);
-            if self.source.is_none() {
-                self.source = Some(match network_of {
-                    Some(_) => "network".into(),
-                    None => (text(&columns.texts("source")?, 0).unwrap_or("probe")).to_string(),
-                });
-            }
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-                let id = id as usize;
-                let Some(Some(label)) = self.label.get(id) else {
-                    continue;
-                };
-                let label = self.classes[*label as usize];
-                let class = match network_of {
-                    Some(network_of) => network_of.get(&label).copied(),
-                    None => Some(label),
-                };
-                // A label that is none of the classifier's classes has no probability.
-                if let (Some(class), Some(p)) = (class, number(&of_label, row)) {
-                    self.right[id] =
-                        integer(&predicted, row).map(|found| found == i64::from(class));
-                    self.p_label[id] = Some(p as f32);
-                    let fold = folds.as_ref().and_then(|folds| integer(folds, row));
-                    self.fold[id] = fold.and_then(|fold| u16::try_from(fold).ok());
-                }
-            }
-        }
-        if self.right.iter().all(Option::is_none) {
-            self.source = None;
-        }
-        Ok(())
+        id: u32,
+        class_of: impl Fn(i32) -> Option<i32>,
+        predicted: i32,
+        p_label: Option<f32>,
+    ) -> bool {
+        let class = (self.label_of(id)).and_then(|label| class_of(self.classes[label as usize]));
+        let (Some(class), Some(p)) = (class, p_label) else {
+            return false;
+        };
+        self.right[id as usize] = Some(predicted == class);
+        self.p_label[id as usize] = Some(p);
+        true
     }
 }

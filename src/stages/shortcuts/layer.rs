@@ -7,10 +7,7 @@ use prospect_analysis::audit::shortcuts::{
     places::{Counts, Grid, Place},
 };
 use prospect_common::Result;
-use prospect_engine::{
-    Context,
-    tables::{columns::Columns, layers::Layer},
-};
+use prospect_engine::{Context, schema::units, tables::layers::Layer};
 use prospect_store::Manifest;
 use rayon::prelude::*;
 
@@ -70,17 +67,18 @@ fn visit(
     layer: &Layer,
     mut take: impl FnMut(&[u32], &[f32], &[u32]),
 ) -> Result<()> {
-    let rows = (ctx.run.read(manifest, "units"))
-        .columns(&["image_id", "max", "argmax"])
-        .only("layer", &layer.name)
+    let rows = (ctx.run)
+        .rows(manifest, (units::image_id, units::max, units::argmax))
+        .only(units::layer, &layer.name)
         .batch_rows(BLOCK_ROWS);
     for batch in rows {
         ctx.cancel.check()?;
         let batch = batch?;
-        let columns = Columns::of(ctx.run, "units", &batch);
-        let strengths = columns.float_lists("max", layer.channels)?;
-        let positions = columns.cells("argmax", layer.channels)?;
-        take(&columns.image_ids()?, &strengths, &positions);
+        let (ids, max, argmax) = batch.columns();
+        batch.check_length(max, layer.channels)?;
+        batch.check_length(argmax, layer.channels)?;
+        let positions: Vec<u32> = argmax.values().iter().map(|&cell| cell.into()).collect();
+        take(ids.values(), &max.to_f32(), &positions);
     }
     Ok(())
 }

@@ -4,13 +4,12 @@
 //! for units that fire in one small place of one class (`shortcut_candidates`). The last part ranks them, with the units that
 //! the classifier leans on, and measures what it makes of them: `shortcuts`, with a picture for each of the first.
 
+mod association;
 mod attributes;
 mod boxes;
 mod estimate;
 mod judged;
-mod kept;
 mod layer;
-mod report;
 mod sheets;
 mod suspects;
 mod switched;
@@ -22,19 +21,18 @@ use prospect_analysis::audit::groups::groups;
 use prospect_common::{Error, Result, text::escaped};
 use prospect_engine::{
     Context, Needs, Outcome, Stage,
-    tables::{
-        columns::{Columns, integer, number, text},
-        layers::{Layer, input_spec, read_layers},
-    },
+    schema::{associations, groups, layers, shortcuts, units},
+    tables::layers::{Layer, input_spec, read_layers},
 };
 use prospect_store::{PartWriter, StageWriter};
 use serde_json::{Value, json};
 
 use self::{
+    association::{Association, MIN_IMAGES},
     attributes::{Attribute, Attributes},
     boxes::ObjectBoxes,
     judged::Judged,
-    tables::Association,
+    tables::shortcut_candidates,
 };
 
 pub const STAGE: Stage = Stage {
@@ -42,19 +40,18 @@ pub const STAGE: Stage = Stage {
     version: 1,
     about: "hold attributes and units against labels",
     needs: Needs::Named(&["scan", "extract", "patches", "explain", "probe"]),
-    writes: &["associations", "groups", "shortcuts", "shortcut_candidates"],
+    writes: &[
+        associations::NAME,
+        groups::NAME,
+        shortcuts::NAME,
+        shortcut_candidates::NAME,
+    ],
     findings: None,
     reuse: None,
     parameters,
     estimate: estimate::estimate,
     run,
 };
-
-pub(super) use sheets::{PIXELS as SHEET_PIXELS, SHEETS};
-
-/// Images that a pair of value and label needs to be told of: so many, and one in so many of all.
-const LEAST_IMAGES: u64 = 10;
-const LEAST_SHARE: u64 = 10_000;
 
 fn parameters(ctx: &Context) -> Result<Value> {
     let audit = &ctx.config.audit;
@@ -77,7 +74,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let manifest = ctx.run.manifest()?;
     let judged = Judged::read(ctx, &manifest)?;
-    let has_units = manifest.has("layers") && manifest.has("units");
+    let has_units = manifest.has(layers::NAME) && manifest.has(units::NAME);
     let layers: Vec<Layer> = if has_units && judged.classes.len() > 1 {
         read_layers(ctx.run, &manifest)?
     } else {
@@ -114,7 +111,10 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let found = layer::candidates(ctx, &manifest, layer, &judged, boxes.as_ref())?;
         let mut files = writer.part(part)?;
         if !found.is_empty() {
-            files.write(kept::TABLE, &kept::rows(&found, &judged)?)?;
+            files.write(
+                shortcut_candidates::NAME,
+                &tables::candidates(&found, &judged)?,
+            )?;
         }
         writer.commit(files)?;
         bar.advance(1);
@@ -124,14 +124,17 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let manifest = ctx.run.manifest()?;
         let mut files = writer.part(last)?;
         if !layers.is_empty() {
-            let candidates = kept::read(ctx.run, &manifest, &judged)?;
+            let candidates = tables::read_candidates(ctx.run, &manifest, &judged)?;
             let found =
                 suspects::suspects(ctx, &manifest, &layers, &judged, candidates, boxes.as_ref())?;
             let spec = input_spec(&manifest)?;
             let pictures =
                 sheets::draw(ctx, &manifest, &layers, &spec, &judged, &found, &mut files)?;
             if !found.is_empty() {
-                files.write("shortcuts", &report::rows(&found, &judged, &pictures)?)?;
+                files.write(
+                    shortcuts::NAME,
+                    &tables::shortcuts(&found, &judged, &pictures)?,
+                )?;
             }
         }
         writer.commit(files)?;
@@ -164,13 +167,13 @@ fn hold_against_labels(
             .zip(&judged.label)
             .zip(&judged.right)
             .filter_map(|((value, label), right)| Some(((*value)?, (*label)?, *right)));
-        let groups = groups(images, LEAST_IMAGES);
-        part.write("groups", &tables::groups(attribute, &groups, judged)?)?;
+        let groups = groups(images, MIN_IMAGES);
+        part.write(groups::NAME, &tables::groups(attribute, &groups, judged)?)?;
         found.push((attribute, association));
     }
     found.sort_by(|a, b| b.1.nmi.total_cmp(&a.1.nmi));
     if !found.is_empty() {
-        part.write("associations", &tables::associations(&found, judged)?)?;
+        part.write(associations::NAME, &tables::associations(&found, judged)?)?;
     }
     Ok(())
 }
@@ -180,35 +183,31 @@ fn summary(ctx: &Context) -> Result<Value> {
     let manifest = ctx.run.manifest()?;
     let mut strongest = Value::Null;
     let mut attributes = 0;
-    if manifest.has("associations") {
-        let names = ["attribute", "nmi", "p_value"];
-        for batch in ctx.run.read(&manifest, "associations").columns(&names) {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, "associations", &batch);
-            let (nmi, p) = (columns.numbers("nmi")?, columns.numbers("p_value")?);
-            if attributes == 0 && batch.num_rows() > 0 {
-                strongest = json!({
-                    "attribute": text(&columns.texts("attribute")?, 0),
-                    "nmi": number(&nmi, 0),
-                    "p_value": number(&p, 0),
-                });
+    if manifest.has(associations::NAME) {
+        let columns = (
+            associations::attribute,
+            associations::nmi,
+            associations::p_value,
+        );
+        for batch in ctx.run.rows(&manifest, columns) {
+            for (attribute, nmi, p_value) in batch?.iter() {
+                if attributes == 0 {
+                    strongest = json!({ "attribute": attribute, "nmi": nmi, "p_value": p_value });
+                }
+                attributes += 1;
             }
-            attributes += batch.num_rows();
         }
     }
     let (mut suspects, mut flagged) = (0, 0);
     let mut classes: Vec<String> = Vec::new();
-    if manifest.has("shortcuts") {
-        for batch in (ctx.run.read(&manifest, "shortcuts")).columns(&["class_name", "flagged"]) {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, "shortcuts", &batch);
-            let (names, told) = (columns.texts("class_name")?, columns.integers("flagged")?);
-            suspects += batch.num_rows();
-            for row in (0..batch.num_rows()).filter(|&row| integer(&told, row) == Some(1)) {
-                flagged += 1;
-                let name = text(&names, row).unwrap_or_default().to_string();
-                if !classes.contains(&name) {
-                    classes.push(name);
+    if manifest.has(shortcuts::NAME) {
+        let columns = (shortcuts::class_name, shortcuts::flagged);
+        for batch in ctx.run.rows(&manifest, columns) {
+            for (class, is_flagged) in batch?.iter() {
+                suspects += 1;
+                flagged += u32::from(is_flagged);
+                if is_flagged && !classes.iter().any(|known| known == class) {
+                    classes.push(class.to_string());
                 }
             }
         }

@@ -6,11 +6,8 @@ use prospect_analysis::audit::shortcuts::{auroc, head::Fall, places::Grid};
 use prospect_common::{Result, names, text::percent};
 use prospect_engine::{
     Context,
-    tables::{
-        classes::name_of,
-        columns::{Columns, number},
-        layers::Layer,
-    },
+    schema::explanations,
+    tables::{classes::name_of, layers::Layer},
 };
 use prospect_store::Manifest;
 
@@ -326,25 +323,23 @@ fn add_probabilities(found: &mut [Suspect], judged: &Judged) {
 
 /// Where the explanation maps of the marked images have their energy.
 fn add_energies(ctx: &Context, manifest: &Manifest, found: &mut [Suspect]) -> Result<()> {
-    const TABLE: &str = "explanations";
-    if !manifest.has(TABLE) {
+    if !manifest.has(explanations::NAME) {
         return Ok(());
     }
     // Of each image, over its maps: border fractions, and energies outside the boxes.
     let mut of_image: HashMap<u32, [(f64, u32); 2]> = HashMap::new();
-    let names = ["image_id", "border_fraction", "energy_in_box"];
-    for batch in ctx.run.read(manifest, TABLE).columns(&names) {
-        let batch = batch?;
+    let columns = (
+        explanations::image_id,
+        explanations::border_fraction,
+        explanations::energy_in_box,
+    );
+    for batch in ctx.run.rows(manifest, columns) {
         ctx.cancel.check()?;
-        let columns = Columns::of(ctx.run, TABLE, &batch);
-        let (border, inside) = (
-            columns.numbers("border_fraction")?,
-            columns.numbers("energy_in_box")?,
-        );
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            let outside = number(&inside, row).map(|share| 1.0 - share);
+        for (id, border, inside) in batch?.iter() {
+            let border = border.map(f64::from);
+            let outside = inside.map(|share| 1.0 - f64::from(share));
             let sums = of_image.entry(id).or_default();
-            for (sum, value) in sums.iter_mut().zip([number(&border, row), outside]) {
+            for (sum, value) in sums.iter_mut().zip([border, outside]) {
                 if let Some(value) = value {
                     *sum = (sum.0 + value, sum.1 + 1);
                 }

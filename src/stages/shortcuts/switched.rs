@@ -4,13 +4,7 @@ use std::collections::HashMap;
 
 use prospect_analysis::audit::shortcuts::head::{Fall, Linear};
 use prospect_common::Result;
-use prospect_engine::{
-    Context,
-    tables::{
-        columns::{Columns, integer, number},
-        features::FeatureReader,
-    },
-};
+use prospect_engine::{Context, schema::probe_weights, tables::features::FeatureReader};
 use prospect_store::Manifest;
 
 use super::{judged::Judged, layer::Candidate};
@@ -51,7 +45,7 @@ pub struct Falls {
 impl Head {
     /// The probe's, else the network's own; `None` where neither knows the dataset's classes.
     pub fn read(ctx: &Context, manifest: &Manifest, judged: &Judged) -> Result<Option<Head>> {
-        if judged.source.as_deref() == Some("probe") && manifest.has("probe_weights") {
+        if judged.source.as_deref() == Some("probe") && manifest.has(probe_weights::NAME) {
             return Head::of_probe(ctx, manifest, judged).map(Some);
         }
         let network = judged.names.network_of_dataset();
@@ -77,22 +71,19 @@ impl Head {
     }
 
     fn of_probe(ctx: &Context, manifest: &Manifest, judged: &Judged) -> Result<Head> {
-        const TABLE: &str = "probe_weights";
         let mut models: Vec<Linear> = Vec::new();
-        let mut rows: HashMap<i64, usize> = HashMap::new();
-        for batch in ctx.run.read(manifest, TABLE) {
+        let mut rows: HashMap<i32, usize> = HashMap::new();
+        let columns = (
+            probe_weights::fold,
+            probe_weights::class,
+            probe_weights::bias,
+            probe_weights::weights,
+        );
+        for batch in ctx.run.rows(manifest, columns) {
             let batch = batch?;
-            let columns = Columns::of(ctx.run, TABLE, &batch);
-            let (folds, classes) = (columns.integers("fold")?, columns.integers("class")?);
-            let bias = columns.numbers("bias")?;
-            let dimension = columns.list_length("weights")?;
-            let weights = columns.float_lists("weights", dimension)?;
-            for row in 0..batch.num_rows() {
-                let fold = integer(&folds, row).and_then(|fold| usize::try_from(fold).ok());
-                let (Some(fold), Some(class), Some(bias)) =
-                    (fold, integer(&classes, row), number(&bias, row))
-                else {
-                    return Err(columns.unexpected("folds, classes and biases", "nulls"));
+            for (fold, class, bias, weights) in batch.iter() {
+                let Ok(fold) = usize::try_from(fold) else {
+                    return Err(batch.unexpected("folds from 0", fold.to_string()));
                 };
                 if fold >= models.len() {
                     models.resize_with(fold + 1, || Linear {
@@ -104,16 +95,13 @@ impl Head {
                 // Every fold has the same classes in the same order.
                 let place = model.bias.len();
                 if *rows.entry(class).or_insert(place) != place {
-                    return Err(columns.unexpected("one order of classes in all folds", "two"));
+                    return Err(batch.unexpected("one order of classes in all folds", "two"));
                 }
-                model.bias.push(bias as f32);
-                let at = row * dimension;
-                model
-                    .weights
-                    .extend_from_slice(&weights[at..at + dimension]);
+                model.bias.push(bias);
+                model.weights.extend_from_slice(weights);
             }
         }
-        let row_of = |label: &i32| rows.get(&i64::from(*label)).copied();
+        let row_of = |label: &i32| rows.get(label).copied();
         let known = |fold: &Option<u16>| fold.map(usize::from).filter(|&fold| fold < models.len());
         Ok(Head {
             row_of: judged.classes.iter().map(row_of).collect(),

@@ -1,157 +1,215 @@
-//! The rows of `associations` and `groups`.
+//! The rows of the stage's tables, and its candidates read back.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, RecordBatch, StringArray, UInt32Array,
-};
-use prospect_analysis::audit::{
-    association::{Contingency, TopPair},
-    groups::Group,
-};
+use arrow::array::{ListBuilder, RecordBatch, StringArray, UInt32Builder};
+use prospect_analysis::audit::groups::Group;
 use prospect_common::Result;
-use prospect_engine::tables::{
-    classes::name_of,
-    columns::{repeated, table},
+use prospect_engine::{
+    schema::{associations, groups, shortcuts},
+    tables::classes::name_of,
+};
+use prospect_store::{Manifest, RunFolder, table};
+
+use super::{
+    association::Association, attributes::Attribute, judged::Judged, layer::Candidate,
+    suspects::Suspect,
 };
 
-use super::{attributes::Attribute, judged::Judged};
-
-/// What one attribute has to do with the labels.
-pub struct Association {
-    pub values: usize,
-    pub images: u64,
-    pub nmi: f64,
-    pub p_value: f64,
-    pub top: Option<TopPair>,
-}
-
-impl Association {
-    /// `None` where fewer than two values or labels occur together.
-    pub fn of(
-        attribute: &Attribute,
-        judged: &Judged,
-        permutations: usize,
-        seed: u64,
-    ) -> Option<Association> {
-        let pairs = (attribute.of_image.iter().zip(&judged.label))
-            .filter_map(|(value, label)| Some(((*value)?, (*label)?)));
-        let counted = Contingency::of(pairs, attribute.values.len(), judged.classes.len());
-        let least = super::LEAST_IMAGES.max(counted.total() / super::LEAST_SHARE);
-        counted.varies().then(|| Association {
-            values: attribute.values.len(),
-            images: counted.total(),
-            nmi: counted.nmi(),
-            p_value: counted.p_value(permutations, seed),
-            top: counted.top_pair(least),
-        })
+table! {
+    /// Units of a layer that may be shortcuts.
+    pub mod shortcut_candidates = "shortcut_candidates", "layer, class and unit", [100.0, 100.0] {
+        layer: Text,
+        class: i32,
+        unit: i32,
+        score: f64,
+        /// fraction of the class's images with the strongest cell in the place
+        share_of_class: f64,
+        /// of all other images
+        share_of_others: f64,
+        /// the place, 0 to 1 of the network's input
+        x0: f64,
+        y0: f64,
+        x1: f64,
+        y1: f64,
+        /// area under the ROC curve, the class against all others
+        exclusivity: f64,
+        /// fraction of the marked images with the strongest cell in the outermost ring
+        border: f64,
+        /// of those with boxes, with that cell's centre in none
+        outside_boxes: Option<f64>,
+        /// ids of the class's images with the strongest cell in the place
+        marked: Ragged<u32>,
     }
 }
 
-/// One row an attribute.
+/// One row an attribute, in the order given.
 pub fn associations(found: &[(&Attribute, Association)], judged: &Judged) -> Result<RecordBatch> {
-    let texts = |of: &dyn Fn(&Attribute, &Association) -> Option<String>| -> ArrayRef {
-        let texts = found.iter().map(|(attribute, one)| of(attribute, one));
-        Arc::new(StringArray::from_iter(texts))
-    };
-    let numbers = |of: &dyn Fn(&Association) -> Option<f64>| -> ArrayRef {
-        Arc::new(Float64Array::from_iter(
-            found.iter().map(|(_, one)| of(one)),
-        ))
-    };
-    let counts = |of: &dyn Fn(&Association) -> Option<u64>| -> ArrayRef {
-        let counts = found.iter().map(|(_, one)| of(one).map(|n| n as u32));
-        Arc::new(UInt32Array::from_iter(counts))
-    };
+    let all = || found.iter().map(|(_, one)| one);
+    let attributes = || found.iter().map(|(attribute, _)| attribute);
     let label = |one: &Association| Some(judged.classes[one.top?.label]);
-    let labels = found.iter().map(|(_, one)| label(one));
-    let values = found.iter().map(|(_, one)| one.values as i32);
-    table([
-        (
-            "attribute",
-            texts(&|attribute, _| Some(attribute.name.clone())),
-            false,
-        ),
-        (
-            "kind",
-            texts(&|attribute, _| Some(attribute.kind.into())),
-            false,
-        ),
-        (
-            "values",
-            Arc::new(Int32Array::from_iter_values(values)),
-            false,
-        ),
-        ("images", counts(&|one| Some(one.images)), false),
-        ("nmi", numbers(&|one| Some(one.nmi)), false),
-        ("p_value", numbers(&|one| Some(one.p_value)), false),
-        (
-            "top_value",
-            texts(&|attribute, one| Some(attribute.values[one.top?.value].clone())),
-            true,
-        ),
-        ("top_label", Arc::new(Int32Array::from_iter(labels)), true),
-        (
-            "top_label_name",
-            texts(&|_, one| Some(name_of(&judged.names.dataset, label(one)?))),
-            true,
-        ),
-        ("lift", numbers(&|one| Some(one.top?.lift)), true),
-        ("support", counts(&|one| Some(one.top?.support)), true),
-    ])
+    let value = |(attribute, one): &(&Attribute, Association)| {
+        Some(attribute.values[one.top?.value].clone())
+    };
+    let label_name = |one: &Association| Some(name_of(&judged.names.dataset, label(one)?));
+    associations::Columns {
+        attribute: StringArray::from_iter_values(attributes().map(|one| &one.name)),
+        kind: StringArray::from_iter_values(attributes().map(|one| one.kind)),
+        values: all().map(|one| one.values as i32).collect(),
+        images: all().map(|one| one.images as u32).collect(),
+        nmi: all().map(|one| one.nmi).collect(),
+        p_value: all().map(|one| one.p_value).collect(),
+        top_value: found.iter().map(value).collect(),
+        top_label: all().map(label).collect(),
+        top_label_name: all().map(label_name).collect(),
+        lift: all().map(|one| Some(one.top?.lift)).collect(),
+        support: all().map(|one| Some(one.top?.support as u32)).collect(),
+    }
+    .batch()
 }
 
 /// The groups of one attribute.
 pub fn groups(attribute: &Attribute, found: &[Group], judged: &Judged) -> Result<RecordBatch> {
-    let numbers = |of: &dyn Fn(&Group) -> Option<f64>| -> ArrayRef {
-        Arc::new(Float64Array::from_iter(found.iter().map(of)))
-    };
+    let all = || found.iter();
+    let value = |group: &Group| &attribute.values[group.value as usize];
     let label = |group: &Group| Some(judged.classes[group.label? as usize]);
     let name = |group: &Group| Some(name_of(&judged.names.dataset, label(group)?));
-    let images = found.iter().map(|group| group.tally.images as u32);
-    let values = (found.iter()).map(|group| attribute.values[group.value as usize].as_str());
-    let sources = found.iter().map(|_| judged.source.as_deref());
-    table([
-        ("attribute", repeated(&attribute.name, found.len()), false),
-        (
-            "value",
-            Arc::new(StringArray::from_iter_values(values)),
-            false,
-        ),
-        (
-            "label",
-            Arc::new(Int32Array::from_iter(found.iter().map(label))),
-            true,
-        ),
-        (
-            "label_name",
-            Arc::new(StringArray::from_iter(found.iter().map(name))),
-            true,
-        ),
-        (
-            "images",
-            Arc::new(UInt32Array::from_iter_values(images)),
-            false,
-        ),
-        ("accuracy", numbers(&|group| group.tally.accuracy()), true),
-        (
-            "accuracy_low",
-            numbers(&|group| Some(group.tally.interval()?.0)),
-            true,
-        ),
-        (
-            "accuracy_high",
-            numbers(&|group| Some(group.tally.interval()?.1)),
-            true,
-        ),
-        ("overall", numbers(&|group| group.overall), true),
-        (
-            "worst",
-            Arc::new(BooleanArray::from_iter(
-                found.iter().map(|group| Some(group.worst)),
-            )),
-            false,
-        ),
-        ("source", Arc::new(StringArray::from_iter(sources)), true),
-    ])
+    groups::Columns {
+        attribute: StringArray::from_iter_values(all().map(|_| &attribute.name)),
+        value: StringArray::from_iter_values(all().map(value)),
+        label: all().map(label).collect(),
+        label_name: all().map(name).collect(),
+        images: all().map(|group| group.tally.images as u32).collect(),
+        accuracy: all().map(|group| group.tally.accuracy()).collect(),
+        accuracy_low: all().map(|group| Some(group.tally.interval()?.0)).collect(),
+        accuracy_high: all().map(|group| Some(group.tally.interval()?.1)).collect(),
+        overall: all().map(|group| group.overall).collect(),
+        worst: all().map(|group| Some(group.worst)).collect(),
+        source: all().map(|_| judged.source.as_deref()).collect(),
+    }
+    .batch()
+}
+
+/// One row a suspect, best first; `pictures` by the suspect's place.
+pub fn shortcuts(
+    suspects: &[Suspect],
+    judged: &Judged,
+    pictures: &BTreeMap<usize, String>,
+) -> Result<RecordBatch> {
+    let all = || suspects.iter();
+    let class = |one: &Suspect| judged.classes[one.class as usize];
+    let class_name = |one: &Suspect| name_of(&judged.names.dataset, class(one));
+    let edge = |at: usize| all().map(|one| Some(one.edges?[at])).collect();
+    shortcuts::Columns {
+        rank: (1..=suspects.len() as i32).collect(),
+        class: all().map(class).collect(),
+        class_name: StringArray::from_iter_values(all().map(class_name)),
+        layer: StringArray::from_iter_values(all().map(|one| &one.layer)),
+        unit: all().map(|one| one.unit as i32).collect(),
+        kind: StringArray::from_iter_values(all().map(|one| one.kind.name())),
+        mark: all().map(|one| one.mark).collect(),
+        score: all().map(|one| one.score).collect(),
+        exclusivity: all().map(|one| one.exclusivity).collect(),
+        images: all().map(|one| one.marked.len() as u32).collect(),
+        share_of_class: all().map(|one| one.of_class).collect(),
+        share_of_others: all().map(|one| one.of_others).collect(),
+        x0: edge(0),
+        y0: edge(1),
+        x1: edge(2),
+        y1: edge(3),
+        border_share: all().map(|one| one.border).collect(),
+        outside_boxes: all().map(|one| one.outside_boxes).collect(),
+        border_energy: all().map(|one| one.border_energy).collect(),
+        background_energy: all().map(|one| one.background_energy).collect(),
+        p_with: all().map(|one| one.p_with).collect(),
+        p_without: all().map(|one| one.p_without).collect(),
+        accuracy_drop: all().map(|one| one.fall.of_accuracy()).collect(),
+        probability_drop: all().map(|one| one.fall.of_probability()).collect(),
+        flagged: all().map(|one| Some(one.is_flagged())).collect(),
+        evidence: StringArray::from_iter_values(all().map(|one| one.evidence(judged))),
+        picture: (0..suspects.len()).map(|at| pictures.get(&at)).collect(),
+    }
+    .batch()
+}
+
+/// The candidates of one layer.
+pub fn candidates(candidates: &[Candidate], judged: &Judged) -> Result<RecordBatch> {
+    let mut marked = ListBuilder::new(UInt32Builder::new());
+    for candidate in candidates {
+        marked.values().append_slice(&candidate.marked);
+        marked.append(true);
+    }
+    let all = || candidates.iter();
+    let class = |one: &Candidate| judged.classes[one.class as usize];
+    let edge = |at: usize| all().map(|one| one.edges[at]).collect();
+    shortcut_candidates::Columns {
+        layer: StringArray::from_iter_values(all().map(|one| &one.layer)),
+        class: all().map(class).collect(),
+        unit: all().map(|one| one.unit as i32).collect(),
+        score: all().map(|one| one.score).collect(),
+        share_of_class: all().map(|one| one.of_class).collect(),
+        share_of_others: all().map(|one| one.of_others).collect(),
+        x0: edge(0),
+        y0: edge(1),
+        x1: edge(2),
+        y1: edge(3),
+        exclusivity: all().map(|one| one.exclusivity).collect(),
+        border: all().map(|one| one.border).collect(),
+        outside_boxes: all().map(|one| one.outside_boxes).collect(),
+        marked: Arc::new(marked.finish()),
+    }
+    .batch()
+}
+
+/// The candidates of all layers, in their order.
+pub fn read_candidates(
+    run: &RunFolder,
+    manifest: &Manifest,
+    judged: &Judged,
+) -> Result<Vec<Candidate>> {
+    let mut found = Vec::new();
+    if !manifest.has(shortcut_candidates::NAME) {
+        return Ok(found);
+    }
+    let columns = (
+        shortcut_candidates::layer,
+        shortcut_candidates::unit,
+        shortcut_candidates::class,
+        shortcut_candidates::score,
+        shortcut_candidates::share_of_class,
+        shortcut_candidates::share_of_others,
+        shortcut_candidates::x0,
+        shortcut_candidates::y0,
+        shortcut_candidates::x1,
+        shortcut_candidates::y1,
+        shortcut_candidates::exclusivity,
+        shortcut_candidates::border,
+        shortcut_candidates::outside_boxes,
+        shortcut_candidates::marked,
+    );
+    for batch in run.rows(manifest, columns) {
+        let batch = batch?;
+        for cells in batch.iter() {
+            let (layer, unit, class, score, of_class, of_others, ..) = cells;
+            let (.., x0, y0, x1, y1, exclusivity, border, outside_boxes, marked) = cells;
+            let place = judged.classes.binary_search(&class);
+            let (Ok(class), Ok(unit)) = (place, usize::try_from(unit)) else {
+                return Err(batch.unexpected("labels and units", "others"));
+            };
+            found.push(Candidate {
+                layer: layer.to_string(),
+                unit,
+                class: class as u32,
+                score,
+                of_class,
+                of_others,
+                edges: [x0, y0, x1, y1],
+                exclusivity,
+                border,
+                outside_boxes,
+                marked: marked.to_vec(),
+            });
+        }
+    }
+    Ok(found)
 }

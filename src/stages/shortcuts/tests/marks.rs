@@ -64,12 +64,10 @@ fn marked() -> Fake {
 fn add_head(fake: &Fake) {
     let n = fake.images.len();
     let vectors: Vec<f32> = fake.layers[1].max.clone();
-    let lists = |values: Vec<f32>, length: usize| -> ArrayRef {
-        list(
-            Arc::new(Float32Array::from(values.clone())),
-            length,
-            values.len() / length,
-        )
+    let lists = |values: Vec<f32>| -> ArrayRef {
+        let item = Arc::new(Field::new("item", DataType::Float32, false));
+        let values = Arc::new(Float32Array::from(values));
+        Arc::new(FixedSizeListArray::new(item, 3, values, None))
     };
     let ids = || Arc::new(UInt32Array::from_iter_values(0..n as u32)) as ArrayRef;
     let run = fake.run();
@@ -78,7 +76,7 @@ fn add_head(fake: &Fake) {
         let batches: Vec<RecordBatch> = run.read(&manifest, table).map(Result::unwrap).collect();
         arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
     };
-    let features = RecordBatch::try_from_iter([("image_id", ids()), ("vector", lists(vectors, 3))]);
+    let features = RecordBatch::try_from_iter([("image_id", ids()), ("vector", lists(vectors))]);
     let (units, layers) = (all("units"), all("layers"));
     let tables = [
         ("units", units),
@@ -111,7 +109,7 @@ fn add_head(fake: &Fake) {
         ("fold", Arc::new(Int16Array::from(vec![0; 3])) as ArrayRef),
         ("class", Arc::new(Int32Array::from(vec![0, 1, 2]))),
         ("bias", Arc::new(Float32Array::from(vec![4.5, -1.0, -1.0]))),
-        ("weights", lists(weights, 3)),
+        ("weights", lists(weights)),
     ]);
     write(
         fake,

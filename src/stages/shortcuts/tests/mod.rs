@@ -4,12 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray,
-        UInt32Array,
+        Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Int16Array, Int32Array,
+        RecordBatch, StringArray, UInt32Array,
     },
-    datatypes::{Float64Type, Int32Type, UInt32Type},
+    datatypes::{DataType, Field, Float64Type, Int32Type, UInt32Type},
 };
-use prospect_engine::tables::columns::list;
 use prospect_output::picture::Picture;
 use prospect_store::StageWriter;
 use prospect_testing::{Fake, FakeImage, FakeLayer};
