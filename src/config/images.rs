@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use prospect_dataset::image::DecodeOptions;
 use serde::Serialize;
 
 use super::{reader::SectionReader, settings::Settings, values::Labels};
@@ -42,6 +43,14 @@ impl RunConfig {
 }
 
 impl ImagesConfig {
+    /// How images are decoded.
+    pub fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions {
+            max_pixels: self.max_pixels,
+            exif_orientation: self.exif_orientation,
+        }
+    }
+
     pub(super) fn read(settings: &mut Settings) -> ImagesConfig {
         let mut section = SectionReader::new(settings, "images");
         let images = ImagesConfig {

@@ -1,11 +1,12 @@
 //! What every stage is given.
 
-use std::sync::OnceLock;
+use std::{io, sync::OnceLock};
 
-use prospect_common::{Complaint, Result};
+use prospect_common::{Complaint, Error, Result};
 use prospect_config::Config;
 use prospect_model::ModelInfo;
 use prospect_store::RunFolder;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::progress::{Cancel, Progress};
 
@@ -32,6 +33,16 @@ impl<'a> Context<'a> {
             cancel,
             model: OnceLock::new(),
         }
+    }
+
+    /// As many threads as `[extract] decode_threads` says.
+    pub fn decode_pool(&self) -> Result<ThreadPool> {
+        ThreadPoolBuilder::new()
+            .num_threads(self.config.extract.decode_threads())
+            .build()
+            .map_err(|error| {
+                Error::io(&self.config.images.dir, "starting threads")(io::Error::other(error))
+            })
     }
 
     /// The network, read when first asked for. Nothing of it runs.

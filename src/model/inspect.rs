@@ -10,7 +10,7 @@ use super::{
     archive::Archive,
     device,
     executor::{Network, Precision},
-    graph::{Graph, Source, shape_text},
+    graph::{Graph, Source, ValueId, shape_text},
     operators,
 };
 use crate::device::DeviceChoice;
@@ -104,14 +104,7 @@ impl ModelInfo {
                 "there are no filters to show",
             )
         })?;
-        let mut archive = Archive::open(&self.path)?;
-        let network = Network::load(
-            &mut archive,
-            self.graph.clone(),
-            device::choose(DeviceChoice::Cpu)?,
-            Precision::Float32,
-            Some(&HashSet::from([found.0])),
-        )?;
+        let network = self.load_some(&HashSet::from([found.0]))?;
         let (values, shape) = network.weight(found.0)?;
         Ok(FirstFilters {
             name: found.1,
@@ -142,14 +135,7 @@ impl ModelInfo {
         {
             return Ok(None);
         }
-        let mut archive = Archive::open(&self.path)?;
-        let network = Network::load(
-            &mut archive,
-            self.graph.clone(),
-            device::choose(DeviceChoice::Cpu)?,
-            Precision::Float32,
-            Some(&[weight].into_iter().chain(bias).collect()),
-        )?;
+        let network = self.load_some(&[weight].into_iter().chain(bias).collect())?;
         let numbers = |id: usize| {
             let tensor = network.parameter(id)?.to_kind(tch::Kind::Float);
             Vec::<f32>::try_from(tensor.contiguous().view(-1)).ok()
@@ -162,6 +148,19 @@ impl ModelInfo {
             .and_then(numbers)
             .unwrap_or_else(|| vec![0.0; n_classes]);
         Ok(Some((weights, bias)))
+    }
+
+    /// The network on the CPU with these weights alone.
+    fn load_some(&self, weights: &HashSet<ValueId>) -> Result<Network> {
+        let (cpu, precision) = (device::choose(DeviceChoice::Cpu)?, Precision::Float32);
+        let mut archive = Archive::open(&self.path)?;
+        Network::load(
+            &mut archive,
+            self.graph.clone(),
+            cpu,
+            precision,
+            Some(weights),
+        )
     }
 
     /// Opens the archive again and puts the network on a device.

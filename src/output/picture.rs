@@ -101,6 +101,16 @@ pub struct PixelBox {
 }
 
 impl PixelBox {
+    /// All of a `width` x `height` image.
+    pub fn whole(width: u32, height: u32) -> PixelBox {
+        PixelBox {
+            x0: 0,
+            y0: 0,
+            x1: width,
+            y1: height,
+        }
+    }
+
     /// The whole pixels nearest to the box `[x0, y0, x1, y1]` (pixel edges), inside a `width` x `height` image and at least
     /// one. Lengths are rounded on their own, so that a square stays one. `None` for an image without pixels or a box
     /// that is not a number.
@@ -340,12 +350,7 @@ mod tests {
         assert_eq!(picture.at(1, 1), Some([10; 3]));
         assert_eq!(picture.at(2, 1), Some([20; 3]));
         assert_eq!(picture.at(3, 3), Some([50; 3]));
-        let top = PixelBox {
-            x0: 0,
-            y0: 0,
-            x1: 3,
-            y1: 1,
-        };
+        let top = PixelBox::whole(3, 1);
         let picture = tile(&pixels, 3, 2, top, 6).unwrap();
         assert_eq!((picture.width, picture.height), (6, 2));
     }
@@ -356,12 +361,7 @@ mod tests {
         let pixels: Vec<u8> = (0..16 * 16)
             .flat_map(|i| [if i % 2 == 0 { 0 } else { 200 }; 3])
             .collect();
-        let all = PixelBox {
-            x0: 0,
-            y0: 0,
-            x1: 16,
-            y1: 16,
-        };
+        let all = PixelBox::whole(16, 16);
         let picture = tile(&pixels, 16, 16, all, 4).unwrap();
         let [grey, ..] = picture.at(1, 1).unwrap();
         assert!((95..=105).contains(&grey), "{grey}");
@@ -373,12 +373,7 @@ mod tests {
     #[test]
     fn a_thin_crop_still_has_a_pixel() {
         let pixels = vec![7; 1000 * 3];
-        let all = PixelBox {
-            x0: 0,
-            y0: 0,
-            x1: 1000,
-            y1: 1,
-        };
+        let all = PixelBox::whole(1000, 1);
         let picture = tile(&pixels, 1000, 1, all, 10).unwrap();
         assert_eq!((picture.width, picture.height), (10, 1));
     }

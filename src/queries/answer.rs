@@ -7,12 +7,12 @@ use prospect_engine::{
     Context,
     tables::{
         columns::{Columns, text},
-        sources::Sources,
+        sources::{Sources, fitted},
     },
 };
 use prospect_output::picture::{
     self, Picture,
-    cards::{Card, MOST, Page},
+    cards::{Card, MOST, Page, SIDE},
 };
 use prospect_store::{Cells, Manifest};
 use rayon::prelude::*;
@@ -65,16 +65,7 @@ pub fn draw_answer(
     let sources = Sources::read(ctx, &manifest, |id| wanted.contains(&id))?;
     let picture = |named: &Named| -> Result<Picture, String> {
         let id = id(named).ok_or("no row in the table images")?;
-        let image = sources.decode(id)?;
-        let whole = picture::PixelBox {
-            x0: 0,
-            y0: 0,
-            x1: image.width,
-            y1: image.height,
-        };
-        let side = picture::cards::SIDE;
-        let tile = picture::tile(&image.pixels, image.width, image.height, whole, side);
-        tile.map_err(|error| error.to_string())
+        fitted(&sources.decode(id)?, SIDE)
     };
     let title = match shown < of {
         true => format!(

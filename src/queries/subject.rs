@@ -127,10 +127,7 @@ impl Explaining {
             _ => None,
         };
         Ok(Explaining {
-            decode: DecodeOptions {
-                max_pixels: config.images.max_pixels,
-                exif_orientation: config.images.exif_orientation,
-            },
+            decode: config.images.decode_options(),
             names: model.classes(),
             class_by_name: model.class_by_name(),
             forward: Forward::new(&network, &wanted, spec.mean, spec.std)?,
@@ -267,12 +264,7 @@ impl Explained {
             if let Some((gradient, map)) = &class.guided {
                 let size = (height as usize, width as usize);
                 let guided = guided_grad_cam(gradient, size, map, (rows, cols))?;
-                let whole = PixelBox {
-                    x0: 0,
-                    y0: 0,
-                    x1: width,
-                    y1: height,
-                };
+                let whole = PixelBox::whole(width, height);
                 let picture = gradient_picture(&guided, size, whole, (width, height))?;
                 panels.push(scene.input(&picture, lines("guided gradcam"))?);
             }

@@ -27,10 +27,7 @@ impl Sources {
         let images = &ctx.config.images;
         Ok(Sources {
             dir: images.dir.clone(),
-            options: DecodeOptions {
-                max_pixels: images.max_pixels,
-                exif_orientation: images.exif_orientation,
-            },
+            options: images.decode_options(),
             by_id: files(ctx.run, manifest, |id, _| wanted(id))?,
         })
     }
@@ -68,11 +65,6 @@ pub fn small(image: &RgbImage) -> Result<Picture, String> {
 /// The whole image, scaled so that its longer side has `side` pixels.
 pub fn fitted(image: &RgbImage, side: u32) -> Result<Picture, String> {
     let (width, height) = (image.width, image.height);
-    let whole = PixelBox {
-        x0: 0,
-        y0: 0,
-        x1: width,
-        y1: height,
-    };
+    let whole = PixelBox::whole(width, height);
     picture::tile(&image.pixels, width, height, whole, side).map_err(|error| error.to_string())
 }

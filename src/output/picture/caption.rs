@@ -3,10 +3,14 @@
 use std::{borrow::Cow, sync::OnceLock};
 
 use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
+use prospect_common::text;
 
 use super::{
     Picture,
-    palette::{Rgb, mix},
+    palette::{
+        Rgb, mix,
+        sheet::{FAINT, GROUND},
+    },
 };
 
 /// A line of text is this many times as high as its letters' `size`.
@@ -51,6 +55,26 @@ pub fn fitted(size: f32, text: &str, width: u32) -> Cow<'_, str> {
     cut(text, |text| text_width(size, text) <= width)
 }
 
+/// A text, made safe to show, in at most `limit` lines of at most `width` pixels, broken between words; what they do not hold is
+/// cut.
+pub fn wrapped(size: f32, text: &str, width: u32, limit: usize) -> Vec<String> {
+    let text = text::escaped(text);
+    let mut lines: Vec<String> = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let is_last = lines.len() + 1 == limit;
+        let fits = |end: usize| text_width(size, rest[..end].trim_end()) <= width;
+        let breaks = rest.match_indices(' ').map(|(at, _)| at);
+        let end = match is_last || fits(rest.len()) {
+            true => rest.len(),
+            false => (breaks.take_while(|end| fits(*end)).last()).unwrap_or(rest.len()),
+        };
+        lines.push(fitted(size, rest[..end].trim_end(), width).into_owned());
+        rest = rest[end..].trim_start();
+    }
+    lines
+}
+
 /// As much of `text` as fits, a cut marked with an ellipsis.
 pub(super) fn cut(text: &str, fits: impl Fn(&str) -> bool) -> Cow<'_, str> {
     if fits(text) {
@@ -85,6 +109,29 @@ pub fn draw_text(picture: &mut Picture, left: i32, top: i32, size: f32, colour: 
             }
         });
     }
+}
+
+/// A square place `side` pixels wide with a picture in its middle, cut off where it is larger, or with the word that there is none.
+pub(super) fn draw_place(
+    sheet: &mut Picture,
+    picture: Option<&Picture>,
+    left: u32,
+    top: u32,
+    side: u32,
+) {
+    const LETTERS: f32 = 12.0;
+    let mut place = Picture::filled(side, side, GROUND);
+    let middle = |length: u32| side.saturating_sub(length) / 2;
+    match picture {
+        Some(picture) => place.paste(picture, middle(picture.width), middle(picture.height)),
+        None => {
+            let words = "cannot be shown";
+            let x = middle(text_width(LETTERS, words)) as i32;
+            let y = middle(line_height(LETTERS)) as i32;
+            draw_text(&mut place, x, y, LETTERS, FAINT, words);
+        }
+    }
+    sheet.paste(&place, left, top);
 }
 
 #[cfg(test)]
@@ -159,5 +206,19 @@ mod tests {
         }
         assert_eq!(fitted(12.0, "ääääää", text_width(12.0, "äää")), "ää…");
         assert_eq!(text_width(12.0, ""), 0);
+    }
+
+    #[test]
+    fn long_texts_are_wrapped_between_words() {
+        let text = "labelled hat; probe says shoes 0.97; 18 of 20 neighbours are shoes; Grad-CAM overlaps 0.1 and more";
+        let wrapped = |text: &str| wrapped(12.0, text, 192, 3);
+        let lines = wrapped(text);
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| text_width(12.0, line) <= 192));
+        assert!(text.starts_with(&lines[0]) && lines[2].ends_with('…'));
+        assert_eq!(wrapped("short"), ["short"]);
+        let word = wrapped(&"x".repeat(200));
+        assert!(word.len() == 1 && word[0].ends_with('…'), "{word:?}");
+        assert!(wrapped("  ").is_empty());
     }
 }

@@ -4,8 +4,8 @@ use prospect_common::text;
 
 use super::{
     MAX_GRID_SIDE, Picture, PictureError,
-    caption::{draw_text, fitted, line_height, text_width},
-    palette::sheet::{BACKGROUND, FAINT, GROUND, INK},
+    caption::{draw_place, draw_text, fitted, line_height, wrapped},
+    palette::sheet::{BACKGROUND, INK},
 };
 
 /// Longest side of a picture on a sheet.
@@ -100,26 +100,13 @@ impl Page {
     fn draw_card(&self, sheet: &mut Picture, card: &Card, left: u32, top: u32) {
         for (at, picture) in (0..self.pictures).zip(&card.pictures) {
             let left = left + at * (SIDE + GAP);
-            sheet.paste(&Picture::filled(SIDE, SIDE, GROUND), left, top);
-            match picture {
-                Some(picture) => {
-                    let middle = |length: u32| SIDE.saturating_sub(length) / 2;
-                    let (x, y) = (left + middle(picture.width), top + middle(picture.height));
-                    sheet.paste(picture, x, y);
-                }
-                None => {
-                    let words = "cannot be shown";
-                    let x = left + (SIDE - text_width(LETTERS, words).min(SIDE)) / 2;
-                    let y = top + (SIDE - line_height(LETTERS)) / 2;
-                    draw_text(sheet, x as i32, y as i32, LETTERS, FAINT, words);
-                }
-            }
+            draw_place(sheet, picture.as_ref(), left, top, SIDE);
         }
         let mut below = top + SIDE + GAP;
         let lines = card
             .texts
             .iter()
-            .flat_map(|text| folded(text, self.card_width()));
+            .flat_map(|text| wrapped(LETTERS, text, self.card_width(), FOLDED));
         for line in lines.take(LINES) {
             draw_text(sheet, left as i32, below as i32, LETTERS, INK, &line);
             below += line_height(LETTERS);
@@ -135,28 +122,10 @@ fn card_height() -> u32 {
     SIDE + GAP + LINES as u32 * line_height(LETTERS)
 }
 
-/// A text in lines of at most so many pixels, broken between words; what [`FOLDED`] lines do not hold is cut.
-fn folded(text: &str, width: u32) -> Vec<String> {
-    let text = text::escaped(text);
-    let mut lines: Vec<String> = Vec::new();
-    let mut rest = text.trim();
-    while !rest.is_empty() {
-        let is_last = lines.len() + 1 == FOLDED;
-        let fits = |end: usize| text_width(LETTERS, rest[..end].trim_end()) <= width;
-        let breaks = rest.match_indices(' ').map(|(at, _)| at);
-        let end = match is_last || fits(rest.len()) {
-            true => rest.len(),
-            false => (breaks.take_while(|end| fits(*end)).last()).unwrap_or(rest.len()),
-        };
-        lines.push(fitted(LETTERS, rest[..end].trim_end(), width).into_owned());
-        rest = rest[end..].trim_start();
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::palette::sheet::GROUND;
 
     const RED: [u8; 3] = [200, 0, 0];
 
@@ -209,18 +178,5 @@ mod tests {
             assert!(page.draw("", &vec![card(1); page.cards() + 1]).is_err());
             assert!(page.draw("", &[]).is_err());
         }
-    }
-
-    #[test]
-    fn long_texts_are_folded_between_words() {
-        let text = "labelled hat; probe says shoes 0.97; 18 of 20 neighbours are shoes; Grad-CAM overlaps 0.1 and more";
-        let lines = folded(text, SIDE);
-        assert_eq!(lines.len(), FOLDED);
-        assert!(lines.iter().all(|line| text_width(LETTERS, line) <= SIDE));
-        assert!(text.starts_with(&lines[0]) && lines[2].ends_with('…'));
-        assert_eq!(folded("short", SIDE), ["short"]);
-        let word = folded(&"x".repeat(200), SIDE);
-        assert!(word.len() == 1 && word[0].ends_with('…'), "{word:?}");
-        assert!(folded("  ", SIDE).is_empty());
     }
 }

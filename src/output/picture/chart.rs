@@ -320,12 +320,7 @@ pub(super) fn picture(chart: &impl Chart) -> Result<Picture, PictureError> {
     chart.draw(&mut canvas)?;
     canvas.backend.present().map_err(refused)?;
     drop(canvas);
-    let whole = PixelBox {
-        x0: 0,
-        y0: 0,
-        x1: w,
-        y1: h,
-    };
+    let whole = PixelBox::whole(w, h);
     scaled(&fine.pixels, w, h, whole, (width, height))
 }
 

@@ -43,12 +43,7 @@ pub fn gradient_picture(
     let limit = limit(&values);
     let pixels: Vec<u8> = values.iter().map(|&value| level(value, limit)).collect();
     let (w, h) = (part.x1 - part.x0, part.y1 - part.y0);
-    let whole = PixelBox {
-        x0: 0,
-        y0: 0,
-        x1: w,
-        y1: h,
-    };
+    let whole = PixelBox::whole(w, h);
     scaled(&pixels, w, h, whole, size)
 }
 
@@ -80,12 +75,7 @@ mod tests {
     const GREY: u8 = 128;
 
     fn all(width: u32, height: u32) -> PixelBox {
-        PixelBox {
-            x0: 0,
-            y0: 0,
-            x1: width,
-            y1: height,
-        }
+        PixelBox::whole(width, height)
     }
 
     #[test]

@@ -65,12 +65,7 @@ impl Scene<'_> {
             0 => max_side,
             room => longest * (SMALL / longest).clamp(1, room),
         };
-        let whole = PixelBox {
-            x0: 0,
-            y0: 0,
-            x1: width,
-            y1: height,
-        };
+        let whole = PixelBox::whole(width, height);
         Ok(Scene {
             photo: tile(&image.pixels, width, height, whole, side)?,
             geometry,

@@ -4,10 +4,10 @@ use prospect_common::text;
 
 use super::{
     MAX_GRID_SIDE, Picture, PictureError,
-    caption::{draw_text, fitted, line_height, text_width},
+    caption::{draw_place, draw_text, fitted, line_height, text_width},
     palette::{
         Rgb,
-        sheet::{BACKGROUND, GROUND, INK, OTHER, QUERY, RULE, SAME, UNKNOWN},
+        sheet::{BACKGROUND, INK, OTHER, QUERY, RULE, SAME, UNKNOWN},
     },
 };
 
@@ -170,24 +170,8 @@ fn draw_tile(sheet: &mut Picture, tile: &Tile, left: u32, top: u32) {
         left,
         top,
     );
-    let (inner_left, inner_top) = (left + FRAME, top + FRAME);
-    sheet.paste(&Picture::filled(SIDE, SIDE, GROUND), inner_left, inner_top);
-    match &tile.picture {
-        Some(picture) => {
-            let middle = |length: u32| SIDE.saturating_sub(length) / 2;
-            let (x, y) = (
-                inner_left + middle(picture.width),
-                inner_top + middle(picture.height),
-            );
-            sheet.paste(&cut(picture), x, y);
-        }
-        None => {
-            let words = "cannot be shown";
-            let x = inner_left + (SIDE - text_width(LETTERS, words).min(SIDE)) / 2;
-            let y = inner_top + (SIDE - line_height(LETTERS)) / 2;
-            draw_text(sheet, x as i32, y as i32, LETTERS, INK, words);
-        }
-    }
+    let picture = tile.picture.as_ref();
+    draw_place(sheet, picture, left + FRAME, top + FRAME, SIDE);
     let mut below = top + PLACE + GAP;
     for line in tile.lines.iter().take(LINES as usize) {
         let line = text::escaped(line);
@@ -197,17 +181,10 @@ fn draw_tile(sheet: &mut Picture, tile: &Tile, left: u32, top: u32) {
     }
 }
 
-/// What of a picture its place can hold.
-fn cut(picture: &Picture) -> Picture {
-    let (width, height) = (picture.width.min(SIDE), picture.height.min(SIDE));
-    let mut part = Picture::filled(width, height, GROUND);
-    part.paste(picture, 0, 0);
-    part
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::palette::sheet::GROUND;
 
     const RED: [u8; 3] = [200, 0, 0];
     const BLUE: [u8; 3] = [0, 0, 200];

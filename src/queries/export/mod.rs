@@ -10,10 +10,10 @@ use std::{fs, path::Path};
 
 use prospect_common::{Error, Result, text::counted};
 use prospect_dataset::image::{self, DecodeOptions};
-use prospect_engine::Context;
+use prospect_engine::{Context, tables::sources::fitted};
 use prospect_output::{
     export::{Folder, Format, Images, Outline, Record, Told, lies_in},
-    picture::{self, Picture, PixelBox},
+    picture::Picture,
 };
 use prospect_stages::writer_of;
 use prospect_store::Manifest;
@@ -158,10 +158,7 @@ fn require(ctx: &Context, manifest: &Manifest, table: &str) -> Result<()> {
 
 /// Decodes the images anew; whose file is gone or another one gets none.
 fn add_thumbnails(ctx: &Context, outline: &Outline, records: &mut [Record], side: u32) {
-    let options = DecodeOptions {
-        max_pixels: ctx.config.images.max_pixels,
-        exif_orientation: ctx.config.images.exif_orientation,
-    };
+    let options = ctx.config.images.decode_options();
     records.par_iter_mut().for_each(|record| {
         if !ctx.cancel.requested() {
             record.thumbnail = thumbnail(outline, record, &options, side);
@@ -179,12 +176,5 @@ fn thumbnail(
     if blake3::hash(&bytes).to_hex().as_str() != record.digest {
         return None;
     }
-    let image = image::decode(&bytes, options).ok()?;
-    let whole = PixelBox {
-        x0: 0,
-        y0: 0,
-        x1: image.width,
-        y1: image.height,
-    };
-    picture::tile(&image.pixels, image.width, image.height, whole, side).ok()
+    fitted(&image::decode(&bytes, options).ok()?, side).ok()
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use prospect_analysis::audit::duplicates::picture::{SIDE, Small};
-use prospect_common::{Error, Result};
+use prospect_common::Result;
 use prospect_dataset::image::{InputSpec, Interpolation, Resize, preprocess};
 use prospect_engine::{Context, progress::Bar, tables::sources::Sources};
 use prospect_store::{Manifest, StageWriter};
@@ -45,12 +45,7 @@ pub fn all(
         return Ok(());
     }
     let sources = Sources::read(ctx, manifest, |id| last.contains_key(&id))?;
-    let threads = rayon::ThreadPoolBuilder::new()
-        .num_threads(ctx.config.extract.decode_threads())
-        .build()
-        .map_err(|error| {
-            Error::io(&ctx.config.images.dir, "starting threads")(std::io::Error::other(error))
-        })?;
+    let threads = ctx.decode_pool()?;
     let mut pictures: HashMap<u32, Option<Small>> = HashMap::new();
     let mut changed: BTreeMap<u32, String> = BTreeMap::new();
     for part in missing {

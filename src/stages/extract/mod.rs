@@ -11,7 +11,7 @@ mod takeover;
 
 use prospect_common::{Complaint, Complaints, Result};
 use prospect_config::{Config, MapStorage};
-use prospect_dataset::image::{DecodeOptions, InputSpec};
+use prospect_dataset::image::InputSpec;
 use prospect_engine::{Context, Needs, Outcome, Stage};
 use prospect_model::{
     Layer, ModelInfo,
@@ -138,10 +138,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let device = device::choose(ctx.config.model.device)?;
     let network = model.load(device, ctx.config.model.dtype)?;
     let forward = Forward::new(&network, &choice.wanted, choice.spec.mean, choice.spec.std)?;
-    let decode = DecodeOptions {
-        max_pixels: ctx.config.images.max_pixels,
-        exif_orientation: ctx.config.images.exif_orientation,
-    };
+    let decode = ctx.config.images.decode_options();
     let inline = match ctx.config.explain.maps {
         MapStorage::Stored => None,
         MapStorage::Inline => {

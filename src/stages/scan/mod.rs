@@ -22,7 +22,6 @@ use arrow::{
 use prospect_common::{Error, Result, text};
 use prospect_config::Labels;
 use prospect_dataset::{
-    image::DecodeOptions,
     listing::{self, EXTENSIONS, Listing},
     metadata::Metadata,
 };
@@ -153,10 +152,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let survey = survey(ctx)?;
     warn(&survey, &ctx.config.images.dir);
     let entries = &survey.listing.entries;
-    let options = DecodeOptions {
-        max_pixels: ctx.config.images.max_pixels,
-        exif_orientation: ctx.config.images.exif_orientation,
-    };
+    let options = ctx.config.images.decode_options();
     let known: Vec<Known> = (entries.iter().zip(&survey.said))
         .map(|(entry, (label, split))| Known {
             label: label
@@ -167,12 +163,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             metadata: survey.metadata.row(&entry.path),
         })
         .collect();
-    let threads = rayon::ThreadPoolBuilder::new()
-        .num_threads(ctx.config.extract.decode_threads())
-        .build()
-        .map_err(|error| {
-            Error::io(&ctx.config.images.dir, "starting threads")(std::io::Error::other(error))
-        })?;
+    let threads = ctx.decode_pool()?;
     let wrong = |error: ArrowError| Error::internal("a table's rows", error);
     let schema = rows::schema(&survey.metadata);
     let earlier = Earlier::read(ctx, &parameters(ctx)?)?;

@@ -15,7 +15,7 @@ use prospect_engine::{
 };
 use prospect_output::picture::{
     self, Picture, PictureError, PixelBox,
-    caption::{draw_text, line_height, text_width},
+    caption::{draw_text, line_height, wrapped},
     palette::sheet::{BACKGROUND, INK, MARK},
 };
 use prospect_store::{Manifest, PartWriter};
@@ -189,7 +189,7 @@ fn sheet_picture(
     spec: &InputSpec,
 ) -> Result<Vec<u8>, PictureError> {
     let width = COLUMNS as u32 * (SIDE + GAP) + GAP;
-    let lines = wrapped(&escaped(title), width - 2 * GAP);
+    let lines = wrapped(TITLE, title, width - 2 * GAP, usize::MAX);
     let heading = GAP + lines.len() as u32 * line_height(TITLE);
     let row_height = line_height(SMALL) + SIDE + 2 * GAP;
     let height = heading + sheet.rows.len() as u32 * row_height + GAP;
@@ -240,12 +240,7 @@ fn photo(image: &RgbImage, shown: &Shown, spec: &InputSpec, crop: bool) -> Resul
         image.height,
     )
     .ok_or("the image has no pixels")?;
-    let whole = PixelBox {
-        x0: 0,
-        y0: 0,
-        x1: image.width,
-        y1: image.height,
-    };
+    let whole = PixelBox::whole(image.width, image.height);
     let cut = if crop { part } else { whole };
     let mut tile = picture::tile(&image.pixels, image.width, image.height, cut, SIDE)
         .map_err(|error| error.to_string())?;
@@ -275,20 +270,4 @@ fn frame(tile: &mut Picture, [x0, y0, x1, y1]: [u32; 4]) {
     tile.paste(&across, x0, (y0 + height).saturating_sub(WIDE));
     tile.paste(&down, x0, y0);
     tile.paste(&down, (x0 + width).saturating_sub(WIDE), y0);
-}
-
-/// Lines of whole words that are at most so wide.
-fn wrapped(text: &str, width: u32) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        let longer = lines.last().map(|line| format!("{line} {word}"));
-        match longer.filter(|longer| text_width(TITLE, longer) <= width) {
-            Some(longer) => {
-                lines.pop();
-                lines.push(longer);
-            }
-            None => lines.push(word.to_string()),
-        }
-    }
-    lines
 }
