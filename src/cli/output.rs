@@ -89,7 +89,7 @@ pub(super) fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
 
 /// What an argument is, and the kinds of findings that it may name.
 pub(super) fn of_kinds(what: &str) -> String {
-    format!("{what}: {}", Kind::ALL.map(Kind::name).join(", "))
+    format!("{what}: {}", Kind::NAMES.join(", "))
 }
 
 /// A stage's summary on one line: `64 images, 0 bad`; nested values are left to `--json`.

@@ -1,15 +1,44 @@
 //! What is wrong with a dataset, one row a finding: the contract of table `issues`.
 
-use std::fmt;
+use prospect_common::{names, text::plural};
 
-use prospect_common::text::plural;
-use serde::{Serialize, Serializer};
+names! {
+    /// What a finding is about, and so what is shown with it.
+    pub enum Subject {
+        /// The image's label: shown with the label that it should have, and the nearest images. Candidates are shown too.
+        Label = "label",
+        /// The image among all others: shown with the nearest images.
+        Neighbors = "neighbors",
+        /// Two images: shown with the other one.
+        Pair = "pair",
+        /// The image by itself.
+        Image = "image",
+        /// The file: there is nothing to be seen.
+        File = "file",
+    }
+}
+
+names! {
+    /// The page of the report that lists a kind of finding, by the name of its file. Every finding is on the overview and in the
+    /// gallery, too.
+    pub enum ReportPage {
+        Labels = "labels",
+        Duplicates = "duplicates",
+        Files = "files",
+    }
+}
+
+impl ReportPage {
+    /// The kinds that it lists.
+    pub fn kinds(self) -> impl Iterator<Item = Kind> {
+        let all = Kind::ALL.into_iter();
+        all.filter(move |kind| kind.info().page == self)
+    }
+}
 
 /// How a kind of finding is told, wherever it is shown.
 #[derive(Debug)]
 pub struct Info {
-    /// As tables and commands spell it.
-    pub name: &'static str,
     /// What one of them is called, and several are.
     pub words: [&'static str; 2],
     /// The sentence where there is none.
@@ -18,63 +47,21 @@ pub struct Info {
     pub page: ReportPage,
 }
 
-/// What a finding is about, and so what is shown with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Subject {
-    /// The image's label: shown with the label that it should have, and the nearest images. Candidates are shown too.
-    Label,
-    /// The image among all others: shown with the nearest images.
-    Neighbors,
-    /// Two images: shown with the other one.
-    Pair,
-    /// The image by itself.
-    Image,
-    /// The file: there is nothing to be seen.
-    File,
-}
-
-/// The page of the report that lists a kind of finding. Every finding is on the overview and in the gallery, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReportPage {
-    Labels,
-    Duplicates,
-    Files,
-}
-
-impl ReportPage {
-    /// The page's name in links, without `.html`.
-    pub fn name(self) -> &'static str {
-        match self {
-            ReportPage::Labels => "labels",
-            ReportPage::Duplicates => "duplicates",
-            ReportPage::Files => "files",
-        }
-    }
-
-    /// The kinds that it lists.
-    pub fn kinds(self) -> impl Iterator<Item = Kind> {
-        let all = Kind::ALL.into_iter();
-        all.filter(move |kind| kind.info().page == self)
-    }
-}
-
 /// Makes [`Kind`] of one declaration a kind. Their order is that of the rows of `issues`, and of everything that is told.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident { $($told:tt)* })*) => {
-        /// What is wrong with an image.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Kind {
-            $($(#[$doc])* $kind,)*
+    ($($(#[$about:meta])* $Kind:ident = $name:literal { $($told:tt)* })*) => {
+        names! {
+            /// What is wrong with an image.
+            pub enum Kind {
+                $($(#[$about])* $Kind = $name,)*
+            }
         }
 
         impl Kind {
-            pub const ALL: [Kind; [$(Kind::$kind),*].len()] = [$(Kind::$kind),*];
-
             /// How it is told.
             pub fn info(self) -> &'static Info {
                 match self {
-                    $(Kind::$kind => &Info { $($told)* },)*
+                    $(Kind::$Kind => &Info { $($told)* },)*
                 }
             }
         }
@@ -83,109 +70,95 @@ macro_rules! kinds {
 
 kinds! {
     /// It shows something else than its label says.
-    Label {
-        name: "label",
+    Label = "label" {
         words: ["probably wrong label", "probably wrong labels"],
         none: "No label is probably wrong.",
         subject: Subject::Label,
         page: ReportPage::Labels,
     }
     /// The same file as another image.
-    DuplicateExact {
-        name: "duplicate_exact",
+    DuplicateExact = "duplicate_exact" {
         words: ["exact duplicate", "exact duplicates"],
         none: "No file is there twice.",
         subject: Subject::Pair,
         page: ReportPage::Duplicates,
     }
     /// The same picture as another image, saved, scaled or cropped in another way.
-    DuplicateNear {
-        name: "duplicate_near",
+    DuplicateNear = "duplicate_near" {
         words: ["near-duplicate", "near-duplicates"],
         none: "No picture is there twice in different files.",
         subject: Subject::Pair,
         page: ReportPage::Duplicates,
     }
     /// The same picture as another image, with another label.
-    DuplicateLabel {
-        name: "duplicate_label",
+    DuplicateLabel = "duplicate_label" {
         words: ["duplicate with another label", "duplicates with another label"],
         none: "No picture has two labels.",
         subject: Subject::Pair,
         page: ReportPage::Duplicates,
     }
     /// The same picture as an image of another split.
-    Leak {
-        name: "leak",
+    Leak = "leak" {
         words: ["leak between splits", "leaks between splits"],
         none: "No picture is in two splits.",
         subject: Subject::Pair,
         page: ReportPage::Duplicates,
     }
     /// Unlike all others.
-    Outlier {
-        name: "outlier",
+    Outlier = "outlier" {
         words: ["outlier", "outliers"],
         none: "No image is unlike all others.",
         subject: Subject::Neighbors,
         page: ReportPage::Files,
     }
-    Dark {
-        name: "dark",
+    Dark = "dark" {
         words: ["dark photo", "dark photos"],
         none: "No photo is too dark.",
         subject: Subject::Image,
         page: ReportPage::Files,
     }
-    Bright {
-        name: "bright",
+    Bright = "bright" {
         words: ["bright photo", "bright photos"],
         none: "No photo is too bright.",
         subject: Subject::Image,
         page: ReportPage::Files,
     }
     /// Hardly anything to be seen.
-    Blank {
-        name: "blank",
+    Blank = "blank" {
         words: ["blank photo", "blank photos"],
         none: "No photo is blank.",
         subject: Subject::Image,
         page: ReportPage::Files,
     }
-    Blurred {
-        name: "blurred",
+    Blurred = "blurred" {
         words: ["blurred photo", "blurred photos"],
         none: "No photo is blurred.",
         subject: Subject::Image,
         page: ReportPage::Files,
     }
     /// Much wider or taller than the others.
-    OddAspect {
-        name: "odd_aspect",
+    OddAspect = "odd_aspect" {
         words: ["photo of odd shape", "photos of odd shape"],
         none: "No photo is much wider or taller than the others.",
         subject: Subject::Image,
         page: ReportPage::Files,
     }
     /// Much smaller than the others.
-    Tiny {
-        name: "tiny",
+    Tiny = "tiny" {
         words: ["tiny photo", "tiny photos"],
         none: "No photo is much smaller than the others.",
         subject: Subject::Image,
         page: ReportPage::Files,
     }
     /// Without colour among coloured ones.
-    Grayscale {
-        name: "grayscale",
+    Grayscale = "grayscale" {
         words: ["photo without colour", "photos without colour"],
         none: "No photo lacks the colour of the others.",
         subject: Subject::Image,
         page: ReportPage::Files,
     }
     /// Its file could not be decoded.
-    Unreadable {
-        name: "unreadable",
+    Unreadable = "unreadable" {
         words: ["unreadable file", "unreadable files"],
         none: "Every file could be read.",
         subject: Subject::File,
@@ -194,16 +167,6 @@ kinds! {
 }
 
 impl Kind {
-    /// As tables and commands spell it.
-    pub fn name(self) -> &'static str {
-        self.info().name
-    }
-
-    /// The kind of that name.
-    pub fn named(name: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
     /// What several are called, as a heading.
     pub fn heading(self) -> String {
         let many = self.info().words[1];
@@ -214,18 +177,6 @@ impl Kind {
     pub fn counted(self, n: u64) -> String {
         let [one, many] = self.info().words;
         plural(n, one, many)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl Serialize for Kind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
     }
 }
 
@@ -287,14 +238,12 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_apart() {
+    fn kinds_are_told_in_words() {
         for kind in Kind::ALL {
-            assert_eq!(Kind::named(kind.name()), Some(kind));
             let Info { words, none, .. } = kind.info();
             assert!(words[0] != words[1] && words[1].starts_with(|c: char| c.is_ascii_lowercase()));
             assert!(none.ends_with('.'), "{none}");
         }
-        assert_eq!(Kind::named("nothing"), None);
         assert_eq!(Kind::Leak.heading(), "Leaks between splits");
         assert_eq!(Kind::Dark.counted(1), "1 dark photo");
         assert_eq!(Kind::Dark.counted(1200), "1,200 dark photos");

@@ -12,7 +12,7 @@ use std::{collections::HashMap, fs::File, io, path::Path};
 
 use prospect_common::{
     Error, Result, names,
-    text::{escaped, known_are, shortened},
+    text::{escaped, shortened},
 };
 use prospect_store::write_atomically;
 
@@ -295,8 +295,7 @@ fn read_row(cells: [&str; 6], found: usize, expected: usize) -> Result<Review, S
 /// The kind that a person wrote.
 pub fn read_kind(word: &str) -> Result<Kind, String> {
     let word = word.trim().to_lowercase();
-    let known = || known_are(&word, &Kind::ALL.map(Kind::name));
-    Kind::named(&word).ok_or_else(|| unknown("kind", &word, &known()))
+    (word.parse()).map_err(|known: String| unknown("kind", &word, &known))
 }
 
 /// The verdict that a person wrote.

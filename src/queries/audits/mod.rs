@@ -91,11 +91,10 @@ impl Kind {
     fn parse(self, text: &str) -> Result<Value, String> {
         let number = || text.parse().ok().filter(|number: &f64| number.is_finite());
         match self {
-            Kind::Finding if !text.is_empty() && Finding::named(text).is_none() => {
-                let names = Finding::ALL.map(Finding::name);
-                let near = did_you_mean(text, &names);
-                Err(format!("one of {}{near}", names.join(", ")))
-            }
+            Kind::Finding if !text.is_empty() => match text.parse::<Finding>() {
+                Ok(kind) => Ok(Value::Text(kind.to_string())),
+                Err(known) => Err(format!("a kind of finding ({known})")),
+            },
             Kind::Text | Kind::Class if text.contains('\0') => Err("a text without NUL".into()),
             Kind::Text | Kind::Class | Kind::Finding => Ok(Value::Text(text.to_string())),
             Kind::Integer => {

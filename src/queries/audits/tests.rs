@@ -140,7 +140,8 @@ fn wrong_parameters_are_told_together() {
     assert!(of_kind.bind(&["kind=leak".into()]).is_ok() && of_kind.bind(&["kind=".into()]).is_ok());
     let text = of_kind.bind(&["kind=lek".into()]).unwrap_err().to_string();
     assert!(
-        text.contains("-p kind: expected one of label, ") && text.contains("did you mean `leak`"),
+        text.contains("-p kind: expected a kind of finding (known are label, ")
+            && text.contains("did you mean `leak`"),
         "{text}"
     );
     let none = Audit::parse("", "select 1 from images").unwrap();

@@ -59,8 +59,9 @@ pub fn read(run: &RunFolder, manifest: &Manifest, names: &ClassNames) -> Result<
         let flagged = columns.booleans("flagged")?;
         for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
             let kind = text(&kinds, row).unwrap_or_default();
-            let kind =
-                Kind::named(kind).ok_or_else(|| columns.unexpected("a kind of finding", kind))?;
+            let kind = kind
+                .parse()
+                .map_err(|_| columns.unexpected("a kind of finding", kind))?;
             let label = integer(&suggested, row).and_then(|label| i32::try_from(label).ok());
             issues.push(Issue {
                 image_id,
