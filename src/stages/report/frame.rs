@@ -135,6 +135,13 @@ impl Frame<'_> {
     }
 }
 
+/// The pictures that a stage drew, by their paths in the run folder.
+pub fn drawn<'m>(manifest: &'m Manifest, stage: &str) -> impl Iterator<Item = &'m str> {
+    let parts = manifest.stages.get(stage).map(|stage| stage.parts.values());
+    let files = parts.into_iter().flatten().flat_map(|part| &part.files);
+    (files.filter(|file| file.table.is_none())).map(|file| file.path.as_str())
+}
+
 /// A name from outside for the page's text: control and reordering characters visible, cut to a sane length.
 pub fn shown(name: &str, limit: usize) -> String {
     // Cut first: an escape must not be cut in two.

@@ -13,12 +13,13 @@ use prospect_common::{
 };
 use prospect_engine::{
     Context,
+    schema::{associations, layers},
     tables::layers::{read_layers, unit_picture},
 };
 use prospect_store::Manifest;
 
-use self::gather::{Association, ByValue, associations};
-use super::frame::{Frame, MESSAGE, NAME, PATH, Page, Shell, shown};
+use self::gather::{Association, ByValue};
+use super::frame::{Frame, MESSAGE, NAME, PATH, Page, Shell, drawn, shown};
 
 pub use self::gather::{Group, Groups, Suspect, suspects};
 
@@ -69,7 +70,7 @@ struct Card {
 }
 
 struct SuspectRow {
-    rank: i64,
+    rank: i32,
     class: String,
     unit: String,
     layer: String,
@@ -125,19 +126,19 @@ struct AttributePanel {
 /// The page and the images that it shows, which are none: its pictures are the stage's.
 pub fn page(frame: &Frame) -> Result<Page> {
     let (ctx, manifest) = (frame.ctx, &frame.manifest);
-    let found = Found {
-        ready: manifest.has("associations") || manifest.stages.contains_key("shortcuts"),
+    let tables = Tables {
+        ready: manifest.has(associations::NAME) || manifest.stages.contains_key("shortcuts"),
         suspects: suspects(ctx, manifest)?,
-        associations: associations(ctx, manifest)?,
+        associations: gather::associations(ctx, manifest)?,
         groups: Groups::of_run(ctx, manifest)?,
-        layers: match manifest.has("layers") {
+        layers: match manifest.has(layers::NAME) {
             true => layer_places(ctx, manifest)?,
             false => HashMap::new(),
         },
-        pictures: pictures(manifest),
+        pictures: drawn(manifest, "patches").map(str::to_string).collect(),
     };
     let shell = frame.shell("shortcuts", &[]);
-    frame.page("shortcuts", &ShortcutsPage::new(shell, &found))
+    frame.page("shortcuts", &ShortcutsPage::new(shell, &tables))
 }
 
 /// Each layer's place on the page of units.
@@ -148,29 +149,19 @@ fn layer_places(ctx: &Context, manifest: &Manifest) -> Result<HashMap<String, us
         .collect())
 }
 
-/// The contact sheets that `patches` drew.
-fn pictures(manifest: &Manifest) -> HashSet<String> {
-    let parts = manifest
-        .stages
-        .get("patches")
-        .map(|stage| stage.parts.values());
-    let files = parts.into_iter().flatten().flat_map(|part| &part.files);
-    let drawn = files.filter(|file| file.table.is_none());
-    drawn.map(|file| file.path.clone()).collect()
-}
-
 /// What the tables have.
 #[derive(Default)]
-struct Found {
+struct Tables {
     ready: bool,
     suspects: Vec<Suspect>,
     associations: Vec<Association>,
     groups: Groups,
     layers: HashMap<String, usize>,
+    /// The contact sheets that `patches` drew.
     pictures: HashSet<String>,
 }
 
-impl Found {
+impl Tables {
     fn link(&self, suspect: &Suspect) -> String {
         match self.layers.get(&suspect.layer) {
             Some(layer) => format!("units.html#layer={layer}&unit={}", suspect.unit),
@@ -180,9 +171,9 @@ impl Found {
 }
 
 impl ShortcutsPage {
-    fn new(shell: Shell, found: &Found) -> ShortcutsPage {
-        let mut of_mark: BTreeMap<i64, Vec<&Suspect>> = BTreeMap::new();
-        for suspect in &found.suspects {
+    fn new(shell: Shell, tables: &Tables) -> ShortcutsPage {
+        let mut of_mark: BTreeMap<i32, Vec<&Suspect>> = BTreeMap::new();
+        for suspect in &tables.suspects {
             of_mark.entry(suspect.mark).or_default().push(suspect);
         }
         let mut marks: Vec<Vec<&Suspect>> = of_mark.into_values().collect();
@@ -191,37 +182,37 @@ impl ShortcutsPage {
         let cards: Vec<Card> = (0..marks.len())
             .filter(|&at| told(at))
             .take(CARDS)
-            .map(|at| Card::of(&marks[at], found))
+            .map(|at| Card::of(&marks[at], tables))
             .collect();
         let anchors: HashSet<String> = cards.iter().map(|card| card.anchor.clone()).collect();
-        let rows = found
+        let rows = tables
             .suspects
             .iter()
-            .map(|one| SuspectRow::of(one, found, &anchors));
+            .map(|one| SuspectRow::of(one, tables, &anchors));
         let more = |n: usize, shown: usize, what: &str| match n.saturating_sub(shown) {
             0 => String::new(),
             more => format!("And {} more in the table {what}.", count(more as u64)),
         };
-        let (metadata, quality): (Vec<_>, Vec<_>) = found
+        let (metadata, quality): (Vec<_>, Vec<_>) = tables
             .groups
             .attributes
             .iter()
-            .partition(|one| is_metadata(&one.attribute, found));
+            .partition(|one| is_metadata(&one.attribute, tables));
         let attributes = metadata.into_iter().chain(quality).take(ATTRIBUTES);
         ShortcutsPage {
             shell,
-            ready: found.ready,
-            verdict: verdict(&found.suspects),
+            ready: tables.ready,
+            verdict: verdict(&tables.suspects),
             rows: rows.collect(),
             cards,
-            associations: (found.associations.iter().take(ASSOCIATIONS))
+            associations: (tables.associations.iter().take(ASSOCIATIONS))
                 .map(AssociationRow::of)
                 .collect(),
-            more_associations: more(found.associations.len(), ASSOCIATIONS, "associations"),
-            worst: found.groups.worst.iter().map(GroupRow::of).collect(),
+            more_associations: more(tables.associations.len(), ASSOCIATIONS, "associations"),
+            worst: tables.groups.worst.iter().map(GroupRow::of).collect(),
             attributes: attributes.map(AttributePanel::of).collect(),
-            more_attributes: more(found.groups.attributes.len(), ATTRIBUTES, "groups"),
-            source: match found.groups.source.as_deref() {
+            more_attributes: more(tables.groups.attributes.len(), ATTRIBUTES, "groups"),
+            source: match tables.groups.source.as_deref() {
                 Some("network") => "the network's own predictions",
                 _ => {
                     "a linear probe on the network's features, by folds that have not seen the image"
@@ -231,8 +222,8 @@ impl ShortcutsPage {
     }
 }
 
-fn is_metadata(attribute: &str, found: &Found) -> bool {
-    let known = found
+fn is_metadata(attribute: &str, tables: &Tables) -> bool {
+    let known = tables
         .associations
         .iter()
         .find(|one| one.attribute == attribute);
@@ -282,10 +273,10 @@ fn sentence(evidence: &str) -> String {
 }
 
 impl Card {
-    fn of(mark: &[&Suspect], found: &Found) -> Card {
+    fn of(mark: &[&Suspect], tables: &Tables) -> Card {
         let first = mark[0];
         let class = shown(&first.class_name, NAME);
-        let mut figures = vec![("Images that bear it", count(first.images.unsigned_abs()))];
+        let mut figures = vec![("Images that bear it", count(first.images.into()))];
         let mut figure_of = |name: &'static str, share: Option<f64>| {
             figures.extend(share.map(|share| (name, percent(share))));
         };
@@ -330,13 +321,13 @@ impl Card {
             said: sentence(&first.evidence),
             figures,
             picture: picture.map_or(String::new(), |path| format!("../{path}")),
-            sheet: match found.pictures.contains(&sheet) {
+            sheet: match tables.pictures.contains(&sheet) {
                 true => format!("../{sheet}"),
                 false => String::new(),
             },
             unit: first.unit.to_string(),
             layer: shown(&first.layer, PATH),
-            link: found.link(first),
+            link: tables.link(first),
             others: match mark.len() - 1 {
                 0 => String::new(),
                 n => format!(
@@ -349,7 +340,7 @@ impl Card {
 }
 
 impl SuspectRow {
-    fn of(suspect: &Suspect, found: &Found, anchors: &HashSet<String>) -> SuspectRow {
+    fn of(suspect: &Suspect, tables: &Tables, anchors: &HashSet<String>) -> SuspectRow {
         let share = |share: Option<f64>| share.map_or("–".into(), percent);
         let anchor = format!("mark-{}", suspect.mark);
         SuspectRow {
@@ -357,7 +348,7 @@ impl SuspectRow {
             class: shown(&suspect.class_name, NAME),
             unit: suspect.unit.to_string(),
             layer: shown(&suspect.layer, PATH),
-            link: found.link(suspect),
+            link: tables.link(suspect),
             kind: match suspect.kind.as_str() {
                 "mark" => "mark",
                 _ => "border",
@@ -368,7 +359,7 @@ impl SuspectRow {
                 true => anchor,
                 false => String::new(),
             },
-            images: count(suspect.images.unsigned_abs()),
+            images: count(suspect.images.into()),
             share_of_class: share(suspect.share_of_class),
             share_of_others: share(suspect.share_of_others),
         }
@@ -376,18 +367,18 @@ impl SuspectRow {
 }
 
 impl AssociationRow {
-    fn of(found: &Association) -> AssociationRow {
-        let top = found.top.as_ref();
+    fn of(association: &Association) -> AssociationRow {
+        let top = association.top.as_ref();
         AssociationRow {
-            attribute: shown(&found.attribute, NAME),
-            kind: match found.kind.as_str() {
+            attribute: shown(&association.attribute, NAME),
+            kind: match association.kind.as_str() {
                 "metadata" => "your metadata".into(),
                 "quality" => "the picture".into(),
                 other => shown(other, NAME),
             },
-            strength: format!("{:.3}", found.nmi),
-            percent: format!("{:.1}", 100.0 * found.nmi.clamp(0.0, 1.0)),
-            p_value: format!("{:.3}", found.p_value),
+            strength: format!("{:.3}", association.nmi),
+            percent: format!("{:.1}", 100.0 * association.nmi.clamp(0.0, 1.0)),
+            p_value: format!("{:.3}", association.p_value),
             said: top.map_or(String::new(), |top| {
                 format!(
                     "{} among {}",
@@ -396,7 +387,7 @@ impl AssociationRow {
                 )
             }),
             lift: top.map_or(String::new(), |top| format!("{:.1} ×", top.lift)),
-            images: top.map_or(String::new(), |top| count(top.images.unsigned_abs())),
+            images: top.map_or(String::new(), |top| count(top.images.into())),
         }
     }
 }
@@ -412,7 +403,7 @@ impl GroupRow {
                 .label
                 .as_ref()
                 .map_or(String::new(), |label| shown(label, NAME)),
-            images: count(group.images.unsigned_abs()),
+            images: count(group.images.into()),
             accuracy: percent(group.accuracy),
             interval: format!("{:.1} to {}", 100.0 * low, percent(high)),
             overall: percent(group.overall),

@@ -22,7 +22,7 @@ use super::frame::{Frame, NAME, PATH, Page, Shell, short, shown};
 const OF_CLASS: usize = 96;
 const OF_LAYER: usize = 3;
 /// Classes that the search proposes.
-const MOST_NAMED: usize = 2_000;
+const MAX_NAMED: usize = 2_000;
 /// The picture of the first filters, in the folder of the report.
 const FILTERS: &str = "filters.png";
 /// Units of each layer whose images are wanted in the report.
@@ -112,7 +112,7 @@ impl UnitsPage {
                 _ => "lifetime sparseness: 0, all images excite the unit alike; 1, one image only",
             },
             classes: names
-                .take(MOST_NAMED)
+                .take(MAX_NAMED)
                 .map(|name| shown(name, NAME))
                 .collect(),
             filters: filters.map_or(String::new(), |filters| filters.about.clone()),
@@ -131,9 +131,7 @@ impl LayerRow {
             op: shown(&layer.op, NAME),
             shape: format!("{rows}\u{a0}×\u{a0}{cols}"),
             field: match layer.field {
-                Some([(height, _), (width, _)]) => {
-                    format!("{height}\u{a0}×\u{a0}{width}\u{a0}px")
-                }
+                Some([height, width]) => format!("{height}\u{a0}×\u{a0}{width}\u{a0}px"),
                 None => "everything".into(),
             },
             units: count(layer.n_units as u64),
@@ -193,9 +191,9 @@ fn found_by_class(units: &Units) -> Value {
 /// Each unit as a list, to be read by name in units.js.
 fn layer_data(layer: &Layer) -> Value {
     let row = |unit: &Unit| {
-        let most = unit.bars.iter().copied().max().unwrap_or(0).max(1);
+        let max = unit.bars.iter().copied().max().unwrap_or(0).max(1);
         let bars: Vec<u32> = (unit.bars.iter())
-            .map(|&bar| (u64::from(bar) * 100).div_ceil(most.into()) as u32)
+            .map(|&bar| (u64::from(bar) * 100).div_ceil(max.into()) as u32)
             .collect();
         json!([
             unit.unit,

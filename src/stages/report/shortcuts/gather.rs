@@ -3,7 +3,7 @@
 use prospect_common::Result;
 use prospect_engine::{
     Context,
-    tables::columns::{Columns, integer, number, text},
+    schema::{associations, groups, shortcuts},
 };
 use prospect_store::Manifest;
 
@@ -13,17 +13,17 @@ pub const WORST: usize = 30;
 /// A row of `shortcuts`.
 #[derive(Debug, Clone, Default)]
 pub struct Suspect {
-    pub rank: i64,
+    pub rank: i32,
     pub class_name: String,
     pub layer: String,
-    pub unit: i64,
+    pub unit: i32,
     /// `mark` or `leaning`.
     pub kind: String,
     /// Rows with one number are about the same images.
-    pub mark: i64,
+    pub mark: i32,
     pub score: f64,
     pub exclusivity: f64,
-    pub images: i64,
+    pub images: u32,
     pub share_of_class: Option<f64>,
     pub share_of_others: Option<f64>,
     pub border_share: f64,
@@ -56,7 +56,7 @@ pub struct TopPair {
     pub value: String,
     pub label: String,
     pub lift: f64,
-    pub images: i64,
+    pub images: u32,
 }
 
 /// A row of `groups` whose images were judged.
@@ -65,7 +65,7 @@ pub struct Group {
     pub attribute: String,
     pub value: String,
     pub label: Option<String>,
-    pub images: i64,
+    pub images: u32,
     pub accuracy: f64,
     /// At 95 %.
     pub interval: [f64; 2],
@@ -99,60 +99,61 @@ pub struct Groups {
 /// Best first.
 pub fn suspects(ctx: &Context, manifest: &Manifest) -> Result<Vec<Suspect>> {
     let mut found = Vec::new();
-    if !manifest.has("shortcuts") {
+    if !manifest.has(shortcuts::NAME) {
         return Ok(found);
     }
-    for batch in ctx.run.read(manifest, "shortcuts") {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, "shortcuts", &batch);
-        let [classes, layers, kinds, evidence, pictures] =
-            ["class_name", "layer", "kind", "evidence", "picture"].map(|name| columns.texts(name));
-        let (classes, layers, kinds) = (classes?, layers?, kinds?);
-        let (evidence, pictures) = (evidence?, pictures?);
-        let [ranks, units, marks, images, flagged] =
-            ["rank", "unit", "mark", "images", "flagged"].map(|name| columns.integers(name));
-        let (ranks, units, marks) = (ranks?, units?, marks?);
-        let (images, flagged) = (images?, flagged?);
-        let mut numbers = Vec::new();
-        for name in [
-            "score",
-            "exclusivity",
-            "border_share",
-            "share_of_class",
-            "share_of_others",
-            "outside_boxes",
-            "border_energy",
-            "p_with",
-            "p_without",
-            "accuracy_drop",
-        ] {
-            numbers.push(columns.numbers(name)?);
-        }
-        for row in 0..batch.num_rows() {
-            let word = |array| text(array, row).unwrap_or_default().to_string();
-            let whole = |array| integer(array, row).unwrap_or(0);
-            let figure = |at: usize| number(&numbers[at], row);
+    let words = (
+        shortcuts::rank,
+        shortcuts::class_name,
+        shortcuts::layer,
+        shortcuts::unit,
+        shortcuts::kind,
+        shortcuts::mark,
+        shortcuts::images,
+        shortcuts::flagged,
+        shortcuts::evidence,
+        shortcuts::picture,
+    );
+    let figures = (
+        shortcuts::score,
+        shortcuts::exclusivity,
+        shortcuts::share_of_class,
+        shortcuts::share_of_others,
+        shortcuts::border_share,
+        shortcuts::outside_boxes,
+        shortcuts::border_energy,
+        shortcuts::p_with,
+        shortcuts::p_without,
+        shortcuts::accuracy_drop,
+    );
+    let batches = (ctx.run.rows(manifest, words)).zip(ctx.run.rows(manifest, figures));
+    for (words, figures) in batches {
+        for (words, figures) in words?.iter().zip(figures?.iter()) {
+            let (rank, class_name, layer, unit, kind, ..) = words;
+            let (.., mark, images, flagged, evidence, picture) = words;
+            let (score, exclusivity, share_of_class, share_of_others, border_share, ..) = figures;
+            let (.., outside_boxes, border_energy, p_with, p_without, accuracy_drop) = figures;
             found.push(Suspect {
-                rank: whole(&ranks),
-                class_name: word(&classes),
-                layer: word(&layers),
-                unit: whole(&units),
-                kind: word(&kinds),
-                mark: whole(&marks),
-                score: figure(0).unwrap_or(0.0),
-                exclusivity: figure(1).unwrap_or(0.0),
-                images: whole(&images),
-                share_of_class: figure(3),
-                share_of_others: figure(4),
-                border_share: figure(2).unwrap_or(0.0),
-                outside_boxes: figure(5),
-                border_energy: figure(6),
-                p_with: figure(7),
-                p_without: figure(8),
-                accuracy_drop: figure(9),
-                flagged: whole(&flagged) == 1,
-                evidence: word(&evidence),
-                picture: text(&pictures, row).map(str::to_string),
+                rank,
+                class_name: class_name.to_string(),
+                layer: layer.to_string(),
+                unit,
+                kind: kind.to_string(),
+                mark,
+                score,
+                exclusivity,
+                images,
+                share_of_class,
+                share_of_others,
+                border_share,
+                outside_boxes,
+                border_energy,
+                p_with,
+                p_without,
+                accuracy_drop,
+                flagged,
+                evidence: evidence.to_string(),
+                picture: picture.map(str::to_string),
             });
         }
     }
@@ -162,33 +163,34 @@ pub fn suspects(ctx: &Context, manifest: &Manifest) -> Result<Vec<Suspect>> {
 /// Strongest first.
 pub fn associations(ctx: &Context, manifest: &Manifest) -> Result<Vec<Association>> {
     let mut found = Vec::new();
-    if !manifest.has("associations") {
+    if !manifest.has(associations::NAME) {
         return Ok(found);
     }
-    for batch in ctx.run.read(manifest, "associations") {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, "associations", &batch);
-        let [attributes, kinds, values, labels] =
-            ["attribute", "kind", "top_value", "top_label_name"].map(|name| columns.texts(name));
-        let (attributes, kinds, values, labels) = (attributes?, kinds?, values?, labels?);
-        let support = columns.integers("support")?;
-        let (nmi, p) = (columns.numbers("nmi")?, columns.numbers("p_value")?);
-        let lifts = columns.numbers("lift")?;
-        for row in 0..batch.num_rows() {
-            let word = |array| text(array, row).map(str::to_string);
+    let columns = (
+        associations::attribute,
+        associations::kind,
+        associations::nmi,
+        associations::p_value,
+        associations::top_value,
+        associations::top_label_name,
+        associations::lift,
+        associations::support,
+    );
+    for batch in ctx.run.rows(manifest, columns) {
+        for (attribute, kind, nmi, p_value, value, label, lift, images) in batch?.iter() {
             let top = || {
                 Some(TopPair {
-                    value: word(&values)?,
-                    label: word(&labels)?,
-                    lift: number(&lifts, row)?,
-                    images: integer(&support, row)?,
+                    value: value?.to_string(),
+                    label: label?.to_string(),
+                    lift: lift?,
+                    images: images?,
                 })
             };
             found.push(Association {
-                attribute: word(&attributes).unwrap_or_default(),
-                kind: word(&kinds).unwrap_or_default(),
-                nmi: number(&nmi, row).unwrap_or(0.0),
-                p_value: number(&p, row).unwrap_or(1.0),
+                attribute: attribute.to_string(),
+                kind: kind.to_string(),
+                nmi,
+                p_value,
                 top: top(),
             });
         }
@@ -197,39 +199,41 @@ pub fn associations(ctx: &Context, manifest: &Manifest) -> Result<Vec<Associatio
 }
 
 impl Groups {
+    /// Those whose images were judged; empty where `groups` is missing.
     pub fn of_run(ctx: &Context, manifest: &Manifest) -> Result<Groups> {
         let mut found = Groups::default();
-        if !manifest.has("groups") {
+        if !manifest.has(groups::NAME) {
             return Ok(found);
         }
-        for batch in ctx.run.read(manifest, "groups") {
+        let columns = (
+            groups::attribute,
+            groups::value,
+            groups::label_name,
+            groups::images,
+            groups::accuracy,
+            groups::accuracy_low,
+            groups::accuracy_high,
+            groups::overall,
+            groups::source,
+        );
+        for batch in ctx.run.rows(manifest, columns) {
             ctx.cancel.check()?;
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, "groups", &batch);
-            let [attributes, values, labels, sources] =
-                ["attribute", "value", "label_name", "source"].map(|name| columns.texts(name));
-            let (attributes, values, labels) = (attributes?, values?, labels?);
-            let sources = sources?;
-            let images = columns.integers("images")?;
-            let [accuracy, low, high, overall] =
-                ["accuracy", "accuracy_low", "accuracy_high", "overall"]
-                    .map(|name| columns.numbers(name));
-            let (accuracy, low, high, overall) = (accuracy?, low?, high?, overall?);
-            for row in 0..batch.num_rows() {
+            for cells in batch?.iter() {
+                let (attribute, value, label, images, ..) = cells;
+                let (.., accuracy, low, high, overall, source) = cells;
                 if found.source.is_none() {
-                    found.source = text(&sources, row).map(str::to_string);
+                    found.source = source.map(str::to_string);
                 }
-                let figure = |array| number(array, row);
-                let figures = figure(&accuracy).zip(figure(&overall));
-                let interval = figure(&low).zip(figure(&high));
-                let (Some((accuracy, overall)), Some((low, high))) = (figures, interval) else {
+                let figures = accuracy.zip(overall);
+                let (Some((accuracy, overall)), Some((low, high))) = (figures, low.zip(high))
+                else {
                     continue;
                 };
                 found.add(Group {
-                    attribute: text(&attributes, row).unwrap_or_default().to_string(),
-                    value: text(&values, row).unwrap_or_default().to_string(),
-                    label: text(&labels, row).map(str::to_string),
-                    images: integer(&images, row).unwrap_or(0),
+                    attribute: attribute.to_string(),
+                    value: value.to_string(),
+                    label: label.map(str::to_string),
+                    images,
                     accuracy,
                     interval: [low, high],
                     overall,

@@ -1,7 +1,5 @@
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, Float64Array, StringArray, UInt32Array};
-use prospect_engine::tables::columns::table;
+use arrow::array::StringArray;
+use prospect_engine::schema::groups;
 use prospect_testing::{Fake, FakeImage};
 
 use super::{gather::TopPair, *};
@@ -28,32 +26,21 @@ fn fake() -> Fake {
 type Row<'a> = (&'a str, &'a str, Option<&'a str>, Option<f64>, f64, f64);
 
 fn write_groups(fake: &Fake, rows: &[Row]) {
-    let texts = |of: &dyn Fn(&Row) -> Option<String>| -> ArrayRef {
-        Arc::new(StringArray::from_iter(rows.iter().map(of)))
+    let all = || rows.iter();
+    let rows = groups::Columns {
+        attribute: StringArray::from_iter_values(all().map(|row| row.0)),
+        value: StringArray::from_iter_values(all().map(|row| row.1)),
+        label: all().map(|row| row.2.map(|_| 0)).collect(),
+        label_name: all().map(|row| row.2).collect(),
+        images: vec![20; rows.len()].into(),
+        accuracy: all().map(|row| row.3).collect(),
+        accuracy_low: all().map(|row| row.3.map(|share| share - 0.1)).collect(),
+        accuracy_high: all().map(|row| row.3.map(|_| row.4)).collect(),
+        overall: all().map(|row| row.5).collect(),
+        worst: vec![false; rows.len()].into(),
+        source: vec!["probe"; rows.len()].into(),
     };
-    let numbers = |of: &dyn Fn(&Row) -> Option<f64>| -> ArrayRef {
-        Arc::new(Float64Array::from_iter(rows.iter().map(of)))
-    };
-    let rows = table([
-        ("attribute", texts(&|row| Some(row.0.into())), false),
-        ("value", texts(&|row| Some(row.1.into())), false),
-        ("label_name", texts(&|row| row.2.map(String::from)), true),
-        (
-            "images",
-            Arc::new(UInt32Array::from(vec![20; rows.len()])),
-            false,
-        ),
-        ("accuracy", numbers(&|row| row.3), true),
-        (
-            "accuracy_low",
-            numbers(&|row| row.3.map(|share| share - 0.1)),
-            true,
-        ),
-        ("accuracy_high", numbers(&|row| row.3.map(|_| row.4)), true),
-        ("overall", numbers(&|row| Some(row.5)), true),
-        ("source", texts(&|_| Some("probe".into())), true),
-    ]);
-    fake.write_table("shortcuts", "groups", &rows.unwrap());
+    fake.write_table("shortcuts", groups::NAME, &rows.batch().unwrap());
 }
 
 #[test]
@@ -112,7 +99,7 @@ fn many_groups_are_bounded() {
     );
 }
 
-fn suspect(rank: i64, mark: i64, flagged: bool) -> Suspect {
+fn suspect(rank: i32, mark: i32, flagged: bool) -> Suspect {
     Suspect {
         rank,
         mark,
@@ -130,7 +117,7 @@ fn suspect(rank: i64, mark: i64, flagged: bool) -> Suspect {
 
 #[test]
 fn units_of_one_mark_share_a_card() {
-    let found = Found {
+    let tables = Tables {
         ready: true,
         suspects: vec![
             suspect(1, 1, true),
@@ -139,9 +126,9 @@ fn units_of_one_mark_share_a_card() {
         ],
         layers: HashMap::from([("relu".to_string(), 4)]),
         pictures: HashSet::from(["pictures/patches/relu/unit-0007.png".to_string()]),
-        ..Found::default()
+        ..Tables::default()
     };
-    let first = Card::of(&[&found.suspects[0], &found.suspects[2]], &found);
+    let first = Card::of(&[&tables.suspects[0], &tables.suspects[2]], &tables);
     assert_eq!(first.link, "units.html#layer=4&unit=7");
     assert_eq!(first.sheet, "../pictures/patches/relu/unit-0007.png");
     assert_eq!(
@@ -151,18 +138,18 @@ fn units_of_one_mark_share_a_card() {
     assert!(first.flagged && first.picture.is_empty());
     let anchors = HashSet::from([first.anchor]);
     assert_eq!(
-        SuspectRow::of(&found.suspects[2], &found, &anchors).anchor,
+        SuspectRow::of(&tables.suspects[2], &tables, &anchors).anchor,
         "mark-1"
     );
     assert_eq!(
-        SuspectRow::of(&found.suspects[1], &found, &anchors).anchor,
+        SuspectRow::of(&tables.suspects[1], &tables, &anchors).anchor,
         ""
     );
     assert!(
-        verdict(&found.suspects)
+        verdict(&tables.suspects)
             .starts_with("2 units fire for something that only the photos of one class bear: cat.")
     );
-    assert!(verdict(&found.suspects[1..2]).starts_with("Nothing here is strong enough"));
+    assert!(verdict(&tables.suspects[1..2]).starts_with("Nothing here is strong enough"));
 }
 
 fn shell(title: &str) -> Shell {
@@ -178,20 +165,23 @@ fn shell(title: &str) -> Shell {
 
 #[test]
 fn of_candidates_the_first_have_a_card() {
-    let mut found = Found {
+    let mut tables = Tables {
         suspects: (1..=20).map(|at| suspect(at, at, at == 9)).collect(),
-        ..Found::default()
+        ..Tables::default()
     };
-    let anchors = |found: &Found| -> Vec<String> {
-        let cards = ShortcutsPage::new(shell("t"), found).cards.into_iter();
+    let anchors = |tables: &Tables| -> Vec<String> {
+        let cards = ShortcutsPage::new(shell("t"), tables).cards.into_iter();
         cards.map(|card| card.anchor).collect()
     };
     assert_eq!(
-        anchors(&found),
+        anchors(&tables),
         ["mark-1", "mark-2", "mark-3", "mark-4", "mark-9"]
     );
-    found.suspects.iter_mut().for_each(|one| one.flagged = true);
-    assert_eq!(anchors(&found).len(), CARDS);
+    tables
+        .suspects
+        .iter_mut()
+        .for_each(|one| one.flagged = true);
+    assert_eq!(anchors(&tables).len(), CARDS);
 }
 
 #[test]
@@ -213,7 +203,7 @@ fn names_from_strangers_are_text() {
         interval: [0.4, 0.6],
         overall: 0.9,
     };
-    let found = Found {
+    let tables = Tables {
         ready: true,
         suspects: vec![hostile.clone(), Suspect { rank: 2, ..hostile }],
         associations: vec![Association {
@@ -236,9 +226,11 @@ fn names_from_strangers_are_text() {
             worst: vec![group],
             source: Some("probe".into()),
         },
-        ..Found::default()
+        ..Tables::default()
     };
-    let html = ShortcutsPage::new(shell(HOSTILE), &found).render().unwrap();
+    let html = ShortcutsPage::new(shell(HOSTILE), &tables)
+        .render()
+        .unwrap();
     assert!(!html.contains("<script>alert") && !html.contains("\"><script"));
 
     for element in [

@@ -5,20 +5,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use prospect_common::Result;
 use prospect_engine::{
     Context,
-    tables::{
-        classes::ClassNames,
-        columns::{Columns, integer, number, text},
-        groups::Groups,
-        layers::unit_picture,
-    },
+    schema::{layers, patches, unit_stats, units},
+    tables::{classes::ClassNames, groups::Groups, layers::unit_picture},
 };
 use prospect_store::Manifest;
 use rayon::prelude::*;
 
+use super::super::frame::drawn;
+
 /// Bars of a histogram.
 pub const BARS: usize = 24;
 /// Activations that histograms count at most: of a greater run some parts, evenly spread.
-const MOST_VALUES: u64 = 1_000_000_000;
+const MAX_VALUES: u64 = 1_000_000_000;
 /// Rows of `units` in memory at a time.
 const BLOCK_ROWS: usize = 1024;
 
@@ -43,9 +41,9 @@ pub struct Layer {
     pub name: String,
     pub op: String,
     /// Channels, rows, columns.
-    pub shape: [i64; 3],
-    /// Receptive field in input pixels, (size, stride), along y and x; `None` where a cell sees everything.
-    pub field: Option<[(f64, f64); 2]>,
+    pub shape: [i32; 3],
+    /// Size of the receptive field in input pixels, along y and x; `None` where a cell sees everything.
+    pub field: Option<[i32; 2]>,
     pub n_units: usize,
     pub n_dead: usize,
     /// Those with a contact sheet, in order.
@@ -85,10 +83,8 @@ impl Unit {
 impl Units {
     /// `None` where `patches` has not run.
     pub fn of_run(ctx: &Context, manifest: &Manifest) -> Result<Option<Units>> {
-        if !["layers", "unit_stats", "patches"]
-            .iter()
-            .all(|table| manifest.has(table))
-        {
+        let tables = [layers::NAME, unit_stats::NAME, patches::NAME];
+        if !tables.iter().all(|table| manifest.has(table)) {
             return Ok(None);
         }
         let groups = Groups::read(ctx, manifest)?;
@@ -168,48 +164,46 @@ impl Units {
             .collect();
         let places = self.places();
         let mut found = vec![HashMap::new(); self.layers.len()];
-        for batch in ctx.run.read(manifest, "unit_stats") {
+        let columns = (
+            unit_stats::layer,
+            unit_stats::unit,
+            unit_stats::images,
+            unit_stats::mean,
+            unit_stats::min,
+            unit_stats::max,
+            unit_stats::share_active,
+            unit_stats::dead,
+            unit_stats::selectivity,
+            unit_stats::measure,
+            unit_stats::top_class,
+        );
+        for batch in ctx.run.rows(manifest, columns) {
             ctx.cancel.check()?;
             let batch = batch?;
-            let columns = Columns::of(ctx.run, "unit_stats", &batch);
-            let (layers, units) = (columns.texts("layer")?, columns.integers("unit")?);
-            let [images, mean, min, max, share, selectivity] = [
-                "images",
-                "mean",
-                "min",
-                "max",
-                "share_active",
-                "selectivity",
-            ]
-            .map(|name| columns.numbers(name));
-            let (images, mean, min) = (images?, mean?, min?);
-            let (max, share, selectivity) = (max?, share?, selectivity?);
-            let (dead, tops) = (columns.integers("dead")?, columns.integers("top_class")?);
-            let measures = columns.texts("measure")?;
-            for row in 0..batch.num_rows() {
-                let place = text(&layers, row).and_then(|name| places.get(name));
-                let unit = integer(&units, row).and_then(|unit| usize::try_from(unit).ok());
-                let (Some(&place), Some(unit)) = (place, unit) else {
-                    return Err(columns.unexpected("units of recorded layers", "others"));
+            for cells in batch.iter() {
+                let (layer, unit, images, mean, min, max, ..) = cells;
+                let (.., share_active, dead, selectivity, measure, top_class) = cells;
+                let (Some(&place), Ok(unit)) = (places.get(layer), usize::try_from(unit)) else {
+                    return Err(batch.unexpected("units of recorded layers", "others"));
                 };
-                self.measure = text(&measures, row).unwrap_or_default().to_string();
+                self.measure = measure.to_string();
                 self.layers[place].n_units += 1;
-                if integer(&dead, row) == Some(1) {
+                if dead {
                     self.layers[place].n_dead += 1;
                     continue;
                 }
-                let share_active = number(&share, row).unwrap_or(0.0);
-                let top = integer(&tops, row).and_then(|class| i32::try_from(class).ok());
-                let top = top.and_then(|class| names.dataset.get(&class));
+                let figure = |value: Option<f32>| value.map_or(f64::NAN, f64::from);
+                let share_active = share_active.map_or(0.0, f64::from);
+                let top = top_class.and_then(|class| names.dataset.get(&class));
                 let known = Unit {
                     unit,
-                    mean: number(&mean, row).unwrap_or(f64::NAN),
-                    min: number(&min, row).unwrap_or(f64::NAN),
-                    max: number(&max, row).unwrap_or(f64::NAN),
+                    mean: figure(mean),
+                    min: figure(min),
+                    max: figure(max),
                     share_active,
                     // A share is rounded to f32: half an image either way does not matter.
-                    n_active: (share_active * number(&images, row).unwrap_or(0.0)).round() as u64,
-                    selectivity: number(&selectivity, row).unwrap_or(0.0),
+                    n_active: (share_active * f64::from(images)).round() as u64,
+                    selectivity: selectivity.map_or(0.0, f64::from),
                     top_class: top.and_then(|name| by_name.get(name.as_str()).copied()),
                     ..Unit::default()
                 };
@@ -228,17 +222,17 @@ impl Units {
     ) -> Result<()> {
         let places = self.places();
         let mut found: Vec<BTreeMap<usize, Vec<u32>>> = vec![BTreeMap::new(); stats.len()];
-        let names = ["layer", "unit", "image_id", "crop"];
-        for batch in ctx.run.read(manifest, "patches").columns(&names) {
+        let columns = (
+            patches::layer,
+            patches::unit,
+            patches::image_id,
+            patches::crop,
+        );
+        for batch in ctx.run.rows(manifest, columns) {
             ctx.cancel.check()?;
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, "patches", &batch);
-            let (layers, units) = (columns.texts("layer")?, columns.integers("unit")?);
-            let crops = columns.texts("crop")?;
-            for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
-                let place = text(&layers, row).and_then(|name| places.get(name));
-                let unit = integer(&units, row).and_then(|unit| usize::try_from(unit).ok());
-                if let (Some(&place), Some(unit), Some(_)) = (place, unit, text(&crops, row)) {
+            for (layer, unit, image_id, crop) in batch?.iter() {
+                let place = places.get(layer);
+                if let (Some(&place), Ok(unit), Some(_)) = (place, usize::try_from(unit), crop) {
                     found[place].entry(unit).or_default().push(image_id);
                 }
             }
@@ -269,15 +263,7 @@ impl Units {
 
     /// Which units `backprop` has drawn.
     fn mark_traced(&mut self, manifest: &Manifest) {
-        let parts = manifest
-            .stages
-            .get("backprop")
-            .map(|stage| stage.parts.values());
-        let files = parts.into_iter().flatten().flat_map(|part| &part.files);
-        let drawn: HashSet<&str> = files
-            .filter(|file| file.table.is_none())
-            .map(|file| file.path.as_str())
-            .collect();
+        let drawn: HashSet<&str> = drawn(manifest, "backprop").collect();
         for layer in &mut self.layers {
             for unit in &mut layer.units {
                 let path = unit_picture("backprop", &layer.name, unit.unit);
@@ -288,7 +274,7 @@ impl Units {
 
     /// The histograms, from the table `units`.
     fn count(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
-        let parts: Vec<(usize, u64)> = (manifest.table_files("units"))
+        let parts: Vec<(usize, u64)> = (manifest.table_files(units::NAME))
             .map(|(part, file)| (part, file.rows))
             .collect();
         let n_layers = self.layers.len().max(1) as u64;
@@ -298,13 +284,13 @@ impl Units {
         let channels: u64 = self
             .layers
             .iter()
-            .map(|layer| layer.shape[0].unsigned_abs())
+            .map(|layer| u64::from(layer.shape[0].unsigned_abs()))
             .sum();
         let values = (self.images * channels).max(1);
         let all = parts.len();
-        let n = match values <= MOST_VALUES {
+        let n = match values <= MAX_VALUES {
             true => all,
-            false => (all as u64 * MOST_VALUES / values).clamp(1, all as u64) as usize,
+            false => (all as u64 * MAX_VALUES / values).clamp(1, all as u64) as usize,
         };
         let chosen: Vec<(usize, u64)> = (0..n).map(|place| parts[place * all / n]).collect();
         self.counted = images(&chosen);
@@ -325,15 +311,16 @@ impl Layer {
         for unit in &mut self.units {
             unit.bars.resize(BARS, 0);
         }
-        let rows = (ctx.run.read(manifest, "units"))
+        let rows = (ctx.run)
+            .rows(manifest, (units::max,))
             .part(part)
-            .columns(&["max"])
-            .only("layer", &self.name)
+            .only(units::layer, &self.name)
             .batch_rows(BLOCK_ROWS);
         for batch in rows {
             let batch = batch?;
-            let columns = Columns::of(ctx.run, "units", &batch);
-            let values = columns.float_lists("max", channels)?;
+            let (max,) = batch.columns();
+            batch.check_length(max, channels)?;
+            let values = max.to_f32();
             self.units.par_iter_mut().for_each(|unit| {
                 let low = unit.low();
                 let steps = BARS as f64 / (unit.max - low);
@@ -352,29 +339,28 @@ impl Layer {
 }
 
 fn read_layers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Layer>> {
-    let mut layers = Vec::new();
-    for batch in ctx.run.read(manifest, "layers") {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, "layers", &batch);
-        let (names, ops) = (columns.texts("layer")?, columns.texts("op")?);
-        let sides = ["channels", "height", "width"].map(|name| columns.integers(name));
-        let [channels, heights, widths] = sides;
-        let shape = [channels?, heights?, widths?];
-        let mut axes = Vec::new();
-        for letter in ["y", "x"] {
-            let read = |what| columns.numbers(&format!("rf_{what}_{letter}"));
-            axes.push((read("size")?, read("stride")?));
-        }
-        for row in 0..batch.num_rows() {
-            let axis = |(size, stride): &(_, _)| Some((number(size, row)?, number(stride, row)?));
-            layers.push(Layer {
-                name: text(&names, row).unwrap_or_default().to_string(),
-                op: text(&ops, row).unwrap_or_default().to_string(),
-                shape: [0, 1, 2].map(|side| integer(&shape[side], row).unwrap_or(0)),
-                field: axis(&axes[0]).zip(axis(&axes[1])).map(|(y, x)| [y, x]),
+    let columns = (
+        layers::layer,
+        layers::op,
+        layers::channels,
+        layers::height,
+        layers::width,
+        layers::rf_size_y,
+        layers::rf_size_x,
+    );
+    let mut found = Vec::new();
+    for batch in ctx.run.rows(manifest, columns) {
+        let layer = |(name, op, channels, height, width, y, x): (&str, &str, _, _, _, _, _)| {
+            let field: Option<(i32, i32)> = Option::zip(y, x);
+            Layer {
+                name: name.to_string(),
+                op: op.to_string(),
+                shape: [channels, height, width],
+                field: field.map(|(y, x)| [y, x]),
                 ..Layer::default()
-            });
-        }
+            }
+        };
+        found.extend(batch?.iter().map(layer));
     }
-    Ok(layers)
+    Ok(found)
 }

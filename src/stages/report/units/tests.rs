@@ -68,7 +68,7 @@ fn units_by_hand() {
         (layer.shape, layer.n_units, layer.n_dead),
         ([3, 2, 2], 3, 1)
     );
-    assert_eq!(layer.field, Some([(2.0, 2.0); 2]));
+    assert_eq!(layer.field, Some([2, 2]));
     let [cats, all] = &layer.units[..] else {
         panic!("{:?}", layer.units);
     };
