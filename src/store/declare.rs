@@ -136,6 +136,7 @@ pub struct Structs;
 #[derive(Debug)]
 pub struct Lists<P: ArrowPrimitiveType> {
     values: PrimitiveArray<P>,
+    rows: usize,
     /// Values in each list; 0 without rows.
     pub length: usize,
 }
@@ -144,7 +145,20 @@ impl<P: ArrowPrimitiveType> Lists<P> {
     /// Lists to be written, one after another.
     pub fn new(values: Vec<P::Native>, length: usize) -> Lists<P> {
         let values = PrimitiveArray::new(values.into(), None);
-        Lists { values, length }
+        let rows = values.len().checked_div(length).unwrap_or(0);
+        Lists {
+            values,
+            rows,
+            length,
+        }
+    }
+
+    /// So many lists without values.
+    pub fn empty(rows: usize) -> Lists<P> {
+        Lists {
+            rows,
+            ..Lists::new(Vec::new(), 0)
+        }
     }
 
     /// One list after another.
@@ -245,7 +259,7 @@ macro_rules! numbers {
                 let first = lists.value_offsets().first().map_or(0, |at| *at as usize);
                 let values = lists.values().slice(first, array.len() * length);
                 let values = <$native>::read(&values)?;
-                Ok(Lists { values, length })
+                Ok(Lists { values, rows: array.len(), length })
             }
 
             fn value(array: &Self::Array, row: usize) -> &[$native] {
@@ -253,8 +267,7 @@ macro_rules! numbers {
             }
 
             fn written(lists: Lists<$arrow>) -> Result<ArrayRef, String> {
-                let Lists { values, length } = lists;
-                let rows = values.len().checked_div(length).unwrap_or(0);
+                let Lists { values, rows, length } = lists;
                 if values.len() != rows * length {
                     return Err(format!("{} values in lists of {length}", values.len()));
                 }
@@ -305,7 +318,7 @@ macro_rules! numbers {
                 let first = lists.value_offset_at(0) as usize;
                 let values = lists.values().slice(first, array.len() * length);
                 let values = <$native>::read(&values)?;
-                Ok(Lists { values, length })
+                Ok(Lists { values, rows: array.len(), length })
             }
 
             fn value(array: &Self::Array, row: usize) -> &[$native] {

@@ -4,7 +4,7 @@ use prospect_store::table;
 
 table! {
     /// Copies of files and of pictures.
-    pub mod duplicates = "duplicates", "pair of images", [30.0, 20.0] {
+    pub mod duplicates = "duplicates", "pair of images", [23.0, 15.0] {
         image_a: u32,
         image_b: u32,
         /// `exact`, `near`, `mirrored`

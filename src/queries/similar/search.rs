@@ -1,6 +1,5 @@
 //! Finding the nearest: in the stored graph where it holds the answer, else by search.
 
-use arrow::array::Array;
 use prospect_analysis::space::neighbors::{
     Metric, NOBODY, Neighbor,
     exact::{self, Block},
@@ -8,15 +7,9 @@ use prospect_analysis::space::neighbors::{
 };
 use prospect_common::{Error, Result};
 use prospect_config::SearchMethod;
-use prospect_engine::{
-    Context,
-    tables::{
-        columns::{Columns, integer},
-        features::FeatureReader,
-    },
-};
+use prospect_engine::{Context, schema::neighbors, tables::features::FeatureReader};
 use prospect_model::device::Device;
-use prospect_stages::neighbors::{load_index, read_edges};
+use prospect_stages::neighbors::load_index;
 use prospect_store::{Manifest, StageRecord};
 use serde::Serialize;
 
@@ -177,18 +170,16 @@ impl<'a> Search<'a> {
     /// The first k neighbours of an image in the table.
     fn stored_row(&self, image_id: u32) -> Result<Vec<(Neighbor, bool)>> {
         let mut found = Vec::new();
-        let rows = self.ctx.run.read(self.manifest, "neighbors");
-        for batch in rows.only("image_id", image_id) {
-            let batch = batch?;
-            let columns = Columns::of(self.ctx.run, "neighbors", &batch);
-            let ranks = columns.integers("rank")?;
-            let exact = columns.booleans("exact")?;
-            for (row, (_, neighbor)) in read_edges(&columns)?.into_iter().enumerate() {
-                let Some(rank) = integer(&ranks, row) else {
-                    return Err(columns.unexpected("ranks", "nulls"));
-                };
-                let exact = exact.is_valid(row) && exact.value(row);
-                found.push((rank, (neighbor, exact)));
+        let columns = (
+            neighbors::rank,
+            neighbors::neighbor_id,
+            neighbors::distance,
+            neighbors::exact,
+        );
+        let rows = self.ctx.run.rows(self.manifest, columns);
+        for batch in rows.only(neighbors::image_id, image_id) {
+            for (rank, id, distance, exact) in batch?.iter() {
+                found.push((rank, (Neighbor { id, distance }, exact)));
             }
         }
         found.sort_by_key(|(rank, _)| *rank);

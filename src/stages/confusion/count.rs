@@ -7,10 +7,8 @@ use prospect_common::Result;
 use prospect_engine::{
     Context,
     progress::Bar,
-    tables::{
-        classes::{ClassNames, labels},
-        columns::{Columns, integer, number},
-    },
+    schema::{neighbors, predictions},
+    tables::classes::{ClassNames, labels},
 };
 use prospect_store::Manifest;
 
@@ -29,7 +27,7 @@ pub struct Counted {
     /// Labels against neighbours' labels, as the dataset's classes.
     pub overlap: Vec<Pair>,
     /// The most neighbours that an image has.
-    pub k: i64,
+    pub k: i16,
     pub bar: Bar,
 }
 
@@ -37,7 +35,7 @@ impl Counted {
     pub fn of_run(ctx: &Context, manifest: &Manifest) -> Result<Counted> {
         let names = ClassNames::read(ctx.run, manifest)?;
         let network_of = names.network_of_dataset();
-        let tables = ["predictions", "neighbors"];
+        let tables = [predictions::NAME, neighbors::NAME];
         // Without any readable image, extract has written no table.
         let there = tables.map(|name| manifest.has(name));
         let rows = |place: usize| match there[place] {
@@ -72,27 +70,25 @@ impl Counted {
         network_of: &BTreeMap<i32, i32>,
     ) -> Result<()> {
         let mut counts = Counts::default();
-        let rows = (ctx.run.read(manifest, "predictions"))
-            .columns(&["image_id", "pred", "p_label"])
-            .batch_rows(BATCH_ROWS);
-        for batch in rows {
+        let columns = (
+            predictions::image_id,
+            predictions::pred,
+            predictions::p_label,
+        );
+        for batch in ctx.run.rows(manifest, columns).batch_rows(BATCH_ROWS) {
             let batch = batch?;
             ctx.cancel.check()?;
-            let columns = Columns::of(ctx.run, "predictions", &batch);
-            let (predicted, of_label) = (columns.integers("pred")?, columns.numbers("p_label")?);
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            for (id, predicted, of_label) in batch.iter() {
                 let label = labels.get(id as usize).copied().flatten();
                 let class = label.and_then(|label| network_of.get(&label).copied());
-                // A label that is none of the network's classes has no probability.
-                let known = number(&of_label, row).is_some();
-                let predicted =
-                    integer(&predicted, row).and_then(|class| u32::try_from(class).ok());
                 let class = class.and_then(|class| u32::try_from(class).ok());
-                if let (Some(class), Some(predicted), true) = (class, predicted, known) {
+                let predicted = u32::try_from(predicted).ok();
+                // A label that is none of the network's classes has no probability.
+                if let (Some(class), Some(predicted), Some(_)) = (class, predicted, of_label) {
                     counts.add(class, predicted);
                 }
             }
-            self.bar.advance(batch.num_rows() as u64);
+            self.bar.advance(batch.len() as u64);
         }
         self.confusion = counts.pairs();
         Ok(())
@@ -105,30 +101,21 @@ impl Counted {
         labels: &[Option<i32>],
     ) -> Result<()> {
         let mut counts = Counts::default();
-        let label = |id: Option<i64>| {
-            let label = labels.get(usize::try_from(id?).ok()?).copied().flatten()?;
+        let label = |id: u32| {
+            let label = labels.get(id as usize).copied().flatten()?;
             u32::try_from(label).ok()
         };
-        let rows = (ctx.run.read(manifest, "neighbors"))
-            .columns(&["image_id", "rank", "neighbor_id"])
-            .batch_rows(BATCH_ROWS);
-        for batch in rows {
+        let columns = (neighbors::image_id, neighbors::rank, neighbors::neighbor_id);
+        for batch in ctx.run.rows(manifest, columns).batch_rows(BATCH_ROWS) {
             let batch = batch?;
             ctx.cancel.check()?;
-            let columns = Columns::of(ctx.run, "neighbors", &batch);
-            let (images, neighbors) = (
-                columns.integers("image_id")?,
-                columns.integers("neighbor_id")?,
-            );
-            let furthest = columns.integers("rank")?.iter().flatten().max();
-            self.k = self.k.max(furthest.unwrap_or(0));
-            for row in 0..batch.num_rows() {
-                let (from, to) = (integer(&images, row), integer(&neighbors, row));
-                if let (Some(from), Some(to)) = (label(from), label(to)) {
+            for (image_id, rank, neighbor_id) in batch.iter() {
+                self.k = self.k.max(rank);
+                if let (Some(from), Some(to)) = (label(image_id), label(neighbor_id)) {
                     counts.add(from, to);
                 }
             }
-            self.bar.advance(batch.num_rows() as u64);
+            self.bar.advance(batch.len() as u64);
         }
         self.overlap = counts.pairs();
         Ok(())

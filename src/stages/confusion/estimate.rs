@@ -2,9 +2,12 @@
 
 use prospect_common::Result;
 use prospect_config::Labels;
-use prospect_engine::{Context, TableEstimate, estimate::picture};
+use prospect_engine::{
+    Context, TableEstimate,
+    estimate::picture,
+    schema::{class_overlap, confusion},
+};
 
-const PAIR_ROW: [f64; 2] = [40.0, 12.0];
 /// A matrix of 2 to 1000 classes: 1000 x 398 to 1800 x 1410 pixels, of whose bytes 0.05 to 0.08 are left.
 const MATRIX_PIXELS: u64 = 1600 * 1200;
 const MATRIX_PNG: f64 = 0.07;
@@ -18,8 +21,8 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let pairs = classes.saturating_mul(classes);
     let edges = images.saturating_mul(ctx.config.neighbors.k as u64);
     Ok(vec![
-        TableEstimate::new("confusion", images.min(pairs), PAIR_ROW),
-        TableEstimate::new("class_overlap", edges.min(pairs), PAIR_ROW),
+        TableEstimate::of(&confusion::TABLE, images.min(pairs)),
+        TableEstimate::of(&class_overlap::TABLE, edges.min(pairs)),
         TableEstimate::new("pictures/confusion", 2, picture(MATRIX_PIXELS, MATRIX_PNG)),
     ])
 }

@@ -15,7 +15,11 @@ use prospect_common::{
     Result,
     text::{escaped, percent},
 };
-use prospect_engine::{Context, Needs, Outcome, Stage, tables::classes::name_of};
+use prospect_engine::{
+    Context, Needs, Outcome, Stage,
+    schema::{class_overlap, confusion},
+    tables::classes::name_of,
+};
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
@@ -26,7 +30,7 @@ pub const STAGE: Stage = Stage {
     version: 1,
     about: "find which classes are taken for one another, and which are near each other",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
-    writes: &["confusion", "class_overlap"],
+    writes: &[confusion::NAME, class_overlap::NAME],
     findings: None,
     reuse: None,
     parameters,
@@ -47,8 +51,8 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let counted = Counted::of_run(ctx, &manifest)?;
     if !writer.has_part(0) {
         let mut part = writer.part(0)?;
-        part.write("confusion", &tables::confusion(&counted)?)?;
-        part.write("class_overlap", &tables::overlap(&counted)?)?;
+        part.write(confusion::NAME, &tables::confusion(&counted)?)?;
+        part.write(class_overlap::NAME, &tables::overlap(&counted)?)?;
         ctx.cancel.check()?;
         for (name, png) in pictures::draw(&counted)? {
             part.file(&format!("pictures/confusion/{name}"), &png)?;

@@ -1,8 +1,7 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use arrow::array::{BooleanArray, Float32Array, Int16Array, RecordBatch, UInt32Array};
-use prospect_engine::tables::columns::{Columns, integer, number, table, text};
-use prospect_store::RunFolder;
+use prospect_engine::schema::neighbors;
+use prospect_store::{RunFolder, Selection};
 use prospect_testing::{Fake, FakeImage};
 
 use super::*;
@@ -49,25 +48,17 @@ impl Case {
         let (key, needs) = ("key".to_string(), BTreeMap::new());
         let writer =
             StageWriter::begin(&run, &lock, "neighbors", 1, key, json!({}), needs).unwrap();
-        let of = |side: fn(&(u32, u32)) -> u32| {
-            Arc::new(UInt32Array::from_iter_values(
-                self.neighbors.iter().map(side),
-            ))
-        };
-        let n = self.neighbors.len();
-        let batch = table([
-            ("image_id", of(|edge| edge.0), false),
-            ("rank", Arc::new(Int16Array::from(vec![1; n])), false),
-            ("neighbor_id", of(|edge| edge.1), false),
-            (
-                "distance",
-                Arc::new(Float32Array::from(vec![0.5; n])),
-                false,
-            ),
-            ("exact", Arc::new(BooleanArray::from(vec![true; n])), false),
-        ]);
+        let edges = &self.neighbors;
+        let batch = neighbors::Columns {
+            image_id: edges.iter().map(|edge| edge.0).collect(),
+            rank: vec![1; edges.len()].into(),
+            neighbor_id: edges.iter().map(|edge| edge.1).collect(),
+            distance: vec![0.5; edges.len()].into(),
+            exact: vec![true; edges.len()].into(),
+        }
+        .batch();
         let mut part = writer.part(0).unwrap();
-        part.write("neighbors", &batch.unwrap()).unwrap();
+        part.write(neighbors::NAME, &batch.unwrap()).unwrap();
         writer.commit(part).unwrap();
         writer.finish(None, json!({})).unwrap();
     }
@@ -78,45 +69,47 @@ impl Case {
     }
 }
 
-fn only_batch(run: &RunFolder, name: &str) -> Option<RecordBatch> {
-    let manifest = run.manifest().unwrap();
-    let mut batches = run.read(&manifest, name);
-    let first = batches.next()?.unwrap();
-    assert!(batches.next().is_none());
-    Some(first)
-}
-
 /// number, name, number, name, count, share
-type Row = (i64, String, i64, String, i64, f64);
+type Row = (i32, String, i32, String, u32, f32);
 
-fn rows(run: &RunFolder, name: &str, names: [&str; 6]) -> Vec<Row> {
-    let Some(batch) = only_batch(run, name) else {
-        return Vec::new();
-    };
-    let columns = Columns::of(run, name, &batch);
-    let numbers = [0, 2, 4].map(|at| columns.integers(names[at]).unwrap());
-    let texts = [1, 3].map(|at| columns.texts(names[at]).unwrap());
-    let shares = columns.numbers(names[5]).unwrap();
-    (0..batch.num_rows())
-        .map(|row| {
-            let word = |at: usize| text(&texts[at], row).unwrap().to_string();
-            let [a, b, count] = [0, 1, 2].map(|at| integer(&numbers[at], row).unwrap());
-            (a, word(0), b, word(1), count, number(&shares, row).unwrap())
-        })
-        .collect()
+fn confused(run: &RunFolder) -> Vec<Row> {
+    let columns = (
+        confusion::label,
+        confusion::label_name,
+        confusion::pred,
+        confusion::pred_name,
+        confusion::images,
+        confusion::share,
+    );
+    rows(run, columns)
 }
 
-const CONFUSION: [&str; 6] = [
-    "label",
-    "label_name",
-    "pred",
-    "pred_name",
-    "images",
-    "share",
-];
-const OVERLAP: [&str; 6] = ["class_a", "name_a", "class_b", "name_b", "edges", "share"];
+fn overlapping(run: &RunFolder) -> Vec<Row> {
+    let columns = (
+        class_overlap::class_a,
+        class_overlap::name_a,
+        class_overlap::class_b,
+        class_overlap::name_b,
+        class_overlap::edges,
+        class_overlap::share,
+    );
+    rows(run, columns)
+}
 
-fn row(a: i64, of_a: &str, b: i64, of_b: &str, count: i64, share: f64) -> Row {
+fn rows<S>(run: &RunFolder, columns: S) -> Vec<Row>
+where
+    S: for<'a> Selection<Values<'a> = (i32, &'a str, i32, &'a str, u32, f32)>,
+{
+    let mut rows = Vec::new();
+    for batch in run.rows(&run.manifest().unwrap(), columns) {
+        let batch = batch.unwrap();
+        let cells = batch.iter();
+        rows.extend(cells.map(|(a, of_a, b, of_b, n, share)| row(a, of_a, b, of_b, n, share)));
+    }
+    rows
+}
+
+fn row(a: i32, of_a: &str, b: i32, of_b: &str, count: u32, share: f32) -> Row {
     (a, of_a.to_string(), b, of_b.to_string(), count, share)
 }
 
@@ -150,7 +143,7 @@ fn labels_and_predictions_are_matched_by_name() {
     let case = three_classes();
     let (run, summary) = case.run();
     assert_eq!(
-        rows(&run, "confusion", CONFUSION),
+        confused(&run),
         [
             row(1, "dog", 1, "dog", 1, 1.0),
             row(0, "cat", 0, "bus", 1, 0.25),
@@ -174,7 +167,7 @@ fn overlap_counts_edges_between_labelled_images() {
     let (run, summary) = case.run();
     // Of cat's four edges two stay, one ends in dog, one in yak; image 6 has no label.
     assert_eq!(
-        rows(&run, "class_overlap", OVERLAP),
+        overlapping(&run),
         [
             row(0, "cat", 0, "cat", 2, 0.5),
             row(0, "cat", 1, "dog", 1, 0.25),
@@ -210,11 +203,11 @@ fn there_are_pictures_of_what_there_is() {
     for network in [["bus", "dog"], ["cat", "cat"]] {
         let case = Case::new(&network, &images, &[(0, 1), (1, 0)]);
         let (run, summary) = case.run();
-        assert_eq!(rows(&run, "confusion", CONFUSION), []);
+        assert_eq!(confused(&run), []);
         assert_eq!(summary["accuracy"], Value::Null);
         assert_eq!(pictures(&run), both[1..]);
         let alone = row(0, "cat", 0, "cat", 2, 1.0);
-        assert_eq!(rows(&run, "class_overlap", OVERLAP), [alone]);
+        assert_eq!(overlapping(&run), [alone]);
     }
 }
 
@@ -224,10 +217,10 @@ fn without_labels_the_tables_are_empty() {
     let case = Case::new(&["cat"], &images, &[(0, 1)]);
     let (run, summary) = case.run();
     let manifest = run.manifest().unwrap();
-    for name in ["confusion", "class_overlap"] {
+    for name in [confusion::NAME, class_overlap::NAME] {
         assert!(run.tables(&manifest).iter().any(|table| table == name));
-        assert!(only_batch(&run, name).is_none());
     }
+    assert!(confused(&run).is_empty() && overlapping(&run).is_empty());
     assert!(pictures(&run).is_empty());
     assert_eq!(summary["judged_images"], 0);
 }
@@ -241,7 +234,7 @@ fn a_network_without_names_has_numbered_ones() {
     let case = Case::new(&[], &images, &[]);
     let (run, _) = case.run();
     let expected = row(0, "class 3", 3, "class 3", 1, 1.0);
-    assert_eq!(rows(&run, "confusion", CONFUSION), [expected]);
+    assert_eq!(confused(&run), [expected]);
 }
 
 #[test]

@@ -2,28 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use arrow::{
-    array::{Array, AsArray},
-    datatypes::UInt64Type,
-};
 use prospect_analysis::audit::duplicates::hashes::{MIRROR, near_hashes};
 use prospect_common::{Result, statistics::upper_median};
 use prospect_engine::{
     Context,
     progress::Bar,
-    tables::{
-        columns::{Columns, integer, number, text},
-        cosine::Cosines,
-    },
+    schema::{features, images, neighbors},
+    tables::cosine::Cosines,
 };
 use prospect_store::Manifest;
 
-use super::super::neighbors::read_edges;
-
 /// Pairs that an image brings by its hash, either way round.
-const MOST_BY_HASH: usize = 16;
+const MAX_BY_HASH: usize = 16;
 /// Standard deviation of luma under which a picture's hash is that of noise.
-const LEAST_CONTRAST: f64 = 0.01;
+const MIN_CONTRAST: f64 = 0.01;
 /// The neighbour whose distance, in the median of all images, pairs have to undercut: duplicates seldom come in so many.
 const USUAL_NEIGHBOR: usize = 5;
 /// Rows in memory at a time.
@@ -57,33 +49,31 @@ impl Images {
             copies: Vec::new(),
         };
         let mut by_digest: HashMap<String, Vec<u32>> = HashMap::new();
-        let columns = [
-            "image_id", "digest", "label", "split", "error", "contrast", "phash",
-        ];
-        for batch in ctx.run.read(manifest, "images").columns(&columns) {
+        let columns = (
+            images::image_id,
+            images::digest,
+            images::label,
+            images::split,
+            images::error,
+            images::contrast,
+            images::phash,
+        );
+        for batch in ctx.run.rows(manifest, columns) {
             let batch = batch?;
-            let columns = Columns::of(ctx.run, "images", &batch);
-            let (digests, errors) = (columns.texts("digest")?, columns.texts("error")?);
-            let (labels, splits) = (columns.integers("label")?, columns.texts("split")?);
-            let contrasts = columns.numbers("contrast")?;
-            let hashes = columns.column("phash")?.as_primitive_opt::<UInt64Type>();
-            let hashes =
-                hashes.ok_or_else(|| columns.unexpected("u64 in column phash", "others"))?;
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            for (id, digest, label, split, error, contrast, phash) in batch.iter() {
                 if id as usize != images.len() {
                     let expected = format!("image {}, ids being ranks", images.len());
-                    return Err(columns.unexpected(expected, format!("image {id}")));
+                    return Err(batch.unexpected(expected, format!("image {id}")));
                 }
-                let seen = number(&contrasts, row).is_some_and(|seen| seen >= LEAST_CONTRAST);
-                let split = text(&splits, row).map(|split| images.split(split));
-                let label = integer(&labels, row).and_then(|label| i32::try_from(label).ok());
+                let seen = contrast.is_some_and(|seen| f64::from(seen) >= MIN_CONTRAST);
+                let split = split.map(|split| images.split(split));
                 images.rows.push(Image {
-                    phash: (seen && hashes.is_valid(row)).then(|| hashes.value(row)),
+                    phash: phash.filter(|_| seen),
                     label,
                     split,
                     first: id,
                 });
-                if let (Some(digest), None) = (text(&digests, row), text(&errors, row)) {
+                if let (Some(digest), None) = (digest, error) {
                     by_digest.entry(digest.to_string()).or_default().push(id);
                 }
             }
@@ -167,7 +157,7 @@ pub fn find(
         .filter_map(|(id, image)| Some((id, image.phash?)))
         .unzip();
     for flip in [0, MIRROR] {
-        let pairs = near_hashes(&hashes, flip, MOST_BY_HASH, |done| {
+        let pairs = near_hashes(&hashes, flip, MAX_BY_HASH, |done| {
             bar.advance(done as u64 / 2);
             ctx.cancel.check()
         })?;
@@ -190,29 +180,30 @@ fn by_neighbors(
     manifest: &Manifest,
     images: &Images,
 ) -> Result<(Near, Option<f64>)> {
-    if !manifest.has("neighbors") || !manifest.has("features") {
+    if !manifest.has(neighbors::NAME) || !manifest.has(features::NAME) {
         return Ok((Near::new(), None));
     }
     let cosines = Cosines::read(ctx, manifest, images.len())?;
     let mut near: Vec<(f32, u32, u32)> = Vec::new();
     let mut usual = Vec::new();
-    let rows = (ctx.run.read(manifest, "neighbors"))
-        .columns(&["image_id", "neighbor_id", "distance"])
-        .batch_rows(BATCH_ROWS);
+    let columns = (
+        neighbors::image_id,
+        neighbors::neighbor_id,
+        neighbors::distance,
+    );
     // Of the image that is being read: a batch may end in the middle of one.
     let mut own: (u32, usize) = (u32::MAX, 0);
-    for batch in rows {
+    for batch in ctx.run.rows(manifest, columns).batch_rows(BATCH_ROWS) {
         let batch = batch?;
         ctx.cancel.check()?;
-        let columns = Columns::of(ctx.run, "neighbors", &batch);
-        for (id, neighbor) in read_edges(&columns)? {
-            let (Some(a), Some(b)) = (images.first(id), images.first(neighbor.id)) else {
-                return Err(columns.unexpected("ids of images", "others"));
+        for (id, neighbor, distance) in batch.iter() {
+            let (Some(a), Some(b)) = (images.first(id), images.first(neighbor)) else {
+                return Err(batch.unexpected("ids of images", "others"));
             };
             if a == b {
                 continue;
             }
-            let distance = cosines.distance(id, neighbor.id, neighbor.distance);
+            let distance = cosines.distance(id, neighbor, distance);
             own = (id, if own.0 == id { own.1 + 1 } else { 1 });
             if own.1 == USUAL_NEIGHBOR {
                 usual.push(distance);

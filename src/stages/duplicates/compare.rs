@@ -14,11 +14,11 @@ use rayon::prelude::*;
 
 use super::{
     candidates::Candidate,
-    tables::{self, Compared},
+    tables::{self, Compared, duplicate_candidates},
 };
 
 /// Pictures kept for later batches: 1 GiB. Beyond, some are decoded again.
-const MOST_PICTURES: usize = 100_000;
+const MAX_PICTURES: usize = 100_000;
 
 /// Compares the pairs of every batch whose part is missing.
 pub fn all(
@@ -85,10 +85,10 @@ pub fn all(
         })?;
         changed.extend(failed.into_inner().unwrap_or_else(|e| e.into_inner()));
         let mut files = writer.part(part)?;
-        files.write(tables::CANDIDATES, &tables::candidates(&compared)?)?;
+        files.write(duplicate_candidates::NAME, &tables::candidates(&compared)?)?;
         writer.commit(files)?;
         pictures.retain(|id, _| last.get(id).is_some_and(|last| *last > part));
-        if pictures.len() > MOST_PICTURES {
+        if pictures.len() > MAX_PICTURES {
             pictures.clear();
         }
     }

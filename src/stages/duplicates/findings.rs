@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use prospect_common::{Result, text::escaped};
 use prospect_engine::{
     Context,
-    tables::columns::{Columns, integer, number, text},
+    schema::{duplicates, images},
 };
 use prospect_findings::{Finding, Kind};
 use prospect_store::{Manifest, RunFolder};
 
-const TABLE: &str = "duplicates";
+use super::tables::DuplicateKind;
 
 /// A row of `duplicates`.
 struct Pair {
     a: u32,
     b: u32,
-    kind: String,
-    bits: Option<i64>,
+    kind: DuplicateKind,
+    bits: Option<i16>,
     similarity: f32,
     label_conflict: bool,
     cross_split: bool,
@@ -34,7 +34,7 @@ struct Image {
 /// All flagged. A copy has one finding, about the most alike image before it; of two with different labels each has one, since
 /// either may be wrong; of two in different splits the one outside `train`, or else the later one.
 pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
-    if !manifest.has(TABLE) {
+    if !manifest.has(duplicates::NAME) {
         return Ok(Vec::new());
     }
     let pairs = read(ctx.run, manifest)?;
@@ -68,9 +68,9 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
 /// Kind, image, and the other one.
 fn about(pair: &Pair, images: &BTreeMap<u32, Image>) -> Vec<(Kind, u32, u32)> {
     let (a, b) = (pair.a, pair.b);
-    let copy = match pair.kind.as_str() {
-        "exact" => Kind::DuplicateExact,
-        _ => Kind::DuplicateNear,
+    let copy = match pair.kind {
+        DuplicateKind::Exact => Kind::DuplicateExact,
+        DuplicateKind::Near | DuplicateKind::Mirrored => Kind::DuplicateNear,
     };
     let mut found = vec![(copy, b, a)];
     if pair.label_conflict {
@@ -94,10 +94,10 @@ fn sentence(kind: Kind, pair: &Pair, own: &Image, other: &Image) -> String {
     if let Some(bits) = pair.bits {
         figures += &format!(", {bits} of 64 hash bits differ");
     }
-    let same = match pair.kind.as_str() {
-        "exact" => format!("the same file as {path}"),
-        "mirrored" => format!("the same picture as {path}, mirrored ({figures})"),
-        _ => format!("the same picture as {path} ({figures})"),
+    let same = match pair.kind {
+        DuplicateKind::Exact => format!("the same file as {path}"),
+        DuplicateKind::Mirrored => format!("the same picture as {path}, mirrored ({figures})"),
+        DuplicateKind::Near => format!("the same picture as {path} ({figures})"),
     };
     let word = |word: &Option<String>| match word {
         Some(word) => escaped(word).into_owned(),
@@ -119,28 +119,28 @@ fn sentence(kind: Kind, pair: &Pair, own: &Image, other: &Image) -> String {
 }
 
 fn read(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Pair>> {
+    let columns = (
+        duplicates::image_a,
+        duplicates::image_b,
+        duplicates::kind,
+        duplicates::phash_distance,
+        duplicates::similarity,
+        duplicates::label_conflict,
+        duplicates::cross_split,
+    );
     let mut pairs = Vec::new();
-    for batch in run.read(manifest, TABLE) {
+    for batch in run.rows(manifest, columns) {
         let batch = batch?;
-        let columns = Columns::of(run, TABLE, &batch);
-        let (a, b) = (columns.integers("image_a")?, columns.integers("image_b")?);
-        let (kinds, bits) = (columns.texts("kind")?, columns.integers("phash_distance")?);
-        let similarities = columns.numbers("similarity")?;
-        let conflicts = columns.booleans("label_conflict")?;
-        let splits = columns.booleans("cross_split")?;
-        for row in 0..batch.num_rows() {
-            let id = |of| integer(of, row).and_then(|id| u32::try_from(id).ok());
-            let (Some(a), Some(b)) = (id(&a), id(&b)) else {
-                return Err(columns.unexpected("ids of images", "others"));
-            };
+        for (a, b, kind, bits, similarity, label_conflict, cross_split) in batch.iter() {
+            let unknown = |message: String| batch.unexpected("a kind of duplicate", message);
             pairs.push(Pair {
                 a,
                 b,
-                kind: text(&kinds, row).unwrap_or_default().to_string(),
-                bits: integer(&bits, row),
-                similarity: number(&similarities, row).unwrap_or(0.0) as f32,
-                label_conflict: conflicts.value(row),
-                cross_split: splits.value(row),
+                kind: kind.parse().map_err(unknown)?,
+                bits,
+                similarity,
+                label_conflict,
+                cross_split,
             });
         }
     }
@@ -152,20 +152,19 @@ fn read_images(
     manifest: &Manifest,
     images: &mut BTreeMap<u32, Image>,
 ) -> Result<()> {
-    let names = ["image_id", "path", "label_name", "split"];
-    for batch in run.read(manifest, "images").columns(&names) {
-        let batch = batch?;
-        let columns = Columns::of(run, "images", &batch);
-        let [paths, labels, splits] =
-            ["path", "label_name", "split"].map(|name| columns.texts(name));
-        let (paths, labels, splits) = (paths?, labels?, splits?);
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+    let columns = (
+        images::image_id,
+        images::path,
+        images::label_name,
+        images::split,
+    );
+    for batch in run.rows(manifest, columns) {
+        for (id, path, label, split) in batch?.iter() {
             if let Some(image) = images.get_mut(&id) {
-                let word = |of| text(of, row).map(str::to_string);
                 *image = Image {
-                    path: word(&paths).unwrap_or_default(),
-                    label: word(&labels),
-                    split: word(&splits),
+                    path: path.to_string(),
+                    label: label.map(str::to_string),
+                    split: split.map(str::to_string),
                 };
             }
         }

@@ -7,13 +7,14 @@
 mod candidates;
 mod compare;
 mod findings;
+mod pairs;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 use prospect_analysis::audit::duplicates::hashes::MOST_BITS;
 use prospect_common::{Result, text};
-use prospect_engine::{Context, Needs, Outcome, Stage, TableEstimate};
+use prospect_engine::{Context, Needs, Outcome, Stage, TableEstimate, schema::duplicates};
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
@@ -21,7 +22,8 @@ use self::{
     candidates::{Candidate, Images},
     compare::Comparer,
     findings::findings,
-    tables::{Compared, Found},
+    pairs::Duplicates,
+    tables::{Compared, duplicate_candidates},
 };
 
 pub const STAGE: Stage = Stage {
@@ -29,7 +31,7 @@ pub const STAGE: Stage = Stage {
     version: 3,
     about: "find copies and near-copies of pictures",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
-    writes: &["duplicates", "duplicate_candidates"],
+    writes: &[duplicates::NAME, duplicate_candidates::NAME],
     findings: Some(findings),
     reuse: None,
     parameters,
@@ -44,15 +46,13 @@ fn parameters(ctx: &Context) -> Result<Value> {
     Ok(json!({ "duplicate_distance": ctx.config.audit.duplicate_distance }))
 }
 
-/// A candidate's row: ids, distances and similarities; see [`prospect_engine::estimate`].
-const CANDIDATE_ROW: [f64; 2] = [23.0, 15.0];
 /// Candidates of an image: 3 to 6 in photos, 9 in 10,000 pictures of 32 x 32.
 const CANDIDATES: u64 = 6;
 
 fn estimate(_: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     Ok(vec![
-        TableEstimate::new("duplicate_candidates", images * CANDIDATES, CANDIDATE_ROW),
-        TableEstimate::new("duplicates", images / 20, CANDIDATE_ROW),
+        TableEstimate::of(&duplicate_candidates::TABLE, images * CANDIDATES),
+        TableEstimate::of(&duplicates::TABLE, images / 20),
     ])
 }
 
@@ -78,7 +78,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         true => Vec::new(),
         false => Compared::read(ctx.run, &manifest)?,
     };
-    let found = Found::new(
+    let found = Duplicates::new(
         &images,
         &compared,
         ctx.config.audit.duplicate_distance,
@@ -86,7 +86,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     )?;
     if !writer.has_part(batches.len()) {
         let mut part = writer.part(batches.len())?;
-        part.write("duplicates", &found.table(ctx, &manifest, &images)?)?;
+        part.write(duplicates::NAME, &found.table(ctx, &manifest, &images)?)?;
         writer.commit(part)?;
     }
     bar.finish(&found.line());

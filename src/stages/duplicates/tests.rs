@@ -3,23 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::Arc,
 };
 
-use arrow::{
-    array::{
-        ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Int16Array, UInt32Array,
-    },
-    datatypes::{DataType, Field},
-};
+use arrow::array::RecordBatch;
 use prospect_config::Config;
 use prospect_engine::{
     progress::{Cancel, Progress, ProgressKind},
-    tables::columns::{Columns, integer, number, table, text},
+    schema::{features, neighbors},
 };
 use prospect_findings::{Finding, Kind};
 use prospect_output::picture::{self, Picture};
-use prospect_store::RunFolder;
+use prospect_store::{RunFolder, declare::Lists};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
@@ -102,7 +96,7 @@ impl Folder {
         });
     }
 
-    fn write_stage(&self, name: &str, tables: &[(&str, arrow::array::RecordBatch)]) {
+    fn write_stage(&self, name: &str, tables: &[(&str, RecordBatch)]) {
         let run = RunFolder::open(self.dir.path().join("run")).unwrap();
         let lock = run.lock("test").unwrap();
         let (key, needs) = ("key".to_string(), BTreeMap::new());
@@ -117,28 +111,20 @@ impl Folder {
 
     /// Features of two numbers, and one neighbour of each image.
     fn near(&self, vectors: &[[f32; 2]], neighbors: &[(u32, u32, f32)]) {
-        let ids = UInt32Array::from_iter_values(0..vectors.len() as u32);
-        let values = Float32Array::from_iter_values(vectors.iter().flatten().copied());
-        let field = Arc::new(Field::new("item", DataType::Float32, false));
-        let vectors = FixedSizeListArray::new(field, 2, Arc::new(values), None);
-        let features = table([
-            ("image_id", Arc::new(ids), false),
-            ("vector", Arc::new(vectors), false),
-        ]);
-        self.write_stage("extract", &[("features", features.unwrap())]);
-        let ids = |of: fn(&(u32, u32, f32)) -> u32| -> ArrayRef {
-            Arc::new(UInt32Array::from_iter_values(neighbors.iter().map(of)))
+        let batch = features::Columns {
+            image_id: (0..vectors.len() as u32).collect(),
+            vector: Lists::new(vectors.as_flattened().to_vec(), 2),
         };
-        let distances = Float32Array::from_iter_values(neighbors.iter().map(|row| row.2));
+        self.write_stage("extract", &[(features::NAME, batch.batch().unwrap())]);
         let n = neighbors.len();
-        let neighbors = table([
-            ("image_id", ids(|row| row.0), false),
-            ("rank", Arc::new(Int16Array::from(vec![1; n])), false),
-            ("neighbor_id", ids(|row| row.1), false),
-            ("distance", Arc::new(distances), false),
-            ("exact", Arc::new(BooleanArray::from(vec![true; n])), false),
-        ]);
-        self.write_stage("neighbors", &[("neighbors", neighbors.unwrap())]);
+        let batch = neighbors::Columns {
+            image_id: neighbors.iter().map(|row| row.0).collect(),
+            rank: vec![1; n].into(),
+            neighbor_id: neighbors.iter().map(|row| row.1).collect(),
+            distance: neighbors.iter().map(|row| row.2).collect(),
+            exact: vec![true; n].into(),
+        };
+        self.write_stage("neighbors", &[(neighbors::NAME, batch.batch().unwrap())]);
     }
 
     fn find(&self, set: &[&str]) -> Value {
@@ -164,21 +150,19 @@ impl Folder {
     fn pairs(&self) -> Vec<(u32, u32, String, u32, bool, bool)> {
         let run = RunFolder::open(self.dir.path().join("run")).unwrap();
         let mut found = Vec::new();
-        for batch in run.read(&run.manifest().unwrap(), "duplicates") {
-            let batch = batch.unwrap();
-            let columns = Columns::of(&run, "duplicates", &batch);
-            let ids = |name| columns.integers(name).unwrap();
-            let (a, b, groups) = (ids("image_a"), ids("image_b"), ids("group_id"));
-            let kinds = columns.texts("kind").unwrap();
-            let flags = |name| columns.column(name).unwrap().as_boolean().clone();
-            let (conflicts, splits) = (flags("label_conflict"), flags("cross_split"));
-            let similarities = columns.numbers("similarity").unwrap();
-            for row in 0..batch.num_rows() {
-                assert!((0.93..=1.0).contains(&number(&similarities, row).unwrap()));
-                let id = |of| integer(of, row).unwrap() as u32;
-                let kind = text(&kinds, row).unwrap().to_string();
-                let (conflict, split) = (conflicts.value(row), splits.value(row));
-                found.push((id(&a), id(&b), kind, id(&groups), conflict, split));
+        let columns = (
+            duplicates::image_a,
+            duplicates::image_b,
+            duplicates::kind,
+            duplicates::group_id,
+            duplicates::label_conflict,
+            duplicates::cross_split,
+            duplicates::similarity,
+        );
+        for batch in run.rows(&run.manifest().unwrap(), columns) {
+            for (a, b, kind, group, conflict, split, similarity) in batch.unwrap().iter() {
+                assert!((0.93..=1.0).contains(&similarity));
+                found.push((a, b, kind.to_string(), group, conflict, split));
             }
         }
         found

@@ -4,11 +4,11 @@ use prospect_analysis::space::linalg::logistic::{
     self, Features, L2, Model, Problem, Settings, Step, Visit,
 };
 use prospect_common::{Error, Result};
-use prospect_engine::{Context, progress::Bar, tables::features::FeatureReader};
+use prospect_engine::{Context, progress::Bar, schema::probe, tables::features::FeatureReader};
 use prospect_model::device;
 use prospect_store::Manifest;
 
-use super::Inputs;
+use super::inputs::Inputs;
 
 /// Bytes that the features may take.
 const MEMORY: usize = 4 << 30;
@@ -34,7 +34,7 @@ pub fn with_classifier<T>(
             let end = first + features.image_ids.len();
             if inputs.image_ids.get(first..end) != Some(&features.image_ids) {
                 return Err(Error::invalid(
-                    ctx.run.path("tables/probe"),
+                    ctx.run.path(&format!("tables/{}", probe::NAME)),
                     "a row for each row of table features",
                     format!("other images at row {first}"),
                     "run `prospect run probe` again",

@@ -7,14 +7,14 @@ use prospect_analysis::{
     units::saliency::overlap,
 };
 use prospect_common::Result;
+use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
-    tables::{
-        classes::{ClassNames, labels, name_of},
-        columns::{Columns, integer, number, text},
-    },
+    schema::{explanations, probe},
+    tables::classes::{ClassNames, labels, name_of},
 };
 use prospect_findings::{Finding, Kind};
+use prospect_model::CamMethod;
 use prospect_store::Manifest;
 
 use super::{super::neighbors::nearest_of, tables::Scores};
@@ -23,7 +23,7 @@ use super::{super::neighbors::nearest_of, tables::Scores};
 #[derive(Debug, Default)]
 struct Said {
     /// By the probe or the network: class and probability.
-    predicted: Option<(i32, f64)>,
+    predicted: Option<(i32, f32)>,
     of_network: bool,
     votes: Option<Votes>,
     /// Of the maps of both classes.
@@ -95,18 +95,14 @@ fn read_predictions(
     manifest: &Manifest,
     said: &mut HashMap<u32, Said>,
 ) -> Result<()> {
-    let columns = ["image_id", "source", "pred", "p_pred"];
-    for batch in ctx.run.read(manifest, "probe").columns(&columns) {
+    let columns = (probe::image_id, probe::source, probe::pred, probe::p_pred);
+    for batch in ctx.run.rows(manifest, columns) {
         let batch = batch?;
         ctx.cancel.check()?;
-        let columns = Columns::of(ctx.run, "probe", &batch);
-        let (classes, shares) = (columns.integers("pred")?, columns.numbers("p_pred")?);
-        let sources = columns.texts("source")?;
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+        for (id, source, class, share) in batch.iter() {
             if let Some(said) = said.get_mut(&id) {
-                let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
-                said.predicted = class.zip(number(&shares, row));
-                said.of_network = text(&sources, row) == Some("network");
+                said.predicted = Some((class, share));
+                said.of_network = source == ProbabilitySource::Network.name();
             }
         }
     }
@@ -147,41 +143,42 @@ fn read_overlaps(
     pairs: &HashMap<u32, [i32; 2]>,
     said: &mut HashMap<u32, Said>,
 ) -> Result<()> {
-    const TABLE: &str = "explanations";
     let network_of = names.network_of_dataset();
-    if network_of.is_empty() || pairs.is_empty() || !manifest.has(TABLE) {
+    if network_of.is_empty() || pairs.is_empty() || !manifest.has(explanations::NAME) {
         return Ok(());
     }
-    let gradcam = || ctx.run.read(manifest, TABLE).only("method", "gradcam");
-    let Some(first) = gradcam().columns(&["layer"]).next().transpose()? else {
+    let gradcam = CamMethod::GradCam.name();
+    let layers = ctx.run.rows(manifest, (explanations::layer,));
+    let mut layers = layers.only(explanations::method, gradcam);
+    let first = layers.next().transpose()?;
+    let Some((layer,)) = first.as_ref().and_then(|batch| batch.iter().next()) else {
         return Ok(());
     };
-    let layers = Columns::of(ctx.run, TABLE, &first).texts("layer")?;
-    let Some(layer) = text(&layers, 0) else {
-        return Ok(());
-    };
-    let mut maps: HashMap<(u32, i64), Vec<f32>> = HashMap::new();
-    let wanted: HashSet<(u32, i64)> = (pairs.iter())
+    let wanted: HashSet<(u32, i32)> = (pairs.iter())
         .flat_map(|(id, pair)| pair.map(|class| (*id, class)))
-        .filter_map(|(id, class)| Some((id, i64::from(*network_of.get(&class)?))))
+        .filter_map(|(id, class)| Some((id, *network_of.get(&class)?)))
         .collect();
-    let columns = ["image_id", "class", "map"];
-    for batch in gradcam().only("layer", layer).columns(&columns) {
+    let mut maps: HashMap<(u32, i32), Vec<f32>> = HashMap::new();
+    let columns = (
+        explanations::image_id,
+        explanations::class,
+        explanations::map,
+    );
+    let rows = (ctx.run.rows(manifest, columns))
+        .only(explanations::method, gradcam)
+        .only(explanations::layer, layer);
+    for batch in rows {
         let batch = batch?;
         ctx.cancel.check()?;
-        let columns = Columns::of(ctx.run, TABLE, &batch);
-        let classes = columns.integers("class")?;
-        let length = columns.list_length("map")?;
-        let values = columns.float_lists("map", length)?;
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            let key = (id, integer(&classes, row).unwrap_or(-1));
-            if wanted.contains(&key) {
-                maps.insert(key, values[row * length..][..length].to_vec());
+        for (id, class, map) in batch.iter() {
+            if wanted.contains(&(id, class)) {
+                let map = map.iter().map(|value| value.to_f32());
+                maps.insert((id, class), map.collect());
             }
         }
     }
     for (id, pair) in pairs {
-        let map = |class: i32| maps.get(&(*id, i64::from(*network_of.get(&class)?)));
+        let map = |class: i32| maps.get(&(*id, *network_of.get(&class)?));
         if let (Some(a), Some(b), Some(said)) = (map(pair[0]), map(pair[1]), said.get_mut(id)) {
             said.overlap = overlap(a, b);
         }

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 
 use prospect_analysis::audit::label_issues::{NeighborRows, Probabilities, UNLABELLED};
 use prospect_common::Result;
+use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
-    tables::columns::{Columns, integer, number, text},
+    schema::{neighbors, probe, probe_classes, probe_quality},
 };
 use prospect_store::Manifest;
-
-use super::super::neighbors::read_edges;
 
 /// Of every image that the probe has a row for, in order of the ids.
 #[derive(Debug, Default)]
@@ -34,25 +33,23 @@ pub struct Inputs {
 impl Inputs {
     pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Inputs> {
         let mut inputs = Inputs::default();
-        if manifest.has("probe_classes") {
+        if manifest.has(probe_classes::NAME) {
             inputs.read_classes(ctx, manifest)?;
         }
-        if manifest.has("probe") {
+        if manifest.has(probe::NAME) {
             inputs.read_probe(ctx, manifest)?;
         }
-        if manifest.has("probe_quality") {
+        if manifest.has(probe_quality::NAME) {
             inputs.read_penalty(ctx, manifest)?;
         }
         let places: HashMap<u32, u32> = inputs.image_ids.iter().copied().zip(0..).collect();
         let mut lists = vec![Vec::new(); inputs.image_ids.len()];
-        if manifest.has("neighbors") {
-            let columns = ["image_id", "neighbor_id", "distance"];
-            for batch in ctx.run.read(manifest, "neighbors").columns(&columns) {
-                let batch = batch?;
-                let columns = Columns::of(ctx.run, "neighbors", &batch);
-                for (id, neighbor) in read_edges(&columns)? {
-                    let row = places.get(&id).zip(places.get(&neighbor.id));
-                    if let Some((row, neighbor)) = row {
+        if manifest.has(neighbors::NAME) {
+            let columns = (neighbors::image_id, neighbors::neighbor_id);
+            for batch in ctx.run.rows(manifest, columns) {
+                for (image_id, neighbor_id) in batch?.iter() {
+                    let rows = places.get(&image_id).zip(places.get(&neighbor_id));
+                    if let Some((row, neighbor)) = rows {
                         lists[*row as usize].push(*neighbor);
                     }
                 }
@@ -76,47 +73,43 @@ impl Inputs {
     }
 
     fn read_classes(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
-        const TABLE: &str = "probe_classes";
-        let mut classes = Vec::new();
-        for batch in ctx.run.read(manifest, TABLE) {
+        for batch in ctx
+            .run
+            .rows(manifest, (probe_classes::position, probe_classes::class))
+        {
             let batch = batch?;
-            let columns = Columns::of(ctx.run, TABLE, &batch);
-            let (positions, numbers) = (columns.integers("position")?, columns.integers("class")?);
-            for row in 0..batch.num_rows() {
-                let class = integer(&numbers, row).and_then(|class| i32::try_from(class).ok());
-                let class =
-                    class.filter(|_| integer(&positions, row) == Some(classes.len() as i64));
-                let class = class.ok_or_else(|| {
-                    columns.unexpected("classes at positions 0, 1, …", "something else")
-                })?;
-                classes.push(class);
+            for (position, class) in batch.iter() {
+                if usize::try_from(position) != Ok(self.classes.len()) {
+                    let expected = "classes at positions 0, 1, …";
+                    return Err(batch.unexpected(expected, "something else"));
+                }
+                self.classes.push(class);
             }
         }
-        self.classes = classes;
         Ok(())
     }
 
     fn read_probe(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
-        const TABLE: &str = "probe";
-        let columns = ["image_id", "source", "fold", "label", "probabilities"];
-        let places: HashMap<i64, u32> = (self.classes.iter().map(|class| i64::from(*class)))
-            .zip(0..)
-            .collect();
-        for batch in ctx.run.read(manifest, TABLE).columns(&columns) {
+        let columns = (
+            probe::image_id,
+            probe::source,
+            probe::fold,
+            probe::label,
+            probe::probabilities,
+        );
+        let n = self.classes.len();
+        let places: HashMap<i32, u32> = self.classes.iter().copied().zip(0..).collect();
+        for batch in ctx.run.rows(manifest, columns) {
             let batch = batch?;
             ctx.cancel.check()?;
-            let columns = Columns::of(ctx.run, TABLE, &batch);
-            let (folds, labels) = (columns.integers("fold")?, columns.integers("label")?);
-            let sources = columns.texts("source")?;
-            self.image_ids.extend(columns.image_ids()?);
-            self.first
-                .extend(columns.float_lists("probabilities", self.classes.len())?);
-            for row in 0..batch.num_rows() {
-                self.of_network |= text(&sources, row) == Some("network");
-                let fold = integer(&folds, row);
-                let label = integer(&labels, row).and_then(|label| places.get(&label).copied());
+            batch.check_length(&batch.columns().4, n)?;
+            for (image_id, source, fold, label, probabilities) in batch.iter() {
+                self.image_ids.push(image_id);
+                self.first.extend_from_slice(probabilities);
+                self.of_network |= source == ProbabilitySource::Network.name();
+                let label = label.and_then(|label| places.get(&label).copied());
                 // One class is not to be told from any other.
-                let label = label.filter(|_| self.classes.len() > 1);
+                let label = label.filter(|_| n > 1);
                 let learned = fold.is_some() || self.of_network;
                 self.given
                     .push(label.filter(|_| learned).unwrap_or(UNLABELLED));
@@ -128,14 +121,13 @@ impl Inputs {
     }
 
     fn read_penalty(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
-        const TABLE: &str = "probe_quality";
-        for batch in ctx.run.read(manifest, TABLE).columns(&["l2", "chosen"]) {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, TABLE, &batch);
-            let (penalties, chosen) = (columns.numbers("l2")?, columns.integers("chosen")?);
-            for row in 0..batch.num_rows() {
-                if integer(&chosen, row) == Some(1) {
-                    self.l2 = number(&penalties, row).unwrap_or(self.l2);
+        for batch in ctx
+            .run
+            .rows(manifest, (probe_quality::l2, probe_quality::chosen))
+        {
+            for (l2, chosen) in batch?.iter() {
+                if chosen {
+                    self.l2 = l2.unwrap_or(self.l2);
                 }
             }
         }

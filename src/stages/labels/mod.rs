@@ -23,24 +23,25 @@ use prospect_common::{Result, text::count};
 use prospect_engine::{
     Context, Needs, Outcome, Stage, TableEstimate, estimate,
     progress::Bar,
+    schema::{confident_joint, label_calibration, label_scores},
     tables::classes::{ClassNames, name_of},
 };
 use prospect_findings::Finding;
 use prospect_store::{Manifest, StageWriter};
 use serde_json::{Value, json};
 
-use self::{
-    classifier::with_classifier,
-    inputs::Inputs,
-    tables::{JOINT_ROW, REVIEW_ROW, SCORE_ROW, Scores},
-};
+use self::{classifier::with_classifier, inputs::Inputs, tables::Scores};
 
 pub const STAGE: Stage = Stage {
     name: "labels",
     version: 2,
     about: "find wrong labels",
     needs: Needs::Named(&["scan", "extract", "neighbors", "probe"]),
-    writes: &["label_scores", "confident_joint", "label_calibration"],
+    writes: &[
+        label_scores::NAME,
+        confident_joint::NAME,
+        label_calibration::NAME,
+    ],
     findings: Some(findings),
     reuse: None,
     parameters,
@@ -69,13 +70,9 @@ fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         return Ok(Vec::new());
     }
     Ok(vec![
-        TableEstimate::new("label_scores", images, SCORE_ROW),
-        TableEstimate::new(
-            "confident_joint",
-            classes * classes.min(CONFUSED),
-            JOINT_ROW,
-        ),
-        TableEstimate::new("label_calibration", 20, REVIEW_ROW),
+        TableEstimate::of(&label_scores::TABLE, images),
+        TableEstimate::of(&confident_joint::TABLE, classes * classes.min(CONFUSED)),
+        TableEstimate::of(&label_calibration::TABLE, 20),
     ])
 }
 
@@ -101,10 +98,10 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             Filter::OffDiagonal,
         );
         let scores = Scores::new(&work.inputs, &detected, &off_diagonal);
-        part.write("label_scores", &scores.batch()?)?;
+        part.write(label_scores::NAME, &scores.batch()?)?;
         let of_class = |class: i32| name_of(&names.dataset, class);
         let rows = tables::joint(&work.inputs, &joint, &detected, &of_class)?;
-        part.write("confident_joint", &rows)?;
+        part.write(confident_joint::NAME, &rows)?;
         writer.commit(part)?;
     }
     work.bar.set_done(TRAININGS[0]);
@@ -115,7 +112,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let mut part = writer.part(1)?;
         let (reviews, planted) = work.calibrate(&scores, &joint)?;
         part.write(
-            "label_calibration",
+            label_calibration::NAME,
             &tables::calibration(&reviews, planted)?,
         )?;
         writer.commit(part)?;
@@ -254,7 +251,7 @@ fn line(scores: &Scores, review: Option<&Review>) -> String {
 
 /// The worst labels: the flagged ones, and as many as are going to be reviewed. In no order.
 fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
-    if !manifest.has("label_scores") {
+    if !manifest.has(label_scores::NAME) {
         return Ok(Vec::new());
     }
     evidence::findings(ctx, manifest)

@@ -1,11 +1,6 @@
 //! The rows of `label_scores`, `confident_joint` and `label_calibration`.
 
-use std::sync::Arc;
-
-use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray, UInt32Array,
-};
+use arrow::array::{Float32Array, Float64Array, Int32Array, RecordBatch, StringArray};
 use prospect_analysis::audit::label_issues::{
     UNLABELLED,
     calibration::Review,
@@ -14,15 +9,13 @@ use prospect_analysis::audit::label_issues::{
     scores::{Votes, normalized_margin, self_confidence},
 };
 use prospect_common::Result;
-use prospect_engine::tables::columns::{Columns, integer, number, table};
+use prospect_engine::{
+    Context,
+    schema::{confident_joint, label_calibration, label_scores},
+};
 use prospect_store::Manifest;
 
-use super::{Context, inputs::Inputs};
-
-/// Bytes of a row, before and after compression.
-pub const SCORE_ROW: [f64; 2] = [35.0, 17.0];
-pub const JOINT_ROW: [f64; 2] = [56.0, 30.0];
-pub const REVIEW_ROW: [f64; 2] = [24.0, 40.0];
+use super::inputs::Inputs;
 
 /// Pairs of classes that fewer images are expected of are left out of `confident_joint`.
 const NEGLIGIBLE: f64 = 0.01;
@@ -102,67 +95,54 @@ impl Scores {
     }
 
     pub fn batch(&self) -> Result<RecordBatch> {
-        let floats = |values: &[f32]| -> ArrayRef { Arc::new(Float32Array::from(values.to_vec())) };
-        let flags = |values: &[bool]| -> ArrayRef { Arc::new(BooleanArray::from(values.to_vec())) };
-        let whole = |values: &[i32]| -> ArrayRef { Arc::new(Int32Array::from(values.to_vec())) };
-        let ids = UInt32Array::from(self.image_ids.clone());
-        let suggested = Int32Array::from(self.suggested.clone());
-        let p_suggested =
-            (self.suggested.iter().zip(&self.p_suggested)).map(|(class, p)| class.map(|_| *p));
-        let p_suggested = Float32Array::from_iter(p_suggested);
-        table([
-            ("image_id", Arc::new(ids), false),
-            ("label", whole(&self.labels), false),
-            ("suggested_label", Arc::new(suggested), true),
-            ("p_suggested", Arc::new(p_suggested), true),
-            ("self_confidence", floats(&self.self_confidence), false),
-            ("normalized_margin", floats(&self.normalized_margin), false),
-            ("knn_agreement", floats(&self.knn_agreement), false),
-            ("confident_joint", flags(&self.off_diagonal), false),
-            ("score", floats(&self.scores), false),
-            ("flagged", flags(&self.flagged), false),
-            ("rank", whole(&self.ranks), false),
-        ])
+        let p_suggested = self.suggested.iter().zip(&self.p_suggested);
+        label_scores::Columns {
+            image_id: self.image_ids.clone().into(),
+            label: self.labels.clone().into(),
+            suggested_label: self.suggested.clone().into(),
+            p_suggested: p_suggested.map(|(class, p)| class.map(|_| *p)).collect(),
+            self_confidence: self.self_confidence.clone().into(),
+            normalized_margin: self.normalized_margin.clone().into(),
+            knn_agreement: self.knn_agreement.clone().into(),
+            confident_joint: self.off_diagonal.clone().into(),
+            score: self.scores.clone().into(),
+            flagged: self.flagged.clone().into(),
+            rank: self.ranks.clone().into(),
+        }
+        .batch()
     }
 
     pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Scores> {
-        const TABLE: &str = "label_scores";
+        let columns = (
+            label_scores::image_id,
+            label_scores::label,
+            label_scores::suggested_label,
+            label_scores::p_suggested,
+            label_scores::self_confidence,
+            label_scores::normalized_margin,
+            label_scores::knn_agreement,
+            label_scores::confident_joint,
+            label_scores::score,
+            label_scores::flagged,
+            label_scores::rank,
+        );
         let mut scores = Scores::default();
-        for batch in ctx.run.read(manifest, TABLE) {
+        for batch in ctx.run.rows(manifest, columns) {
             let batch = batch?;
-            let columns = Columns::of(ctx.run, TABLE, &batch);
-            let whole = |name: &str| -> Result<Vec<Option<i32>>> {
-                let values = columns.integers(name)?;
-                let narrow = |value: Option<i64>| value.and_then(|value| i32::try_from(value).ok());
-                Ok(values.iter().map(narrow).collect())
-            };
-            let floats = |name: &str| -> Result<Vec<f32>> {
-                let values = columns.numbers(name)?;
-                Ok(values
-                    .iter()
-                    .map(|value| value.unwrap_or(0.0) as f32)
-                    .collect())
-            };
-            let flags = |name: &str| -> Result<Vec<bool>> {
-                Ok(columns
-                    .integers(name)?
-                    .iter()
-                    .map(|flag| flag == Some(1))
-                    .collect())
-            };
-            scores.image_ids.extend(columns.image_ids()?);
-            scores.labels.extend(whole("label")?.into_iter().flatten());
-            scores.suggested.extend(whole("suggested_label")?);
-            scores.p_suggested.extend(floats("p_suggested")?);
-            scores.self_confidence.extend(floats("self_confidence")?);
-            scores
-                .normalized_margin
-                .extend(floats("normalized_margin")?);
-            scores.knn_agreement.extend(floats("knn_agreement")?);
-            scores.off_diagonal.extend(flags("confident_joint")?);
-            scores.scores.extend(floats("score")?);
-            scores.flagged.extend(flags("flagged")?);
-            scores.ranks.extend(whole("rank")?.into_iter().flatten());
+            let (ids, labels, suggested, p_suggested, self_confidence, ..) = batch.columns();
+            let (.., margins, agreements, off_diagonal, right, flagged, ranks) = batch.columns();
+            scores.image_ids.extend(ids.values());
+            scores.labels.extend(labels.values());
+            scores.suggested.extend(suggested);
+            let p_suggested = p_suggested.iter().map(|p| p.unwrap_or(0.0));
+            scores.p_suggested.extend(p_suggested);
+            scores.self_confidence.extend(self_confidence.values());
+            scores.normalized_margin.extend(margins.values());
+            scores.knn_agreement.extend(agreements.values());
+            scores.off_diagonal.extend(off_diagonal.values());
+            scores.scores.extend(right.values());
+            scores.flagged.extend(flagged.values());
+            scores.ranks.extend(ranks.values());
         }
         Ok(scores)
     }
@@ -186,56 +166,42 @@ pub fn joint(
     let kept = |at: &usize| counted.counts[*at] > 0 || detected.joint[*at] >= NEGLIGIBLE;
     let any = inputs.given.iter().any(|label| *label != UNLABELLED);
     let places: Vec<usize> = (0..if any { k * k } else { 0 }).filter(kept).collect();
-    let classes = |of: &dyn Fn(usize) -> usize| -> ArrayRef {
-        let classes = places.iter().map(|at| inputs.classes[of(*at)]);
-        Arc::new(Int32Array::from_iter_values(classes))
+    let classes = |of: fn(usize, usize) -> usize| -> Int32Array {
+        places.iter().map(|at| inputs.classes[of(*at, k)]).collect()
     };
-    let names = |of: &dyn Fn(usize) -> usize| -> ArrayRef {
-        let names = places.iter().map(|at| name_of(inputs.classes[of(*at)]));
-        Arc::new(StringArray::from_iter_values(names))
+    let names = |of: fn(usize, usize) -> usize| {
+        let names = places.iter().map(|at| name_of(inputs.classes[of(*at, k)]));
+        StringArray::from_iter_values(names)
     };
-    let figures = |values: &[f64]| -> ArrayRef {
-        Arc::new(Float64Array::from_iter_values(
-            places.iter().map(|at| values[*at]),
-        ))
-    };
-    let counts = places.iter().map(|at| counted.counts[*at]);
-    let (label, true_class) = (|at: usize| at / k, |at: usize| at % k);
-    table([
-        ("label", classes(&label), false),
-        ("label_name", names(&label), false),
-        ("true_label", classes(&true_class), false),
-        ("true_name", names(&true_class), false),
-        (
-            "count",
-            Arc::new(Int64Array::from_iter_values(counts)),
-            false,
-        ),
-        ("estimated", figures(&counted.estimated), false),
-        ("expected", figures(&detected.joint), false),
-    ])
+    let figures =
+        |values: &[f64]| -> Float64Array { places.iter().map(|at| values[*at]).collect() };
+    let (label, true_class) = (|at, k| at / k, |at, k| at % k);
+    confident_joint::Columns {
+        label: classes(label),
+        label_name: names(label),
+        true_label: classes(true_class),
+        true_name: names(true_class),
+        count: places.iter().map(|at| counted.counts[*at]).collect(),
+        estimated: figures(&counted.estimated),
+        expected: figures(&detected.joint),
+    }
+    .batch()
 }
 
 /// How many images of each label are expected to be of each class, `[label, true class]` by their place among the probabilities.
 pub fn read_joint(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result<Vec<f64>> {
-    const TABLE: &str = "confident_joint";
     let k = inputs.classes.len();
     let mut joint = vec![0.0; k * k];
-    let place = |class: Option<i64>| {
-        inputs
-            .classes
-            .iter()
-            .position(|known| Some(i64::from(*known)) == class)
-    };
-    for batch in ctx.run.read(manifest, TABLE) {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, TABLE, &batch);
-        let (labels, classes) = (columns.integers("label")?, columns.integers("true_label")?);
-        let expected = columns.numbers("expected")?;
-        for row in 0..batch.num_rows() {
-            let [label, class] = [&labels, &classes].map(|column| place(integer(column, row)));
-            if let (Some(label), Some(class)) = (label, class) {
-                joint[label * k + class] = number(&expected, row).unwrap_or(0.0);
+    let place = |class: i32| inputs.classes.iter().position(|known| *known == class);
+    let columns = (
+        confident_joint::label,
+        confident_joint::true_label,
+        confident_joint::expected,
+    );
+    for batch in ctx.run.rows(manifest, columns) {
+        for (label, class, expected) in batch?.iter() {
+            if let (Some(label), Some(class)) = (place(label), place(class)) {
+                joint[label * k + class] = expected;
             }
         }
     }
@@ -243,50 +209,41 @@ pub fn read_joint(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result
 }
 
 pub fn calibration(reviews: &[Review], planted: usize) -> Result<RecordBatch> {
-    let floats = |of: fn(&Review) -> f64| -> ArrayRef {
-        let values = reviews.iter().map(|review| of(review) as f32);
-        Arc::new(Float32Array::from_iter_values(values))
+    let floats = |of: fn(&Review) -> f64| -> Float32Array {
+        reviews.iter().map(|review| of(review) as f32).collect()
     };
-    let reviewed = reviews
-        .iter()
-        .map(|review| i32::try_from(review.reviewed).unwrap_or(i32::MAX));
-    let planted = vec![u32::try_from(planted).unwrap_or(u32::MAX); reviews.len()];
-    table([
-        (
-            "reviewed",
-            Arc::new(Int32Array::from_iter_values(reviewed)),
-            false,
-        ),
-        ("recall", floats(|review| review.recall), false),
-        ("recall_low", floats(|review| review.recall_low), false),
-        ("recall_high", floats(|review| review.recall_high), false),
-        ("precision", floats(|review| review.precision), false),
-        ("planted", Arc::new(UInt32Array::from(planted)), false),
-    ])
+    let reviewed = reviews.iter().map(|review| i32::try_from(review.reviewed));
+    let planted = u32::try_from(planted).unwrap_or(u32::MAX);
+    label_calibration::Columns {
+        reviewed: reviewed.map(|n| n.unwrap_or(i32::MAX)).collect(),
+        recall: floats(|review| review.recall),
+        recall_low: floats(|review| review.recall_low),
+        recall_high: floats(|review| review.recall_high),
+        precision: floats(|review| review.precision),
+        planted: vec![planted; reviews.len()].into(),
+    }
+    .batch()
 }
 
 pub fn read_calibration(ctx: &Context, manifest: &Manifest) -> Result<Vec<Review>> {
-    const TABLE: &str = "label_calibration";
+    let columns = (
+        label_calibration::reviewed,
+        label_calibration::recall,
+        label_calibration::recall_low,
+        label_calibration::recall_high,
+        label_calibration::precision,
+    );
     let mut reviews = Vec::new();
-    for batch in ctx.run.read(manifest, TABLE) {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, TABLE, &batch);
-        let reviewed = columns.integers("reviewed")?;
-        let names = ["recall", "recall_low", "recall_high", "precision"];
-        let mut shares = Vec::new();
-        for name in names {
-            shares.push(columns.numbers(name)?);
+    for batch in ctx.run.rows(manifest, columns) {
+        for (reviewed, recall, recall_low, recall_high, precision) in batch?.iter() {
+            reviews.push(Review {
+                reviewed: usize::try_from(reviewed).unwrap_or(0),
+                recall: recall.into(),
+                recall_low: recall_low.into(),
+                recall_high: recall_high.into(),
+                precision: precision.into(),
+            });
         }
-        reviews.extend((0..batch.num_rows()).filter_map(|row| {
-            let share = |at: usize| number(&shares[at], row);
-            Some(Review {
-                reviewed: usize::try_from(integer(&reviewed, row)?).ok()?,
-                recall: share(0)?,
-                recall_low: share(1)?,
-                recall_high: share(2)?,
-                precision: share(3)?,
-            })
-        }));
     }
     Ok(reviews)
 }

@@ -2,9 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use prospect_common::text;
+use prospect_common::{Result, text};
 use prospect_config::SearchMethod;
-use prospect_model::device::Device;
+use prospect_engine::Context;
+use prospect_model::device::{self, Device};
 
 /// Seconds per pair of images, and per pair and dimension, of an exact search on two cores.
 const EXACT: [f64; 2] = [1.5e-10, 1.5e-11];
@@ -48,6 +49,18 @@ pub fn choose(method: SearchMethod, images: usize, dimension: usize, device: Dev
         exact: Duration::from_secs_f64(exact),
         index: Duration::from_secs_f64(index),
     }
+}
+
+/// Whether so many vectors will be searched by an index.
+pub fn uses_index(ctx: &Context, images: u64, dimension: u64) -> Result<bool> {
+    let device = device::choose(ctx.config.model.device)?;
+    let choice = choose(
+        ctx.config.neighbors.method,
+        images as usize,
+        dimension as usize,
+        device,
+    );
+    Ok(choice.method == SearchMethod::Hnsw)
 }
 
 impl fmt::Display for Choice {

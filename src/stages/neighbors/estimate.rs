@@ -1,10 +1,14 @@
 //! How much neighbors is going to write.
 
 use prospect_common::Result;
-use prospect_engine::{Context, TableEstimate, estimate::feature_dimension};
+use prospect_engine::{
+    Context, TableEstimate,
+    estimate::feature_dimension,
+    schema::{neighbor_stats, neighbors},
+};
 
-const NEIGHBOR_ROW: [f64; 2] = [15.0, 9.0];
-const NEIGHBOR_STATS_ROW: [f64; 2] = [16.0, 9.0];
+use super::{choice::uses_index, tables::neighbor_candidates};
+
 /// Bytes of a point's links in the index.
 const INDEX_LINKS: f64 = 600.0;
 
@@ -13,18 +17,18 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let settings = &ctx.config.neighbors;
     let rows = images * (settings.k as u64).min(images.saturating_sub(1));
     let mut tables = vec![
-        TableEstimate::new("neighbors", rows, NEIGHBOR_ROW).or("set a smaller [neighbors] k"),
-        TableEstimate::new("neighbor_stats", images, NEIGHBOR_STATS_ROW),
+        TableEstimate::of(&neighbors::TABLE, rows).or("set a smaller [neighbors] k"),
+        TableEstimate::of(&neighbor_stats::TABLE, images),
     ];
     let dimension = feature_dimension(ctx)?;
-    if super::uses_index(ctx, images, dimension)? {
+    if uses_index(ctx, images, dimension)? {
         let row = 4.0 * dimension as f64 + INDEX_LINKS;
         tables.push(TableEstimate::new("index", images, [row, row]));
     } else {
         let blocks = images.div_ceil(settings.block_size as u64);
         if blocks > 1 {
             tables.push(
-                TableEstimate::new("neighbor_candidates", blocks * rows, NEIGHBOR_ROW)
+                TableEstimate::of(&neighbor_candidates::TABLE, blocks * rows)
                     .or("set a larger [neighbors] block_size"),
             );
         }

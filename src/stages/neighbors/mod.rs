@@ -13,6 +13,7 @@ mod tests;
 use std::time::Duration;
 
 use prospect_analysis::space::neighbors::{
+    Neighbor,
     audit::{self, Audit},
     exact::{self, Block},
     hnsw::{self, Index},
@@ -23,15 +24,19 @@ use prospect_config::SearchMethod;
 use prospect_engine::{
     Context, Needs, Outcome, Stage,
     progress::Bar,
+    schema::{class_neighbors, neighbor_stats, neighbors},
     tables::features::{FeatureReader, Features, read_features},
 };
 use prospect_model::device::{self, Device};
 use prospect_store::{Manifest, RunFolder, StageWriter, check_bytes};
 use serde_json::{Value, json};
 
-use self::choice::{Choice, choose};
+use self::{
+    choice::{Choice, choose},
+    tables::{index_audit, neighbor_candidates},
+};
 
-pub use self::tables::{nearest_of, read_edges};
+pub use self::tables::nearest_of;
 
 pub const STAGE: Stage = Stage {
     name: "neighbors",
@@ -39,11 +44,11 @@ pub const STAGE: Stage = Stage {
     about: "find each image's nearest neighbours",
     needs: Needs::Named(&["scan", "extract"]),
     writes: &[
-        "neighbors",
-        "neighbor_stats",
-        "class_neighbors",
-        "index_audit",
-        "neighbor_candidates",
+        neighbors::NAME,
+        neighbor_stats::NAME,
+        class_neighbors::NAME,
+        index_audit::NAME,
+        neighbor_candidates::NAME,
     ],
     findings: None,
     reuse: None,
@@ -64,18 +69,6 @@ fn parameters(ctx: &Context) -> Result<Value> {
         "min_recall": settings.min_recall,
         "block_size": settings.block_size,
     }))
-}
-
-/// Whether so many vectors will be searched by an index.
-pub(super) fn uses_index(ctx: &Context, images: u64, dimension: u64) -> Result<bool> {
-    let device = device::choose(ctx.config.model.device)?;
-    let choice = choose(
-        ctx.config.neighbors.method,
-        images as usize,
-        dimension as usize,
-        device,
-    );
-    Ok(choice.method == SearchMethod::Hnsw)
 }
 
 /// What all parts of one run share.
@@ -130,8 +123,8 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let quality = quality::Tables::read(ctx.run, &ctx.run.manifest()?)?;
     if !writer.has_part(next) {
         let mut part = writer.part(next)?;
-        part.write("neighbor_stats", &quality.neighbor_stats)?;
-        part.write("class_neighbors", &quality.class_neighbors)?;
+        part.write(neighbor_stats::NAME, &quality.neighbor_stats)?;
+        part.write(class_neighbors::NAME, &quality.class_neighbors)?;
         writer.commit(part)?;
     }
     let mut summary = summary(&work, &choice, by_index, audit)?;
@@ -202,7 +195,7 @@ impl Work<'_> {
             let found = audit::graph(&index, &block, settings.k, effort, &self.tick([0.7, 1.0]))?;
             let lists = (block.ids().iter()).zip(&found.nearest).zip(&found.exact);
             let lists = lists.map(|((id, nearest), exact)| (*id, nearest.items(), *exact));
-            tables::write_neighbors(&mut part, "neighbors", lists)?;
+            tables::write_neighbors(&mut part, neighbors::NAME, lists)?;
             found.audit
         } else {
             let (ef, recall, sample) = effort;
@@ -215,7 +208,7 @@ impl Work<'_> {
                 repaired: 0,
             }
         };
-        part.write("index_audit", &tables::audit(&audit, accepted)?)?;
+        part.write(index_audit::NAME, &tables::audit(&audit, accepted)?)?;
         writer.commit(part)
     }
 
@@ -231,7 +224,7 @@ impl Work<'_> {
         writer.set_parts_total(last + 1)?;
         if pairs.is_empty() && !writer.has_part(first) {
             let mut part = writer.part(first)?;
-            tables::write_neighbors(&mut part, "neighbors", std::iter::empty())?;
+            tables::write_neighbors(&mut part, neighbors::NAME, std::iter::empty())?;
             writer.commit(part)?;
         }
         let share = |done: usize| done as f64 / pairs.len() as f64;
@@ -262,9 +255,9 @@ impl Work<'_> {
                 let mut part = writer.part(first + at)?;
                 let k = self.ctx.config.neighbors.k;
                 let table = if merging == 0 {
-                    "neighbors"
+                    neighbors::NAME
                 } else {
-                    CANDIDATES
+                    neighbor_candidates::NAME
                 };
                 match &held {
                     Some(held) => {
@@ -296,7 +289,7 @@ impl Work<'_> {
                 let ids = self.ids(block, size)?;
                 let k = self.ctx.config.neighbors.k;
                 let lists = tables::merge(self.ctx.run, &of_block, &ids, k)?;
-                tables::write_neighbors(&mut part, "neighbors", listed(&ids, &lists))?;
+                tables::write_neighbors(&mut part, neighbors::NAME, listed(&ids, &lists))?;
                 writer.commit(part)?;
             }
         }
@@ -311,19 +304,10 @@ impl Work<'_> {
     }
 }
 
-/// What a pair of blocks found, before it is merged.
-const CANDIDATES: &str = "neighbor_candidates";
-
 fn listed<'l>(
     ids: &'l [u32],
     lists: &'l [Nearest],
-) -> impl Iterator<
-    Item = (
-        u32,
-        &'l [prospect_analysis::space::neighbors::Neighbor],
-        bool,
-    ),
-> {
+) -> impl Iterator<Item = (u32, &'l [Neighbor], bool)> {
     let lists = ids.iter().zip(lists);
     lists.map(|(id, nearest)| (*id, nearest.items(), true))
 }

@@ -1,17 +1,18 @@
 //! `neighbor_stats` and `class_neighbors`, out of the finished table `neighbors`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt32Array};
-use prospect_analysis::space::neighbors::quality::{GroupQuality, Quality, Tally};
+use arrow::array::{Float32Array, RecordBatch, StringArray, UInt32Array};
+use prospect_analysis::space::neighbors::{
+    Neighbor,
+    quality::{GroupQuality, Quality, Tally},
+};
 use prospect_common::Result;
-use prospect_engine::tables::{
-    classes::{ClassNames, labels},
-    columns::{Columns, table},
+use prospect_engine::{
+    schema::{class_neighbors, neighbor_stats, neighbors},
+    tables::classes::{ClassNames, labels},
 };
 use prospect_store::{Manifest, RunFolder};
-
-use super::tables::read_edges;
 
 /// Rows of `neighbors` in memory at a time.
 const BATCH_ROWS: usize = 65_536;
@@ -28,20 +29,24 @@ impl Tables {
     /// Reads `images`, `classes` and the whole of `neighbors`, a batch at a time: 32 bytes an image stay in memory.
     pub fn read(run: &RunFolder, manifest: &Manifest) -> Result<Tables> {
         let mut tally = Tally::new(labels(run, manifest)?);
-        let rows = (run.read(manifest, "neighbors"))
-            .columns(&["image_id", "neighbor_id", "distance"])
-            .batch_rows(BATCH_ROWS);
+        let columns = (
+            neighbors::image_id,
+            neighbors::neighbor_id,
+            neighbors::distance,
+        );
         let mut list = Vec::new();
-        for batch in rows {
+        for batch in run.rows(manifest, columns).batch_rows(BATCH_ROWS) {
             let batch = batch?;
-            let columns = Columns::of(run, "neighbors", &batch);
-            for edges in read_edges(&columns)?.chunk_by(|a, b| a.0 == b.0) {
+            let edges: Vec<(u32, Neighbor)> = (batch.iter())
+                .map(|(image, id, distance)| (image, Neighbor { id, distance }))
+                .collect();
+            for edges in edges.chunk_by(|a, b| a.0 == b.0) {
                 let image = edges[0].0;
                 list.clear();
                 list.extend(edges.iter().map(|(_, neighbor)| *neighbor));
                 let known = |id: u32| (id as usize) < tally.len();
                 if !known(image) || !list.iter().all(|neighbor| known(neighbor.id)) {
-                    return Err(columns.unexpected("ids of images", "others"));
+                    return Err(batch.unexpected("ids of images", "others"));
                 }
                 tally.add(image, &list);
             }
@@ -57,60 +62,39 @@ impl Tables {
 
 fn neighbor_stats(quality: &Quality) -> Result<RecordBatch> {
     let rows = &quality.rows;
-    let ids = UInt32Array::from_iter_values(rows.iter().map(|row| row.row));
-    let degrees = UInt32Array::from_iter_values(rows.iter().map(|row| row.in_degree));
-    let distances = Float32Array::from_iter_values(rows.iter().map(|row| row.mean_distance));
-    let agreement: Float32Array = rows.iter().map(|row| row.label_agreement).collect();
-    table([
-        ("image_id", Arc::new(ids), false),
-        ("in_degree", Arc::new(degrees), false),
-        ("mean_distance", Arc::new(distances), false),
-        ("label_agreement", Arc::new(agreement), true),
-    ])
+    neighbor_stats::Columns {
+        image_id: rows.iter().map(|row| row.row).collect(),
+        in_degree: rows.iter().map(|row| row.in_degree).collect(),
+        mean_distance: rows.iter().map(|row| row.mean_distance).collect(),
+        label_agreement: rows.iter().map(|row| row.label_agreement).collect(),
+    }
+    .batch()
 }
 
 /// One row per class of the dataset, also for one none of whose images has neighbours.
 fn class_neighbors(quality: &Quality, names: &BTreeMap<i32, String>) -> Result<RecordBatch> {
     let nothing = GroupQuality::default();
-    let groups: Vec<(i32, &str, &GroupQuality)> = (names.iter())
-        .map(|(class, name)| {
-            let group = quality.classes.get(class).unwrap_or(&nothing);
-            (*class, name.as_str(), group)
-        })
+    let groups: Vec<&GroupQuality> = (names.keys())
+        .map(|class| quality.classes.get(class).unwrap_or(&nothing))
         .collect();
-    let counts = |of: fn(&GroupQuality) -> u32| -> ArrayRef {
-        Arc::new(UInt32Array::from_iter_values(
-            groups.iter().map(|group| of(group.2)),
-        ))
+    let counts = |of: fn(&GroupQuality) -> u32| -> UInt32Array {
+        groups.iter().map(|group| of(group)).collect()
     };
-    let figures = |of: fn(&GroupQuality) -> Option<f64>| -> ArrayRef {
-        let figures = groups
-            .iter()
-            .map(|group| of(group.2).map(|value| value as f32));
-        Arc::new(figures.collect::<Float32Array>())
+    let figures = |of: fn(&GroupQuality) -> Option<f64>| -> Float32Array {
+        let figures = groups.iter().map(|group| of(group));
+        figures
+            .map(|figure| figure.map(|value| value as f32))
+            .collect()
     };
-    let classes = Int32Array::from_iter_values(groups.iter().map(|group| group.0));
-    let names = StringArray::from_iter_values(groups.iter().map(|group| group.1));
-    table([
-        ("class", Arc::new(classes), false),
-        ("name", Arc::new(names), false),
-        ("images", counts(|group| group.rows), false),
-        (
-            "label_agreement",
-            figures(|group| group.label_agreement),
-            true,
-        ),
-        (
-            "in_degree_mean",
-            figures(|group| group.in_degree_mean),
-            true,
-        ),
-        ("in_degree_max", counts(|group| group.in_degree_max), false),
-        (
-            "in_degree_skewness",
-            figures(|group| group.in_degree_skewness),
-            true,
-        ),
-        ("antihubs", counts(|group| group.antihubs), false),
-    ])
+    class_neighbors::Columns {
+        class: names.keys().copied().collect(),
+        name: StringArray::from_iter_values(names.values()),
+        images: counts(|group| group.rows),
+        label_agreement: figures(|group| group.label_agreement),
+        in_degree_mean: figures(|group| group.in_degree_mean),
+        in_degree_max: counts(|group| group.in_degree_max),
+        in_degree_skewness: figures(|group| group.in_degree_skewness),
+        antihubs: counts(|group| group.antihubs),
+    }
+    .batch()
 }

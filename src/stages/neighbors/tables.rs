@@ -1,26 +1,49 @@
 //! The rows of `neighbors` and of what leads to it.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
-use arrow::array::{
-    BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, RecordBatch, UInt32Array,
-};
+use arrow::array::RecordBatch;
 use prospect_analysis::space::neighbors::{Neighbor, audit::Audit, lists::Nearest};
 use prospect_common::{Error, Result};
-use prospect_engine::{
-    Context,
-    tables::columns::{Columns, integer, number, table},
-};
-use prospect_store::{Manifest, PartWriter, RunFolder};
+use prospect_engine::{Context, schema::neighbors};
+use prospect_store::{Manifest, PartWriter, RunFolder, table};
+
+table! {
+    /// Nearest images within pairs of blocks, until they are merged.
+    pub mod neighbor_candidates = "neighbor_candidates", "image, block and rank", [15.0, 9.0] {
+        image_id: u32,
+        rank: i16,
+        neighbor_id: u32,
+        distance: f32,
+        exact: bool,
+    }
+}
+
+table! {
+    /// What the search index was measured to miss.
+    pub mod index_audit = "index_audit", "index", [40.0, 2000.0] {
+        /// candidates that a search looks at
+        ef: i32,
+        /// fraction of the true neighbours that it finds, in a sample
+        recall: Option<f64>,
+        /// images in the sample
+        sample: i32,
+        /// fraction of the images that find themselves, or an exact copy
+        self_recall: Option<f64>,
+        /// images that no chain of links leads to
+        unreachable: i32,
+        /// images whose neighbours were searched exactly after all
+        repaired: i32,
+        /// whether the recall is at least `[neighbors] min_recall`
+        accepted: bool,
+    }
+}
 
 /// Images whose rows are in memory at a time.
 const IMAGES: usize = 8192;
 
-/// Writes the lists of images, nearest first, as rows of rank 1, 2, …
-pub(super) fn write_neighbors<'l>(
+/// Writes the lists of images, nearest first, as rows of rank 1, 2, … of `neighbors` or `neighbor_candidates`.
+pub fn write_neighbors<'l>(
     part: &mut PartWriter,
     table: &str,
     lists: impl Iterator<Item = (u32, &'l [Neighbor], bool)>,
@@ -28,11 +51,11 @@ pub(super) fn write_neighbors<'l>(
     let mut rows = Rows::default();
     for (at, (id, neighbors, exact)) in lists.enumerate() {
         if at > 0 && at % IMAGES == 0 {
-            part.write(table, &std::mem::take(&mut rows).finish()?)?;
+            part.write(table, &std::mem::take(&mut rows).batch()?)?;
         }
         rows.push(id, neighbors, exact);
     }
-    part.write(table, &rows.finish()?)
+    part.write(table, &rows.batch()?)
 }
 
 #[derive(Default)]
@@ -55,44 +78,17 @@ impl Rows {
         }
     }
 
-    fn finish(self) -> Result<RecordBatch> {
-        table([
-            (
-                "image_id",
-                Arc::new(UInt32Array::from(self.image_ids)),
-                false,
-            ),
-            ("rank", Arc::new(Int16Array::from(self.ranks)), false),
-            (
-                "neighbor_id",
-                Arc::new(UInt32Array::from(self.neighbor_ids)),
-                false,
-            ),
-            (
-                "distance",
-                Arc::new(Float32Array::from(self.distances)),
-                false,
-            ),
-            ("exact", Arc::new(BooleanArray::from(self.exact)), false),
-        ])
+    /// The candidates have the same columns.
+    fn batch(self) -> Result<RecordBatch> {
+        neighbors::Columns {
+            image_id: self.image_ids.into(),
+            rank: self.ranks.into(),
+            neighbor_id: self.neighbor_ids.into(),
+            distance: self.distances.into(),
+            exact: self.exact.into(),
+        }
+        .batch()
     }
-}
-
-/// The images and their neighbours in a batch with `image_id`, `neighbor_id` and `distance`, row by row.
-pub fn read_edges(columns: &Columns) -> Result<Vec<(u32, Neighbor)>> {
-    let (ids, distances) = (
-        columns.integers("neighbor_id")?,
-        columns.numbers("distance")?,
-    );
-    let edge = |(row, image): (usize, u32)| {
-        let id = u32::try_from(integer(&ids, row)?).ok()?;
-        let distance = number(&distances, row)? as f32;
-        Some((image, Neighbor { id, distance }))
-    };
-    (columns.image_ids()?.into_iter().enumerate())
-        .map(edge)
-        .collect::<Option<_>>()
-        .ok_or_else(|| columns.unexpected("neighbours and their distances", "nulls"))
 }
 
 /// The `most` nearest neighbours of the wanted images, nearest first; no image without the table.
@@ -102,45 +98,41 @@ pub fn nearest_of(
     wanted: &HashSet<u32>,
     most: usize,
 ) -> Result<HashMap<u32, Vec<u32>>> {
-    let mut found: HashMap<u32, Vec<u32>> = HashMap::new();
-    if wanted.is_empty() || !manifest.has("neighbors") {
-        return Ok(found);
+    let mut nearest: HashMap<u32, Vec<u32>> = HashMap::new();
+    if wanted.is_empty() || !manifest.has(neighbors::NAME) {
+        return Ok(nearest);
     }
-    let columns = ["image_id", "neighbor_id", "distance"];
-    for batch in ctx.run.read(manifest, "neighbors").columns(&columns) {
+    let columns = (neighbors::image_id, neighbors::neighbor_id);
+    for batch in ctx.run.rows(manifest, columns) {
         let batch = batch?;
         ctx.cancel.check()?;
-        for (id, neighbor) in read_edges(&Columns::of(ctx.run, "neighbors", &batch))? {
+        for (id, neighbor) in batch.iter() {
             if wanted.contains(&id) {
-                let near = found.entry(id).or_default();
+                let near = nearest.entry(id).or_default();
                 if near.len() < most {
-                    near.push(neighbor.id);
+                    near.push(neighbor);
                 }
             }
         }
     }
-    Ok(found)
+    Ok(nearest)
 }
 
 /// The k nearest of each image among what some parts of the candidates hold.
-pub(super) fn merge(
-    run: &RunFolder,
-    parts: &[usize],
-    ids: &[u32],
-    k: usize,
-) -> Result<Vec<Nearest>> {
+pub fn merge(run: &RunFolder, parts: &[usize], ids: &[u32], k: usize) -> Result<Vec<Nearest>> {
     let manifest = run.manifest()?;
     let places: HashMap<u32, usize> = ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
     let mut lists = vec![Nearest::new(k); ids.len()];
     for part in parts {
-        let columns = ["image_id", "neighbor_id", "distance"];
-        let reader = (run.read(&manifest, super::CANDIDATES)).columns(&columns);
-        for batch in reader.part(*part) {
-            let batch = batch?;
-            let columns = Columns::of(run, super::CANDIDATES, &batch);
-            for (id, neighbor) in read_edges(&columns)? {
-                if let Some(place) = places.get(&id) {
-                    lists[*place].offer(neighbor);
+        let columns = (
+            neighbor_candidates::image_id,
+            neighbor_candidates::neighbor_id,
+            neighbor_candidates::distance,
+        );
+        for batch in run.rows(&manifest, columns).part(*part) {
+            for (image_id, id, distance) in batch?.iter() {
+                if let Some(place) = places.get(&image_id) {
+                    lists[*place].offer(Neighbor { id, distance });
                 }
             }
         }
@@ -149,63 +141,58 @@ pub(super) fn merge(
 }
 
 /// The one row of `index_audit`.
-pub(super) fn audit(audit: &Audit, accepted: bool) -> Result<RecordBatch> {
-    let number = |value: f64| {
-        let value = value.is_finite().then_some(value);
-        Arc::new(Float64Array::from(vec![value])) as _
-    };
-    let count = |value: usize| Arc::new(Int32Array::from(vec![value as i32])) as _;
-    table([
-        ("ef", count(audit.ef), false),
-        ("recall", number(audit.recall), true),
-        ("sample", count(audit.sample), false),
-        ("self_recall", number(audit.self_recall), true),
-        ("unreachable", count(audit.unreachable), false),
-        ("repaired", count(audit.repaired), false),
-        (
-            "accepted",
-            Arc::new(BooleanArray::from(vec![accepted])),
-            false,
-        ),
-    ])
+pub fn audit(audit: &Audit, accepted: bool) -> Result<RecordBatch> {
+    let share = |value: f64| [value.is_finite().then_some(value)].into_iter().collect();
+    let count = |value: usize| [value as i32].into_iter().collect();
+    index_audit::Columns {
+        ef: count(audit.ef),
+        recall: share(audit.recall),
+        sample: count(audit.sample),
+        self_recall: share(audit.self_recall),
+        unreachable: count(audit.unreachable),
+        repaired: count(audit.repaired),
+        accepted: vec![accepted].into(),
+    }
+    .batch()
 }
 
 /// What the audit of the index found, and whether the index is good enough.
-pub(super) fn read_audit(run: &RunFolder, manifest: &Manifest) -> Result<(Audit, bool)> {
-    const TABLE: &str = "index_audit";
-    let batch = run.read(manifest, TABLE).next().transpose()?;
-    let batch = batch.ok_or_else(|| Error::Missing {
-        what: "the audit of the index".into(),
-        next: "run `prospect run neighbors` again".into(),
-    })?;
-    let columns = Columns::of(run, TABLE, &batch);
-    let whole = |name: &str| -> Result<usize> {
-        let value = integer(&columns.integers(name)?, 0);
-        Ok(value
-            .and_then(|value| usize::try_from(value).ok())
-            .unwrap_or(0))
-    };
-    let share =
-        |name: &str| -> Result<f64> { Ok(number(&columns.numbers(name)?, 0).unwrap_or(f64::NAN)) };
+pub fn read_audit(run: &RunFolder, manifest: &Manifest) -> Result<(Audit, bool)> {
+    let columns = (
+        index_audit::ef,
+        index_audit::recall,
+        index_audit::sample,
+        index_audit::self_recall,
+        index_audit::unreachable,
+        index_audit::repaired,
+        index_audit::accepted,
+    );
+    let batch = run.rows(manifest, columns).next().transpose()?;
+    let row = batch.as_ref().and_then(|batch| batch.iter().next());
+    let (ef, recall, sample, self_recall, unreachable, repaired, accepted) =
+        row.ok_or_else(|| Error::Missing {
+            what: "the audit of the index".into(),
+            next: "run `prospect run neighbors` again".into(),
+        })?;
+    let count = |value: i32| usize::try_from(value).unwrap_or(0);
     let audit = Audit {
-        ef: whole("ef")?,
-        recall: share("recall")?,
-        sample: whole("sample")?,
-        self_recall: share("self_recall")?,
-        unreachable: whole("unreachable")?,
-        repaired: whole("repaired")?,
+        ef: count(ef),
+        recall: recall.unwrap_or(f64::NAN),
+        sample: count(sample),
+        self_recall: self_recall.unwrap_or(f64::NAN),
+        unreachable: count(unreachable),
+        repaired: count(repaired),
     };
-    Ok((audit, whole("accepted")? == 1))
+    Ok((audit, accepted))
 }
 
 /// How many images have neighbours.
-pub(super) fn images(run: &RunFolder, manifest: &Manifest) -> Result<usize> {
-    const TABLE: &str = "neighbors";
+pub fn images(run: &RunFolder, manifest: &Manifest) -> Result<usize> {
     let mut images = 0;
-    for batch in run.read(manifest, TABLE).columns(&["rank"]) {
+    for batch in run.rows(manifest, (neighbors::rank,)) {
         let batch = batch?;
-        let ranks = Columns::of(run, TABLE, &batch).integers("rank")?;
-        images += ranks.iter().filter(|rank| *rank == Some(1)).count();
+        let ranks = batch.columns().0.values();
+        images += ranks.iter().filter(|rank| **rank == 1).count();
     }
     Ok(images)
 }

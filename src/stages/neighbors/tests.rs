@@ -1,11 +1,12 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, UInt32Array};
 use prospect_config::Config;
 use prospect_engine::{
     progress::{Cancel, Progress, ProgressKind},
-    tables::columns::{Columns, integer, number},
+    schema::{classes, features, images},
 };
-use prospect_store::RunFolder;
+use prospect_store::{RunFolder, declare::Lists};
 use serde_json::{Value, json};
 
 use super::*;
@@ -46,13 +47,6 @@ impl Fake {
 
     /// Writes what scan and extract would have written.
     fn write(&self, run: &RunFolder) {
-        use arrow::array::{
-            FixedSizeListArray, Float32Array, Int32Array, StringArray, UInt32Array,
-        };
-        use arrow::datatypes::{DataType, Field};
-        use prospect_engine::tables::columns::table;
-        use std::sync::Arc;
-
         let lock = run.lock("test").unwrap();
         let begin = |name: &str| {
             let key = format!("key of {name}");
@@ -61,26 +55,18 @@ impl Fake {
         let n = self.vectors.len() as u32;
         let scan = begin("scan");
         let mut part = scan.part(0).unwrap();
+        let ids: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..n));
         let labels = Int32Array::from_iter((0..n).map(|id| (id % 5 != 4).then_some(id as i32 % 2)));
-        let images = table([
-            (
-                "image_id",
-                Arc::new(UInt32Array::from_iter_values(0..n)),
-                false,
-            ),
-            ("label", Arc::new(labels), true),
-        ]);
-        part.write("images", &images.unwrap()).unwrap();
-        let classes = table([
-            ("class", Arc::new(Int32Array::from(vec![0, 1])), false),
-            ("name", Arc::new(StringArray::from(vec!["a", "b"])), false),
-            (
-                "source",
-                Arc::new(StringArray::from(vec!["dataset", "dataset"])),
-                false,
-            ),
-        ]);
-        part.write("classes", &classes.unwrap()).unwrap();
+        let labels: ArrayRef = Arc::new(labels);
+        let columns = [(images::image_id.name, ids), (images::label.name, labels)];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        part.write(images::NAME, &batch).unwrap();
+        let batch = classes::Columns {
+            class: vec![0, 1].into(),
+            name: vec!["a", "b"].into(),
+            source: vec!["dataset", "dataset"].into(),
+        };
+        part.write(classes::NAME, &batch.batch().unwrap()).unwrap();
         scan.commit(part).unwrap();
         scan.finish(None, json!({})).unwrap();
         drop(scan);
@@ -90,16 +76,11 @@ impl Fake {
         for (number, ids) in ids.chunks(64).enumerate() {
             let mut part = extract.part(number).unwrap();
             let values = ids.iter().flat_map(|id| self.vectors[*id].iter().copied());
-            let values = Float32Array::from_iter_values(values);
-            let item = Arc::new(Field::new("item", DataType::Float32, false));
-            let size = self.dimension as i32;
-            let vectors = FixedSizeListArray::new(item, size, Arc::new(values), None);
-            let ids = UInt32Array::from_iter_values(ids.iter().map(|id| *id as u32));
-            let features = table([
-                ("image_id", Arc::new(ids), false),
-                ("vector", Arc::new(vectors), false),
-            ]);
-            part.write("features", &features.unwrap()).unwrap();
+            let batch = features::Columns {
+                image_id: ids.iter().map(|id| *id as u32).collect(),
+                vector: Lists::new(values.collect(), self.dimension),
+            };
+            part.write(features::NAME, &batch.batch().unwrap()).unwrap();
             extract.commit(part).unwrap();
         }
         extract.finish(None, json!({})).unwrap();
@@ -136,25 +117,15 @@ impl Fake {
 type Row = (u32, i16, u32, f32);
 
 fn rows(run: &RunFolder) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for batch in run.read(&run.manifest().unwrap(), "neighbors") {
-        let batch = batch.unwrap();
-        let columns = Columns::of(run, "neighbors", &batch);
-        let (ranks, others) = (
-            columns.integers("rank").unwrap(),
-            columns.integers("neighbor_id").unwrap(),
-        );
-        let distances = columns.numbers("distance").unwrap();
-        for (row, id) in columns.image_ids().unwrap().into_iter().enumerate() {
-            rows.push((
-                id,
-                integer(&ranks, row).unwrap() as i16,
-                integer(&others, row).unwrap() as u32,
-                number(&distances, row).unwrap() as f32,
-            ));
-        }
-    }
-    rows
+    let columns = (
+        neighbors::image_id,
+        neighbors::rank,
+        neighbors::neighbor_id,
+        neighbors::distance,
+    );
+    (run.rows(&run.manifest().unwrap(), columns))
+        .flat_map(|batch| batch.unwrap().iter().collect::<Vec<Row>>())
+        .collect()
 }
 
 #[test]

@@ -12,9 +12,9 @@ use prospect_common::Result;
 use prospect_engine::{
     Context,
     progress::Bar,
+    schema::{features, neighbors},
     tables::{
         classes::labels,
-        columns::Columns,
         cosine::Cosines,
         features::{FeatureReader, Features},
     },
@@ -22,14 +22,12 @@ use prospect_engine::{
 use prospect_model::device::{self, Device};
 use prospect_store::Manifest;
 
-use super::super::neighbors::read_edges;
-
 /// Neighbours of the own class.
 const CLASS_NEIGHBORS: usize = 10;
 /// Of a larger class, neighbours are sought among so many of its images, evenly spread over it; fewer where there are many classes.
-const MOST_REFERENCES: usize = 5000;
+const MAX_REFERENCES: usize = 5000;
 const ALL_REFERENCES: usize = 100_000;
-const LEAST_REFERENCES: usize = 50;
+const MIN_REFERENCES: usize = 50;
 /// Rows of `neighbors` in memory at a time.
 const BATCH_ROWS: usize = 65_536;
 /// Feature vectors in memory at a time, besides the references.
@@ -48,26 +46,27 @@ pub struct Distances {
 impl Distances {
     pub fn measure(ctx: &Context, manifest: &Manifest) -> Result<Distances> {
         let mut found = Distances::default();
-        if !manifest.has("neighbors") || !manifest.has("features") {
+        if !manifest.has(neighbors::NAME) || !manifest.has(features::NAME) {
             return Ok(found);
         }
         let labels = labels(ctx.run, manifest)?;
         let cosines = Cosines::read(ctx, manifest, labels.len())?;
         let mut counts: Vec<u32> = Vec::new();
-        let rows = ctx.run.read(manifest, "neighbors");
-        for batch in rows
-            .columns(&["image_id", "neighbor_id", "distance"])
-            .batch_rows(BATCH_ROWS)
-        {
+        let columns = (
+            neighbors::image_id,
+            neighbors::neighbor_id,
+            neighbors::distance,
+        );
+        for batch in ctx.run.rows(manifest, columns).batch_rows(BATCH_ROWS) {
             let batch = batch?;
             ctx.cancel.check()?;
-            for (id, neighbor) in read_edges(&Columns::of(ctx.run, "neighbors", &batch))? {
+            for (id, neighbor, distance) in batch.iter() {
                 if found.image_ids.last() != Some(&id) {
                     found.image_ids.push(id);
                     found.overall.push(0.0);
                     counts.push(0);
                 }
-                let distance = cosines.distance(id, neighbor.id, neighbor.distance);
+                let distance = cosines.distance(id, neighbor, distance);
                 if let (Some(sum), Some(count)) = (found.overall.last_mut(), counts.last_mut()) {
                     *sum += distance;
                     *count += 1;
@@ -113,7 +112,7 @@ impl Classes {
             }
         }
         let most = ALL_REFERENCES / members.len().max(1);
-        let most = most.clamp(LEAST_REFERENCES, MOST_REFERENCES);
+        let most = most.clamp(MIN_REFERENCES, MAX_REFERENCES);
         let wanted: HashSet<u32> = (members.values().flat_map(|ids| spread(ids, most))).collect();
         let device = device::choose(ctx.config.model.device)?;
         let mut vectors: BTreeMap<i32, Features> = BTreeMap::new();

@@ -16,7 +16,7 @@ use prospect_engine::{
 use prospect_findings::{Finding, Kind};
 use prospect_store::Manifest;
 
-use super::{Row, tables};
+use super::tables::{self, Row};
 
 /// Unflagged images are told up to this score.
 const TOLD: f32 = 0.7;

@@ -14,7 +14,7 @@ use prospect_engine::{Context, Needs, Outcome, Stage, TableEstimate, schema::out
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
-use self::{distances::Distances, findings::findings};
+use self::{distances::Distances, findings::findings, tables::Row};
 
 pub const STAGE: Stage = Stage {
     name: "outliers",
@@ -35,22 +35,6 @@ fn parameters(_: &Context) -> Result<Value> {
 
 fn estimate(_: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     Ok(vec![TableEstimate::of(&outliers::TABLE, images)])
-}
-
-/// A row of the table.
-struct Row {
-    image_id: u32,
-    distance: f32,
-    /// 0 worst, 1 fine.
-    score: f32,
-    class_distance: Option<f32>,
-    class_score: Option<f32>,
-}
-
-impl Row {
-    fn flagged(&self) -> bool {
-        self.score.min(self.class_score.unwrap_or(1.0)) < 0.5
-    }
 }
 
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {

@@ -5,7 +5,21 @@ use prospect_common::Result;
 use prospect_engine::schema::outliers;
 use prospect_store::{Manifest, RunFolder};
 
-use super::Row;
+/// A row of the table.
+pub struct Row {
+    pub image_id: u32,
+    pub distance: f32,
+    /// 0 worst, 1 fine.
+    pub score: f32,
+    pub class_distance: Option<f32>,
+    pub class_score: Option<f32>,
+}
+
+impl Row {
+    pub fn flagged(&self) -> bool {
+        self.score.min(self.class_score.unwrap_or(1.0)) < 0.5
+    }
+}
 
 pub fn outliers(rows: &[Row]) -> Result<RecordBatch> {
     outliers::Columns {

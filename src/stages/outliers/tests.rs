@@ -1,17 +1,14 @@
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{collections::BTreeMap, fs};
 
-use arrow::{
-    array::{FixedSizeListArray, Float32Array, RecordBatch, UInt32Array},
-    datatypes::{DataType, Field},
-};
+use arrow::array::RecordBatch;
 use prospect_config::Config;
 use prospect_engine::{
     progress::{Cancel, Progress, ProgressKind},
-    tables::columns::table,
+    schema::{features, neighbors},
 };
 use prospect_findings::{Finding, Kind};
 use prospect_output::picture::{self, Picture};
-use prospect_store::RunFolder;
+use prospect_store::{RunFolder, declare::Lists};
 
 use super::*;
 use crate::scan;
@@ -72,27 +69,20 @@ impl Case {
             prospect_engine::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
         });
         let n = angles.len();
-        let ids = || Arc::new(UInt32Array::from_iter_values(0..n as u32));
-        let field = Arc::new(Field::new("item", DataType::Float32, false));
         let values = angles.iter().flat_map(|angle| [angle.cos(), angle.sin()]);
-        let values = Arc::new(Float32Array::from_iter_values(values));
-        let vectors = FixedSizeListArray::new(field, 2, values, None);
-        let features = table([
-            ("image_id", ids(), false),
-            ("vector", Arc::new(vectors), false),
-        ]);
-        self.stage("extract", "features", features.unwrap());
-        let others = UInt32Array::from_iter_values((0..n as u32).map(|id| (id + 1) % n as u32));
-        let neighbors = table([
-            ("image_id", ids(), false),
-            ("neighbor_id", Arc::new(others), false),
-            (
-                "distance",
-                Arc::new(Float32Array::from(distances.to_vec())),
-                false,
-            ),
-        ]);
-        self.stage("neighbors", "neighbors", neighbors.unwrap());
+        let features = features::Columns {
+            image_id: (0..n as u32).collect(),
+            vector: Lists::new(values.collect(), 2),
+        };
+        self.stage("extract", features::NAME, features.batch().unwrap());
+        let neighbors = neighbors::Columns {
+            image_id: (0..n as u32).collect(),
+            rank: vec![1; n].into(),
+            neighbor_id: (0..n as u32).map(|id| (id + 1) % n as u32).collect(),
+            distance: distances.to_vec().into(),
+            exact: vec![true; n].into(),
+        };
+        self.stage("neighbors", neighbors::NAME, neighbors.batch().unwrap());
     }
 
     fn stage(&self, name: &str, table: &str, batch: RecordBatch) {

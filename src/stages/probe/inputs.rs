@@ -10,9 +10,9 @@ use prospect_common::Result;
 use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
+    schema::{duplicates, predictions},
     tables::{
         classes::{ClassNames, labels, name_of},
-        columns::{Columns, integer},
         features::FeatureReader,
     },
 };
@@ -89,13 +89,10 @@ impl Inputs {
     }
 
     fn of_predictions(ctx: &Context, manifest: &Manifest) -> Result<Inputs> {
-        const TABLE: &str = "predictions";
         let mut inputs = Inputs::default();
-        if manifest.has(TABLE) {
-            for batch in ctx.run.read(manifest, TABLE).columns(&["image_id"]) {
-                let batch = batch?;
-                let columns = Columns::of(ctx.run, TABLE, &batch);
-                inputs.image_ids.extend(columns.image_ids()?);
+        if manifest.has(predictions::NAME) {
+            for batch in ctx.run.rows(manifest, (predictions::image_id,)) {
+                inputs.image_ids.extend(batch?.columns().0.values());
             }
         }
         inputs.table_rows = inputs.image_ids.len();
@@ -161,22 +158,16 @@ impl Inputs {
 
 /// The group of copies that each image is in, by the lowest id among them.
 fn groups(ctx: &Context, manifest: &Manifest, image_ids: &[u32]) -> Result<Vec<u32>> {
-    const TABLE: &str = "duplicates";
     let mut group_of: HashMap<u32, u32> = HashMap::new();
-    if manifest.has(TABLE) {
-        let names = ["image_a", "image_b", "group_id"];
-        for batch in ctx.run.read(manifest, TABLE).columns(&names) {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, TABLE, &batch);
-            let ids = [columns.integers("image_a")?, columns.integers("image_b")?];
-            let groups = columns.integers("group_id")?;
-            for row in 0..batch.num_rows() {
-                for image in &ids {
-                    let pair = integer(image, row).zip(integer(&groups, row));
-                    if let Some((image, group)) = pair {
-                        group_of.insert(image as u32, group as u32);
-                    }
-                }
+    if manifest.has(duplicates::NAME) {
+        let columns = (
+            duplicates::image_a,
+            duplicates::image_b,
+            duplicates::group_id,
+        );
+        for batch in ctx.run.rows(manifest, columns) {
+            for (a, b, group) in batch?.iter() {
+                group_of.extend([(a, group), (b, group)]);
             }
         }
     }

@@ -8,9 +8,9 @@ use prospect_common::{Complaint, Result};
 use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
+    schema::predictions,
     tables::{
         classes::{ClassNames, name_of},
-        columns::Columns,
         features::FeatureReader,
     },
 };
@@ -133,27 +133,17 @@ fn by_network(
     wanted: &dyn Fn(usize) -> bool,
     take: &mut dyn FnMut(usize, Chunk) -> Result<()>,
 ) -> Result<()> {
-    const TABLE: &str = "predictions";
     let (size, mut number, mut rows) = (ctx.config.extract.part_size, 0, 0);
     let mut chunk = Chunk::default();
-    let reader = ctx
-        .run
-        .read(manifest, TABLE)
-        .columns(&["image_id", "logits"]);
-    for batch in reader.batch_rows(size) {
+    let columns = (predictions::image_id, predictions::logits);
+    for batch in ctx.run.rows(manifest, columns).batch_rows(size) {
         let batch = batch?;
         ctx.cancel.check()?;
-        let columns = Columns::of(ctx.run, TABLE, &batch);
-        let width = columns.list_length("logits")?;
+        let width = batch.columns().1.length;
         if places.iter().any(|place| *place >= width) {
-            return Err(columns.unexpected("a logit of each class", format!("{width} logits")));
+            return Err(batch.unexpected("a logit of each class", format!("{width} logits")));
         }
-        let logits = columns.float_lists("logits", width)?;
-        for (id, logits) in columns
-            .image_ids()?
-            .into_iter()
-            .zip(logits.chunks_exact(width))
-        {
+        for (id, logits) in batch.iter() {
             if rows == size {
                 if wanted(number) {
                     take(number, std::mem::take(&mut chunk))?;

@@ -15,7 +15,10 @@ use prospect_analysis::space::linalg::logistic::{
 };
 use prospect_common::Result;
 use prospect_config::ProbabilitySource;
-use prospect_engine::{Context, Needs, Outcome, Stage, TableEstimate, estimate};
+use prospect_engine::{
+    Context, Needs, Outcome, Stage, TableEstimate, estimate,
+    schema::{probe, probe_calibration, probe_classes, probe_quality, probe_weights},
+};
 use prospect_store::{Manifest, StageWriter};
 use serde_json::{Value, json};
 
@@ -32,11 +35,11 @@ pub const STAGE: Stage = Stage {
     about: "train a linear classifier on the features, fold by fold",
     needs: Needs::Named(&["scan", "extract", "duplicates"]),
     writes: &[
-        "probe",
-        "probe_classes",
-        "probe_weights",
-        "probe_quality",
-        "probe_calibration",
+        probe::NAME,
+        probe_classes::NAME,
+        probe_weights::NAME,
+        probe_quality::NAME,
+        probe_calibration::NAME,
     ],
     findings: None,
     reuse: None,
@@ -61,9 +64,6 @@ fn parameters(ctx: &Context) -> Result<Value> {
     })
 }
 
-/// Rows without their lists of numbers, before and after compression.
-const PROBE_ROW: [f64; 2] = [45.0, 30.0];
-const WEIGHTS_ROW: [f64; 2] = [14.0, 8.0];
 /// What is left of probabilities and of weights.
 const PROBABILITIES: f64 = 0.95;
 const WEIGHTS: f64 = 0.93;
@@ -73,13 +73,13 @@ fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     if classes < 2 {
         return Ok(Vec::new());
     }
-    let row = estimate::with_vector(PROBE_ROW, 4 * classes, PROBABILITIES);
-    let mut tables = vec![TableEstimate::new("probe", images, row)];
+    let row = estimate::with_vector(probe::TABLE.bytes, 4 * classes, PROBABILITIES);
+    let mut tables = vec![TableEstimate::new(probe::NAME, images, row)];
     if ctx.config.audit.source == ProbabilitySource::Probe {
         let rows = classes * ctx.config.audit.folds as u64;
         let dimension = estimate::feature_dimension(ctx)?;
-        let row = estimate::with_vector(WEIGHTS_ROW, 4 * dimension, WEIGHTS);
-        tables.push(TableEstimate::new(tables::WEIGHTS, rows, row));
+        let row = estimate::with_vector(probe_weights::TABLE.bytes, 4 * dimension, WEIGHTS);
+        tables.push(TableEstimate::new(probe_weights::NAME, rows, row));
     }
     Ok(tables)
 }
@@ -114,13 +114,16 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         bar.note("how good it is");
         let found = tally(ctx, &manifest, &inputs, &judge)?;
         let mut part = writer.part(0)?;
-        part.write("probe_classes", &tables::classes(&inputs.classes)?)?;
+        part.write(probe_classes::NAME, &tables::classes(&inputs.classes)?)?;
         if let Judge::Probe(models) = &judge {
             let weights = tables::weights(models, &inputs.classes, inputs.dimension)?;
-            part.write(tables::WEIGHTS, &weights)?;
+            part.write(probe_weights::NAME, &weights)?;
         }
-        part.write(tables::QUALITY, &tables::quality(fitted.as_ref(), &found)?)?;
-        part.write("probe_calibration", &tables::calibration(&found)?)?;
+        part.write(
+            probe_quality::NAME,
+            &tables::quality(fitted.as_ref(), &found)?,
+        )?;
+        part.write(probe_calibration::NAME, &tables::calibration(&found)?)?;
         writer.commit(part)?;
     }
     bar.note("");
@@ -132,7 +135,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     judge.each(ctx, &manifest, &inputs, &wanted, &mut |number, chunk| {
         let mut part = writer.part(1 + number)?;
         let rows = tables::probe(&chunk, &inputs, inputs.classes.len(), judge.source().name())?;
-        part.write("probe", &rows)?;
+        part.write(probe::NAME, &rows)?;
         writer.commit(part)?;
         bar.advance(chunk.image_ids.len() as u64);
         Ok(())
@@ -155,20 +158,16 @@ fn nothing(writer: &StageWriter, inputs: &Inputs) -> Result<Outcome> {
     writer.set_parts_total(1)?;
     if !writer.has_part(0) {
         let mut part = writer.part(0)?;
-        part.write(
-            "probe",
-            &tables::probe(&Chunk::default(), inputs, 1, "probe")?,
-        )?;
-        part.write("probe_classes", &tables::classes(&inputs.classes)?)?;
-        part.write(
-            tables::WEIGHTS,
-            &tables::weights(&[], &[], inputs.dimension)?,
-        )?;
-        part.write(tables::QUALITY, &tables::quality(None, &Tally::default())?)?;
-        part.write(
-            "probe_calibration",
-            &tables::calibration(&Tally::default())?,
-        )?;
+        let (none, source) = (Chunk::default(), ProbabilitySource::Probe.name());
+        let rows = tables::probe(&none, inputs, 1, source)?;
+        part.write(probe::NAME, &rows)?;
+        let rows = tables::classes(&inputs.classes)?;
+        part.write(probe_classes::NAME, &rows)?;
+        let rows = tables::weights(&[], &[], inputs.dimension)?;
+        part.write(probe_weights::NAME, &rows)?;
+        let none = Tally::default();
+        part.write(probe_quality::NAME, &tables::quality(None, &none)?)?;
+        part.write(probe_calibration::NAME, &tables::calibration(&none)?)?;
         writer.commit(part)?;
     }
     let why = if inputs.image_ids.is_empty() {

@@ -1,27 +1,20 @@
 //! The rows of the probe's tables.
 
-use std::sync::Arc;
+use std::iter::repeat_n;
 
-use arrow::{
-    array::{
-        ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int16Array,
-        Int32Array, RecordBatch, StringArray, UInt32Array, new_null_array,
-    },
-    datatypes::{DataType, Field},
-};
+use arrow::array::{Float32Array, Float64Array, RecordBatch, StringArray};
 use prospect_analysis::space::linalg::logistic::{Model, NO_FOLD, Tried, UNLABELLED};
-use prospect_common::{Error, Result};
-use prospect_engine::tables::columns::{Columns, number, repeated, table};
-use prospect_store::{Manifest, RunFolder};
+use prospect_common::Result;
+use prospect_engine::schema::{
+    probe, probe_calibration, probe_classes, probe_quality, probe_weights,
+};
+use prospect_store::{Manifest, RunFolder, declare::Lists};
 
 use super::{
     inputs::{Class, Inputs},
     judge::Chunk,
     quality::{Quality, Tally, best},
 };
-
-pub const WEIGHTS: &str = "probe_weights";
-pub const QUALITY: &str = "probe_quality";
 
 /// Rows of `probe`. `classes`: how many, at least 1 for a table without rows.
 pub fn probe(chunk: &Chunk, inputs: &Inputs, classes: usize, source: &str) -> Result<RecordBatch> {
@@ -41,29 +34,19 @@ pub fn probe(chunk: &Chunk, inputs: &Inputs, classes: usize, source: &str) -> Re
             &inputs.classes,
         );
     }
-    let probabilities = Arc::new(Float32Array::from_iter_values(
-        chunk.probabilities.iter().copied(),
-    ));
-    table([
-        (
-            "image_id",
-            Arc::new(UInt32Array::from(chunk.image_ids.clone())),
-            false,
-        ),
-        ("source", repeated(source, n), false),
-        ("fold", Arc::new(Int16Array::from(rows.folds)), true),
-        ("label", Arc::new(Int32Array::from(rows.labels)), true),
-        ("pred", Arc::new(Int32Array::from(rows.pred)), false),
-        ("p_label", Arc::new(Float32Array::from(rows.p_label)), true),
-        ("p_pred", Arc::new(Float32Array::from(rows.p_pred)), false),
-        ("margin", Arc::new(Float32Array::from(rows.margin)), false),
-        ("entropy", Arc::new(Float32Array::from(rows.entropy)), false),
-        (
-            "probabilities",
-            fixed_lists(probabilities, classes, n)?,
-            false,
-        ),
-    ])
+    probe::Columns {
+        image_id: chunk.image_ids.clone().into(),
+        source: repeat_n(Some(source), n).collect(),
+        fold: rows.folds.into(),
+        label: rows.labels.into(),
+        pred: rows.pred.into(),
+        p_label: rows.p_label.into(),
+        p_pred: rows.p_pred.into(),
+        margin: rows.margin.into(),
+        entropy: rows.entropy.into(),
+        probabilities: Lists::new(chunk.probabilities.clone(), classes),
+    }
+    .batch()
 }
 
 #[derive(Default)]
@@ -104,31 +87,13 @@ impl Rows {
 
 /// By position.
 pub fn classes(classes: &[Class]) -> Result<RecordBatch> {
-    let numbers = classes.iter().map(|class| class.number);
-    let names = classes.iter().map(|class| class.name.as_str());
-    let images = classes.iter().map(|class| class.images);
-    table([
-        (
-            "position",
-            Arc::new(Int32Array::from_iter_values(0..classes.len() as i32)),
-            false,
-        ),
-        (
-            "class",
-            Arc::new(Int32Array::from_iter_values(numbers)),
-            false,
-        ),
-        (
-            "name",
-            Arc::new(StringArray::from_iter_values(names)),
-            false,
-        ),
-        (
-            "images",
-            Arc::new(UInt32Array::from_iter_values(images)),
-            false,
-        ),
-    ])
+    probe_classes::Columns {
+        position: (0..classes.len() as i32).collect(),
+        class: classes.iter().map(|class| class.number).collect(),
+        name: StringArray::from_iter_values(classes.iter().map(|class| &class.name)),
+        images: classes.iter().map(|class| class.images).collect(),
+    }
+    .batch()
 }
 
 /// A row for each class of each fold's model.
@@ -141,59 +106,39 @@ pub fn weights(models: &[Model], classes: &[Class], dimension: usize) -> Result<
     let values = models
         .iter()
         .flat_map(|model| model.weights.iter().copied());
-    let values = Arc::new(Float32Array::from_iter_values(values));
-    let (folds, numbers) = (rows.iter().map(|row| row.0), rows.iter().map(|row| row.1));
-    let biases = rows.iter().map(|row| row.2);
-    table([
-        ("fold", Arc::new(Int16Array::from_iter_values(folds)), false),
-        (
-            "class",
-            Arc::new(Int32Array::from_iter_values(numbers)),
-            false,
-        ),
-        (
-            "bias",
-            Arc::new(Float32Array::from_iter_values(biases)),
-            false,
-        ),
-        (
-            "weights",
-            fixed_lists(values, dimension, rows.len())?,
-            false,
-        ),
-    ])
+    probe_weights::Columns {
+        fold: rows.iter().map(|row| row.0).collect(),
+        class: rows.iter().map(|row| row.1).collect(),
+        bias: rows.iter().map(|row| row.2).collect(),
+        weights: Lists::new(values.collect(), dimension.max(1)),
+    }
+    .batch()
 }
 
 /// The models, as [`weights`] wrote them.
 pub fn read_models(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Model>> {
     let mut models: Vec<Model> = Vec::new();
-    for batch in run
-        .read(manifest, WEIGHTS)
-        .columns(&["fold", "bias", "weights"])
-    {
+    let columns = (
+        probe_weights::fold,
+        probe_weights::bias,
+        probe_weights::weights,
+    );
+    for batch in run.rows(manifest, columns) {
         let batch = batch?;
-        let columns = Columns::of(run, WEIGHTS, &batch);
-        let (folds, biases) = (columns.integers("fold")?, columns.numbers("bias")?);
-        let dimension = columns.list_length("weights")?;
-        let weights = columns.float_lists("weights", dimension)?;
-        let rows = folds
-            .iter()
-            .zip(biases.iter())
-            .zip(weights.chunks_exact(dimension.max(1)));
-        for ((fold, bias), weights) in rows {
-            if fold == Some(models.len() as i64) {
+        for (fold, bias, weights) in batch.iter() {
+            if usize::try_from(fold) == Ok(models.len()) {
                 models.push(Model {
                     weights: Vec::new(),
                     bias: Vec::new(),
                 });
             }
-            let last = models.len() as i64 - 1;
-            match (models.last_mut(), bias) {
-                (Some(model), Some(bias)) if fold == Some(last) => {
-                    model.bias.push(bias as f32);
+            let last = models.len().checked_sub(1);
+            match models.last_mut() {
+                Some(model) if usize::try_from(fold).ok() == last => {
+                    model.bias.push(bias);
                     model.weights.extend_from_slice(weights);
                 }
-                _ => return Err(columns.unexpected("folds 0, 1, …", "something else")),
+                _ => return Err(batch.unexpected("folds 0, 1, …", "something else")),
             }
         }
     }
@@ -218,104 +163,67 @@ pub fn quality(fitted: Option<&Fitted>, found: &Tally) -> Result<RecordBatch> {
             .map(|found| (None, Some(found)))
             .collect(),
     };
-    let of_tried = |of: fn(&Tried) -> f64| -> ArrayRef {
-        Arc::new(Float64Array::from_iter(
-            rows.iter().map(|row| row.0.map(of)),
-        ))
+    let of_tried =
+        |of: fn(&Tried) -> f64| -> Float64Array { rows.iter().map(|row| row.0.map(of)).collect() };
+    let of_chosen =
+        |of: fn(Quality) -> f64| -> Float64Array { rows.iter().map(|row| row.1.map(of)).collect() };
+    let either = |of_chosen: fn(Quality) -> f64, of_tried: fn(&Tried) -> f64| -> Float64Array {
+        let values = rows.iter();
+        values
+            .map(|row| row.1.map(of_chosen).or(row.0.map(of_tried)))
+            .collect()
     };
-    let of_chosen = |of: fn(Quality) -> f64| -> ArrayRef {
-        Arc::new(Float64Array::from_iter(
-            rows.iter().map(|row| row.1.map(of)),
-        ))
-    };
-    let either = |of_chosen: fn(Quality) -> f64, of_tried: fn(&Tried) -> f64| -> ArrayRef {
-        let values = rows
-            .iter()
-            .map(|row| row.1.map(of_chosen).or(row.0.map(of_tried)));
-        Arc::new(Float64Array::from_iter(values))
-    };
-    let chosen: Vec<bool> = rows.iter().map(|row| row.1.is_some()).collect();
-    let images = vec![found.images as u32; rows.len()];
-    let passes = rows
-        .iter()
-        .map(|row| row.0.map(|tried| tried.passes as i32));
-    let converged = rows.iter().map(|row| row.0.map(|tried| tried.converged));
-    table([
-        ("l2", of_tried(|tried| tried.l2), true),
-        ("chosen", Arc::new(BooleanArray::from(chosen)), false),
-        (
-            "log_loss",
-            either(|found| found.log_loss, |tried| tried.log_loss),
-            false,
-        ),
-        (
-            "accuracy",
-            either(|found| found.accuracy, |tried| tried.accuracy),
-            false,
-        ),
-        ("ece", of_chosen(|found| found.ece), true),
-        ("brier", of_chosen(|found| found.brier), true),
-        ("images", Arc::new(UInt32Array::from(images)), false),
-        ("passes", Arc::new(Int32Array::from_iter(passes)), true),
-        (
-            "converged",
-            Arc::new(BooleanArray::from_iter(converged)),
-            true,
-        ),
-    ])
+    let tried = || rows.iter().map(|row| row.0);
+    probe_quality::Columns {
+        l2: of_tried(|tried| tried.l2),
+        chosen: rows.iter().map(|row| Some(row.1.is_some())).collect(),
+        log_loss: either(|found| found.log_loss, |tried| tried.log_loss),
+        accuracy: either(|found| found.accuracy, |tried| tried.accuracy),
+        ece: of_chosen(|found| found.ece),
+        brier: of_chosen(|found| found.brier),
+        images: vec![found.images as u32; rows.len()].into(),
+        passes: tried().map(|tried| Some(tried?.passes as i32)).collect(),
+        converged: tried().map(|tried| Some(tried?.converged)).collect(),
+    }
+    .batch()
 }
 
 /// Figures of the chosen penalty, or of the network, as [`quality`] wrote them.
 pub fn read_chosen(run: &RunFolder, manifest: &Manifest) -> Result<Vec<(&'static str, f64)>> {
-    const FIGURES: [&str; 4] = ["accuracy", "log_loss", "ece", "l2"];
-    let mut found = Vec::new();
-    for batch in run.read(manifest, QUALITY) {
+    let columns = (
+        probe_quality::chosen,
+        probe_quality::accuracy,
+        probe_quality::log_loss,
+        probe_quality::ece,
+        probe_quality::l2,
+    );
+    let mut figures = Vec::new();
+    for batch in run.rows(manifest, columns) {
         let batch = batch?;
-        let columns = Columns::of(run, QUALITY, &batch);
-        let chosen = columns.integers("chosen")?;
-        let Some(row) = chosen.iter().position(|chosen| chosen == Some(1)) else {
-            continue;
-        };
-        for name in FIGURES {
-            found.extend(number(&columns.numbers(name)?, row).map(|figure| (name, figure)));
+        let mut rows = batch.iter();
+        if let Some((_, accuracy, log_loss, ece, l2)) = rows.find(|row| row.0) {
+            figures.extend([("accuracy", accuracy), ("log_loss", log_loss)]);
+            figures.extend(ece.map(|ece| ("ece", ece)));
+            figures.extend(l2.map(|l2| ("l2", l2)));
         }
     }
-    Ok(found)
+    Ok(figures)
 }
 
 /// Every bin, also those that no image lies in.
 pub fn calibration(found: &Tally) -> Result<RecordBatch> {
     let bins = &found.bins;
-    let mean = |of: fn((f64, f64)) -> f64| -> ArrayRef {
-        let means = bins
-            .iter()
-            .map(|bin| bin.means().map(|means| of(means) as f32));
-        Arc::new(Float32Array::from_iter(means))
+    let mean = |of: fn((f64, f64)) -> f64| -> Float32Array {
+        let means = bins.iter().map(|bin| bin.means());
+        means
+            .map(|means| means.map(|means| of(means) as f32))
+            .collect()
     };
-    let images = bins.iter().map(|bin| bin.images as u32);
-    table([
-        (
-            "bin",
-            Arc::new(Int32Array::from_iter_values(0..bins.len() as i32)),
-            false,
-        ),
-        (
-            "images",
-            Arc::new(UInt32Array::from_iter_values(images)),
-            false,
-        ),
-        ("confidence", mean(|means| means.0), true),
-        ("accuracy", mean(|means| means.1), true),
-    ])
-}
-
-fn fixed_lists(values: ArrayRef, length: usize, rows: usize) -> Result<ArrayRef> {
-    let field = Arc::new(Field::new("item", DataType::Float32, false));
-    if rows == 0 {
-        let kind = DataType::FixedSizeList(field, length.max(1) as i32);
-        return Ok(new_null_array(&kind, 0));
+    probe_calibration::Columns {
+        bin: (0..bins.len() as i32).collect(),
+        images: bins.iter().map(|bin| bin.images as u32).collect(),
+        confidence: mean(|means| means.0),
+        accuracy: mean(|means| means.1),
     }
-    let lists = FixedSizeListArray::try_new(field, length as i32, values, None);
-    let lists = lists.map_err(|error| Error::internal("a table's lists", error))?;
-    Ok(Arc::new(lists))
+    .batch()
 }

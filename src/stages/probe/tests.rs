@@ -1,16 +1,19 @@
 use std::{collections::BTreeMap, fs, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, FixedSizeListArray, Float32Array, Int32Array, StringArray, UInt32Array},
+    array::{
+        ArrayRef, FixedSizeListArray, Float32Array, Int32Array, RecordBatch, StringArray,
+        UInt32Array,
+    },
     datatypes::{DataType, Field},
 };
 use prospect_common::Error;
 use prospect_config::Config;
 use prospect_engine::{
     progress::{Cancel, Progress, ProgressKind},
-    tables::columns::{Columns, integer, number, table, text},
+    schema::{classes, duplicates, features, images, predictions},
 };
-use prospect_store::RunFolder;
+use prospect_store::{RunFolder, declare::Lists};
 
 use super::*;
 
@@ -61,13 +64,17 @@ impl Fake {
         let n = self.labels.len() as u32;
         let scan = begin("scan");
         let mut part = scan.part(0).unwrap();
-        let ids = UInt32Array::from_iter_values(0..n);
-        let labels = Int32Array::from(self.labels.clone());
-        let images = table([
-            ("image_id", Arc::new(ids) as ArrayRef, false),
-            ("label", Arc::new(labels), true),
+        let images = partly([
+            (
+                images::image_id.name,
+                Arc::new(UInt32Array::from_iter_values(0..n)),
+            ),
+            (
+                images::label.name,
+                Arc::new(Int32Array::from(self.labels.clone())),
+            ),
         ]);
-        part.write("images", &images.unwrap()).unwrap();
+        part.write(images::NAME, &images).unwrap();
         let own = (0..)
             .zip(NAMES)
             .map(|(class, name)| (class, name, "dataset"));
@@ -75,24 +82,13 @@ impl Fake {
             .zip(&self.network)
             .map(|(class, name)| (class, *name, "model"));
         let all: Vec<(i32, &str, &str)> = own.chain(theirs).collect();
-        let classes = table([
-            (
-                "class",
-                Arc::new(Int32Array::from_iter_values(all.iter().map(|row| row.0))) as ArrayRef,
-                false,
-            ),
-            (
-                "name",
-                Arc::new(StringArray::from_iter_values(all.iter().map(|row| row.1))),
-                false,
-            ),
-            (
-                "source",
-                Arc::new(StringArray::from_iter_values(all.iter().map(|row| row.2))),
-                false,
-            ),
-        ]);
-        part.write("classes", &classes.unwrap()).unwrap();
+        let classes = classes::Columns {
+            class: all.iter().map(|row| row.0).collect(),
+            name: StringArray::from_iter_values(all.iter().map(|row| row.1)),
+            source: StringArray::from_iter_values(all.iter().map(|row| row.2)),
+        };
+        part.write(classes::NAME, &classes.batch().unwrap())
+            .unwrap();
         scan.commit(part).unwrap();
         scan.finish(None, json!({})).unwrap();
         drop(scan);
@@ -101,25 +97,28 @@ impl Fake {
         let ids: Vec<usize> = (0..self.labels.len()).collect();
         for (number, ids) in ids.chunks(PART_SIZE).enumerate() {
             let mut part = extract.part(number).unwrap();
-            let image_ids = UInt32Array::from_iter_values(ids.iter().map(|id| *id as u32));
-            let image_ids: ArrayRef = Arc::new(image_ids);
+            let image_ids: UInt32Array = ids.iter().map(|id| *id as u32).collect();
             let vectors = ids.iter().flat_map(|id| self.vector(*id));
-            let features = table([
-                ("image_id", image_ids.clone(), false),
-                ("vector", lists(vectors.collect(), DIMENSION), false),
-            ]);
-            part.write("features", &features.unwrap()).unwrap();
+            let features = features::Columns {
+                image_id: image_ids.clone(),
+                vector: Lists::new(vectors.collect(), DIMENSION),
+            };
+            part.write(features::NAME, &features.batch().unwrap())
+                .unwrap();
             // Sure of what the image shows.
             let logits = ids.iter().flat_map(|id| {
                 let shown = NAMES[self.shows[*id]];
                 let logit = move |name: &&str| if *name == shown { 3.0 } else { 0.0 };
                 self.network.iter().map(logit).collect::<Vec<f32>>()
             });
-            let predictions = table([
-                ("image_id", image_ids, false),
-                ("logits", lists(logits.collect(), self.network.len()), false),
+            let predictions = partly([
+                (predictions::image_id.name, Arc::new(image_ids)),
+                (
+                    predictions::logits.name,
+                    lists(logits.collect(), self.network.len()),
+                ),
             ]);
-            part.write("predictions", &predictions.unwrap()).unwrap();
+            part.write(predictions::NAME, &predictions).unwrap();
             extract.commit(part).unwrap();
         }
         extract.finish(None, json!({})).unwrap();
@@ -132,12 +131,12 @@ impl Fake {
                 let values = self.copies.iter().map(|row| row[at]);
                 Arc::new(UInt32Array::from_iter_values(values))
             };
-            let rows = table([
-                ("image_a", column(0), false),
-                ("image_b", column(1), false),
-                ("group_id", column(2), false),
+            let rows = partly([
+                (duplicates::image_a.name, column(0)),
+                (duplicates::image_b.name, column(1)),
+                (duplicates::group_id.name, column(2)),
             ]);
-            part.write("duplicates", &rows.unwrap()).unwrap();
+            part.write(duplicates::NAME, &rows).unwrap();
             duplicates.commit(part).unwrap();
             duplicates.finish(None, json!({})).unwrap();
         }
@@ -183,6 +182,11 @@ impl Fake {
     }
 }
 
+/// Some columns of a table.
+fn partly<const N: usize>(columns: [(&str, ArrayRef); N]) -> RecordBatch {
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
 fn lists(values: Vec<f32>, length: usize) -> ArrayRef {
     let item = Arc::new(Field::new("item", DataType::Float32, false));
     let values = Arc::new(Float32Array::from(values));
@@ -194,37 +198,45 @@ fn lists(values: Vec<f32>, length: usize) -> ArrayRef {
 struct Row {
     id: u32,
     source: String,
-    fold: Option<i64>,
-    label: Option<i64>,
-    pred: i64,
-    p_label: Option<f64>,
-    p_pred: f64,
-    margin: f64,
-    entropy: f64,
+    fold: Option<i16>,
+    label: Option<i32>,
+    pred: i32,
+    p_label: Option<f32>,
+    p_pred: f32,
+    margin: f32,
+    entropy: f32,
     probabilities: Vec<f32>,
 }
 
 fn rows(run: &RunFolder) -> Vec<Row> {
+    let columns = (
+        probe::image_id,
+        probe::source,
+        probe::fold,
+        probe::label,
+        probe::pred,
+        probe::p_label,
+        probe::p_pred,
+        probe::margin,
+        probe::entropy,
+        probe::probabilities,
+    );
     let mut rows = Vec::new();
-    for batch in run.read(&run.manifest().unwrap(), "probe") {
-        let batch = batch.unwrap();
-        let columns = Columns::of(run, "probe", &batch);
-        let length = columns.list_length("probabilities").unwrap();
-        let probabilities = columns.float_lists("probabilities", length).unwrap();
-        let numbers = |name: &str| columns.numbers(name).unwrap();
-        let integers = |name: &str| columns.integers(name).unwrap();
-        for (row, id) in columns.image_ids().unwrap().into_iter().enumerate() {
+    for batch in run.rows(&run.manifest().unwrap(), columns) {
+        for cells in batch.unwrap().iter() {
+            let (id, source, fold, label, pred, ..) = cells;
+            let (.., p_label, p_pred, margin, entropy, probabilities) = cells;
             rows.push(Row {
                 id,
-                source: text(&columns.texts("source").unwrap(), row).unwrap().into(),
-                fold: integer(&integers("fold"), row),
-                label: integer(&integers("label"), row),
-                pred: integer(&integers("pred"), row).unwrap(),
-                p_label: number(&numbers("p_label"), row),
-                p_pred: number(&numbers("p_pred"), row).unwrap(),
-                margin: number(&numbers("margin"), row).unwrap(),
-                entropy: number(&numbers("entropy"), row).unwrap(),
-                probabilities: probabilities[row * length..(row + 1) * length].to_vec(),
+                source: source.to_string(),
+                fold,
+                label,
+                pred,
+                p_label,
+                p_pred,
+                margin,
+                entropy,
+                probabilities: probabilities.to_vec(),
             });
         }
     }
@@ -265,17 +277,17 @@ fn every_image_is_judged_by_a_model_that_has_not_seen_it_or_its_copies() {
     let mut per_fold = [0; 5];
     for (id, row) in rows.iter().enumerate() {
         assert_eq!((row.id as usize, row.source.as_str()), (id, "probe"));
-        let p: Vec<f64> = row.probabilities.iter().map(|p| f64::from(*p)).collect();
-        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-5);
+        let p = &row.probabilities;
+        assert!((p.iter().sum::<f32>() - 1.0).abs() < 1e-5);
         let best = (0..3).max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap();
-        assert_eq!((row.pred, row.p_pred), (best as i64, p[best]));
-        let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
+        assert_eq!((row.pred, row.p_pred), (best as i32, p[best]));
+        let entropy: f32 = p.iter().map(|p| -p * p.ln()).sum();
         assert!((row.entropy - entropy).abs() < 1e-5);
         let label = row.label.filter(|label| *label < 3);
         let of = label.map_or(best, |label| label as usize);
         assert_eq!(row.p_label, label.map(|_| p[of]));
         let rival = (0..3).filter(|class| *class != of).map(|class| p[class]);
-        assert!((row.margin - (p[of] - rival.fold(0.0, f64::max))).abs() < 1e-6);
+        assert!((row.margin - (p[of] - rival.fold(0.0, f32::max))).abs() < 1e-6);
         assert_eq!(row.fold.is_some(), label.is_some());
         if let Some(fold) = row.fold {
             per_fold[fold as usize] += 1;
@@ -315,25 +327,16 @@ fn weights_say_of_the_features_what_the_table_says() {
     }
     // One of the penalties is chosen, the one with the least loss.
     let mut tried = Vec::new();
-    for batch in run.read(&run.manifest().unwrap(), "probe_quality") {
-        let batch = batch.unwrap();
-        let columns = Columns::of(&run, "probe_quality", &batch);
-        let (l2, chosen) = (
-            columns.numbers("l2").unwrap(),
-            columns.integers("chosen").unwrap(),
-        );
-        let (loss, ece) = (
-            columns.numbers("log_loss").unwrap(),
-            columns.numbers("ece").unwrap(),
-        );
-        for row in 0..batch.num_rows() {
-            let is_chosen = integer(&chosen, row) == Some(1);
-            assert_eq!(number(&ece, row).is_some(), is_chosen);
-            tried.push((
-                number(&loss, row).unwrap(),
-                number(&l2, row).unwrap(),
-                is_chosen,
-            ));
+    let columns = (
+        probe_quality::log_loss,
+        probe_quality::l2,
+        probe_quality::chosen,
+        probe_quality::ece,
+    );
+    for batch in run.rows(&run.manifest().unwrap(), columns) {
+        for (loss, l2, is_chosen, ece) in batch.unwrap().iter() {
+            assert_eq!(ece.is_some(), is_chosen);
+            tried.push((loss, l2.unwrap(), is_chosen));
         }
     }
     let best = tried.iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
@@ -418,7 +421,7 @@ fn the_network_judges_classes_that_it_knows() {
     let found = rows(&run);
     assert_eq!(found.len(), 70);
     // Among cat, dog and owl; the network's car is nobody's label.
-    let e = 3f64.exp();
+    let e = 3f32.exp();
     assert!((found[0].p_label.unwrap() - e / (e + 2.0)).abs() < 1e-6);
     assert_eq!(
         (found[9].label, found[9].pred, found[9].fold),

@@ -13,15 +13,11 @@ use prospect_common::Result;
 use prospect_engine::{
     Context,
     progress::Bar,
-    tables::{
-        columns::{Columns, integer},
-        features::{Features, read_features},
-    },
+    schema::neighbors,
+    tables::features::{Features, read_features},
 };
 use prospect_model::device::{self, Device};
 use prospect_store::{Manifest, RunFolder};
-
-use super::super::neighbors::read_edges;
 
 /// What all methods of one run share.
 pub struct Inputs<'a> {
@@ -55,26 +51,27 @@ impl<'a> Inputs<'a> {
 
 /// The neighbours of each image, by rows of `image_ids`.
 fn read_graph(run: &RunFolder, manifest: &Manifest, image_ids: &[u32]) -> Result<Graph> {
-    const TABLE: &str = "neighbors";
     let rows: HashMap<u32, u32> = image_ids.iter().copied().zip(0..).collect();
-    let mut found: Vec<Vec<(i64, Neighbor)>> = vec![Vec::new(); image_ids.len()];
-    let names = ["image_id", "rank", "neighbor_id", "distance"];
-    for batch in run.read(manifest, TABLE).columns(&names) {
+    let mut lists: Vec<Vec<(i16, Neighbor)>> = vec![Vec::new(); image_ids.len()];
+    let columns = (
+        neighbors::image_id,
+        neighbors::rank,
+        neighbors::neighbor_id,
+        neighbors::distance,
+    );
+    for batch in run.rows(manifest, columns) {
         let batch = batch?;
-        let columns = Columns::of(run, TABLE, &batch);
-        let ranks = columns.integers("rank")?;
-        for (row, (image, neighbor)) in read_edges(&columns)?.into_iter().enumerate() {
-            let of_both = (rows.get(&image), rows.get(&neighbor.id));
-            let ((Some(&image), Some(&id)), Some(rank)) = (of_both, integer(&ranks, row)) else {
-                return Err(columns.unexpected("images that have features", "another one"));
+        for (image_id, rank, neighbor_id, distance) in batch.iter() {
+            let (Some(&row), Some(&id)) = (rows.get(&image_id), rows.get(&neighbor_id)) else {
+                return Err(batch.unexpected("images that have features", "another one"));
             };
-            found[image as usize].push((rank, Neighbor { id, ..neighbor }));
+            lists[row as usize].push((rank, Neighbor { id, distance }));
         }
     }
     // An index may have found fewer for some.
-    let k = found.iter().map(Vec::len).min().unwrap_or(0);
-    let mut neighbors = Vec::with_capacity(k * found.len());
-    for mut list in found {
+    let k = lists.iter().map(Vec::len).min().unwrap_or(0);
+    let mut neighbors = Vec::with_capacity(k * lists.len());
+    for mut list in lists {
         list.sort_unstable_by_key(|(rank, _)| *rank);
         neighbors.extend(list.into_iter().take(k).map(|(_, neighbor)| neighbor));
     }

@@ -17,7 +17,11 @@ use std::time::Instant;
 use prospect_analysis::space::projection::pca::{Covariance, Pca};
 use prospect_common::{Result, text};
 use prospect_config::ProjectionMethod;
-use prospect_engine::{Context, Needs, Outcome, Stage, tables::features::FeatureReader};
+use prospect_engine::{
+    Context, Needs, Outcome, Stage,
+    schema::{pca_components, projection, projection_quality},
+    tables::features::FeatureReader,
+};
 use prospect_store::{Manifest, PartWriter, StageWriter};
 use serde_json::{Value, json};
 
@@ -29,7 +33,7 @@ use self::{
 
 pub(super) use self::{
     pictures::title,
-    tables::{PROJECTION, read_ids, read_places, read_quality},
+    tables::{read_ids, read_places, read_quality},
 };
 
 pub const STAGE: Stage = Stage {
@@ -37,7 +41,11 @@ pub const STAGE: Stage = Stage {
     version: 1,
     about: "lay all images out by PCA, t-SNE and UMAP",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
-    writes: &["projection", "projection_quality", "pca_components"],
+    writes: &[
+        projection::NAME,
+        projection_quality::NAME,
+        pca_components::NAME,
+    ],
     findings: None,
     reuse: None,
     parameters,
@@ -111,7 +119,7 @@ fn make(
         ctx.cancel.check()?;
         let mut files = writer.part(part)?;
         if part == 0 {
-            files.write(tables::COMPONENTS, &tables::components(&pca)?)?;
+            files.write(pca_components::NAME, &tables::components(&pca)?)?;
         }
         if ctx.config.project.methods.contains(&method) {
             let started = Instant::now();
@@ -127,8 +135,8 @@ fn make(
             write(inputs, method, &made, &colourings, &mut files)?;
         } else {
             let none = tables::projection(method, &[], &tables::Map::default())?;
-            files.write(tables::PROJECTION, &none)?;
-            files.write(tables::QUALITY, &tables::quality(&[])?)?;
+            files.write(projection::NAME, &none)?;
+            files.write(projection_quality::NAME, &tables::quality(&[])?)?;
         }
         writer.commit(files)?;
     }
@@ -145,10 +153,10 @@ fn write(
 ) -> Result<()> {
     let image_ids = &inputs.features.image_ids;
     let rows = tables::projection(method, image_ids, &made.map)?;
-    files.write(tables::PROJECTION, &rows)?;
+    files.write(projection::NAME, &rows)?;
     let quality = made.quality(inputs);
     let rows = tables::quality(&[(method, quality.clone())])?;
-    files.write(tables::QUALITY, &rows)?;
+    files.write(projection_quality::NAME, &rows)?;
     let mut remarks = Vec::new();
     if let (Some(trust), Some(kept)) = (quality.trustworthiness, quality.knn_preservation) {
         let k = quality.k;

@@ -13,20 +13,19 @@ use prospect_common::{Error, Result};
 use prospect_config::ProjectionMethod;
 use prospect_engine::{
     Context,
-    tables::{
-        columns::{Columns, text},
-        features::{FeatureReader, Features},
-    },
+    schema::{features, images, projection},
+    tables::features::{FeatureReader, Features},
 };
 use prospect_store::{Manifest, RunFolder};
 use serde_json::{Value, json};
 
 use super::{
-    STAGE,
     inputs::{Inputs, Phase},
     tables::{self, Map, Place},
 };
 
+/// The stage that makes maps.
+const PROJECT: &str = "project";
 /// Neighbours that say where a new image belongs.
 const NEIGHBORS: usize = 15;
 /// Rows of the other run's features in memory at a time.
@@ -66,7 +65,7 @@ impl Base {
         }
         let manifest = run.manifest()?;
         let complete = |name: &str| manifest.stages.get(name).filter(|stage| stage.complete);
-        let (Some(extract), Some(project)) = (complete("extract"), complete(STAGE.name)) else {
+        let (Some(extract), Some(project)) = (complete("extract"), complete(PROJECT)) else {
             return Err(complaint(format!(
                 "{named} has no finished maps; make them there with `prospect run project`"
             )));
@@ -118,7 +117,7 @@ impl Base {
     pub fn key(&self) -> &str {
         self.manifest
             .stages
-            .get(STAGE.name)
+            .get(PROJECT)
             .map_or("", |stage| stage.dependency_key())
     }
 
@@ -194,7 +193,7 @@ impl Matches<'_> {
             let theirs = theirs?;
             if theirs.dimension != dimension {
                 return Err(Error::invalid(
-                    self.base.run.path("tables/features"),
+                    self.base.run.path(&format!("tables/{}", features::NAME)),
                     format!("vectors of {dimension} numbers"),
                     format!("vectors of {}", theirs.dimension),
                     "run `prospect verify` on that run",
@@ -217,7 +216,7 @@ impl Matches<'_> {
         let place_of = |id: u32| -> Result<Place> {
             (places.get(&id).copied()).ok_or_else(|| {
                 Error::invalid(
-                    self.base.run.path("tables/projection"),
+                    self.base.run.path(&format!("tables/{}", projection::NAME)),
                     format!("a place of image {id} by {}", method.name()),
                     "none",
                     "run `prospect verify` on that run",
@@ -282,19 +281,11 @@ fn only(features: Features, wanted: &HashSet<u32>) -> Features {
 
 /// The digest of each image's file.
 fn read_digests(run: &RunFolder, manifest: &Manifest) -> Result<Vec<(u32, String)>> {
-    let mut found = Vec::new();
-    for batch in run
-        .read(manifest, "images")
-        .columns(&["image_id", "digest"])
-    {
+    let mut digests = Vec::new();
+    for batch in run.rows(manifest, (images::image_id, images::digest)) {
         let batch = batch?;
-        let columns = Columns::of(run, "images", &batch);
-        let digests = columns.texts("digest")?;
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if let Some(digest) = text(&digests, row) {
-                found.push((id, digest.to_string()));
-            }
-        }
+        let rows = batch.iter();
+        digests.extend(rows.filter_map(|(id, digest)| Some((id, digest?.to_string()))));
     }
-    Ok(found)
+    Ok(digests)
 }

@@ -7,12 +7,15 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use prospect_analysis::space::projection::layout::{GOLDEN, mix};
 use prospect_common::{Result, text as words};
 use prospect_config::ProjectionMethod;
-use prospect_engine::tables::columns::{Columns, text};
+use prospect_engine::{
+    schema::projection,
+    tables::columns::{Columns, text},
+};
 use prospect_findings::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    super::project::{self, PROJECTION, read_ids, read_places, read_quality},
+    super::project::{self, read_ids, read_places, read_quality},
     frame::{Frame, PATH, Page, Shell, shown},
     issues::Issue,
 };
@@ -39,7 +42,7 @@ struct Map {
 
 pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
     let run = frame.ctx.run;
-    let all: Vec<u32> = if frame.manifest.has(PROJECTION) {
+    let all: Vec<u32> = if frame.manifest.has(projection::NAME) {
         read_ids(run, &frame.manifest)?.into_iter().collect()
     } else {
         Vec::new()

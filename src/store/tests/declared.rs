@@ -95,6 +95,23 @@ fn lists_have_the_length_that_the_reader_expects() {
 }
 
 #[test]
+fn lists_without_values_have_rows() {
+    let batch = birds::Columns {
+        image_id: [3, 9].into_iter().collect(),
+        name: StringArray::from_iter_values(["egg", "egg"]),
+        weight: [None, None].into_iter().collect(),
+        wings: Lists::empty(2),
+    };
+    let (_folder, run) = written(&batch.batch().unwrap());
+    let manifest = run.manifest().unwrap();
+    for batch in run.rows(&manifest, (birds::wings,)) {
+        let batch = batch.unwrap();
+        assert_eq!(batch.len(), 2);
+        assert!(batch.iter().all(|(wings,)| wings.is_empty()));
+    }
+}
+
+#[test]
 fn a_table_describes_itself() {
     let columns: Vec<(&str, &str, bool, &str)> = (birds::TABLE.columns.iter())
         .map(|column| (column.name, column.kind, column.nullable, column.doc.trim()))

@@ -1,22 +1,16 @@
 //! A run about three clusters of images, for the tests of the stage.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, iter::repeat_n};
 
-use arrow::{
-    array::{
-        ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int16Array,
-        Int32Array, RecordBatch, UInt32Array,
-    },
-    datatypes::{DataType, Field},
-};
+use arrow::array::{Float32Array, Float64Array, RecordBatch, StringArray};
 use prospect_analysis::audit::label_issues::most_probable;
 use prospect_engine::{
     Context,
     progress::{Cancel, Progress, ProgressKind},
-    tables::columns::{repeated, table},
+    schema::{features, neighbors, probe, probe_classes, probe_quality},
 };
 use prospect_findings::Finding;
-use prospect_store::{PartWriter, StageWriter};
+use prospect_store::{PartWriter, StageWriter, declare::Lists};
 use prospect_testing::{Fake, FakeImage};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
@@ -85,11 +79,11 @@ impl Case {
     pub fn with_tables(self) -> Case {
         self.fake.write();
         self.write("probe", |part| {
-            part.write("features", &self.features()).unwrap();
-            part.write("neighbors", &self.neighbors()).unwrap();
-            part.write("probe", &self.probe()).unwrap();
-            part.write("probe_classes", &self.classes()).unwrap();
-            part.write("probe_quality", &quality()).unwrap();
+            part.write(features::NAME, &self.features()).unwrap();
+            part.write(neighbors::NAME, &self.neighbors()).unwrap();
+            part.write(probe::NAME, &self.probe()).unwrap();
+            part.write(probe_classes::NAME, &self.classes()).unwrap();
+            part.write(probe_quality::NAME, &quality()).unwrap();
         });
         self
     }
@@ -105,13 +99,13 @@ impl Case {
         writer.finish(None, json!({})).unwrap();
     }
 
-    fn ids(&self) -> ArrayRef {
-        Arc::new(UInt32Array::from_iter_values(0..self.labels.len() as u32))
-    }
-
     fn features(&self) -> RecordBatch {
-        let vectors = lists(DIMENSION, self.vectors.clone());
-        table([("image_id", self.ids(), false), ("vector", vectors, false)]).unwrap()
+        features::Columns {
+            image_id: (0..self.labels.len() as u32).collect(),
+            vector: Lists::new(self.vectors.clone(), DIMENSION),
+        }
+        .batch()
+        .unwrap()
     }
 
     fn vector(&self, id: usize) -> &[f32] {
@@ -135,11 +129,15 @@ impl Case {
                 distances.push(distance(other));
             }
         }
-        table([
-            ("image_id", Arc::new(UInt32Array::from(ids)), false),
-            ("neighbor_id", Arc::new(UInt32Array::from(others)), false),
-            ("distance", Arc::new(Float32Array::from(distances)), false),
-        ])
+        let n = ids.len();
+        neighbors::Columns {
+            image_id: ids.into(),
+            rank: (0..n as i16).map(|at| at % 5 + 1).collect(),
+            neighbor_id: others.into(),
+            distance: distances.into(),
+            exact: vec![true; n].into(),
+        }
+        .batch()
         .unwrap()
     }
 
@@ -184,37 +182,31 @@ impl Case {
         };
         let preds = (0..n).map(|id| best(id).map_or(-1, |best| classes[best]));
         let shares = (0..n).map(|id| best(id).map_or(0.0, |best| probabilities[id * k + best]));
-        table([
-            ("image_id", self.ids().slice(0, n), false),
-            ("source", repeated(self.source, n), false),
-            (
-                "fold",
-                Arc::new(Int16Array::from_iter((0..n).map(fold))),
-                true,
-            ),
-            (
-                "label",
-                Arc::new(Int32Array::from(self.labels[..n].to_vec())),
-                true,
-            ),
-            ("pred", Arc::new(Int32Array::from_iter_values(preds)), false),
-            (
-                "p_pred",
-                Arc::new(Float32Array::from_iter_values(shares)),
-                false,
-            ),
-            ("probabilities", lists(k, probabilities.clone()), false),
-        ])
+        probe::Columns {
+            image_id: (0..n as u32).collect(),
+            source: repeat_n(Some(self.source), n).collect(),
+            fold: (0..n).map(fold).collect(),
+            label: self.labels[..n].to_vec().into(),
+            pred: preds.collect(),
+            p_label: Float32Array::new_null(n),
+            p_pred: shares.collect(),
+            margin: vec![0.0; n].into(),
+            entropy: vec![0.0; n].into(),
+            probabilities: Lists::new(probabilities.clone(), k),
+        }
+        .batch()
         .unwrap()
     }
 
     fn classes(&self) -> RecordBatch {
         let classes = self.learned();
-        let positions = Int32Array::from_iter_values(0..classes.len() as i32);
-        table([
-            ("position", Arc::new(positions), false),
-            ("class", Arc::new(Int32Array::from(classes)), false),
-        ])
+        probe_classes::Columns {
+            position: (0..classes.len() as i32).collect(),
+            name: StringArray::from_iter_values(classes.iter().map(|class| name(*class))),
+            images: vec![EACH as u32; classes.len()].into(),
+            class: classes.into(),
+        }
+        .batch()
         .unwrap()
     }
 
@@ -237,19 +229,17 @@ fn name(label: i32) -> String {
 }
 
 fn quality() -> RecordBatch {
-    table([
-        ("l2", Arc::new(Float64Array::from(vec![7.0, 0.01])), false),
-        (
-            "chosen",
-            Arc::new(BooleanArray::from(vec![false, true])),
-            false,
-        ),
-    ])
+    probe_quality::Columns {
+        l2: vec![7.0, 0.01].into(),
+        chosen: vec![false, true].into(),
+        log_loss: vec![0.5, 0.1].into(),
+        accuracy: vec![0.8, 0.9].into(),
+        ece: Float64Array::new_null(2),
+        brier: Float64Array::new_null(2),
+        images: vec![60, 60].into(),
+        passes: vec![9, 9].into(),
+        converged: vec![true, true].into(),
+    }
+    .batch()
     .unwrap()
-}
-
-pub fn lists(length: usize, values: Vec<f32>) -> ArrayRef {
-    let field = Arc::new(Field::new("item", DataType::Float32, false));
-    let values = Arc::new(Float32Array::from(values));
-    Arc::new(FixedSizeListArray::new(field, length as i32, values, None))
 }

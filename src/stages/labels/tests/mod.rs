@@ -1,49 +1,30 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use arrow::array::{Int32Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::Float32Array;
 use prospect_engine::{
     progress::{Cancel, Progress, ProgressKind},
-    tables::columns::{Columns, integer, number, repeated, table},
+    schema::explanations,
 };
 use prospect_findings::Kind;
-use prospect_store::RunFolder;
+use prospect_store::{
+    RunFolder,
+    declare::{Cell, Column, Lists, f16},
+};
 
-use self::case::{Case, lists, true_class};
+use self::case::{Case, true_class};
 use super::*;
 
 mod case;
 
-fn rows(run: &RunFolder, name: &str) -> Vec<RecordBatch> {
-    let manifest = run.manifest().unwrap();
-    run.read(&manifest, name)
-        .map(|batch| batch.unwrap())
-        .collect()
-}
-
-fn whole(run: &RunFolder, name: &str, column: &str) -> Vec<Option<i64>> {
-    let batches = rows(run, name);
-    let columns = batches
-        .iter()
-        .map(|batch| Columns::of(run, name, batch).integers(column).unwrap());
-    columns
-        .flat_map(|column| {
-            (0..column.len())
-                .map(|row| integer(&column, row))
-                .collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-fn figures(run: &RunFolder, name: &str, column: &str) -> Vec<f64> {
-    let batches = rows(run, name);
-    let columns = batches
-        .iter()
-        .map(|batch| Columns::of(run, name, batch).numbers(column).unwrap());
-    columns
-        .flat_map(|column| {
-            (0..column.len())
-                .filter_map(|row| number(&column, row))
-                .collect::<Vec<_>>()
+/// A column of a table.
+fn cells<T, V>(run: &RunFolder, column: Column<T>) -> Vec<V>
+where
+    T: for<'a> Cell<Value<'a> = V>,
+{
+    (run.rows(&run.manifest().unwrap(), (column,)))
+        .flat_map(|batch| {
+            let batch = batch.unwrap();
+            batch.iter().map(|(cell,)| cell).collect::<Vec<V>>()
         })
         .collect()
 }
@@ -64,25 +45,20 @@ fn wrong_labels_are_found_and_explained() {
     let case = Case::new(&WRONG).with_tables();
     let summary = case.run(&[]);
     let run = case.fake.run();
-    let scores = figures(&run, "label_scores", "score");
+    let scores = cells(&run, label_scores::score);
     assert_eq!(scores.len(), 60);
     assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)));
-    let flagged = whole(&run, "label_scores", "flagged");
-    let suggested = whole(&run, "label_scores", "suggested_label");
-    let mut ranks = whole(&run, "label_scores", "rank");
+    let flagged = cells(&run, label_scores::flagged);
+    let suggested = cells(&run, label_scores::suggested_label);
+    let mut ranks = cells(&run, label_scores::rank);
     for id in 0..60 {
         let is_wrong = WRONG.iter().any(|(wrong, _)| *wrong == id);
-        assert_eq!(
-            flagged[id] == Some(1),
-            is_wrong,
-            "image {id}: {}",
-            scores[id]
-        );
-        assert_eq!(suggested[id], is_wrong.then_some(i64::from(true_class(id))));
-        assert_eq!(ranks[id] <= Some(3), is_wrong);
+        assert_eq!(flagged[id], is_wrong, "image {id}: {}", scores[id]);
+        assert_eq!(suggested[id], is_wrong.then_some(true_class(id)));
+        assert_eq!(ranks[id] <= 3, is_wrong);
     }
     ranks.sort_unstable();
-    assert_eq!(ranks, (1..=60).map(Some).collect::<Vec<_>>());
+    assert_eq!(ranks, (1..=60).collect::<Vec<_>>());
     assert_eq!(
         (
             summary["flagged"].clone(),
@@ -91,8 +67,8 @@ fn wrong_labels_are_found_and_explained() {
         (json!(3), json!(3))
     );
     assert!((summary["expected_errors"].as_f64().unwrap() - 3.0).abs() < 0.5);
-    for column in ["estimated", "expected"] {
-        let all: f64 = figures(&run, "confident_joint", column).iter().sum();
+    for column in [confident_joint::estimated, confident_joint::expected] {
+        let all: f64 = cells(&run, column).iter().sum();
         assert!((all - 60.0).abs() < 0.5, "{all} images");
     }
 
@@ -117,16 +93,10 @@ fn planted_errors_tell_what_a_review_finds() {
     let case = Case::new(&WRONG).with_tables();
     let summary = case.run(&["audit.budget=3"]);
     let run = case.fake.run();
-    assert_eq!(
-        whole(&run, "label_calibration", "reviewed")[..2],
-        [Some(3), Some(10)]
-    );
-    let planted = whole(&run, "label_calibration", "planted");
-    assert!(
-        planted.iter().all(|planted| *planted == Some(6)),
-        "{planted:?}"
-    );
-    let recall = figures(&run, "label_calibration", "recall");
+    assert_eq!(cells(&run, label_calibration::reviewed)[..2], [3, 10]);
+    let planted = cells(&run, label_calibration::planted);
+    assert!(planted.iter().all(|planted| *planted == 6), "{planted:?}");
+    let recall = cells(&run, label_calibration::recall);
     assert!(recall[1] > 0.9 && recall.is_sorted());
     let review = summary["review"].as_str().unwrap();
     assert!(
@@ -136,7 +106,7 @@ fn planted_errors_tell_what_a_review_finds() {
 
     // Without planting nothing is measured, and nothing is said.
     let summary = case.run(&["audit.planted=0"]);
-    assert!(whole(&run, "label_calibration", "planted").is_empty());
+    assert!(cells(&run, label_calibration::planted).is_empty());
     assert_eq!(summary["review"], Value::Null);
 }
 
@@ -164,9 +134,9 @@ fn a_run_that_was_interrupted_ends_with_the_same_tables() {
     )
     .unwrap();
     let mut part = writer.part(0).unwrap();
-    for name in ["label_scores", "confident_joint"] {
-        for batch in rows(&run, name) {
-            part.write(name, &batch).unwrap();
+    for name in [label_scores::NAME, confident_joint::NAME] {
+        for batch in run.read(&run.manifest().unwrap(), name) {
+            part.write(name, &batch.unwrap()).unwrap();
         }
     }
     writer.commit(part).unwrap();
@@ -233,10 +203,10 @@ fn what_cannot_be_judged_has_no_row() {
         ),
         (json!(58), json!(2))
     );
-    let ids = whole(&case.fake.run(), "label_scores", "image_id");
-    assert_eq!(ids[0], Some(2));
-    let ranks = whole(&case.fake.run(), "label_scores", "rank");
-    assert_eq!(ranks[25 - 2], Some(1), "the one wrong label is the worst");
+    let ids = cells(&case.fake.run(), label_scores::image_id);
+    assert_eq!(ids[0], 2);
+    let ranks = cells(&case.fake.run(), label_scores::rank);
+    assert_eq!(ranks[25 - 2], 1, "the one wrong label is the worst");
 
     let all = |label: Option<i32>| (0..60).map(|id| (id, label)).collect::<Vec<_>>();
     for labels in [all(None), all(Some(1))] {
@@ -245,9 +215,9 @@ fn what_cannot_be_judged_has_no_row() {
         let run = case.fake.run();
         assert_eq!(summary["judged_images"], 0);
         let manifest = run.manifest().unwrap();
-        for name in ["label_scores", "confident_joint", "label_calibration"] {
+        for name in STAGE.writes {
             assert!(run.tables(&manifest).iter().any(|table| table == name));
-            assert!(rows(&run, name).is_empty());
+            assert_eq!(run.read(&manifest, name).rows(), 0);
         }
         assert!(case.findings(&[]).is_empty());
     }
@@ -258,19 +228,33 @@ fn maps_of_both_classes_are_compared() {
     let case = Case::new(&WRONG).with_tables();
     // The network numbers its classes bag 0, hat 1, shoe 2; image 4 is a hat labelled shoe.
     case.write("explain", |part| {
-        let maps = lists(4, vec![1.0, 1.0, 0.0, 0.0, 0.0, 2.0, 2.0, 0.0]);
-        let batch = table([
-            ("image_id", Arc::new(UInt32Array::from(vec![4, 4])), false),
-            ("layer", repeated("last", 2), false),
-            (
-                "method",
-                Arc::new(StringArray::from(vec!["gradcam"; 2])),
-                false,
-            ),
-            ("class", Arc::new(Int32Array::from(vec![1, 2])), false),
-            ("map", maps, false),
-        ]);
-        part.write("explanations", &batch.unwrap()).unwrap();
+        let maps = [1.0, 1.0, 0.0, 0.0, 0.0, 2.0, 2.0, 0.0];
+        let numbers = || Float32Array::from(vec![0.0; 2]);
+        let batch = explanations::Columns {
+            image_id: vec![4, 4].into(),
+            layer: vec!["last"; 2].into(),
+            method: vec!["gradcam"; 2].into(),
+            class: vec![1, 2].into(),
+            class_kind: vec!["fixed"; 2].into(),
+            height: vec![2; 2].into(),
+            width: vec![2; 2].into(),
+            map: Lists::new(maps.map(f16::from_f32).to_vec(), 4),
+            map_scale: numbers(),
+            raw_min: numbers(),
+            raw_max: numbers(),
+            positive_sum: numbers(),
+            zero_map: vec![false; 2].into(),
+            center_y: numbers(),
+            center_x: numbers(),
+            border_fraction: numbers(),
+            entropy: numbers(),
+            logit: numbers(),
+            residual: numbers(),
+            energy_in_box: numbers(),
+            pointing_hit: vec![false; 2].into(),
+        };
+        part.write(explanations::NAME, &batch.batch().unwrap())
+            .unwrap();
     });
     case.run(&[]);
     for finding in case.findings(&[]) {

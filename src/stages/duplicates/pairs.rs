@@ -1,0 +1,218 @@
+//! Which of the compared pairs are duplicates, and the groups that they make.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use arrow::array::{BooleanArray, RecordBatch, StringArray};
+use prospect_analysis::audit::duplicates::{
+    groups::groups,
+    threshold::{MOST, least_similarity},
+};
+use prospect_common::{Result, text};
+use prospect_engine::{Context, schema::duplicates, tables::features::FeatureReader};
+use prospect_store::Manifest;
+use serde_json::{Value, json};
+
+use super::{
+    candidates::{Candidate, Images},
+    compare::Comparer,
+    tables::{Compared, DuplicateKind},
+};
+
+/// How alike a group's members are to its centre at least, when each is a copy of one of them.
+const ALIKE_TO_CENTRE: f32 = 0.85;
+/// Of more copies of a file, only the pairs with the first are told.
+const ALL_PAIRS: usize = 8;
+/// Feature vectors in memory at a time, besides those of duplicates.
+const VECTORS: usize = 8192;
+
+/// A row of `duplicates`.
+struct Pair {
+    a: u32,
+    b: u32,
+    kind: DuplicateKind,
+    similarity: f32,
+    group: u32,
+}
+
+/// The duplicates among all that was compared.
+pub struct Duplicates {
+    pairs: Vec<Pair>,
+    /// From this on two pictures are one.
+    min_similarity: f64,
+    /// Pairs that are alike, but whose images ended in different groups.
+    apart: usize,
+}
+
+impl Duplicates {
+    /// `compare` says how alike two images are that were no candidates.
+    pub fn new(
+        images: &Images,
+        compared: &[Compared],
+        max_distance: Option<f64>,
+        compare: impl FnOnce(&BTreeSet<u32>) -> Result<Comparer>,
+    ) -> Result<Duplicates> {
+        let seen: Vec<f32> = compared.iter().filter_map(Compared::best).collect();
+        let min_similarity = least_similarity(&seen);
+        let is_near = |row: &&Compared| {
+            let distance = row.pair.distance.zip(max_distance);
+            (row.best()).is_some_and(|best| f64::from(best) >= min_similarity)
+                && distance.is_none_or(|(distance, max)| f64::from(distance) <= max)
+        };
+        let near: Vec<&Compared> = compared.iter().filter(is_near).collect();
+        let of_pair = |row: &Compared| (row.pair.a, row.pair.b, row.best().unwrap_or(0.0));
+        let alike: Vec<(u32, u32, f32)> = near.iter().map(|row| of_pair(row)).collect();
+        let ids: BTreeSet<u32> = alike.iter().flat_map(|(a, b, _)| [*a, *b]).collect();
+        let known: HashMap<(u32, u32), f32> = (compared.iter())
+            .filter(|row| ids.contains(&row.pair.a) && ids.contains(&row.pair.b))
+            .map(|row| ((row.pair.a, row.pair.b), row.best().unwrap_or(0.0)))
+            .collect();
+        let mut comparer = compare(&ids)?;
+        let group_of = groups(&alike, |a, b| {
+            let known = known.get(&(a, b)).copied();
+            Ok(known.unwrap_or_else(|| comparer.similarity(a, b)) >= ALIKE_TO_CENTRE)
+        })?;
+        let group = |id: u32| group_of.get(&id).copied().unwrap_or(id);
+        let mut pairs = Vec::new();
+        let mut apart = 0;
+        for row in near {
+            let Candidate { a, b, .. } = row.pair;
+            if group(a) == group(b) {
+                pairs.push(Pair {
+                    a,
+                    b,
+                    kind: row.kind(),
+                    similarity: row.best().unwrap_or(0.0),
+                    group: group(a),
+                });
+            } else {
+                apart += 1;
+            }
+        }
+        for ids in &images.copies {
+            let of_first = ids[1..].iter().map(|b| (ids[0], *b));
+            let mut told: Vec<(u32, u32)> = of_first.collect();
+            if ids.len() <= ALL_PAIRS {
+                let others = (1..ids.len()).flat_map(|i| (i + 1..ids.len()).map(move |j| (i, j)));
+                told.extend(others.map(|(i, j)| (ids[i], ids[j])));
+            }
+            pairs.extend(told.into_iter().map(|(a, b)| Pair {
+                a,
+                b,
+                kind: DuplicateKind::Exact,
+                similarity: 1.0,
+                group: group(ids[0]),
+            }));
+        }
+        pairs.sort_by_key(|pair| (pair.a, pair.b));
+        Ok(Duplicates {
+            pairs,
+            min_similarity,
+            apart,
+        })
+    }
+
+    pub fn table(
+        &self,
+        ctx: &Context,
+        manifest: &Manifest,
+        images: &Images,
+    ) -> Result<RecordBatch> {
+        let pairs = &self.pairs;
+        let distances = self.distances(ctx, manifest)?;
+        let bits =
+            |pair: &Pair| images.hash_bits(pair.a, pair.b, pair.kind == DuplicateKind::Mirrored);
+        let flags = |of: fn(&Images, u32, u32) -> bool| -> BooleanArray {
+            let flags = pairs.iter().map(|pair| of(images, pair.a, pair.b));
+            flags.map(Some).collect()
+        };
+        duplicates::Columns {
+            image_a: pairs.iter().map(|pair| pair.a).collect(),
+            image_b: pairs.iter().map(|pair| pair.b).collect(),
+            kind: StringArray::from_iter_values(pairs.iter().map(|pair| pair.kind.name())),
+            phash_distance: (pairs.iter().map(|pair| Some(bits(pair)? as i16))).collect(),
+            feature_distance: distances.into(),
+            similarity: pairs.iter().map(|pair| pair.similarity).collect(),
+            group_id: pairs.iter().map(|pair| pair.group).collect(),
+            label_conflict: flags(Images::labels_differ),
+            cross_split: flags(Images::splits_differ),
+        }
+        .batch()
+    }
+
+    /// Cosine distances of the features, where both images have some.
+    fn distances(&self, ctx: &Context, manifest: &Manifest) -> Result<Vec<Option<f32>>> {
+        let wanted: BTreeSet<u32> = (self.pairs.iter())
+            .flat_map(|pair| [pair.a, pair.b])
+            .collect();
+        let mut vectors: HashMap<u32, Vec<f32>> = HashMap::new();
+        for features in FeatureReader::new(ctx.run, manifest, VECTORS) {
+            let features = features?;
+            ctx.cancel.check()?;
+            let rows = features.values.chunks_exact(features.dimension.max(1));
+            let rows = features.image_ids.iter().zip(rows);
+            let rows = rows.filter(|(id, _)| wanted.contains(id));
+            vectors.extend(rows.map(|(id, vector)| (*id, vector.to_vec())));
+        }
+        let distance = |pair: &Pair| {
+            let (a, b) = (vectors.get(&pair.a)?, vectors.get(&pair.b)?);
+            Some(cosine_distance(a, b))
+        };
+        Ok(self.pairs.iter().map(distance).collect())
+    }
+
+    pub fn summary(&self, images: &Images) -> Value {
+        let count = |keep: &dyn Fn(&Pair) -> bool| self.pairs.iter().filter(|p| keep(p)).count();
+        let sizes = self.group_sizes();
+        json!({
+            "images": images.len(),
+            "groups": sizes.len(),
+            "largest_group": sizes.values().max().copied().unwrap_or(0),
+            "images_in_groups": sizes.values().sum::<usize>(),
+            "exact_pairs": count(&|pair| pair.kind == DuplicateKind::Exact),
+            "near_pairs": count(&|pair| pair.kind == DuplicateKind::Near),
+            "mirrored_pairs": count(&|pair| pair.kind == DuplicateKind::Mirrored),
+            "pairs_between_groups": self.apart,
+            "label_conflicts": count(&|pair| images.labels_differ(pair.a, pair.b)),
+            "cross_split_pairs": count(&|pair| images.splits_differ(pair.a, pair.b)),
+            "least_similarity": self.min_similarity,
+        })
+    }
+
+    fn group_sizes(&self) -> BTreeMap<u32, usize> {
+        let members: BTreeSet<(u32, u32)> = (self.pairs.iter())
+            .flat_map(|pair| [(pair.group, pair.a), (pair.group, pair.b)])
+            .collect();
+        let mut sizes = BTreeMap::new();
+        for (group, _) in members {
+            *sizes.entry(group).or_insert(0) += 1;
+        }
+        sizes
+    }
+
+    pub fn line(&self) -> String {
+        let sizes = self.group_sizes();
+        let from = match self.min_similarity < MOST {
+            true => format!("alike from {:.3}", self.min_similarity),
+            false => "different pictures are too alike here for near-copies to be told".into(),
+        };
+        format!(
+            "{} images in {} groups of duplicates; {from}",
+            text::count(sizes.values().sum::<usize>() as u64),
+            text::count(sizes.len() as u64),
+        )
+    }
+}
+
+/// 1 - cos, without the cancellation between near vectors; 1 where one has no direction.
+fn cosine_distance(a: &[f32], b: &[f32]) -> f32 {
+    let length = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    let (of_a, of_b) = (length(a), length(b));
+    if of_a == 0.0 || of_b == 0.0 {
+        return 1.0;
+    }
+    let apart = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| (f64::from(*a) / of_a - f64::from(*b) / of_b).powi(2));
+    (apart.sum::<f64>() / 2.0) as f32
+}
