@@ -11,21 +11,19 @@ mod tests;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::Arc,
 };
 
-use arrow::{
-    array::{Array, AsArray, Int32Array, RecordBatch, StringArray},
-    datatypes::{DataType, Field, Int16Type, Int32Type, Schema},
-    error::ArrowError,
-};
+use arrow::array::RecordBatch;
 use prospect_common::{Error, Result, text};
 use prospect_config::Labels;
 use prospect_dataset::{
     listing::{self, EXTENSIONS, Listing},
     metadata::Metadata,
 };
-use prospect_engine::{Context, Needs, Outcome, Stage};
+use prospect_engine::{
+    Context, Needs, Outcome, Stage,
+    schema::{classes, images},
+};
 use prospect_store::StageWriter;
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -35,14 +33,13 @@ use takeover::Earlier;
 
 pub use file_labels::FileLabels;
 pub use labels::from_folders;
-pub(super) use rows::COLUMNS;
 
 pub const STAGE: Stage = Stage {
     name: "scan",
     version: 2,
     about: "read every image file, check it, take its labels",
     needs: Needs::Named(&[]),
-    writes: &["images", "classes"],
+    writes: &[images::NAME, classes::NAME],
     findings: None,
     reuse: Some(&["files", "labels", "metadata", "model_classes"]),
     parameters,
@@ -89,7 +86,8 @@ fn survey(ctx: &Context) -> Result<Survey> {
             "split the folder",
         ));
     }
-    let reserved = COLUMNS.map(|(name, _, _)| name);
+    let columns = images::TABLE.columns.iter();
+    let reserved: Vec<&str> = columns.map(|column| column.name).collect();
     let (metadata, metadata_digest) = match &images.metadata {
         None => (Metadata::default(), None),
         Some(path) => {
@@ -164,9 +162,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         })
         .collect();
     let threads = ctx.decode_pool()?;
-    let wrong = |error: ArrowError| Error::internal("a table's rows", error);
-    let schema = rows::schema(&survey.metadata);
-    let earlier = Earlier::read(ctx, &parameters(ctx)?)?;
+    let earlier = Earlier::read(ctx, &STAGE, &parameters(ctx)?)?;
     writer.set_parts_total(entries.len().div_ceil(PART_FILES))?;
     let bar = ctx.progress.stage("scan", entries.len() as u64, "images");
     let chunks = entries.chunks(PART_FILES).zip(known.chunks(PART_FILES));
@@ -186,19 +182,13 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             });
             rows.collect::<Result<Vec<_>>>()
         })?;
-        let batch = rows::record(
-            part * PART_FILES,
-            entries,
-            known,
-            &rows,
-            &survey.metadata,
-            &schema,
-        );
+        let first_id = part * PART_FILES;
+        let batch = rows::batch(first_id, entries, known, &rows, &survey.metadata)?;
         let mut output = writer.part(part)?;
         output.took(rows.iter().filter(|row| row.taken).count() as u64);
-        output.write("images", &batch.map_err(wrong)?)?;
+        output.write(images::NAME, &batch)?;
         if part == 0 {
-            output.write("classes", &classes(&survey).map_err(wrong)?)?;
+            output.write(classes::NAME, &classes(&survey)?)?;
         }
         writer.commit(output)?;
     }
@@ -297,37 +287,25 @@ fn warn(survey: &Survey, folder: &Path) {
 }
 
 /// Table `classes`: the dataset's, then the model's.
-fn classes(survey: &Survey) -> Result<RecordBatch, ArrowError> {
+fn classes(survey: &Survey) -> Result<RecordBatch> {
     let mut own: Vec<(i32, &str)> = survey
         .numbers
         .iter()
         .map(|(name, class)| (*class, name.as_str()))
         .collect();
     own.sort();
-    let model = survey
-        .model_classes
-        .iter()
-        .enumerate()
-        .map(|(class, name)| (class as i32, name.as_str(), "model"));
-    let all: Vec<_> = own
+    let own = own
         .into_iter()
-        .map(|(class, name)| (class, name, "dataset"))
-        .chain(model)
-        .collect();
-    let fields = [
-        ("class", DataType::Int32),
-        ("name", DataType::Utf8),
-        ("source", DataType::Utf8),
-    ];
-    let fields = fields.map(|(name, kind)| Field::new(name, kind, false));
-    RecordBatch::try_new(
-        Arc::new(Schema::new(fields.to_vec())),
-        vec![
-            Arc::new(Int32Array::from_iter_values(all.iter().map(|one| one.0))),
-            Arc::new(StringArray::from_iter_values(all.iter().map(|one| one.1))),
-            Arc::new(StringArray::from_iter_values(all.iter().map(|one| one.2))),
-        ],
-    )
+        .map(|(class, name)| (class, name, "dataset"));
+    let model = (0..).zip(&survey.model_classes);
+    let model = model.map(|(class, name)| (class, name.as_str(), "model"));
+    let all: Vec<_> = own.chain(model).collect();
+    classes::Columns {
+        class: all.iter().map(|(class, ..)| *class).collect(),
+        name: all.iter().map(|(_, name, _)| Some(name)).collect(),
+        source: all.iter().map(|(.., source)| Some(source)).collect(),
+    }
+    .batch()
 }
 
 /// What the finished table says.
@@ -341,56 +319,36 @@ struct Found {
 
 /// Reads the table back: a scan that goes on after a kill has not seen the rows of before.
 fn review(ctx: &Context) -> Result<Found> {
-    let names = [
-        "path",
-        "digest",
-        "label_name",
-        "split",
-        "error",
-        "label",
-        "orientation",
-    ];
+    let columns = (
+        images::path,
+        images::digest,
+        images::label_name,
+        images::split,
+        images::error,
+        images::label,
+        images::orientation,
+    );
     let mut hasher = blake3::Hasher::new();
     let mut found = Found {
         digest: String::new(),
         bad: 0,
         examples: Vec::new(),
     };
-    for batch in ctx.run.read(&ctx.run.manifest()?, "images").columns(&names) {
-        let batch = batch?;
-        let texts: Vec<&StringArray> = (0..5)
-            .map(|at| batch.column(at).as_string::<i32>())
-            .collect();
-        let labels = batch.column(5).as_primitive::<Int32Type>();
-        let orientations = batch.column(6).as_primitive::<Int16Type>();
-        for row in 0..batch.num_rows() {
-            for column in &texts {
-                let value = if column.is_valid(row) {
-                    column.value(row)
-                } else {
-                    ""
-                };
-                hasher.update(&[u8::from(column.is_valid(row))]);
+    for batch in ctx.run.rows(&ctx.run.manifest()?, columns) {
+        for (path, digest, label_name, split, error, label, orientation) in batch?.iter() {
+            for text in [Some(path), digest, label_name, split, error] {
+                let value = text.unwrap_or("");
+                hasher.update(&[u8::from(text.is_some())]);
                 hasher.update(&(value.len() as u64).to_le_bytes());
                 hasher.update(value.as_bytes());
             }
-            let label = if labels.is_valid(row) {
-                labels.value(row)
-            } else {
-                -1
-            };
-            hasher.update(&label.to_le_bytes());
-            let orientation = orientations.is_valid(row).then(|| orientations.value(row));
+            hasher.update(&label.unwrap_or(-1).to_le_bytes());
             hasher.update(&orientation.unwrap_or(0).to_le_bytes());
-            if texts[4].is_valid(row) {
+            if let Some(error) = error {
                 found.bad += 1;
                 if found.examples.len() < EXAMPLES {
-                    let (path, error) = (texts[0].value(row), texts[4].value(row));
-                    found.examples.push(format!(
-                        "{}: {}",
-                        text::escaped(path),
-                        text::escaped(error)
-                    ));
+                    let (path, error) = (text::escaped(path), text::escaped(error));
+                    found.examples.push(format!("{path}: {error}"));
                 }
             }
         }

@@ -1,20 +1,15 @@
 //! One file to one row of `images`, and rows to record batches.
 
-use std::{fs::File, io::Read, sync::Arc};
+use std::{fs::File, io::Read};
 
-use arrow::{
-    array::{
-        ArrayRef, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray, UInt32Array,
-        UInt64Array,
-    },
-    datatypes::{DataType, Field, Schema, SchemaRef},
-    error::ArrowError,
-};
+use arrow::{array::RecordBatch, datatypes::Field};
+use prospect_common::{Error, Result};
 use prospect_dataset::{
     image::{self, DecodeOptions, Header, ImageError, Quality},
     listing::Entry,
     metadata::Metadata,
 };
+use prospect_engine::schema::images;
 
 use super::takeover::Earlier;
 
@@ -51,10 +46,14 @@ pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &Earlier) -> Row
         }
     };
     let content = blake3::hash(&bytes);
-    if let Some(row) = earlier.row(&content) {
+    row.digest = Some(content.to_hex().to_string());
+    if let Some(seen) = earlier.seen(&content) {
+        row.size = seen.size;
+        row.orientation = seen.orientation;
+        row.quality = Some(seen.quality);
+        row.taken = true;
         return row;
     }
-    row.digest = Some(content.to_hex().to_string());
     let see = |row: &mut Row, header: Header| {
         row.size = Some((header.width, header.height));
         row.orientation = Some(header.orientation);
@@ -107,88 +106,48 @@ pub struct Known<'k> {
     pub metadata: Option<u32>,
 }
 
-/// Our own columns of `images`, in order. The metadata's follow.
-pub const COLUMNS: [(&str, DataType, bool); 16] = [
-    ("image_id", DataType::UInt32, false),
-    ("path", DataType::Utf8, false),
-    ("digest", DataType::Utf8, true),
-    ("width", DataType::Int32, true),
-    ("height", DataType::Int32, true),
-    ("orientation", DataType::Int16, true),
-    ("label", DataType::Int32, true),
-    ("label_name", DataType::Utf8, true),
-    ("split", DataType::Utf8, true),
-    ("error", DataType::Utf8, true),
-    ("brightness", DataType::Float32, true),
-    ("contrast", DataType::Float32, true),
-    ("sharpness", DataType::Float32, true),
-    ("entropy", DataType::Float32, true),
-    ("saturation", DataType::Float32, true),
-    ("phash", DataType::UInt64, true),
-];
-
-/// The schema of `images`.
-pub fn schema(metadata: &Metadata) -> SchemaRef {
-    let own = COLUMNS
-        .iter()
-        .map(|(name, kind, nullable)| Field::new(*name, kind.clone(), *nullable));
-    let theirs = metadata
-        .attributes()
-        .map(|(name, kind)| Field::new(name, kind.clone(), true));
-    Arc::new(Schema::new(own.chain(theirs).collect::<Vec<_>>()))
-}
-
 /// Rows of `images`; the first has the id `first_id`.
-pub fn record(
+pub fn batch(
     first_id: usize,
     entries: &[Entry],
     known: &[Known],
     rows: &[Row],
     metadata: &Metadata,
-    schema: &SchemaRef,
-) -> Result<RecordBatch, ArrowError> {
-    let ids = (0..rows.len()).map(|at| (first_id + at) as u32);
-    let figure = |pick: fn(&Quality) -> f32| -> ArrayRef {
+) -> Result<RecordBatch> {
+    let figure = |pick: fn(&Quality) -> f32| {
         let figures = rows.iter().map(|row| row.quality.as_ref().map(pick));
-        Arc::new(figures.collect::<Float32Array>())
+        figures.collect()
     };
-    let text = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
-    let side = |pick: fn((u32, u32)) -> u32| -> ArrayRef {
+    let side = |pick: fn((u32, u32)) -> u32| {
         let sides = rows.iter().map(|row| i32::try_from(pick(row.size?)).ok());
-        Arc::new(sides.collect::<Int32Array>())
+        sides.collect()
     };
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(UInt32Array::from_iter_values(ids)),
-        text(
-            entries
-                .iter()
-                .map(|entry| Some(entry.path.as_str()))
-                .collect(),
-        ),
-        text(rows.iter().map(|row| row.digest.as_deref()).collect()),
-        side(|(width, _)| width),
-        side(|(_, height)| height),
-        Arc::new(
-            rows.iter()
-                .map(|row| row.orientation.map(i16::from))
-                .collect::<Int16Array>(),
-        ),
-        Arc::new(known.iter().map(|one| one.label).collect::<Int32Array>()),
-        text(known.iter().map(|one| one.label_name).collect()),
-        text(known.iter().map(|one| one.split).collect()),
-        text(rows.iter().map(|row| row.error.as_deref()).collect()),
-        figure(|quality| quality.brightness),
-        figure(|quality| quality.contrast),
-        figure(|quality| quality.sharpness),
-        figure(|quality| quality.entropy),
-        figure(|quality| quality.saturation),
-        Arc::new(
-            rows.iter()
-                .map(|row| Some(row.quality.as_ref()?.phash))
-                .collect::<UInt64Array>(),
-        ),
-    ];
+    let phash = |row: &Row| Some(row.quality.as_ref()?.phash);
     let theirs: Vec<Option<u32>> = known.iter().map(|one| one.metadata).collect();
-    columns.extend(metadata.select(&theirs)?);
-    RecordBatch::try_new(schema.clone(), columns)
+    let theirs = (metadata.select(&theirs))
+        .map_err(|error| Error::internal("the metadata of images", error))?;
+    let fields = metadata
+        .attributes()
+        .map(|(name, kind)| Field::new(name, kind.clone(), true));
+    images::Columns {
+        image_id: (first_id..).take(rows.len()).map(|id| id as u32).collect(),
+        path: entries.iter().map(|entry| Some(&entry.path)).collect(),
+        digest: rows.iter().map(|row| row.digest.as_ref()).collect(),
+        width: side(|(width, _)| width),
+        height: side(|(_, height)| height),
+        orientation: (rows.iter())
+            .map(|row| row.orientation.map(i16::from))
+            .collect(),
+        label: known.iter().map(|one| one.label).collect(),
+        label_name: known.iter().map(|one| one.label_name).collect(),
+        split: known.iter().map(|one| one.split).collect(),
+        error: rows.iter().map(|row| row.error.as_ref()).collect(),
+        brightness: figure(|quality| quality.brightness),
+        contrast: figure(|quality| quality.contrast),
+        sharpness: figure(|quality| quality.sharpness),
+        entropy: figure(|quality| quality.entropy),
+        saturation: figure(|quality| quality.saturation),
+        phash: rows.iter().map(phash).collect(),
+    }
+    .batch_and(fields.zip(theirs))
 }
