@@ -51,6 +51,18 @@ pub struct Header {
 }
 
 impl Header {
+    /// As a table holds it: sides that are not known are 0.
+    pub fn stored(width: Option<i32>, height: Option<i32>, orientation: Option<i16>) -> Header {
+        let side = |side: Option<i32>| side.and_then(|side| u32::try_from(side).ok());
+        let orientation = orientation.filter(|tag| (1..=8).contains(tag));
+        Header {
+            format: "",
+            width: side(width).unwrap_or(0),
+            height: side(height).unwrap_or(0),
+            orientation: orientation.unwrap_or(1) as u8,
+        }
+    }
+
     /// Width and height after the orientation.
     pub fn upright_size(&self) -> (u32, u32) {
         if self.orientation >= 5 {

@@ -4,10 +4,10 @@ use prospect_common::Result;
 use prospect_engine::{
     Context, TableEstimate,
     estimate::{SHEET_PNG, picture, shape},
+    schema::{patches, unit_stats},
 };
 
-const PATCH_ROW: [f64; 2] = [110.0, 14.0];
-const UNIT_ROW: [f64; 2] = [70.0, 33.0];
+use super::sheets::{TILE_PIXELS, most_sheets};
 
 /// `patches`, `unit_stats` and the contact sheets, which do not grow with the images.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
@@ -17,15 +17,15 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     for layer in &model.layers(&ctx.config.extract.layers)? {
         let channels = shape(model, layer)[0];
         units += channels;
-        sheets += super::most_sheets(&config.units, channels as usize) as u64;
+        sheets += most_sheets(&config.units, channels as usize) as u64;
     }
     Ok(vec![
-        TableEstimate::new("patches", units * k, PATCH_ROW),
-        TableEstimate::new("unit_stats", units, UNIT_ROW),
+        TableEstimate::of(&patches::TABLE, units * k),
+        TableEstimate::of(&unit_stats::TABLE, units),
         TableEstimate::new(
             "pictures/patches",
             sheets,
-            picture(k * super::TILE_PIXELS, SHEET_PNG),
+            picture(k * TILE_PIXELS, SHEET_PNG),
         )
         .or("set [patches] units = \"selective\" or a smaller k"),
     ])

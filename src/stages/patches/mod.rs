@@ -14,6 +14,7 @@ use prospect_common::{Error, Result};
 use prospect_config::UnitChoice;
 use prospect_engine::{
     Context, Needs, Outcome, Stage,
+    schema::{patches, unit_stats},
     tables::layers::{Layer, input_spec, read_layers},
 };
 use prospect_store::{RunFolder, StageWriter};
@@ -24,18 +25,13 @@ pub const STAGE: Stage = Stage {
     version: 1,
     about: "find what excites each unit most",
     needs: Needs::Named(&["scan", "extract"]),
-    writes: &["patches", "unit_stats"],
+    writes: &[patches::NAME, unit_stats::NAME],
     findings: None,
     reuse: None,
     parameters,
     estimate: estimate::estimate,
     run,
 };
-
-/// How many units of each layer `units = "selective"` means.
-const SELECTIVE: usize = 12;
-
-pub(super) use sheets::{TILE_PIXELS, most_sheets};
 
 fn parameters(ctx: &Context) -> Result<Value> {
     Ok(json!({
@@ -64,8 +60,8 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             bar.note(&layer.name);
             let mut files = writer.part(part)?;
             let found = tables::Found::of_layer(ctx, &manifest, layer, &images)?;
-            files.write("patches", &found.patches(layer, &images, &spec)?)?;
-            files.write("unit_stats", &found.unit_stats(layer, &images)?)?;
+            files.write(patches::NAME, &found.patches(layer, &images, &spec)?)?;
+            files.write(unit_stats::NAME, &found.unit_stats(layer, &images)?)?;
             writer.commit(files)?;
             bar.advance(1);
         }
@@ -127,8 +123,8 @@ fn summary(run: &RunFolder, layers: &[Layer], unreadable: usize) -> Result<Value
     let sheets = files.filter(|file| file.table.is_none()).count();
     Ok(json!({
         "layers": layers.len(),
-        "units": run.read(&manifest, "unit_stats").rows(),
-        "patches": run.read(&manifest, "patches").rows(),
+        "units": run.read(&manifest, unit_stats::NAME).rows(),
+        "patches": run.read(&manifest, patches::NAME).rows(),
         "contact_sheets": sheets,
         "unreadable_images": unreadable,
     }))

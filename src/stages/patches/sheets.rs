@@ -7,8 +7,8 @@ use prospect_config::UnitChoice;
 use prospect_dataset::image::{Geometry, InputSpec, RgbImage};
 use prospect_engine::{
     Context,
+    schema::{images, patches},
     tables::{
-        columns::{Columns, integer, text},
         layers::{Layer, unit_picture},
         sources::Sources,
     },
@@ -17,8 +17,8 @@ use prospect_output::picture::{self, Picture, PictureError, PixelBox, palette};
 use prospect_store::{Manifest, PartWriter};
 use rayon::prelude::*;
 
-use super::SELECTIVE;
-
+/// How many units of each layer `units = "selective"` means.
+pub const SELECTIVE: usize = 12;
 /// Side of a tile in pixels.
 const TILE: u32 = 96;
 pub const TILE_PIXELS: u64 = (TILE * TILE) as u64;
@@ -101,7 +101,7 @@ pub fn draw(
     let (paths, cuts) = read_cuts(ctx, manifest, layers, chosen)?;
     // No unit can have more tiles than there are images.
     let places =
-        (ctx.config.patches.k as u64).min(ctx.run.read(manifest, "images").rows()) as usize;
+        (ctx.config.patches.k as u64).min(ctx.run.read(manifest, images::NAME).rows()) as usize;
     let mut sheets: Vec<Vec<Option<Picture>>> = vec![vec![None; places]; paths.len()];
     let sources = Sources::read(ctx, manifest, |id| cuts.contains_key(&id))?;
     let images: Vec<(&u32, &Vec<Cut>)> = cuts.iter().collect();
@@ -155,46 +155,47 @@ fn read_cuts(
     let mut paths = Vec::new();
     let mut cuts = CutsByImage::new();
     for (layer, range) in chosen {
-        let names = ["unit", "rank", "image_id", "row", "col", "crop"];
-        let rows = (ctx.run.read(manifest, "patches"))
+        let columns = (
+            patches::unit,
+            patches::rank,
+            patches::image_id,
+            patches::row,
+            patches::col,
+            patches::crop,
+        );
+        let rows = (ctx.run.rows(manifest, columns))
             .part(*layer)
-            .columns(&names)
-            .only("layer", &layers[*layer].name);
+            .only(patches::layer, &layers[*layer].name);
         // Units come in ascending order; the n-th with a sheet has place n.
         let mut last_unit = None;
         let mut pictured = 0;
         for batch in rows {
             let batch = batch?;
-            let columns = Columns::of(ctx.run, "patches", &batch);
-            let ids = columns.image_ids()?;
-            let (units, ranks) = (columns.integers("unit")?, columns.integers("rank")?);
-            let (rows, cols) = (columns.integers("row")?, columns.integers("col")?);
-            let crops = columns.texts("crop")?;
-            for (at, &image_id) in ids.iter().enumerate() {
-                let Some(crop) = text(&crops, at) else {
+            for (unit, rank, image_id, row, col, crop) in batch.iter() {
+                let Some(crop) = crop else {
                     continue;
                 };
-                if last_unit != integer(&units, at) {
-                    last_unit = integer(&units, at);
+                let is_first = last_unit != Some(unit);
+                if is_first {
+                    last_unit = Some(unit);
                     pictured += 1;
-                    if range.contains(&(pictured - 1)) {
-                        paths.push(crop.to_string());
-                    }
                 }
-                let cell = |array| integer(array, at).and_then(|n| u32::try_from(n).ok());
-                let rank = integer(&ranks, at).and_then(|rank| usize::try_from(rank).ok());
-                if range.contains(&(pictured - 1)) {
-                    let (Some(row), Some(col), Some(rank @ 1..)) = (cell(&rows), cell(&cols), rank)
-                    else {
-                        return Err(columns.unexpected("cells and ranks", "a negative number"));
-                    };
-                    cuts.entry(image_id).or_default().push(Cut {
-                        sheet: paths.len() - 1,
-                        place: rank - 1,
-                        layer: *layer,
-                        cell: (row, col),
-                    });
+                if !range.contains(&(pictured - 1)) {
+                    continue;
                 }
+                if is_first {
+                    paths.push(crop.to_string());
+                }
+                let cell = |n| u32::try_from(n).ok();
+                let (Some(row), Some(col), 1..) = (cell(row), cell(col), rank) else {
+                    return Err(batch.unexpected("cells and ranks", "a negative number"));
+                };
+                cuts.entry(image_id).or_default().push(Cut {
+                    sheet: paths.len() - 1,
+                    place: rank as usize - 1,
+                    layer: *layer,
+                    cell: (row, col),
+                });
             }
         }
     }

@@ -1,15 +1,8 @@
 //! Top-K and statistics of one layer, and their tables.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use arrow::{
-    array::{
-        Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch,
-        StringArray, UInt32Array,
-    },
-    datatypes::{DataType, Float16Type, Float32Type},
-};
-use half::f16;
+use arrow::array::{RecordBatch, StringArray};
 use prospect_analysis::units::{
     topk::{Hit, LayerTopK},
     unit_stats::{LayerStats, Measure, UnitSummary},
@@ -19,23 +12,23 @@ use prospect_config::UnitChoice;
 use prospect_dataset::image::{FileBox, Geometry, Header, InputSpec};
 use prospect_engine::{
     Context,
+    schema::{images, patches, unit_stats, units},
     tables::{
-        columns::{Columns, integer, repeated, table},
         layers::Layer,
         units::{Candidate, most_selective},
     },
 };
 use prospect_store::{Manifest, RunFolder};
 
-use super::{SELECTIVE, sheets};
+use super::sheets::{self, SELECTIVE};
 
 /// Rows of `units` in memory at a time.
 const BLOCK_ROWS: usize = 1024;
 
 /// What is needed of every image; vectors are indexed by image id.
 pub struct Images {
-    /// Width and height as stored, orientation; zeros for an unreadable image.
-    headers: Vec<(u32, u32, u8)>,
+    /// Width and height as stored, orientation.
+    headers: Vec<(Option<i32>, Option<i32>, Option<i16>)>,
     /// Index into `labels`.
     classes: Vec<Option<u32>>,
     /// The label values that occur, ascending.
@@ -46,30 +39,21 @@ impl Images {
     pub fn read(run: &RunFolder, manifest: &Manifest) -> Result<Images> {
         let mut headers = Vec::new();
         let mut labels: Vec<Option<i32>> = Vec::new();
-        let names = ["image_id", "width", "height", "orientation", "label"];
-        for batch in run.read(manifest, "images").columns(&names) {
+        let columns = (
+            images::image_id,
+            images::width,
+            images::height,
+            images::orientation,
+            images::label,
+        );
+        for batch in run.rows(manifest, columns) {
             let batch = batch?;
-            let columns = Columns {
-                run,
-                table: "images",
-                batch: &batch,
-            };
-            let ids = columns.image_ids()?;
-            let (widths, heights) = (columns.integers("width")?, columns.integers("height")?);
-            let orientations = columns.integers("orientation")?;
-            let label = columns.integers("label")?;
-            for (row, &id) in ids.iter().enumerate() {
+            for (id, width, height, orientation, label) in batch.iter() {
                 if id as usize != headers.len() {
-                    return Err(columns.unexpected("image ids without gaps", format!("id {id}")));
+                    return Err(batch.unexpected("image ids without gaps", format!("id {id}")));
                 }
-                let side = |array| integer(array, row).and_then(|n| u32::try_from(n).ok());
-                let orientation = integer(&orientations, row).filter(|n| (1..=8).contains(n));
-                headers.push((
-                    side(&widths).unwrap_or(0),
-                    side(&heights).unwrap_or(0),
-                    orientation.unwrap_or(1) as u8,
-                ));
-                labels.push(integer(&label, row).and_then(|n| i32::try_from(n).ok()));
+                headers.push((width, height, orientation));
+                labels.push(label);
             }
         }
         let values: BTreeSet<i32> = labels.iter().flatten().copied().collect();
@@ -85,13 +69,7 @@ impl Images {
     /// Where `input_box` of this image lies in its file.
     fn file_box(&self, image_id: u32, spec: &InputSpec, layer: &Layer, position: u32) -> FileBox {
         let (width, height, orientation) = self.headers[image_id as usize];
-        let header = Header {
-            format: "",
-            width,
-            height,
-            orientation,
-        };
-        let geometry = Geometry::new(&header, spec);
+        let geometry = Geometry::new(&Header::stored(width, height, orientation), spec);
         geometry.file_box(layer.input_box(layer.cell(position), geometry.input_size()))
     }
 }
@@ -116,38 +94,26 @@ impl Found {
         let k = ctx.config.patches.k;
         let mut top = LayerTopK::new(layer.channels, k);
         let mut stats = LayerStats::new(layer.channels, images.labels.len());
-        let rows = (ctx.run.read(manifest, "units"))
-            .columns(&["image_id", "max", "argmax"])
-            .only("layer", &layer.name)
-            .batch_rows(BLOCK_ROWS);
+        let rows = (ctx
+            .run
+            .rows(manifest, (units::image_id, units::max, units::argmax)))
+        .only(units::layer, &layer.name)
+        .batch_rows(BLOCK_ROWS);
         for batch in rows {
             ctx.cancel.check()?;
             let batch = batch?;
-            let columns = Columns::of(ctx.run, "units", &batch);
-            let ids = columns.image_ids()?;
+            let (ids, values, places) = batch.columns();
+            batch.check_length(values, layer.channels)?;
+            batch.check_length(places, layer.channels)?;
+            let ids = ids.values();
             let classes: Option<Vec<Option<u32>>> = ids
                 .iter()
                 .map(|&id| images.classes.get(id as usize).copied())
                 .collect();
             let classes = classes
-                .ok_or_else(|| columns.unexpected("ids of the table images", "a greater one"))?;
-            let values = columns.lists("max", layer.channels)?;
-            let places = columns.cells("argmax", layer.channels)?;
-            match values.data_type() {
-                DataType::Float16 => {
-                    let values: &[f16] = values.as_primitive::<Float16Type>().values();
-                    top.offer_block(&ids, values, &places);
-                    stats.add_block(&classes, values);
-                }
-                DataType::Float32 => {
-                    let values: &[f32] = values.as_primitive::<Float32Type>().values();
-                    top.offer_block(&ids, values, &places);
-                    stats.add_block(&classes, values);
-                }
-                other => {
-                    return Err(columns.unexpected("floats in column max", other.to_string()));
-                }
-            }
+                .ok_or_else(|| batch.unexpected("ids of the table images", "a greater one"))?;
+            top.offer_block(ids, values.values(), places.values());
+            stats.add_block(&classes, values.values());
         }
         let summaries = stats.summaries();
         let mut pictured = vec![false; layer.channels];
@@ -193,23 +159,24 @@ impl Found {
                 crops.push(sheet.as_deref().filter(|_| shown).map(str::to_string));
             }
         }
-        let [x0, y0, x1, y1] = edges.map(|edges| Arc::new(Float32Array::from(edges)) as ArrayRef);
-        table([
-            ("layer", repeated(&layer.name, n), false),
-            ("unit", Arc::new(Int32Array::from(units)), false),
-            ("rank", Arc::new(Int16Array::from(ranks)), false),
-            ("image_id", Arc::new(UInt32Array::from(ids)), false),
-            ("value", Arc::new(Float32Array::from(values)), false),
-            ("row", Arc::new(Int16Array::from(rows)), false),
-            ("col", Arc::new(Int16Array::from(cols)), false),
-            ("box_x0", x0, false),
-            ("box_y0", y0, false),
-            ("box_x1", x1, false),
-            ("box_y1", y1, false),
-            ("rf", repeated("theoretical", n), false),
-            ("clipped", Arc::new(BooleanArray::from(clipped)), false),
-            ("crop", Arc::new(StringArray::from(crops)), true),
-        ])
+        let [x0, y0, x1, y1] = edges;
+        patches::Columns {
+            layer: StringArray::new_repeated(&layer.name, n),
+            unit: units.into(),
+            rank: ranks.into(),
+            image_id: ids.into(),
+            value: values.into(),
+            row: rows.into(),
+            col: cols.into(),
+            box_x0: x0.into(),
+            box_y0: y0.into(),
+            box_x1: x1.into(),
+            box_y1: y1.into(),
+            rf: StringArray::new_repeated("theoretical", n),
+            clipped: clipped.into(),
+            crop: crops.into(),
+        }
+        .batch()
     }
 
     /// The rows of `unit_stats`, one per unit.
@@ -217,34 +184,30 @@ impl Found {
         let n = self.summaries.len();
         let floats = |of: fn(&UnitSummary) -> f64| {
             let known = |unit: &UnitSummary| (unit.n_images > 0).then(|| of(unit) as f32);
-            Arc::new(Float32Array::from_iter(self.summaries.iter().map(known))) as ArrayRef
+            self.summaries.iter().map(known).collect()
         };
-        let numbers = Int32Array::from_iter_values(0..n as i32);
-        let counts = self.summaries.iter().map(|unit| unit.n_images as u32);
         let label = |class: u32| images.labels.get(class as usize).copied();
-        let tops = self
-            .summaries
-            .iter()
-            .map(|unit| unit.top_class.and_then(label));
-        let dead: Vec<bool> = self.summaries.iter().map(UnitSummary::is_dead).collect();
-        table([
-            ("layer", repeated(&layer.name, n), false),
-            ("unit", Arc::new(numbers), false),
-            (
-                "images",
-                Arc::new(UInt32Array::from_iter_values(counts)),
-                false,
-            ),
-            ("mean", floats(|unit| unit.mean), true),
-            ("std", floats(|unit| unit.std), true),
-            ("min", floats(|unit| unit.min.into()), true),
-            ("max", floats(|unit| unit.max.into()), true),
-            ("share_active", floats(UnitSummary::share_active), true),
-            ("dead", Arc::new(BooleanArray::from(dead)), false),
-            ("selectivity", floats(|unit| unit.selectivity), true),
-            ("measure", repeated(self.measure.name(), n), false),
-            ("top_class", Arc::new(Int32Array::from_iter(tops)), true),
-        ])
+        unit_stats::Columns {
+            layer: StringArray::new_repeated(&layer.name, n),
+            unit: (0..n as i32).collect(),
+            images: (self.summaries.iter())
+                .map(|unit| unit.n_images as u32)
+                .collect(),
+            mean: floats(|unit| unit.mean),
+            std: floats(|unit| unit.std),
+            min: floats(|unit| unit.min.into()),
+            max: floats(|unit| unit.max.into()),
+            share_active: floats(UnitSummary::share_active),
+            dead: (self.summaries.iter())
+                .map(|unit| Some(unit.is_dead()))
+                .collect(),
+            selectivity: floats(|unit| unit.selectivity),
+            measure: StringArray::new_repeated(self.measure.name(), n),
+            top_class: (self.summaries.iter())
+                .map(|unit| unit.top_class.and_then(label))
+                .collect(),
+        }
+        .batch()
     }
 }
 

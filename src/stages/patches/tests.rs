@@ -215,7 +215,7 @@ fn selective_and_listed_units_alone_get_sheets() {
     let summary = fake
         .run_stage(&STAGE, &["patches.units=\"selective\""])
         .unwrap();
-    assert_eq!(summary["contact_sheets"], SELECTIVE + 2);
+    assert_eq!(summary["contact_sheets"], sheets::SELECTIVE + 2);
     assert_eq!(summary["patches"], 73 * 9, "the table holds every unit");
     let summary = fake
         .run_stage(&STAGE, &["patches.units=[0, 1, 69]"])
