@@ -4,9 +4,11 @@ use prospect_common::Result;
 use prospect_engine::{
     Context, TableEstimate,
     estimate::{picture, shape},
+    schema::unit_gradients,
 };
 
-const GRADIENT_ROW: [f64; 2] = [80.0, 90.0];
+use super::trace::TILE_PIXELS;
+
 const GRADIENT_PNG: f64 = 0.2;
 
 /// The pixels that make the strongest patches of chosen units fire: beside each patch, one picture a rule.
@@ -19,11 +21,11 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     }
     let rules = config.rules.len() as u64;
     Ok(vec![
-        TableEstimate::new("unit_gradients", units * k, GRADIENT_ROW),
+        TableEstimate::of(&unit_gradients::TABLE, units * k),
         TableEstimate::new(
             "pictures/backprop",
             units,
-            picture(k * (1 + rules) * super::TILE_PIXELS, GRADIENT_PNG),
+            picture(k * (1 + rules) * TILE_PIXELS, GRADIENT_PNG),
         )
         .or("set a smaller [backprop] units_per_layer"),
     ])

@@ -16,12 +16,11 @@ use std::{
     ops::Range,
 };
 
-use arrow::array::Array;
 use prospect_common::{Error, Result};
 use prospect_engine::{
     Context, Needs, Outcome, Stage,
+    schema::unit_gradients,
     tables::{
-        columns::Columns,
         layers::{Layer, input_spec, read_layers, unit_picture},
         units::{UnitStats, most_selective, read_patches, read_stats},
     },
@@ -43,7 +42,7 @@ pub const STAGE: Stage = Stage {
     version: 1,
     about: "trace the top patches of selective units back to their pixels",
     needs: Needs::Named(&["scan", "extract", "patches"]),
-    writes: &["unit_gradients"],
+    writes: &[unit_gradients::NAME],
     findings: None,
     reuse: None,
     parameters,
@@ -51,8 +50,6 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Pixels of a tile.
-pub(super) const TILE_PIXELS: u64 = TILE as u64 * TILE as u64;
 /// Tiles held in memory at a time: 61 KiB each, 243 MiB in all.
 const MAX_TILES: usize = 4096;
 /// Pixels between the tiles of a patch, and between patches side by side.
@@ -113,7 +110,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             if !writer.has_part(part) {
                 let mut files = writer.part(part)?;
                 let none = tables::unit_gradients(&layers[*index], "theoretical", &[], &[])?;
-                files.write("unit_gradients", &none)?;
+                files.write(unit_gradients::NAME, &none)?;
                 writer.commit(files)?;
                 bar.advance(1);
             }
@@ -176,7 +173,7 @@ fn trace_piece(
     });
     let mut traces = tracer.trace(&found)?;
     let rows = tables::unit_gradients(layer, tracer.rf(), &found, &traces)?;
-    files.write("unit_gradients", &rows)?;
+    files.write(unit_gradients::NAME, &rows)?;
 
     let mut first = 0;
     let mut sheets = Vec::new();
@@ -293,24 +290,17 @@ fn summary(run: &RunFolder, layers: &[Layer], smooth: &BTreeSet<String>) -> Resu
     let sheets = (parts.flat_map(|part| &part.files))
         .filter(|file| file.table.is_none())
         .count();
-    let (mut patches, mut zero, mut unreadable) = (0, 0, BTreeSet::new());
+    let (mut patches, mut zero, mut unreadable) = (0_u64, 0, BTreeSet::new());
     if !layers.is_empty() {
-        let names = ["image_id", "zero_gradient"];
-        for batch in run.read(&manifest, "unit_gradients").columns(&names) {
-            let batch = batch?;
-            let columns = Columns {
-                run,
-                table: "unit_gradients",
-                batch: &batch,
-            };
-            let is_zero = columns.booleans("zero_gradient")?;
-            patches += batch.num_rows();
-            zero += is_zero.true_count();
-            let ids = columns.image_ids()?.into_iter().enumerate();
-            unreadable.extend(
-                ids.filter(|(row, _)| is_zero.is_null(*row))
-                    .map(|(_, id)| id),
-            );
+        let columns = (unit_gradients::image_id, unit_gradients::zero_gradient);
+        for batch in run.rows(&manifest, columns) {
+            for (image_id, is_zero) in batch?.iter() {
+                patches += 1;
+                zero += u64::from(is_zero == Some(true));
+                if is_zero.is_none() {
+                    unreadable.insert(image_id);
+                }
+            }
         }
     }
     let mut summary = json!({

@@ -22,6 +22,8 @@ use rayon::prelude::*;
 
 /// Side of a tile in pixels.
 pub const TILE: u32 = 144;
+/// Pixels of a tile.
+pub const TILE_PIXELS: u64 = TILE as u64 * TILE as u64;
 /// Most images in a backward pass, which keeps every activation: some 100 MB an image for a ResNet-50.
 const MAX_BATCH: usize = 16;
 
