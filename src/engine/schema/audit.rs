@@ -13,7 +13,9 @@ table! {
         phash_distance: Option<i16>,
         /// cosine
         feature_distance: Option<f32>,
+        /// of the decoded pictures; 1 is the same
         similarity: f32,
+        /// lowest id of the group
         group_id: u32,
         /// whether their labels differ
         label_conflict: bool,
@@ -27,15 +29,21 @@ table! {
     pub mod label_scores = "label_scores", "labelled image", [35.0, 17.0] {
         image_id: u32,
         label: i32,
+        /// null where the label is the most likely class
         suggested_label: Option<i32>,
         p_suggested: Option<f32>,
+        /// the probe's probability of the label
         self_confidence: f32,
+        /// half of 1 plus the label's lead over any other class
         normalized_margin: f32,
+        /// fraction of the labelled neighbours with this label
         knn_agreement: f32,
+        /// whether it is counted off the diagonal of the confident joint
         confident_joint: bool,
         /// 0 worst to 1
         score: f32,
         flagged: bool,
+        /// 1 is the worst
         rank: i32,
     }
 }
@@ -73,8 +81,11 @@ table! {
     /// Images unlike all others, or unlike their class.
     pub mod outliers = "outliers", "image", [21.0, 16.0] {
         image_id: u32,
+        /// mean cosine distance to the nearest images
         distance: f32,
+        /// 0 worst to 1
         score: f32,
+        /// as `distance`, to the nearest of its class
         class_distance: Option<f32>,
         class_score: Option<f32>,
         flagged: bool,

@@ -33,6 +33,7 @@ table! {
         class: i32,
         name: Text,
         images: u32,
+        /// mean over its images
         label_agreement: Option<f32>,
         in_degree_mean: Option<f32>,
         in_degree_max: u32,
@@ -62,13 +63,18 @@ table! {
     /// How far each map can be trusted.
     pub mod projection_quality = "projection_quality", "method", [40.0, 2200.0] {
         method: Text,
+        /// 1 is best
         trustworthiness: Option<f32>,
+        /// fraction of the k nearest that are kept
         knn_preservation: Option<f32>,
+        /// neighbours looked at
         k: i32,
         /// t-SNE's Kullback-Leibler divergence
         kl: Option<f64>,
         perplexity: Option<f64>,
+        /// images in the map
         n: u32,
+        /// images judged
         sampled: u32,
     }
 }
