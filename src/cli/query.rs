@@ -11,7 +11,7 @@ use prospect_common::{
     Complaint, Complaints, Error,
     text::{self, did_you_mean},
 };
-use prospect_engine::{Context, progress::Cancel};
+use prospect_engine::{Context, progress::Cancel, schema::changes};
 use prospect_output::picture::cards;
 use prospect_queries::{
     answer::draw_answer,
@@ -222,7 +222,7 @@ fn check_tables(run: &RunFolder, audit: &Audit) -> Result<(), Error> {
         let record = manifest.stages.get(stage);
         if record.is_some_and(|record| record.complete) {
             done.push(match *table {
-                "changes" => {
+                changes::NAME => {
                     "changes is written where [run] previous names an earlier run's folder".into()
                 }
                 table => format!("stage {stage} has run and written no {table}: see its settings"),

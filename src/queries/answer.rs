@@ -6,7 +6,7 @@ use prospect_common::{Error, Result, text as words};
 use prospect_engine::{
     Context,
     tables::{
-        columns::{Columns, text},
+        files::files,
         sources::{Sources, fitted},
     },
 };
@@ -139,21 +139,13 @@ fn ids_of_paths(
             Named::Id(_) => None,
         });
     let wanted: HashSet<&str> = paths.collect();
-    let mut found = HashMap::new();
     if wanted.is_empty() {
-        return Ok(found);
+        return Ok(HashMap::new());
     }
-    for batch in (ctx.run.read(manifest, "images")).columns(&["image_id", "path"]) {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, "images", &batch);
-        let paths = columns.texts("path")?;
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if let Some(path) = text(&paths, row).filter(|path| wanted.contains(path)) {
-                found.insert(path.to_string(), id);
-            }
-        }
-    }
-    Ok(found)
+    let files = files(ctx.run, manifest, |_, path| wanted.contains(path))?;
+    Ok((files.into_values())
+        .map(|file| (file.path, file.image_id))
+        .collect())
 }
 
 /// The names of the files, then the other columns, nulls left out.

@@ -1,15 +1,16 @@
 //! Everything that a run's tables know of one unit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use prospect_common::{Error, Result, text::nearest};
 use prospect_engine::{
     Context,
+    schema::units,
     tables::{
-        columns::{Columns, text},
+        files::files,
         groups::Groups,
         layers::{Layer, folder, read_layers},
-        units::{Patch, read_patches, read_stats},
+        units::{read_patches, read_stats},
     },
 };
 use prospect_store::Manifest;
@@ -93,13 +94,14 @@ pub fn unit_facts(ctx: &Context, name: &str) -> Result<UnitFacts> {
         })?;
     let patches = read_patches(ctx.run, &manifest, layer, |other| other == unit)?;
     let groups = Groups::read(ctx, &manifest)?;
-    let paths = read_paths(ctx, &manifest, &patches)?;
+    let shown: HashSet<u32> = patches.iter().map(|patch| patch.image_id).collect();
+    let files = files(ctx.run, &manifest, |id, _| shown.contains(&id))?;
     let (n_top, classes) = classes(ctx, &manifest, layer, unit, &groups)?;
     let patches = (patches.into_iter())
         .map(|patch| PatchFacts {
             rank: patch.rank,
             image_id: patch.image_id,
-            path: paths.get(&patch.image_id).cloned().unwrap_or_default(),
+            path: (files.get(&patch.image_id)).map_or(String::new(), |file| file.path.clone()),
             class: groups.name(patch.image_id).map(str::to_string),
             value: patch.value,
             row: patch.cell.0,
@@ -147,28 +149,6 @@ fn find<'l>(layers: &'l [Layer], name: &str) -> Result<(&'l Layer, usize)> {
     }
 }
 
-fn read_paths(
-    ctx: &Context,
-    manifest: &Manifest,
-    patches: &[Patch],
-) -> Result<HashMap<u32, String>> {
-    let mut paths: HashMap<u32, String> = (patches.iter())
-        .map(|patch| (patch.image_id, String::new()))
-        .collect();
-    let names = ["image_id", "path"];
-    for batch in ctx.run.read(manifest, "images").columns(&names) {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, "images", &batch);
-        let texts = columns.texts("path")?;
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if let Some(path) = paths.get_mut(&id) {
-                *path = text(&texts, row).unwrap_or_default().to_string();
-            }
-        }
-    }
-    Ok(paths)
-}
-
 /// What a class adds up to.
 #[derive(Default)]
 struct Sum {
@@ -186,18 +166,15 @@ fn classes(
     unit: usize,
     groups: &Groups,
 ) -> Result<(usize, Vec<ClassFacts>)> {
-    let rows = (ctx.run.read(manifest, "units"))
-        .columns(&["image_id", "max"])
-        .only("layer", &layer.name)
+    let rows = (ctx.run.rows(manifest, (units::image_id, units::max)))
+        .only(units::layer, &layer.name)
         .batch_rows(BLOCK_ROWS);
     let mut activations: Vec<(f32, u32)> = Vec::new();
     for batch in rows {
         ctx.cancel.check()?;
         let batch = batch?;
-        let columns = Columns::of(ctx.run, "units", &batch);
-        let values = columns.float_lists("max", layer.channels)?;
-        let ids = columns.image_ids()?.into_iter().enumerate();
-        let found = ids.map(|(row, id)| (values[row * layer.channels + unit], id));
+        batch.check_length(&batch.columns().1, layer.channels)?;
+        let found = batch.iter().map(|(id, max)| (max[unit].to_f32(), id));
         activations.extend(found.filter(|(value, _)| value.is_finite()));
     }
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();

@@ -10,7 +10,11 @@ use std::{fs, path::Path};
 
 use prospect_common::{Error, Result, text::counted};
 use prospect_dataset::image::{self, DecodeOptions};
-use prospect_engine::{Context, tables::sources::fitted};
+use prospect_engine::{
+    Context,
+    schema::{issues, label_scores, predictions, probe},
+    tables::sources::fitted,
+};
 use prospect_output::{
     export::{Folder, Format, Images, Outline, Record, Told, lies_in},
     picture::Picture,
@@ -28,7 +32,12 @@ use self::{
 /// Images that are joined at a time.
 const BATCH: usize = 256;
 /// Tables that every format takes something from, where the run has them.
-const TAKEN: [&str; 4] = ["predictions", "probe", "label_scores", "issues"];
+const TAKEN: [&str; 4] = [
+    predictions::NAME,
+    probe::NAME,
+    label_scores::NAME,
+    issues::NAME,
+];
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]

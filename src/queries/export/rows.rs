@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, BooleanArray, Float64Array, Int64Array, StringArray};
 use prospect_common::Result;
 use prospect_engine::{
     Context,
-    tables::columns::{Columns, integer, number, text},
+    schema::{features, images, issues, label_scores, neighbors, predictions, probe, projection},
 };
 use prospect_output::export::{Found, Judged, Record};
 use prospect_store::Manifest;
 
 use super::{
-    survey::{Sizes, Survey, is_usable},
+    survey::{Survey, is_usable, upright_size},
     walk::Walk,
 };
 
@@ -27,117 +26,136 @@ pub struct Wanted {
 /// Reads every table once, side by side.
 pub struct Rows<'a> {
     survey: &'a Survey,
-    images: Walk<'a, Images>,
+    /// What the table `images` says.
+    images: Walk<Record>,
     /// The next image to look at, and how many there are.
     next: u32,
     end: u32,
-    predictions: Option<Walk<'a, Verdicts>>,
-    probe: Option<Walk<'a, Verdicts>>,
-    scores: Option<Walk<'a, Scores>>,
+    predictions: Option<Walk<Verdict>>,
+    probe: Option<Walk<Verdict>>,
+    scores: Option<Walk<Score>>,
     findings: HashMap<u32, Vec<Found>>,
-    maps: Vec<Walk<'a, Places>>,
-    features: Option<Walk<'a, Vectors>>,
-    probabilities: Option<Walk<'a, Vectors>>,
-    neighbors: Option<Walk<'a, Near>>,
+    maps: Vec<Walk<[f32; 2]>>,
+    features: Option<Walk<Vec<f32>>>,
+    /// None where the classifier has seen the image.
+    probabilities: Option<Walk<Option<Vec<f32>>>>,
+    /// Neighbour and distance.
+    neighbors: Option<Walk<(u32, f32)>>,
 }
 
-struct Images {
-    paths: StringArray,
-    digests: StringArray,
-    splits: StringArray,
-    labels: Int64Array,
-    sizes: Sizes,
-}
+/// A class and its probability.
+struct Verdict(i32, f32);
 
-struct Verdicts {
-    classes: Int64Array,
-    confidence: Float64Array,
-}
-
-struct Scores {
-    suggested: Int64Array,
-    scores: Float64Array,
-    flagged: BooleanArray,
-}
-
-struct Places {
-    x: Float64Array,
-    y: Float64Array,
-}
-
-/// Rows of `length` numbers, and which of them are to be used.
-struct Vectors {
-    values: Vec<f32>,
-    length: usize,
-    counts: Vec<bool>,
-}
-
-struct Near {
-    ids: Int64Array,
-    distances: Float64Array,
+/// What is said of a label.
+struct Score {
+    suggested: Option<i32>,
+    score: f32,
+    flagged: bool,
 }
 
 impl<'a> Rows<'a> {
     pub fn open(
-        ctx: &'a Context,
+        ctx: &Context,
         manifest: &Manifest,
         survey: &'a Survey,
         wanted: Wanted,
     ) -> Result<Rows<'a>> {
         let run = ctx.run;
-        let read = |table: &str, names: &[&str]| run.read(manifest, table).columns(names);
         let has = |table: &str| is_usable(manifest, table);
-        let verdicts = |table: &'static str| {
-            let reader = read(table, &["image_id", "pred", "p_pred"]);
-            has(table).then(|| Walk::new(run, table, reader, Verdicts::of))
-        };
-        let names = [
-            "image_id",
-            "path",
-            "digest",
-            "split",
-            "label",
-            "width",
-            "height",
-            "orientation",
-        ];
+        let columns = (
+            images::image_id,
+            images::path,
+            images::digest,
+            images::split,
+            images::label,
+            images::width,
+            images::height,
+            images::orientation,
+        );
+        let images = run.rows(manifest, columns);
+        let end = u32::try_from(images.rows()).unwrap_or(u32::MAX);
         let maps = survey.maps.iter().map(|map| {
-            let reader = read("projection", &["image_id", "x", "y"]).only("method", map);
-            Walk::new(run, "projection", reader, Places::of)
+            let columns = (projection::image_id, projection::x, projection::y);
+            let rows = run
+                .rows(manifest, columns)
+                .only(projection::method, map.as_str());
+            Walk::new(rows, |(id, x, y)| (id, [x, y]))
         });
-        let images = read("images", &names);
         Ok(Rows {
             survey,
-            next: 0,
-            end: u32::try_from(images.rows()).unwrap_or(u32::MAX),
-            images: Walk::new(run, "images", images, Images::of),
-            predictions: verdicts("predictions"),
-            probe: verdicts("probe"),
-            scores: has("label_scores").then(|| {
-                let names = ["image_id", "suggested_label", "score", "flagged"];
-                Walk::new(
-                    run,
-                    "label_scores",
-                    read("label_scores", &names),
-                    Scores::of,
-                )
+            images: Walk::new(images, |cells| {
+                let (image_id, path, digest, split, label, width, height, orientation) = cells;
+                let (width, height) = upright_size(width, height, orientation).unwrap_or_default();
+                let record = Record {
+                    image_id,
+                    path: path.to_string(),
+                    digest: digest.unwrap_or_default().to_string(),
+                    size: [width, height],
+                    split: split.map(str::to_string),
+                    label,
+                    ..Record::default()
+                };
+                (image_id, record)
             }),
-            findings: match has("issues") {
+            next: 0,
+            end,
+            predictions: has(predictions::NAME).then(|| {
+                use predictions::{image_id, p_pred, pred};
+                let rows = run.rows(manifest, (image_id, pred, p_pred));
+                Walk::new(rows, |(id, class, p)| (id, Verdict(class, p)))
+            }),
+            probe: has(probe::NAME).then(|| {
+                let rows = run.rows(manifest, (probe::image_id, probe::pred, probe::p_pred));
+                Walk::new(rows, |(id, class, p)| (id, Verdict(class, p)))
+            }),
+            scores: has(label_scores::NAME).then(|| {
+                let columns = (
+                    label_scores::image_id,
+                    label_scores::suggested_label,
+                    label_scores::score,
+                    label_scores::flagged,
+                );
+                let rows = run.rows(manifest, columns);
+                Walk::new(rows, |(id, suggested, score, flagged)| {
+                    let score = Score {
+                        suggested,
+                        score,
+                        flagged,
+                    };
+                    (id, score)
+                })
+            }),
+            findings: match has(issues::NAME) {
                 true => findings(ctx, manifest)?,
                 false => HashMap::new(),
             },
             maps: maps.collect(),
             features: wanted.features.then(|| {
-                let reader = read("features", &["image_id", "vector"]);
-                Walk::new(run, "features", reader, Vectors::features)
+                let rows = run.rows(manifest, (features::image_id, features::vector));
+                Walk::new(rows, |(id, vector)| (id, vector.to_vec()))
             }),
             probabilities: wanted.probabilities.then(|| {
-                let reader = read("probe", &["image_id", "fold", "source", "probabilities"]);
-                Walk::new(run, "probe", reader, Vectors::probabilities)
+                let columns = (
+                    probe::image_id,
+                    probe::fold,
+                    probe::source,
+                    probe::probabilities,
+                );
+                // Where the network itself is the classifier, all count.
+                let rows = run.rows(manifest, columns);
+                Walk::new(rows, |(id, fold, source, p)| {
+                    let counts = fold.is_some() || source != "probe";
+                    (id, counts.then(|| p.to_vec()))
+                })
             }),
             neighbors: wanted.neighbors.then(|| {
-                let reader = read("neighbors", &["image_id", "neighbor_id", "distance"]);
-                Walk::new(run, "neighbors", reader, Near::of)
+                let columns = (
+                    neighbors::image_id,
+                    neighbors::neighbor_id,
+                    neighbors::distance,
+                );
+                let rows = run.rows(manifest, columns);
+                Walk::new(rows, |(id, neighbor, distance)| (id, (neighbor, distance)))
             }),
         })
     }
@@ -159,179 +177,75 @@ impl<'a> Rows<'a> {
 
     fn record(&mut self, id: u32) -> Result<Option<Record>> {
         let survey = self.survey;
-        let Some((images, row)) = self.images.next_of(id)? else {
+        let Some(mut record) = self.images.next_of(id)? else {
             return Ok(None);
         };
-        let owned = |array| text(array, row).map(str::to_string);
-        let (width, height) = images.sizes.upright(row).unwrap_or_default();
-        let mut record = Record {
-            image_id: id,
-            path: owned(&images.paths).unwrap_or_default(),
-            digest: owned(&images.digests).unwrap_or_default(),
-            size: [width, height],
-            split: owned(&images.splits),
-            label: class(&images.labels, row),
-            findings: self.findings.remove(&id).unwrap_or_default(),
-            ..Record::default()
-        };
+        record.findings = self.findings.remove(&id).unwrap_or_default();
         if let Some(boxes) = survey.boxes.get(&record.path) {
             record.boxes = boxes.clone();
         }
-        if let Some(walk) = &mut self.predictions
-            && let Some((verdicts, row)) = walk.next_of(id)?
-        {
-            record.prediction = verdicts.judged(row, |class| survey.network.get(&class).cloned());
+        if let Some(verdict) = next_of(&mut self.predictions, id)? {
+            record.prediction = Some(verdict.judged(|class| survey.network.get(&class)));
         }
-        if let Some(walk) = &mut self.probe
-            && let Some((verdicts, row)) = walk.next_of(id)?
-        {
-            let name = |class| usize::try_from(class).ok();
-            record.probe = verdicts.judged(row, |class| survey.classes.get(name(class)?).cloned());
+        if let Some(verdict) = next_of(&mut self.probe, id)? {
+            let name = |class| survey.classes.get(usize::try_from(class).ok()?);
+            record.probe = Some(verdict.judged(name));
         }
-        if let Some(walk) = &mut self.scores
-            && let Some((scores, row)) = walk.next_of(id)?
-        {
-            record.suggested = class(&scores.suggested, row);
-            record.label_score = number(&scores.scores, row).map(|score| score as f32);
-            let flagged = &scores.flagged;
-            record.label_issue = flagged.is_valid(row).then(|| flagged.value(row));
+        if let Some(score) = next_of(&mut self.scores, id)? {
+            record.suggested = score.suggested;
+            record.label_score = Some(score.score);
+            record.label_issue = Some(score.flagged);
         }
         for walk in &mut self.maps {
-            let place = walk.next_of(id)?.and_then(|(places, row)| {
-                let (x, y) = (number(&places.x, row)?, number(&places.y, row)?);
-                Some([x as f32, y as f32])
-            });
-            record.places.push(place);
+            record.places.push(walk.next_of(id)?);
         }
-        if let Some(walk) = &mut self.features {
-            record.features = walk.next_of(id)?.and_then(|(all, row)| all.row(row));
-        }
-        if let Some(walk) = &mut self.probabilities {
-            record.probabilities = walk.next_of(id)?.and_then(|(all, row)| all.row(row));
-        }
-        if let Some(walk) = &mut self.neighbors {
-            while let Some((near, row)) = walk.next_of(id)? {
-                let other = integer(&near.ids, row).and_then(|id| u32::try_from(id).ok());
-                let other = other.and_then(|id| survey.row(id));
-                if let (Some(other), Some(distance)) = (other, number(&near.distances, row)) {
-                    record.neighbors.push((other, distance as f32));
-                }
+        record.features = next_of(&mut self.features, id)?;
+        record.probabilities = next_of(&mut self.probabilities, id)?.flatten();
+        while let Some((neighbor, distance)) = next_of(&mut self.neighbors, id)? {
+            if let Some(row) = survey.row(neighbor) {
+                record.neighbors.push((row, distance));
             }
         }
         Ok(Some(record))
     }
 }
 
-fn class(array: &Int64Array, row: usize) -> Option<i32> {
-    integer(array, row).and_then(|class| i32::try_from(class).ok())
-}
-
-impl Images {
-    fn of(columns: &Columns) -> Result<Images> {
-        Ok(Images {
-            paths: columns.texts("path")?,
-            digests: columns.texts("digest")?,
-            splits: columns.texts("split")?,
-            labels: columns.integers("label")?,
-            sizes: Sizes::of(columns)?,
-        })
+fn next_of<T>(walk: &mut Option<Walk<T>>, id: u32) -> Result<Option<T>> {
+    match walk {
+        Some(walk) => walk.next_of(id),
+        None => Ok(None),
     }
 }
 
-impl Verdicts {
-    fn of(columns: &Columns) -> Result<Verdicts> {
-        Ok(Verdicts {
-            classes: columns.integers("pred")?,
-            confidence: columns.numbers("p_pred")?,
-        })
-    }
-
-    fn judged(&self, row: usize, name: impl Fn(i32) -> Option<String>) -> Option<Judged> {
-        let class = class(&self.classes, row)?;
-        Some(Judged {
+impl Verdict {
+    fn judged<'n>(&self, name: impl Fn(i32) -> Option<&'n String>) -> Judged {
+        let Verdict(class, confidence) = *self;
+        Judged {
             class,
-            name: name(class).unwrap_or_else(|| format!("class {class}")),
-            confidence: number(&self.confidence, row)? as f32,
-        })
-    }
-}
-
-impl Scores {
-    fn of(columns: &Columns) -> Result<Scores> {
-        Ok(Scores {
-            suggested: columns.integers("suggested_label")?,
-            scores: columns.numbers("score")?,
-            flagged: columns.booleans("flagged")?,
-        })
-    }
-}
-
-impl Places {
-    fn of(columns: &Columns) -> Result<Places> {
-        Ok(Places {
-            x: columns.numbers("x")?,
-            y: columns.numbers("y")?,
-        })
-    }
-}
-
-impl Vectors {
-    fn of(columns: &Columns, name: &str, counts: Vec<bool>) -> Result<Vectors> {
-        let length = columns.list_length(name)?;
-        Ok(Vectors {
-            values: columns.float_lists(name, length)?,
-            length,
-            counts,
-        })
-    }
-
-    fn features(columns: &Columns) -> Result<Vectors> {
-        Vectors::of(columns, "vector", vec![true; columns.batch.num_rows()])
-    }
-
-    /// Of images that the classifier has not seen: those of a fold, and all where it is the network itself.
-    fn probabilities(columns: &Columns) -> Result<Vectors> {
-        let (folds, sources) = (columns.integers("fold")?, columns.texts("source")?);
-        let counts = |row| folds.is_valid(row) || text(&sources, row) != Some("probe");
-        let counts = (0..columns.batch.num_rows()).map(counts).collect();
-        Vectors::of(columns, "probabilities", counts)
-    }
-
-    fn row(&self, row: usize) -> Option<Vec<f32>> {
-        let values = &self.values[row * self.length..(row + 1) * self.length];
-        self.counts[row].then(|| values.to_vec())
-    }
-}
-
-impl Near {
-    fn of(columns: &Columns) -> Result<Near> {
-        Ok(Near {
-            ids: columns.integers("neighbor_id")?,
-            distances: columns.numbers("distance")?,
-        })
+            name: (name(class).cloned()).unwrap_or_else(|| format!("class {class}")),
+            confidence,
+        }
     }
 }
 
 /// What is flagged and no person has found fine, by image, in the table's order.
 fn findings(ctx: &Context, manifest: &Manifest) -> Result<HashMap<u32, Vec<Found>>> {
-    const TABLE: &str = "issues";
-    let names = [
-        "image_id", "kind", "score", "flagged", "evidence", "reviewed",
-    ];
+    let columns = (
+        issues::image_id,
+        issues::kind,
+        issues::score,
+        issues::flagged,
+        issues::evidence,
+        issues::reviewed,
+    );
     let mut found: HashMap<u32, Vec<Found>> = HashMap::new();
-    for batch in ctx.run.read(manifest, TABLE).columns(&names) {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, TABLE, &batch);
-        let (kinds, evidence) = (columns.texts("kind")?, columns.texts("evidence")?);
-        let (scores, reviewed) = (columns.numbers("score")?, columns.texts("reviewed")?);
-        let flagged = columns.booleans("flagged")?;
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            let is_open = text(&reviewed, row) != Some("ok");
-            if flagged.is_valid(row) && flagged.value(row) && is_open {
+    for batch in ctx.run.rows(manifest, columns) {
+        for (id, kind, score, flagged, evidence, reviewed) in batch?.iter() {
+            if flagged && reviewed != Some("ok") {
                 found.entry(id).or_default().push(Found {
-                    kind: text(&kinds, row).unwrap_or_default().to_string(),
-                    score: number(&scores, row).map_or(1.0, |score| score as f32),
-                    evidence: text(&evidence, row).unwrap_or_default().to_string(),
+                    kind: kind.to_string(),
+                    score,
+                    evidence: evidence.to_string(),
                 });
             }
         }

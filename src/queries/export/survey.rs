@@ -6,10 +6,8 @@ use prospect_common::{Error, Result};
 use prospect_dataset::image::Header;
 use prospect_engine::{
     Context,
-    tables::{
-        classes::ClassNames,
-        columns::{Columns, integer, text},
-    },
+    schema::{images, probe, probe_classes, projection, projection_quality},
+    tables::classes::{ClassNames, name_of},
 };
 use prospect_output::export::Format;
 use prospect_stages::writer_of;
@@ -86,7 +84,7 @@ impl Survey {
             }
         };
         let last = names.dataset.keys().next_back().copied().unwrap_or(-1);
-        let name = |class| prospect_engine::tables::classes::name_of(&names.dataset, class);
+        let name = |class| name_of(&names.dataset, class);
         Ok(Survey {
             n: n.into(),
             unreadable: seen.readable.len() as u64 - readable,
@@ -115,36 +113,30 @@ impl Seen {
             splits: BTreeSet::new(),
             sizes: Vec::new(),
         };
-        let names = [
-            "image_id",
-            "path",
-            "split",
-            "error",
-            "width",
-            "height",
-            "orientation",
-        ];
-        for batch in ctx.run.read(manifest, "images").columns(&names) {
+        let columns = (
+            images::image_id,
+            images::path,
+            images::split,
+            images::error,
+            images::width,
+            images::height,
+            images::orientation,
+        );
+        for batch in ctx.run.rows(manifest, columns) {
             let batch = batch?;
             ctx.cancel.check()?;
-            let columns = Columns::of(ctx.run, "images", &batch);
-            let (splits, errors) = (columns.texts("split")?, columns.texts("error")?);
-            let paths = columns.texts("path")?;
-            let sizes = Sizes::of(&columns)?;
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            for (id, path, split, error, width, height, orientation) in batch.iter() {
                 if id as usize != seen.readable.len() {
                     let expected = format!("image {}, ids being ranks", seen.readable.len());
-                    return Err(columns.unexpected(expected, format!("image {id}")));
+                    return Err(batch.unexpected(expected, format!("image {id}")));
                 }
-                let size = sizes.upright(row);
-                let is_readable = text(&errors, row).is_none() && size.is_some();
+                let size = upright_size(width, height, orientation);
+                let is_readable = error.is_none() && size.is_some();
                 seen.readable.push(is_readable);
                 if is_readable {
-                    let split = text(&splits, row).map(str::to_string);
-                    seen.splits.insert(split);
+                    seen.splits.insert(split.map(str::to_string));
                 }
                 if with_sizes {
-                    let path = text(&paths, row).unwrap_or_default();
                     seen.sizes.push((path.to_string(), size));
                 }
             }
@@ -153,34 +145,21 @@ impl Seen {
     }
 }
 
-/// The columns of the table `images` that give an image's size.
-pub struct Sizes {
-    width: arrow::array::Int64Array,
-    height: arrow::array::Int64Array,
-    orientation: arrow::array::Int64Array,
-}
-
-impl Sizes {
-    pub fn of(columns: &Columns) -> Result<Sizes> {
-        Ok(Sizes {
-            width: columns.integers("width")?,
-            height: columns.integers("height")?,
-            orientation: columns.integers("orientation")?,
-        })
-    }
-
-    /// Width and height of the upright image, where the file said them.
-    pub fn upright(&self, row: usize) -> Option<(u32, u32)> {
-        let side = |array| integer(array, row).and_then(|n| u32::try_from(n).ok());
-        let turned = integer(&self.orientation, row).filter(|n| (1..=8).contains(n));
-        let header = Header {
-            format: "",
-            width: side(&self.width).filter(|n| *n > 0)?,
-            height: side(&self.height).filter(|n| *n > 0)?,
-            orientation: turned.unwrap_or(1) as u8,
-        };
-        Some(header.upright_size())
-    }
+/// Width and height of the upright image by what `images` says of the file, if it does.
+pub fn upright_size(
+    width: Option<i32>,
+    height: Option<i32>,
+    orientation: Option<i16>,
+) -> Option<(u32, u32)> {
+    let side = |n: Option<i32>| u32::try_from(n?).ok().filter(|n| *n > 0);
+    let turned = orientation.filter(|n| (1..=8).contains(n));
+    let header = Header {
+        format: "",
+        width: side(width)?,
+        height: side(height)?,
+        orientation: turned.unwrap_or(1) as u8,
+    };
+    Some(header.upright_size())
 }
 
 /// Whether the run has a table that is complete, and of the images as they were last scanned.
@@ -197,36 +176,21 @@ pub fn is_usable(manifest: &Manifest, table: &str) -> bool {
 }
 
 fn maps(ctx: &Context, manifest: &Manifest) -> Result<Vec<String>> {
-    const TABLE: &str = "projection_quality";
     let mut maps = Vec::new();
-    if is_usable(manifest, "projection") && manifest.has(TABLE) {
-        for batch in ctx.run.read(manifest, TABLE).columns(&["method"]) {
-            let batch = batch?;
-            let methods = Columns::of(ctx.run, TABLE, &batch).texts("method")?;
-            maps.extend(methods.iter().flatten().map(str::to_string));
+    if is_usable(manifest, projection::NAME) && manifest.has(projection_quality::NAME) {
+        for batch in ctx.run.rows(manifest, (projection_quality::method,)) {
+            maps.extend(batch?.iter().map(|(method,)| method.to_string()));
         }
     }
     Ok(maps)
 }
 
 fn judged(ctx: &Context, manifest: &Manifest) -> Result<Vec<i32>> {
-    const TABLE: &str = "probe_classes";
-    let mut found: Vec<(i64, i32)> = Vec::new();
-    if is_usable(manifest, "probe") && manifest.has(TABLE) {
-        for batch in ctx
-            .run
-            .read(manifest, TABLE)
-            .columns(&["position", "class"])
-        {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, TABLE, &batch);
-            let (positions, classes) = (columns.integers("position")?, columns.integers("class")?);
-            for row in 0..batch.num_rows() {
-                let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
-                if let (Some(position), Some(class)) = (integer(&positions, row), class) {
-                    found.push((position, class));
-                }
-            }
+    let mut found: Vec<(i32, i32)> = Vec::new();
+    if is_usable(manifest, probe::NAME) && manifest.has(probe_classes::NAME) {
+        let columns = (probe_classes::position, probe_classes::class);
+        for batch in ctx.run.rows(manifest, columns) {
+            found.extend(batch?.iter());
         }
     }
     found.sort_unstable();

@@ -1,42 +1,45 @@
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, Int32Array, RecordBatch, UInt32Array};
-use prospect_engine::tables::columns::table;
-use prospect_store::{RunFolder, StageWriter};
+use prospect_store::{RunFolder, StageWriter, table};
 
 use super::walk::Walk;
+
+table! {
+    /// Numbers of images.
+    mod numbers = "numbers", "number", [0.0, 0.0] {
+        image_id: u32,
+        value: i32,
+    }
+}
 
 /// A run with a table of these images and values, a slice a part.
 fn run(parts: &[&[(u32, i32)]]) -> (tempfile::TempDir, RunFolder) {
     let folder = tempfile::tempdir().unwrap();
     let run = RunFolder::create(folder.path()).unwrap();
     let lock = run.lock("test").unwrap();
-    let batch = |rows: &[(u32, i32)]| -> RecordBatch {
-        let ids: ArrayRef = Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.0)));
-        let values: ArrayRef = Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.1)));
-        table([("image_id", ids, false), ("value", values, false)]).unwrap()
-    };
     let (key, none) = ("key".to_string(), Default::default());
     let parameters = serde_json::json!({});
     let writer = StageWriter::begin(&run, &lock, "scan", 1, key, parameters, none).unwrap();
     for (number, rows) in parts.iter().enumerate() {
+        let rows = numbers::Columns {
+            image_id: rows.iter().map(|row| row.0).collect(),
+            value: rows.iter().map(|row| row.1).collect(),
+        };
         let mut part = writer.part(number).unwrap();
-        part.write("images", &batch(rows)).unwrap();
+        part.write(numbers::NAME, &rows.batch().unwrap()).unwrap();
         writer.commit(part).unwrap();
     }
     (folder, run)
 }
 
 /// Values of each image asked for.
-fn walked(parts: &[&[(u32, i32)]], ids: &[u32]) -> prospect_common::Result<Vec<Vec<i64>>> {
+fn walked(parts: &[&[(u32, i32)]], ids: &[u32]) -> prospect_common::Result<Vec<Vec<i32>>> {
     let (_folder, run) = run(parts);
-    let reader = run.read(&run.manifest()?, "images").batch_rows(2);
-    let mut walk = Walk::new(&run, "images", reader, |columns| columns.integers("value"));
+    let rows = run.rows(&run.manifest()?, (numbers::image_id, numbers::value));
+    let mut walk = Walk::new(rows.batch_rows(2), |row| row);
     let mut found = Vec::new();
     for id in ids {
         let mut values = Vec::new();
-        while let Some((column, row)) = walk.next_of(*id)? {
-            values.push(column.value(row));
+        while let Some(value) = walk.next_of(*id)? {
+            values.push(value);
         }
         found.push(values);
     }

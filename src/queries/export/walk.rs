@@ -1,72 +1,69 @@
 //! Going through a table that is ordered by image, as images are asked for in order.
 
-use arrow::array::RecordBatch;
 use prospect_common::Result;
-use prospect_engine::tables::columns::Columns;
-use prospect_store::{RunFolder, TableReader};
+use prospect_store::{Batch, Rows, Selection};
 
-/// Holds one batch of the table at a time, taken apart by `parse`.
-pub struct Walk<'a, P> {
-    run: &'a RunFolder,
-    table: &'static str,
-    reader: TableReader,
-    parse: fn(&Columns) -> Result<P>,
-    /// Image of every row of the batch, and what was parsed.
-    now: Option<(Vec<u32>, P)>,
-    at: usize,
+/// Holds one batch of the table at a time.
+pub struct Walk<T> {
+    /// The next row's image, and what was made of its cells; none at the end.
+    next: Box<dyn FnMut() -> Result<Option<(u32, T)>>>,
+    /// A row of a later image than was asked for.
+    ahead: Option<(u32, T)>,
 }
 
-impl<'a, P> Walk<'a, P> {
-    pub fn new(
-        run: &'a RunFolder,
-        table: &'static str,
-        reader: TableReader,
-        parse: fn(&Columns) -> Result<P>,
-    ) -> Walk<'a, P> {
+impl<T> Walk<T> {
+    /// `row` takes a row's cells, and gives its image and what is wanted of it.
+    pub fn new<S: Selection + 'static>(
+        mut rows: Rows<S>,
+        row: impl Fn(S::Values<'_>) -> (u32, T) + 'static,
+    ) -> Walk<T> {
+        let mut now: Option<Batch<S>> = None;
+        let (mut at, mut last) = (0, 0);
+        let next = move || {
+            loop {
+                if let Some(batch) = now.as_ref().filter(|batch| at < batch.len()) {
+                    let (image_id, value) = row(batch.row(at));
+                    if image_id < last {
+                        return Err(
+                            batch.unexpected("rows in order of the images", "another order")
+                        );
+                    }
+                    at += 1;
+                    last = image_id;
+                    return Ok(Some((image_id, value)));
+                }
+                let Some(batch) = rows.next() else {
+                    return Ok(None);
+                };
+                now = Some(batch?);
+                at = 0;
+            }
+        };
         Walk {
-            run,
-            table,
-            reader,
-            parse,
-            now: None,
-            at: 0,
+            next: Box::new(next),
+            ahead: None,
         }
     }
 
-    /// The next row of this image, and the batch that it is in; rows of images before it are passed over.
+    /// The next row of this image; rows of images before it are passed over.
     ///
     /// # Errors
     /// The table is not in order.
-    pub fn next_of(&mut self, image_id: u32) -> Result<Option<(&P, usize)>> {
+    pub fn next_of(&mut self, image_id: u32) -> Result<Option<T>> {
         loop {
-            let own = self.now.as_ref().and_then(|(ids, _)| ids.get(self.at));
-            match own.copied() {
-                Some(own) if own > image_id => return Ok(None),
-                Some(own) => {
-                    self.at += 1;
-                    if own == image_id {
-                        break;
-                    }
+            let row = match self.ahead.take() {
+                Some(row) => Some(row),
+                None => (self.next)()?,
+            };
+            match row {
+                Some((own, value)) if own == image_id => return Ok(Some(value)),
+                Some(row) if row.0 > image_id => {
+                    self.ahead = Some(row);
+                    return Ok(None);
                 }
-                None => match self.reader.next() {
-                    Some(batch) => self.take(&batch?)?,
-                    None => return Ok(None),
-                },
+                Some(_) => {}
+                None => return Ok(None),
             }
         }
-        let row = self.at - 1;
-        Ok(self.now.as_ref().map(|(_, parsed)| (parsed, row)))
-    }
-
-    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
-        let columns = Columns::of(self.run, self.table, batch);
-        let ids = columns.image_ids()?;
-        let last = self.now.as_ref().and_then(|(ids, _)| ids.last()).copied();
-        if !ids.is_sorted() || ids.first().copied() < last {
-            return Err(columns.unexpected("rows in order of the images", "another order"));
-        }
-        self.now = Some((ids, (self.parse)(&columns)?));
-        self.at = 0;
-        Ok(())
     }
 }

@@ -12,7 +12,7 @@ mod vectors;
 use prospect_analysis::space::neighbors::Metric;
 use prospect_common::{Error, Result};
 use prospect_config::SearchMethod;
-use prospect_engine::Context;
+use prospect_engine::{Context, schema::features};
 use prospect_store::{Manifest, StageRecord};
 use serde::Serialize;
 
@@ -104,7 +104,7 @@ pub fn similar(ctx: &Context, asked: &Asked) -> Result<Similar> {
     let mut answer = Similar {
         metric,
         feature_layer: recorded("feature_layer").unwrap_or("auto").to_string(),
-        images: extract.rows("features"),
+        images: extract.rows(features::NAME),
         answers: Vec::new(),
         refused: Vec::new(),
     };
@@ -191,7 +191,7 @@ fn answered(found: search::Found, names: &Names) -> Answer {
 fn extracted<'m>(ctx: &Context, manifest: &'m Manifest) -> Result<&'m StageRecord> {
     let extract = manifest.stages.get("extract");
     extract
-        .filter(|extract| extract.rows("features") > 0 && is_current(manifest, extract))
+        .filter(|extract| extract.rows(features::NAME) > 0 && is_current(manifest, extract))
         .ok_or_else(|| Error::Missing {
             what: format!(
                 "the table features{} in {}",

@@ -5,7 +5,10 @@ use std::collections::{HashMap, HashSet};
 use prospect_common::Result;
 use prospect_engine::{
     Context,
-    tables::columns::{Columns, integer, text},
+    tables::{
+        classes::{ClassNames, name_of, predictions},
+        files::files,
+    },
 };
 use prospect_store::Manifest;
 use serde::Serialize;
@@ -28,39 +31,20 @@ pub struct Names(HashMap<u32, Seen>);
 impl Names {
     /// Reads paths, labels and predictions of the wanted images.
     pub fn read(ctx: &Context, manifest: &Manifest, wanted: HashSet<u32>) -> Result<Names> {
-        let mut found = HashMap::new();
-        let columns = ["image_id", "path", "label_name"];
-        for batch in ctx.run.read(manifest, "images").columns(&columns) {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, "images", &batch);
-            let (paths, labels) = (columns.texts("path")?, columns.texts("label_name")?);
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-                if wanted.contains(&id) {
-                    let seen = Seen {
-                        image_id: Some(id),
-                        path: text(&paths, row).unwrap_or_default().to_string(),
-                        label: text(&labels, row).map(str::to_string),
-                        predicted: None,
-                    };
-                    found.insert(id, seen);
-                }
-            }
-        }
-        let classes = network_classes(ctx, manifest)?;
-        for batch in (ctx.run.read(manifest, "predictions")).columns(&["image_id", "pred"]) {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, "predictions", &batch);
-            let predicted = columns.integers("pred")?;
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-                if let Some(seen) = found.get_mut(&id) {
-                    seen.predicted = integer(&predicted, row).map(|class| {
-                        let name = classes.get(&class).cloned();
-                        name.unwrap_or_else(|| format!("class {class}"))
-                    });
-                }
-            }
-        }
-        Ok(Names(found))
+        let files = files(ctx.run, manifest, |id, _| wanted.contains(&id))?;
+        let classes = ClassNames::read(ctx.run, manifest)?.network;
+        let predictions = predictions(ctx.run, manifest)?;
+        let seen = files.into_values().map(|file| {
+            let predicted = predictions.get(&file.image_id);
+            let seen = Seen {
+                image_id: Some(file.image_id),
+                path: file.path,
+                label: file.label,
+                predicted: predicted.map(|class| name_of(&classes, *class)),
+            };
+            (file.image_id, seen)
+        });
+        Ok(Names(seen.collect()))
     }
 
     pub fn seen(&self, image_id: u32) -> Seen {
@@ -70,20 +54,4 @@ impl Names {
         };
         self.0.get(&image_id).cloned().unwrap_or_else(unknown)
     }
-}
-
-/// Names of the network's classes, where it names them.
-fn network_classes(ctx: &Context, manifest: &Manifest) -> Result<HashMap<i64, String>> {
-    let mut names = HashMap::new();
-    for batch in ctx.run.read(manifest, "classes").only("source", "model") {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, "classes", &batch);
-        let (classes, texts) = (columns.integers("class")?, columns.texts("name")?);
-        for row in 0..batch.num_rows() {
-            if let (Some(class), Some(name)) = (integer(&classes, row), text(&texts, row)) {
-                names.insert(class, name.to_string());
-            }
-        }
-    }
-    Ok(names)
 }

@@ -7,7 +7,11 @@ use prospect_analysis::space::neighbors::{
 };
 use prospect_common::{Error, Result};
 use prospect_config::SearchMethod;
-use prospect_engine::{Context, schema::neighbors, tables::features::FeatureReader};
+use prospect_engine::{
+    Context,
+    schema::{features, neighbors},
+    tables::features::FeatureReader,
+};
 use prospect_model::device::Device;
 use prospect_stages::neighbors::load_index;
 use prospect_store::{Manifest, StageRecord};
@@ -169,13 +173,13 @@ impl<'a> Search<'a> {
 
     /// The first k neighbours of an image in the table.
     fn stored_row(&self, image_id: u32) -> Result<Vec<(Neighbor, bool)>> {
-        let mut found = Vec::new();
         let columns = (
             neighbors::rank,
             neighbors::neighbor_id,
             neighbors::distance,
             neighbors::exact,
         );
+        let mut found = Vec::new();
         let rows = self.ctx.run.rows(self.manifest, columns);
         for batch in rows.only(neighbors::image_id, image_id) {
             for (rank, id, distance, exact) in batch?.iter() {
@@ -197,7 +201,7 @@ impl<'a> Search<'a> {
             (_, None) | (SearchMethod::Exact, _) => false,
             (SearchMethod::Hnsw, _) => true,
             (SearchMethod::Auto, Some(first)) => {
-                let rows = self.ctx.run.read(self.manifest, "features").rows();
+                let rows = self.ctx.run.read(self.manifest, features::NAME).rows();
                 accepted && index_pays(queries.len(), rows as usize, first.vector.len())
             }
         };
@@ -277,7 +281,7 @@ impl<'a> Search<'a> {
             let n = batch.image_ids.len();
             if n > 0 && batch.dimension != dimension {
                 return Err(Error::invalid(
-                    self.ctx.run.path("tables/features"),
+                    self.ctx.run.path(&format!("tables/{}", features::NAME)),
                     format!("vectors of {dimension} values, as the network gives"),
                     format!("{}", batch.dimension),
                     "run `prospect run extract`",

@@ -1,14 +1,14 @@
 //! Which image is meant.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
 use prospect_common::Result;
 use prospect_engine::{
     Context,
-    tables::columns::{Columns, text},
+    tables::files::{File, files},
 };
 use prospect_stages::scan::FileLabels;
 use prospect_store::Manifest;
@@ -25,13 +25,6 @@ pub enum Subject {
         path: PathBuf,
         label: Option<String>,
     },
-}
-
-/// A row of `images`.
-struct Row {
-    id: u32,
-    path: String,
-    error: Option<String>,
 }
 
 /// What each of `names` means; inner errors say why one means nothing that can be answered for.
@@ -52,55 +45,41 @@ pub fn resolve(
     };
     let inside = |name: &str| labels.as_ref()?.relative(Path::new(name));
 
-    let mut by_id: HashMap<u32, Option<usize>> = HashMap::new();
-    let mut by_path: HashMap<String, Option<usize>> = HashMap::new();
+    let mut ids: HashSet<u32> = HashSet::new();
+    let mut paths: HashSet<String> = HashSet::new();
     for name in names {
         match spelled(name) {
-            Some(id) => drop(by_id.insert(id, None)),
+            Some(id) => {
+                ids.insert(id);
+            }
             None => {
-                by_path.insert(name.clone(), None);
-                by_path.extend(inside(name).map(|path| (path, None)));
+                paths.insert(name.clone());
+                paths.extend(inside(name));
             }
         }
     }
-    let mut rows: Vec<Row> = Vec::new();
-    let columns = ["image_id", "path", "error"];
-    for batch in ctx.run.read(manifest, "images").columns(&columns) {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, "images", &batch);
-        let (paths, errors) = (columns.texts("path")?, columns.texts("error")?);
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            let path = text(&paths, row).unwrap_or_default();
-            let (wanted_id, wanted_path) = (by_id.get_mut(&id), by_path.get_mut(path));
-            if wanted_id.is_some() || wanted_path.is_some() {
-                wanted_id.into_iter().for_each(|at| *at = Some(rows.len()));
-                wanted_path
-                    .into_iter()
-                    .for_each(|at| *at = Some(rows.len()));
-                rows.push(Row {
-                    id,
-                    path: path.to_string(),
-                    error: text(&errors, row).map(str::to_string),
-                });
-            }
-        }
-    }
+    let files = files(ctx.run, manifest, |id, path| {
+        ids.contains(&id) || paths.contains(path)
+    })?;
+    let by_path: HashMap<&str, &File> = (files.values())
+        .map(|file| (file.path.as_str(), file))
+        .collect();
 
-    let by_path = |path: &str| by_path.get(path).copied().flatten();
     let mut subjects = Vec::with_capacity(names.len());
     for name in names {
-        let at = match spelled(name) {
-            Some(id) => by_id.get(&id).copied().flatten(),
-            None => by_path(name).or_else(|| by_path(&inside(name)?)),
+        let found = match spelled(name) {
+            Some(id) => files.get(&id),
+            None => (by_path.get(name.as_str()).copied())
+                .or_else(|| by_path.get(inside(name)?.as_str()).copied()),
         };
         let file = Path::new(name);
-        subjects.push(match at.map(|at| &rows[at]) {
-            Some(Row {
+        subjects.push(match found {
+            Some(File {
                 error: Some(error), ..
             }) => Err(format!("it could not be read when the folder was scanned: {error}")),
-            Some(row) => Ok(Subject::Image(Seen {
-                image_id: Some(row.id),
-                path: row.path.clone(),
+            Some(file) => Ok(Subject::Image(Seen {
+                image_id: Some(file.image_id),
+                path: file.path.clone(),
                 ..Seen::default()
             })),
             None if spelled(name).is_some() => Err(

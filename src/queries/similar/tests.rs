@@ -1,16 +1,12 @@
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{collections::BTreeMap, fs};
 
-use arrow::{
-    array::{BooleanArray, FixedSizeListArray, Float32Array, Int16Array, RecordBatch, UInt32Array},
-    datatypes::{DataType, Field},
-};
 use prospect_engine::{
     progress::{Cancel, Progress, ProgressKind},
-    tables::columns::table,
+    schema::{self, features},
 };
 use prospect_output::picture::Picture;
 use prospect_stages::neighbors;
-use prospect_store::{PartWriter, StageWriter};
+use prospect_store::{PartWriter, StageWriter, declare::Lists};
 use prospect_testing::{Fake, FakeImage};
 use serde_json::{Value, json};
 
@@ -49,18 +45,14 @@ fn fake() -> Fake {
         part_size: 100,
     };
     fake.write();
-    let features = [0, 1, 3, 4, 5, 6];
+    let known = [0, 1, 3, 4, 5, 6];
     add(&fake, "extract", json!({}), 50, |part| {
-        let values = features.iter().flat_map(|&id| IMAGES[id].2);
-        let values = Float32Array::from_iter_values(values);
-        let item = Arc::new(Field::new("item", DataType::Float32, false));
-        let vectors = FixedSizeListArray::new(item, 2, Arc::new(values), None);
-        let ids = UInt32Array::from_iter_values(features.iter().map(|&id| id as u32));
-        let rows = table([
-            ("image_id", Arc::new(ids), false),
-            ("vector", Arc::new(vectors), false),
-        ]);
-        part.write("features", &rows.unwrap()).unwrap();
+        let values = known.iter().flat_map(|&id| IMAGES[id].2).collect();
+        let rows = features::Columns {
+            image_id: known.iter().map(|&id| id as u32).collect(),
+            vector: Lists::new(values, 2),
+        };
+        part.write(features::NAME, &rows.batch().unwrap()).unwrap();
     });
     fake
 }
@@ -216,27 +208,15 @@ fn write_graph(fake: &Fake, metric: &str) {
         json!({"k": 2, "metric": metric}),
         0,
         |part| {
-            let rows: RecordBatch = table([
-                ("image_id", Arc::new(UInt32Array::from(vec![0, 0])), false),
-                ("rank", Arc::new(Int16Array::from(vec![2, 1])), false),
-                (
-                    "neighbor_id",
-                    Arc::new(UInt32Array::from(vec![3, 4])),
-                    false,
-                ),
-                (
-                    "distance",
-                    Arc::new(Float32Array::from(vec![0.75, 0.5])),
-                    false,
-                ),
-                (
-                    "exact",
-                    Arc::new(BooleanArray::from(vec![false, true])),
-                    false,
-                ),
-            ])
-            .unwrap();
-            part.write("neighbors", &rows).unwrap();
+            let rows = schema::neighbors::Columns {
+                image_id: vec![0, 0].into(),
+                rank: vec![2, 1].into(),
+                neighbor_id: vec![3, 4].into(),
+                distance: vec![0.75, 0.5].into(),
+                exact: vec![false, true].into(),
+            };
+            part.write(schema::neighbors::NAME, &rows.batch().unwrap())
+                .unwrap();
         },
     );
 }

@@ -3,11 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use prospect_common::Result;
-use prospect_engine::{
-    Context,
-    tables::{columns::Columns, features::has_distances},
-};
-use prospect_store::{Manifest, TableReader};
+use prospect_engine::{Context, schema::features, tables::features::has_distances};
+use prospect_store::Manifest;
 
 /// The stored vectors of the wanted images, as far as there are any.
 pub fn read(
@@ -19,43 +16,29 @@ pub fn read(
     // Parts are ranges of ids, so few of them are read. Wherever the others are, they are found, too.
     let extract = manifest.stages.get("extract");
     let size = extract.and_then(|stage| stage.parameters.get("part_size")?.as_u64());
-    if let Some(size) = size.filter(|size| *size > 0) {
-        let parts: BTreeSet<u64> = wanted.iter().map(|id| u64::from(*id) / size).collect();
-        for part in parts {
-            let features = ctx.run.read(manifest, "features");
-            take(ctx, features.part(part as usize), &wanted, &mut found)?;
+    let parts: BTreeSet<u64> = match size.filter(|size| *size > 0) {
+        Some(size) => wanted.iter().map(|id| u64::from(*id) / size).collect(),
+        None => BTreeSet::new(),
+    };
+    for part in parts.into_iter().map(Some).chain([None]) {
+        if found.len() == wanted.len() {
+            break;
         }
-    }
-    if found.len() < wanted.len() {
-        let features = ctx.run.read(manifest, "features");
-        take(ctx, features, &wanted, &mut found)?;
+        let rows = ctx
+            .run
+            .rows(manifest, (features::image_id, features::vector));
+        let rows = match part {
+            Some(part) => rows.part(part as usize),
+            None => rows,
+        };
+        for batch in rows {
+            ctx.cancel.check()?;
+            let batch = batch?;
+            let rows = batch.iter().filter(|(id, _)| wanted.contains(id));
+            found.extend(rows.map(|(id, vector)| (id, vector.to_vec())));
+        }
     }
     Ok(found)
-}
-
-fn take(
-    ctx: &Context,
-    rows: TableReader,
-    wanted: &HashSet<u32>,
-    found: &mut HashMap<u32, Vec<f32>>,
-) -> Result<()> {
-    for batch in rows.columns(&["image_id", "vector"]) {
-        ctx.cancel.check()?;
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, "features", &batch);
-        let ids = columns.image_ids()?;
-        if !ids.iter().any(|id| wanted.contains(id)) {
-            continue;
-        }
-        let dimension = columns.list_length("vector")?;
-        let values = columns.float_lists("vector", dimension)?;
-        for (id, vector) in ids.iter().zip(values.chunks_exact(dimension.max(1))) {
-            if wanted.contains(id) {
-                found.insert(*id, vector.to_vec());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A vector that has distances.
