@@ -18,7 +18,7 @@ use prospect::{
         Layer, LayerChoice, ModelInfo, ReluRule,
         backprop::Backprop,
         executor::Network,
-        explain::{Explained, Explainer},
+        explain::{Explainer, Explanation},
         forward::{Forward, Wanted},
     },
 };
@@ -94,12 +94,12 @@ impl Case {
         bytes(&self.golden["pixels"])
     }
 
-    /// The maps that `explainer` needs, of both images, from their pixels, as a run computes them.
+    /// The inputs of `explainer` for both images, computed from their pixels as in a run.
     fn maps(&self, explainer: &Explainer) -> Vec<Vec<f32>> {
         let wanted = Wanted {
             feature: self.info.feature("auto").unwrap(),
             units: vec![],
-            maps: explainer.needs().to_vec(),
+            maps: explainer.inputs().to_vec(),
         };
         let forward = Forward::new(&self.network, &wanted, self.mean, self.std).unwrap();
         forward.run(&self.pixels(), 2).unwrap().maps
@@ -129,7 +129,7 @@ fn bytes(tensor: &Tensor) -> Vec<u8> {
     Vec::try_from(tensor.flatten(0, -1)).unwrap()
 }
 
-fn run(explainer: &Explainer, maps: &[Vec<f32>], jobs: &[(usize, usize)]) -> Vec<Explained> {
+fn run(explainer: &Explainer, maps: &[Vec<f32>], jobs: &[(usize, usize)]) -> Vec<Explanation> {
     let maps: Vec<&[f32]> = maps.iter().map(Vec::as_slice).collect();
     explainer.run(&maps, 2, jobs).unwrap()
 }
@@ -160,7 +160,7 @@ fn maps_are_the_peers() {
                 layer.name
             );
             let explainer = case.explainer(&layer);
-            assert_eq!(explainer.needs()[0], layer);
+            assert_eq!(explainer.inputs()[0], layer);
             let inside = [
                 "layer1.0.relu#1",
                 "layer2.0.conv2",
@@ -171,11 +171,11 @@ fn maps_are_the_peers() {
                 "features.1.gate",
             ];
             assert_eq!(
-                explainer.needs().len() > 1,
+                explainer.inputs().len() > 1,
                 inside.contains(&layer.name.as_str()),
                 "{name} {}: {:?}",
                 layer.name,
-                explainer.needs()
+                explainer.inputs()
             );
             let jobs = case.jobs();
             let results = run(&explainer, &case.maps(&explainer), &jobs);
@@ -204,8 +204,8 @@ fn inside_a_branch_it_is_autograd() {
     let layer = case.layer("layer2.0.conv2");
     let explainer = Explainer::new(&case.network, &case.info, &layer, &[GradCam]).unwrap();
     let shortcut = case.info.analysis.tap("layer2.0.downsample").unwrap().value;
-    let needs: Vec<usize> = explainer.needs().iter().map(|need| need.value).collect();
-    assert_eq!(needs, [layer.value, shortcut]);
+    let inputs: Vec<usize> = explainer.inputs().iter().map(|input| input.value).collect();
+    assert_eq!(inputs, [layer.value, shortcut]);
     let results = run(&explainer, &case.maps(&explainer), &[(0, 1), (1, 2)]);
     for (image, class) in [(0, 1), (1, 2)] {
         let gradient = whole_gradient(&case, &layer, image, class);
@@ -398,9 +398,9 @@ fn smooth_activations_are_named() {
     assert!(smooth("residual", ReluRule::Deconv).is_empty());
 }
 
-/// A layer of tokens is no map; it is refused in words.
+/// A layer of tokens is not a map and is refused with a message.
 #[test]
-fn tokens_are_no_map() {
+fn layers_of_tokens_are_refused() {
     let (info, network, _) = open("transformer");
     let tap = info.analysis.tap("blocks.0").unwrap();
     let layer = Layer {
@@ -410,5 +410,5 @@ fn tokens_are_no_map() {
     };
     let error = Explainer::new(&network, &info, &layer, &[GradCam]);
     let error = error.err().unwrap().to_string();
-    assert!(error.contains("no map"), "{error}");
+    assert!(error.contains("not a map"), "{error}");
 }

@@ -144,7 +144,7 @@ fn real_photos_get_captums_explanations() {
         let wanted = Wanted {
             feature: info.feature("auto").unwrap(),
             units: vec![],
-            maps: explainer.needs().to_vec(),
+            maps: explainer.inputs().to_vec(),
         };
         let forward = Forward::new(&network, &wanted, spec.mean, spec.std).unwrap();
         let backprop = |rule| {

@@ -1,4 +1,4 @@
-//! What the graph tells without running: taps by module path, the layers to use by default, where CAM is exact.
+//! Static analysis of a graph: taps by module path, default layers, exactness of CAM.
 
 use std::collections::BTreeMap;
 
@@ -18,23 +18,23 @@ pub struct Tap {
     pub value: ValueId,
 }
 
-/// Everything that follows from the graph alone.
+/// Results of the static analysis.
 #[derive(Clone, Debug)]
 pub struct Analysis {
-    /// In the order in which the modules finish.
+    /// In the order in which the module calls finish.
     pub taps: Vec<Tap>,
     /// Receptive field of every value; `None` where it does not depend on the image.
     pub fields: Vec<Option<Field>>,
-    /// The input of the last layer with weights on the way to the logits, and its node.
+    /// Input and node of the last layer with weights before the logits.
     pub head_input: Option<ValueId>,
     pub head_node: Option<usize>,
-    /// Default explanation layer: the last spatial tap that the whole network passes through before the head.
+    /// Default explanation layer: the last spatial tap on every path from the image to the head.
     pub explanation: Option<usize>,
-    /// Default tapped layers: the last such tap at every resolution, up to the explanation layer.
+    /// Default tapped layers: the last such tap of every resolution, up to the explanation layer.
     pub layers: Vec<usize>,
 }
 
-/// Follows values that are another one's elements unchanged (dropout in evaluation, identity pooling) back to it.
+/// Traces a value back through identity nodes (dropout in evaluation mode, identity pooling) to its origin.
 pub fn unaliased(graph: &Graph, producers: &[Option<usize>], mut id: ValueId) -> ValueId {
     while let Some(node) = producers[id].map(|index| &graph.nodes[index]) {
         match identity_input(graph, node) {
@@ -45,7 +45,7 @@ pub fn unaliased(graph: &Graph, producers: &[Option<usize>], mut id: ValueId) ->
     id
 }
 
-/// The input of a node that changes nothing.
+/// The input of an identity node; `None` for other nodes.
 pub fn identity_input(graph: &Graph, node: &Node) -> Option<ValueId> {
     let input = *node.reads().first()?;
     let same = match operators::base_name(node) {
@@ -84,7 +84,7 @@ impl Analysis {
         }
     }
 
-    /// A tap by its name. `path` means the only (or, of several calls, the last) call of the module.
+    /// A tap by name. A path without a call number means the last call of the module.
     pub fn tap(&self, name: &str) -> Option<&Tap> {
         let last = format!("{name}#");
         self.taps.iter().find(|tap| tap.name == name).or_else(|| {
@@ -95,19 +95,19 @@ impl Analysis {
         })
     }
 
-    /// Is this a map `[n, channels, rows, columns]` that has more than one cell?
+    /// Whether the value is a feature map `[n, channels, rows, columns]` with more than one cell.
     pub fn is_spatial(&self, graph: &Graph, value: ValueId) -> bool {
         let dims = self.fields[value].and_then(|field| field.dims);
         matches!(graph.shape(value), Some([_, Some(_), Some(rows), Some(cols)]) if rows * cols > 1)
             && dims == Some((2, 3))
     }
 
-    /// Does nothing below zero reach this value: is it what a ReLU gives, pooled, joined or added up at most?
+    /// Whether the value is provably non-negative: ReLU outputs, at most pooled, concatenated or added.
     pub fn is_rectified(&self, graph: &Graph, value: ValueId) -> bool {
         let producers = graph.producers();
-        let mut open = vec![value];
+        let mut pending = vec![value];
         let mut seen = vec![false; graph.values.len()];
-        while let Some(id) = open.pop() {
+        while let Some(id) = pending.pop() {
             if std::mem::replace(&mut seen[id], true) {
                 continue;
             }
@@ -125,18 +125,18 @@ impl Analysis {
                 | "alias"
                 | "detach"
                 | "contiguous"
-                | "cat" => open.extend(node.reads()),
-                "add" if node.float("alpha").unwrap_or(1.0) >= 0.0 => open.extend(node.reads()),
+                | "cat" => pending.extend(node.reads()),
+                "add" if node.float("alpha").unwrap_or(1.0) >= 0.0 => pending.extend(node.reads()),
                 _ => return false,
             }
         }
         true
     }
 
-    /// Is CAM exact at this value? It is where only global average pooling and one linear layer follow: that layer's node.
+    /// The final linear layer's node, if CAM is exact at this value: only global average pooling and that layer follow.
     ///
     /// # Errors
-    /// What stands in the way, in words.
+    /// The reason that CAM is not exact, as text.
     pub fn cam_exact<'g>(&self, graph: &'g Graph, value: ValueId) -> Result<&'g Node, String> {
         let mut current = value;
         let mut pooled = false;
@@ -162,10 +162,12 @@ impl Analysis {
                     return if output == graph.logits {
                         Ok(node)
                     } else {
-                        Err("more follows after the linear layer".into())
+                        Err("the linear layer is not the last one".into())
                     };
                 }
-                "linear" => return Err("no global average pooling before the linear layer".into()),
+                "linear" => {
+                    return Err("the linear layer has no global average pooling before it".into());
+                }
                 _ if identity_input(graph, node).is_some() => {}
                 "flatten" | "view" | "reshape" | "squeeze" if pooled => {}
                 _ if is_global_average(graph, node, current) => pooled = true,
@@ -205,7 +207,7 @@ fn is_global_average(graph: &Graph, node: &Node, input: ValueId) -> bool {
     }
 }
 
-/// The last node of a module call is its output.
+/// One tap per module call: the output of the call's last node.
 fn taps(graph: &Graph) -> Vec<Tap> {
     struct Call {
         key: String,
@@ -254,7 +256,7 @@ fn taps(graph: &Graph) -> Vec<Tap> {
             } else {
                 call.path
             };
-            // Of modules that end with the same node the innermost comes first.
+            // Among modules that end with the same node, the innermost comes first.
             let depth = usize::MAX - call.key.len();
             (
                 call.last,
@@ -271,14 +273,14 @@ fn taps(graph: &Graph) -> Vec<Tap> {
     named.into_iter().map(|(_, _, tap)| tap).collect()
 }
 
-/// The last node with weights (linear or convolution) on the way to the logits.
+/// The last linear or convolution node that the logits depend on.
 fn head_node(graph: &Graph, producers: &[Option<usize>]) -> Option<usize> {
     let mut needed = vec![false; graph.nodes.len()];
-    let mut open = vec![graph.logits];
-    while let Some(id) = open.pop() {
+    let mut pending = vec![graph.logits];
+    while let Some(id) = pending.pop() {
         if let Some(index) = producers[id].filter(|&index| !needed[index]) {
             needed[index] = true;
-            open.extend(graph.nodes[index].reads());
+            pending.extend(graph.nodes[index].reads());
         }
     }
     (0..graph.nodes.len()).rev().find(|&index| {
@@ -290,12 +292,12 @@ fn head_node(graph: &Graph, producers: &[Option<usize>]) -> Option<usize> {
     })
 }
 
-/// The values that everything passes through: after their node, nothing else that depends on the image is still needed.
+/// Cut values of the graph: once such a value is computed, no other value that depends on the image is still needed.
 fn cuts(graph: &Graph, producers: &[Option<usize>]) -> Vec<bool> {
     let depends = graph.depends_on_input();
     let mut last_use = vec![0; graph.values.len()];
     for (index, node) in graph.nodes.iter().enumerate() {
-        // Sizes keep no pixels.
+        // Sizes and assertions carry no pixel data.
         if operators::is_size(node) || operators::is_assertion(node) {
             continue;
         }
@@ -334,7 +336,7 @@ fn default_layers(
     let end = head_input
         .and_then(|id| producers[id])
         .unwrap_or(usize::MAX);
-    // The taps that the whole network passes through; of modules with the same output the outermost.
+    // Taps on every path; among modules with the same output, the outermost.
     let mut on_path: Vec<(usize, usize)> = Vec::new();
     for (index, tap) in taps.iter().enumerate() {
         let value = unaliased(graph, producers, tap.value);

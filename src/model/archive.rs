@@ -1,7 +1,7 @@
-//! Reads a `torch.export` archive (`.pt2`): a zip of stored members that holds a graph in JSON and raw tensors.
+//! Reads a `torch.export` archive (`.pt2`): an uncompressed zip of a JSON graph and raw tensors.
 //!
-//! The file is hostile input. Nothing is unpacked to disk, nothing pickled is opened, every size is checked
-//! before memory is taken for it, and what is read can never be more than the file itself is long.
+//! The file is hostile input. Nothing is unpacked to disk, no pickle is opened, every size is checked before allocation,
+//! and the total read never exceeds the file's length.
 
 use std::{
     collections::BTreeMap,
@@ -20,14 +20,14 @@ use zip::{
 /// Graphs of the largest published classifiers are a few MB of JSON.
 const MAX_GRAPH_BYTES: u64 = 256 << 20;
 const MAX_MEMBERS: usize = 200_000;
-const HOW_TO_EXPORT: &str = "make the file anew with `python jobs/export_model.py`";
+pub(super) const EXPORT_AGAIN: &str = "export the file again with `python jobs/export_model.py`";
 
 /// Element type of a stored tensor, numbered as in `torch._export.serde.schema.ScalarType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScalarType(pub i64);
 
 impl ScalarType {
-    /// The number that `c10::ScalarType` gives the same type.
+    /// The type's number in `c10::ScalarType`.
     pub fn c10(self) -> Option<i64> {
         match self.0 {
             1..=12 => Some(self.0 - 1),
@@ -37,10 +37,10 @@ impl ScalarType {
     }
 }
 
-/// Where one named tensor lies in its storage; counts are elements, not bytes.
+/// Position of a named tensor in its storage, counted in elements.
 #[derive(Clone, Debug)]
 pub struct TensorEntry {
-    /// Name of the zip member that holds the storage; several tensors may share one.
+    /// Zip member of the storage; several tensors may share one.
     pub member: String,
     pub dtype: ScalarType,
     pub sizes: Vec<i64>,
@@ -68,7 +68,7 @@ struct TensorConfigEntry {
     tensor_meta: Option<TensorMeta>,
 }
 
-/// Sizes and strides as `torch.export` writes them; a symbolic size has no fixed number.
+/// Sizes and strides as `torch.export` writes them.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TensorMeta {
     pub dtype: i64,
@@ -77,7 +77,7 @@ pub struct TensorMeta {
     pub storage_offset: Size,
 }
 
-/// One size: fixed, or an expression of the batch size.
+/// One size: fixed, or a symbolic expression of the batch size.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Size {
@@ -86,7 +86,7 @@ pub enum Size {
 }
 
 impl Size {
-    /// The number, where it is fixed.
+    /// The value of a fixed size.
     pub fn fixed(&self) -> Option<i64> {
         match self {
             Size::AsInt(value) => Some(*value),
@@ -96,17 +96,17 @@ impl Size {
 }
 
 impl Archive {
-    /// Opens the zip and finds its one model.
+    /// Opens the zip and locates its one model.
     ///
     /// # Errors
-    /// A file that cannot be read, is no zip, or is no `torch.export` archive.
+    /// A file that cannot be read or is not a `torch.export` archive.
     pub fn open(path: &Path) -> Result<Archive> {
         let file = File::open(path).map_err(Error::io(path, "opening the model"))?;
         let length = file
             .metadata()
             .map_err(Error::io(path, "reading the size of"))?
             .len();
-        // Searching for an offset, the crate rejects some valid archives; torch writes nothing before the first member.
+        // The crate's search for an offset rejects some valid archives; torch writes nothing before the first member.
         let start = Config {
             archive_offset: ArchiveOffset::Known(0),
         };
@@ -115,7 +115,7 @@ impl Archive {
                 path,
                 "a torch.export archive (.pt2, a zip file)",
                 error.to_string(),
-                HOW_TO_EXPORT,
+                EXPORT_AGAIN,
             )
         })?;
         if zip.len() > MAX_MEMBERS {
@@ -123,14 +123,14 @@ impl Archive {
                 path,
                 format!("at most {MAX_MEMBERS} members"),
                 zip.len().to_string(),
-                HOW_TO_EXPORT,
+                EXPORT_AGAIN,
             ));
         }
         let mut total = 0u64;
         let mut roots = Vec::new();
         for index in 0..zip.len() {
             let member = zip.by_index_raw(index).map_err(|error| {
-                Error::invalid(path, "a whole zip file", error.to_string(), HOW_TO_EXPORT)
+                Error::invalid(path, "an intact zip file", error.to_string(), EXPORT_AGAIN)
             })?;
             total = total.saturating_add(member.size());
             if member.compression() != CompressionMethod::Stored {
@@ -138,11 +138,11 @@ impl Archive {
                     path,
                     "stored (uncompressed) members, as torch.export.save writes them",
                     format!("a compressed member {:?}", member.name()),
-                    HOW_TO_EXPORT,
+                    EXPORT_AGAIN,
                 ));
             }
             let name = member.name().map_err(|error| {
-                Error::invalid(path, "a whole zip file", error.to_string(), HOW_TO_EXPORT)
+                Error::invalid(path, "an intact zip file", error.to_string(), EXPORT_AGAIN)
             })?;
             if let Some(root) = name.strip_suffix("/models/model.json") {
                 roots.push(root.to_string());
@@ -151,9 +151,9 @@ impl Archive {
         if total > length {
             return Err(Error::invalid(
                 path,
-                format!("members that fit into the file's {length} bytes"),
+                format!("members within the file's {length} bytes"),
                 format!("members that claim {total} bytes"),
-                HOW_TO_EXPORT,
+                EXPORT_AGAIN,
             ));
         }
         let [root] = roots.as_slice() else {
@@ -161,11 +161,11 @@ impl Archive {
                 path,
                 "one models/model.json in the archive (torch.export.save)",
                 if roots.is_empty() {
-                    "none; TorchScript and pickled checkpoints are not read".to_string()
+                    "none; TorchScript and pickled checkpoints are not supported".to_string()
                 } else {
-                    format!("{} of them", roots.len())
+                    format!("{}", roots.len())
                 },
-                HOW_TO_EXPORT,
+                EXPORT_AGAIN,
             ));
         };
         let root = root.clone();
@@ -180,7 +180,7 @@ impl Archive {
                 path,
                 "little-endian tensors",
                 format!("byteorder {:?}", String::from_utf8_lossy(&byteorder)),
-                HOW_TO_EXPORT,
+                EXPORT_AGAIN,
             ));
         }
         Ok(archive)
@@ -195,12 +195,12 @@ impl Archive {
         self.member("models/model.json", MAX_GRAPH_BYTES)
     }
 
-    /// Where every parameter and buffer (`weights`) lies, by its name in the module.
+    /// Parameters and buffers by name in the module.
     pub fn weights(&mut self) -> Result<BTreeMap<String, TensorEntry>> {
         self.tensors("data/weights", "model_weights_config.json")
     }
 
-    /// Where every lifted tensor constant lies, by its name in the graph's signature.
+    /// Lifted tensor constants by name in the graph's signature.
     pub fn constants(&mut self) -> Result<BTreeMap<String, TensorEntry>> {
         self.tensors("data/constants", "model_constants_config.json")
     }
@@ -213,7 +213,7 @@ impl Archive {
                 &path,
                 format!("a tensor list in {config}"),
                 error.to_string(),
-                HOW_TO_EXPORT,
+                EXPORT_AGAIN,
             )
         })?;
         let pickled: Vec<&str> = parsed
@@ -227,7 +227,7 @@ impl Archive {
                 &path,
                 "raw tensors (use_pickle = false)",
                 format!(
-                    "pickled tensors, which can run code when opened: {}",
+                    "pickled tensors, which can run code when loaded: {}",
                     pickled.join(", ")
                 ),
                 "save plain tensors with torch.export.save, without tensor subclasses",
@@ -257,15 +257,15 @@ impl Archive {
                     _ => Err(Error::invalid(
                         &path,
                         format!("fixed sizes for tensor {name}"),
-                        "symbolic ones",
-                        HOW_TO_EXPORT,
+                        "symbolic sizes",
+                        EXPORT_AGAIN,
                     )),
                 }
             })
             .collect()
     }
 
-    /// The bytes of one member, at most `limit` of them.
+    /// The bytes of one member; an error above `limit`.
     pub fn member(&mut self, name: &str, limit: u64) -> Result<Vec<u8>> {
         let full = format!("{}/{name}", self.root);
         let broken = |found: String| {
@@ -273,7 +273,7 @@ impl Archive {
                 &self.path,
                 format!("a readable member {full}"),
                 found,
-                HOW_TO_EXPORT,
+                EXPORT_AGAIN,
             )
         };
         let mut member = self

@@ -1,4 +1,4 @@
-//! The gradient of one number inside the network at the pixels, with the three rules for ReLUs.
+//! Gradients of single activations with respect to the pixels, under three backward rules for ReLUs.
 
 use std::collections::BTreeSet;
 
@@ -21,8 +21,8 @@ pub struct Backprop {
 }
 
 impl Backprop {
-    /// Compiles the way from the image to `target` (a layer's value, or the logits). Max-pooling hands gradients to the place
-    /// of its maximum under every rule (Zeiler & Fergus's switches); everything but ReLUs has its own derivative.
+    /// Compiles the graph from the image to `target` (a layer's value, or the logits). The rule changes ReLUs only; under every
+    /// rule max pooling routes gradients to its maximum (the switches of Zeiler & Fergus).
     ///
     /// # Errors
     /// Operators that this libtorch does not have.
@@ -45,31 +45,31 @@ impl Backprop {
         })
     }
 
-    /// Smooth activations on the way, for which the rule is not defined and the derivative was taken.
+    /// Smooth activations before the target: the rule is undefined for them, and they keep their derivative.
     pub fn smooth(&self) -> &[String] {
         &self.smooth
     }
 
-    /// The gradient of one element of each image's target at the image's normalised pixels: `[n, 3, height, width]`.
+    /// The gradient of one target element per image with respect to that image's normalised pixels: `[n, 3, height, width]`.
     ///
-    /// `pixels` are `n` images of RGB bytes `[n, height, width, 3]`; `elements` say, per image, which element of the target's
-    /// values of that image, flat (of a map: `(channel * rows + row) * columns + column`; of the logits: the class).
+    /// `pixels` are RGB bytes `[n, height, width, 3]`. `elements` holds one flat index per image into its target values: of a
+    /// map `(channel * rows + row) * columns + column`, of the logits the class.
     ///
     /// # Errors
-    /// An element that the target does not have; libtorch's message.
+    /// An index outside the target; libtorch's message.
     pub fn run(&self, pixels: &[u8], elements: &[usize]) -> Result<Vec<f32>> {
         let images = self.normaliser.images(pixels, elements.len())?;
         self.run_normalised(&images, elements)
     }
 
-    /// As [`Backprop::run`], of a batch `[n, 3, height, width]` that is already normalised.
+    /// Like [`Backprop::run`], for an already normalised batch `[n, 3, height, width]`.
     pub fn run_normalised(&self, images: &Tensor, elements: &[usize]) -> Result<Vec<f32>> {
-        let context = "the gradient at the pixels";
-        // One layout whatever the caller's: a convolution that rounds otherwise can flip a ReLU near 0.
+        let context = "the gradient with respect to the pixels";
+        // One memory layout for all callers: different rounding in a convolution can flip a ReLU near 0.
         let images = images.detach().contiguous().set_requires_grad(true);
         let outputs = self.runner.run(&images)?;
         let [target] = outputs.as_slice() else {
-            return Err(torch_message(context, "not one target"));
+            return Err(torch_message(context, "expected one target"));
         };
         let target = target.to_kind(Dtype::Float).flatten(1, -1);
         let chosen: Vec<i64> = elements.iter().map(|&element| element as i64).collect();
@@ -83,7 +83,7 @@ impl Backprop {
             .map_err(|error| torch(context, &error))?;
         match gradient.as_slice() {
             [gradient] => floats(gradient),
-            _ => Err(torch_message(context, "not one gradient")),
+            _ => Err(torch_message(context, "expected one gradient")),
         }
     }
 }

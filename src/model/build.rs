@@ -1,4 +1,4 @@
-//! Builds the C++ shim beside tch against the same libtorch.
+//! Builds the C++ shim against the libtorch that tch uses.
 
 use std::{env, fs, path::PathBuf, process::exit};
 
@@ -8,7 +8,7 @@ fn main() {
     let named = PathBuf::from(env::var_os("LIBTORCH").unwrap_or_else(|| ".libtorch".into()));
     let Ok(libtorch) = fs::canonicalize(&named) else {
         eprintln!(
-            "libtorch is not at {}: run `bash jobs/setup.sh`, or set LIBTORCH to the folder that holds lib/ and include/",
+            "no libtorch at {}: run `bash jobs/setup.sh`, or set LIBTORCH to the folder with lib/ and include/",
             named.display()
         );
         exit(1);

@@ -1,19 +1,19 @@
-//! The ways to make a class activation map.
+//! Methods of class activation mapping.
 
 use prospect_common::names;
 
 names! {
-    /// How a class activation map is made of a layer's maps `F` and the gradient `G` of the class's logit there.
+    /// Method of class activation mapping, given a layer's feature maps `F` and the gradient `G` of the class's logit.
     pub enum CamMethod {
         /// Selvaraju et al. 2017: `Σ_k mean(G_k) F_k`.
         GradCam = "gradcam",
-        /// Zhou et al. 2016: `Σ_k w[c, k] F_k`; only where global average pooling and one linear layer follow.
+        /// Zhou et al. 2016: `Σ_k w[c, k] F_k`; requires that only global average pooling and one linear layer follow.
         Cam = "cam",
         /// Chattopadhay et al. 2018.
         GradCamPlusPlus = "gradcam++",
-        /// Jiang et al. 2021: `Σ_k relu(G_k) F_k`, cell by cell.
+        /// Jiang et al. 2021: `Σ_k relu(G_k) F_k`, cellwise.
         LayerCam = "layercam",
-        /// Draelos & Carin 2020: `Σ_k G_k F_k`, cell by cell.
+        /// Draelos & Carin 2020: `Σ_k G_k F_k`, cellwise.
         HiResCam = "hirescam",
     }
 }

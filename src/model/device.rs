@@ -1,4 +1,4 @@
-//! Where networks run.
+//! Choice of the device that networks run on.
 
 use std::{fmt, str::FromStr, sync::OnceLock};
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use tch::Device;
 
-/// Where the network runs.
+/// Setting of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first CUDA device if there is one, else the CPU.
     Auto,
     Cpu,
-    /// The CUDA device of this index; an error where there is none.
+    /// The CUDA device of this index; an error if it does not exist.
     Cuda(usize),
 }
 
@@ -29,7 +29,7 @@ impl FromStr for DeviceChoice {
                 .strip_prefix("cuda:")
                 .and_then(|index| index.parse().ok())
                 .map(DeviceChoice::Cuda)
-                .ok_or_else(|| format!("{text:?} is no device")),
+                .ok_or_else(|| format!("{text:?} is not a device")),
         }
     }
 }
@@ -58,10 +58,10 @@ impl<'de> Deserialize<'de> for DeviceChoice {
     }
 }
 
-/// Name of libtorch's CUDA backend; opened at run time, so that one binary serves machines with and without a GPU.
+/// libtorch's CUDA backend, opened at run time so that one binary serves machines with and without a GPU.
 const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 
-/// What was found when the CUDA backend was looked for.
+/// Opens the CUDA backend once; the error says why CUDA is not available.
 fn cuda() -> &'static Result<(), String> {
     static CUDA: OnceLock<Result<(), String>> = OnceLock::new();
     CUDA.get_or_init(|| {
@@ -73,12 +73,10 @@ fn cuda() -> &'static Result<(), String> {
                 if tch::Cuda::is_available() {
                     Ok(())
                 } else {
-                    Err(format!(
-                        "{CUDA_LIBRARY} was opened, but it finds no usable GPU or driver"
-                    ))
+                    Err(format!("{CUDA_LIBRARY} found no usable GPU or driver"))
                 }
             }
-            Err(error) => Err(format!("{CUDA_LIBRARY} could not be opened: {error}")),
+            Err(error) => Err(format!("cannot open {CUDA_LIBRARY}: {error}")),
         }
     })
 }
@@ -86,32 +84,32 @@ fn cuda() -> &'static Result<(), String> {
 /// The device to run on.
 ///
 /// # Errors
-/// A CUDA device was asked for and is not there; the message says what was looked for.
+/// The requested CUDA device is not available.
 pub fn choose(choice: DeviceChoice) -> Result<Device> {
-    let wanted = match choice {
+    let index = match choice {
         DeviceChoice::Cpu => return Ok(Device::Cpu),
         DeviceChoice::Auto if cuda().is_err() => return Ok(Device::Cpu),
         DeviceChoice::Auto => return Ok(Device::Cuda(0)),
         DeviceChoice::Cuda(index) => index,
     };
     let refuse = |why: String| {
-        let predicate = format!("= \"cuda:{wanted}\": {why}");
+        let predicate = format!("= \"cuda:{index}\": {why}");
         Err(Complaint::predicate("model", "device", predicate).into())
     };
     match cuda() {
-        Ok(()) if (wanted as i64) < tch::Cuda::device_count() => Ok(Device::Cuda(wanted)),
+        Ok(()) if (index as i64) < tch::Cuda::device_count() => Ok(Device::Cuda(index)),
         Ok(()) => refuse(format!(
-            "there are {} CUDA devices",
+            "found only {} CUDA devices",
             tch::Cuda::device_count()
         )),
-        Err(found) => refuse(format!(
-            "{found}; looked in the loader's paths: put a CUDA build of libtorch's lib folder into LD_LIBRARY_PATH \
-             (for the Python package: .../site-packages/torch/lib), or use device = \"auto\""
+        Err(reason) => refuse(format!(
+            "{reason}; add the lib folder of a CUDA build of libtorch to LD_LIBRARY_PATH (Python package: \
+             .../site-packages/torch/lib), or set device = \"auto\""
         )),
     }
 }
 
-/// The device as configuration and tables name it.
+/// The device's name in the configuration and in tables.
 pub fn name(device: Device) -> String {
     match device {
         Device::Cuda(index) => format!("cuda:{index}"),
@@ -119,11 +117,11 @@ pub fn name(device: Device) -> String {
     }
 }
 
-/// One line on libtorch and the devices that it sees, for people.
+/// One line about libtorch, its threads and its devices.
 pub fn describe() -> String {
     let cuda = match cuda() {
         Ok(()) => format!("{} CUDA device(s)", tch::Cuda::device_count()),
-        Err(found) => format!("no CUDA ({found})"),
+        Err(reason) => format!("no CUDA ({reason})"),
     };
     format!(
         "libtorch {}, {} threads, {cuda}",

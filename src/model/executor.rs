@@ -9,7 +9,7 @@ use prospect_common::{Error, Result, names};
 use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
-    archive::Archive,
+    archive::{Archive, EXPORT_AGAIN},
     graph::{Argument, Graph, Int, Node, Source, ValueId},
     operators,
     program::{Fusion, Program},
@@ -19,15 +19,15 @@ use super::{
 use crate::ReluRule;
 
 names! {
-    /// Element type of weights and activations; results always come back as float32.
+    /// Element type of weights and activations; results are always float32.
     pub enum Precision {
         Float32 = "float32",
-        /// CUDA only: CPUs without special units are slower with it than with float32.
+        /// CUDA only: slower than float32 on CPUs without native support.
         BFloat16 = "bfloat16",
     }
 }
 
-/// A network whose weights lie on a device, ready to be compiled into [`Runner`]s.
+/// A network with its weights on a device, ready to be compiled into [`Runner`]s.
 pub struct Network {
     graph: Graph,
     weights: HashMap<ValueId, Tensor>,
@@ -59,11 +59,10 @@ enum Slot {
 }
 
 impl Network {
-    /// Reads the weights (those of `needed` alone, if that is said) and puts them on the device.
+    /// Loads the weights (only those in `needed`, if given) onto the device.
     ///
     /// # Errors
-    /// Missing or short weight members, strides that reach outside their storage, operators that may not run
-    /// (all of them named at once).
+    /// Missing or truncated weight members, strides beyond their storage, disallowed operators (all named at once).
     pub fn load(
         archive: &mut Archive,
         graph: Graph,
@@ -87,7 +86,7 @@ impl Network {
                     archive.path(),
                     format!("the weights of {name}"),
                     "none in the archive",
-                    "make the file anew with `python jobs/export_model.py`",
+                    EXPORT_AGAIN,
                 )
             })?;
             if !storages.contains_key(&entry.member) {
@@ -113,7 +112,7 @@ impl Network {
         })
     }
 
-    /// A network of a graph and weights at hand, one tensor for each of the graph's sources.
+    /// A network from a graph and its weights, one tensor per source of the graph.
     pub fn from_parts(graph: Graph, weights: HashMap<ValueId, Tensor>, device: Device) -> Network {
         Network {
             graph,
@@ -131,18 +130,18 @@ impl Network {
         self.device
     }
 
-    /// A four-dimensional weight, row-major, and its sizes.
+    /// Values and sizes of a four-dimensional weight, row-major.
     pub fn weight(&self, id: ValueId) -> Result<(Vec<f32>, [usize; 4])> {
-        let missing = |message: &str| Error::Torch {
+        let unusable = |message: &str| Error::Torch {
             context: format!("weight {}", self.graph.values[id].name),
             message: message.into(),
         };
         let tensor = self
             .weights
             .get(&id)
-            .ok_or_else(|| missing("there is none"))?;
+            .ok_or_else(|| unusable("not loaded"))?;
         let [a, b, c, d] = tensor.size()[..] else {
-            return Err(missing("it has not four dimensions"));
+            return Err(unusable("not four-dimensional"));
         };
         let tensor = tensor
             .to_device(Device::Cpu)
@@ -151,11 +150,11 @@ impl Network {
         let mut values = vec![0f32; tensor.numel()];
         tensor
             .f_copy_data(&mut values, tensor.numel())
-            .map_err(|error| missing(&error.to_string()))?;
+            .map_err(|error| unusable(&error.to_string()))?;
         Ok((values, [a, b, c, d].map(|size| size as usize)))
     }
 
-    /// Compiles the part of the network that computes `wanted`, for inference as fast as this device allows.
+    /// Compiles the subgraph that computes `wanted` for the fastest inference on this device.
     pub fn inference(&self, wanted: &[ValueId]) -> Result<Runner> {
         let fusion = match (self.device, self.precision) {
             (Device::Cpu, Precision::Float32) if one_dnn().is_some() => Fusion::OneDnn,
@@ -164,14 +163,14 @@ impl Network {
         self.compile(wanted, fusion)
     }
 
-    /// Compiles with the given freedom; `Fusion::None` keeps the operators as exported, so that autograd works.
+    /// Compiles with the given fusion; `Fusion::None` keeps the exported operators, so that autograd works.
     pub fn compile(&self, wanted: &[ValueId], fusion: Fusion) -> Result<Runner> {
         let program = tch::no_grad(|| Program::new(&self.graph, &self.weights, wanted, fusion));
         self.runner(program, fusion, step)
     }
 
-    /// Compiles what leads from the image batch to `target` with another backward rule at every ReLU, ReLU6 and
-    /// Hardtanh. The forward pass is the same.
+    /// Compiles the subgraph from the image batch to `target` with the given backward rule at every ReLU, ReLU6 and
+    /// Hardtanh. The forward pass does not change.
     pub(super) fn with_relu_rule(&self, target: ValueId, rule: ReluRule) -> Result<Runner> {
         let program = Program::new(&self.graph, &self.weights, &[target], Fusion::None);
         self.runner(program, Fusion::None, |node| {
@@ -184,8 +183,8 @@ impl Network {
         })
     }
 
-    /// Compiles what follows the value `start`, up to the logits, so that autograd works; `None` if nothing does.
-    /// [`Runner::given`] says what to hand to [`Runner::run_from`].
+    /// Compiles the subgraph from the value `start` to the logits, with autograd; `None` if the logits do not depend on it.
+    /// Its [`Runner::inputs`] are the arguments of [`Runner::run_from`].
     pub(super) fn after(&self, start: ValueId) -> Result<Option<Runner>> {
         let program = tch::no_grad(|| {
             let wanted = [self.graph.logits];
@@ -195,7 +194,7 @@ impl Network {
         runner.transpose()
     }
 
-    /// A weight as it lies on the device.
+    /// A weight on the device.
     pub(super) fn parameter(&self, id: ValueId) -> Option<&Tensor> {
         self.weights.get(&id)
     }
@@ -221,32 +220,33 @@ impl Network {
 }
 
 impl Runner {
-    /// Runs a batch `[n, 3, height, width]` of normalised pixels; gives the wanted values in order.
+    /// Runs a batch `[n, 3, height, width]` of normalised pixels; returns the wanted values in order.
     ///
     /// # Errors
-    /// libtorch's message with the operator and the module that it belongs to.
+    /// libtorch's message with the operator and its module.
     pub fn run(&self, images: &Tensor) -> Result<Vec<Tensor>> {
         self.run_from(&[images])
     }
 
-    /// The values that [`Runner::run_from`] is handed.
-    pub(super) fn given(&self) -> &[ValueId] {
-        &self.program.given
+    /// The values that [`Runner::run_from`] takes.
+    pub(super) fn inputs(&self) -> &[ValueId] {
+        &self.program.inputs
     }
 
-    /// The operators that run.
+    /// The compiled operators.
     pub(super) fn nodes(&self) -> &[Node] {
         &self.program.nodes
     }
 
-    /// Runs with the given values at hand, batch first; gives the wanted values in order.
-    pub(super) fn run_from(&self, given: &[&Tensor]) -> Result<Vec<Tensor>> {
+    /// Runs from the values of [`Runner::inputs`], batch first; returns the wanted values in order.
+    pub(super) fn run_from(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         let convolves = |node: &Node| operators::base_name(node).contains("conv");
-        let innermost = self.fusion != Fusion::None && self.program.nodes.iter().any(convolves);
+        let to_channels_last =
+            self.fusion != Fusion::None && self.program.nodes.iter().any(convolves);
         let mut slots: Vec<Option<Slot>> = (0..self.program.values.len()).map(|_| None).collect();
-        for (&id, value) in self.program.given.iter().zip(given) {
+        for (&id, value) in self.program.inputs.iter().zip(inputs) {
             let mut value = value.to_device(self.device).to_kind(self.dtype);
-            if innermost && value.dim() == 4 {
+            if to_channels_last && value.dim() == 4 {
                 value = channels_last(&value)?;
             }
             slots[id] = Some(Slot::Tensor(value));
@@ -269,7 +269,7 @@ impl Runner {
             Some(Slot::Tensor(tensor)) => Ok(tensor),
             _ => self.program.constants.get(&id).ok_or_else(|| Error::Torch {
                 context: format!("value {}", self.program.values[id].name),
-                message: "it has not been computed".into(),
+                message: "not computed yet".into(),
             }),
         }
     }
@@ -281,7 +281,7 @@ impl Runner {
                 Some(Slot::Int(value)) => Ok(*value),
                 _ => Err(Error::Torch {
                     context: format!("size {}", self.program.values[*id].name),
-                    message: "it has not been computed".into(),
+                    message: "not computed yet".into(),
                 }),
             },
         }
@@ -298,7 +298,7 @@ impl Runner {
             }
             Step::Rectify(rectifier) => {
                 let input = node.reads().first().copied();
-                let input = input.ok_or_else(|| failure(node, "no tensor".into()))?;
+                let input = input.ok_or_else(|| failure(node, "no tensor argument".into()))?;
                 let output = rectifier.apply(self.tensor(input, slots)?);
                 vec![output.map_err(|message| failure(node, message))?]
             }
@@ -316,7 +316,7 @@ impl Runner {
         for id in node.writes() {
             let tensor = results
                 .next()
-                .ok_or_else(|| failure(node, "fewer results than the graph names".into()))?;
+                .ok_or_else(|| failure(node, "fewer results than in the graph".into()))?;
             slots[id] = Some(Slot::Tensor(tensor));
         }
         Ok(())
@@ -326,7 +326,7 @@ impl Runner {
         Ok(match argument {
             Argument::None => Value::None,
             Argument::Tensor(id) => match &slots[*id] {
-                // Scalars that were computed from sizes may stand where a tensor argument is named.
+                // A scalar computed from sizes can stand in for a tensor.
                 Some(Slot::Int(value)) => Value::Int(*value),
                 _ => Value::Tensor(self.tensor(*id, slots)?),
             },
@@ -359,7 +359,7 @@ impl Runner {
         if node.operator == "aten::sym_size" {
             let tensor = node.reads().first().copied();
             let tensor = self.tensor(
-                tensor.ok_or_else(|| failure(node, "no tensor".into()))?,
+                tensor.ok_or_else(|| failure(node, "no tensor argument".into()))?,
                 slots,
             )?;
             let sizes = tensor.size();
@@ -382,7 +382,7 @@ impl Runner {
                 _ => None,
             })
             .collect::<Result<_>>()?;
-        let overflow = || failure(node, "a size is out of range".into());
+        let overflow = || failure(node, "size out of range".into());
         match (node.operator.as_str(), operands.as_slice()) {
             ("_operator::add", [a, b]) => a.checked_add(*b),
             ("_operator::sub", [a, b]) => a.checked_sub(*b),
@@ -412,24 +412,24 @@ fn step(node: &Node) -> Result<Step> {
         return Ok(Step::Size);
     }
     let operator = Operator::find(&node.operator, &node.overload)
-        .ok_or_else(|| failure(node, "this libtorch does not have the operator".into()))?;
+        .ok_or_else(|| failure(node, "this libtorch lacks the operator".into()))?;
     let names = node
         .arguments
         .iter()
         .map(|(name, _)| CString::new(name.as_str()))
         .collect::<std::result::Result<_, _>>()
-        .map_err(|_| failure(node, "an argument name holds a NUL".into()))?;
+        .map_err(|_| failure(node, "an argument name contains a NUL".into()))?;
     Ok(Step::Call { operator, names })
 }
 
-/// The oneDNN operators, if this libtorch was built with them and this processor runs them.
+/// oneDNN's weight reordering and convolution, if this libtorch has them.
 fn one_dnn() -> Option<(Operator, Operator)> {
     let reorder = Operator::find("mkldnn::_reorder_convolution_weight", "")?;
     let convolution = Operator::find("mkldnn::_convolution_pointwise", "")?;
     Some((reorder, convolution))
 }
 
-/// A convolution weight in oneDNN's own blocked layout; `None` where oneDNN will not take it.
+/// A convolution weight in oneDNN's blocked layout; `None` if oneDNN does not support it.
 pub(super) fn reorder_weight(
     weight: &Tensor,
     padding: &[i64],
@@ -452,7 +452,7 @@ pub(super) fn reorder_weight(
     results.ok()?.into_iter().next()
 }
 
-/// The same values laid out with channels innermost, the layout that convolutions run fastest on.
+/// The same values in channels-last layout, the fastest one for convolutions.
 fn channels_last(images: &Tensor) -> Result<Tensor> {
     const CHANNELS_LAST: i64 = 2;
     let operator = Operator::find("aten::contiguous", "");
@@ -465,7 +465,7 @@ fn channels_last(images: &Tensor) -> Result<Tensor> {
     match result {
         Some(Ok(mut tensors)) if tensors.len() == 1 => Ok(tensors.remove(0)),
         Some(Err(message)) => Err(Error::Torch {
-            context: "laying out the images".into(),
+            context: "converting images to channels last".into(),
             message,
         }),
         _ => Ok(images.shallow_clone()),

@@ -1,6 +1,6 @@
-//! Class activation maps: a layer's maps in, one map per image, class and method out, through the head of the graph alone.
+//! Class activation maps: from a layer's feature maps to one map per image, class and method.
 //!
-//! Everything that follows the layer is a network of its own; its gradient at the layer needs no pixels and no backbone.
+//! Only the head runs, the subgraph from the layer to the logits; its gradient at the layer needs neither pixels nor backbone.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,31 +22,31 @@ const LAYERS: Origin = Origin::Setting {
     key: "layers",
 };
 
-/// The head of a network, from one layer on.
+/// The head of a network after one layer.
 pub struct Explainer {
     head: Runner,
     methods: Vec<CamMethod>,
-    needs: Vec<Layer>,
-    /// Sizes of each needed value, without the batch.
+    inputs: Vec<Layer>,
+    /// Sizes of each input without the batch dimension.
     sizes: Vec<Vec<i64>>,
     device: Device,
-    /// Weights `[classes, channels]` and bias `[classes]` of the one linear layer that follows, where CAM is wanted.
+    /// Weights `[classes, channels]` and bias `[classes]` of the final linear layer, for CAM.
     linear: Option<(Tensor, Option<Tensor>)>,
 }
 
-/// One image explained for one class.
+/// Maps of one image for one class.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Explained {
-    /// The class's logit, from the maps.
+pub struct Explanation {
+    /// The class's logit, recomputed from the feature maps.
     pub logit: f32,
-    /// Per method, in the order given: `[rows, columns]`, not rectified, not scaled.
+    /// One map `[rows, columns]` per method, in order, neither rectified nor scaled.
     pub maps: Vec<Vec<f32>>,
-    /// `mean(CAM) + bias`, where CAM is among the methods: the logit itself, up to rounding.
+    /// `mean(CAM) + bias` if CAM is among the methods: equals the logit up to rounding.
     pub cam_logit: Option<f32>,
 }
 
 impl ModelInfo {
-    /// The layers to explain at: those named, or (`auto`) the last spatial one before the head, if there is one.
+    /// The layers to explain: the named ones, or (`auto`) the last spatial layer before the head, if any.
     ///
     /// # Errors
     /// As [`ModelInfo::named_layers`].
@@ -63,21 +63,20 @@ impl ModelInfo {
         }
     }
 
-    /// The values that must be at hand to go on from `layer` without the image: itself, and others only where it lies inside a
-    /// branch.
+    /// The inputs of the head after `layer`: the layer itself, and further values if it lies inside a branch.
     ///
     /// # Errors
     /// A layer that the logits do not depend on.
-    pub fn needed_at(&self, layer: &Layer) -> Result<Vec<Layer>> {
+    pub fn head_inputs(&self, layer: &Layer) -> Result<Vec<Layer>> {
         let head = self.head(layer)?;
-        let others = head.given.iter().skip(1);
+        let others = head.inputs.iter().skip(1);
         Ok([layer.clone()]
             .into_iter()
             .chain(others.map(|&value| self.layer_of(value)))
             .collect())
     }
 
-    /// Loads, in float32, no more weights than what follows `layers` takes.
+    /// Loads the weights of the heads after `layers` only, in float32.
     ///
     /// # Errors
     /// As [`Network::load`].
@@ -95,7 +94,7 @@ impl ModelInfo {
         Network::load(&mut archive, graph, device, precision, Some(&needed))
     }
 
-    /// What follows a layer, without weights.
+    /// The head after a layer, without weights.
     fn head(&self, layer: &Layer) -> Result<Program> {
         let (wanted, weights) = ([self.graph.logits], HashMap::new());
         let head = Program::after(&self.graph, &weights, layer.value, &wanted, Fusion::None);
@@ -105,32 +104,32 @@ impl ModelInfo {
         })
     }
 
-    /// The methods that can be computed at `layer`, and why the others cannot.
+    /// The methods that work at `layer`, and one reason for each that does not.
     pub fn methods_at(
         &self,
         layer: &Layer,
         methods: &[CamMethod],
     ) -> (Vec<CamMethod>, Vec<String>) {
-        let (mut possible, mut refused) = (Vec::new(), Vec::new());
+        let (mut supported, mut refused) = (Vec::new(), Vec::new());
         for &method in methods {
             match method {
                 CamMethod::Cam => match self.analysis.cam_exact(&self.graph, layer.value) {
-                    Ok(_) => possible.push(method),
+                    Ok(_) => supported.push(method),
                     Err(why) => refused.push(format!(
-                        "cam is not exact at {}: {why}; gradcam works there",
+                        "cam is not exact at {}: {why}; use gradcam there",
                         layer.name
                     )),
                 },
-                _ => possible.push(method),
+                _ => supported.push(method),
             }
         }
-        (possible, refused)
+        (supported, refused)
     }
 
-    /// A class by its name, or by `#` and its index.
+    /// The index of a class given by name, or as `#` and its index.
     ///
     /// # Errors
-    /// No such class, or several of that name.
+    /// No class, or several, with that name.
     pub fn class_index(&self, class: &str) -> Result<usize, String> {
         let classes = self.classes();
         if let Some(index) = class.strip_prefix('#').and_then(|text| text.parse().ok()) {
@@ -138,25 +137,25 @@ impl ModelInfo {
                 return Ok(index);
             }
             return Err(format!(
-                "the network has the classes #0 to #{}, not {class}",
+                "the network's classes are #0 to #{}, not {class}",
                 classes.len().saturating_sub(1)
             ));
         }
-        let found: Vec<usize> = (0..classes.len())
+        let matches: Vec<usize> = (0..classes.len())
             .filter(|&index| classes[index] == class)
             .collect();
-        match found.as_slice() {
+        match matches.as_slice() {
             [index] => Ok(*index),
             [] => {
                 let names: Vec<&str> = classes.iter().map(String::as_str).collect();
                 Err(format!(
-                    "the network has no class {class:?}{}; name another, or give its index as #0 to #{}",
+                    "the network has no class {class:?}{}; give a class name, or an index from #0 to #{}",
                     did_you_mean(class, &names),
                     classes.len().saturating_sub(1)
                 ))
             }
             several => Err(format!(
-                "{} classes are named {class:?}; say which: {}",
+                "{} classes are named {class:?}; give one by index: {}",
                 several.len(),
                 several
                     .iter()
@@ -167,7 +166,7 @@ impl ModelInfo {
         }
     }
 
-    /// Class indices by name; names that several classes share are left out.
+    /// Class indices by name, without ambiguous names.
     pub fn class_by_name(&self) -> HashMap<String, usize> {
         let mut all: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, name) in self.classes().into_iter().enumerate() {
@@ -193,10 +192,10 @@ impl ModelInfo {
 }
 
 impl Explainer {
-    /// Compiles what follows `layer`, in float32.
+    /// Compiles the head after `layer` in float32.
     ///
     /// # Errors
-    /// A layer that the logits do not depend on; a method that is not exact there; values of unknown size.
+    /// The logits do not depend on the layer; a method is not exact there; a head input has no fixed size.
     pub fn new(
         network: &Network,
         model: &ModelInfo,
@@ -204,7 +203,7 @@ impl Explainer {
         methods: &[CamMethod],
     ) -> Result<Explainer> {
         let refuse = |why: &str| Error::from(LAYERS.complaint(format!("{}: {why}", layer.name)));
-        let needs = model.needed_at(layer)?;
+        let inputs = model.head_inputs(layer)?;
         let head = network
             .after(layer.value)?
             .ok_or_else(|| refuse("the logits do not depend on this layer"))?;
@@ -213,13 +212,13 @@ impl Explainer {
             return Err(refuse(why));
         }
         let sizes = head
-            .given()
+            .inputs()
             .iter()
             .map(|&value| sizes(&model.graph, value))
             .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| refuse("what follows needs values whose size the file does not say"))?;
+            .ok_or_else(|| refuse("the head needs values without a fixed size"))?;
         if sizes[0].len() != 3 {
-            return Err(refuse("it is no map [n, channels, rows, columns]"));
+            return Err(refuse("not a map [n, channels, rows, columns]"));
         }
         let linear = methods
             .contains(&CamMethod::Cam)
@@ -228,16 +227,16 @@ impl Explainer {
         Ok(Explainer {
             head,
             methods: methods.to_vec(),
-            needs,
+            inputs,
             sizes,
             device: network.device(),
             linear,
         })
     }
 
-    /// The values that [`Explainer::run`] wants: the layer, and others only where the layer lies inside a branch.
-    pub fn needs(&self) -> &[Layer] {
-        &self.needs
+    /// The inputs of [`Explainer::run`]: the layer, and further values if it lies inside a branch.
+    pub fn inputs(&self) -> &[Layer] {
+        &self.inputs
     }
 
     /// Channels, rows and columns of the layer's maps.
@@ -245,56 +244,56 @@ impl Explainer {
         [0, 1, 2].map(|index| self.sizes[0][index] as usize)
     }
 
-    /// Explains images for classes. `maps` has one slice for each of [`Explainer::needs`], each of `n` images, row-major;
-    /// `jobs` are (image, class) pairs, the image by its place in the batch. One result a job, in order.
+    /// Explains images for classes. `maps` holds one row-major slice of `n` images per [`Explainer::inputs`]; `jobs` are pairs
+    /// of image index in the batch and class. Returns one explanation per job, in order.
     ///
     /// # Errors
-    /// Slices of another length than the layers say; images or classes that are not there; libtorch's message.
+    /// A slice of the wrong length; an image or class out of range; libtorch's message.
     pub fn run(
         &self,
         maps: &[&[f32]],
         n: usize,
         jobs: &[(usize, usize)],
-    ) -> Result<Vec<Explained>> {
+    ) -> Result<Vec<Explanation>> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let context = format!("the head from {}", self.needs[0].name);
+        let context = format!("the head after {}", self.inputs[0].name);
         let failed = |error: tch::TchError| torch(&context, &error);
-        if maps.len() != self.needs.len() {
-            let found = format!("maps of {} layers, not {}", maps.len(), self.needs.len());
-            return Err(torch_message(&context, &found));
+        if maps.len() != self.inputs.len() {
+            let message = format!("maps of {} layers, not {}", maps.len(), self.inputs.len());
+            return Err(torch_message(&context, &message));
         }
         let images: Vec<i64> = jobs.iter().map(|&(image, _)| image as i64).collect();
         let every_image_once = images.iter().copied().eq(0..n as i64);
         let images = Tensor::from_slice(&images).to_device(self.device);
-        let mut given = Vec::with_capacity(maps.len());
+        let mut inputs = Vec::with_capacity(maps.len());
         for (map, sizes) in maps.iter().zip(&self.sizes) {
             let sizes: Vec<i64> = [n as i64].iter().chain(sizes).copied().collect();
             if sizes.iter().product::<i64>() != map.len() as i64 {
-                let found = format!("{} values where {sizes:?} are expected", map.len());
-                return Err(torch_message(&context, &found));
+                let message = format!("{} values, not {sizes:?}", map.len());
+                return Err(torch_message(&context, &message));
             }
             let value = Tensor::from_slice(map)
                 .reshape(&sizes)
                 .to_device(self.device);
-            given.push(match every_image_once {
+            inputs.push(match every_image_once {
                 true => value,
                 false => value.f_index_select(0, &images).map_err(failed)?,
             });
         }
-        let features = given[0].set_requires_grad(true);
-        let inputs: Vec<&Tensor> = [&features].into_iter().chain(&given[1..]).collect();
+        let features = inputs[0].set_requires_grad(true);
+        let inputs: Vec<&Tensor> = [&features].into_iter().chain(&inputs[1..]).collect();
         let outputs = self.head.run_from(&inputs)?;
         let [logits] = outputs.as_slice() else {
-            return Err(torch_message(&context, "not one tensor of logits"));
+            return Err(torch_message(&context, "expected one tensor of logits"));
         };
         let classes: Vec<i64> = jobs.iter().map(|&(_, class)| class as i64).collect();
         let classes = Tensor::from_slice(&classes).to_device(self.device);
         let scores = logits
             .f_gather(1, &classes.reshape([-1, 1]), false)
             .map_err(failed)?;
-        // With CAM alone the head need not run backwards.
+        // CAM alone needs no backward pass.
         let gradient = match self.methods.iter().any(|&method| method != CamMethod::Cam) {
             false => None,
             true => Tensor::f_run_backward(&[scores.sum(Dtype::Float)], &[&features], false, false)
@@ -324,7 +323,7 @@ impl Explainer {
         let cells = (self.sizes[0][1] * self.sizes[0][2]) as usize;
         let logits = floats(&scores)?;
         Ok((0..jobs.len())
-            .map(|job| Explained {
+            .map(|job| Explanation {
                 logit: logits[job],
                 maps: maps
                     .iter()
@@ -338,8 +337,7 @@ impl Explainer {
 
 /// `Σ_k weights[n, k] features[n, k, y, x]` as `[n, rows * columns]`.
 ///
-/// Summed in float64: the last cells of a row are summed in another order than the others, and where all cells are equal
-/// their sums have to be so too.
+/// Summed in float64: vectorised sums use another order for the last cells of a row, but equal cells must have equal sums.
 fn weighted(features: &Tensor, weights: &Tensor) -> Tensor {
     weights
         .to_kind(Dtype::Double)
@@ -357,8 +355,8 @@ fn combine(method: CamMethod, features: &Tensor, gradient: &Tensor) -> Tensor {
             weighted(features, &gradient.mean_dim(cells, false, Dtype::Float))
         }
         CamMethod::GradCamPlusPlus => {
-            // With S for the exponential of the score, as Chattopadhay et al. and pytorch-grad-cam simplify it. The small
-            // number in the denominator is the latter's; where gradients are below 1e-3 it weighs more than they do.
+            // Simplified for S = exp(score), as in Chattopadhay et al. and pytorch-grad-cam. The epsilon is from the latter; it
+            // dominates the denominator where gradients are below 1e-3.
             let square = gradient * gradient;
             let sums = features.sum_dim_intlist(cells, true, Dtype::Float);
             let alpha = &square / (&square * 2.0 + sums * &square * gradient + 1e-6);
@@ -377,26 +375,26 @@ fn cellwise(features: &Tensor, weights: &Tensor) -> Tensor {
         .flatten(1, -1)
 }
 
-/// Sizes of a value without its batch, where the file says them all.
+/// Sizes of a value without the batch dimension, if all are fixed.
 fn sizes(graph: &Graph, value: ValueId) -> Option<Vec<i64>> {
     graph.shape(value)?.iter().skip(1).copied().collect()
 }
 
 fn linear(network: &Network, model: &ModelInfo, layer: &Layer) -> Result<(Tensor, Option<Tensor>)> {
-    let missing = |what: &str| torch_message("the linear layer after the pooling", what);
+    let fail = |why: &str| torch_message("the linear layer after the pooling", why);
     let node = (model.analysis)
         .cam_exact(&model.graph, layer.value)
-        .map_err(|why| missing(&why))?;
+        .map_err(|why| fail(&why))?;
     let weight = node
         .tensor("weight")
         .and_then(|id| network.parameter(id))
-        .ok_or_else(|| missing("its weights are computed, not stored"))?;
+        .ok_or_else(|| fail("its weights are computed, not stored"))?;
     let bias = match node.tensor("bias") {
         None => None,
         Some(id) => Some(
             network
                 .parameter(id)
-                .ok_or_else(|| missing("its bias is computed, not stored"))?
+                .ok_or_else(|| fail("its bias is computed, not stored"))?
                 .shallow_clone(),
         ),
     };

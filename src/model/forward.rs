@@ -1,4 +1,4 @@
-//! Batches of preprocessed images through a network, out as plain columns for the tables.
+//! Forward passes: batches of preprocessed images in, plain table columns out.
 
 use prospect_common::{Error, Result};
 use tch::{Device, Kind as Dtype, Tensor};
@@ -9,14 +9,14 @@ use super::{
     units::{Layout, UnitStatistics, unit_statistics},
 };
 
-/// What to keep of every image.
+/// Values to keep of every image.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Its vector; a spatial map is averaged over its cells, tokens over their sequence.
+    /// The feature vector; maps are averaged over their cells, tokens over the sequence.
     pub feature: Layer,
-    /// Layers whose units' statistics are kept.
+    /// Layers whose unit statistics are kept.
     pub units: Vec<Layer>,
-    /// Layers whose whole maps are kept.
+    /// Layers whose complete maps are kept.
     pub maps: Vec<Layer>,
 }
 
@@ -35,7 +35,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Takes the images from the `at`-th on out of the batch.
+    /// Splits the batch at image `at` and returns the second part.
     pub fn split_off(&mut self, at: usize) -> Batch {
         let n = self.n.max(1);
         let cut = |values: &mut Vec<f32>| values.split_off(values.len() / n * at);
@@ -65,12 +65,12 @@ pub struct Forward {
     n_units: usize,
 }
 
-/// RGB bytes to the network's input: `(v / 255 - mean) / std`.
+/// Normalises RGB bytes: `(v / 255 - mean) / std`.
 pub(super) struct Normaliser {
     device: Device,
     height: i64,
     width: i64,
-    /// `[1, 3, 1, 1]`, as the next.
+    /// `[1, 3, 1, 1]`, like `std`.
     mean: Tensor,
     std: Tensor,
 }
@@ -92,23 +92,23 @@ impl Normaliser {
         }
     }
 
-    /// `[n, 3, height, width]` of bytes `[n, height, width, 3]`.
+    /// `[n, 3, height, width]` from bytes `[n, height, width, 3]`.
     pub(super) fn images(&self, pixels: &[u8], n: usize) -> Result<Tensor> {
         let sizes = [n as i64, self.height, self.width, 3];
         if sizes.iter().product::<i64>() != pixels.len() as i64 {
-            let found = format!("{} bytes where {sizes:?} are expected", pixels.len());
-            return Err(torch_message("the batch", &found));
+            let message = format!("{} bytes, not {sizes:?}", pixels.len());
+            return Err(torch_message("the batch", &message));
         }
         let bytes = Tensor::f_from_data_size(pixels, &sizes, Dtype::Uint8)
             .map_err(|error| torch("the batch", &error))?;
         let images = bytes.to_device(self.device).permute([0, 3, 1, 2]);
-        // In torchvision's order, which rounds as it does: gradients through ReLUs are not continuous in the pixels.
+        // torchvision's order of operations, for the same rounding: gradients through ReLUs are discontinuous in the pixels.
         Ok(((images.to_kind(Dtype::Float) / 255.0) - &self.mean) / &self.std)
     }
 }
 
 impl Forward {
-    /// Compiles `network` to give the logits and what is wanted. Pixels are normalised as `(v / 255 - mean) / std`.
+    /// Compiles `network` to compute the logits and the wanted values. Pixels are normalised as `(v / 255 - mean) / std`.
     pub fn new(
         network: &Network,
         wanted: &Wanted,
@@ -126,7 +126,7 @@ impl Forward {
         })
     }
 
-    /// Runs `n` images of RGB bytes `[n, height, width, 3]`, as `image::preprocess` gives them.
+    /// Runs `n` images of RGB bytes `[n, height, width, 3]`, the output of `image::preprocess`.
     ///
     /// # Errors
     /// libtorch's message with the operator and module.
@@ -136,7 +136,7 @@ impl Forward {
         self.run_normalised(&images, n)
     }
 
-    /// Runs a batch `[n, 3, height, width]` that is already normalised.
+    /// Like [`Forward::run`], for an already normalised batch `[n, 3, height, width]`.
     pub fn run_normalised(&self, images: &Tensor, n: usize) -> Result<Batch> {
         let _guard = tch::no_grad_guard();
         let mut outputs = self.runner.run(images)?.into_iter();
@@ -180,8 +180,7 @@ fn vector(value: &Tensor) -> Result<Tensor> {
         3 => value.mean_dim([1i64].as_slice(), false, Dtype::Float),
         4 => value.mean_dim([2i64, 3].as_slice(), false, Dtype::Float),
         rank => {
-            let message =
-                format!("a value of {rank} dimensions gives no vector; name a layer of 2, 3 or 4");
+            let message = format!("the layer has {rank} dimensions; name one with 2, 3 or 4");
             return Err(Error::setting("extract", "feature_layer", message));
         }
     })
@@ -199,10 +198,10 @@ pub(super) fn floats(value: &Tensor) -> Result<Vec<f32>> {
     Ok(out)
 }
 
-/// Maximum, mean and place of the maximum over the cells of every channel.
+/// Maximum, argmax and mean over the cells of every channel.
 fn reduce(map: &Tensor) -> Result<UnitStatistics> {
     let [_, channels, rows, cols] = map.size()[..] else {
-        return Err(torch_message("a tapped layer", "its output is no map"));
+        return Err(torch_message("a tapped layer", "its output is not a map"));
     };
     let (channels, cells) = (channels as usize, (rows * cols) as usize);
     if map.device() != Device::Cpu {
@@ -212,25 +211,25 @@ fn reduce(map: &Tensor) -> Result<UnitStatistics> {
             .to_device(Device::Cpu)
             .to_kind(Dtype::Int)
             .contiguous();
-        let mut places = vec![0i32; argmax.numel()];
+        let mut positions = vec![0i32; argmax.numel()];
         argmax
-            .f_copy_data(&mut places, argmax.numel())
+            .f_copy_data(&mut positions, argmax.numel())
             .map_err(|error| torch("reading results", &error))?;
         return Ok(UnitStatistics {
             channels,
             max: floats(&max)?,
             mean: floats(&flat.mean_dim([2i64].as_slice(), false, Dtype::Float))?,
-            argmax: places.into_iter().map(|place| place as u32).collect(),
+            argmax: positions.into_iter().map(|cell| cell as u32).collect(),
         });
     }
     let map = map.to_kind(Dtype::Float);
-    let innermost = map.permute([0, 2, 3, 1]);
-    let (held, layout) = if innermost.is_contiguous() {
-        (innermost, Layout::ChannelsLast)
+    let channels_last = map.permute([0, 2, 3, 1]);
+    let (map, layout) = if channels_last.is_contiguous() {
+        (channels_last, Layout::ChannelsLast)
     } else {
         (map.contiguous(), Layout::ChannelsFirst)
     };
-    // SAFETY: a contiguous float32 tensor on the CPU holds exactly `numel` floats at `data_ptr`; `held` outlives the slice.
-    let values = unsafe { std::slice::from_raw_parts(held.data_ptr().cast::<f32>(), held.numel()) };
+    // SAFETY: a contiguous float32 tensor on the CPU has exactly `numel` floats at `data_ptr`; `map` outlives the slice.
+    let values = unsafe { std::slice::from_raw_parts(map.data_ptr().cast::<f32>(), map.numel()) };
     Ok(unit_statistics(values, channels, cells, layout))
 }

@@ -1,4 +1,4 @@
-//! Programs made faster: BatchNorm folded into convolutions; activations and residual sums fused into them.
+//! Operator fusion: folds BatchNorm into convolutions and fuses activations and residual sums with them.
 
 use std::collections::HashMap;
 
@@ -84,18 +84,18 @@ impl Program {
         Some((conv, weight, shift.to_kind(dtype)))
     }
 
-    /// Replaces convolutions by `mkldnn::_convolution_pointwise` with weights reordered once, taking the activation
-    /// behind them, or a sum and its activation, along.
+    /// Replaces convolutions by `mkldnn::_convolution_pointwise` with reordered weights, fused with a following residual sum
+    /// and activation, if any.
     pub(super) fn fuse_convolutions(&mut self) {
         let uses = self.uses();
         let mut reader: HashMap<ValueId, usize> = HashMap::new();
-        let mut made_at: HashMap<ValueId, usize> = HashMap::new();
+        let mut producer: HashMap<ValueId, usize> = HashMap::new();
         for (index, node) in self.nodes.iter().enumerate() {
             for id in node.reads() {
                 reader.insert(id, index);
             }
             for id in node.writes() {
-                made_at.insert(id, index);
+                producer.insert(id, index);
             }
         }
         let mut removed = vec![false; self.nodes.len()];
@@ -106,7 +106,7 @@ impl Program {
             let Some(mut fused) = self.pointwise(index) else {
                 continue;
             };
-            // The one node that reads a value, if nothing else does.
+            // The only node that reads a value, if it is read once.
             let only_reader = |id: Option<ValueId>| {
                 let id = id.filter(|&id| uses[id] == 1)?;
                 reader.get(&id).copied()
@@ -115,7 +115,7 @@ impl Program {
             let mut sum = None;
             if let Some(next) = only_reader(self.nodes[index].output()) {
                 sum = self
-                    .residual(next, index, &made_at)
+                    .residual(next, index, &producer)
                     .map(|other| (next, other));
                 if let Some((next, _)) = sum {
                     end = next;
@@ -162,7 +162,7 @@ impl Program {
         self.nodes.retain(|_| removed.next() != Some(true));
     }
 
-    /// The oneDNN form of a convolution with constant weights, not yet with what follows it.
+    /// The oneDNN form of a convolution with constant weights, before fusion with its successors.
     fn pointwise(&mut self, index: usize) -> Option<Node> {
         let node = &self.nodes[index];
         if node.operator != "aten::conv2d" || !node.overload.is_empty() {
@@ -207,27 +207,27 @@ impl Program {
         })
     }
 
-    /// The other operand, if node `next` adds to the convolution at `conv` a tensor of the same sizes that exists by then.
+    /// The other operand, if node `next` adds to the convolution at `conv` a tensor of the same sizes computed before it.
     fn residual(
         &self,
         next: usize,
         conv: usize,
-        made_at: &HashMap<ValueId, usize>,
+        producer: &HashMap<ValueId, usize>,
     ) -> Option<ValueId> {
         let node = &self.nodes[next];
         let plain = operators::base_name(node) == "add"
             && node.overload == "Tensor"
             && node.float("alpha").unwrap_or(1.0) == 1.0;
         let (a, b) = (node.tensor("self")?, node.tensor("other")?);
-        let mine = self.nodes[conv].output()?;
-        let other = if a == mine { b } else { a };
-        let same = self.values[mine].shape == self.values[other].shape;
-        let exists = made_at.get(&other).is_some_and(|&at| at < conv);
-        (plain && other != mine && same && exists).then_some(other)
+        let conv_output = self.nodes[conv].output()?;
+        let other = if a == conv_output { b } else { a };
+        let same = self.values[conv_output].shape == self.values[other].shape;
+        let computed = producer.get(&other).is_some_and(|&at| at < conv);
+        (plain && other != conv_output && same && computed).then_some(other)
     }
 }
 
-/// oneDNN's name and parameters of an activation that it can fuse.
+/// oneDNN's name and parameters of a fusible activation.
 fn activation(node: &Node) -> Option<(&'static str, Vec<f64>)> {
     Some(match operators::base_name(node) {
         "relu" => ("relu", vec![]),

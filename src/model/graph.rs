@@ -3,7 +3,7 @@
 /// Index of a value (tensor, list of tensors or symbolic integer) of the graph.
 pub type ValueId = usize;
 
-/// An integer that is known, or computed from the batch size while the graph runs.
+/// An integer: constant, or computed from the batch size at run time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Int {
     Known(i64),
@@ -28,12 +28,12 @@ pub enum Argument {
     Device,
 }
 
-/// What a node gives: one value each, or one list of values.
+/// An output of a node: one value or one list of values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     Value(ValueId),
     List(Vec<ValueId>),
-    /// An optional result that is absent.
+    /// An absent optional result.
     Absent,
 }
 
@@ -76,7 +76,7 @@ impl Node {
         }
     }
 
-    /// A list of known integers; a single one counts as a list of one.
+    /// A list of known integers; a single integer counts as a list of one.
     pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
         match self.argument(name) {
             Some(Argument::Ints(ints)) => ints
@@ -98,7 +98,7 @@ impl Node {
         }
     }
 
-    /// A number, integer or not.
+    /// An integer or floating-point number.
     pub fn float(&self, name: &str) -> Option<f64> {
         match self.argument(name) {
             Some(Argument::Float(value)) => Some(*value),
@@ -131,7 +131,7 @@ impl Node {
         ids
     }
 
-    /// Every value that the node gives.
+    /// Every value that the node produces.
     pub fn writes(&self) -> Vec<ValueId> {
         self.outputs
             .iter()
@@ -143,7 +143,7 @@ impl Node {
             .collect()
     }
 
-    /// The one value that the node gives, if it gives exactly one.
+    /// The value that the node produces, if exactly one.
     pub fn output(&self) -> Option<ValueId> {
         match self.outputs.as_slice() {
             [Output::Value(id)] => Some(*id),
@@ -166,20 +166,20 @@ impl Node {
     }
 }
 
-/// Where a graph input's data come from.
+/// Origin of a graph input's data.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
-    /// Parameter or persistent buffer, by its name in the module.
+    /// Parameter or persistent buffer, by name in the module.
     Weight(String),
     /// Non-persistent buffer or lifted constant.
     Constant(String),
 }
 
-/// What is known of a value before anything runs.
+/// Static information about a value.
 #[derive(Clone, Debug)]
 pub struct ValueInfo {
     pub name: String,
-    /// Sizes; `None` where one follows the batch size. Absent for what is no tensor.
+    /// Sizes of a tensor; an inner `None` is a size that depends on the batch size.
     pub shape: Option<Vec<Option<i64>>>,
 }
 
@@ -197,7 +197,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The sizes of a value, where it is a tensor of known rank.
+    /// The sizes of a value, if it is a tensor of known rank.
     pub fn shape(&self, id: ValueId) -> Option<&[Option<i64>]> {
         self.values[id].shape.as_deref()
     }
@@ -210,7 +210,7 @@ impl Graph {
         }
     }
 
-    /// Number of classes, the logits' second dimension.
+    /// Number of classes: the logits' second dimension.
     pub fn n_classes(&self) -> i64 {
         match self.shape(self.logits) {
             Some([_, Some(classes)]) => *classes,
@@ -218,7 +218,7 @@ impl Graph {
         }
     }
 
-    /// The node that gives each value (`None` for inputs).
+    /// The node that produces each value (`None` for inputs).
     pub fn producers(&self) -> Vec<Option<usize>> {
         let mut producers = vec![None; self.values.len()];
         for (index, node) in self.nodes.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What a network is, read from its file.
+//! Description of a network, read from its file.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ const FEATURE_LAYER: Origin = Origin::Setting {
     key: "feature_layer",
 };
 
-/// What a model file tells without running it.
+/// Description of a network, obtained without running it.
 pub struct ModelInfo {
     pub path: PathBuf,
     /// BLAKE3 of the file's bytes, hexadecimal.
@@ -35,14 +35,14 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// Opens a `.pt2` file; `sidecar` says how images become its input and what its classes are called.
+    /// Opens a `.pt2` file; `sidecar` holds its preprocessing and class names.
     ///
     /// # Errors
-    /// A file that is no exported network of one image batch in, one logits tensor out; operators that may not run.
+    /// A file that is not an exported network from one image batch to one logits tensor; disallowed operators.
     pub fn open(path: &Path, sidecar: Sidecar) -> Result<ModelInfo> {
         let mut archive = Archive::open(path)?;
         let graph = Graph::parse(&archive.graph_json()?, path)?;
-        // Named early: pickled weights are refused before anything else is believed.
+        // Read early, to refuse pickled weights first.
         archive.weights()?;
         archive.constants()?;
         operators::check(&graph, path)?;
@@ -50,8 +50,8 @@ impl ModelInfo {
         if classes != 0 && classes != graph.n_classes() {
             return Err(Error::invalid(
                 path,
-                format!("as many logits as the sidecar names classes, {classes}"),
-                format!("{}", graph.n_classes()),
+                format!("one logit for each of the sidecar's {classes} classes"),
+                format!("{} logits", graph.n_classes()),
                 "correct \"classes\" in the sidecar",
             ));
         }
@@ -69,7 +69,7 @@ impl ModelInfo {
         })
     }
 
-    /// Class names in the order of the logits; `class 0`, `class 1`, … where the sidecar names none.
+    /// Class names in the order of the logits; `class 0`, `class 1`, … if the sidecar has none.
     pub fn classes(&self) -> Vec<String> {
         if self.sidecar.classes.is_empty() {
             return (0..self.graph.n_classes())
@@ -79,33 +79,33 @@ impl ModelInfo {
         self.sidecar.classes.clone()
     }
 
-    /// The preprocessing: `[input]` of the configuration over the sidecar.
+    /// The preprocessing: the sidecar's, overridden by `[input]` of the configuration.
     ///
     /// # Errors
-    /// What neither of them says, or sizes that are not the network's.
+    /// A value that both lack, or a size other than the network's.
     pub fn input_spec(&self, overrides: &InputOverrides) -> Result<InputSpec> {
-        let said = overrides.or(&self.sidecar.input);
+        let merged = overrides.or(&self.sidecar.input);
         let mut missing = Complaints::default();
-        for (key, or, there) in [
+        for (key, or, present) in [
             (
                 "resize",
                 " or crop",
-                said.resize.is_some() || said.crop.is_some(),
+                merged.resize.is_some() || merged.crop.is_some(),
             ),
-            ("mean", "", said.mean.is_some()),
-            ("std", "", said.std.is_some()),
+            ("mean", "", merged.mean.is_some()),
+            ("std", "", merged.std.is_some()),
         ] {
-            if !there {
+            if !present {
                 let sidecar = self.path.with_extension("json");
                 let predicate = format!(
-                    "{or}: neither pipeline.toml nor the sidecar {} says it; add it to one of them",
+                    "{or}: neither pipeline.toml nor the sidecar {} gives it; add it to one of them",
                     sidecar.display()
                 );
                 missing.push(Complaint::predicate("input", key, predicate));
             }
         }
         missing.verdict()?;
-        let spec = said.apply(InputSpec {
+        let spec = merged.apply(InputSpec {
             resize: Resize::None,
             crop: None,
             interpolation: Interpolation::Bilinear,
@@ -113,23 +113,23 @@ impl ModelInfo {
             std: [1.0; 3],
         });
         let (height, width) = self.graph.input_size();
-        let fed = match (spec.crop, spec.resize) {
+        let size = match (spec.crop, spec.resize) {
             (Some((h, w)), _) => Some((h, w)),
             (None, Resize::Exact { height, width }) => Some((height, width)),
             (None, _) => None,
         };
-        if fed.map(|(h, w)| (i64::from(h), i64::from(w))) != Some((height, width)) {
+        if size.map(|(h, w)| (i64::from(h), i64::from(w))) != Some((height, width)) {
             let predicate = format!(
                 "(or an exact resize) must give {height}x{width} pixels, the network's input, but gives {}; \
                  change it, or export the network for the size you want",
-                fed.map_or("any size".to_string(), |(h, w)| format!("{h}x{w}"))
+                size.map_or("any size".to_string(), |(h, w)| format!("{h}x{w}"))
             );
             return Err(Complaint::predicate("input", "crop", predicate).into());
         }
         Ok(spec)
     }
 
-    /// The layers whose units are kept: those that `[extract] layers` names, or the default ones.
+    /// The layers whose units are kept: those in `[extract] layers`, or the default ones.
     ///
     /// # Errors
     /// As [`ModelInfo::named_layers`].
@@ -142,10 +142,10 @@ impl ModelInfo {
         }
     }
 
-    /// The layers of these names, which `origin` gives.
+    /// The layers with these names; `origin` is the setting that lists them.
     ///
     /// # Errors
-    /// Every name that is no tap, with its nearest matches, and every tap that is no spatial map.
+    /// Every name that is not a tap, with its nearest matches, and every tap that is not a spatial map.
     pub fn named_layers(&self, names: &[String], origin: Origin) -> Result<Vec<Layer>> {
         let mut layers = Vec::new();
         let mut complaints = Complaints::default();
@@ -158,7 +158,7 @@ impl ModelInfo {
                     layers.push(Layer::from(tap));
                 }
                 Ok(tap) => complaints.push(origin.complaint(format!(
-                    "{name} gives {}, not a map [n, channels, rows, columns] of more than one cell; \
+                    "{name} has shape {}, not a map [n, channels, rows, columns] of more than one cell; \
                      see `prospect model inspect {}`",
                     shape_text(self.graph.shape(tap.value)),
                     self.path.display()
@@ -170,31 +170,31 @@ impl ModelInfo {
         Ok(layers)
     }
 
-    /// The value whose vector stands for an image: a named tap, or (`auto`) the input of the last layer with weights.
+    /// The layer of the feature vector: a named tap, or (`auto`) the input of the last layer with weights.
     ///
     /// # Errors
-    /// A name that is no tap; a network without such a layer.
+    /// A name that is not a tap; a network without layers with weights.
     pub fn feature(&self, name: &str) -> Result<Layer> {
         if name != "auto" {
             return Ok(self.named(name, FEATURE_LAYER).map(Layer::from)?);
         }
         let value = self.analysis.head_input.ok_or_else(|| {
             FEATURE_LAYER.complaint(
-                "the network has no linear or convolution layer to take the input of; name a module",
+                "the network has no linear or convolution layer for \"auto\"; name a module",
             )
         })?;
-        let name = self
+        let tap = self
             .analysis
             .taps
             .iter()
             .rev()
             .find(|tap| tap.value == value);
         Ok(Layer {
-            name: name.map_or_else(
+            name: tap.map_or_else(
                 || format!("input of {}", self.head_name()),
                 |tap| tap.name.clone(),
             ),
-            class: name.map_or(String::new(), |tap| tap.class.clone()),
+            class: tap.map_or(String::new(), |tap| tap.class.clone()),
             value,
         })
     }
@@ -210,7 +210,7 @@ impl ModelInfo {
         self.analysis.tap(name).ok_or_else(|| {
             let known: Vec<&str> = self.analysis.taps.iter().map(|tap| &*tap.name).collect();
             origin.complaint(format!(
-                "the network has no module {name}; {}; all: `prospect model inspect {}`",
+                "the network has no module {name}; {}; `prospect model inspect {}` lists all",
                 nearest(name, &known),
                 self.path.display()
             ))

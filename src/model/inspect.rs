@@ -1,4 +1,4 @@
-//! What `prospect model` shows: a table of modules, and the first convolution's filters.
+//! Data of `prospect model`: the table of modules and the filters of the first convolution.
 
 use std::{collections::HashSet, path::Path};
 
@@ -18,18 +18,18 @@ use crate::device::DeviceChoice;
 /// One module call of a network.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModuleRow {
-    /// Module path, with the call's number where there are several.
+    /// Module path, with the call's number if the module is called several times.
     pub module: String,
     pub kind: String,
     /// Sizes with `n` for the batch.
     pub shape: String,
-    /// `None` where a cell sees the whole image, or the value is no map.
+    /// `None` if a cell sees the whole image, or the value is not a map.
     pub receptive_field: Option<ReceptiveField>,
-    /// Elements of the module's own parameters and those of its children.
+    /// Number of parameters of the module and its children.
     pub parameters: i64,
 }
 
-/// Size, stride and first start along rows and columns, in pixels of the network's input.
+/// Size, stride and start of the first cell along rows and columns, in pixels of the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ReceptiveField {
     pub size: [i64; 2],
@@ -48,7 +48,7 @@ pub struct FirstFilters {
 }
 
 impl ModelInfo {
-    /// Receptive field of a value's cells, where it is a map and has one.
+    /// Receptive field of a map's cells; `None` if the value is not a map or a cell sees the whole image.
     pub fn receptive_field(&self, value: usize) -> Option<ReceptiveField> {
         let [y, x] = self.analysis.fields[value]
             .filter(|_| self.analysis.is_spatial(&self.graph, value))?
@@ -60,7 +60,7 @@ impl ModelInfo {
         })
     }
 
-    /// Elements of the parameters of a module and its children; `path` without a call number.
+    /// Number of parameters of a module and its children; `path` has no call number.
     pub fn parameters(&self, path: &str) -> i64 {
         let inside = format!("{path}.");
         self.graph
@@ -76,7 +76,7 @@ impl ModelInfo {
             .sum()
     }
 
-    /// Every module call in the order in which they finish.
+    /// Every module call, in order of completion.
     pub fn modules(&self) -> Vec<ModuleRow> {
         self.analysis
             .taps
@@ -91,30 +91,30 @@ impl ModelInfo {
             .collect()
     }
 
-    /// The filters of the first convolution that sees the image.
+    /// The filters of the first convolution.
     ///
     /// # Errors
     /// A network without one.
     pub fn first_filters(&self) -> Result<FirstFilters> {
-        let found = first_convolution(&self.graph).ok_or_else(|| {
+        let (weight, name) = first_convolution(&self.graph).ok_or_else(|| {
             Error::invalid(
                 &self.path,
-                "a network that begins with a two-dimensional convolution",
+                "a network with a two-dimensional convolution",
                 "none",
-                "there are no filters to show",
+                "the network has no filters to show",
             )
         })?;
-        let network = self.load_some(&HashSet::from([found.0]))?;
-        let (values, shape) = network.weight(found.0)?;
+        let network = self.load_some(&HashSet::from([weight]))?;
+        let (values, shape) = network.weight(weight)?;
         Ok(FirstFilters {
-            name: found.1,
+            name,
             shape,
             values,
         })
     }
 
-    /// Weights `[classes, dimension]` and bias `[classes]` of the linear layer that makes the logits of the feature vectors; `None`
-    /// where something else does.
+    /// Weights `[classes, dimension]` and bias `[classes]` of the linear layer from the feature vector to the logits; `None` if
+    /// the logits are not linear in the features.
     pub fn last_linear(&self, feature_layer: &str) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
         let node = (self.analysis.head_node).map(|node| &self.graph.nodes[node]);
         let Some(node) = node.filter(|node| operators::base_name(node) == "linear") else {
@@ -150,7 +150,7 @@ impl ModelInfo {
         Ok(Some((weights, bias)))
     }
 
-    /// The network on the CPU with these weights alone.
+    /// Loads only these weights, on the CPU.
     fn load_some(&self, weights: &HashSet<ValueId>) -> Result<Network> {
         let (cpu, precision) = (device::choose(DeviceChoice::Cpu)?, Precision::Float32);
         let mut archive = Archive::open(&self.path)?;
@@ -163,14 +163,14 @@ impl ModelInfo {
         )
     }
 
-    /// Opens the archive again and puts the network on a device.
+    /// Loads the network onto a device.
     pub fn load(&self, device: tch::Device, precision: Precision) -> Result<Network> {
         let mut archive = Archive::open(&self.path)?;
         Network::load(&mut archive, self.graph.clone(), device, precision, None)
     }
 }
 
-/// Running statistics of BatchNorm are buffers, not parameters.
+/// Whether the name is a running statistic of BatchNorm: a buffer, not a parameter.
 fn is_statistic(name: &str) -> bool {
     ["running_mean", "running_var", "num_batches_tracked"]
         .iter()
@@ -189,7 +189,7 @@ fn first_convolution(graph: &Graph) -> Option<(usize, String)> {
     })
 }
 
-/// The model's default layers and where CAM is exact, as lines for people.
+/// The default layers, and whether CAM is exact, as lines of text.
 pub fn defaults(info: &ModelInfo) -> Vec<String> {
     let mut lines = Vec::new();
     let names: Vec<&str> = info
@@ -199,13 +199,12 @@ pub fn defaults(info: &ModelInfo) -> Vec<String> {
         .map(|&index| info.analysis.taps[index].name.as_str())
         .collect();
     lines.push(match names.as_slice() {
-        [] => "tapped layers: none (no spatial layer that the whole network passes through)"
-            .to_string(),
+        [] => "tapped layers: none (no spatial layer is on every path)".to_string(),
         names => format!("tapped layers: {}", names.join(", ")),
     });
     match info.feature("auto") {
         Ok(layer) => lines.push(format!(
-            "feature layer: {} {}, what {} takes",
+            "feature layer: {} {}, the input of {}",
             layer.name,
             shape_text(info.graph.shape(layer.value)),
             info.head_name()
@@ -230,7 +229,7 @@ pub fn defaults(info: &ModelInfo) -> Vec<String> {
     lines
 }
 
-/// The file name of a model, for people.
+/// The file name of a model, for display.
 pub fn file_name(path: &Path) -> String {
     path.file_name()
         .unwrap_or(path.as_os_str())

@@ -1,8 +1,8 @@
-//! What tables call a layer.
+//! Layers by the names that tables use.
 
 use super::{analysis::Tap, graph::ValueId};
 
-/// A value of the graph under the name that tables show.
+/// A value of the graph and its name in tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
     pub name: String,

@@ -1,8 +1,8 @@
-//! Which layers of a network are meant.
+//! Choice of a network's layers.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Layers by their module paths, or the network's own choice.
+/// Layers by module path, or the network's default layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LayerChoice {
     Auto,
@@ -30,7 +30,7 @@ impl<'de> Deserialize<'de> for LayerChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<LayerChoice, D::Error> {
         match WordOrList::deserialize(deserializer)? {
             WordOrList::Word(word) if word == "auto" => Ok(LayerChoice::Auto),
-            // `--set extract.layers=layer4` means the one layer.
+            // `--set extract.layers=layer4` names a single layer.
             WordOrList::Word(word) => Ok(LayerChoice::Named(vec![word])),
             WordOrList::List(names) => Ok(LayerChoice::Named(names)),
         }

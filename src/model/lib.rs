@@ -1,9 +1,10 @@
-//! Networks: reading `torch.export` archives, graph arithmetic, and running them on libtorch. The only place that knows tch.
+//! Networks: reading `torch.export` archives, analysing their graphs and running them on libtorch. The only crate with tch,
+//! besides the linear algebra of `analysis`.
 //!
-//! - [`archive`]: the `.pt2` file, as hostile input; [`graph`]: its nodes; [`operators`]: which of them may run
-//! - [`analysis`]: taps by module path, default layers, where CAM is exact; [`receptive_field`]: what cells see
-//! - [`program`]: what really runs, folded and fused; [`executor`]: running it; [`forward`]: images in, tables' columns out
-//! - [`explain`]: class activation maps from a layer's maps; [`backprop`]: gradients at the pixels
+//! - [`archive`]: the `.pt2` file, treated as hostile input; [`graph`]: its nodes; [`operators`]: the allowed operators
+//! - [`analysis`]: taps by module path, default layers, exactness of CAM; [`receptive_field`]: theoretical receptive fields
+//! - [`program`]: the compiled graph, folded and fused; [`executor`]: runs it; [`forward`]: from images to table columns
+//! - [`explain`]: class activation maps from a layer's feature maps; [`backprop`]: gradients with respect to the pixels
 
 pub mod analysis;
 pub mod archive;

@@ -1,7 +1,7 @@
-//! Which operators a model file may use, and what kind each is.
+//! The operators that a model file may use, by kind.
 //!
-//! The dispatcher also knows operators that touch the disk or the process (`aten::from_file`, ...), so a model
-//! file gets nothing but this list of pure tensor functions.
+//! The dispatcher also offers operators that touch the disk or the process (`aten::from_file`, ...), so only this list of
+//! pure tensor functions is allowed.
 
 use std::path::Path;
 
@@ -9,24 +9,24 @@ use prospect_common::{Error, Result};
 
 use super::graph::{Graph, Node};
 
-/// What an operator does to the layout of an image-shaped tensor.
+/// Effect of an operator on the spatial layout of its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Every output element from the input elements at its own place (broadcasting joins several inputs).
+    /// Every output element depends on the input elements at the same position (inputs are broadcast).
     Elementwise,
-    /// The same elements under another shape; may share memory with the input.
+    /// The same elements in another shape; may share memory with the input.
     View,
     /// A window slides over the two spatial dimensions.
     Window,
-    /// Makes values of no input, or of sizes alone.
+    /// Depends on no input, or on sizes only.
     Constant,
-    /// Anything else: every output element may depend on every input element.
+    /// Any other: every output element may depend on every input element.
     Global,
 }
 
 use Kind::{Constant, Elementwise, Global, View, Window};
 
-/// Operators by name without `aten::` and without a trailing `_`.
+/// Allowed operators, without `aten::` and trailing `_`.
 const OPERATORS: &[(&str, Kind)] = &[
     ("abs", Elementwise),
     ("adaptive_avg_pool2d", Global),
@@ -177,7 +177,7 @@ const OPERATORS: &[(&str, Kind)] = &[
     ("zeros_like", Constant),
 ];
 
-/// Integer arithmetic on sizes, done by the executor itself.
+/// Integer arithmetic on sizes, evaluated by the executor.
 pub const SIZE_OPERATORS: &[&str] = &[
     "aten::sym_size",
     "_operator::add",
@@ -188,7 +188,7 @@ pub const SIZE_OPERATORS: &[&str] = &[
     "_operator::neg",
 ];
 
-/// Checks that only guard shapes while exporting; running a graph skips them.
+/// Shape checks of the exporter; skipped at run time.
 const ASSERTIONS: &[&str] = &[
     "aten::_assert_scalar",
     "aten::_assert_tensor_metadata",
@@ -202,7 +202,7 @@ const ASSERTIONS: &[&str] = &[
     "_operator::eq",
 ];
 
-/// The operator's name without namespace and without the in-place underscore.
+/// The operator's name without namespace and in-place underscore.
 pub fn base_name(node: &Node) -> &str {
     let name = node
         .operator
@@ -211,7 +211,7 @@ pub fn base_name(node: &Node) -> &str {
     name.strip_suffix('_').unwrap_or(name)
 }
 
-/// Writes into its first argument.
+/// Whether the operator writes into its first argument.
 pub fn is_in_place(node: &Node) -> bool {
     node.operator.starts_with("aten::") && node.operator.ends_with('_')
 }
@@ -224,7 +224,7 @@ pub fn is_size(node: &Node) -> bool {
     SIZE_OPERATORS.contains(&node.operator.as_str())
 }
 
-/// The range that an activation cuts its input to, where that is all it does: ReLU, ReLU6, Hardtanh.
+/// The range of a pure clamp: ReLU, ReLU6 or Hardtanh.
 pub fn clamp_range(node: &Node) -> Option<(f64, f64)> {
     match base_name(node) {
         "relu" => Some((0.0, f64::INFINITY)),
@@ -237,7 +237,7 @@ pub fn clamp_range(node: &Node) -> Option<(f64, f64)> {
     }
 }
 
-/// Activations that are no clamps: the backward rules for ReLUs say nothing about them.
+/// Whether the activation is not a clamp, so that the backward rules for ReLUs do not cover it.
 pub fn is_smooth_activation(node: &Node) -> bool {
     const SMOOTH: [&str; 10] = [
         "silu",
@@ -254,7 +254,7 @@ pub fn is_smooth_activation(node: &Node) -> bool {
     SMOOTH.contains(&base_name(node))
 }
 
-/// The kind of an allowed tensor operator; `None` for everything that may not run.
+/// The kind of an allowed tensor operator; `None` for all others.
 pub fn kind(node: &Node) -> Option<Kind> {
     node.operator.strip_prefix("aten::")?;
     let name = base_name(node);
@@ -263,41 +263,41 @@ pub fn kind(node: &Node) -> Option<Kind> {
         .find_map(|(allowed, kind)| (*allowed == name).then_some(*kind))
 }
 
-/// Every operator of the graph that may not run, once each, with the module path that uses it first.
-fn refused(graph: &Graph) -> Vec<String> {
-    let mut found: Vec<(String, String)> = Vec::new();
+/// Every disallowed operator of the graph, once, with the module that uses it first.
+fn disallowed(graph: &Graph) -> Vec<String> {
+    let mut modules: Vec<(String, String)> = Vec::new();
     for node in &graph.nodes {
         if kind(node).is_some() || is_size(node) || is_assertion(node) {
             continue;
         }
         let name = node.full_name();
-        if !found.iter().any(|(known, _)| *known == name) {
+        if !modules.iter().any(|(known, _)| *known == name) {
             let module = match node.module() {
                 "" => "the network itself",
                 path => path,
             };
-            found.push((name, module.to_string()));
+            modules.push((name, module.to_string()));
         }
     }
-    found
+    modules
         .into_iter()
         .map(|(name, module)| format!("{name} (in {module})"))
         .collect()
 }
 
-/// Refuses a graph with operators that may not run; `path` is only for the message.
+/// Refuses a graph with disallowed operators; `path` is for the message.
 ///
 /// # Errors
-/// All of those operators at once, each with the module that uses it.
+/// Lists all of these operators, each with a module that uses it.
 pub fn check(graph: &Graph, path: &Path) -> Result<()> {
-    let refused = refused(graph);
-    if refused.is_empty() {
+    let disallowed = disallowed(graph);
+    if disallowed.is_empty() {
         return Ok(());
     }
     Err(Error::invalid(
         path,
-        "only operators that Prospect runs",
-        format!("unknown operators: {}", refused.join(", ")),
-        "export the network in evaluation mode; if it truly needs these operators, ask for them",
+        "only supported operators",
+        format!("unsupported operators: {}", disallowed.join(", ")),
+        "export the network in evaluation mode; if it needs these operators, request their support",
     ))
 }

@@ -1,4 +1,4 @@
-//! From `models/model.json` of a `torch.export` archive to a [`Graph`].
+//! Parses `models/model.json` of a `torch.export` archive into a [`Graph`].
 
 use std::{collections::HashMap, path::Path};
 
@@ -6,22 +6,22 @@ use prospect_common::{Error, Result};
 use serde_json::Value as Json;
 
 use super::{
-    archive::{ScalarType, Size, TensorMeta},
+    archive::{EXPORT_AGAIN, ScalarType, Size, TensorMeta},
     graph::{Argument, Graph, Int, ModuleCall, Node, Output, Source, ValueId, ValueInfo},
 };
 
 impl Graph {
-    /// Parses `models/model.json`. `path` is only for messages.
+    /// Parses `models/model.json`; `path` is for messages.
     ///
     /// # Errors
-    /// JSON that is no exported program, or a program that is not one image batch in, one logits tensor out.
+    /// JSON that is not an exported program, or a program that does not map one image batch to one logits tensor.
     pub fn parse(json: &[u8], path: &Path) -> Result<Graph> {
         let document: Json = serde_json::from_slice(json).map_err(|error| {
             Error::invalid(
                 path,
                 "an exported program in models/model.json",
                 error.to_string(),
-                "make the file anew with `python jobs/export_model.py`",
+                EXPORT_AGAIN,
             )
         })?;
         Parser::default()
@@ -29,15 +29,15 @@ impl Graph {
             .map_err(|problem| match problem {
                 Problem::Format(found) => Error::invalid(
                     path,
-                    "an exported program as torch 2.11 writes it",
+                    "an exported program of torch 2.11",
                     found,
-                    "make the file anew with `python jobs/export_model.py`",
+                    EXPORT_AGAIN,
                 ),
                 Problem::Interface(found) => Error::invalid(
                     path,
-                    "a network that takes one image batch [n, 3, height, width] and gives one logits tensor [n, classes]",
+                    "a network from one image batch [n, 3, height, width] to one logits tensor [n, classes]",
                     found,
-                    "wrap the network in a module whose forward() takes one image batch and returns its logits, and export that",
+                    "export a wrapper module whose forward() takes one image batch and returns its logits",
                 ),
             })
     }
@@ -50,8 +50,8 @@ enum Problem {
 
 type Parsed<T> = Result<T, Problem>;
 
-fn format_problem(what: impl Into<String>) -> Problem {
-    Problem::Format(what.into())
+fn format_problem(found: impl Into<String>) -> Problem {
+    Problem::Format(found.into())
 }
 
 #[derive(Default)]
@@ -74,12 +74,12 @@ impl Parser {
         id
     }
 
-    /// A value that an earlier node or input must have made.
+    /// The id of a value that an input or earlier node defines.
     fn known(&self, name: &str) -> Parsed<ValueId> {
         self.ids
             .get(name)
             .copied()
-            .ok_or_else(|| format_problem(format!("value {name:?} is used before it is made")))
+            .ok_or_else(|| format_problem(format!("value {name:?} is used before its definition")))
     }
 
     fn graph(mut self, document: &Json) -> Parsed<Graph> {
@@ -104,7 +104,7 @@ impl Parser {
         }
         .ok_or_else(|| {
             Problem::Interface(format!(
-                "{} outputs (or one that is no tensor)",
+                "{} outputs, or one that is not a tensor",
                 outputs.len()
             ))
         })?;
@@ -121,7 +121,7 @@ impl Parser {
             Some([_, Some(3), Some(height), Some(width)]) if *height > 0 && *width > 0 => {}
             other => {
                 return Err(Problem::Interface(format!(
-                    "an input of sizes {}",
+                    "an input of shape {}",
                     show(other)
                 )));
             }
@@ -129,7 +129,7 @@ impl Parser {
         match graph.shape(graph.logits) {
             Some([_, Some(classes)]) if *classes > 0 => Ok(graph),
             other => Err(Problem::Interface(format!(
-                "an output of sizes {}",
+                "an output of shape {}",
                 show(other)
             ))),
         }
@@ -143,16 +143,16 @@ impl Parser {
             let (kind, body) = single(spec, "input spec")?;
             match kind {
                 "user_input" => {
-                    let name = body["arg"]["as_tensor"]["name"]
-                        .as_str()
-                        .ok_or_else(|| Problem::Interface("an input that is no tensor".into()))?;
+                    let name = body["arg"]["as_tensor"]["name"].as_str().ok_or_else(|| {
+                        Problem::Interface("an input that is not a tensor".into())
+                    })?;
                     let id = self.id(name);
                     inputs.push(id);
                 }
                 "parameter" | "buffer" | "tensor_constant" => {
                     let id = self.id(text(&body["arg"]["name"], "input name")?);
                     let name = text(&body[format!("{kind}_name")], "parameter name")?.to_string();
-                    // Non-persistent buffers are saved among the constants.
+                    // Non-persistent buffers are saved as constants.
                     let constant =
                         kind == "tensor_constant" || body["persistent"].as_bool() == Some(false);
                     sources.push((
@@ -198,11 +198,13 @@ impl Parser {
 
     fn argument(&self, argument: &Json, target: &str) -> Parsed<Argument> {
         let (kind, body) = single(argument, "argument")?;
-        let bad = || format_problem(format!("argument {argument} of {target}"));
-        let list = || body.as_array().ok_or_else(bad);
+        let invalid = || format_problem(format!("an invalid argument {argument} of {target}"));
+        let list = || body.as_array().ok_or_else(invalid);
         Ok(match kind {
             "as_none" => Argument::None,
-            "as_tensor" => Argument::Tensor(self.known(body["name"].as_str().ok_or_else(bad)?)?),
+            "as_tensor" => {
+                Argument::Tensor(self.known(body["name"].as_str().ok_or_else(invalid)?)?)
+            }
             "as_tensors" | "as_optional_tensors" => Argument::Tensors(
                 list()?
                     .iter()
@@ -211,59 +213,61 @@ impl Parser {
                             return Ok(None);
                         }
                         let item = item.get("as_tensor").unwrap_or(item);
-                        Ok(Some(self.known(item["name"].as_str().ok_or_else(bad)?)?))
+                        Ok(Some(
+                            self.known(item["name"].as_str().ok_or_else(invalid)?)?,
+                        ))
                     })
                     .collect::<Parsed<_>>()?,
             ),
-            "as_int" => Argument::Int(Int::Known(body.as_i64().ok_or_else(bad)?)),
-            "as_sym_int" => Argument::Int(self.int(body).ok_or_else(bad)?),
+            "as_int" => Argument::Int(Int::Known(body.as_i64().ok_or_else(invalid)?)),
+            "as_sym_int" => Argument::Int(self.int(body).ok_or_else(invalid)?),
             "as_ints" => Argument::Ints(
                 list()?
                     .iter()
                     .map(|item| item.as_i64().map(Int::Known))
                     .collect::<Option<_>>()
-                    .ok_or_else(bad)?,
+                    .ok_or_else(invalid)?,
             ),
             "as_sym_ints" => Argument::Ints(
                 list()?
                     .iter()
                     .map(|item| self.int(item))
                     .collect::<Option<_>>()
-                    .ok_or_else(bad)?,
+                    .ok_or_else(invalid)?,
             ),
-            "as_float" => Argument::Float(number(body).ok_or_else(bad)?),
+            "as_float" => Argument::Float(number(body).ok_or_else(invalid)?),
             "as_floats" => Argument::Floats(
                 list()?
                     .iter()
                     .map(number)
                     .collect::<Option<_>>()
-                    .ok_or_else(bad)?,
+                    .ok_or_else(invalid)?,
             ),
-            "as_bool" => Argument::Bool(body.as_bool().ok_or_else(bad)?),
+            "as_bool" => Argument::Bool(body.as_bool().ok_or_else(invalid)?),
             "as_bools" => Argument::Bools(
                 list()?
                     .iter()
                     .map(Json::as_bool)
                     .collect::<Option<_>>()
-                    .ok_or_else(bad)?,
+                    .ok_or_else(invalid)?,
             ),
-            "as_string" => Argument::Text(body.as_str().ok_or_else(bad)?.to_string()),
+            "as_string" => Argument::Text(body.as_str().ok_or_else(invalid)?.to_string()),
             "as_scalar_type" => Argument::Enum(
                 ScalarType(body.as_i64().unwrap_or(0))
                     .c10()
-                    .ok_or_else(bad)?,
+                    .ok_or_else(invalid)?,
             ),
             "as_memory_format" => Argument::Enum(match body.as_i64() {
                 Some(1) => 0,
                 Some(2) => 2,
                 Some(3) => 3,
                 Some(4) => 1,
-                _ => return Err(bad()),
+                _ => return Err(invalid()),
             }),
-            // Only strided tensors occur; c10 numbers that layout 0.
+            // The strided layout, number 0 in c10; no other occurs.
             "as_layout" if body.as_i64() == Some(7) => Argument::Enum(0),
             "as_device" => Argument::Device,
-            _ => return Err(bad()),
+            _ => return Err(invalid()),
         })
     }
 
@@ -277,27 +281,27 @@ impl Parser {
 
     fn output(&mut self, output: &Json, target: &str) -> Parsed<Output> {
         let (kind, body) = single(output, "output")?;
-        let bad = || format_problem(format!("output {output} of {target}"));
+        let invalid = || format_problem(format!("an invalid output {output} of {target}"));
         Ok(match kind {
-            "as_tensor" => Output::Value(self.id(body["name"].as_str().ok_or_else(bad)?)),
-            "as_sym_int" => Output::Value(self.id(body["as_name"].as_str().ok_or_else(bad)?)),
+            "as_tensor" => Output::Value(self.id(body["name"].as_str().ok_or_else(invalid)?)),
+            "as_sym_int" => Output::Value(self.id(body["as_name"].as_str().ok_or_else(invalid)?)),
             "as_tensors" => Output::List(
                 body.as_array()
-                    .ok_or_else(bad)?
+                    .ok_or_else(invalid)?
                     .iter()
                     .map(|item| item["name"].as_str().map(|name| self.id(name)))
                     .collect::<Option<_>>()
-                    .ok_or_else(bad)?,
+                    .ok_or_else(invalid)?,
             ),
             "as_none" => Output::Absent,
-            _ => return Err(bad()),
+            _ => return Err(invalid()),
         })
     }
 
     fn shapes(&mut self, tensor_values: &Json) -> Parsed<()> {
         let entries = tensor_values
             .as_object()
-            .ok_or_else(|| format_problem("no graph.tensor_values"))?;
+            .ok_or_else(|| format_problem("no object graph.tensor_values"))?;
         for (name, meta) in entries {
             if let Some(&id) = self.ids.get(name) {
                 let meta: TensorMeta = serde_json::from_value(meta.clone())
@@ -319,28 +323,28 @@ fn show(shape: Option<&[Option<i64>]>) -> String {
     })
 }
 
-fn array<'a>(value: &'a Json, what: &str) -> Parsed<&'a Vec<Json>> {
+fn array<'a>(value: &'a Json, name: &str) -> Parsed<&'a Vec<Json>> {
     value
         .as_array()
-        .ok_or_else(|| format_problem(format!("no list {what}")))
+        .ok_or_else(|| format_problem(format!("no list {name}")))
 }
 
-fn text<'a>(value: &'a Json, what: &str) -> Parsed<&'a str> {
+fn text<'a>(value: &'a Json, name: &str) -> Parsed<&'a str> {
     value
         .as_str()
-        .ok_or_else(|| format_problem(format!("no text for {what}")))
+        .ok_or_else(|| format_problem(format!("no string {name}")))
 }
 
-/// The one key and its value of a tagged union.
-fn single<'a>(value: &'a Json, what: &str) -> Parsed<(&'a str, &'a Json)> {
+/// Tag and content of a tagged union.
+fn single<'a>(value: &'a Json, name: &str) -> Parsed<(&'a str, &'a Json)> {
     value
         .as_object()
         .and_then(|object| object.iter().next())
         .map(|(key, value)| (key.as_str(), value))
-        .ok_or_else(|| format_problem(format!("an empty {what}")))
+        .ok_or_else(|| format_problem(format!("an empty {name}")))
 }
 
-/// A float; torch writes infinities and NaN as text.
+/// A float; torch writes infinities and NaN as strings.
 fn number(value: &Json) -> Option<f64> {
     value.as_f64().or_else(|| match value.as_str()? {
         "Infinity" => Some(f64::INFINITY),
@@ -371,7 +375,7 @@ fn module_stack(stack: &str) -> Vec<ModuleCall> {
             let key = parts.next()?;
             let path = parts.next()?;
             let class = parts.next()?;
-            // Nodes that belong to no module (sizes) carry a placeholder.
+            // Nodes outside all modules (sizes) have a placeholder.
             (!key.starts_with("_empty_nn_module_stack")).then(|| ModuleCall {
                 key: key.to_string(),
                 path: path.to_string(),

@@ -1,4 +1,4 @@
-//! From a graph to what really runs: only the nodes that are needed, in-place forms out of place; `fusion` makes it fast.
+//! Compiles a graph into a program: drops unused nodes and rewrites in-place operators; `fusion` optimises it further.
 
 use std::collections::HashMap;
 
@@ -10,35 +10,35 @@ use super::{
     operators::{self, Kind},
 };
 
-/// Nodes ready to run, with the tensors that they need besides the image batch.
+/// Nodes ready to run, with their constant tensors.
 pub struct Program {
     pub nodes: Vec<Node>,
     pub values: Vec<ValueInfo>,
-    /// Values that are handed in, in this order.
-    pub given: Vec<ValueId>,
-    /// Weights and folded weights by value; shared storage with the network's own where unchanged.
+    /// The program's inputs, in order.
+    pub inputs: Vec<ValueId>,
+    /// Weights and folded weights by value; unchanged ones share storage with the network's.
     pub constants: HashMap<ValueId, Tensor>,
-    /// For every wanted value, the value that holds it now.
+    /// The current id of every wanted value.
     pub wanted: Vec<ValueId>,
-    /// Values that nobody reads after each node.
+    /// For each node, the values that no later node reads.
     pub frees: Vec<Vec<ValueId>>,
 }
 
-/// How far a program may depart from the graph as written.
+/// Degree of operator fusion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fusion {
-    /// Operators as exported; autograd works.
+    /// The exported operators; autograd works.
     None,
     /// BatchNorm folded into convolutions (any device).
     Fold,
-    /// Folded, and convolution + activation or + sum + activation as one oneDNN operator (CPU, float32, inference only).
+    /// Also fuses convolution, residual sum and activation into one oneDNN operator (CPU, float32, inference only).
     OneDnn,
 }
 
 impl Program {
-    /// Compiles the part of `graph` that computes `wanted`.
+    /// Compiles the subgraph that computes `wanted`.
     ///
-    /// `constants` are the network's weights in the dtype and on the device where the program runs.
+    /// `constants` are the network's weights in the program's dtype and on its device.
     pub fn new(
         graph: &Graph,
         constants: &HashMap<ValueId, Tensor>,
@@ -50,9 +50,8 @@ impl Program {
         program
     }
 
-    /// Compiles the part of `graph` that leads from the value `start` to `wanted`, with `start` handed in. Where `start`
-    /// lies inside a branch, the other values that are still needed there are handed in after it, ascending by id.
-    /// `None` if nothing that is wanted depends on `start`.
+    /// Compiles the subgraph from the value `start` to `wanted`. The first input is `start`; if it lies inside a branch, the
+    /// other values needed there follow, ascending by id. `None` if no wanted value depends on `start`.
     pub fn after(
         graph: &Graph,
         constants: &HashMap<ValueId, Tensor>,
@@ -80,7 +79,7 @@ impl Program {
                 .cloned()
                 .collect(),
             values: graph.values.clone(),
-            given: vec![start],
+            inputs: vec![start],
             constants: constants
                 .iter()
                 .map(|(&id, tensor)| (id, tensor.shallow_clone()))
@@ -106,11 +105,11 @@ impl Program {
         self.plan_frees();
     }
 
-    /// Drops what lies before the one value that is given so far, and finds what else must be given then.
+    /// Drops the nodes before the program's first input and adds the other inputs that the rest needs.
     fn cut(&mut self, input: ValueId) -> Option<()> {
-        let start = self.given[0];
+        let start = self.inputs[0];
         if start != input {
-            // The batch size is asked of the image batch, which is not there any more.
+            // The batch size came from the image batch, which is no longer an input.
             for node in &mut self.nodes {
                 if node.operator == "aten::sym_size" && node.int("dim").unwrap_or(0) == 0 {
                     replace_reads(node, input, start);
@@ -134,11 +133,11 @@ impl Program {
             .collect();
         others.sort_unstable();
         others.dedup();
-        self.given.extend(others);
+        self.inputs.extend(others);
         Some(())
     }
 
-    /// Which values depend on `start`, itself included.
+    /// Which values depend on `start`, including itself.
     fn reached_from(&self, start: ValueId) -> Vec<bool> {
         let mut reached = vec![false; self.values.len()];
         reached[start] = true;
@@ -152,9 +151,8 @@ impl Program {
         reached
     }
 
-    /// Rewrites `relu_(x)` to `relu(x)` and lets later readers of `x` read the result, so that a tap of `x` stays
-    /// what its module gave. A write into a view of something (Swin's attention mask) stays in place: there the
-    /// write is meant for what lies behind the view.
+    /// Rewrites `relu_(x)` to `relu(x)` and redirects later readers of `x` to the result, so that a tap of `x` keeps its
+    /// module's output. Writes into a view (Swin's attention mask) stay in place: they are meant for the view's base.
     fn out_of_place(&mut self, graph: &Graph) {
         let producers = graph.producers();
         let is_view = |id: ValueId| {
@@ -193,7 +191,7 @@ impl Program {
         }
     }
 
-    /// A view (dropout in evaluation, a flattened map) whose base nobody reads any more: writing into a copy is the same.
+    /// Whether no later node reads the base of a view (dropout in evaluation mode, a flattened map), so that a copy will do.
     fn is_fresh_view(
         &self,
         graph: &Graph,
@@ -237,7 +235,7 @@ impl Program {
                 }
             }
         }
-        for id in self.wanted.iter_mut().chain(&mut self.given) {
+        for id in self.wanted.iter_mut().chain(&mut self.inputs) {
             *id = alias.get(id).copied().unwrap_or(*id);
         }
     }
@@ -249,7 +247,7 @@ impl Program {
         }
         let mut keep = vec![false; self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate().rev() {
-            // What is written into a view may be read through any other view of the same memory.
+            // A write into a view can be read through any other view of the same memory.
             if operators::is_in_place(node) || node.writes().iter().any(|&id| needed[id]) {
                 keep[index] = true;
                 for id in node.reads() {
@@ -279,7 +277,7 @@ impl Program {
         self.frees = frees;
     }
 
-    /// How often each value is read; a wanted value counts as read once more.
+    /// Number of uses of each value; being wanted counts as one.
     pub(super) fn uses(&self) -> Vec<usize> {
         let mut uses = vec![0; self.values.len()];
         for node in &self.nodes {
@@ -303,7 +301,7 @@ impl Program {
         id
     }
 
-    /// A `view` that the exporter saw to be possible may not be with channels innermost; `reshape` copies where it must.
+    /// A `view` that was valid at export may be invalid for channels-last tensors; `reshape` copies where necessary.
     fn view_as_reshape(&mut self) {
         for node in self
             .nodes

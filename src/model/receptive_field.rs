@@ -1,8 +1,8 @@
-//! Theoretical receptive fields from the graph: what each cell of each value can see of the network's input.
+//! Theoretical receptive fields: the input pixels that each cell of each value can depend on.
 //!
-//! Along one axis a cell `i` sees the input pixels `[start + i*stride, start + i*stride + size)`, in pixel edges of the
-//! network's input tensor. Walking forward through a window of `k` taps, dilation `d`, stride `s` and padding `p`:
-//! `size += d*(k-1)*stride; start -= p*stride; stride *= s`. Branches that join see the union.
+//! Along one axis, cell `i` sees the pixels `[start + i*stride, start + i*stride + size)` of the network's input tensor.
+//! A window of kernel size `k`, dilation `d`, stride `s` and padding `p` updates
+//! `size += d*(k-1)*stride; start -= p*stride; stride *= s`. Joined branches see the union.
 //! (Araujo, Norris & Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019.)
 
 use super::{
@@ -10,12 +10,12 @@ use super::{
     operators::{self, Kind},
 };
 
-/// What the cells along one axis see, in pixels of the network's input.
+/// Receptive field of the cells along one axis, in pixels of the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Axis {
     pub size: i64,
     pub stride: i64,
-    /// Left (top) edge of cell 0; negative where it reaches into the padding.
+    /// Left (top) edge of cell 0's field; negative inside the padding.
     pub start: i64,
 }
 
@@ -34,7 +34,7 @@ impl Axis {
         }
     }
 
-    /// `None` where the two step differently: then there is no common grid.
+    /// `None` if the strides differ, since there is no common grid.
     fn union(self, other: Axis) -> Option<Axis> {
         let start = self.start.min(other.start);
         let end = (self.start + self.size).max(other.start + other.size);
@@ -45,19 +45,19 @@ impl Axis {
         })
     }
 
-    /// First and last pixel edge that cell `index` sees.
+    /// First and last pixel edge of the field of cell `index`.
     pub fn interval(&self, index: i64) -> (i64, i64) {
         let start = self.start + index * self.stride;
         (start, start + self.size)
     }
 }
 
-/// What is known of a value's spatial layout.
+/// Spatial layout of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Which dimensions run over rows and columns of the image; `None` where space is mixed up or gone.
+    /// Dimensions of the image's rows and columns; `None` if the spatial layout is lost.
     pub dims: Option<(usize, usize)>,
-    /// Rows and columns; `None` where a cell may see the whole image.
+    /// Fields along rows and columns; `None` if a cell may see the whole image.
     pub axes: Option<[Axis; 2]>,
 }
 
@@ -68,7 +68,7 @@ impl Field {
     };
 }
 
-/// The field of every value; `None` for what does not depend on the image.
+/// The field of every value; `None` if the value does not depend on the image.
 pub fn fields(graph: &Graph) -> Vec<Option<Field>> {
     let mut fields: Vec<Option<Field>> = vec![None; graph.values.len()];
     fields[graph.input] = Some(Field {
@@ -80,7 +80,7 @@ pub fn fields(graph: &Graph) -> Vec<Option<Field>> {
         for id in node.writes() {
             fields[id] = field.filter(|_| graph.shape(id).is_some());
         }
-        // An in-place write changes what its target holds, too.
+        // An in-place write also changes its target.
         if operators::is_in_place(node)
             && let Some(target) = node.reads().first()
         {
@@ -134,7 +134,7 @@ fn propagate(graph: &Graph, node: &Node, fields: &[Option<Field>]) -> Option<Fie
                 let over = node.int("dim").and_then(|dim| dimension(dim, rank));
                 keep_unless(own, |dim| Some(dim) == over)
             }
-            // Normalises over space: everything is seen, but the layout stays.
+            // These mix all positions but keep the layout.
             "group_norm" | "instance_norm" | "roll" | "flip" => Some(Field {
                 dims: own.dims,
                 axes: None,
@@ -166,7 +166,7 @@ fn keep_unless(own: Field, mixes: impl Fn(usize) -> bool) -> Option<Field> {
     })
 }
 
-/// Joins the inputs of an elementwise operator (or a concatenation along channels), aligned from the last dimension.
+/// Joins the inputs of an elementwise operator or a channel concatenation, aligned at the last dimension.
 fn join(
     graph: &Graph,
     reads: &[ValueId],
@@ -178,10 +178,10 @@ fn join(
     for &id in reads {
         let field = fields[id]?;
         let shape = graph.shape(id).unwrap_or(&[]);
-        let lift = rank.saturating_sub(shape.len());
-        let dims = field.dims.map(|(row, col)| (row + lift, col + lift));
-        // A [n, c, 1, 1] gate is spread over all cells: what it saw, every cell sees.
-        let spread = field.dims.is_none_or(|(row, col)| {
+        let offset = rank.saturating_sub(shape.len());
+        let dims = field.dims.map(|(row, col)| (row + offset, col + offset));
+        // A [n, c, 1, 1] gate is broadcast: every cell sees what the gate sees.
+        let broadcast = field.dims.is_none_or(|(row, col)| {
             shape.get(row) == Some(&Some(1)) || shape.get(col) == Some(&Some(1))
         });
         let single =
@@ -192,7 +192,7 @@ fn join(
                 });
         let field = Field {
             dims,
-            axes: field.axes.filter(|_| !spread || single),
+            axes: field.axes.filter(|_| !broadcast || single),
         };
         joined = Some(match joined {
             None => field,
@@ -239,7 +239,7 @@ fn window(graph: &Graph, node: &Node, first: ValueId, own: Field) -> Option<Fiel
     let kernel = match name {
         "conv2d" => {
             let weight = graph.shape(node.tensor("weight")?)?;
-            // A weight that is computed from the image is no convolution that this arithmetic covers.
+            // The arithmetic does not cover weights computed from the image.
             if node.tensor("input") != Some(first) {
                 return None;
             }
@@ -258,7 +258,7 @@ fn window(graph: &Graph, node: &Node, first: ValueId, own: Field) -> Option<Fiel
     let dilation = pair(node.ints("dilation"), 1)?;
     let padding = match node.argument("padding") {
         Some(Argument::Text(text)) if text == "same" => {
-            // torch pads d*(k-1) in all, the smaller half first.
+            // torch pads d*(k-1) in total, the smaller half first.
             [0, 1].map(|axis: usize| dilation[axis] * (kernel[axis] - 1) / 2)
         }
         Some(Argument::Text(_)) => [0; 2],
@@ -289,7 +289,7 @@ fn pad(node: &Node, own: Field, rank: usize) -> Option<Field> {
                 .is_some_and(|&after| after != 0)
     };
     if !constant && (touches(row) || touches(col)) {
-        // Reflected pixels come from inside the image, out of the box of the padded cell.
+        // Reflected pixels lie outside the padded cell's window.
         return Some(Field {
             dims: own.dims,
             axes: None,
@@ -367,7 +367,7 @@ fn view(graph: &Graph, node: &Node, first: ValueId, own: Field) -> Option<Field>
         "slice" => slice(node, own, shape),
         "view" | "reshape" | "flatten" | "unflatten" | "squeeze" => {
             let out = graph.shape(node.output()?)?;
-            // Space survives where the last two dimensions are rows and columns before and after.
+            // The layout survives if rows and columns remain the last two dimensions.
             let kept = out.len() >= 2
                 && (row + 2, col + 1) == (rank, rank)
                 && out[out.len() - 2..] == shape[rank - 2..]

@@ -1,9 +1,9 @@
-//! The ways to send a gradient back through a ReLU.
+//! Backward rules of ReLU.
 
 use prospect_common::names;
 
 names! {
-    /// What a ReLU does to the gradient `g` that comes back to it, `z` being its input.
+    /// Backward rule of a ReLU, for its input `z` and the incoming gradient `g`.
     pub enum ReluRule {
         /// The derivative: `g [z > 0]`.
         Plain = "plain",

@@ -1,6 +1,5 @@
-// Calls any ATen operator by name through c10's dispatcher, with arguments bound by name to the operator's schema
-// and the schema's own defaults for the rest. Autograd works as for any other call. Which operators may be called
-// is decided on the Rust side (operators.rs); nothing here is reachable from a model file by itself.
+// Calls any ATen operator by name through c10's dispatcher. Arguments are bound by name to the operator's schema; missing
+// ones take its defaults. Autograd works. The Rust side (operators.rs) restricts which operators a model file can call.
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -64,7 +63,7 @@ c10::IValue tensor_list(const Argument& argument, const c10::TypePtr& element) {
   return list;
 }
 
-// A number where the schema wants a tensor, as Python's bindings pass it: without a say in the result's type.
+// A number for a tensor parameter, wrapped as in the Python bindings so that it does not affect type promotion.
 at::Tensor wrapped_number(const Argument& argument) {
   const c10::Scalar number = argument.kind == kFloat  ? c10::Scalar(argument.real)
                              : argument.kind == kBool ? c10::Scalar(argument.integer != 0)
@@ -103,7 +102,7 @@ c10::IValue convert(const Argument& argument, c10::TypePtr type) {
       break;
   }
   auto list_type = type->cast<c10::ListType>();
-  TORCH_CHECK(list_type, "argument '", argument.name, "' is a list where ", type->str(), " is wanted");
+  TORCH_CHECK(list_type, "argument '", argument.name, "' is a list, but the schema expects ", type->str());
   auto element = list_type->getElementType();
   switch (argument.kind) {
     case kTensors:
@@ -138,8 +137,8 @@ c10::IValue convert(const Argument& argument, c10::TypePtr type) {
   }
 }
 
-// A clamp whose backward pass lets only positive gradients through (DeconvNet), and those only where the input lay
-// strictly inside the range, too, if it is guided.
+// A clamp whose backward pass keeps only positive gradients (DeconvNet) and, if guided, only those where the input is
+// strictly inside the range.
 struct Rectifier : public torch::autograd::Function<Rectifier> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input, double low, double high, bool guided) {
     if (guided) context->save_for_backward({input});
@@ -183,7 +182,7 @@ const char* prospect_torch_version() { return TORCH_VERSION; }
 
 const char* prospect_last_error() { return last_error.c_str(); }
 
-// The handle of an operator, or null when libtorch does not have it. Handles live as long as the process.
+// The handle of an operator, or null if libtorch lacks it. Handles live as long as the process.
 const void* prospect_operator(const char* name, const char* overload) {
   const c10::OperatorHandle* handle = nullptr;
   guarded([&] {
@@ -193,7 +192,7 @@ const void* prospect_operator(const char* name, const char* overload) {
   return handle;
 }
 
-// Calls an operator. Result tensors are pushed through `push` (a list result pushes every element).
+// Calls an operator and passes each result tensor to `push`, the elements of a list one by one.
 int prospect_call(const void* operator_handle, const Argument* arguments, size_t count,
                   void (*push)(void* context, at::Tensor* tensor), void* context) {
   return guarded([&] {
@@ -202,15 +201,15 @@ int prospect_call(const void* operator_handle, const Argument* arguments, size_t
     for (size_t i = 0; i < count; ++i)
       TORCH_CHECK(schema.argumentIndexWithName(arguments[i].name), schema.name(), " has no argument '", arguments[i].name, "'");
     torch::jit::Stack stack;
-    for (const auto& wanted : schema.arguments()) {
+    for (const auto& parameter : schema.arguments()) {
       const Argument* given = nullptr;
       for (size_t i = 0; i < count; ++i)
-        if (wanted.name() == arguments[i].name) given = &arguments[i];
+        if (parameter.name() == arguments[i].name) given = &arguments[i];
       if (given) {
-        stack.push_back(convert(*given, wanted.real_type()));
+        stack.push_back(convert(*given, parameter.real_type()));
       } else {
-        TORCH_CHECK(wanted.default_value().has_value(), schema.name(), " misses its argument '", wanted.name(), "'");
-        stack.push_back(*wanted.default_value());
+        TORCH_CHECK(parameter.default_value().has_value(), schema.name(), " lacks the required argument '", parameter.name(), "'");
+        stack.push_back(*parameter.default_value());
       }
     }
     handle.callBoxed(stack);
@@ -224,7 +223,7 @@ int prospect_call(const void* operator_handle, const Argument* arguments, size_t
   });
 }
 
-// Clamps with a backward rule of its own (see Rectifier).
+// Clamps with a special backward rule (see Rectifier).
 int prospect_rectify(const at::Tensor* input, double low, double high, int guided, void (*push)(void* context, at::Tensor* tensor),
                      void* context) {
   return guarded([&] { push(context, new at::Tensor(Rectifier::apply(*input, low, high, guided != 0))); });

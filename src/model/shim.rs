@@ -1,4 +1,4 @@
-//! The Rust side of `shim.cpp`: ATen operators called by name.
+//! Rust bindings of `shim.cpp`: calls ATen operators by name.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 
@@ -56,7 +56,7 @@ unsafe extern "C" {
 #[allow(non_camel_case_types)]
 type tch_tensor = c_void;
 
-/// The libtorch that this was built against.
+/// Version of the libtorch that the binary was built against.
 pub fn torch_version() -> String {
     // SAFETY: a string literal.
     unsafe { CStr::from_ptr(prospect_torch_version()) }
@@ -64,23 +64,23 @@ pub fn torch_version() -> String {
         .into_owned()
 }
 
-/// A handle of libtorch's operator table; valid for the life of the process.
+/// A handle into libtorch's operator table, valid for the lifetime of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Operator(*const c_void);
 
-// The handle points to an immutable entry of the dispatcher, which is itself thread-safe.
+// SAFETY: the handle points to an immutable entry of the thread-safe dispatcher.
 unsafe impl Send for Operator {}
 unsafe impl Sync for Operator {}
 
 extern "C" fn push(context: *mut c_void, tensor: *mut tch_tensor) {
-    // SAFETY: `context` is the `Vec` that `Operator::call` passed along; `tensor` is a new at::Tensor that we own.
+    // SAFETY: `context` is the caller's `Vec`; `tensor` is a new at::Tensor that we own.
     unsafe {
         let results = &mut *context.cast::<Vec<Tensor>>();
         results.push(Tensor::from_ptr(tensor.cast()));
     }
 }
 
-/// Keeps the converted argument memory alive during a call.
+/// Keeps converted arguments alive during a call.
 enum Storage {
     Ints(Vec<i64>),
     Pointers(Vec<*const c_void>),
@@ -88,7 +88,7 @@ enum Storage {
 }
 
 impl Operator {
-    /// Looks an operator up, e.g. `("aten::conv2d", "")`. `None` if this libtorch does not have it.
+    /// Looks up an operator, e.g. `("aten::conv2d", "")`; `None` if this libtorch lacks it.
     pub fn find(name: &str, overload: &str) -> Option<Operator> {
         let name = CString::new(name).ok()?;
         let overload = CString::new(overload).ok()?;
@@ -97,10 +97,10 @@ impl Operator {
         (!handle.is_null()).then_some(Operator(handle))
     }
 
-    /// Calls the operator; arguments that are not named take the schema's defaults. A list result comes back flattened.
+    /// Calls the operator; missing arguments take the schema's defaults. List results are flattened.
     ///
     /// # Errors
-    /// libtorch's own message.
+    /// libtorch's message.
     pub fn call(&self, arguments: &[(&CStr, Value<'_>)]) -> Result<Vec<Tensor>, String> {
         let storage: Vec<Option<Storage>> = arguments
             .iter()
@@ -137,18 +137,18 @@ fn last_error() -> String {
     message.lines().next().unwrap_or("").to_string()
 }
 
-/// A clamp to `[low, high]` with a backward rule other than its derivative.
+/// A clamp to `[low, high]` with a backward rule other than the derivative.
 #[derive(Clone, Copy, Debug)]
 pub struct Rectifier {
     pub low: f64,
     pub high: f64,
-    /// [`ReluRule::Plain`] is not for this: the operator itself has it.
+    /// Not [`ReluRule::Plain`], which is the operator's own derivative.
     pub rule: ReluRule,
 }
 
 impl Rectifier {
     /// # Errors
-    /// libtorch's own message.
+    /// libtorch's message.
     pub fn apply(&self, input: &Tensor) -> Result<Tensor, String> {
         let mut results: Vec<Tensor> = Vec::new();
         // SAFETY: `input` lives through the call; `push` gets `results`.

@@ -1,4 +1,4 @@
-//! Per-unit statistics of feature maps: for every channel of every image its maximum, its mean, and where the maximum lies.
+//! Unit statistics of feature maps: maximum, argmax and mean of every channel of every image.
 
 use rayon::prelude::*;
 
@@ -8,11 +8,11 @@ pub struct UnitStatistics {
     pub channels: usize,
     pub max: Vec<f32>,
     pub mean: Vec<f32>,
-    /// `row * width + column` of the maximum; of equal ones the first.
+    /// `row * width + column` of the first maximum.
     pub argmax: Vec<u32>,
 }
 
-/// How a batch of maps lies in memory.
+/// Memory layout of a batch of maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// `[n, channels, cells]`
@@ -21,7 +21,7 @@ pub enum Layout {
     ChannelsLast,
 }
 
-/// Reduces maps of `channels` × `cells` values an image. Sums run in cell order, so results do not depend on threads.
+/// Reduces maps of `channels` × `cells` values per image. Sums run in cell order, independently of the number of threads.
 pub fn unit_statistics(
     maps: &[f32],
     channels: usize,
@@ -54,7 +54,7 @@ pub fn unit_statistics(
     statistics
 }
 
-/// One pass over the map with the channels in the inner loop, which the compiler turns into vector instructions.
+/// One pass over the map with channels in the inner loop, which the compiler vectorises.
 fn channels_last(
     map: &[f32],
     channels: usize,
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_layouts_find_the_first_maximum_and_the_mean() {
+    fn both_layouts_give_the_first_maximum_and_the_mean() {
         // Two images, two channels, three cells; computed by hand.
         let first = [
             1.0, 5.0, 5.0, -1.0, -2.0, -3.0, 0.0, 0.0, 0.0, 2.0, 4.0, 6.0,

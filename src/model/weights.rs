@@ -1,4 +1,4 @@
-//! Weights as tensors, out of the raw bytes of an archive's members.
+//! Converts raw archive members into weight tensors.
 
 use std::path::Path;
 
@@ -7,19 +7,19 @@ use tch::{Kind as Dtype, Tensor};
 
 use super::archive::TensorEntry;
 
-/// One tensor out of its storage bytes.
+/// One tensor from its storage bytes.
 pub(super) fn tensor(
     path: &Path,
     name: &str,
     entry: &TensorEntry,
     storage: &[u8],
 ) -> Result<Tensor> {
-    let broken = |expected: String, found: String| {
+    let invalid = |expected: String, found: String| {
         Error::invalid(
             path,
             format!("{expected} for the weights of {name} ({})", entry.member),
             found,
-            "copy or export the file again",
+            "copy the file again or export it again",
         )
     };
     let dtype = entry
@@ -39,39 +39,39 @@ pub(super) fn tensor(
             _ => None,
         })
         .ok_or_else(|| {
-            broken(
-                "a plain element type".into(),
+            invalid(
+                "a supported element type".into(),
                 format!("type {}", entry.dtype.0),
             )
         })?;
     let element = dtype.elt_size_in_bytes() as i64;
-    let reach = entry
+    let last_offset = entry
         .sizes
         .iter()
         .zip(&entry.strides)
-        .try_fold(0i64, |reach, (&size, &stride)| {
+        .try_fold(0i64, |last_offset, (&size, &stride)| {
             if size < 0 || stride < 0 {
                 return None;
             }
-            reach.checked_add((size - 1).max(0).checked_mul(stride)?)
+            last_offset.checked_add((size - 1).max(0).checked_mul(stride)?)
         })
         .filter(|_| entry.sizes.len() == entry.strides.len() && entry.offset >= 0);
     let empty = entry.sizes.contains(&0);
-    let needed = reach
-        .and_then(|reach| {
-            reach
+    let needed = last_offset
+        .and_then(|last_offset| {
+            last_offset
                 .checked_add(entry.offset)?
                 .checked_add(1)?
                 .checked_mul(element)
         })
         .ok_or_else(|| {
-            broken(
-                "sizes and strides that fit together".into(),
+            invalid(
+                "consistent sizes and strides".into(),
                 format!("{:?} with strides {:?}", entry.sizes, entry.strides),
             )
         })?;
     if !empty && (storage.len() as i64) < needed {
-        return Err(broken(
+        return Err(invalid(
             format!("{needed} bytes"),
             format!("{}", storage.len()),
         ));

@@ -107,7 +107,7 @@ impl Explaining {
         let wanted = Wanted {
             feature: layer.clone(),
             units: Vec::new(),
-            maps: explainer.needs().to_vec(),
+            maps: explainer.inputs().to_vec(),
         };
         let guided = match computed
             .iter()

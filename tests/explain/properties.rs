@@ -53,7 +53,7 @@ enum Fill {
     Channels(u8),
 }
 
-fn all_finite(result: &Explained) -> bool {
+fn all_finite(result: &Explanation) -> bool {
     result.logit.is_finite() && result.maps.iter().flatten().all(|value| value.is_finite())
 }
 

@@ -66,7 +66,7 @@ impl Choice {
         for layer in named.unwrap_or_default() {
             let (methods, why) = model.methods_at(&layer, &config.methods);
             refused.extend(why);
-            if let Some(needs) = complaints.keep(model.needed_at(&layer))? {
+            if let Some(needs) = complaints.keep(model.head_inputs(&layer))? {
                 layers.push(ExplainedLayer {
                     layer,
                     methods,
