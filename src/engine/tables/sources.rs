@@ -24,12 +24,18 @@ impl Sources {
         manifest: &Manifest,
         wanted: impl Fn(u32) -> bool,
     ) -> Result<Sources> {
+        let files = files(ctx.run, manifest, |id, _| wanted(id))?;
+        Ok(Sources::of(ctx, files))
+    }
+
+    /// Of files that have been read already.
+    pub fn of(ctx: &Context, files: BTreeMap<u32, File>) -> Sources {
         let images = &ctx.config.images;
-        Ok(Sources {
+        Sources {
             dir: images.dir.clone(),
             options: images.decode_options(),
-            by_id: files(ctx.run, manifest, |id, _| wanted(id))?,
-        })
+            by_id: files,
+        }
     }
 
     /// The image's path in the image folder; empty where there is no such image.

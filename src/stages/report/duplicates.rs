@@ -7,7 +7,7 @@ use prospect_common::{
     Result,
     text::{self as words, plural},
 };
-use prospect_engine::tables::columns::{Columns, integer, number, text};
+use prospect_engine::schema::duplicates;
 use prospect_findings::{Kind, ReportPage};
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ struct Group {
     members: Vec<u32>,
     findings: BTreeSet<Kind>,
     mirrored: bool,
-    least: Option<f64>,
+    min_similarity: Option<f64>,
     conflict: bool,
     leak: bool,
 }
@@ -66,7 +66,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             plural(groups.len() as u64, "group", "groups")
         ),
         empty: groups.is_empty(),
-        nothing: match (frame.manifest.has("duplicates"), least) {
+        nothing: match (frame.manifest.has(duplicates::NAME), least) {
             (false, _) => "The stage duplicates has not been run: prospect run duplicates, then prospect run report.".into(),
             (true, Some(least)) if least >= prospect_analysis::audit::duplicates::threshold::MOST => {
                 "No file is there twice. Near-copies cannot be told: different pictures of this dataset are too alike.".into()
@@ -91,7 +91,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
                 "size": group.members.len(),
                 "findings": group.findings,
                 "mirrored": group.mirrored,
-                "least": group.least.map(|least| (least * 1e3).round() / 1e3),
+                "least": group.min_similarity.map(|min| (min * 1e3).round() / 1e3),
             })
         })
         .collect();
@@ -149,36 +149,31 @@ fn add_findings(groups: &mut Vec<Group>, issues: &[Issue]) {
 
 /// The groups of the table, in their order there.
 fn groups(frame: &Frame) -> Result<Vec<Group>> {
-    const TABLE: &str = "duplicates";
-    let mut groups: BTreeMap<i64, Group> = BTreeMap::new();
-    if !frame.manifest.has(TABLE) {
+    let mut groups: BTreeMap<u32, Group> = BTreeMap::new();
+    if !frame.manifest.has(duplicates::NAME) {
         return Ok(Vec::new());
     }
-    let run = frame.ctx.run;
-    for batch in run.read(&frame.manifest, TABLE) {
-        let batch = batch?;
-        let columns = Columns::of(run, TABLE, &batch);
-        let (a, b) = (columns.integers("image_a")?, columns.integers("image_b")?);
-        let (kinds, similarities) = (columns.texts("kind")?, columns.numbers("similarity")?);
-        let numbers = columns.integers("group_id")?;
-        let conflicts = columns.booleans("label_conflict")?;
-        let leaks = columns.booleans("cross_split")?;
-        for row in 0..batch.num_rows() {
-            let group = groups
-                .entry(integer(&numbers, row).unwrap_or(-1))
-                .or_default();
-            for id in [&a, &b] {
-                let id = integer(id, row).and_then(|id| u32::try_from(id).ok());
-                group.members.extend(id);
-            }
-            group.mirrored |= text(&kinds, row) == Some("mirrored");
-            let similarity = number(&similarities, row);
-            group.least = [group.least, similarity]
-                .into_iter()
-                .flatten()
-                .reduce(f64::min);
-            group.conflict |= conflicts.value(row);
-            group.leak |= leaks.value(row);
+    let columns = (
+        duplicates::group_id,
+        duplicates::image_a,
+        duplicates::image_b,
+        duplicates::kind,
+        duplicates::similarity,
+        duplicates::label_conflict,
+        duplicates::cross_split,
+    );
+    for batch in (frame.ctx.run).rows(&frame.manifest, columns) {
+        for (id, a, b, kind, similarity, conflict, leak) in batch?.iter() {
+            let group = groups.entry(id).or_default();
+            group.members.extend([a, b]);
+            group.mirrored |= kind == "mirrored";
+            let similarity = f64::from(similarity);
+            group.min_similarity = match group.min_similarity {
+                Some(min) => Some(similarity.min(min)),
+                None => Some(similarity),
+            };
+            group.conflict |= conflict;
+            group.leak |= leak;
         }
     }
     let mut groups: Vec<Group> = groups.into_values().collect();

@@ -1,14 +1,13 @@
 //! Files that cannot be read, and photos that show too little.
 
-use std::collections::HashSet;
-
 use askama::Template;
 use prospect_common::{Result, text as words};
+use prospect_engine::schema::issues;
 use prospect_findings::{ReportPage, Subject};
 
 use super::{
     frame::{Frame, MESSAGE, PATH, Page, Shell, ids, shown},
-    issues::{Issue, files},
+    issues::Issue,
 };
 
 /// Photos and files of a kind that are shown.
@@ -69,7 +68,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             query: format!("prospect query findings -p kind={kind}"),
         };
         if is_file {
-            section.files = listed(frame, first)?;
+            section.files = listed(frame, first);
         } else {
             let first: Vec<u32> = first.iter().map(|issue| issue.image_id).collect();
             section.evidence = format!("The worst: {}", shown(&worst.evidence, MESSAGE));
@@ -81,7 +80,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
     let page = Files {
         shell: frame.shell("files", &[]),
         about: frame.found(ReportPage::Files),
-        nothing: match frame.manifest.has("issues") {
+        nothing: match frame.manifest.has(issues::NAME) {
             true => "Nothing of this kind was found.",
             false => {
                 "Files and photos are judged by the stage audit: prospect run audit, then prospect run report."
@@ -95,14 +94,11 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
 }
 
 /// Findings about files that cannot be shown.
-fn listed(frame: &Frame, issues: &[&Issue]) -> Result<Vec<File>> {
-    let wanted: HashSet<u32> = issues.iter().map(|issue| issue.image_id).collect();
-    let known = files(frame.ctx.run, &frame.manifest, &wanted)?;
-    let file = |issue: &&Issue| File {
-        path: known
-            .get(&issue.image_id)
-            .map_or_else(String::new, |file| shown(&file.path, PATH)),
+fn listed(frame: &Frame, issues: &[&Issue]) -> Vec<File> {
+    let path = |id: u32| frame.files.get(&id).map(|file| shown(&file.path, PATH));
+    let files = issues.iter().map(|issue| File {
+        path: path(issue.image_id).unwrap_or_default(),
         evidence: shown(&issue.evidence, MESSAGE),
-    };
-    Ok(issues.iter().map(file).collect())
+    });
+    files.collect()
 }

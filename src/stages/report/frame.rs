@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use prospect_common::{Error, Result, text};
-use prospect_engine::{Context, tables::classes::ClassNames};
+use prospect_engine::{
+    Context,
+    schema::issues,
+    tables::{classes::ClassNames, files::File},
+};
 use prospect_findings::{Kind, ReportPage};
 use prospect_store::Manifest;
 use serde_json::Value;
@@ -34,6 +38,8 @@ pub(super) struct Frame<'a> {
     pub names: ClassNames,
     /// How many findings of a kind are flagged and not judged fine.
     pub flagged: BTreeMap<Kind, u64>,
+    /// The files of the images that findings are about.
+    pub files: BTreeMap<u32, File>,
     pub dataset: String,
 }
 
@@ -99,7 +105,7 @@ impl Frame<'_> {
 
     /// How many findings of a page's kinds are flagged, or that there are none.
     pub fn found(&self, page: ReportPage) -> String {
-        if !self.manifest.has("issues") {
+        if !self.manifest.has(issues::NAME) {
             return "The audit has not been run.".into();
         }
         let flagged = |kind: Kind| Some(kind.counted(*self.flagged.get(&kind)?));
@@ -112,12 +118,17 @@ impl Frame<'_> {
 
     /// Sentences about those of the kinds of which nothing is flagged; empty before the audit.
     pub fn clear(&self, kinds: impl Iterator<Item = Kind>) -> String {
-        if !self.manifest.has("issues") {
+        if !self.manifest.has(issues::NAME) {
             return String::new();
         }
         let clear = kinds.filter(|kind| !self.flagged.contains_key(kind));
         let sentences: Vec<&str> = clear.map(|kind| kind.info().none).collect();
         sentences.join(" ")
+    }
+
+    /// What a stage has told, null where it has not run.
+    pub fn told(&self, stage: &str) -> &Value {
+        (self.manifest.stages.get(stage)).map_or(&Value::Null, |record| &record.summary)
     }
 
     /// Renders a page that has no data and shows no images.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use prospect_common::Result;
-use prospect_engine::tables::{
-    classes::name_of,
-    columns::{Columns, integer, number, text},
+use prospect_engine::{
+    schema::{predictions, probe},
+    tables::{classes::name_of, files::File},
 };
+use prospect_store::declare::Column;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -75,27 +76,25 @@ impl Shown {
         Ok(Shown { all, large, near })
     }
 
-    /// The shards as `prospect.load` names them, with the records of their images.
+    /// The shards as `prospect.load` names them, with the records of their images, which are `files`.
     pub fn records(
         &self,
         frame: &Frame,
+        files: &BTreeMap<u32, File>,
         issues: &[Issue],
         overlays: &HashMap<u32, String>,
     ) -> Result<Vec<(String, Value)>> {
-        let mut records: BTreeMap<u32, Map<String, Value>> = BTreeMap::new();
-        self.read_images(frame, &mut records)?;
-        if frame.manifest.has("predictions") {
-            self.read_classes(
-                frame,
-                "predictions",
-                "pred",
-                &frame.names.network,
-                &mut records,
-            )?;
-        }
-        if frame.manifest.has("probe") {
-            self.read_classes(frame, "probe", "probe", &frame.names.dataset, &mut records)?;
-        }
+        let records = files.iter().map(|(id, file)| (*id, self.record(file)));
+        let mut records: BTreeMap<u32, Map<String, Value>> = records.collect();
+        let (network, dataset) = (&frame.names.network, &frame.names.dataset);
+        let columns = (
+            predictions::image_id,
+            predictions::pred,
+            predictions::p_pred,
+        );
+        add_classes(frame, columns, "pred", network, &mut records)?;
+        let columns = (probe::image_id, probe::pred, probe::p_pred);
+        add_classes(frame, columns, "probe", dataset, &mut records)?;
         for issue in issues {
             if let Some(record) = records.get_mut(&issue.image_id) {
                 let list = record.entry("issues").or_insert_with(|| json!([]));
@@ -136,81 +135,50 @@ impl Shown {
         Ok(files)
     }
 
-    fn read_images(
-        &self,
-        frame: &Frame,
-        records: &mut BTreeMap<u32, Map<String, Value>>,
-    ) -> Result<()> {
-        let run = frame.ctx.run;
-        let names = [
-            "image_id",
-            "path",
-            "label_name",
-            "split",
-            "error",
-            "width",
-            "height",
-        ];
-        for batch in run.read(&frame.manifest, "images").columns(&names) {
-            let batch = batch?;
-            let columns = Columns::of(run, "images", &batch);
-            let [paths, labels, splits, errors] =
-                ["path", "label_name", "split", "error"].map(|name| columns.texts(name));
-            let (paths, labels, splits, errors) = (paths?, labels?, splits?, errors?);
-            let (widths, heights) = (columns.integers("width")?, columns.integers("height")?);
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-                if !self.all.contains(&id) {
-                    continue;
-                }
-                let mut record = Map::new();
-                record.insert("path".into(), json!(text(&paths, row).unwrap_or_default()));
-                for (name, cells) in [("label", &labels), ("split", &splits), ("error", &errors)] {
-                    if let Some(word) = text(cells, row) {
-                        record.insert(name.into(), json!(word));
-                    }
-                }
-                if let (Some(width), Some(height)) = (integer(&widths, row), integer(&heights, row))
-                {
-                    record.insert("size".into(), json!([width, height]));
-                }
-                record.insert("thumb".into(), json!(text(&errors, row).is_none()));
-                if self.large.contains(&id) {
-                    record.insert("large".into(), json!(true));
-                }
-                records.insert(id, record);
+    /// What the table `images` says of a file.
+    fn record(&self, file: &File) -> Map<String, Value> {
+        let mut record = Map::new();
+        record.insert("path".into(), json!(file.path));
+        for (name, text) in [
+            ("label", &file.label),
+            ("split", &file.split),
+            ("error", &file.error),
+        ] {
+            if let Some(text) = text {
+                record.insert(name.into(), json!(text));
             }
         }
-        Ok(())
+        if let Some(size) = file.size {
+            record.insert("size".into(), json!(size));
+        }
+        record.insert("thumb".into(), json!(file.error.is_none()));
+        if self.large.contains(&file.image_id) {
+            record.insert("large".into(), json!(true));
+        }
+        record
     }
+}
 
-    /// The class that a table gives each image, and how likely that is.
-    fn read_classes(
-        &self,
-        frame: &Frame,
-        table: &str,
-        field: &str,
-        names: &BTreeMap<i32, String>,
-        records: &mut BTreeMap<u32, Map<String, Value>>,
-    ) -> Result<()> {
-        let run = frame.ctx.run;
-        for batch in run
-            .read(&frame.manifest, table)
-            .columns(&["image_id", "pred", "p_pred"])
-        {
-            let batch = batch?;
-            let columns = Columns::of(run, table, &batch);
-            let (classes, shares) = (columns.integers("pred")?, columns.numbers("p_pred")?);
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-                let class = integer(&classes, row).and_then(|class| i32::try_from(class).ok());
-                if let (Some(record), Some(class)) = (records.get_mut(&id), class) {
-                    let share = number(&shares, row).unwrap_or(0.0);
-                    let share = (share * 1e4).round() / 1e4;
-                    record.insert(field.into(), json!([name_of(names, class), share]));
-                }
+/// The class that a table gives each image, and how likely that is.
+fn add_classes(
+    frame: &Frame,
+    columns: (Column<u32>, Column<i32>, Column<f32>),
+    field: &str,
+    names: &BTreeMap<i32, String>,
+    records: &mut BTreeMap<u32, Map<String, Value>>,
+) -> Result<()> {
+    if !frame.manifest.has(columns.0.table.name) {
+        return Ok(());
+    }
+    for batch in frame.ctx.run.rows(&frame.manifest, columns) {
+        for (id, class, share) in batch?.iter() {
+            if let Some(record) = records.get_mut(&id) {
+                let share = (f64::from(share) * 1e4).round() / 1e4;
+                record.insert(field.into(), json!([name_of(names, class), share]));
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// The places 0..n, so that any first part of them is evenly spread: by the bits of a counter, the least first (van der Corput).

@@ -1,12 +1,11 @@
 //! The findings as the pages show them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
-use arrow::array::Array;
 use prospect_common::Result;
-use prospect_engine::tables::{
-    classes::{ClassNames, name_of},
-    columns::{Columns, integer, number, text},
+use prospect_engine::{
+    schema::issues,
+    tables::classes::{ClassNames, name_of},
 };
 use prospect_findings::Kind;
 use prospect_store::{Manifest, RunFolder};
@@ -40,42 +39,36 @@ impl Issue {
 
 /// In the order of the table: by kind, the worst first. Empty without it.
 pub fn read(run: &RunFolder, manifest: &Manifest, names: &ClassNames) -> Result<Vec<Issue>> {
-    const TABLE: &str = "issues";
-    let mut issues = Vec::new();
-    if !manifest.has(TABLE) {
-        return Ok(issues);
+    let mut found = Vec::new();
+    if !manifest.has(issues::NAME) {
+        return Ok(found);
     }
-    for batch in run.read(manifest, TABLE) {
+    let columns = (
+        issues::image_id,
+        issues::kind,
+        issues::score,
+        issues::flagged,
+        issues::suggested_label,
+        issues::evidence,
+        issues::other_id,
+        issues::reviewed,
+    );
+    for batch in run.rows(manifest, columns) {
         let batch = batch?;
-        let columns = Columns::of(run, TABLE, &batch);
-        let [kinds, evidence, reviewed] =
-            ["kind", "evidence", "reviewed"].map(|name| columns.texts(name));
-        let (kinds, evidence, reviewed) = (kinds?, evidence?, reviewed?);
-        let (scores, suggested) = (
-            columns.numbers("score")?,
-            columns.integers("suggested_label")?,
-        );
-        let others = columns.integers("other_id")?;
-        let flagged = columns.booleans("flagged")?;
-        for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
-            let kind = text(&kinds, row).unwrap_or_default();
-            let kind = kind
-                .parse()
-                .map_err(|_| columns.unexpected("a kind of finding", kind))?;
-            let label = integer(&suggested, row).and_then(|label| i32::try_from(label).ok());
-            issues.push(Issue {
+        for (image_id, kind, score, flagged, suggested, evidence, other, reviewed) in batch.iter() {
+            found.push(Issue {
                 image_id,
-                kind,
-                score: number(&scores, row).unwrap_or(1.0),
-                flagged: flagged.is_valid(row) && flagged.value(row),
-                suggested: label.map(|label| name_of(&names.dataset, label)),
-                evidence: text(&evidence, row).unwrap_or_default().to_string(),
-                other: integer(&others, row).and_then(|id| u32::try_from(id).ok()),
-                reviewed: text(&reviewed, row).map(str::to_string),
+                kind: (kind.parse()).map_err(|_| batch.unexpected("a kind of finding", kind))?,
+                score: score.into(),
+                flagged,
+                suggested: suggested.map(|label| name_of(&names.dataset, label)),
+                evidence: evidence.to_string(),
+                other,
+                reviewed: reviewed.map(str::to_string),
             });
         }
     }
-    Ok(issues)
+    Ok(found)
 }
 
 /// How many of each kind are flagged.
@@ -85,41 +78,4 @@ pub fn flagged(issues: &[Issue]) -> BTreeMap<Kind, u64> {
         *counts.entry(issue.kind).or_default() += 1;
     }
     counts
-}
-
-/// What is known of a finding's image without its record.
-pub struct File {
-    pub path: String,
-    pub digest: Option<String>,
-    pub label: Option<String>,
-}
-
-/// The files of some images.
-pub fn files(
-    run: &RunFolder,
-    manifest: &Manifest,
-    wanted: &HashSet<u32>,
-) -> Result<HashMap<u32, File>> {
-    const TABLE: &str = "images";
-    let mut files = HashMap::new();
-    let names = ["image_id", "path", "digest", "label_name"];
-    for batch in run.read(manifest, TABLE).columns(&names) {
-        let batch = batch?;
-        let columns = Columns::of(run, TABLE, &batch);
-        let [paths, digests, labels] =
-            ["path", "digest", "label_name"].map(|name| columns.texts(name));
-        let (paths, digests, labels) = (paths?, digests?, labels?);
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if wanted.contains(&id) {
-                let word = |cells| text(cells, row).map(str::to_string);
-                let file = File {
-                    path: word(&paths).unwrap_or_default(),
-                    digest: word(&digests),
-                    label: word(&labels),
-                };
-                files.insert(id, file);
-            }
-        }
-    }
-    Ok(files)
 }

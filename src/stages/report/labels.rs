@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use askama::Template;
 use prospect_common::Result;
+use prospect_engine::tables::files::File;
 use prospect_findings::{Kind, ReportPage, Subject};
 use serde_json::{Value, json};
 
 use super::{
     frame::{Frame, Page, Shell},
-    issues::{File, Issue, files},
+    issues::Issue,
 };
 
 /// Findings of a kind that are in the gallery.
@@ -37,10 +38,8 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
         }
         *n += 1;
     }
-    let wanted = kept.iter().map(|issue| issue.image_id).collect();
-    let files = files(frame.ctx.run, &frame.manifest, &wanted)?;
     let findings: Vec<Value> = (kept.iter())
-        .filter_map(|issue| Some(record(issue, files.get(&issue.image_id)?)))
+        .filter_map(|issue| Some(record(issue, frame.files.get(&issue.image_id)?)))
         .collect();
     let kinds: Vec<Value> = (Kind::ALL.into_iter())
         .filter_map(|kind| {

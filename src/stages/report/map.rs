@@ -7,10 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use prospect_analysis::space::projection::layout::{GOLDEN, mix};
 use prospect_common::{Result, text as words};
 use prospect_config::ProjectionMethod;
-use prospect_engine::{
-    schema::projection,
-    tables::columns::{Columns, text},
-};
+use prospect_engine::schema::{images, projection};
 use prospect_findings::Kind;
 use serde_json::{Value, json};
 
@@ -182,14 +179,10 @@ fn paths(frame: &Frame, ids: &[u32]) -> Result<Vec<String>> {
     let run = frame.ctx.run;
     let wanted: HashSet<u32> = ids.iter().copied().collect();
     let mut found = HashMap::new();
-    let rows = run.read(&frame.manifest, "images");
-    for batch in rows.columns(&["image_id", "path"]) {
-        let batch = batch?;
-        let columns = Columns::of(run, "images", &batch);
-        let paths = columns.texts("path")?;
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+    for batch in run.rows(&frame.manifest, (images::image_id, images::path)) {
+        for (id, path) in batch?.iter() {
             if wanted.contains(&id) {
-                found.insert(id, shown(text(&paths, row).unwrap_or_default(), PATH));
+                found.insert(id, shown(path, PATH));
             }
         }
     }

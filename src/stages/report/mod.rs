@@ -21,14 +21,17 @@ mod tests;
 mod thumbs;
 mod units;
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
 use prospect_common::{Result, text as words};
 use prospect_engine::{
-    Context, Needs, Outcome, Stage, TableEstimate,
+    Context, Needs, Outcome, Stage, TableEstimate, schema,
     tables::{
         classes::ClassNames,
-        columns::{Columns, text},
+        files::{File, files as image_files},
         sources::Sources,
     },
 };
@@ -124,10 +127,12 @@ fn write(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let manifest = ctx.run.manifest()?;
     let names = ClassNames::read(ctx.run, &manifest)?;
     let issues = issues::read(ctx.run, &manifest, &names)?;
+    let found: HashSet<u32> = issues.iter().map(|issue| issue.image_id).collect();
     let frame = Frame {
         ctx,
         names,
         flagged: issues::flagged(&issues),
+        files: image_files(ctx.run, &manifest, |id, _| found.contains(&id))?,
         dataset: dataset(ctx),
         manifest,
     };
@@ -143,27 +148,30 @@ fn write(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         units::page(&frame)?,
     ];
     ctx.cancel.check()?;
-    let n = u32::try_from(ctx.run.read(&frame.manifest, "images").rows()).unwrap_or(u32::MAX);
+    let n = (ctx.run.rows(&frame.manifest, (schema::images::image_id,))).rows();
+    let n = u32::try_from(n).unwrap_or(u32::MAX);
     let shown = images::Shown::choose(&frame, &pages, n, ctx.config.report.images)?;
-    let (drawable, labels) = drawable(&frame, &shown)?;
+    let files = image_files(ctx.run, &frame.manifest, |id, _| shown.all.contains(&id))?;
+    let drawable = files.values().filter(|file| file.error.is_none());
+    let drawable: Vec<u32> = drawable.map(|file| file.image_id).collect();
     let parts: Vec<&[u32]> = drawable.chunks(PART).collect();
     writer.set_parts_total(1 + parts.len())?;
     let bar = ctx
         .progress
         .stage("report", drawable.len() as u64, "pictures");
     if !writer.has_part(0) {
-        write_pages(&frame, writer, pages, &shown, &issues, &labels)?;
+        write_pages(&frame, writer, pages, &shown, &issues, &files)?;
     }
-    let sources = Sources::read(ctx, &frame.manifest, |id| shown.all.contains(&id))?;
+    let sources = Sources::of(ctx, files);
     for (part, ids) in parts.into_iter().enumerate() {
         ctx.cancel.check()?;
         if writer.has_part(1 + part) {
             bar.advance(ids.len() as u64);
             continue;
         }
-        let mut files = writer.part(1 + part)?;
-        thumbs::draw(&sources, &shown, ids, &mut files, |n| bar.advance(n))?;
-        writer.commit(files)?;
+        let mut pictures = writer.part(1 + part)?;
+        thumbs::draw(&sources, &shown, ids, &mut pictures, |n| bar.advance(n))?;
+        writer.commit(pictures)?;
     }
     bar.finish(&words::escaped(&ctx.run.path(INDEX).display().to_string()));
     Ok(Outcome {
@@ -178,11 +186,10 @@ fn write_pages(
     pages: impl IntoIterator<Item = Page>,
     shown: &images::Shown,
     issues: &[issues::Issue],
-    labels: &HashMap<u32, String>,
+    files: &BTreeMap<u32, File>,
 ) -> Result<()> {
     let mut part = writer.part(0)?;
-    let large: Vec<u32> = shown.large.iter().copied().collect();
-    let overlays = overlays::draw_all(frame, &large, labels, &mut part)?;
+    let overlays = overlays::draw_all(frame, &shown.large, files, &mut part)?;
     for page in pages {
         part.file(&format!("report/{}.html", page.name), page.html.as_bytes())?;
         for (name, value) in &page.data {
@@ -195,7 +202,7 @@ fn write_pages(
             part.file(&format!("report/{path}"), bytes)?;
         }
     }
-    for (name, value) in shown.records(frame, issues, &overlays)? {
+    for (name, value) in shown.records(frame, files, issues, &overlays)? {
         part.file(
             &format!("report/data/{name}.js"),
             frame::script(&name, &value).as_bytes(),
@@ -205,27 +212,4 @@ fn write_pages(
         part.file(&format!("report/assets/{name}"), bytes)?;
     }
     writer.commit(part)
-}
-
-/// The shown images that could be decoded, in order, and the labels of those that have one.
-fn drawable(frame: &Frame, shown: &images::Shown) -> Result<(Vec<u32>, HashMap<u32, String>)> {
-    let run = frame.ctx.run;
-    let (mut ids, mut labels) = (Vec::new(), HashMap::new());
-    for batch in run
-        .read(&frame.manifest, "images")
-        .columns(&["image_id", "label_name", "error"])
-    {
-        let batch = batch?;
-        let columns = Columns::of(run, "images", &batch);
-        let (names, errors) = (columns.texts("label_name")?, columns.texts("error")?);
-        for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-            if shown.all.contains(&id) && text(&errors, row).is_none() {
-                ids.push(id);
-                if let Some(name) = text(&names, row) {
-                    labels.insert(id, name.to_string());
-                }
-            }
-        }
-    }
-    Ok((ids, labels))
 }

@@ -1,11 +1,11 @@
 //! Where the network looked, in the images that the pages show large: drawn from the stored maps.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prospect_common::Result;
-use prospect_engine::tables::{
-    columns::{Columns, number, text},
-    layers,
+use prospect_engine::{
+    schema::{explanations, predictions},
+    tables::{classes::name_of, files::File, layers::input_spec},
 };
 use prospect_model::CamMethod;
 use prospect_store::PartWriter;
@@ -18,19 +18,13 @@ use super::{
 
 /// The layer and method whose maps are shown: those of the first row.
 fn first(frame: &Frame) -> Result<Option<(String, CamMethod)>> {
-    const TABLE: &str = "explanations";
-    if !frame.manifest.has(TABLE) {
+    if !frame.manifest.has(explanations::NAME) {
         return Ok(None);
     }
-    let run = frame.ctx.run;
-    for batch in run
-        .read(&frame.manifest, TABLE)
-        .columns(&["layer", "method"])
-    {
-        let batch = batch?;
-        let columns = Columns::of(run, TABLE, &batch);
-        let (layers, methods) = (columns.texts("layer")?, columns.texts("method")?);
-        if let (Some(layer), Some(method)) = (text(&layers, 0), text(&methods, 0)) {
+    let columns = (explanations::layer, explanations::method);
+    let rows = (frame.ctx.run).rows(&frame.manifest, columns);
+    for batch in rows.batch_rows(1) {
+        if let Some((layer, method)) = batch?.iter().next() {
             let method = method.parse::<CamMethod>().ok();
             return Ok(method.map(|method| (layer.to_string(), method)));
         }
@@ -41,47 +35,37 @@ fn first(frame: &Frame) -> Result<Option<(String, CamMethod)>> {
 /// Draws the overlays of the wanted images and says where each lies, from the pages' folder.
 pub fn draw_all(
     frame: &Frame,
-    wanted: &[u32],
-    labels: &HashMap<u32, String>,
+    wanted: &HashSet<u32>,
+    images: &BTreeMap<u32, File>,
     files: &mut PartWriter,
 ) -> Result<HashMap<u32, String>> {
     let Some((layer, method)) = first(frame)? else {
         return Ok(HashMap::new());
     };
-    let ids: HashSet<u32> = wanted.iter().copied().collect();
     let (run, manifest) = (frame.ctx.run, &frame.manifest);
+    let columns = (
+        predictions::image_id,
+        predictions::p_pred,
+        predictions::p_label,
+    );
     let mut chosen = Vec::new();
-    for batch in run
-        .read(manifest, "predictions")
-        .columns(&["image_id", "p_pred", "p_label"])
-    {
-        let batch = batch?;
-        let columns = Columns::of(run, "predictions", &batch);
-        let (p_pred, p_label) = (columns.numbers("p_pred")?, columns.numbers("p_label")?);
-        for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
-            if ids.contains(&image_id) {
+    for batch in run.rows(manifest, columns) {
+        for (image_id, p_pred, p_label) in batch?.iter() {
+            if wanted.contains(&image_id) {
                 chosen.push(Chosen {
                     image_id,
                     path: format!("report/overlays/{:03}/{image_id:06}.png", image_id / SHARD),
-                    label: labels.get(&image_id).cloned(),
-                    p_pred: number(&p_pred, row).unwrap_or(0.0),
-                    p_label: number(&p_label, row),
+                    label: (images.get(&image_id)).and_then(|file| file.label.clone()),
+                    p_pred: p_pred.into(),
+                    p_label: p_label.map(f64::from),
                 });
             }
         }
     }
-    let last = frame.names.network.keys().max().map_or(0, |last| last + 1);
-    let classes: Vec<String> = (0..last)
-        .map(|class| {
-            frame
-                .names
-                .network
-                .get(&class)
-                .cloned()
-                .unwrap_or_else(|| format!("class {class}"))
-        })
-        .collect();
-    let spec = layers::input_spec(manifest)?;
+    let network = &frame.names.network;
+    let last = network.keys().max().map_or(0, |last| last + 1);
+    let classes: Vec<String> = (0..last).map(|class| name_of(network, class)).collect();
+    let spec = input_spec(manifest)?;
     let shown = Shown {
         layer: &layer,
         method,

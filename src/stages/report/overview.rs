@@ -7,12 +7,8 @@ use prospect_common::{
     Result,
     text::{self as words, percent, plural},
 };
-use prospect_engine::tables::{
-    columns::{Columns, number, text},
-    files::files,
-};
+use prospect_engine::schema::{changes, issues, label_scores};
 use prospect_findings::{Kind, changes::Became};
-use serde_json::Value;
 
 use super::{
     frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, shown},
@@ -94,7 +90,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
         subtitle,
         figures: figures(frame)?,
         since,
-        nothing: match frame.manifest.has("issues") {
+        nothing: match frame.manifest.has(issues::NAME) {
             true => "Nothing was found that ought to be looked at.",
             false => "The audits have not been run: prospect run audit, then prospect run report.",
         },
@@ -183,21 +179,17 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
 
 /// How many labels are expected to be wrong, with a 95 % interval: each is so with its own probability, by itself.
 fn wrong_labels(frame: &Frame) -> Result<Option<(f64, f64, f64)>> {
-    const TABLE: &str = "label_scores";
-    if !frame.manifest.has(TABLE) {
+    if !frame.manifest.has(label_scores::NAME) {
         return Ok(None);
     }
-    let run = frame.ctx.run;
     let (mut expected, mut variance, mut n) = (0.0, 0.0, 0.0);
-    for batch in run.read(&frame.manifest, TABLE).columns(&["score"]) {
-        let batch = batch?;
-        let scores = Columns::of(run, TABLE, &batch).numbers("score")?;
-        for row in 0..batch.num_rows() {
-            if let Some(right) = number(&scores, row) {
-                expected += 1.0 - right;
-                variance += right * (1.0 - right);
-                n += 1.0;
-            }
+    let scores = (frame.ctx.run).rows(&frame.manifest, (label_scores::score,));
+    for batch in scores {
+        for (right,) in batch?.iter() {
+            let right = f64::from(right);
+            expected += 1.0 - right;
+            variance += right * (1.0 - right);
+            n += 1.0;
         }
     }
     let width = WIDTH * variance.sqrt();
@@ -210,33 +202,22 @@ fn wrong_labels(frame: &Frame) -> Result<Option<(f64, f64, f64)>> {
 
 /// What has become of the findings of the run before.
 fn since(frame: &Frame, images: &mut Vec<u32>) -> Result<Option<Since>> {
-    const TABLE: &str = "changes";
-    if !frame.manifest.has(TABLE) {
+    if !frame.manifest.has(changes::NAME) {
         return Ok(None);
     }
-    let run = frame.ctx.run;
     let mut counts: HashMap<String, u64> = HashMap::new();
     let mut new = Vec::new();
-    for batch in run
-        .read(&frame.manifest, TABLE)
-        .columns(&["path", "change"])
-    {
-        let batch = batch?;
-        let columns = Columns::of(run, TABLE, &batch);
-        let (paths, changes) = (columns.texts("path")?, columns.texts("change")?);
-        for row in 0..batch.num_rows() {
-            let change = text(&changes, row).unwrap_or_default();
+    let rows = (frame.ctx.run).rows(&frame.manifest, (changes::path, changes::change));
+    for batch in rows {
+        for (path, change) in batch?.iter() {
             *counts.entry(change.to_string()).or_default() += 1;
             if change == Became::New.name() && new.len() < NEW {
-                new.push(text(&paths, row).unwrap_or_default().to_string());
+                new.push(path.to_string());
             }
         }
     }
     let of = |became: Became| counts.get(became.name()).copied().unwrap_or(0);
-    let files = files(run, &frame.manifest, |_, path| {
-        new.iter().any(|one| one == path)
-    })?;
-    let known: HashMap<&str, u32> = (files.values())
+    let known: HashMap<&str, u32> = (frame.files.values())
         .map(|file| (file.path.as_str(), file.image_id))
         .collect();
     let mut seen = HashSet::new();
@@ -276,11 +257,4 @@ fn warnings(frame: &Frame) -> Vec<String> {
             )
         })
         .collect()
-}
-
-impl Frame<'_> {
-    /// What a stage has told, null where it has not run.
-    pub fn told(&self, stage: &str) -> &Value {
-        (self.manifest.stages.get(stage)).map_or(&Value::Null, |record| &record.summary)
-    }
 }

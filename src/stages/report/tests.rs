@@ -1,8 +1,7 @@
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int32Array, StringArray, UInt32Array};
 use prospect_dataset::image::{DecodeOptions, decode};
-use prospect_engine::tables::columns::table;
+use prospect_engine::schema::issues;
 use prospect_findings::Kind;
 use prospect_output::picture::Picture;
 use prospect_store::StageWriter;
@@ -70,78 +69,25 @@ fn find(fake: &Fake) {
     let mut ids: Vec<u32> = (0..GOOD as u32).step_by(2).collect();
     let labels = ids.len();
     ids.extend([3, GOOD as u32]);
-    let texts = |of: &dyn Fn(usize) -> Option<String>| -> ArrayRef {
-        Arc::new((0..ids.len()).map(of).collect::<StringArray>())
+    let rows = || 0..ids.len();
+    let kind = |row: usize| match row.checked_sub(labels) {
+        None => "label",
+        Some(row) => ["duplicate_near", "unreadable"][row],
     };
-    let issues = table([
-        (
-            "image_id",
-            Arc::new(UInt32Array::from(ids.clone())) as ArrayRef,
-            false,
-        ),
-        (
-            "kind",
-            texts(&|row| {
-                let others = ["duplicate_near", "unreadable"];
-                let kind = if row < labels {
-                    "label"
-                } else {
-                    others[row - labels]
-                };
-                Some(kind.into())
-            }),
-            false,
-        ),
-        (
-            "score",
-            Arc::new(Float32Array::from_iter_values(
-                (0..ids.len()).map(|row| row as f32 / 10.0),
-            )),
-            false,
-        ),
-        (
-            "flagged",
-            Arc::new(BooleanArray::from_iter(
-                (0..ids.len()).map(|row| Some(row != 1)),
-            )),
-            false,
-        ),
-        (
-            "suggested_label",
-            Arc::new(Int32Array::from_iter(
-                (0..ids.len()).map(|row| (row < labels).then_some(2)),
-            )),
-            true,
-        ),
-        (
-            "evidence",
-            texts(&|row| Some(format!("labelled {HOSTILE}, row {row}"))),
-            false,
-        ),
-        (
-            "rank",
-            Arc::new(Int32Array::from_iter_values(
-                (0..ids.len()).map(|row| row as i32 + 1),
-            )),
-            false,
-        ),
-        (
-            "other_id",
-            Arc::new(UInt32Array::from_iter(
-                (0..ids.len()).map(|row| (row == labels).then_some(1)),
-            )),
-            true,
-        ),
-        (
-            "reviewed",
-            texts(&|row| (row == 1).then(|| "ok".into())),
-            true,
-        ),
-        ("note", texts(&|_| None), true),
-    ])
-    .unwrap();
+    let issues = issues::Columns {
+        image_id: ids.clone().into(),
+        kind: rows().map(|row| Some(kind(row))).collect(),
+        score: rows().map(|row| row as f32 / 10.0).collect(),
+        flagged: rows().map(|row| Some(row != 1)).collect(),
+        suggested_label: rows().map(|row| (row < labels).then_some(2)).collect(),
+        evidence: (rows().map(|row| Some(format!("labelled {HOSTILE}, row {row}")))).collect(),
+        rank: rows().map(|row| row as i32 + 1).collect(),
+        other_id: rows().map(|row| (row == labels).then_some(1)).collect(),
+        reviewed: rows().map(|row| (row == 1).then_some("ok")).collect(),
+        note: rows().map(|_| None::<&str>).collect(),
+    };
     let mut part = audit.part(0).unwrap();
-    part.write("issues", &issues).unwrap();
+    part.write(issues::NAME, &issues.batch().unwrap()).unwrap();
     audit.commit(part).unwrap();
     audit.finish(None, json!({})).unwrap();
 }

@@ -6,12 +6,10 @@ use prospect_analysis::audit::groups::Tally;
 use prospect_common::Result;
 use prospect_engine::{
     Context,
-    tables::{
-        classes::{ClassNames, labels, name_of},
-        columns::{Columns, integer, number, text},
-    },
+    schema::{class_overlap, explanations, predictions, probe},
+    tables::classes::{ClassNames, labels, name_of},
 };
-use prospect_store::Manifest;
+use prospect_store::{Manifest, declare::Column};
 
 /// Rows in memory at a time.
 const BATCH_ROWS: usize = 65_536;
@@ -112,20 +110,27 @@ impl Classes {
             .keys()
             .filter(|label| place_of.contains_key(label))
             .count();
-        if manifest.has("predictions") && 2 * known > found.classes.len() {
+        if manifest.has(predictions::NAME) && 2 * known > found.classes.len() {
             let of_network =
                 (network.iter()).filter_map(|(label, class)| Some((*class, *place_of.get(label)?)));
             let of_network: HashMap<i32, usize> = of_network.collect();
             found.unknown = found.classes.len() - known;
-            let cells = found.judge(ctx, manifest, "predictions", &place, &of_network, &names)?;
+            let columns = (
+                predictions::image_id,
+                predictions::pred,
+                predictions::p_pred,
+                predictions::p_label,
+            );
+            let cells = found.judge(ctx, manifest, columns, &place, &of_network, &names)?;
             found.keep(cells, Source::Network);
-        } else if manifest.has("probe") {
-            let cells = found.judge(ctx, manifest, "probe", &place, &place_of, &names)?;
+        } else if manifest.has(probe::NAME) {
+            let columns = (probe::image_id, probe::pred, probe::p_pred, probe::p_label);
+            let cells = found.judge(ctx, manifest, columns, &place, &place_of, &names)?;
             found.keep(cells, Source::Probe);
         }
         found.read_overlap(ctx, manifest, &place_of)?;
-        let network = (network.iter())
-            .filter_map(|(label, class)| Some((i64::from(*class), *place_of.get(label)?)));
+        let network =
+            (network.iter()).filter_map(|(label, class)| Some((*class, *place_of.get(label)?)));
         found.read_maps(ctx, manifest, &network.collect())?;
         Ok(found)
     }
@@ -141,35 +146,25 @@ impl Classes {
         all
     }
 
-    /// Tallies the images of `table` whose label is a class of its source's; `place` by image id, `place_of` by the source's class.
+    /// Tallies the images whose label is a class of the source's, which `columns` are of; `place` by image id, `place_of` by the
+    /// source's class.
     fn judge(
         &mut self,
         ctx: &Context,
         manifest: &Manifest,
-        table: &str,
+        columns: (Column<u32>, Column<i32>, Column<f32>, Column<Option<f32>>),
         place: &[Option<usize>],
         place_of: &HashMap<i32, usize>,
         names: &ClassNames,
     ) -> Result<BTreeMap<(usize, usize), Gathered>> {
         let mut cells: BTreeMap<(usize, usize), Gathered> = BTreeMap::new();
         let mut strangers: HashMap<i32, usize> = HashMap::new();
-        let rows = (ctx.run.read(manifest, table))
-            .columns(&["image_id", "pred", "p_pred", "p_label"])
-            .batch_rows(BATCH_ROWS);
-        for batch in rows {
+        for batch in (ctx.run.rows(manifest, columns)).batch_rows(BATCH_ROWS) {
             ctx.cancel.check()?;
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, table, &batch);
-            let predicted = columns.integers("pred")?;
-            let (p_pred, p_label) = (columns.numbers("p_pred")?, columns.numbers("p_label")?);
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
+            for (id, predicted, p, p_label) in batch?.iter() {
                 // A label that is none of the source's classes has no probability.
                 let from = place.get(id as usize).copied().flatten();
-                let predicted =
-                    integer(&predicted, row).and_then(|class| i32::try_from(class).ok());
-                let (Some(from), Some(predicted), Some(_)) =
-                    (from, predicted, number(&p_label, row))
-                else {
+                let Some(from) = from.filter(|_| p_label.is_some()) else {
                     continue;
                 };
                 let to = match place_of.get(&predicted) {
@@ -182,7 +177,6 @@ impl Classes {
                 let tally = &mut self.classes[from].tally;
                 tally.judged += 1;
                 tally.right += u64::from(from == to);
-                let p = number(&p_pred, row).unwrap_or(0.0);
                 let order = if from == to { p } else { -p };
                 cells.entry((from, to)).or_default().add(order, id);
             }
@@ -217,31 +211,21 @@ impl Classes {
         manifest: &Manifest,
         place_of: &HashMap<i32, usize>,
     ) -> Result<()> {
-        const TABLE: &str = "class_overlap";
-        if !manifest.has(TABLE) {
+        if !manifest.has(class_overlap::NAME) {
             return Ok(());
         }
-        for batch in ctx
-            .run
-            .read(manifest, TABLE)
-            .columns(&["class_a", "class_b", "share"])
-        {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, TABLE, &batch);
-            let (a, b) = (columns.integers("class_a")?, columns.integers("class_b")?);
-            let shares = columns.numbers("share")?;
-            for row in 0..batch.num_rows() {
-                let place = |array| {
-                    let class = integer(array, row).and_then(|class| i32::try_from(class).ok())?;
-                    place_of.get(&class).copied()
-                };
-                if let (Some(a), Some(b), Some(share)) =
-                    (place(&a), place(&b), number(&shares, row))
-                {
+        let columns = (
+            class_overlap::class_a,
+            class_overlap::class_b,
+            class_overlap::share,
+        );
+        for batch in ctx.run.rows(manifest, columns) {
+            for (a, b, share) in batch?.iter() {
+                if let (Some(&a), Some(&b)) = (place_of.get(&a), place_of.get(&b)) {
                     if a == b {
-                        self.classes[a].own_neighbors = Some(share);
+                        self.classes[a].own_neighbors = Some(share.into());
                     } else {
-                        self.classes[a].overlap.push((b, share));
+                        self.classes[a].overlap.push((b, share.into()));
                     }
                 }
             }
@@ -259,69 +243,50 @@ impl Classes {
         &mut self,
         ctx: &Context,
         manifest: &Manifest,
-        place_of: &HashMap<i64, usize>,
+        place_of: &HashMap<i32, usize>,
     ) -> Result<()> {
-        const TABLE: &str = "explanations";
-        if !manifest.has(TABLE) || place_of.is_empty() {
+        if !manifest.has(explanations::NAME) || place_of.is_empty() {
             return Ok(());
         }
         for kind in ["label", "predicted"] {
-            let names = ["layer", "method"];
-            let mut first = (ctx.run.read(manifest, TABLE))
-                .columns(&["class_kind", "layer", "method"])
-                .only("class_kind", kind)
+            let how = (explanations::layer, explanations::method);
+            let mut first = (ctx.run.rows(manifest, how))
+                .only(explanations::class_kind, kind)
                 .batch_rows(1);
             let Some(batch) = first.next() else { continue };
             let batch = batch?;
-            let columns = Columns::of(ctx.run, TABLE, &batch);
-            let [layer, method] = names.map(|name| columns.texts(name));
-            let (layer, method) = (layer?, method?);
-            let word = |array| text(array, 0).unwrap_or_default().to_string();
-            let (layer, method) = (word(&layer), word(&method));
+            let Some((layer, method)) = batch.iter().next() else {
+                continue;
+            };
+            let columns = (
+                explanations::class,
+                explanations::height,
+                explanations::width,
+                explanations::map,
+            );
+            let rows = (ctx.run.rows(manifest, columns))
+                .only(explanations::class_kind, kind)
+                .only(explanations::layer, layer)
+                .only(explanations::method, method);
             let mut sums: HashMap<usize, MeanMap> = HashMap::new();
-            let rows = (ctx.run.read(manifest, TABLE))
-                .columns(&[
-                    "class_kind",
-                    "layer",
-                    "method",
-                    "class",
-                    "height",
-                    "width",
-                    "map",
-                ])
-                .only("class_kind", kind)
-                .only("layer", &layer)
-                .only("method", &method);
             for batch in rows {
                 ctx.cancel.check()?;
-                let batch = batch?;
-                let columns = Columns::of(ctx.run, TABLE, &batch);
-                let classes = columns.integers("class")?;
-                let (heights, widths) = (columns.integers("height")?, columns.integers("width")?);
-                let length = columns.list_length("map")?;
-                let values = columns.float_lists("map", length)?;
-                for row in 0..batch.num_rows() {
-                    let place = integer(&classes, row).and_then(|class| place_of.get(&class));
-                    let map = &values[row * length..][..length];
+                for (class, height, width, map) in batch?.iter() {
                     // The stored map is the raw one but for a positive factor, which the maximum takes out again.
-                    let most = map.iter().copied().fold(0.0, f32::max);
-                    let Some(&place) = place.filter(|_| most > 0.0) else {
+                    let max = map.iter().map(|value| value.to_f32()).fold(0.0, f32::max);
+                    let Some(&place) = place_of.get(&class).filter(|_| max > 0.0) else {
                         continue;
                     };
-                    let side = |array| {
-                        integer(array, row)
-                            .and_then(|n| usize::try_from(n).ok())
-                            .unwrap_or(0)
-                    };
+                    let side = |side: i16| usize::try_from(side).unwrap_or(0);
                     let mean = sums.entry(place).or_insert_with(|| MeanMap {
-                        height: side(&heights),
-                        width: side(&widths),
-                        values: vec![0.0; length],
+                        height: side(height),
+                        width: side(width),
+                        values: vec![0.0; map.len()],
                         images: 0,
                     });
                     mean.images += 1;
                     for (sum, value) in mean.values.iter_mut().zip(map) {
-                        *sum += f64::from(value.max(0.0) / most);
+                        *sum += f64::from(value.to_f32().max(0.0) / max);
                     }
                 }
             }
@@ -342,11 +307,11 @@ impl Classes {
 #[derive(Default)]
 struct Gathered {
     n: u64,
-    kept: Vec<(f64, u32)>,
+    kept: Vec<(f32, u32)>,
 }
 
 impl Gathered {
-    fn add(&mut self, order: f64, id: u32) {
+    fn add(&mut self, order: f32, id: u32) {
         self.n += 1;
         self.kept.push((order, id));
         if self.kept.len() >= 4 * OF_CELL {

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Float32Array, Int16Array, Int32Array, ListArray, StringArray, UInt32Array},
+    array::{
+        ArrayRef, Float32Array, Int16Array, Int32Array, ListArray, RecordBatch, StringArray,
+        UInt32Array,
+    },
     datatypes::Float16Type,
 };
 use half::f16;
-use prospect_engine::tables::columns::table;
 use prospect_testing::{Fake, FakeImage};
 
 use super::*;
@@ -92,17 +94,14 @@ fn a_probe_speaks_where_the_network_does_not_know_the_labels() {
     let found = gathered(&fake);
     assert_eq!((found.source, found.cells.len()), (None, 0));
     assert_eq!(found.classes[1].tally.interval(), None);
-    let floats =
-        |values: [f32; 3]| -> ArrayRef { Arc::new(Float32Array::from_iter_values(values)) };
-    let rows = table([
+    let rows = RecordBatch::try_from_iter([
         (
             "image_id",
-            Arc::new(UInt32Array::from(vec![0, 1, 2])),
-            false,
+            Arc::new(UInt32Array::from(vec![0, 1, 2])) as ArrayRef,
         ),
-        ("pred", Arc::new(Int32Array::from(vec![0, 0, 1])), false),
-        ("p_pred", floats([0.9, 0.8, 0.7]), false),
-        ("p_label", floats([0.9, 0.1, 0.7]), false),
+        ("pred", Arc::new(Int32Array::from(vec![0, 0, 1]))),
+        ("p_pred", Arc::new(Float32Array::from(vec![0.9, 0.8, 0.7]))),
+        ("p_label", Arc::new(Float32Array::from(vec![0.9, 0.1, 0.7]))),
     ]);
     fake.write_table("probe", "probe", &rows.unwrap());
     let found = gathered(&fake);
@@ -132,22 +131,16 @@ fn mean_maps_count_every_image_alike() {
         .iter()
         .map(|(_, map)| Some(map.map(|value| Some(f16::from_f32(value)))));
     let words = |word: &str| -> ArrayRef { Arc::new(StringArray::from(vec![word; n])) };
-    let rows = table([
-        ("class_kind", words("label"), false),
-        ("layer", words("last"), false),
-        ("method", words("gradcam"), false),
-        (
-            "class",
-            Arc::new(Int32Array::from_iter_values(maps.iter().map(|map| map.0))),
-            false,
-        ),
-        ("height", Arc::new(Int16Array::from(vec![1; n])), false),
-        ("width", Arc::new(Int16Array::from(vec![2; n])), false),
-        (
-            "map",
-            Arc::new(ListArray::from_iter_primitive::<Float16Type, _, _>(lists)),
-            true,
-        ),
+    let classes = Int32Array::from_iter_values(maps.iter().map(|map| map.0));
+    let lists = ListArray::from_iter_primitive::<Float16Type, _, _>(lists);
+    let rows = RecordBatch::try_from_iter([
+        ("class_kind", words("label")),
+        ("layer", words("last")),
+        ("method", words("gradcam")),
+        ("class", Arc::new(classes)),
+        ("height", Arc::new(Int16Array::from(vec![1; n]))),
+        ("width", Arc::new(Int16Array::from(vec![2; n]))),
+        ("map", Arc::new(lists)),
     ]);
     fake.write_table("explain", "explanations", &rows.unwrap());
     let found = gathered(&fake);
