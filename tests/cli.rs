@@ -244,7 +244,7 @@ fn explain_draws_any_image_and_goes_on_after_a_bad_one() {
     for (wrong, said) in [
         (["--class", "squre"], "square"),
         (["--method", "cams"], "gradcam++"),
-        (["--layer", "nothing"], "nearest"),
+        (["--layer", "nothing"], "similar: "),
     ] {
         let arguments = [&["explain", "elsewhere/a.png"][..], &wrong].concat();
         let (status, _, err) = output(folder.path(), &arguments);

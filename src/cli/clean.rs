@@ -106,7 +106,7 @@ fn choose(what: &[String], manifest: &Manifest) -> Result<Doomed, Error> {
             }
         }
     }
-    unknown.verdict()?;
+    unknown.into_result()?;
     doomed.stages.sort();
     doomed.stages.dedup();
     Ok(doomed)

@@ -318,7 +318,7 @@ fn goes_with(config: &Config, model: &ModelInfo) -> Result<(), Error> {
     complaints.keep(model.layers(&config.extract.layers))?;
     complaints.keep(Choice::new(&config.explain, model))?;
     complaints.keep(model.feature(&config.extract.feature_layer))?;
-    complaints.verdict()
+    complaints.into_result()
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ fn check(args: &ExportArgs) -> Result<(), Error> {
                 args.format.name()
             ))
         });
-    wrong.collect::<Complaints>().verdict()
+    wrong.collect::<Complaints>().into_result()
 }
 
 fn page(done: &Export) -> String {

@@ -14,7 +14,7 @@ pub(super) struct Words {
 /// Of commands that work in parts.
 pub(super) const PARTS: Words = Words {
     first: "finishing the current part; press again to drop it",
-    second: "dropped the current part; the finished parts are kept: run the same command again to go on",
+    second: "dropped the current part; finished parts are kept: run the same command again to resume",
 };
 
 /// Installs the handler. It runs on a thread of its own, so it may print and take locks.

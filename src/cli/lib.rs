@@ -62,7 +62,7 @@ Exit status:
   65   bad data: a file is not what it should be, or too many images cannot be read
   74   input or output failed, there is no space, or libtorch refused
   75   another process writes the run folder; try later
-  101  a fault of Prospect itself; please report it
+  101  a bug in Prospect; please report it
   130  interrupted; the same command again goes on"
 )]
 struct Cli {

@@ -263,7 +263,7 @@ fn check_classes(run: &RunFolder, bound: &Bound) -> Result<(), Error> {
             ))
         })
         .collect();
-    complaints.verdict()
+    complaints.into_result()
 }
 
 /// Writes the sheets, and names images that are not on them.

@@ -224,7 +224,7 @@ fn import(config: &Config, path: &Path, file: &Path) -> Result<String, Error> {
             }
         }
     }
-    complaints.verdict()?;
+    complaints.into_result()?;
     let n = taken.len();
     let replaced = Reviews::update(path, |reviews| {
         let replaced = taken.into_iter().filter_map(|review| reviews.set(review));

@@ -1,41 +1,41 @@
-//! What is wrong with the command line or the configuration, with the option or setting that it is about.
+//! A problem with the command line or configuration, and the option or setting at fault.
 
 use std::fmt;
 
-/// One thing that is wrong with the command line or the configuration.
+/// One problem with the command line or configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
-    /// What the user gave that is wrong; none where it is no single option or setting.
+    /// The option or setting at fault, if it is a single one.
     pub origin: Option<Origin>,
-    /// The complaint in words; it names its origin.
+    /// The message, which names the origin.
     pub text: String,
-    /// Where the origin stands, once the configuration has been searched for it.
+    /// The origin's location, once looked up in the configuration.
     pub place: Option<Place>,
 }
 
-/// How the user gives a value.
+/// The setting or option that a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// `key = …` below `[section]`, or `--set section.key=…`.
+    /// `key = …` under `[section]`, or `--set section.key=…`.
     Setting {
         section: &'static str,
         key: &'static str,
     },
-    /// An option of the command line, such as `--layer`.
+    /// A command-line option, such as `--layer`.
     Option(&'static str),
 }
 
-/// Where a setting stands.
+/// The location of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// `pipeline.toml:3:20`, the file with line and column from 1; the file alone where the section is not in it; or `--set`.
+    /// `pipeline.toml:3:20` (line and column count from 1), the file alone if it lacks the section, or `--set`.
     pub name: String,
-    /// The line and, below the setting, carets; nothing where there is no such line.
+    /// The line, with carets under the setting; empty if there is no such line.
     pub excerpt: String,
 }
 
 impl Complaint {
-    /// About the command line as a whole, or about nothing that has a name.
+    /// About no particular option or setting.
     pub fn new(text: impl Into<String>) -> Complaint {
         Complaint {
             origin: None,
@@ -53,7 +53,7 @@ impl Complaint {
         Origin::Setting { section, key }.complaint(message)
     }
 
-    /// About one setting, the subject of a sentence that `predicate` completes: `[section] key must be …`.
+    /// About one setting, as a sentence: `[section] key must be …`.
     pub fn predicate(
         section: &'static str,
         key: &'static str,
@@ -66,7 +66,7 @@ impl Complaint {
         }
     }
 
-    /// The complaint with the place of its origin.
+    /// Adds the location of the origin.
     pub fn at(self, place: Place) -> Complaint {
         Complaint {
             place: Some(place),
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_complaint_names_what_it_is_about_and_where_that_stands() {
+    fn complaints_name_their_origin_and_its_location() {
         let text = |complaint: Complaint| complaint.to_string();
         let crop = Complaint::setting("input", "crop", "too large");
         assert_eq!(text(crop.clone()), "[input] crop: too large");

@@ -1,4 +1,4 @@
-//! Complaints that are collected, so that the user reads all of them at once.
+//! Collects complaints, so that the user sees all of them at once.
 
 use crate::{Complaint, Error, Result};
 
@@ -7,17 +7,17 @@ use crate::{Complaint, Error, Result};
 pub struct Complaints(Vec<Complaint>);
 
 impl Complaints {
-    /// Keeps a complaint, unless it is there already: several stages may stumble over the same setting.
+    /// Adds a complaint unless it is a duplicate: several stages may reject the same setting.
     pub fn push(&mut self, complaint: Complaint) {
         if !self.0.contains(&complaint) {
             self.0.push(complaint);
         }
     }
 
-    /// The value, or none where there were complaints, which are kept.
+    /// The value, or none after collecting the complaints of an [`Error::Config`].
     ///
     /// # Errors
-    /// Whatever is not [`Error::Config`].
+    /// Any other error.
     pub fn keep<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
@@ -29,11 +29,11 @@ impl Complaints {
         }
     }
 
-    /// Ends the collection.
+    /// Fails with the collected complaints.
     ///
     /// # Errors
     /// [`Error::Config`] if there are complaints.
-    pub fn verdict(self) -> Result<()> {
+    pub fn into_result(self) -> Result<()> {
         match self.0.is_empty() {
             true => Ok(()),
             false => Err(self.into()),
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn complaints_are_kept_and_other_errors_passed_on() {
+    fn complaints_are_collected_and_other_errors_returned() {
         let mut complaints = Complaints::default();
         assert_eq!(complaints.keep(Ok(3)).unwrap(), Some(3));
         let usage = || Error::usage("wrong");
@@ -76,8 +76,8 @@ mod tests {
         complaints.keep::<()>(Err(usage())).unwrap();
         complaints.push(Complaint::new("also wrong"));
         assert!(complaints.keep::<()>(Err(Error::Interrupted)).is_err());
-        let error = complaints.verdict().unwrap_err();
+        let error = complaints.into_result().unwrap_err();
         assert_eq!(error.to_string(), "wrong\nalso wrong");
-        assert!(Complaints::default().verdict().is_ok());
+        assert!(Complaints::default().into_result().is_ok());
     }
 }

@@ -1,5 +1,4 @@
-//! What every other crate of Prospect builds on: the one error type, text that is safe to print, names of enums' values, and
-//! the medians.
+//! Shared by all crates of Prospect: the error type, terminal-safe text, named enums and medians.
 
 mod complaint;
 mod complaints;

@@ -1,11 +1,11 @@
-//! Enums whose values go by names.
+//! Enums whose values have names.
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
 use serde::{Deserializer, de};
 
-/// Declares an enum and, beside each value, the one name by which tables, settings and commands spell it. Gives `ALL`, `NAMES`,
-/// `name`, `Display`, `FromStr` and serde by that name.
+/// Declares an enum with the name of each value in tables, settings and commands. Generates `ALL`, `NAMES`, `name`, `Display`,
+/// `FromStr` and serde by name.
 #[macro_export]
 macro_rules! names {
     ($(#[$about:meta])* $visibility:vis enum $Enum:ident {
@@ -18,13 +18,13 @@ macro_rules! names {
         }
 
         impl $Enum {
-            /// As tables, settings and commands spell them.
+            /// The names in tables, settings and commands.
             pub const NAMES: [&'static str; [$($name),+].len()] = [$($name),+];
 
-            /// In the order of their declaration.
+            /// In declaration order.
             pub const ALL: [$Enum; Self::NAMES.len()] = [$($Enum::$Value),+];
 
-            /// As tables, settings and commands spell it.
+            /// The name in tables, settings and commands.
             pub const fn name(self) -> &'static str {
                 Self::NAMES[self as usize]
             }
@@ -41,7 +41,7 @@ macro_rules! names {
 
             fn from_str(name: &str) -> Result<$Enum, String> {
                 let found = Self::ALL.into_iter().find(|known| known.name() == name);
-                found.ok_or_else(|| $crate::text::known_are(name, &Self::NAMES))
+                found.ok_or_else(|| $crate::text::expected_one_of(name, &Self::NAMES))
             }
         }
 
@@ -59,7 +59,7 @@ macro_rules! names {
     };
 }
 
-/// Reads a value by its name: for [`names!`](crate::names).
+/// Deserializes a value by name; used by [`names!`](crate::names).
 pub fn deserialize_name<'de, T, D>(from: D) -> Result<T, D::Error>
 where
     T: FromStr<Err = String>,
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_found_by_its_name() {
+    fn values_are_parsed_by_name() {
         assert_eq!(Fruit::ALL, [Fruit::Apple, Fruit::default()]);
         assert_eq!(Fruit::NAMES, ["apple", "sweet-lemon"]);
         for fruit in Fruit::ALL {
@@ -111,9 +111,10 @@ mod tests {
         }
         assert_eq!(
             "aple".parse::<Fruit>().unwrap_err(),
-            "known are apple, sweet-lemon (did you mean `apple`?)"
+            "expected one of apple, sweet-lemon (did you mean `apple`?)"
         );
         let read = Fruit::deserialize(StrDeserializer::<Error>::new("Apple"));
-        assert!(read.unwrap_err().to_string().starts_with("known are"));
+        let error = read.unwrap_err().to_string();
+        assert!(error.starts_with("expected one of"));
     }
 }

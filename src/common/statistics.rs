@@ -1,12 +1,12 @@
-//! The two medians that tables are computed with. They differ where the values are even in number.
+//! The two medians that tables are computed with. They differ for even numbers of values.
 
-/// The mean of the middle two of ascending values, or the middle one; none of nothing.
+/// The median of ascending values: the mean of the middle two if their number is even. None if there are no values.
 pub fn median(sorted: &[f64]) -> Option<f64> {
     let middle = sorted.get(sorted.len() / 2)?;
     Some(0.5 * (sorted[(sorted.len() - 1) / 2] + middle))
 }
 
-/// The upper of the middle two of ascending values, or the middle one: always one of the values; none of nothing.
+/// The upper median of ascending values, which is always one of them. None if there are no values.
 pub fn upper_median<T: Copy>(sorted: &[T]) -> Option<T> {
     sorted.get(sorted.len() / 2).copied()
 }

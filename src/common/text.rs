@@ -1,17 +1,17 @@
-//! Text for people: control characters made visible, long values cut, sizes and durations in words.
+//! Text for people: visible control characters, shortened values, readable sizes and durations.
 
 use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
-/// `text` with every character that could steer a terminal or hide what is there written as `\n` or `\u{1b}`.
+/// `text` with every character that could control a terminal or hide text escaped, as `\n` or `\u{1b}`.
 ///
-/// File names come from strangers: an escape sequence in one must not reach the terminal.
+/// File names are untrusted: an escape sequence in one must not reach the terminal.
 pub fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(steers) {
+    if !text.contains(controls_display) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for character in text.chars() {
-        if steers(character) {
+        if controls_display(character) {
             out.extend(character.escape_default());
         } else {
             out.push(character);
@@ -20,27 +20,27 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// As [`escaped`], but line breaks stay: for text of several lines that we laid out ourselves.
+/// Like [`escaped`], but keeps line breaks: for multi-line text of our own.
 pub fn escaped_lines(text: &str) -> Cow<'_, str> {
-    if !text.contains(|c| c != '\n' && steers(c)) {
+    if !text.contains(|c| c != '\n' && controls_display(c)) {
         return Cow::Borrowed(text);
     }
     let lines: Vec<Cow<str>> = text.split('\n').map(escaped).collect();
     Cow::Owned(lines.join("\n"))
 }
 
-/// As [`escaped`], for JSON: such a character is written as JSON does, `\u202e`. Line breaks between values stay.
+/// Like [`escaped`], for JSON: escapes as JSON does, `\u202e`, and keeps the line breaks between values.
 ///
-/// Outside its strings JSON has no such character but line breaks, and serializers escape ASCII controls themselves.
+/// Outside strings, JSON holds no such characters but line breaks, and serializers escape ASCII controls themselves.
 pub fn escaped_json(json: &str) -> Cow<'_, str> {
-    let steers = |c| c != '\n' && steers(c);
-    if !json.contains(steers) {
+    let is_escaped = |c| c != '\n' && controls_display(c);
+    if !json.contains(is_escaped) {
         return Cow::Borrowed(json);
     }
     let mut out = String::with_capacity(json.len() + 16);
     for character in json.chars() {
-        if steers(character) {
-            // All of them lie below U+10000: one unit of UTF-16. Writing to a String cannot fail.
+        if is_escaped(character) {
+            // All lie below U+10000: one UTF-16 unit. Writing to a String cannot fail.
             let _ = write!(out, "\\u{:04x}", u32::from(character));
         } else {
             out.push(character);
@@ -49,9 +49,9 @@ pub fn escaped_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Control characters, line separators, the marks that reorder text (U+202A..E, U+2066..9, U+200E/F, U+061C) and the byte
+/// Control characters, line separators, marks that reorder text (U+202A..E, U+2066..9, U+200E/F, U+061C) and the byte
 /// order mark.
-fn steers(character: char) -> bool {
+fn controls_display(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
@@ -59,7 +59,7 @@ fn steers(character: char) -> bool {
         )
 }
 
-/// At most `limit` characters of `text`, the cut marked with an ellipsis.
+/// At most `limit` characters of `text`, with an ellipsis if it was cut.
 pub fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
     match text.char_indices().nth(limit) {
         None => Cow::Borrowed(text),
@@ -89,7 +89,7 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
-/// A count with thin grouping: `1,234,567`.
+/// A count with grouped digits: `1,234,567`.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
@@ -107,17 +107,17 @@ pub fn plural(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(n), if n == 1 { one } else { many })
 }
 
-/// [`plural`] of a word that takes an `s`: `1 image`, `12 images`.
+/// [`plural`] for regular nouns: `1 image`, `12 images`.
 pub fn counted(n: u64, thing: &str) -> String {
     plural(n, thing, &format!("{thing}s"))
 }
 
-/// A share of 1 as `12.3 %`.
-pub fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
+/// A fraction as `12.3 %`.
+pub fn percent(fraction: f64) -> String {
+    format!("{:.1} %", 100.0 * fraction)
 }
 
-/// A measured value to three digits: `0`, `0.0123`, `14.2`, `-8310`, `1.20e-7`.
+/// A measured value to three significant digits: `0`, `0.0123`, `14.2`, `-8310`, `1.20e-7`.
 pub fn figure(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 || !size.is_finite() {
@@ -130,7 +130,7 @@ pub fn figure(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// A duration at the precision a reader wants: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`.
+/// A duration with sensible precision: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     if seconds < 9.95 {
@@ -147,35 +147,35 @@ pub fn duration(time: Duration) -> String {
     out
 }
 
-/// " (did you mean `x`?)" where one of `known` is near enough to be meant.
+/// " (did you mean `x`?)" if one of `known` is similar enough.
 pub fn did_you_mean(word: &str, known: &[&str]) -> String {
-    let near = by_likeness(word, known).into_iter();
-    let near = near.take_while(|(likeness, _)| *likeness >= 0.8);
-    let meant = near.map(|(_, name)| name).find(|name| *name != word);
-    meant.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"))
+    let similar = by_similarity(word, known).into_iter();
+    let similar = similar.take_while(|(similarity, _)| *similarity >= 0.8);
+    let guess = similar.map(|(_, name)| name).find(|name| *name != word);
+    guess.map_or(String::new(), |name| format!(" (did you mean `{name}`?)"))
 }
 
-/// `known are x, y, z (did you mean `x`?)`: what is said of a word that is none of them.
-pub fn known_are(word: &str, known: &[&str]) -> String {
+/// `expected one of x, y, z (did you mean `x`?)`.
+pub fn expected_one_of(word: &str, known: &[&str]) -> String {
     format!(
-        "known are {}{}",
+        "expected one of {}{}",
         known.join(", "),
         did_you_mean(word, known)
     )
 }
 
-/// `nearest: x, y, z`: the three of `known` that are most like `word`, for where one of many must be named.
-pub fn nearest(word: &str, known: &[&str]) -> String {
-    let near = by_likeness(word, known).into_iter().take(3);
-    let near: Vec<&str> = near.map(|(_, name)| name).collect();
-    format!("nearest: {}", near.join(", "))
+/// `similar: x, y, z`: the three of `known` most similar to `word`, for long lists.
+pub fn similar_names(word: &str, known: &[&str]) -> String {
+    let similar = by_similarity(word, known).into_iter().take(3);
+    let similar: Vec<&str> = similar.map(|(_, name)| name).collect();
+    format!("similar: {}", similar.join(", "))
 }
 
-/// The likest first, from 0 to 1 (Jaro-Winkler), case aside.
-fn by_likeness<'k>(word: &str, known: &[&'k str]) -> Vec<(f64, &'k str)> {
+/// Case-insensitive Jaro-Winkler similarities (0 to 1), highest first.
+fn by_similarity<'k>(word: &str, known: &[&'k str]) -> Vec<(f64, &'k str)> {
     let word = word.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&word, &name.to_lowercase());
-    let mut all: Vec<(f64, &str)> = known.iter().map(|name| (likeness(name), *name)).collect();
+    let similarity = |name: &str| strsim::jaro_winkler(&word, &name.to_lowercase());
+    let mut all: Vec<(f64, &str)> = (known.iter().map(|name| (similarity(name), *name))).collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0));
     all
 }
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_or_hides_becomes_visible() {
+    fn control_and_invisible_characters_are_escaped() {
         assert_eq!(escaped("grüße 日本 👩‍🔬.jpg"), "grüße 日本 👩‍🔬.jpg");
         assert_eq!(escaped("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
         assert_eq!(escaped_lines("one\ntwo\x07"), "one\ntwo\\u{7}");
@@ -222,17 +222,17 @@ mod tests {
     }
 
     #[test]
-    fn slips_of_the_pen_are_understood() {
+    fn typos_get_suggestions() {
         let known = ["layer1", "layer4", "Conv", "avgpool"];
         assert_eq!(did_you_mean("layr4", &known), " (did you mean `layer4`?)");
         assert_eq!(did_you_mean("conv", &known), " (did you mean `Conv`?)");
         assert_eq!(did_you_mean("layer4", &["layer4"]), "", "itself");
         assert_eq!(did_you_mean("x", &known), "");
-        assert!(nearest("layer4", &known).starts_with("nearest: layer4, layer1, "));
+        assert!(similar_names("layer4", &known).starts_with("similar: layer4, layer1, "));
     }
 
     #[test]
-    fn quantities_read_well() {
+    fn quantities_are_formatted() {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(25 << 30), "25 GiB");

@@ -64,7 +64,7 @@ impl Config {
                 Some(Complaint::setting(section, key, message))
             })
             .collect();
-        complaints.verdict()
+        complaints.into_result()
     }
 }
 

@@ -246,12 +246,12 @@ impl<'a> Settings<'a> {
         for (source, span, message) in complaints {
             self.complain(source, &span, Complaint::new(message));
         }
-        self.verdict()?;
+        self.check()?;
         Ok(self.keys)
     }
 
     /// Fails with the complaints so far, in order of place.
-    pub(super) fn verdict(&mut self) -> Result<()> {
+    pub(super) fn check(&mut self) -> Result<()> {
         if self.complaints.is_empty() {
             return Ok(());
         }

@@ -58,7 +58,7 @@ pub(super) fn parse_sidecar(path: &Path, text: &str) -> Result<Sidecar> {
             reason(&error)
         );
         settings.complain(0, &(at..at), Complaint::new(message));
-        settings.verdict()?;
+        settings.check()?;
     }
     let mut classes = Vec::new();
     let top = members(text, 0);
@@ -91,7 +91,7 @@ pub(super) fn parse_sidecar(path: &Path, text: &str) -> Result<Sidecar> {
         }
     }
     let input = read_input(&mut settings);
-    settings.verdict()?;
+    settings.check()?;
     Ok(Sidecar { input, classes })
 }
 

@@ -96,7 +96,7 @@ pub fn check_names(stages: &[Stage], wanted: &[String]) -> Result<()> {
             ))
         })
         .collect();
-    complaints.verdict()
+    complaints.into_result()
 }
 
 /// The wanted stages and all they need, in run order, their parameters checked: before any work starts.
@@ -127,6 +127,6 @@ pub(super) fn prepare<'s>(
             });
         }
     }
-    complaints.verdict()?;
+    complaints.into_result()?;
     Ok(prepared)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use prospect_common::{Complaint, Complaints, Error, Origin, Result, text::nearest};
+use prospect_common::{Complaint, Complaints, Error, Origin, Result, text::similar_names};
 use prospect_dataset::image::{InputOverrides, InputSpec, Interpolation, Resize};
 
 use super::{
@@ -104,7 +104,7 @@ impl ModelInfo {
                 missing.push(Complaint::predicate("input", key, predicate));
             }
         }
-        missing.verdict()?;
+        missing.into_result()?;
         let spec = merged.apply(InputSpec {
             resize: Resize::None,
             crop: None,
@@ -166,7 +166,7 @@ impl ModelInfo {
                 Err(complaint) => complaints.push(complaint),
             }
         }
-        complaints.verdict()?;
+        complaints.into_result()?;
         Ok(layers)
     }
 
@@ -211,7 +211,7 @@ impl ModelInfo {
             let known: Vec<&str> = self.analysis.taps.iter().map(|tap| &*tap.name).collect();
             origin.complaint(format!(
                 "the network has no module {name}; {}; `prospect model inspect {}` lists all",
-                nearest(name, &known),
+                similar_names(name, &known),
                 self.path.display()
             ))
         })

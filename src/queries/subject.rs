@@ -97,7 +97,7 @@ impl Explaining {
         })?;
         let (_, refused) = model.methods_at(&layer, methods);
         let refused = refused.into_iter().map(Complaint::new);
-        refused.collect::<Complaints>().verdict()?;
+        refused.collect::<Complaints>().into_result()?;
         let mut computed = methods.to_vec();
         if guided && !computed.contains(&CamMethod::GradCam) {
             computed.push(CamMethod::GradCam);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use prospect_common::{Error, Result, text::nearest};
+use prospect_common::{Error, Result, text::similar_names};
 use prospect_engine::{
     Context,
     schema::units,
@@ -134,9 +134,9 @@ fn find<'l>(layers: &'l [Layer], name: &str) -> Result<(&'l Layer, usize)> {
     let Some(layer) = layers.iter().find(|known| known.name == layer) else {
         let known: Vec<&str> = layers.iter().map(|known| &*known.name).collect();
         return wrong(format!(
-            "the run has no layer {layer:?}; {}; all: `prospect query \"select layer, channels from layers\"`; \
+            "the run has no layer {layer:?}; {}; list all with `prospect query \"select layer, channels from layers\"`; \
              [extract] layers says which are recorded",
-            nearest(layer, &known)
+            similar_names(layer, &known)
         ));
     };
     match channel.parse::<usize>() {

@@ -241,7 +241,7 @@ impl Audit {
             }
         }
         let complaints = problems.into_iter().map(Complaint::new);
-        complaints.collect::<Complaints>().verdict()?;
+        complaints.collect::<Complaints>().into_result()?;
         let mut classes = Vec::new();
         for (parameter, value) in self.parameters.iter().zip(&values) {
             if let (Kind::Class, Some(Value::Text(class))) = (parameter.kind, value)

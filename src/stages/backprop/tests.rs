@@ -325,7 +325,7 @@ fn one_unit_is_shown_from_the_run_or_computed() {
 
     for (name, hint) in [
         ("layer2", "LAYER:CHANNEL"),
-        ("layer3:1", "nearest: layer"),
+        ("layer3:1", "similar: layer"),
         ("layer2:8", "0 to 7"),
         ("layer2:-1", "0 to 7"),
         ("layer2:", "0 to 7"),

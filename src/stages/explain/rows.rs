@@ -74,7 +74,7 @@ impl Choice {
                 });
             }
         }
-        complaints.verdict()?;
+        complaints.into_result()?;
         Ok(Choice {
             layers,
             classes,

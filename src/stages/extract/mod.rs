@@ -77,7 +77,7 @@ fn choose(config: &Config, model: &ModelInfo) -> Result<Choice> {
     let (Some(spec), Some(feature), Some(explained)) = (spec, feature, explained) else {
         return Err(complaints.into());
     };
-    complaints.verdict()?;
+    complaints.into_result()?;
     Ok(Choice {
         spec,
         wanted: Wanted {
