@@ -205,7 +205,7 @@ fn check_tables(run: &RunFolder, audit: &Audit) -> Result<(), Error> {
     let tables = run.tables(&manifest);
     let has = |table: &str| tables.iter().any(|known| known == table);
     let missing: Vec<&str> = (audit.needs.iter().map(String::as_str))
-        .filter(|table| !(has(table) || store::made_from(table).is_some_and(has)))
+        .filter(|table| !(has(table) || store::derived_from(table).is_some_and(has)))
         .collect();
     if missing.is_empty() {
         return Ok(());

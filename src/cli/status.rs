@@ -75,7 +75,7 @@ fn gather(dir: String, run: &RunFolder, manifest: &Manifest) -> Status {
         parts_done: record.parts.len(),
         parts_total: record.parts_total,
         bytes: record.bytes(),
-        kept_bytes: record.kept_bytes(),
+        kept_bytes: record.previous_bytes(),
         seconds: record.parts.values().map(|part| part.seconds).sum(),
         key: record.key.clone(),
         summary: record.summary.clone(),

@@ -41,9 +41,9 @@ pub(super) fn foresee(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
                 let kept = record
                     .worth_keeping(&|record| takeover::holds(stage, &prepared.parameters, record));
                 let kept = kept.map_or(0, StageRecord::bytes);
-                (record.bytes() + record.kept_bytes() - kept, kept)
+                (record.bytes() + record.previous_bytes() - kept, kept)
             }
-            (Decision::Resume { .. }, Some(record)) => (0, record.kept_bytes()),
+            (Decision::Resume { .. }, Some(record)) => (0, record.previous_bytes()),
             _ => (0, 0),
         };
         planned.push(Planned {

@@ -81,11 +81,11 @@ pub fn sources(ctx: &Context, stage: &Stage, parameters: &Value) -> Result<Vec<S
         }
         Some(different)
     };
-    add(ctx.run, ctx.run.manifest()?.earlier(name));
+    add(ctx.run, ctx.run.manifest()?.previous(name));
     if let Some(folder) = &ctx.config.run.previous {
         let run = RunFolder::open(folder)?;
         let manifest = run.manifest()?;
-        let earlier = manifest.earlier(name);
+        let earlier = manifest.previous(name);
         let shown = folder.display().to_string();
         match add(&run, Some(manifest)) {
             None => tracing::warn!("{}: {name} has not run there", escaped(&shown)),

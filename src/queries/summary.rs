@@ -117,7 +117,7 @@ pub fn summary(config: &Config) -> Result<Summary> {
     let taken = manifest
         .stages
         .get("extract")
-        .map_or(0, |record| record.taken());
+        .map_or(0, |record| record.reused());
     Ok(Summary {
         title: config.report.title.clone(),
         dataset: config.images.dir.display().to_string(),

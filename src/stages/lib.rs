@@ -19,7 +19,7 @@ pub mod scan;
 pub mod shortcuts;
 
 use prospect_engine::Stage;
-use prospect_store::made_from;
+use prospect_store::derived_from;
 
 /// Every stage; whatever a stage needs stands before it.
 pub const STAGES: &[Stage] = &[
@@ -42,7 +42,7 @@ pub const STAGES: &[Stage] = &[
 
 /// The stage that writes a table; of one that is made when a query asks, the stage that writes what it is made from.
 pub fn writer_of(table: &str) -> Option<&'static Stage> {
-    let table = made_from(table).unwrap_or(table);
+    let table = derived_from(table).unwrap_or(table);
     STAGES.iter().find(|stage| stage.writes.contains(&table))
 }
 

@@ -1,12 +1,11 @@
-//! Declarations of tables: each column's name, type and documentation stand in one place, and readers and writers are typed
-//! by them.
+//! Table declarations: each column's name, type and documentation in one place, for typed readers and writers.
 //!
-//! [`table!`](crate::table) makes a module of a declaration: `TABLE` describes it, a constant for each column selects it for
-//! reading, and `Columns` holds the arrays of a batch to be written.
+//! [`table!`](crate::table) turns a declaration into a module: `TABLE` describes the table, one constant per column selects it
+//! for reading, and `Columns` holds the arrays of a batch to write.
 //!
 //! ```
 //! prospect_store::table! {
-//!     /// Which images are near which.
+//!     /// The nearest neighbours of each image.
 //!     pub mod neighbors = "neighbors", "image and rank", [15.0, 9.0] {
 //!         image_id: u32,
 //!         /// 1 is the nearest.
@@ -47,15 +46,15 @@ use half::slice::HalfFloatSliceExt;
 use prospect_common::Error;
 pub use prospect_common::Result;
 
-/// A table: what one row is, its columns, and how large a row is.
+/// A table: what a row is, its columns, and the size of a row.
 #[derive(Debug)]
 pub struct Table {
     pub name: &'static str,
     /// One sentence.
     pub doc: &'static str,
-    /// What there is one row for.
+    /// What one row stands for.
     pub row: &'static str,
-    /// Bytes of a row without its lists, before encoding and on the disk; measured.
+    /// Measured bytes per row without its lists: before encoding and on disk.
     pub bytes: [f64; 2],
     pub columns: &'static [ColumnInfo],
 }
@@ -67,11 +66,11 @@ pub struct ColumnInfo {
     /// Its type in words: `u32`, `text`, `list of f16`.
     pub kind: &'static str,
     pub nullable: bool,
-    /// Empty where the name says it all.
+    /// Empty if the name says it all.
     pub doc: &'static str,
 }
 
-/// A column to read, with the type of its cells.
+/// A column to read, typed by its cells.
 pub struct Column<T> {
     pub table: &'static Table,
     pub name: &'static str,
@@ -87,7 +86,7 @@ impl<T> Clone for Column<T> {
 impl<T> Copy for Column<T> {}
 
 impl<T> Column<T> {
-    /// Column `name` of `table`; [`table!`](crate::table) calls it.
+    /// Column `name` of `table`; called by [`table!`](crate::table).
     pub const fn new(table: &'static Table, name: &'static str) -> Column<T> {
         Column {
             table,
@@ -97,47 +96,47 @@ impl<T> Column<T> {
     }
 }
 
-/// A type that a column's cells may have: numbers, `bool`, [`Text`], an `Option` of these, [`List`] and [`Vector`].
+/// The type of a column's cells: a number, `bool`, [`Text`], an `Option` of these, [`List`] or [`Vector`].
 pub trait Cell {
     /// As [`ColumnInfo::kind`].
     const KIND: &'static str;
     const NULLABLE: bool;
-    /// A column of them in memory.
+    /// A column in memory.
     type Array;
-    /// One of them.
+    /// One cell.
     type Value<'a>;
-    /// A column of them to be written.
+    /// A column to write.
     type Written;
 
-    /// Takes the column of a file; fails with what was found instead.
+    /// Converts a column read from a file; fails with the type found instead.
     fn read(array: &ArrayRef) -> Result<Self::Array, String>;
     fn value(array: &Self::Array, row: usize) -> Self::Value<'_>;
 
-    /// A column to be written; fails with what its type or lengths are instead.
+    /// Converts a column to write; fails with the type or lengths found instead.
     fn written(array: Self::Written) -> Result<ArrayRef, String>;
 }
 
 /// Text cells: `&str`.
 pub struct Text;
 
-/// Lists whose length may differ from layer to layer, but not within a batch.
+/// Lists whose length is constant within a batch, but may differ between layers.
 pub struct List<T>(PhantomData<T>);
 
-/// Lists of one length in the whole table.
+/// Lists of one length throughout the table.
 pub struct Vector<T>(PhantomData<T>);
 
-/// Lists whose length may differ from row to row.
+/// Lists whose length may differ between rows.
 pub struct Ragged<T>(PhantomData<T>);
 
-/// Lists of struct values, which are written only.
+/// Lists of structs; write-only.
 pub struct Structs;
 
-/// A column of lists that are all of one length.
+/// A column of lists of one length.
 #[derive(Debug)]
 pub struct Lists<P: ArrowPrimitiveType> {
     values: PrimitiveArray<P>,
     rows: usize,
-    /// Values in each list; 0 without rows.
+    /// Values per list; 0 without rows.
     pub length: usize,
 }
 
@@ -161,7 +160,7 @@ impl<P: ArrowPrimitiveType> Lists<P> {
         }
     }
 
-    /// One list after another.
+    /// The lists, concatenated.
     pub fn values(&self) -> &[P::Native] {
         self.values.values()
     }
@@ -449,10 +448,10 @@ impl Cell for Structs {
 }
 
 impl Table {
-    /// A batch of the table's rows from its columns in order; `more` are columns behind its own.
+    /// A batch from the table's columns in order, followed by the undeclared columns `more`.
     ///
     /// # Errors
-    /// Columns that are not as declared: a mistake of the caller.
+    /// Columns that differ from the declaration: a bug in the caller.
     pub fn batch(
         &self,
         arrays: Vec<Result<ArrayRef, String>>,
@@ -513,19 +512,19 @@ macro_rules! table {
             $($(#[doc = $column_doc])* pub const $column: Column<$cell> =
                 Column::new(&TABLE, stringify!($column));)+
 
-            /// The columns of a batch to be written.
+            /// The columns of a batch to write.
             pub struct Columns {
                 $($(#[doc = $column_doc])* pub $column: <$cell as Cell>::Written,)+
             }
 
             impl Columns {
                 /// # Errors
-                /// Columns of different lengths, nulls where there may be none.
+                /// Columns of different lengths, or nulls in a non-nullable column.
                 pub fn batch(self) -> Result<RecordBatch> {
                     self.batch_and([])
                 }
 
-                /// As [`Columns::batch`], with columns that are not declared behind the others.
+                /// Like [`Columns::batch`], followed by undeclared columns.
                 pub fn batch_and(
                     self,
                     more: impl IntoIterator<Item = (Field, ArrayRef)>,

@@ -1,4 +1,4 @@
-//! Paths inside the run folder, and the few file operations that must survive a power cut.
+//! Paths inside the run folder, and file operations that must survive a power failure.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,17 +10,17 @@ use prospect_common::{Error, Result};
 
 use super::RunFolder;
 
-/// What unfinished files are called: the final name and this.
+/// Appended to the names of unfinished files.
 pub(super) const TEMP_SUFFIX: &str = ".prospect.tmp";
 
-/// The folders that stages may write into.
+/// The folders that stages may write to.
 pub(super) const FOLDERS: [&str; 5] = ["tables", "pictures", "report", "index", "previous"];
 
-/// Longest path that a manifest may name, in bytes.
+/// Maximum length of a path in the manifest, in bytes.
 const MAX_PATH: usize = 1024;
 
-/// Says what is wrong with a path that a manifest or a stage names: it must be spelled `folder/…/name` with
-/// one of the known folders first, so that it can name neither the manifest nor anything outside the run folder.
+/// Checks a path from the manifest or a stage. It must be spelled `folder/…/name`, starting with a known folder, so that it
+/// names neither the manifest nor anything outside the run folder.
 pub(super) fn check_relative(path: &str) -> Result<(), String> {
     if path.len() > MAX_PATH {
         return Err(format!("a path of {} bytes", path.len()));
@@ -38,45 +38,45 @@ pub(super) fn check_relative(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// As [`check_relative`], for a file: at least one folder and a name that is not a temporary one.
+/// Like [`check_relative`], for a file: at least one folder, and not a temporary name.
 pub(super) fn check_relative_file(path: &str) -> Result<(), String> {
     check_relative(path)?;
     if !path.contains('/') {
-        return Err(format!("{path:?}, which is a folder of its own"));
+        return Err(format!("{path:?}, which is a top-level folder"));
     }
     if path.ends_with(TEMP_SUFFIX) {
-        return Err(format!("{path:?} with the ending of temporary files"));
+        return Err(format!("{path:?} with the suffix of temporary files"));
     }
     Ok(())
 }
 
-/// Marks a moment at which a process may be killed; the tests do so at each of them.
+/// Marks a point at which a crash would leave a different state on disk; tests crash at every one.
 #[cfg(not(test))]
-pub(super) fn moment() {}
+pub(super) fn crash_point() {}
 
-/// Whether this writer was killed at such a moment.
+/// Whether a test has killed this writer.
 #[cfg(not(test))]
 pub(super) fn is_killed() -> bool {
     false
 }
 
 #[cfg(test)]
-pub(super) use super::tests::crash::{is_killed, moment};
+pub(super) use super::tests::crash::{crash_point, is_killed};
 
 impl RunFolder {
-    /// Bytes that may still be written to the disk that it is on.
+    /// Free bytes on its disk.
     pub fn free_space(&self) -> io::Result<u64> {
         free_space(self.root())
     }
 }
 
-/// The folder part of a relative file path.
+/// The folder of a relative file path.
 pub(super) fn parent(relative: &str) -> &str {
     relative.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Where `relative` lies, refusing a link in any place on the way: writing or deleting through one could
-/// reach outside the run folder.
+/// The absolute path of `relative`. Refuses symbolic links anywhere in it: writing or deleting through one could reach outside
+/// the run folder.
 pub(super) fn resolve(run: &RunFolder, relative: &str) -> Result<PathBuf> {
     let mut path = run.root().to_path_buf();
     if let Err(found) = check_relative(relative) {
@@ -95,18 +95,18 @@ pub(super) fn resolve(run: &RunFolder, relative: &str) -> Result<PathBuf> {
                     &path,
                     "a file or folder of the run folder itself",
                     "a symbolic link",
-                    "replace the link by what it points to, or choose another [run] dir",
+                    "replace the link by its target, or choose another [run] dir",
                 ));
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io(&path, "looking at the path")(error)),
+            Err(error) => return Err(Error::io(&path, "inspecting the path")(error)),
         }
     }
     Ok(path)
 }
 
-/// Makes the folder `relative` and what is missing above it, each made durable in its parent.
+/// Creates the folder `relative` and its missing parents, syncing each parent.
 pub(super) fn make_folder(run: &RunFolder, relative: &str) -> Result<PathBuf> {
     let target = resolve(run, relative)?;
     let mut path = run.root().to_path_buf();
@@ -115,11 +115,11 @@ pub(super) fn make_folder(run: &RunFolder, relative: &str) -> Result<PathBuf> {
         path.push(part);
         match fs::create_dir(&path) {
             Ok(()) => {
-                moment();
+                crash_point();
                 sync_folder(&above)?;
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(Error::io(&path, "making the folder")(error)),
+            Err(error) => return Err(Error::io(&path, "creating the folder")(error)),
         }
     }
     Ok(target)
@@ -127,13 +127,13 @@ pub(super) fn make_folder(run: &RunFolder, relative: &str) -> Result<PathBuf> {
 
 /// Makes renames and deletions in `folder` durable.
 pub(super) fn sync_folder(folder: &Path) -> Result<()> {
-    moment();
+    crash_point();
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(Error::io(folder, "syncing the folder"))
 }
 
-/// `path` itself, or the nearest folder above it that is there already.
+/// `path` itself, or its nearest existing ancestor.
 pub fn existing_ancestor(path: &Path) -> &Path {
     let existing = path.ancestors().find(|path| path.exists());
     match existing {
@@ -142,7 +142,7 @@ pub fn existing_ancestor(path: &Path) -> &Path {
     }
 }
 
-/// Bytes that this user may still write where `path` is or is going to be.
+/// Bytes available to this user on the disk of `path`, which need not exist yet.
 pub fn free_space(path: &Path) -> io::Result<u64> {
     fs4::available_space(existing_ancestor(path))
 }
@@ -154,19 +154,19 @@ pub(super) fn temp_path(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// A new empty file at `path`; whatever a cut-off writer left under that name goes first.
+/// Creates an empty file at `path`, replacing the leftover of an interrupted writer.
 pub(super) fn create_new(path: &Path) -> Result<File> {
     remove_file(path)?;
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(path)
-        .map_err(Error::io(path, "making the file"))?;
-    moment();
+        .map_err(Error::io(path, "creating the file"))?;
+    crash_point();
     Ok(file)
 }
 
-/// Replaces `path` by `bytes` in one step: readers see the old content or the new one, also after a power cut.
+/// Atomically replaces the contents of `path`: readers see the old or the new ones, even after a power failure.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let temp = temp_path(path);
     let mut file = create_new(&temp)?;
@@ -181,15 +181,15 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
-    moment();
+    crash_point();
     fs::rename(from, to).map_err(Error::io(to, "renaming the finished file"))?;
-    moment();
+    crash_point();
     Ok(())
 }
 
-/// Deletes a file (a link itself, never what it points to); one that is gone already is fine.
+/// Deletes a file (or a link, never its target) if it exists.
 pub(super) fn remove_file(path: &Path) -> Result<()> {
-    moment();
+    crash_point();
     if is_killed() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! The folder of one run.
+//! The run folder.
 
 use std::{
     fs, io,
@@ -7,21 +7,21 @@ use std::{
 
 use prospect_common::{Error, Result};
 
-/// A run folder on disk. Cheap to clone; holds no file open.
+/// A run folder on disk. Cheap to clone; keeps no file open.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     root: PathBuf,
 }
 
 impl RunFolder {
-    /// Opens the run folder at `root`, making it and its parents where they are missing.
+    /// Opens the run folder at `root`, creating it and its parents if missing.
     pub fn create(root: impl AsRef<Path>) -> Result<RunFolder> {
         let root = root.as_ref();
-        fs::create_dir_all(root).map_err(Error::io(root, "making the run folder"))?;
+        fs::create_dir_all(root).map_err(Error::io(root, "creating the run folder"))?;
         RunFolder::open(root)
     }
 
-    /// Opens a run folder that is already there.
+    /// Opens an existing run folder.
     pub fn open(root: impl AsRef<Path>) -> Result<RunFolder> {
         let named = root.as_ref();
         let root = match fs::canonicalize(named) {
@@ -29,7 +29,8 @@ impl RunFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::Missing {
                     what: format!("run folder {}", named.display()),
-                    next: "make it with `prospect run`, or name another one with [run] dir".into(),
+                    next: "create it with `prospect run`, or set [run] dir to another folder"
+                        .into(),
                 });
             }
             Err(error) => return Err(Error::io(named, "opening the run folder")(error)),
@@ -38,14 +39,14 @@ impl RunFolder {
             return Err(Error::invalid(
                 named,
                 "a folder",
-                "something else",
-                "name another folder with [run] dir",
+                "a file",
+                "set [run] dir to another folder",
             ));
         }
         Ok(RunFolder { root })
     }
 
-    /// The run folder at `root`, to be read only: one that is not there yet holds nothing.
+    /// Opens the run folder at `root` for reading; a missing one is empty.
     pub fn at(root: impl AsRef<Path>) -> Result<RunFolder> {
         match RunFolder::open(&root) {
             Err(Error::Missing { .. }) => Ok(RunFolder {
@@ -55,12 +56,12 @@ impl RunFolder {
         }
     }
 
-    /// The folder itself, absolute.
+    /// The folder's absolute path.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The place of `relative` (`/`-separated) in this folder.
+    /// The path of `relative` (`/`-separated) in this folder.
     pub fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }

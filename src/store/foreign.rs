@@ -1,4 +1,4 @@
-//! Reading Parquet files that the user brings.
+//! Reads the user's Parquet files.
 
 use std::{fs::File, path::Path};
 
@@ -15,7 +15,7 @@ pub fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>> {
             path,
             "a Parquet file",
             found,
-            "write it anew, or bring the table as CSV",
+            "rewrite it, or provide the table as CSV",
         )
     };
     let file = File::open(path).map_err(Error::io(path, "opening"))?;

@@ -1,4 +1,4 @@
-//! The Parquet and SQL libraries panic on some damaged files and odd statements. Here that is an error.
+//! Turns panics into errors: the Parquet and SQL libraries panic on some damaged files and odd statements.
 
 use std::{
     any::Any,
@@ -11,14 +11,14 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does `work`, of which nothing is used any more if it panics; gives the panic's message then, and keeps it off the
-/// terminal.
+/// Runs `work`; if it panics, returns the panic's message and keeps it off the terminal. Nothing that `work` touches may be used
+/// after a panic.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            // Polars works on threads of its own.
+            // Polars has its own threads.
             let in_engine = |file: &str| file.contains("/polars-");
             let place = info.location();
             if !GUARDED.get() && !place.is_some_and(|place| in_engine(place.file())) {

@@ -1,11 +1,11 @@
-//! Stage keys: what decides whether a stage's tables can stay.
+//! Stage keys, which decide whether a stage's tables are up to date.
 
 use std::{collections::BTreeMap, fmt::Write};
 
 use serde_json::Value;
 
-/// The key of a stage: BLAKE3 over its name, version, checked parameters and the keys of what it needs, as 32
-/// hexadecimal digits. The order of an object's members does not matter, every value does.
+/// The key of a stage: BLAKE3 of its name, version, checked parameters and the keys of the stages it needs, as 32 hexadecimal
+/// digits. Every value matters; the order of an object's members does not.
 pub fn stage_key(
     name: &str,
     version: u32,
@@ -22,7 +22,7 @@ pub fn stage_key(
     key
 }
 
-/// JSON without spaces, members in byte order: one text for one value, whatever map serde_json was built with.
+/// Canonical JSON: no spaces, members in byte order, whatever map serde_json was built with.
 fn canonical(value: &Value, out: &mut String) {
     match value {
         Value::Array(items) => {

@@ -1,33 +1,32 @@
-//! The run folder: Parquet tables, pictures, and one manifest that says what of them is complete. Nothing
-//! outside this module knows Parquet.
+//! The run folder: Parquet tables, pictures and a manifest of what is complete. Nothing outside this crate knows Parquet.
 //!
 //! ```text
 //! runs/<name>/
-//!   manifest.json            the only truth: which stage, under which key, which parts, which files
-//!   lock                     held by the one process that writes
+//!   manifest.json            the single source of truth: stages, their keys, parts and files
+//!   lock                     held by the process that writes
 //!   tables/<table>/part-00017.parquet
-//!   previous/<key>/<table>/   what a stage that is being done anew still takes rows from
+//!   previous/<key>/<table>/  tables that a stage running again reuses rows from
 //!   pictures/ report/ index/ logs/
 //! ```
 //!
-//! A stage writes its tables in *parts*. [`StageWriter::commit`] puts a part's files in place one by one
-//! (temporary name in the same folder, fsync, rename, fsync of the folder) and then replaces the manifest in
-//! the same way, so a kill at any moment leaves either the whole part or nothing that counts: a file that the
-//! manifest does not name does not exist, and the next [`StageWriter::begin`] removes it.
+//! A stage writes its tables in *parts*. [`StageWriter::commit`] puts a part's files in place one by one (temporary name in the
+//! same folder, fsync, rename, fsync of the folder) and then replaces the manifest in the same way. A crash at any point leaves
+//! either the whole part or nothing: a file that the manifest does not list does not count, and the next
+//! [`StageWriter::begin`] removes it.
 //!
-//! A run folder may come from elsewhere, so its manifest is checked like any other input: every path in it must
-//! stay inside the folder and no link is followed when something is written or deleted.
+//! A run folder may come from elsewhere, so its manifest is checked like any other input: all its paths must stay inside the
+//! folder, and writes and deletions follow no links.
 
 pub mod declare;
 mod disk;
 mod folder;
 mod foreign;
 mod guard;
-mod kept;
 mod key;
 mod lock;
 mod manifest;
 mod parts;
+mod previous;
 mod query;
 mod read;
 mod render;
@@ -51,6 +50,6 @@ pub use query::query;
 pub use read::{TableReader, Value};
 pub use render::{Cells, Format, cells, render, render_to, save};
 pub use rows::{Batch, Rows, Selection};
-pub use table_file::{LooseTable, MAX_ROW_GROUP_ROWS, write_table};
+pub use table_file::{MAX_ROW_GROUP_ROWS, StandaloneTable, write_table};
 pub use verify::{Problem, ProblemKind, check_bytes, verify};
-pub use views::{made_from, views};
+pub use views::{derived_from, views};

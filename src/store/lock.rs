@@ -14,11 +14,10 @@ use super::RunFolder;
 
 const FILE_NAME: &str = "lock";
 
-/// The right to write one run folder, given back when the last clone is dropped.
+/// The exclusive right to write to a run folder, released when the last clone is dropped.
 ///
-/// The operating system's lock on the file decides, not the file's existence or content: it falls with the process
-/// that held it, so what a killed process left behind is taken over at once. The content (pid, host, command)
-/// only says who it is.
+/// The operating system's lock on the file decides, not the file's existence or contents: it ends with its process, so the lock
+/// file of a killed process blocks nobody. The contents (pid, host, command) only identify the holder.
 #[derive(Debug, Clone)]
 pub struct RunLock {
     held: Arc<Held>,
@@ -28,17 +27,17 @@ pub struct RunLock {
 struct Held {
     file: File,
     root: PathBuf,
-    /// The holder that did not give the lock back.
+    /// The previous holder, if it did not release the lock.
     abandoned_by: Option<String>,
-    /// The stage that is being written under this lock.
+    /// The stage being written under this lock.
     writing: Mutex<Option<String>>,
 }
 
 impl RunFolder {
-    /// Takes the writer's lock, or says who holds it ([`Error::Locked`]). `command` is what that message names.
+    /// Takes the writer's lock for `command`. [`Error::Locked`] names the current holder.
     pub fn lock(&self, command: &str) -> Result<RunLock> {
         let path = self.path(FILE_NAME);
-        // A link here would make us overwrite what it points to.
+        // Writing through a link would overwrite its target.
         if fs::symlink_metadata(&path).is_ok_and(|status| !status.is_file()) {
             return Err(Error::invalid(
                 &path,
@@ -93,7 +92,7 @@ impl RunFolder {
 }
 
 impl RunLock {
-    /// Who held the lock before and ended without giving it back (killed, or a power cut), if anybody.
+    /// The previous holder, if it ended without releasing the lock (killed, or a power failure).
     pub fn abandoned_by(&self) -> Option<&str> {
         self.held.abandoned_by.as_deref()
     }
@@ -102,8 +101,8 @@ impl RunLock {
         self.held.root == run.root()
     }
 
-    /// Marks `stage` as the one being written, or names the one that still is: two writers, each with its own
-    /// copy of the manifest, would lose each other's parts.
+    /// Marks `stage` as being written; fails with the stage that already is. Two writers, each with its own copy of the
+    /// manifest, would lose each other's parts.
     pub(super) fn start_writing(&self, stage: &str) -> Result<(), String> {
         let mut writing = self.held.writing.lock().unwrap_or_else(|e| e.into_inner());
         match &*writing {
@@ -122,14 +121,14 @@ impl RunLock {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // An empty file says that the holder ended in order. The file itself stays: removing it would race with
-        // a process that has just opened it.
+        // An empty file means that the holder ended normally. The file stays: removing it would race with a process that has
+        // just opened it.
         let _ = self.file.set_len(0);
         let _ = self.file.unlock();
     }
 }
 
-/// The line in the lock file, made safe for a terminal.
+/// The line in the lock file, escaped for terminals.
 fn holder(file: &mut File, path: &Path) -> Result<Option<String>> {
     let mut bytes = Vec::new();
     file.rewind()

@@ -1,4 +1,4 @@
-//! `manifest.json`: what is complete, under which key.
+//! `manifest.json`: what is complete, and under which key.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,23 +15,23 @@ use super::{RunFolder, disk};
 
 const FILE_NAME: &str = "manifest.json";
 
-/// The manifest format that this version writes, and the only one it reads.
+/// The manifest format that this version reads and writes.
 const FORMAT: u32 = 1;
 
-/// Largest manifest read, in bytes: some million files.
+/// Maximum size of a manifest, in bytes: some million files.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Everything a run folder holds.
+/// The contents of a run folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Version of this file's layout.
+    /// Version of the manifest format.
     pub format: u32,
-    /// The stages that have begun, by name.
+    /// The stages that have started, by name.
     pub stages: BTreeMap<String, StageRecord>,
 }
 
-/// One stage: what it was asked to do and which parts of it are done.
+/// One stage: its parameters and its finished parts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StageRecord {
@@ -41,27 +41,26 @@ pub struct StageRecord {
     pub version: u32,
     /// The checked parameters; part of the key.
     pub parameters: Value,
-    /// The dependency key of each stage that this one reads; part of the key.
+    /// The dependency key of each stage that this one needs; part of the key.
     pub needs: BTreeMap<String, String>,
-    /// How many parts there will be, once the stage knows.
+    /// Total number of parts, once known.
     pub parts_total: Option<usize>,
     /// Whether the stage has finished.
     pub complete: bool,
-    /// A digest of what the stage found, where that decides more than its key does (see
+    /// A digest of the stage's output, if dependent stages go by that instead of the key (see
     /// [`dependency_key`](StageRecord::dependency_key)).
     pub result: Option<String>,
     /// Counts and figures for `prospect status`.
     pub summary: Value,
-    /// Folders that the stage writes into; noted before the first file is made in them, so that the
-    /// leftovers of a killed process are found.
+    /// Folders that the stage writes to, recorded before their first file, so that the leftovers of a killed process are found.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub folders: BTreeSet<String>,
-    /// Files outside `tables/` that may be on disk although no part names them: to be deleted.
+    /// Files outside `tables/` that may be on disk without being part of a finished part: to be deleted.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub pending: BTreeSet<String>,
     /// The finished parts by number.
     pub parts: BTreeMap<usize, PartRecord>,
-    /// What the stage wrote under another key, kept to take rows from until this one is complete.
+    /// The stage's record under its previous key, kept for reuse until this one is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Box<StageRecord>>,
 }
@@ -70,33 +69,33 @@ pub struct StageRecord {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartRecord {
-    /// Its files: tables by name, then the others by path.
+    /// Its files: tables by name, then others by path.
     pub files: Vec<FileRecord>,
-    /// How long it took.
+    /// Duration.
     pub seconds: f64,
-    /// Images whose rows were taken from an earlier run.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub taken: u64,
+    /// Images whose rows were reused from an earlier run.
+    #[serde(default, rename = "taken", skip_serializing_if = "is_zero")]
+    pub reused: u64,
 }
 
 /// One file of a part.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileRecord {
-    /// The table it belongs to; none for pictures and pages.
+    /// Its table; none for pictures and pages.
     pub table: Option<String>,
-    /// Where it lies, relative to the run folder, `/`-separated.
+    /// Its path in the run folder, `/`-separated.
     pub path: String,
-    /// Rows of a table's file, else 0.
+    /// Rows of a table file, otherwise 0.
     pub rows: u64,
-    /// Its size.
+    /// File size.
     pub bytes: u64,
-    /// BLAKE3 of its bytes, hexadecimal.
+    /// BLAKE3 of the file, in hexadecimal.
     pub blake3: String,
 }
 
-fn is_none(taken: &u64) -> bool {
-    *taken == 0
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Default for Manifest {
@@ -109,8 +108,8 @@ impl Default for Manifest {
 }
 
 impl StageRecord {
-    /// What stages that need this one put into their own key: the result where there is one, so that
-    /// doing this stage again with the same outcome redoes nothing else.
+    /// The key that dependent stages include in theirs: the result if there is one, so that running this stage again with the
+    /// same result does not invalidate them.
     pub fn dependency_key(&self) -> &str {
         self.result.as_deref().unwrap_or(&self.key)
     }
@@ -124,14 +123,14 @@ impl StageRecord {
             .sum()
     }
 
-    /// Images in the committed parts whose rows were taken from an earlier run.
-    pub fn taken(&self) -> u64 {
-        self.parts.values().map(|part| part.taken).sum()
+    /// Images in the committed parts whose rows were reused from an earlier run.
+    pub fn reused(&self) -> u64 {
+        self.parts.values().map(|part| part.reused).sum()
     }
 }
 
 impl RunFolder {
-    /// Reads and checks the manifest; a run folder without one holds nothing yet.
+    /// Reads and checks the manifest. A run folder without one is empty.
     pub fn manifest(&self) -> Result<Manifest> {
         let path = self.path(FILE_NAME);
         let file = match File::open(&path) {
@@ -148,7 +147,7 @@ impl RunFolder {
             .read_to_string(&mut text)
             .map_err(Error::io(&path, "reading"))?;
 
-        /// Read first, so that another format is named as such and not by its first unknown member.
+        /// Read first, so that another format is reported as such and not as an unknown field.
         #[derive(Deserialize)]
         struct Head {
             format: u32,
@@ -168,7 +167,7 @@ impl RunFolder {
         manifest.check().map_err(|found| {
             Error::invalid(
                 &path,
-                "files of this run folder, each named once",
+                "files of this run folder, each listed once",
                 found,
                 "do not trust this run folder: choose another [run] dir",
             )
@@ -176,7 +175,7 @@ impl RunFolder {
         Ok(manifest)
     }
 
-    /// The names of the tables that hold at least one committed part, sorted.
+    /// The sorted names of the tables with at least one committed part.
     pub fn tables(&self, manifest: &Manifest) -> Vec<String> {
         let names: BTreeSet<&String> = manifest
             .files()
@@ -195,7 +194,7 @@ impl RunFolder {
 }
 
 impl Manifest {
-    /// Every committed file with its stage and part number, stages by name, parts in order.
+    /// Every committed file with its stage and part number, by stage name and part.
     pub fn files(&self) -> impl Iterator<Item = (&str, usize, &FileRecord)> {
         self.stages.iter().flat_map(|(name, stage)| {
             stage.parts.iter().flat_map(move |(part, record)| {
@@ -207,7 +206,7 @@ impl Manifest {
         })
     }
 
-    /// As [`Manifest::files`], with those that stages keep of before, each with the record that names it.
+    /// Like [`Manifest::files`], including previous files; each with the record that lists it.
     pub fn all_files(&self) -> impl Iterator<Item = (&str, &StageRecord, usize, &FileRecord)> {
         self.stages.iter().flat_map(|(name, stage)| {
             [Some(stage), stage.previous.as_deref()]
@@ -222,14 +221,14 @@ impl Manifest {
         })
     }
 
-    /// The committed files of one table with their part number, in part order.
+    /// The committed files of one table with their part numbers, in order.
     pub fn table_files(&self, table: &str) -> impl Iterator<Item = (usize, &FileRecord)> {
         self.files()
             .filter(move |(_, _, file)| file.table.as_deref() == Some(table))
             .map(|(_, part, file)| (part, file))
     }
 
-    /// Whether a committed file is of this table.
+    /// Whether the table has a committed file.
     pub fn has(&self, table: &str) -> bool {
         self.table_files(table).next().is_some()
     }
@@ -243,16 +242,16 @@ impl Manifest {
         disk::write_atomically(&path, text.as_bytes())
     }
 
-    /// Every path is spelled so that it stays in the folder, every table's file lies in its table's folder, and
-    /// no file is named twice.
+    /// Checks that every path stays in the run folder, that every table file is in its table's folder, and that no file is
+    /// listed twice.
     fn check(&self) -> Result<(), String> {
         let mut seen = BTreeSet::new();
         for (stage, record, part, file) in self.all_files() {
             disk::check_relative_file(&file.path)?;
             let current = self.stages.get(stage);
-            let kept = (!current.is_some_and(|current| std::ptr::eq(current, record)))
+            let previous = (!current.is_some_and(|current| std::ptr::eq(current, record)))
                 .then_some(record.key.as_str());
-            if !is_in_place(file, part, kept) {
+            if !is_in_place(file, part, previous) {
                 return Err(match &file.table {
                     None => format!("{:?}, which belongs to no table", file.path),
                     Some(table) => format!(
@@ -266,10 +265,15 @@ impl Manifest {
             }
         }
         for record in self.stages.values() {
-            if let Some(kept) = &record.previous
-                && (kept.previous.is_some() || !kept.folders.is_empty() || !kept.pending.is_empty())
+            if let Some(previous) = &record.previous
+                && (previous.previous.is_some()
+                    || !previous.folders.is_empty()
+                    || !previous.pending.is_empty())
             {
-                return Err(format!("more than tables kept under key {:?}", kept.key));
+                return Err(format!(
+                    "more than tables kept under key {:?}",
+                    previous.key
+                ));
             }
             record
                 .folders
@@ -286,31 +290,30 @@ impl Manifest {
     }
 }
 
-/// Where part `part` of `table` lies.
+/// The path of part `part` of `table`.
 pub(super) fn table_path(table: &str, part: usize) -> String {
     format!("tables/{table}/part-{part:05}.parquet")
 }
 
-/// Where part `part` of `table` lies when it is kept under `key`.
-pub(super) fn kept_path(key: &str, table: &str, part: usize) -> String {
+/// The path of part `part` of `table` kept under the previous key `key`.
+pub(super) fn previous_path(key: &str, table: &str, part: usize) -> String {
     format!(
         "previous/{key}/{}",
         &table_path(table, part)["tables/".len()..]
     )
 }
 
-/// Whether `file` lies where the record that names it may have it: in its table's folder, or, `kept` under a key, in that
-/// key's.
-fn is_in_place(file: &FileRecord, part: usize, kept: Option<&str>) -> bool {
-    match (&file.table, kept) {
+/// Whether `file` is in its table's folder, or in that of its `previous` key.
+fn is_in_place(file: &FileRecord, part: usize, previous: Option<&str>) -> bool {
+    match (&file.table, previous) {
         (Some(table), None) => file.path == table_path(table, part),
-        (Some(table), Some(key)) => file.path == kept_path(key, table, part),
+        (Some(table), Some(key)) => file.path == previous_path(key, table, part),
         (None, None) => !file.path.starts_with("tables/") && !file.path.starts_with("previous/"),
         (None, Some(_)) => false,
     }
 }
 
-/// Whether `name` is what [`table_path`] calls a part.
+/// Whether `name` is a file name made by [`table_path`].
 pub(super) fn is_part_name(name: &str) -> bool {
     let digits = name
         .strip_prefix("part-")

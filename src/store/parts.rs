@@ -1,4 +1,4 @@
-//! Writing a stage: parts that are there as a whole or not at all.
+//! Writes a stage in atomic parts.
 
 mod ending;
 mod files;
@@ -18,25 +18,25 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::{
-    FileRecord, Manifest, PartRecord, RunFolder, RunLock, StageRecord, disk, kept, manifest, read,
-    sweep, table_file::TableFile,
+    FileRecord, Manifest, PartRecord, RunFolder, RunLock, StageRecord, disk, manifest, previous,
+    read, sweep, table_file::TableFile,
 };
 
-/// Writes one stage of a run folder. Parts may be filled and committed from several threads and in any order;
-/// the tables come out the same.
+/// Writes one stage of a run folder. Parts may be filled and committed by several threads in any order; the tables are the
+/// same.
 pub struct StageWriter {
     shared: Arc<Shared>,
 }
 
-/// One part being filled. Dropped without [`StageWriter::commit`] it leaves nothing behind.
+/// A part being filled. If dropped without [`StageWriter::commit`], it leaves nothing behind.
 pub struct PartWriter {
     shared: Arc<Shared>,
     part: usize,
     started: Instant,
     tables: BTreeMap<String, TableFile>,
     files: BTreeMap<String, FileRecord>,
-    /// Images whose rows come from an earlier run.
-    taken: u64,
+    /// Images whose rows are reused from an earlier run.
+    reused: u64,
     /// Temporary files not yet renamed.
     temporary: BTreeSet<PathBuf>,
 }
@@ -51,20 +51,20 @@ struct Shared {
 
 struct State {
     manifest: Manifest,
-    /// Every path that the manifest names.
-    named: HashSet<String>,
+    /// Every path in the manifest.
+    listed: HashSet<String>,
     schemas: HashMap<String, SchemaRef>,
 }
 
 impl State {
     fn new(manifest: Manifest) -> State {
-        let named = manifest
+        let listed = manifest
             .all_files()
             .map(|(.., file)| file.path.clone())
             .collect();
         State {
             manifest,
-            named,
+            listed,
             schemas: HashMap::new(),
         }
     }
@@ -79,9 +79,9 @@ impl Drop for Shared {
 impl StageWriter {
     /// Opens stage `name` for writing.
     ///
-    /// Under the key that it already has, the finished parts stay, except those with a file that is gone or has
-    /// another size. Under another key everything that the stage has written is dropped: first from the
-    /// manifest, then from the disk. Either way, what a killed process left in the stage's folders is removed.
+    /// With an unchanged key, finished parts stay, except those with a file that is missing or has another size. With a new key,
+    /// everything that the stage has written is dropped: first from the manifest, then from disk. Either way, leftovers of a
+    /// killed process in the stage's folders are removed.
     pub fn begin(
         run: &RunFolder,
         lock: &RunLock,
@@ -101,15 +101,14 @@ impl StageWriter {
         StageWriter::begin_keeping(run, lock, name, wanted, &|_| false)
     }
 
-    /// As [`StageWriter::begin`], `wanted` telling key, version, parameters and needs. Where they are others than before, the
-    /// tables of the record that is [worth keeping](StageRecord::worth_keeping) are kept until [`StageWriter::finish`]:
-    /// [`Manifest::earlier`] names them.
+    /// Like [`StageWriter::begin`], with key, version, parameters and needs from `wanted`. With a new key, the tables
+    /// [worth keeping](StageRecord::worth_keeping) are kept until [`StageWriter::finish`], listed by [`Manifest::previous`].
     pub fn begin_keeping(
         run: &RunFolder,
         lock: &RunLock,
         name: &str,
         wanted: StageRecord,
-        holds: &dyn Fn(&StageRecord) -> bool,
+        reusable: &dyn Fn(&StageRecord) -> bool,
     ) -> Result<StageWriter> {
         if !is_name(name) {
             return Err(misuse(
@@ -137,9 +136,9 @@ impl StageWriter {
         };
         let mut manifest = run.manifest()?;
         let previous = match manifest.stages.get(name) {
-            Some(old) if old.key != wanted.key => match old.worth_keeping(holds) {
+            Some(old) if old.key != wanted.key => match old.worth_keeping(reusable) {
                 Some(record) if std::ptr::eq(record, old) => {
-                    kept::set_aside(run, &mut manifest, name)?
+                    previous::set_aside(run, &mut manifest, name)?
                 }
                 record => record.cloned(),
             },
@@ -183,21 +182,21 @@ impl StageWriter {
         record.is_some_and(|record| record.parts.contains_key(&part))
     }
 
-    /// What the manifest says of the stage at this moment.
+    /// The stage's current record.
     pub fn record(&self) -> StageRecord {
         let state = self.shared.state();
         let record = state.manifest.stages.get(&self.shared.stage);
         record.cloned().unwrap_or_default()
     }
 
-    /// How many parts are committed.
+    /// Number of committed parts.
     pub fn parts_done(&self) -> usize {
         let state = self.shared.state();
         let record = state.manifest.stages.get(&self.shared.stage);
         record.map_or(0, |record| record.parts.len())
     }
 
-    /// Says how many parts there will be, numbered from 0.
+    /// Sets the total number of parts; they are numbered from 0.
     pub fn set_parts_total(&self, total: usize) -> Result<()> {
         self.shared.update(|record| {
             let changed = record.parts_total != Some(total);
@@ -206,7 +205,7 @@ impl StageWriter {
         })
     }
 
-    /// Starts part `part`, which must not be committed yet.
+    /// Starts part `part`, which must not have been committed.
     pub fn part(&self, part: usize) -> Result<PartWriter> {
         if self.has_part(part) {
             return Err(self
@@ -219,12 +218,12 @@ impl StageWriter {
             started: Instant::now(),
             tables: BTreeMap::new(),
             files: BTreeMap::new(),
-            taken: 0,
+            reused: 0,
             temporary: BTreeSet::new(),
         })
     }
 
-    /// Puts the part's files in place and then names them in the manifest.
+    /// Puts the part's files in place and then lists them in the manifest.
     pub fn commit(&self, mut writer: PartWriter) -> Result<()> {
         let shared = &self.shared;
         if !Arc::ptr_eq(shared, &writer.shared) {
@@ -250,7 +249,7 @@ impl StageWriter {
                 .map_err(Error::io(&temp, "syncing"))
         })?;
         if !others.is_empty() {
-            // Tables are found again by their folder; these must be listed before they get their names.
+            // Leftover tables are found by their folder; these must be listed before they get their names.
             shared.update(|record| {
                 record
                     .pending
@@ -269,7 +268,7 @@ impl StageWriter {
         for folder in folders {
             disk::sync_folder(&shared.run.path(folder))?;
         }
-        let (seconds, taken) = (writer.started.elapsed().as_secs_f64(), writer.taken);
+        let (seconds, reused) = (writer.started.elapsed().as_secs_f64(), writer.reused);
         let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
         shared.update(|record| {
             if record.parts.contains_key(&part) {
@@ -281,12 +280,12 @@ impl StageWriter {
             let done = PartRecord {
                 files,
                 seconds,
-                taken,
+                reused,
             };
             record.parts.insert(part, done);
             Ok(true)
         })?;
-        shared.state().named.extend(paths);
+        shared.state().listed.extend(paths);
         Ok(())
     }
 }
@@ -297,14 +296,14 @@ impl PartWriter {
         self.part
     }
 
-    /// Says for how many images of this part the rows come from an earlier run.
-    pub fn took(&mut self, images: u64) {
-        self.taken = images;
+    /// Sets the number of images in this part whose rows are reused from an earlier run.
+    pub fn set_reused(&mut self, images: u64) {
+        self.reused = images;
     }
 
-    /// Appends rows to `table` as a row group of their own (several where there are more than
-    /// [`MAX_ROW_GROUP_ROWS`](super::MAX_ROW_GROUP_ROWS)). All parts of a table have one schema. An empty batch
-    /// makes sure that the table is there.
+    /// Appends rows to `table` as a new row group (or several, for more than
+    /// [`MAX_ROW_GROUP_ROWS`](super::MAX_ROW_GROUP_ROWS)). All parts of a table share one schema. An empty batch creates an
+    /// empty table.
     pub fn write(&mut self, table: &str, batch: &RecordBatch) -> Result<()> {
         let shared = &self.shared;
         if !self.tables.contains_key(table) {
@@ -336,12 +335,12 @@ impl Drop for PartWriter {
     }
 }
 
-/// Takes a stage and everything that it wrote out of the run folder.
+/// Removes a stage and everything that it wrote from the run folder.
 pub fn remove_stage(run: &RunFolder, lock: &RunLock, name: &str) -> Result<()> {
     if !run.manifest()?.stages.contains_key(name) {
         return Ok(());
     }
-    // Beginning under a key that nothing has empties the stage.
+    // Beginning with a key that no stage has empties the stage.
     let writer = StageWriter::begin(
         run,
         lock,
@@ -358,11 +357,11 @@ pub fn remove_stage(run: &RunFolder, lock: &RunLock, name: &str) -> Result<()> {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A thread that panicked cannot have left the state half changed: updates replace it as a whole.
+        // A panicking thread cannot leave the state half changed: updates replace it as a whole.
         self.state.lock().unwrap_or_else(|error| error.into_inner())
     }
 
-    /// Changes this stage's record on disk, then in memory; `change` says whether there is anything to store.
+    /// Changes this stage's record on disk, then in memory, if `change` returns true.
     fn update(&self, change: impl FnOnce(&mut StageRecord) -> Result<bool>) -> Result<()> {
         self.update_in(&mut self.state(), change)
     }
@@ -381,10 +380,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes the folder, having noted in the manifest that this stage writes there. What lies in a table's folder
-    /// without being named goes: nothing but this stage's table may be there.
+    /// Records in the manifest that this stage writes to the folder, then creates it. Unlisted parts in a table's folder are
+    /// removed: only this stage's table may be there.
     fn enter_folder(&self, relative: &str) -> Result<()> {
-        // Under one lock: whoever found the folder unknown too would sweep away what the first has begun there.
+        // Under one lock: a second thread entering the folder would sweep away the files that the first has begun.
         let mut state = self.state();
         let record = state.manifest.stages.get(&self.stage);
         if !record.is_some_and(|record| record.folders.contains(relative)) {
@@ -398,7 +397,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Holds a batch's columns against those that the table's parts have.
+    /// Checks a batch's columns against those of the table's parts.
     fn check_schema(&self, table: &str, schema: &SchemaRef) -> Result<()> {
         let mut state = self.state();
         let known = match state.schemas.get(table) {

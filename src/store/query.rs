@@ -1,4 +1,4 @@
-//! SQL over the tables of a run folder.
+//! SQL queries over the tables of a run folder.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -19,15 +19,14 @@ use super::{
     views::{ATTRIBUTES, attributes},
 };
 
-/// What a statement may begin with: tables are never changed.
+/// The first words of read-only statements.
 const STATEMENTS: [&str; 8] = [
     "select", "with", "from", "values", "show", "explain", "describe", "(",
 ];
 
-/// Answers one SQL statement (Polars' dialect, and `describe TABLE`). Every table of the run is there under its
-/// name; of a table that is still being written, the committed parts. Only the columns and row groups that the
-/// answer needs are read. Half floats come as `f32`, which the engine's functions can work with. A statement that speaks of
-/// `attributes` finds the images' in that table.
+/// Runs one SQL statement (Polars' dialect, and `describe TABLE`) over the run's tables; of a table still being written, over
+/// the committed parts. Reads only the columns and row groups needed. Half floats become `f32`, which the engine's functions
+/// support. A statement that mentions `attributes` gets that table, derived from `images`.
 pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
     let words = first_words(sql);
     let first = words.first().map_or("nothing", String::as_str);
@@ -38,7 +37,7 @@ pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
     }
     let manifest = run.manifest()?;
     let tables = run.tables(&manifest);
-    let made = match sql.to_lowercase().contains(ATTRIBUTES) {
+    let derived = match sql.to_lowercase().contains(ATTRIBUTES) {
         true if !tables.iter().any(|table| table == ATTRIBUTES) => attribute_rows(run, &manifest)?,
         _ => None,
     };
@@ -46,8 +45,8 @@ pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
         if let [first, table] = &words[..]
             && first == "describe"
         {
-            if let Some(made) = made.filter(|_| table == ATTRIBUTES) {
-                return describe(made?);
+            if let Some(derived) = derived.filter(|_| table == ATTRIBUTES) {
+                return describe(derived?);
             }
             if !tables.contains(table) {
                 let message = format!("relation '{table}' was not found");
@@ -59,8 +58,8 @@ pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
         for table in &tables {
             context.register(table, scan(&run.files(&manifest, table))?);
         }
-        if let Some(made) = made {
-            context.register(ATTRIBUTES, made?);
+        if let Some(derived) = derived {
+            context.register(ATTRIBUTES, derived?);
         }
         context.execute(sql)?.collect()
     });
@@ -68,13 +67,12 @@ pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
         Ok(Ok(frame)) => Ok(frame),
         Ok(Err(error)) => Err(Error::Query(explain(run, &manifest, sql, &error))),
         Err(reason) => Err(Error::Query(format!(
-            "the SQL engine gave up on this statement ({reason}): ask in another way; if it is an ordinary one, run \
-             `prospect verify`"
+            "the SQL engine failed on this statement ({reason}): rephrase it, or run `prospect verify` to check the tables"
         ))),
     }
 }
 
-/// [`ATTRIBUTES`] for a statement; none without `images`.
+/// The table [`ATTRIBUTES`]; none without `images`.
 fn attribute_rows(run: &RunFolder, manifest: &Manifest) -> Result<Option<PolarsResult<LazyFrame>>> {
     let names = attributes(run, manifest)?;
     if names.is_empty() {
@@ -89,13 +87,13 @@ fn attribute_rows(run: &RunFolder, manifest: &Manifest) -> Result<Option<PolarsR
             known.select([col("image_id"), attribute, value])
         });
         let rows = concat(rows.collect::<Vec<_>>(), UnionArgs::default())?;
-        // The engine fails at counting the rows of a union and nothing else: this hides from it that it is one.
+        // The engine cannot count the rows of a bare union; this hides the union.
         Ok(rows.map(Ok, OptFlags::PREDICATE_PUSHDOWN, None, None))
     };
     Ok(Some(rows()))
 }
 
-/// A statement's first words (three at most) in small letters, without comments and the final semicolon.
+/// A statement's first three words in lower case, without comments and the final semicolon.
 fn first_words(sql: &str) -> Vec<String> {
     let mut rest = sql.trim_start();
     loop {
@@ -124,7 +122,7 @@ fn scan(files: &[PathBuf]) -> PolarsResult<LazyFrame> {
         .map(|path| PlRefPath::try_from_path(path))
         .collect::<PolarsResult<_>>()?;
     let mut options = ScanArgsParquet {
-        // A run folder's name may hold `*`, `[` or `key=value`.
+        // A run folder's name may contain `*`, `[` or `key=value`.
         glob: false,
         ..ScanArgsParquet::default()
     };
@@ -165,9 +163,9 @@ fn describe(mut frame: LazyFrame) -> PolarsResult<DataFrame> {
     ])
 }
 
-/// The engine's complaint, and the names to choose from where a name was wrong.
+/// The engine's error message, with the known names if a name was wrong.
 fn explain(run: &RunFolder, manifest: &Manifest, sql: &str, error: &PolarsError) -> String {
-    let mut text = complaint(&error.to_string());
+    let mut text = brief(&error.to_string());
     let tables = run.tables(manifest);
     let root = root(error);
     let is_relation =
@@ -177,9 +175,9 @@ fn explain(run: &RunFolder, manifest: &Manifest, sql: &str, error: &PolarsError)
         PolarsError::ColumnNotFound(_) | PolarsError::SchemaFieldNotFound(_)
     ) || text.contains("column");
     if is_relation && tables.is_empty() {
-        text += "\nthere are no tables yet: make some with `prospect run`";
+        text += "\nno tables yet: create them with `prospect run`";
     } else if is_relation {
-        text += &format!("\nthe tables are: {}", tables.join(", "));
+        text += &format!("\ntables: {}", tables.join(", "));
     } else if is_column {
         let used = extract_table_identifiers(sql, false, true).unwrap_or_default();
         let used: BTreeSet<&String> = used.iter().filter(|table| tables.contains(table)).collect();
@@ -190,33 +188,33 @@ fn explain(run: &RunFolder, manifest: &Manifest, sql: &str, error: &PolarsError)
                 .and_then(|path| read::schema(path).ok());
             if let Some(schema) = columns {
                 let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-                text += &format!("\n{table} has the columns: {}", names.join(", "));
+                text += &format!("\ncolumns of {table}: {}", names.join(", "));
             }
         }
     } else if text.contains("field access") {
-        text += "\nan item of a list is array_get(column, 1), a struct's field struct_column.field; \
-                 a list of structs needs unnest(column) first, in a subquery";
+        text += "\nwrite array_get(column, 1) for a list's item and struct_column.field for a struct's field; \
+                 unnest a list of structs first, with unnest(column) in a subquery";
     } else if text.contains("UInt128") {
-        text = "count(*) of a union is more than this engine can do: count a column of it, count(column)".into();
+        text = "the SQL engine does not support count(*) of a union: use count(column)".into();
     }
     text
 }
 
-/// What the engine says, without its plans, syntax trees and lists.
-fn complaint(full: &str) -> String {
+/// The engine's message without its plans, syntax trees and lists.
+fn brief(full: &str) -> String {
     let text = full.split("\n\n").next().unwrap_or(full).trim();
     let text = text.split("; valid columns").next().unwrap_or(text);
     match text.split_once(['{', '(']) {
         // A syntax tree follows.
         Some((before, after)) if after.contains("Span(") => match before.rsplit_once(':') {
-            Some((said, _)) => said.trim().to_string(),
+            Some((message, _)) => message.trim().to_string(),
             None => format!("{} is not supported", before.trim()),
         },
         _ => text.to_string(),
     }
 }
 
-/// The error inside the engine's layers of context.
+/// The innermost error, without the engine's context.
 fn root(error: &PolarsError) -> &PolarsError {
     match error {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => root(error),

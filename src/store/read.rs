@@ -1,4 +1,4 @@
-//! Reading tables: only the columns asked for, only the row groups that can hold what is asked for.
+//! Reads tables: only the requested columns, and only row groups that can contain the requested values.
 
 use std::{
     collections::VecDeque,
@@ -28,7 +28,7 @@ use prospect_common::{Error, Result};
 
 use super::{FileRecord, Manifest, RunFolder, guard::guarded, table_file::read_error};
 
-/// Rows per batch unless [`TableReader::batch_rows`] says otherwise.
+/// Rows per batch, unless set by [`TableReader::batch_rows`].
 const BATCH_ROWS: usize = 1024;
 
 /// What [`TableReader::only`] compares a column with.
@@ -70,8 +70,8 @@ impl From<u32> for Value {
     }
 }
 
-/// Iterates over a table's rows as record batches, in part order, rows as they were written. A batch never
-/// spans two parts. Holds one row group's pages at a time.
+/// Iterates over a table's rows as record batches, by part and in the order written. A batch never spans two parts. Holds the
+/// pages of one row group at a time.
 pub struct TableReader {
     files: VecDeque<(PathBuf, FileRecord)>,
     rows: u64,
@@ -79,13 +79,13 @@ pub struct TableReader {
     only: Vec<(String, Value)>,
     batch_rows: usize,
     current: Option<(PathBuf, ParquetRecordBatchReader)>,
-    /// Told at the first item: building a reader reads nothing.
+    /// Returned as the first item: building a reader reads nothing.
     missing: Option<Error>,
 }
 
 impl RunFolder {
-    /// Reads the committed parts of `table` in order; narrow it with [`TableReader::columns`],
-    /// [`TableReader::only`] and [`TableReader::part`]. A table that is not there is the first item's error.
+    /// Reads the committed parts of `table` in order; narrow it with [`TableReader::columns`], [`TableReader::only`] and
+    /// [`TableReader::part`]. If the table is missing, the first item is an error.
     pub fn read(&self, manifest: &Manifest, table: &str) -> TableReader {
         let files: VecDeque<(PathBuf, FileRecord)> = manifest
             .table_files(table)
@@ -93,7 +93,7 @@ impl RunFolder {
             .collect();
         let missing = files.is_empty().then(|| Error::Missing {
             what: format!("table {table} in {}", self.root().display()),
-            next: "see `prospect status` for the stage that writes it, and run that first".into(),
+            next: "run the stage that writes it first; `prospect status` lists them".into(),
         });
         TableReader {
             rows: files.iter().map(|(_, file)| file.rows).sum(),
@@ -108,25 +108,25 @@ impl RunFolder {
 }
 
 impl TableReader {
-    /// Rows of the chosen parts, before [`only`](TableReader::only), by the manifest.
+    /// Rows of the selected parts according to the manifest, before [`only`](TableReader::only).
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Reads these columns alone, in this order.
+    /// Reads only these columns, in this order.
     pub fn columns(mut self, names: &[&str]) -> TableReader {
         self.columns = Some(names.iter().map(|name| name.to_string()).collect());
         self
     }
 
-    /// Keeps the rows in which `column` is `value`; row groups whose statistics exclude it are not read. Called
-    /// again, it narrows further.
+    /// Keeps the rows in which `column` equals `value`; row groups whose statistics exclude it are not read. Further calls
+    /// narrow further.
     pub fn only(mut self, column: &str, value: impl Into<Value>) -> TableReader {
         self.only.push((column.to_string(), value.into()));
         self
     }
 
-    /// Reads part `part` alone.
+    /// Reads only part `part`.
     pub fn part(mut self, part: usize) -> TableReader {
         let name = format!("part-{part:05}.parquet");
         self.files.retain(|(path, _)| path.ends_with(&name));
@@ -134,7 +134,7 @@ impl TableReader {
         self
     }
 
-    /// Most rows in a batch; fewer for wide rows.
+    /// Sets the maximum number of rows per batch.
     pub fn batch_rows(mut self, rows: usize) -> TableReader {
         self.batch_rows = rows.max(1);
         self
@@ -212,7 +212,7 @@ impl TableReader {
         builder.build().map_err(read_error(path))
     }
 
-    /// Puts the columns into the order asked for; Parquet gives them in the file's.
+    /// Puts the columns in the requested order; Parquet returns them in the file's.
     fn arrange(&self, batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
         match &self.columns {
             None => Ok(batch),
@@ -270,7 +270,7 @@ fn next_batch(reader: &mut ParquetRecordBatchReader) -> Option<Result<RecordBatc
     guarded(|| reader.next()).unwrap_or_else(|panic| Some(Err(ArrowError::ParquetError(panic))))
 }
 
-/// The footer of one file, with its columns.
+/// The footer of a file.
 pub(super) fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
     let file = File::open(path).map_err(Error::io(path, "opening"))?;
     guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
@@ -278,7 +278,7 @@ pub(super) fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
         .map_err(read_error(path))
 }
 
-/// The columns of one file.
+/// The schema of a file.
 pub(super) fn schema(path: &Path) -> Result<SchemaRef> {
     Ok(Arc::clone(footer(path)?.schema()))
 }
@@ -296,12 +296,12 @@ fn scalar(value: &Value, data_type: &DataType) -> Result<Scalar<ArrayRef>, Arrow
     Ok(Scalar::new(cast(&array, data_type)?))
 }
 
-/// Whether a row group's statistics leave room for `value`. Without statistics it may hold anything.
+/// Whether a row group may contain `value` according to its statistics, if it has any.
 fn may_hold(group: &RowGroupMetaData, leaf: usize, data_type: &DataType, value: &Value) -> bool {
     let Some(statistics) = group.column(leaf).statistics() else {
         return true;
     };
-    // Parquet keeps unsigned numbers in signed fields.
+    // Parquet stores unsigned numbers in signed fields.
     let unsigned = data_type.is_unsigned_integer();
     let int32 = |v: i32| {
         if unsigned {

@@ -1,4 +1,4 @@
-//! Answers as text: a table to read, CSV, or JSON; and as Parquet.
+//! Writes query results as an aligned table, CSV, JSON or Parquet.
 
 use std::{
     borrow::Cow,
@@ -19,45 +19,45 @@ use serde::{Serialize, Serializer, ser::SerializeSeq};
 
 use super::{MAX_ROW_GROUP_ROWS, disk};
 
-/// How an answer is written.
+/// The format of a query result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Aligned columns for people: long values, many rows and columns that do not fit are cut, and the last line
-    /// says so. Control characters are escaped.
+    /// Aligned columns for people. Long values, excess rows and columns that do not fit are cut, as the last lines report.
+    /// Control characters are escaped.
     Table,
-    /// RFC 4180 with a header. Null is an empty field, an empty text `""`; lists and structs are JSON text.
+    /// RFC 4180 with a header. Null is an empty field, empty text is `""`; lists and structs are JSON text.
     Csv,
-    /// One JSON object per line, nested columns whole. Control characters are escaped, as JSON allows. Numbers that
-    /// JSON does not have (NaN, infinities) are null.
+    /// One JSON object per line, with complete nested columns. Control characters are escaped. Numbers that JSON lacks (NaN,
+    /// infinities) are null.
     JsonLines,
-    /// An array of such objects.
+    /// An array of the same objects.
     Json,
-    /// For other programs: a file of its own, which [`save`] writes.
+    /// A Parquet file; see [`save`].
     Parquet,
 }
 
-/// What an error is about.
-const ANSWER: &str = "the answer";
+/// The path in error messages.
+const ANSWER: &str = "the query result";
 
-/// Rows of a [`Format::Table`].
+/// Maximum rows of a [`Format::Table`].
 const TABLE_ROWS: usize = 50;
 
-/// Widest column of a [`Format::Table`], in characters, and the narrowest that one is shrunk to.
+/// Maximum column width of a [`Format::Table`] in characters, and the minimum that columns are shrunk to.
 const COLUMN_WIDTH: usize = 60;
 const NARROW_COLUMN: usize = 16;
 
-/// Values of a list that a [`Format::Table`] shows.
+/// Values shown of a longer list in a [`Format::Table`].
 const LIST_ITEMS: usize = 4;
 
-/// The whole answer in memory; see [`render_to`].
+/// Renders a result in memory; see [`render_to`].
 pub fn render(frame: &mut DataFrame, format: Format) -> Result<String> {
     let mut bytes = Vec::new();
     render_to(frame, format, None, &mut bytes)?;
     String::from_utf8(bytes).map_err(|error| Error::internal(ANSWER, error))
 }
 
-/// Writes an answer to `out`. `terminal_width` is the number of characters in a line where `out` is a terminal: a
-/// table is fitted to it, and in CSV control characters are escaped; elsewhere CSV gives every text as it is.
+/// Writes a result to `out`. `terminal_width` is the line length in characters if `out` is a terminal: tables are fitted to it,
+/// and CSV escapes control characters, which it otherwise keeps.
 pub fn render_to(
     frame: &DataFrame,
     format: Format,
@@ -84,35 +84,35 @@ pub fn render_to(
     }
 }
 
-/// Writes an answer to a file, whole or not at all; what was there is replaced.
+/// Atomically writes a result to a file, replacing an existing one.
 pub fn save(frame: &DataFrame, format: Format, path: &Path) -> Result<()> {
     let mut bytes = Vec::new();
     render_to(frame, format, None, &mut bytes)?;
-    // A bare name lies in this folder, which has to have a name itself to be synced.
+    // A bare name has no parent folder to sync.
     disk::write_atomically(&Path::new(".").join(path), &bytes)
 }
 
-/// An answer as a [`Format::Table`] shows it, but whole.
+/// A result with its values formatted as in a [`Format::Table`], but not cut.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cells {
     pub columns: Vec<String>,
-    /// A text for each column; none for null.
+    /// A text per column; none for null.
     pub rows: Vec<Vec<Option<String>>>,
 }
 
-/// The first rows of an answer, so many at most.
-pub fn cells(frame: &DataFrame, most: usize) -> Result<Cells> {
+/// The first rows of a result, at most `max_rows`.
+pub fn cells(frame: &DataFrame, max_rows: usize) -> Result<Cells> {
     let columns = frame.columns().iter();
-    let shown = |value: &AnyValue| (!value.is_null()).then(|| cell(value));
+    let text = |value: &AnyValue| (!value.is_null()).then(|| cell(value));
     let rows =
-        (0..frame.height().min(most)).map(|i| Ok(row(frame, i)?.iter().map(shown).collect()));
+        (0..frame.height().min(max_rows)).map(|i| Ok(row(frame, i)?.iter().map(text).collect()));
     Ok(Cells {
         columns: columns.map(|column| column.name().to_string()).collect(),
         rows: rows.collect::<Result<_>>()?,
     })
 }
 
-/// Values of one row, left to right.
+/// The values of a row, left to right.
 fn row(frame: &DataFrame, i: usize) -> Result<Vec<AnyValue<'_>>> {
     let values = frame.columns().iter().map(|column| column.get(i));
     values
@@ -125,7 +125,7 @@ fn put(out: &mut dyn Write, text: &str) -> Result<()> {
         .map_err(Error::io(ANSWER, "writing"))
 }
 
-/// One object a row; `around` stands before the first, between two, after the last, and at the end.
+/// One object per row; `around` is written before the first, between two, after the last, and at the end.
 fn json_lines(frame: &DataFrame, around: [&str; 4], out: &mut dyn Write) -> Result<()> {
     let [before, between, after, end] = around;
     put(out, before)?;
@@ -194,7 +194,7 @@ fn text_of<'a>(value: &'a AnyValue<'_>) -> Option<&'a str> {
     }
 }
 
-/// JSON that a terminal can show.
+/// JSON that is safe for a terminal.
 fn json(value: &impl Serialize) -> Result<String> {
     let json = serde_json::to_string(value).map_err(|error| Error::internal(ANSWER, error))?;
     Ok(escaped_json(&json).into_owned())
@@ -224,14 +224,14 @@ impl Serialize for Json<'_, '_> {
             value if value.is_primitive_numeric() => value.extract::<i128>().serialize(out),
             value => match text_of(value) {
                 Some(text) => out.serialize_str(text),
-                // Dates and the like, as they are usually spelled.
+                // Dates and times, as usually spelled.
                 None => out.serialize_str(value.to_string().trim_matches('"')),
             },
         }
     }
 }
 
-/// Values by name, in their order.
+/// Named values, in order.
 struct Object<'a, N>(Vec<(N, AnyValue<'a>)>);
 
 impl<N: AsRef<str>> Serialize for Object<'_, N> {
@@ -307,7 +307,10 @@ fn table(frame: &DataFrame, terminal_width: Option<usize>, out: &mut dyn Write) 
     }
     let all = frame.height();
     if n_rows < all {
-        let _ = writeln!(text, "{n_rows} of {all} rows shown; other formats give all");
+        let _ = writeln!(
+            text,
+            "showing {n_rows} of {all} rows; other formats give all"
+        );
     } else {
         let _ = writeln!(text, "{}", counted(all as u64, "row"));
     }
@@ -317,7 +320,7 @@ fn table(frame: &DataFrame, terminal_width: Option<usize>, out: &mut dyn Write) 
     put(out, &text)
 }
 
-/// Shrinks wide columns until a line fits into `width` characters; gives the number of columns that then do.
+/// Shrinks wide columns until a line fits into `width` characters; returns how many columns then fit.
 fn fit(widths: &mut [usize], right: &[bool], width: usize) -> usize {
     let total =
         |widths: &[usize]| widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
@@ -337,7 +340,7 @@ fn fit(widths: &mut [usize], right: &[bool], width: usize) -> usize {
     shown
 }
 
-/// One line of a table: two spaces between columns, numbers to the right, what is too long ends in `…`.
+/// One line of a table: two spaces between columns, numbers right-aligned, long values cut with `…`.
 fn line(cells: &[String], widths: &[usize], right: &[bool], out: &mut String) {
     let start = out.len();
     for (i, cell) in cells.iter().enumerate() {
@@ -359,7 +362,7 @@ fn line(cells: &[String], widths: &[usize], right: &[bool], out: &mut String) {
     out.push('\n');
 }
 
-/// A value for people: floats with six digits, long lists by their first values.
+/// A value for people: floats with six digits, and only the first values of long lists.
 fn cell(value: &AnyValue) -> String {
     match value {
         AnyValue::Null => "null".into(),
@@ -391,7 +394,7 @@ fn cell(value: &AnyValue) -> String {
     }
 }
 
-/// Six significant digits, as few as needed; very large and very small numbers with an exponent.
+/// At most six significant digits; very large and very small numbers with an exponent.
 fn float(value: f64) -> String {
     let magnitude = value.abs();
     if value == 0.0 || !value.is_finite() {

@@ -1,4 +1,4 @@
-//! Reading declared tables: the columns asked for, with the types that they were declared with.
+//! Reads the columns of declared tables with their declared types.
 
 use std::path::PathBuf;
 
@@ -19,12 +19,12 @@ pub trait Selection {
 
     fn table(&self) -> &'static Table;
     fn names(&self) -> Vec<&'static str>;
-    /// Takes the columns, which `batch` has in this order; fails with the column and what was found.
+    /// Converts the columns of `batch`, which has them in this order.
     fn read(&self, batch: &RecordBatch) -> Result<Self::Arrays, Mismatch>;
     fn values(arrays: &Self::Arrays, row: usize) -> Self::Values<'_>;
 }
 
-/// A column of a file that is not as it was declared.
+/// A column of a file that differs from its declaration.
 pub struct Mismatch {
     column: &'static str,
     kind: &'static str,
@@ -83,7 +83,7 @@ selections! {
     (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13);
 }
 
-/// Iterates over some columns of a table, batch by batch, as [`TableReader`] does.
+/// Iterates over columns of a table in batches, like [`TableReader`].
 pub struct Rows<S> {
     selection: S,
     reader: TableReader,
@@ -91,7 +91,7 @@ pub struct Rows<S> {
     path: PathBuf,
 }
 
-/// Rows of some columns.
+/// A batch of rows.
 pub struct Batch<S: Selection> {
     arrays: S::Arrays,
     len: usize,
@@ -100,8 +100,8 @@ pub struct Batch<S: Selection> {
 }
 
 impl RunFolder {
-    /// Reads columns of a declared table: `run.rows(&manifest, (images::image_id, images::path))`. A table that is not there is
-    /// the first item's error.
+    /// Reads columns of a declared table: `run.rows(&manifest, (images::image_id, images::path))`. If the table is missing, the
+    /// first item is an error.
     pub fn rows<S: Selection>(&self, manifest: &Manifest, selection: S) -> Rows<S> {
         let table = selection.table().name;
         Rows {
@@ -113,33 +113,33 @@ impl RunFolder {
 }
 
 impl<S: Selection> Rows<S> {
-    /// Keeps the rows in which `column` is `value`, as [`TableReader::only`].
+    /// Keeps the rows in which `column` equals `value`; see [`TableReader::only`].
     pub fn only<T>(mut self, column: Column<T>, value: impl Into<Value>) -> Rows<S> {
         self.reader = self.reader.only(column.name, value);
         self
     }
 
-    /// Reads part `part` alone.
+    /// Reads only part `part`.
     pub fn part(mut self, part: usize) -> Rows<S> {
         self.reader = self.reader.part(part);
         self
     }
 
-    /// Most rows in a batch.
+    /// Sets the maximum number of rows per batch.
     pub fn batch_rows(mut self, rows: usize) -> Rows<S> {
         self.reader = self.reader.batch_rows(rows);
         self
     }
 
-    /// Rows of the chosen parts, before [`only`](Rows::only), by the manifest.
+    /// Rows of the selected parts according to the manifest, before [`only`](Rows::only).
     pub fn rows(&self) -> u64 {
         self.reader.rows()
     }
 
-    /// The columns of a batch that has them under their names.
+    /// Converts a batch to the declared types.
     ///
     /// # Errors
-    /// A column that is not as it was declared; the message names table, column and what was found.
+    /// A column that differs from its declaration; the message names table, column and the type found.
     fn typed(&self, batch: &RecordBatch) -> Result<Batch<S>> {
         let arrays = self.selection.read(batch).map_err(|wrong| {
             let Mismatch {
@@ -182,12 +182,12 @@ impl<S: Selection> Batch<S> {
         self.len == 0
     }
 
-    /// The columns as arrays.
+    /// The columns' arrays.
     pub fn columns(&self) -> &S::Arrays {
         &self.arrays
     }
 
-    /// The cells of one row.
+    /// The cells of a row.
     pub fn row(&self, row: usize) -> S::Values<'_> {
         S::values(&self.arrays, row)
     }
@@ -197,7 +197,7 @@ impl<S: Selection> Batch<S> {
         (0..self.len).map(|row| self.row(row))
     }
 
-    /// Fails where a column's lists are not of this length.
+    /// Checks that a column's lists have this length.
     pub fn check_length<P: ArrowPrimitiveType>(
         &self,
         lists: &Lists<P>,
@@ -212,14 +212,14 @@ impl<S: Selection> Batch<S> {
         ))
     }
 
-    /// The error for cells that no stage writes.
+    /// The error for values that no stage writes.
     pub fn unexpected(&self, expected: impl Into<String>, found: impl Into<String>) -> Error {
         debug_assert!(self.path.ends_with(self.table.name));
         altered(&self.path, expected, found)
     }
 }
 
-/// The error for a table that is not as its stage writes it.
+/// The error for a table that differs from what its stage writes.
 fn altered(path: &std::path::Path, expected: impl Into<String>, found: impl Into<String>) -> Error {
     let next = "run `prospect verify`, then the stage that wrote it again";
     Error::invalid(path, expected, found, next)

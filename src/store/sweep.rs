@@ -1,4 +1,4 @@
-//! Removing what a stage has left on disk without the manifest naming it, and nothing else.
+//! Removes a stage's files that the manifest does not list, and nothing else.
 
 use std::{collections::BTreeSet, fs, io};
 
@@ -6,7 +6,7 @@ use prospect_common::{Error, Result};
 
 use super::{FileRecord, Manifest, RunFolder, StageRecord, disk, manifest};
 
-/// Takes parts out of a record and notes what they leave on disk.
+/// Removes parts from a record and records what they leave on disk.
 pub(super) fn drop_parts(record: &mut StageRecord, parts: &[usize]) {
     for part in parts {
         let files = record
@@ -23,18 +23,18 @@ pub(super) fn drop_parts(record: &mut StageRecord, parts: &[usize]) {
     }
 }
 
-fn is_of_tables(folder: &str) -> bool {
+fn holds_tables(folder: &str) -> bool {
     folder.starts_with("tables/") || folder.starts_with("previous/")
 }
 
-/// Takes out of a record what it keeps of before, as [`drop_parts`] does.
+/// Removes the previous record from a record, like [`drop_parts`].
 pub(super) fn drop_previous(record: &mut StageRecord) {
-    let Some(mut kept) = record.previous.take() else {
+    let Some(mut previous) = record.previous.take() else {
         return;
     };
-    let parts: Vec<usize> = kept.parts.keys().copied().collect();
-    drop_parts(&mut kept, &parts);
-    for folder in kept.folders {
+    let parts: Vec<usize> = previous.parts.keys().copied().collect();
+    drop_parts(&mut previous, &parts);
+    for folder in previous.folders {
         let mut folder = folder.as_str();
         while !folder.is_empty() {
             record.folders.insert(folder.to_string());
@@ -43,30 +43,30 @@ pub(super) fn drop_previous(record: &mut StageRecord) {
     }
 }
 
-/// Drops the parts whose files are not there with the right size: somebody deleted or cut them.
+/// Drops parts with a file that is missing or has another size.
 pub(super) fn drop_lost_parts(run: &RunFolder, record: &mut StageRecord) {
-    let is_there = |file: &FileRecord| {
+    let is_intact = |file: &FileRecord| {
         fs::symlink_metadata(run.path(&file.path))
             .is_ok_and(|status| status.is_file() && status.len() == file.bytes)
     };
     let lost: Vec<usize> = record
         .parts
         .iter()
-        .filter(|(_, part)| !part.files.iter().all(is_there))
+        .filter(|(_, part)| !part.files.iter().all(is_intact))
         .map(|(part, _)| *part)
         .collect();
     if !lost.is_empty() {
         record.complete = false;
         drop_parts(record, &lost);
     }
-    // Of what is kept, the rest still serves.
-    if let Some(kept) = &mut record.previous {
-        drop_lost_parts(run, kept);
-        record.folders.append(&mut kept.folders);
+    // The other previous parts remain usable.
+    if let Some(previous) = &mut record.previous {
+        drop_lost_parts(run, previous);
+        record.folders.append(&mut previous.folders);
     }
 }
 
-/// Removes from disk what stage `name` may have left there without it being named.
+/// Removes the unlisted files that stage `name` may have left on disk.
 pub(super) fn sweep(run: &RunFolder, manifest: &mut Manifest, name: &str) -> Result<()> {
     let Some(record) = manifest.stages.get(name) else {
         return Ok(());
@@ -74,7 +74,7 @@ pub(super) fn sweep(run: &RunFolder, manifest: &mut Manifest, name: &str) -> Res
     for folder in &record.folders {
         sweep_folder(run, manifest, folder)?;
     }
-    let named: BTreeSet<&str> = manifest
+    let listed: BTreeSet<&str> = manifest
         .all_files()
         .map(|(.., file)| file.path.as_str())
         .collect();
@@ -82,7 +82,7 @@ pub(super) fn sweep(run: &RunFolder, manifest: &mut Manifest, name: &str) -> Res
     for relative in record
         .pending
         .iter()
-        .filter(|path| !named.contains(path.as_str()))
+        .filter(|path| !listed.contains(path.as_str()))
     {
         disk::remove_file(&disk::resolve(run, relative)?)?;
         touched.insert(run.path(disk::parent(relative)));
@@ -90,7 +90,7 @@ pub(super) fn sweep(run: &RunFolder, manifest: &mut Manifest, name: &str) -> Res
     for folder in touched.iter().filter(|folder| folder.is_dir()) {
         disk::sync_folder(folder)?;
     }
-    // Folders that have become empty go, deepest first; a folder with anything in it stays.
+    // Remove empty folders, deepest first.
     let mut gone = BTreeSet::new();
     for folder in record.folders.iter().rev() {
         match fs::remove_dir(disk::resolve(run, folder)?) {
@@ -106,8 +106,7 @@ pub(super) fn sweep(run: &RunFolder, manifest: &mut Manifest, name: &str) -> Res
     Ok(())
 }
 
-/// Removes temporary files from a folder and, below `tables/` and `previous/`, parts that the manifest does not name. Nothing
-/// else.
+/// Removes temporary files from a folder and, under `tables/` and `previous/`, unlisted parts. Nothing else.
 pub(super) fn sweep_folder(run: &RunFolder, manifest: &Manifest, folder: &str) -> Result<()> {
     let path = disk::resolve(run, folder)?;
     let entries = match fs::read_dir(&path) {
@@ -115,7 +114,7 @@ pub(super) fn sweep_folder(run: &RunFolder, manifest: &Manifest, folder: &str) -
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Error::io(&path, "listing the folder")(error)),
     };
-    let named: BTreeSet<&str> = manifest
+    let listed: BTreeSet<&str> = manifest
         .all_files()
         .map(|(.., file)| file.path.as_str())
         .collect();
@@ -126,8 +125,8 @@ pub(super) fn sweep_folder(run: &RunFolder, manifest: &Manifest, folder: &str) -
         let Some(name) = name.to_str() else { continue };
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let ours = name.ends_with(disk::TEMP_SUFFIX)
-            || is_of_tables(folder) && manifest::is_part_name(name);
-        if ours && !is_folder && !named.contains(format!("{folder}/{name}").as_str()) {
+            || holds_tables(folder) && manifest::is_part_name(name);
+        if ours && !is_folder && !listed.contains(format!("{folder}/{name}").as_str()) {
             disk::remove_file(&entry.path())?;
             removed = true;
         }

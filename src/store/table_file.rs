@@ -1,4 +1,4 @@
-//! Writing one Parquet file so that the same rows always give the same bytes.
+//! Writes a Parquet file deterministically: the same rows give the same bytes.
 
 use std::{
     fs::File,
@@ -23,30 +23,30 @@ use prospect_common::{Error, Result};
 
 use super::disk;
 
-/// No row group is longer, so that a reader can hold one in memory and skip the others.
+/// Maximum rows of a row group, so that a reader can hold one in memory and skip the others.
 pub const MAX_ROW_GROUP_ROWS: usize = 25_000;
 
-/// A row group of wide rows (feature maps) ends at about this many bytes.
+/// Approximate maximum size of a row group of wide rows (feature maps).
 const MAX_ROW_GROUP_BYTES: usize = 256 << 20;
 
-/// Values handed to the Parquet writer at a time: for half floats it makes an object of 40 bytes of each.
+/// Values passed to the Parquet writer at a time: it turns each half float into an object of 40 bytes.
 const WRITE_VALUES: usize = 1 << 15;
 
-/// Names the program, not its version: a new version must not change the bytes of an old table.
+/// The program without its version: a new version must not change a table's bytes.
 const CREATED_BY: &str = "prospect";
 
-/// Footer entries that say which stage wrote the file, and under which key.
+/// Footer entries for the stage that wrote the file, and its key.
 pub(super) const KEY_ENTRY: &str = "prospect.key";
 pub(super) const STAGE_ENTRY: &str = "prospect.stage";
 
-/// A Parquet file being written under its temporary name.
+/// A Parquet file being written.
 pub(super) struct TableFile {
     path: PathBuf,
-    writer: ArrowWriter<Hashing>,
+    writer: ArrowWriter<HashingWriter>,
     rows: u64,
 }
 
-/// What a finished file holds.
+/// A finished file.
 pub(super) struct Written {
     pub rows: u64,
     pub bytes: u64,
@@ -56,7 +56,7 @@ pub(super) struct Written {
 impl TableFile {
     pub(super) fn create(path: PathBuf, schema: SchemaRef, stage: &str, key: &str) -> Result<Self> {
         let properties = properties(&schema, stage, key).map_err(write_error(&path))?;
-        let file = Hashing {
+        let file = HashingWriter {
             file: disk::create_new(&path)?,
             hasher: blake3::Hasher::new(),
             bytes: 0,
@@ -87,7 +87,7 @@ impl TableFile {
     /// Writes the footer and makes the bytes durable.
     pub(super) fn finish(self) -> Result<Written> {
         let written = self.writer.into_inner().map_err(write_error(&self.path))?;
-        disk::moment();
+        disk::crash_point();
         written
             .file
             .sync_all()
@@ -100,13 +100,13 @@ impl TableFile {
     }
 }
 
-/// A table outside of any run folder, written a row group at a time.
-pub struct LooseTable(TableFile);
+/// A table outside a run folder, written one row group at a time.
+pub struct StandaloneTable(TableFile);
 
-impl LooseTable {
-    /// A new file; what else its readers are to know stands in the schema's metadata.
-    pub fn create(path: &Path, schema: SchemaRef) -> Result<LooseTable> {
-        TableFile::create(path.to_path_buf(), schema, "", "").map(LooseTable)
+impl StandaloneTable {
+    /// Creates the file; the schema's metadata goes into its footer.
+    pub fn create(path: &Path, schema: SchemaRef) -> Result<StandaloneTable> {
+        TableFile::create(path.to_path_buf(), schema, "", "").map(StandaloneTable)
     }
 
     /// Appends rows and ends the row group.
@@ -120,7 +120,7 @@ impl LooseTable {
     }
 }
 
-/// Writes a single table outside of any run folder, replacing what was there.
+/// Writes a table outside a run folder, replacing an existing file.
 pub fn write_table(path: &Path, batch: &RecordBatch) -> Result<()> {
     let temp = disk::temp_path(path);
     let written = TableFile::create(temp.clone(), batch.schema(), "", "")
@@ -132,7 +132,7 @@ pub fn write_table(path: &Path, batch: &RecordBatch) -> Result<()> {
     written
 }
 
-/// The most values that a column of `batch` has for each row, on average.
+/// The mean number of values per row in the widest column of `batch`.
 fn values_per_row(batch: &RecordBatch) -> usize {
     let rows = batch.num_rows().max(1);
     let values = |column: &ArrayRef| match column.data_type() {
@@ -150,8 +150,8 @@ fn values_per_row(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(values).max().unwrap_or(0).max(1)
 }
 
-/// zstd level 1 (features gain little from more); dictionary and statistics for scalar columns only: within
-/// vectors they cost time and space and serve no reader.
+/// zstd level 1 (features gain little from more); dictionaries and statistics for scalar columns only: in vectors they cost time
+/// and space and help no reader.
 fn properties(
     schema: &SchemaRef,
     stage: &str,
@@ -180,14 +180,14 @@ fn properties(
     Ok(properties.build())
 }
 
-/// Counts and hashes what goes into the file, so that finished files need no second reading.
-struct Hashing {
+/// Counts and hashes the bytes written, so that finished files need not be read again.
+struct HashingWriter {
     file: File,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
-impl Write for Hashing {
+impl Write for HashingWriter {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let n = self.file.write(buffer)?;
         self.hasher.update(&buffer[..n]);
@@ -200,7 +200,7 @@ impl Write for Hashing {
     }
 }
 
-/// Why a table cannot be read. An I/O error inside stays one.
+/// Converts a read error; an inner I/O error stays one.
 pub(super) fn read_error(path: &Path) -> impl Fn(ParquetError) -> Error + use<> {
     let path = path.to_path_buf();
     move |error| match io_error(error) {
@@ -214,7 +214,7 @@ pub(super) fn read_error(path: &Path) -> impl Fn(ParquetError) -> Error + use<> 
     }
 }
 
-/// Why a table cannot be written: what is not an I/O error is a batch that its schema or Parquet has no place for.
+/// Converts a write error; any but an I/O error is a batch that does not fit its schema or Parquet.
 fn write_error(path: &Path) -> impl Fn(ParquetError) -> Error + use<> {
     let path = path.to_path_buf();
     move |error| match io_error(error) {
@@ -223,7 +223,7 @@ fn write_error(path: &Path) -> impl Fn(ParquetError) -> Error + use<> {
     }
 }
 
-/// The I/O error inside, or else the error in words.
+/// The inner I/O error, or the message of any other.
 fn io_error(error: ParquetError) -> Result<io::Error, String> {
     match error {
         ParquetError::External(inner) => match inner.downcast::<io::Error>() {

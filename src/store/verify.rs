@@ -1,4 +1,4 @@
-//! Holding the files on disk against the manifest.
+//! Checks the files on disk against the manifest.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,29 +17,29 @@ use super::{
     table_file::{KEY_ENTRY, MAX_ROW_GROUP_ROWS, STAGE_ENTRY},
 };
 
-/// Something that is not as the manifest says.
+/// A difference between the disk and the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, relative to the run folder; a stage's name for what concerns the whole stage.
+    /// The file, relative to the run folder, or the stage's name if the whole stage is concerned.
     pub path: String,
-    /// What kind of problem it is.
+    /// Its kind.
     pub kind: ProblemKind,
-    /// What was expected and what was found.
+    /// What was expected and found.
     pub what: String,
 }
 
 /// The kinds of [`Problem`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// A file that the manifest names is not there.
+    /// A listed file does not exist.
     Missing,
-    /// A file is there but is not the one that was written.
+    /// A file has other contents than those written.
     Damaged,
-    /// The manifest calls a stage complete although parts are missing.
+    /// A stage is marked complete although parts are missing.
     Incomplete,
-    /// A file is there that the manifest does not name. It counts for nothing; a program that reads a table's
-    /// folder as a whole would take it for part of the table.
-    Unnamed,
+    /// A file is not listed in the manifest. Prospect ignores it, but a program that reads a table's whole folder would include
+    /// it.
+    Unlisted,
 }
 
 impl fmt::Display for Problem {
@@ -48,7 +48,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Re-reads every file of the run folder; an empty answer means that all is as the manifest says. Sorted by path.
+/// Re-reads every file of the run folder and returns the problems, sorted by path.
 pub fn verify(run: &RunFolder, manifest: &Manifest) -> Vec<Problem> {
     let files: Vec<(&str, &StageRecord, &FileRecord)> = manifest
         .all_files()
@@ -69,13 +69,13 @@ pub fn verify(run: &RunFolder, manifest: &Manifest) -> Vec<Problem> {
             })
         })
         .collect();
-    let whole: Vec<&FileRecord> = files
+    let intact: Vec<&FileRecord> = files
         .iter()
         .zip(&checked)
         .filter(|((.., file), outcome)| outcome.is_ok() && file.path.starts_with("tables/"))
         .map(|((.., file), _)| *file)
         .collect();
-    one_schema_per_table(run, &whole, &mut problems);
+    one_schema_per_table(run, &intact, &mut problems);
     for (name, stage) in &manifest.stages {
         let total = stage.parts_total.unwrap_or(0);
         let missing = (0..total)
@@ -85,19 +85,19 @@ pub fn verify(run: &RunFolder, manifest: &Manifest) -> Vec<Problem> {
             problems.push(Problem {
                 path: name.clone(),
                 kind: ProblemKind::Incomplete,
-                what: format!("called complete, but {missing} of {total} parts are missing"),
+                what: format!("marked complete, but {missing} of {total} parts are missing"),
             });
         }
     }
-    unnamed(run, manifest, &mut problems);
+    unlisted(run, manifest, &mut problems);
     problems.sort_by(|a, b| (&a.path, &a.what).cmp(&(&b.path, &b.what)));
     problems
 }
 
-/// Re-reads one file of the run folder before something other than this module reads it.
+/// Re-reads a file of the run folder before other code reads it.
 ///
 /// # Errors
-/// It is not as the manifest says.
+/// It differs from the manifest.
 pub fn check_bytes(run: &RunFolder, file: &FileRecord) -> prospect_common::Result<()> {
     find_difference(run, file)
         .map(|_| ())
@@ -126,14 +126,14 @@ fn check_file(
     Ok(())
 }
 
-/// Where the file is, if its bytes are those that the manifest describes.
+/// The file's path, if its bytes match the manifest.
 fn find_difference(run: &RunFolder, file: &FileRecord) -> Result<PathBuf, (ProblemKind, String)> {
     let damaged = |what: String| (ProblemKind::Damaged, what);
     let path = disk::resolve(run, &file.path).map_err(|error| damaged(error.to_string()))?;
     let status = match fs::symlink_metadata(&path) {
         Ok(status) => status,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err((ProblemKind::Missing, "not there".into()));
+            return Err((ProblemKind::Missing, "file not found".into()));
         }
         Err(error) => return Err(damaged(error.to_string())),
     };
@@ -187,7 +187,7 @@ fn check_footer(
     }
 }
 
-/// A scan over a table's files fails where their columns differ.
+/// Finds files whose columns differ from others of their table; a scan over them fails.
 fn one_schema_per_table(run: &RunFolder, files: &[&FileRecord], problems: &mut Vec<Problem>) {
     let mut schemas = BTreeMap::new();
     for file in files {
@@ -220,9 +220,9 @@ fn hash_file(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Everything below the stages' folders that no part names. Links are not followed.
-fn unnamed(run: &RunFolder, manifest: &Manifest, problems: &mut Vec<Problem>) {
-    let named: BTreeSet<&str> = manifest
+/// Finds unlisted files in the stages' folders. Links are not followed.
+fn unlisted(run: &RunFolder, manifest: &Manifest, problems: &mut Vec<Problem>) {
+    let listed: BTreeSet<&str> = manifest
         .all_files()
         .map(|(.., file)| file.path.as_str())
         .collect();
@@ -235,11 +235,11 @@ fn unnamed(run: &RunFolder, manifest: &Manifest, problems: &mut Vec<Problem>) {
             let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 folders.push(path);
-            } else if !named.contains(path.as_str()) {
+            } else if !listed.contains(path.as_str()) {
                 problems.push(Problem {
                     path,
-                    kind: ProblemKind::Unnamed,
-                    what: "not named by the manifest".into(),
+                    kind: ProblemKind::Unlisted,
+                    what: "not listed in the manifest".into(),
                 });
             }
         }

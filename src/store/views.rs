@@ -1,19 +1,19 @@
-//! Tables under their names for other engines, and the one that is made when asked for.
+//! The tables as views for other SQL engines, and the derived table `attributes`.
 
 use arrow::datatypes::DataType;
 use prospect_common::Result;
 
 use super::{Manifest, RunFolder, read};
 
-/// Made of `images`: `image_id`, `attribute`, `value`, a row for each image and each of its [`attributes`] that is not null.
+/// Derived from `images`: `image_id`, `attribute` and `value`, one row per image and non-null [attribute](attributes).
 pub(super) const ATTRIBUTES: &str = "attributes";
 
-/// The table that another is made from when a query asks for it.
-pub fn made_from(table: &str) -> Option<&'static str> {
+/// The table that a derived table is computed from.
+pub fn derived_from(table: &str) -> Option<&'static str> {
     (table == ATTRIBUTES).then_some("images")
 }
 
-/// Our own columns of `images` that are texts, flags or whole numbers and no attribute.
+/// Prospect's columns of `images` that are text, flags or integers but not attributes.
 const OWN: [&str; 10] = [
     "image_id",
     "path",
@@ -27,7 +27,7 @@ const OWN: [&str; 10] = [
     "phash",
 ];
 
-/// The split and the user's columns of texts, flags and whole numbers.
+/// The split and the user's columns of text, flags and integers.
 pub(super) fn attributes(run: &RunFolder, manifest: &Manifest) -> Result<Vec<String>> {
     let Some(file) = run.files(manifest, "images").into_iter().next() else {
         return Ok(Vec::new());
@@ -42,7 +42,7 @@ pub(super) fn attributes(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Str
         .collect())
 }
 
-/// DuckDB's statements that make every table of the run, as the manifest has it now, a view of its name.
+/// DuckDB statements that create a view of every table of the run, as of the current manifest.
 pub fn views(run: &RunFolder) -> Result<String> {
     let manifest = run.manifest()?;
     let tables = run.tables(&manifest);
@@ -82,7 +82,7 @@ fn name(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
-/// The pattern that matches this path alone: DuckDB takes the names of files for patterns.
+/// The pattern that matches only this path: DuckDB treats file names as patterns.
 fn literal_glob(path: &str) -> String {
     let mut pattern = String::with_capacity(path.len());
     for c in path.chars() {

@@ -10,7 +10,7 @@ use arrow::{
     datatypes::{Field, Schema, SchemaRef},
 };
 use prospect_common::{Error, Result};
-use prospect_store::LooseTable;
+use prospect_store::StandaloneTable;
 
 use super::{Folder, Judged, Outline, Record, record::kinds};
 
@@ -28,7 +28,7 @@ pub(super) struct Table {
     /// For its readers, beside the columns.
     metadata: HashMap<String, String>,
     records: Vec<Record>,
-    file: Option<LooseTable>,
+    file: Option<StandaloneTable>,
 }
 
 impl Table {
@@ -61,7 +61,7 @@ impl Table {
         let batch = self.batch(columns)?;
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(LooseTable::create(&self.place, batch.schema())?),
+            none => none.insert(StandaloneTable::create(&self.place, batch.schema())?),
         };
         file.write(&batch)
     }

@@ -171,7 +171,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     );
     let mut summary = report.summary();
     let record = writer.record();
-    let (all, taken) = (record.rows(takeover::EXTRACTED), record.taken());
+    let (all, taken) = (record.rows(takeover::EXTRACTED), record.reused());
     if let Some(map) = summary.as_object_mut() {
         // Of all processes that worked on it.
         map.insert("images".into(), json!(all));

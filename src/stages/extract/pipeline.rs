@@ -368,7 +368,7 @@ impl Output<'_> {
             }
         };
         filled.write(taken, &mut files, end.part == 0)?;
-        files.took(n);
+        files.set_reused(n);
         self.writer.commit(files)?;
         self.bar.advance(n);
         Ok(())

@@ -131,7 +131,7 @@ fn figures(frame: &Frame, seconds: f64, bytes: u64) -> Vec<Figure> {
         .manifest
         .stages
         .get("extract")
-        .map_or(0, |record| record.taken());
+        .map_or(0, |record| record.reused());
     if taken > 0 {
         figures.push(Figure::number(
             "Taken from before",

@@ -185,7 +185,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let first_id = part * PART_FILES;
         let batch = rows::batch(first_id, entries, known, &rows, &survey.metadata)?;
         let mut output = writer.part(part)?;
-        output.took(rows.iter().filter(|row| row.taken).count() as u64);
+        output.set_reused(rows.iter().filter(|row| row.taken).count() as u64);
         output.write(images::NAME, &batch)?;
         if part == 0 {
             output.write(classes::NAME, &classes(&survey)?)?;
@@ -220,7 +220,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         "classes": survey.numbers.len(),
         "other_files": survey.listing.n_other,
     });
-    let taken = writer.record().taken();
+    let taken = writer.record().reused();
     if taken > 0
         && let Some(summary) = summary.as_object_mut()
     {

@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::{super::sweep, StageWriter};
 
 impl StageWriter {
-    /// Marks the stage complete. `result` is a digest of the outcome where stages that need this one should
-    /// depend on that instead of the key; `summary` is for people. What was kept of before goes.
+    /// Marks the stage complete and deletes its previous files. `result` is a digest of the output, if dependent stages should
+    /// go by that instead of the key; `summary` is for people.
     pub fn finish(&self, result: Option<String>, summary: Value) -> Result<()> {
         self.drop_previous()?;
         self.shared.update(|record| {
@@ -26,7 +26,7 @@ impl StageWriter {
         })
     }
 
-    /// Deletes what is kept of before, while the stage does not count as complete yet: who is killed here comes back.
+    /// Deletes the previous files before the stage counts as complete: safe to crash here.
     fn drop_previous(&self) -> Result<()> {
         let shared = &self.shared;
         let mut state = shared.state();

@@ -1,4 +1,4 @@
-//! Files of a part that are no tables: pictures, pages, indices.
+//! A part's files other than tables: pictures, pages, indices.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use prospect_common::{Error, Result};
 use super::{super::disk, FileRecord, PartWriter};
 
 impl PartWriter {
-    /// Adds a file that is no table, at `relative` outside `tables/`.
+    /// Adds a file at `relative`, outside `tables/`.
     pub fn file(&mut self, relative: &str, bytes: &[u8]) -> Result<()> {
         let temp = self.enter_file(relative)?;
         let mut file = disk::create_new(&temp)?;
@@ -20,8 +20,8 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Adds files that are no tables, all of one folder, which `write` makes there under their final names: for libraries
-    /// that write files themselves. It is given the folder.
+    /// Adds files of one folder, outside `tables/`, for libraries that write files themselves: `write` is given the folder and
+    /// creates the files there under their final names.
     pub fn files_by(
         &mut self,
         relatives: &[&str],
@@ -30,7 +30,7 @@ impl PartWriter {
         let temps: Vec<PathBuf> = (relatives.iter())
             .map(|relative| self.enter_file(relative))
             .collect::<Result<_>>()?;
-        // Under their final names nothing tells them from the user's files: they are listed, to be found after a kill.
+        // Under their final names they look like the user's files, so they are listed to be found after a crash.
         self.shared.update(|record| {
             let listed = relatives.iter().map(|relative| relative.to_string());
             record.pending.extend(listed);
@@ -56,7 +56,7 @@ impl PartWriter {
         Ok(())
     }
 
-    /// The temporary name of a file that this part is going to have.
+    /// The temporary name of a file to be added.
     fn enter_file(&mut self, relative: &str) -> Result<PathBuf> {
         const EXPECTED: &str = "a file path in a folder other than tables/";
         let shared = &self.shared;
@@ -66,7 +66,7 @@ impl PartWriter {
         if relative.starts_with("tables/") {
             return Err(shared.misuse(EXPECTED, relative));
         }
-        if self.files.contains_key(relative) || shared.state().named.contains(relative) {
+        if self.files.contains_key(relative) || shared.state().listed.contains(relative) {
             return Err(shared.misuse("each file once", format!("{relative} twice")));
         }
         shared.enter_folder(disk::parent(relative))?;

@@ -1,4 +1,4 @@
-//! Declared tables: what was written is read, and a file that was altered is an error that names table, column and type.
+//! Declared tables: round trips, and errors that name the table, column and type of an altered file.
 
 use arrow::{
     array::{
@@ -41,7 +41,7 @@ fn written(batch: &RecordBatch) -> (tempfile::TempDir, RunFolder) {
 }
 
 #[test]
-fn what_was_written_is_read() {
+fn tables_round_trip() {
     let batch = birds::Columns {
         image_id: [3, 9].into_iter().collect(),
         name: StringArray::from_iter_values(["wren", "rook"]),
@@ -73,7 +73,7 @@ fn what_was_written_is_read() {
 }
 
 #[test]
-fn lists_have_the_length_that_the_reader_expects() {
+fn list_lengths_are_checked() {
     let batch = birds::Columns {
         image_id: [3].into_iter().collect(),
         name: StringArray::from_iter_values(["wren"]),
@@ -112,7 +112,7 @@ fn lists_without_values_have_rows() {
 }
 
 #[test]
-fn a_table_describes_itself() {
+fn tables_describe_themselves() {
     let columns: Vec<(&str, &str, bool, &str)> = (birds::TABLE.columns.iter())
         .map(|column| (column.name, column.kind, column.nullable, column.doc.trim()))
         .collect();
@@ -127,12 +127,12 @@ fn a_table_describes_itself() {
 }
 
 #[test]
-fn an_altered_file_names_table_column_and_what_was_found() {
+fn altered_files_are_reported_with_table_column_and_type() {
     let ids: ArrayRef = Arc::new(UInt32Array::from(vec![3, 9]));
     let names: ArrayRef = Arc::new(StringArray::from(vec!["wren", "rook"]));
     let weights: ArrayRef = Arc::new(Float32Array::from(vec![9.5, 500.0]));
     let wings = ragged(1, Arc::new(Float16Array::from(halves(&[1.0, 2.0]))));
-    let whole = [
+    let intact = [
         ("image_id", ids),
         ("name", names),
         ("weight", weights),
@@ -154,25 +154,25 @@ fn an_altered_file_names_table_column_and_what_was_found() {
         ),
     ];
     for (at, array, found) in altered {
-        let mut columns = whole.to_vec();
+        let mut columns = intact.to_vec();
         columns[at].1 = array;
         let (_folder, run) = written(&named(columns));
         let manifest = run.manifest().unwrap();
         let all = (birds::image_id, birds::name, birds::weight, birds::wings);
         let error = run.rows(&manifest, all).next().unwrap().err().unwrap();
         let message = error.to_string();
-        for part in ["tables/birds", whole[at].0, found] {
+        for part in ["tables/birds", intact[at].0, found] {
             assert!(message.contains(part), "{part}: {message}");
         }
     }
-    let (_folder, run) = written(&named(whole[..2].to_vec()));
+    let (_folder, run) = written(&named(intact[..2].to_vec()));
     let manifest = run.manifest().unwrap();
     let error = run.rows(&manifest, (birds::weight,)).next().unwrap().err();
     assert!(error.unwrap().to_string().contains("a column weight"));
 }
 
 #[test]
-fn columns_that_are_not_as_declared_are_a_fault_of_ours() {
+fn writing_undeclared_types_is_an_internal_error() {
     let columns = |weights: usize, wings| birds::Columns {
         image_id: [3, 9].into_iter().collect(),
         name: StringArray::from_iter_values(["wren", "rook"]),

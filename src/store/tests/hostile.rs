@@ -1,4 +1,4 @@
-//! Run folders made to mislead: nothing outside them is read, written or deleted.
+//! Malicious run folders: nothing outside them is read, written or deleted.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{begin, contents, features, fresh, noise, write_all};
 use crate::{RunFolder, StageWriter, query, remove_stage, verify};
 
-/// A manifest whose stage `extract` names one file; `change` makes it hostile.
+/// A manifest whose stage `extract` lists one file; `change` makes it hostile.
 fn manifest(change: impl FnOnce(&mut Value)) -> Value {
     let mut stage = json!({
         "key": "old", "version": 1, "parameters": {}, "needs": {}, "parts_total": 1, "complete": true,
@@ -25,7 +25,7 @@ fn set_path(path: &str) -> Value {
     manifest(|stage| stage["parts"]["0"]["files"][0]["path"] = json!(path))
 }
 
-/// Everything that opens such a folder must refuse it and leave the file beside it alone.
+/// Checks that everything that opens such a folder refuses it and leaves the file beside it alone.
 fn refused(run: &RunFolder, outside: &Path, text: &str, expected: &str) {
     fs::write(run.path("manifest.json"), text).unwrap();
     let error = run.manifest().unwrap_err().to_string();
@@ -53,7 +53,7 @@ fn paths_that_leave_the_folder_are_refused() {
         ("manifest.json", "outside tables/"),
         ("lock", "outside tables/"),
         (".git/config", "outside tables/"),
-        ("pictures", "folder of its own"),
+        ("pictures", "top-level folder"),
         ("pictures\\..\\..\\outside", "backslash"),
         ("pictures/a\0b", "control"),
         ("pictures/a.png.prospect.tmp", "temporary"),
@@ -75,7 +75,7 @@ fn paths_that_leave_the_folder_are_refused() {
 }
 
 #[test]
-fn a_table_file_has_its_one_place() {
+fn table_files_have_a_fixed_path() {
     let (keep, run) = fresh();
     let outside = keep.path().join("outside");
     fs::write(&outside, b"safe").unwrap();
@@ -100,7 +100,7 @@ fn a_table_file_has_its_one_place() {
 }
 
 #[test]
-fn what_is_no_manifest_says_so() {
+fn invalid_manifests_are_reported() {
     let (keep, run) = fresh();
     let outside = keep.path().join("outside");
     fs::write(&outside, b"safe").unwrap();
@@ -133,7 +133,7 @@ fn links_are_not_followed() {
         );
     };
 
-    // The folder of a file that is to be deleted.
+    // The folder of a file to delete.
     symlink(&outside, run.path("pictures")).unwrap();
     fs::write(run.path("manifest.json"), manifest(|_| {}).to_string()).unwrap();
     let lock = run.lock("test").unwrap();
@@ -143,7 +143,7 @@ fn links_are_not_followed() {
     unharmed();
     drop(lock);
 
-    // The folder of a table that is to be swept, and written.
+    // The folder of a table to sweep and to write.
     for inner in [false, true] {
         let (_keep, run) = fresh();
         if inner {
@@ -166,13 +166,13 @@ fn links_are_not_followed() {
         unharmed();
     }
 
-    // The lock file, which is written over.
+    // The lock file, which is overwritten.
     let (_keep, run) = fresh();
     symlink(outside.join("a.png"), run.path("lock")).unwrap();
     assert!(matches!(run.lock("test"), Err(Error::Invalid { .. })));
     unharmed();
 
-    // A temporary file that waits for the writer.
+    // A temporary file placed where the writer will create one.
     let (_keep, run) = fresh();
     fs::create_dir_all(run.path("pictures")).unwrap();
     symlink(
@@ -195,7 +195,7 @@ fn links_are_not_followed() {
 }
 
 #[test]
-fn a_folder_in_a_files_place_is_an_error() {
+fn a_folder_in_place_of_a_file_is_an_error() {
     let (_keep, run) = fresh();
     fs::create_dir_all(run.path("pictures/a.png/deep")).unwrap();
     fs::write(run.path("manifest.json"), manifest(|_| {}).to_string()).unwrap();
@@ -208,7 +208,7 @@ fn a_folder_in_a_files_place_is_an_error() {
 }
 
 #[test]
-fn names_that_stages_give_are_checked() {
+fn names_from_stages_are_checked() {
     let (_keep, run) = fresh();
     let lock = run.lock("test").unwrap();
     for name in ["", "../x", "A", "a b", "a/b"] {
@@ -245,7 +245,7 @@ fn an_unreadable_file_does_not_stop_verify() {
     write_all(&run, 1);
     let mut text: Value =
         serde_json::from_str(&fs::read_to_string(run.path("manifest.json")).unwrap()).unwrap();
-    // A file of garbage that the manifest vouches for.
+    // Garbage with a valid checksum.
     let garbage = b"PAR1 garbage garbage \xff\xff\xff\x7fPAR1";
     fs::write(run.path("tables/features/part-00000.parquet"), garbage).unwrap();
     let file = &mut text["stages"]["extract"]["parts"]["0"]["files"][0];
@@ -258,10 +258,10 @@ fn an_unreadable_file_does_not_stop_verify() {
     assert_eq!(problems[0].path, "tables/features/part-00000.parquet");
 }
 
-/// Flips bits of a table's file and reads it in both ways; damage may go unnoticed here (that is what `verify` is
-/// for) but must not bring the process down.
+/// Flips bits of a table's file and reads it in both ways. Damage may go unnoticed here (`verify` finds it) but must not crash
+/// the process.
 #[test]
-fn damaged_tables_are_errors_and_no_panics() {
+fn damaged_tables_are_errors_not_panics() {
     let (_keep, run) = fresh();
     write_all(&run, 1);
     let manifest = run.manifest().unwrap();
@@ -271,7 +271,7 @@ fn damaged_tables_are_errors_and_no_panics() {
         let bytes = fs::read(&path).unwrap();
         for i in 0..150 {
             let mut damaged = bytes.clone();
-            // Half of the flips go into the footer, at the end of the file.
+            // Half of the flips hit the footer, at the end of the file.
             let reach = if i % 2 == 0 {
                 bytes.len()
             } else {

@@ -1,4 +1,4 @@
-//! Stage keys, the lock, and opening a run folder.
+//! Stage keys, the lock, and opening run folders.
 
 use std::{collections::BTreeMap, fs};
 
@@ -9,7 +9,7 @@ use super::{begin, fresh};
 use crate::{RunFolder, stage_key};
 
 #[test]
-fn keys_see_values_and_not_spelling() {
+fn keys_depend_on_values_not_on_spelling() {
     let key = |text: &str| {
         let parameters: serde_json::Value = serde_json::from_str(text).unwrap();
         stage_key("scan", 1, &parameters, &BTreeMap::new())
@@ -51,12 +51,12 @@ fn a_key_is_the_hash_of_its_canonical_json() {
 }
 
 #[test]
-fn the_lock_has_one_holder_and_falls_with_it() {
+fn the_lock_has_one_holder_and_ends_with_it() {
     let (_keep, run) = fresh();
     let lock = run.lock("prospect run").unwrap();
     assert_eq!(lock.abandoned_by(), None);
     let Err(Error::Locked { holder, .. }) = run.lock("prospect clean") else {
-        panic!("taken twice");
+        panic!("locked twice");
     };
     let pid = format!("pid {} on ", std::process::id());
     assert!(
@@ -65,7 +65,7 @@ fn the_lock_has_one_holder_and_falls_with_it() {
     );
     drop(lock);
     assert_eq!(fs::read(run.path("lock")).unwrap(), b"");
-    // What a killed process leaves: its name, and no lock of the operating system's.
+    // A killed process leaves its name, but no lock of the operating system.
     fs::write(run.path("lock"), "pid 1 on node7: prospect run\x1b[2J\n").unwrap();
     let lock = run.lock("prospect run").unwrap();
     assert_eq!(
@@ -75,7 +75,7 @@ fn the_lock_has_one_holder_and_falls_with_it() {
 }
 
 #[test]
-fn a_writer_keeps_the_lock() {
+fn a_writer_holds_the_lock() {
     let (_keep, run) = fresh();
     let lock = run.lock("test").unwrap();
     let stage = begin(&run, &lock, json!({})).unwrap();
@@ -86,7 +86,7 @@ fn a_writer_keeps_the_lock() {
 }
 
 #[test]
-fn a_run_folder_must_be_there_to_be_opened() {
+fn opening_requires_an_existing_folder() {
     let folder = tempfile::tempdir().unwrap();
     let missing = RunFolder::open(folder.path().join("none")).unwrap_err();
     assert!(matches!(missing, Error::Missing { .. }));
@@ -100,7 +100,7 @@ fn a_run_folder_must_be_there_to_be_opened() {
 }
 
 #[test]
-fn two_stages_cannot_be_open_at_once() {
+fn only_one_stage_can_be_open() {
     let (_keep, run) = fresh();
     let lock = run.lock("test").unwrap();
     let first = begin(&run, &lock, json!({})).unwrap();

@@ -1,10 +1,11 @@
-//! Tables with every type that DESIGN's tables have, and the tests over them.
+//! Tests, and sample tables with every column type in use.
 
 pub(super) mod crash;
 mod declared;
 mod hostile;
-mod kept;
+
 mod keys;
+mod previous;
 mod query;
 mod tables;
 
@@ -36,7 +37,7 @@ fn begin(run: &RunFolder, lock: &RunLock, parameters: Value) -> Result<StageWrit
 }
 
 fn fresh() -> (tempfile::TempDir, RunFolder) {
-    // In memory where there is such a place: the tests sync a great deal.
+    // In memory if possible: the tests sync a lot.
     let folder = tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .unwrap();
@@ -44,7 +45,7 @@ fn fresh() -> (tempfile::TempDir, RunFolder) {
     (folder, run)
 }
 
-/// A repeatable number in 0..1 for place `i`.
+/// A reproducible number in 0..1 for index `i`.
 fn noise(i: usize) -> f32 {
     let x = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((x ^ (x >> 29)) >> 40) as f32 / (1u64 << 24) as f32
@@ -232,7 +233,7 @@ fn write_all(run: &RunFolder, n_parts: usize) {
     stage.finish(None, json!({"images": n_parts * 40})).unwrap();
 }
 
-/// Every file below `folder` with its content, but for the manifest and the lock.
+/// Every file under `folder` with its contents, except the manifest and the lock.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     fn walk(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
         for entry in fs::read_dir(folder).unwrap() {

@@ -1,4 +1,4 @@
-//! SQL over a run, and its answers as text, read back by parsers that are not ours.
+//! SQL queries, and their results read back by third-party parsers.
 
 use std::{fs, io::Write};
 
@@ -26,7 +26,7 @@ fn error(run: &RunFolder, sql: &str) -> String {
 }
 
 #[test]
-fn tables_are_there_by_name() {
+fn tables_are_queried_by_name() {
     let (_keep, run) = run_of(3);
     for (table, rows) in [
         ("images", 120),
@@ -43,7 +43,7 @@ fn tables_are_there_by_name() {
          join predictions p on i.image_id = p.image_id where i.label is not null \
          group by i.label_name order by i.label_name",
     );
-    // Labels go 0 1 2 none, predictions 0..9, by place in the part of 40: every class meets three of four labels.
+    // By row in a part of 40, labels cycle through 0 1 2 none, and predictions through 0..9: every class meets all labels.
     assert_eq!(
         answer,
         [
@@ -55,7 +55,7 @@ fn tables_are_there_by_name() {
 }
 
 #[test]
-fn nested_columns_survive_in_json_lines() {
+fn nested_columns_round_trip_as_json_lines() {
     let (_keep, run) = run_of(2);
     let rows = lines(
         &run,
@@ -98,7 +98,7 @@ fn nested_columns_survive_in_json_lines() {
 }
 
 #[test]
-fn scalars_of_every_type_survive() {
+fn scalars_of_every_type_round_trip() {
     let (_keep, run) = run_of(1);
     let rows = lines(&run, "select * from images order by image_id limit 7");
     assert_eq!(rows[6]["phash"], json!(u64::MAX - 6));
@@ -111,7 +111,7 @@ fn scalars_of_every_type_survive() {
 }
 
 #[test]
-fn csv_is_read_back_by_another_parser() {
+fn csv_round_trips_through_another_parser() {
     let (_keep, run) = run_of(1);
     let sql = "select path, label_name, brightness, phash, '' as nothing from images \
                where image_id in (3, 4) order by image_id";
@@ -126,7 +126,7 @@ fn csv_is_read_back_by_another_parser() {
     assert_eq!((&rows[0][1], &rows[1][1]), ("", "cat"));
     assert_eq!(rows[1][2].parse::<f32>().unwrap(), noise(4));
     assert_eq!(rows[1][3].parse::<u64>().unwrap(), u64::MAX - 4);
-    // Null and the empty text differ.
+    // Null differs from empty text.
     assert!(text.contains(",,") && text.ends_with("\"\"\r\n"), "{text}");
 
     let sql = "select top5, logits from predictions limit 1";
@@ -143,7 +143,7 @@ fn csv_is_read_back_by_another_parser() {
 }
 
 #[test]
-fn a_terminal_is_never_sent_what_file_names_hold() {
+fn control_characters_in_file_names_do_not_reach_the_terminal() {
     let (_keep, run) = run_of(1);
     let frame = query(&run, "select path as \"p\u{1b}[2J\", path from images").unwrap();
     for format in [Format::Table, Format::Csv, Format::JsonLines] {
@@ -163,7 +163,7 @@ fn a_terminal_is_never_sent_what_file_names_hold() {
 }
 
 #[test]
-fn a_table_says_what_it_leaves_out() {
+fn a_table_reports_omitted_rows_and_columns() {
     let (_keep, run) = run_of(3);
     let frame = query(&run, "select * from images order by image_id").unwrap();
     let mut bytes = Vec::new();
@@ -173,7 +173,7 @@ fn a_table_says_what_it_leaves_out() {
         text.lines().take(52).all(|line| line.chars().count() <= 80),
         "{text}"
     );
-    assert!(text.contains("50 of 120 rows shown"), "{text}");
+    assert!(text.contains("showing 50 of 120 rows;"), "{text}");
     assert!(text.contains("columns not shown: "), "{text}");
     assert!(text.trim_end().ends_with("clipped"), "{text}");
 
@@ -188,7 +188,7 @@ image_id  vector
 }
 
 #[test]
-fn numbers_are_rounded_for_people_only() {
+fn numbers_are_rounded_only_for_people() {
     let numbers = [0.1 + 0.2, 1234567.891, 1e-9, -2.0, f64::NAN, 0.0, 1e300];
     let mut frame =
         DataFrame::new_infer_height(vec![Series::new("x".into(), numbers).into()]).unwrap();
@@ -220,7 +220,7 @@ fn numbers_are_rounded_for_people_only() {
 }
 
 #[test]
-fn wrong_names_are_answered_with_the_right_ones() {
+fn unknown_names_get_suggestions() {
     let (_keep, run) = run_of(1);
     let text = error(&run, "select * from image");
     assert!(
@@ -229,7 +229,7 @@ fn wrong_names_are_answered_with_the_right_ones() {
     );
     let text = error(&run, "select lable from images");
     assert!(
-        text.contains("lable") && text.contains("images has the columns: image_id, path"),
+        text.contains("lable") && text.contains("columns of images: image_id, path"),
         "{text}"
     );
     let text = error(
@@ -237,18 +237,18 @@ fn wrong_names_are_answered_with_the_right_ones() {
         "select i.path from images i join features f on i.image_id = f.imageid",
     );
     assert!(
-        text.contains("features has the columns: image_id, vector"),
+        text.contains("columns of features: image_id, vector"),
         "{text}"
     );
     let text = error(&run, "describe image");
-    assert!(text.contains("the tables are: "), "{text}");
+    assert!(text.contains("\ntables: "), "{text}");
     let (_keep, empty) = fresh();
     let text = error(&empty, "select * from images");
     assert!(text.contains("prospect run"), "{text}");
 }
 
 #[test]
-fn what_cannot_be_answered_is_said_in_a_sentence() {
+fn unsupported_statements_get_a_short_message() {
     let (_keep, run) = run_of(1);
     for sql in [
         "selct * from images",
@@ -278,7 +278,7 @@ fn what_cannot_be_answered_is_said_in_a_sentence() {
 }
 
 #[test]
-fn half_floats_can_be_computed_with() {
+fn half_floats_work_in_expressions() {
     let (_keep, run) = run_of(1);
     let rows = lines(
         &run,
@@ -298,7 +298,7 @@ fn half_floats_can_be_computed_with() {
 }
 
 #[test]
-fn tables_describe_themselves() {
+fn describe_lists_columns_and_types() {
     let (_keep, run) = run_of(1);
     let rows = lines(&run, "/* what is\nin it? */ DESCRIBE features;");
     assert_eq!(
@@ -327,11 +327,11 @@ fn only_committed_parts_count() {
         lines(&run, "select count(*) as n from features"),
         [json!({"n": 5})]
     );
-    assert!(error(&run, "select * from images").contains("the tables are: features"));
+    assert!(error(&run, "select * from images").contains("\ntables: features"));
 }
 
 #[test]
-fn a_folder_name_is_not_a_pattern() {
+fn folder_names_are_not_patterns() {
     let keep = tempfile::tempdir().unwrap();
     let run = RunFolder::create(keep.path().join("a=1 [x] *?%20é")).unwrap();
     write_all(&run, 2);
@@ -342,7 +342,7 @@ fn a_folder_name_is_not_a_pattern() {
 }
 
 #[test]
-fn a_closed_pipe_is_an_error_and_no_panic() {
+fn a_closed_pipe_is_an_error_not_a_panic() {
     struct Closed;
     impl Write for Closed {
         fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {

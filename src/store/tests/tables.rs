@@ -1,4 +1,4 @@
-//! What is written can be read back, is the same bytes every time, and is checked.
+//! Tables round-trip, have reproducible bytes, and are verified.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ fn all(reader: TableReader) -> RecordBatch {
 }
 
 #[test]
-fn every_type_comes_back_as_it_was() {
+fn every_type_round_trips() {
     let (_keep, run) = fresh();
     write_all(&run, 2);
     let manifest = run.manifest().unwrap();
@@ -50,7 +50,7 @@ fn every_type_comes_back_as_it_was() {
 }
 
 #[test]
-fn columns_come_in_the_order_asked_for() {
+fn columns_come_in_the_requested_order() {
     let (_keep, run) = fresh();
     write_all(&run, 1);
     let manifest = run.manifest().unwrap();
@@ -72,7 +72,7 @@ fn columns_come_in_the_order_asked_for() {
 }
 
 #[test]
-fn the_same_rows_give_the_same_bytes_on_any_number_of_threads() {
+fn the_same_rows_give_the_same_bytes_with_any_number_of_threads() {
     let (_keep, one) = fresh();
     write_all(&one, 4);
     let (_keep, many) = fresh();
@@ -109,7 +109,7 @@ fn the_same_rows_give_the_same_bytes_on_any_number_of_threads() {
 }
 
 #[test]
-fn files_are_laid_out_for_readers_that_skip() {
+fn file_layout_lets_readers_skip() {
     let (_keep, run) = fresh();
     let lock = run.lock("test").unwrap();
     let stage = begin(&run, &lock, json!({})).unwrap();
@@ -165,7 +165,7 @@ fn row_groups_without_the_value_are_not_read() {
     }
     stage.commit(writer).unwrap();
     let manifest = run.manifest().unwrap();
-    // What cannot be read must not be touched: spoil the pages of the first and the last group.
+    // Corrupt the pages of the first and last groups: reading them would fail.
     let path = run.files(&manifest, "units").remove(0);
     let footer = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
     let (start, length) = footer.metadata().row_group(1).column(0).byte_range();
@@ -179,21 +179,21 @@ fn row_groups_without_the_value_are_not_read() {
     assert_eq!(by_text, units("layer2", 50..100, 400));
     let by_number = all(run.read(&manifest, "units").only("image_id", 60u32));
     assert_eq!(by_number.num_rows(), 1);
-    let nowhere: Vec<_> = run
+    let none: Vec<_> = run
         .read(&manifest, "units")
         .only("layer", "layer9")
         .collect();
-    assert!(nowhere.is_empty());
-    let mut spoiled = run.read(&manifest, "units").only("layer", "layer1");
-    let error = spoiled.next().unwrap().unwrap_err().to_string();
+    assert!(none.is_empty());
+    let mut corrupt = run.read(&manifest, "units").only("layer", "layer1");
+    let error = corrupt.next().unwrap().unwrap_err().to_string();
     assert!(error.contains("prospect verify"), "{error}");
-    assert!(spoiled.next().is_none());
+    assert!(corrupt.next().is_none());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn only_keeps_what_a_full_scan_would(
+    fn only_agrees_with_a_full_scan(
         groups in prop::collection::vec(prop::collection::vec(-3i32..4, 1..6), 1..5),
         wanted in -4i64..5,
     ) {
@@ -220,7 +220,7 @@ proptest! {
 }
 
 #[test]
-fn unsigned_values_beyond_the_signed_range_are_found() {
+fn unsigned_values_above_the_signed_range_are_found() {
     let (_keep, run) = fresh();
     let lock = run.lock("test").unwrap();
     let stage = begin(&run, &lock, json!({})).unwrap();
@@ -240,7 +240,7 @@ fn unsigned_values_beyond_the_signed_range_are_found() {
 }
 
 #[test]
-fn an_empty_batch_makes_the_table() {
+fn an_empty_batch_creates_the_table() {
     let (_keep, run) = fresh();
     let lock = run.lock("test").unwrap();
     let stage = begin(&run, &lock, json!({})).unwrap();
@@ -253,7 +253,7 @@ fn an_empty_batch_makes_the_table() {
 }
 
 #[test]
-fn reading_says_what_is_wrong() {
+fn read_errors_are_specific() {
     let (_keep, run) = fresh();
     write_all(&run, 1);
     let manifest = run.manifest().unwrap();
@@ -275,7 +275,7 @@ fn reading_says_what_is_wrong() {
 }
 
 #[test]
-fn parts_of_a_table_must_agree_also_after_a_restart() {
+fn parts_of_a_table_must_agree_even_after_a_restart() {
     let (_keep, run) = fresh();
     write_all(&run, 1);
     let lock = run.lock("test").unwrap();
@@ -333,7 +333,7 @@ fn a_stage_with_missing_parts_does_not_finish() {
 }
 
 #[test]
-fn another_key_takes_the_old_files_away_and_nothing_else() {
+fn a_new_key_removes_the_old_files_and_nothing_else() {
     let (_keep, run) = fresh();
     write_all(&run, 2);
     fs::write(run.path("tables/features/notes.txt"), b"mine").unwrap();
@@ -355,7 +355,7 @@ fn another_key_takes_the_old_files_away_and_nothing_else() {
 }
 
 #[test]
-fn a_lost_file_costs_its_part_only() {
+fn a_lost_file_costs_only_its_part() {
     let (_keep, run) = fresh();
     write_all(&run, 3);
     let before = contents(run.root());
@@ -363,8 +363,8 @@ fn a_lost_file_costs_its_part_only() {
     fs::write(run.path("pictures/units/2.png"), b"cut").unwrap();
     let lock = run.lock("test").unwrap();
     let stage = begin(&run, &lock, json!({"part_size": 40})).unwrap();
-    let there: Vec<bool> = (0..3).map(|part| stage.has_part(part)).collect();
-    assert_eq!(there, [true, false, false]);
+    let present: Vec<bool> = (0..3).map(|part| stage.has_part(part)).collect();
+    assert_eq!(present, [true, false, false]);
     drop((stage, lock));
     assert!(!run.path("tables/images/part-00001.parquet").exists());
     write_all(&run, 3);
@@ -418,12 +418,12 @@ fn verify_finds_each_kind_of_damage() {
     assert!(
         problems
             .iter()
-            .all(|(kind, _)| *kind == ProblemKind::Unnamed)
+            .all(|(kind, _)| *kind == ProblemKind::Unlisted)
     );
     fs::remove_file(run.path("pictures/more.png")).unwrap();
     fs::remove_file(run.path("tables/features/part-00009.parquet")).unwrap();
 
-    // A manifest that names other rows or another key than the file holds, checksum and all.
+    // Manifests whose rows or key disagree with an intact file.
     let edit = |change: &dyn Fn(&mut serde_json::Value)| {
         let mut json = serde_json::to_value(&manifest).unwrap();
         change(&mut json["stages"]["extract"]);

@@ -1,4 +1,4 @@
-//! What a stage keeps of before while it writes under another key.
+//! Tables kept from a stage's previous key while it runs again.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     contents,
-    crash::{PARTS, check_readable, fill, live, live_until},
+    crash::{PARTS, check_readable, fill, killed_at, run_stage},
     fresh, key,
 };
 use crate::{RunFolder, RunLock, StageRecord, StageWriter, remove_stage, verify};
@@ -15,7 +15,7 @@ fn list(number: u64) -> Value {
     json!({ "dim": 4, "list": number })
 }
 
-/// Opens stage `extract` for another list of images, of which rows hold as long as `dim` is the same.
+/// Opens stage `extract` for another image list; rows are reusable if `dim` is unchanged.
 fn begin(run: &RunFolder, lock: &RunLock, parameters: &Value) -> StageWriter {
     let wanted = StageRecord {
         key: key(parameters),
@@ -23,11 +23,11 @@ fn begin(run: &RunFolder, lock: &RunLock, parameters: &Value) -> StageWriter {
         parameters: parameters.clone(),
         ..StageRecord::default()
     };
-    let holds = |record: &StageRecord| record.parameters["dim"] == parameters["dim"];
-    StageWriter::begin_keeping(run, lock, "extract", wanted, &holds).unwrap()
+    let reusable = |record: &StageRecord| record.parameters["dim"] == parameters["dim"];
+    StageWriter::begin_keeping(run, lock, "extract", wanted, &reusable).unwrap()
 }
 
-fn live_keeping(run: &RunFolder, parameters: &Value, parts: usize) {
+fn run_keeping(run: &RunFolder, parameters: &Value, parts: usize) {
     let lock = run.lock("test").unwrap();
     let stage = begin(run, &lock, parameters);
     stage.set_parts_total(PARTS).unwrap();
@@ -41,88 +41,84 @@ fn live_keeping(run: &RunFolder, parameters: &Value, parts: usize) {
     }
 }
 
-/// Rows of `features` that can be read, and under which key.
+/// The previous key and its readable rows of `features`.
 fn kept(run: &RunFolder) -> Option<(String, usize)> {
-    let earlier = run.manifest().unwrap().earlier("extract")?;
-    let rows = run.read(&earlier, "features");
+    let previous = run.manifest().unwrap().previous("extract")?;
+    let rows = run.read(&previous, "features");
     let rows: usize = rows.map(|batch| batch.unwrap().num_rows()).sum();
-    Some((earlier.stages["extract"].key.clone(), rows))
+    Some((previous.stages["extract"].key.clone(), rows))
 }
 
 #[test]
-fn a_kill_while_old_rows_are_kept_is_made_good() {
+fn a_crash_while_previous_rows_are_kept_is_recovered_from() {
     let (_keep, clean) = fresh();
-    live(&clean, &list(2), &[0, 1, 2]);
+    run_stage(&clean, &list(2), &[0, 1, 2]);
     let expected = contents(clean.root());
-    let mut moments = 0;
+    let mut crashes = 0;
     for n in 1.. {
         let (_keep, run) = fresh();
-        live(&run, &list(1), &[0, 1, 2]);
-        if !live_until(n, || live_keeping(&run, &list(2), PARTS)) {
+        run_stage(&run, &list(1), &[0, 1, 2]);
+        if !killed_at(n, || run_keeping(&run, &list(2), PARTS)) {
             break;
         }
-        moments += 1;
+        crashes += 1;
         check_readable(&run);
-        // All old rows are there until all new ones are.
+        // All old rows exist until all new ones do.
         let manifest = run.manifest().unwrap();
         let record = &manifest.stages["extract"];
         if record.key == key(&list(2)) && record.parts.len() < PARTS {
-            assert_eq!(
-                kept(&run),
-                Some((key(&list(1)), 15)),
-                "killed at moment {n}"
-            );
+            assert_eq!(kept(&run), Some((key(&list(1)), 15)), "killed at point {n}");
         } else {
-            assert_eq!(record.rows("features"), 15, "killed at moment {n}");
+            assert_eq!(record.rows("features"), 15, "killed at point {n}");
         }
-        live_keeping(&run, &list(2), PARTS);
-        assert_eq!(contents(run.root()), expected, "killed at moment {n}");
+        run_keeping(&run, &list(2), PARTS);
+        assert_eq!(contents(run.root()), expected, "killed at point {n}");
         assert_eq!(
             verify(&run, &run.manifest().unwrap()),
             [],
-            "killed at moment {n}"
+            "killed at point {n}"
         );
         assert!(!run.path("previous").exists());
     }
-    assert!(moments > 100, "{moments}");
+    assert!(crashes > 100, "{crashes}");
 }
 
 #[test]
-fn what_has_most_rows_is_kept() {
+fn the_record_with_most_rows_is_kept() {
     let (_keep, run) = fresh();
-    // Of a first run that was cut off, what there is.
-    live_keeping(&run, &list(1), 2);
-    live_keeping(&run, &list(2), 0);
+    // The finished parts of an interrupted first run.
+    run_keeping(&run, &list(1), 2);
+    run_keeping(&run, &list(2), 0);
     assert_eq!(kept(&run), Some((key(&list(1)), 10)));
-    // Less than that is no reason to let it go, more is.
-    live_keeping(&run, &list(2), 1);
-    live_keeping(&run, &list(3), 2);
+    // A record with fewer rows does not replace it; one with more does.
+    run_keeping(&run, &list(2), 1);
+    run_keeping(&run, &list(3), 2);
     assert_eq!(kept(&run), Some((key(&list(1)), 10)));
-    live_keeping(&run, &list(3), 2);
+    run_keeping(&run, &list(3), 2);
     {
         let lock = run.lock("test").unwrap();
         let stage = begin(&run, &lock, &list(3));
         fill(&stage, 2, &list(3));
     }
-    live_keeping(&run, &list(4), 1);
+    run_keeping(&run, &list(4), 1);
     assert_eq!(kept(&run), Some((key(&list(3)), 15)));
     assert_eq!(verify(&run, &run.manifest().unwrap()), []);
-    // Back to a list of before: its rows are kept under the same key as the new ones.
-    live_keeping(&run, &list(3), 1);
+    // Back to an earlier list: its rows are kept under the same key as the new ones.
+    run_keeping(&run, &list(3), 1);
     assert_eq!(kept(&run), Some((key(&list(3)), 15)));
-    live_keeping(&run, &list(3), PARTS);
+    run_keeping(&run, &list(3), PARTS);
     assert_eq!(kept(&run), None);
     assert!(!run.path("previous").exists());
-    // Nothing is kept where nothing holds.
-    live_keeping(&run, &json!({ "dim": 2 }), 1);
+    // Nothing is kept if nothing is reusable.
+    run_keeping(&run, &json!({ "dim": 2 }), 1);
     assert_eq!(kept(&run), None);
 }
 
 #[test]
-fn kept_files_go_with_the_stage_and_lost_ones_are_not_missed() {
+fn kept_files_are_removed_with_the_stage_and_may_be_lost() {
     let (_keep, run) = fresh();
-    live_keeping(&run, &list(1), PARTS);
-    live_keeping(&run, &list(2), 1);
+    run_keeping(&run, &list(1), PARTS);
+    run_keeping(&run, &list(2), 1);
     let manifest = run.manifest().unwrap();
     let files: Vec<_> = manifest.all_files().map(|(.., file)| file).collect();
     let lost = files
@@ -131,7 +127,7 @@ fn kept_files_go_with_the_stage_and_lost_ones_are_not_missed() {
         .unwrap();
     fs::remove_file(run.path(&lost.path)).unwrap();
     assert_eq!(verify(&run, &manifest).len(), 1);
-    live_keeping(&run, &list(2), 1);
+    run_keeping(&run, &list(2), 1);
     assert_eq!(kept(&run), Some((key(&list(1)), 10)));
     assert_eq!(verify(&run, &run.manifest().unwrap()), []);
     let lock = run.lock("test").unwrap();
@@ -144,10 +140,10 @@ fn kept_files_go_with_the_stage_and_lost_ones_are_not_missed() {
 }
 
 #[test]
-fn a_manifest_cannot_keep_what_is_not_its_own() {
+fn previous_files_have_a_fixed_path() {
     let (_keep, run) = fresh();
-    live_keeping(&run, &list(1), 1);
-    live_keeping(&run, &list(2), 1);
+    run_keeping(&run, &list(1), 1);
+    run_keeping(&run, &list(2), 1);
     let path = run.path("manifest.json");
     let text = fs::read_to_string(&path).unwrap();
     let key = key(&list(1));

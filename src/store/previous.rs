@@ -1,7 +1,7 @@
-//! What a stage wrote under another key, kept while it writes anew: rows that still hold are taken from there.
+//! A stage's tables under its previous key, kept while it runs again so that it can reuse valid rows.
 //!
-//! The files get a second name, `previous/<key>/<table>/part-00017.parquet`, before the manifest drops the first, so that
-//! all that the manifest names is there at every moment.
+//! The files are hard-linked as `previous/<key>/<table>/part-00017.parquet` before the manifest drops their old names, so that
+//! every file in the manifest exists at all times.
 
 use std::{collections::BTreeSet, fs};
 
@@ -10,27 +10,30 @@ use prospect_common::Result;
 use super::{Manifest, RunFolder, StageRecord, disk, manifest};
 
 impl StageRecord {
-    /// What is worth keeping for the stage's next key: of what it wrote last and what it still keeps of before, if `holds` says
-    /// that rows can be taken from there, whatever has more rows.
-    pub fn worth_keeping(&self, holds: &dyn Fn(&StageRecord) -> bool) -> Option<&StageRecord> {
-        let earlier = self.previous.as_deref().filter(|record| holds(record));
-        let last = Some(self).filter(|record| holds(record) && record.all_rows() > 0);
-        match (last, earlier) {
-            (Some(last), Some(earlier)) if last.all_rows() <= earlier.all_rows() => Some(earlier),
+    /// The record to keep for the stage's next key: this one or the previous one, whichever is reusable and has more rows.
+    pub fn worth_keeping(&self, reusable: &dyn Fn(&StageRecord) -> bool) -> Option<&StageRecord> {
+        let previous = self.previous.as_deref().filter(|record| reusable(record));
+        let last = Some(self).filter(|record| reusable(record) && record.all_rows() > 0);
+        match (last, previous) {
+            (Some(last), Some(previous)) if last.all_rows() <= previous.all_rows() => {
+                Some(previous)
+            }
             (Some(last), _) => Some(last),
-            (None, earlier) => earlier,
+            (None, previous) => previous,
         }
     }
 
-    /// Bytes of all files, those of what is kept aside.
+    /// Bytes of all files, without the previous ones.
     pub fn bytes(&self) -> u64 {
         let files = self.parts.values().flat_map(|part| &part.files);
         files.map(|file| file.bytes).sum()
     }
 
-    /// Bytes of what is kept of before.
-    pub fn kept_bytes(&self) -> u64 {
-        self.previous.as_ref().map_or(0, |kept| kept.bytes())
+    /// Bytes of the previous files.
+    pub fn previous_bytes(&self) -> u64 {
+        self.previous
+            .as_ref()
+            .map_or(0, |previous| previous.bytes())
     }
 
     fn all_rows(&self) -> u64 {
@@ -40,17 +43,17 @@ impl StageRecord {
 }
 
 impl Manifest {
-    /// A manifest of nothing but what stage `name` keeps of before.
-    pub fn earlier(&self, name: &str) -> Option<Manifest> {
-        let kept = self.stages.get(name)?.previous.as_deref()?;
-        let mut earlier = Manifest::default();
-        earlier.stages.insert(name.to_string(), kept.clone());
-        Some(earlier)
+    /// A manifest of only the previous record of stage `name`.
+    pub fn previous(&self, name: &str) -> Option<Manifest> {
+        let record = self.stages.get(name)?.previous.as_deref()?;
+        let mut previous = Manifest::default();
+        previous.stages.insert(name.to_string(), record.clone());
+        Some(previous)
     }
 }
 
-/// Gives the tables' files of stage `name` their second names, and the record that names them so. The stage's record on disk
-/// then knows the folders and is not complete: whoever goes on with it sweeps them.
+/// Hard-links the table files of stage `name` into `previous/` and returns the record of the links. The stage's record on disk
+/// then lists these folders and is incomplete, so that resuming it sweeps them.
 pub(super) fn set_aside(
     run: &RunFolder,
     manifest: &mut Manifest,
@@ -59,18 +62,18 @@ pub(super) fn set_aside(
     let Some(record) = manifest.stages.get_mut(name) else {
         return Ok(None);
     };
-    let mut kept = StageRecord {
+    let mut previous = StageRecord {
         previous: None,
         folders: BTreeSet::new(),
         pending: BTreeSet::new(),
         ..record.clone()
     };
     let mut links: Vec<(String, String)> = Vec::new();
-    for (number, part) in &mut kept.parts {
+    for (number, part) in &mut previous.parts {
         part.files.retain(|file| file.table.is_some());
         for file in &mut part.files {
             let Some(table) = &file.table else { continue };
-            let path = manifest::kept_path(&kept.key, table, *number);
+            let path = manifest::previous_path(&previous.key, table, *number);
             links.push((std::mem::replace(&mut file.path, path.clone()), path));
         }
     }
@@ -90,12 +93,12 @@ pub(super) fn set_aside(
             disk::make_folder(run, folder)?;
         }
         let (from, to) = (disk::resolve(run, from)?, disk::resolve(run, to)?);
-        // Left by a writer that was killed here.
+        // Left by a writer killed at this point.
         disk::remove_file(&to)?;
-        disk::moment();
+        disk::crash_point();
         if let Err(error) = fs::hard_link(&from, &to) {
             tracing::warn!(
-                "{}: {error}; so all images are read anew (no second names for files on this file system?)",
+                "{}: {error}; all images are processed again (no hard links on this file system?)",
                 to.display()
             );
             return Ok(None);
@@ -104,5 +107,5 @@ pub(super) fn set_aside(
     for folder in folders {
         disk::sync_folder(&run.path(folder))?;
     }
-    Ok(Some(kept))
+    Ok(Some(previous))
 }
