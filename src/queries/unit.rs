@@ -134,7 +134,7 @@ fn find<'l>(layers: &'l [Layer], name: &str) -> Result<(&'l Layer, usize)> {
     let Some(layer) = layers.iter().find(|known| known.name == layer) else {
         let known: Vec<&str> = layers.iter().map(|known| &*known.name).collect();
         return wrong(format!(
-            "the run has no layer {layer:?}; {}; list all with `prospect query \"select layer, channels from layers\"`; \
+            "the run has no layer {layer:?}; {}; `prospect query \"select layer, channels from layers\"` lists all; \
              [extract] layers says which are recorded",
             similar_names(layer, &known)
         ));
