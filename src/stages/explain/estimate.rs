@@ -5,19 +5,20 @@ use prospect_config::{ClassChoice, Labels};
 use prospect_engine::{
     Context, TableEstimate,
     estimate::{Sum, picture, with_vector},
+    schema::explanations,
 };
+use prospect_store::declare::Table;
 
 use super::{pictures, rows::Choice};
 
 /// Of the maps that explain: 0.86 for one class an image; 0.59 for two, which often are the same.
 const EXPLAINING: f64 = 0.75;
-const EXPLANATION_ROW: [f64; 2] = [110.0, 45.0];
 const OVERLAY_PNG: f64 = 0.35;
 
 /// `explanations` and overlays: some of every class, each a photo beside one map of each class that it was explained for.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (explain, model) = (&ctx.config.explain, ctx.model()?);
-    let Some(table) = explanations(ctx, images, "explanations", 2)? else {
+    let Some(table) = rows(ctx, images, &explanations::TABLE, 2)? else {
         return Ok(Vec::new());
     };
     let classes = u64::try_from(model.graph.n_classes()).unwrap_or(0);
@@ -32,10 +33,10 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
 }
 
 /// Every image at every layer by every method for every class: `explanations`, or `cams`, whose maps are float32.
-pub fn explanations(
+pub fn rows(
     ctx: &Context,
     images: u64,
-    table: &'static str,
+    table: &'static Table,
     bytes_per_cell: u64,
 ) -> Result<Option<TableEstimate>> {
     let (explain, model) = (&ctx.config.explain, ctx.model()?);
@@ -45,10 +46,10 @@ pub fn explanations(
         let (rows, cols) = layer.sides(model);
         let vector = (rows * cols) as u64 * bytes_per_cell;
         let n = layer.methods.len() as u64 * classes;
-        sum.add(n, with_vector(EXPLANATION_ROW, vector, EXPLAINING));
+        sum.add(n, with_vector(table.bytes, vector, EXPLAINING));
     }
     let remedy = "name fewer [explain] layers, methods or classes";
-    Ok(sum.table(table, images, remedy))
+    Ok(sum.table(table.name, images, remedy))
 }
 
 /// For how many classes an image is explained at most.

@@ -9,10 +9,7 @@ use prospect_dataset::{
     boxes::Boxes,
     image::{Geometry, Header, InputSpec},
 };
-use prospect_engine::{
-    Context,
-    tables::columns::{Columns, integer, text},
-};
+use prospect_engine::{Context, schema::images};
 use prospect_model::ModelInfo;
 use prospect_store::Manifest;
 
@@ -34,51 +31,39 @@ impl Images {
         spec: &InputSpec,
     ) -> Result<Images> {
         let classes = model.class_by_name();
-        let mut images = Images {
+        let mut found = Images {
             labels: Vec::new(),
             headers: Vec::new(),
             boxes: Vec::new(),
             spec: spec.clone(),
         };
-        let names = [
-            "image_id",
-            "path",
-            "width",
-            "height",
-            "orientation",
-            "label_name",
-        ];
+        let columns = (
+            images::image_id,
+            images::path,
+            images::width,
+            images::height,
+            images::orientation,
+            images::label_name,
+        );
         let mut paths = Vec::new();
-        for batch in ctx.run.read(manifest, "images").columns(&names) {
+        for batch in ctx.run.rows(manifest, columns) {
             let batch = batch?;
-            let columns = Columns::of(ctx.run, "images", &batch);
-            let labels = columns.texts("label_name")?;
-            paths.push(columns.texts("path")?);
-            let [width, height, orientation] =
-                ["width", "height", "orientation"].map(|name| columns.integers(name));
-            let (width, height, orientation) = (width?, height?, orientation?);
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-                if id as usize != images.labels.len() {
-                    return Err(columns.unexpected("image ids without gaps", format!("id {id}")));
+            paths.push(batch.columns().1.clone());
+            for (id, _, width, height, orientation, label) in batch.iter() {
+                if id as usize != found.labels.len() {
+                    return Err(batch.unexpected("image ids without gaps", format!("id {id}")));
                 }
-                let label = text(&labels, row).and_then(|name| classes.get(name));
-                images.labels.push(label.copied());
-                let side = |array| integer(array, row).and_then(|n| u32::try_from(n).ok());
-                let orientation = integer(&orientation, row).filter(|n| (1..=8).contains(n));
-                images.headers.push(Header {
-                    format: "",
-                    width: side(&width).unwrap_or(0),
-                    height: side(&height).unwrap_or(0),
-                    orientation: orientation.unwrap_or(1) as u8,
-                });
-                images.boxes.push(Vec::new());
+                let label = label.and_then(|name| classes.get(name));
+                found.labels.push(label.copied());
+                (found.headers).push(Header::stored(width, height, orientation));
+                found.boxes.push(Vec::new());
             }
         }
         if let Some(boxes) = ctx.config.boxes()? {
             let paths = paths.iter().flat_map(|paths| paths.iter().flatten());
-            images.take_boxes(&boxes, &paths.collect::<Vec<_>>())?;
+            found.take_boxes(&boxes, &paths.collect::<Vec<_>>())?;
         }
-        Ok(images)
+        Ok(found)
     }
 
     fn take_boxes(&mut self, boxes: &Boxes, paths: &[&str]) -> Result<()> {

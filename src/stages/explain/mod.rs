@@ -14,10 +14,8 @@ use prospect_common::Result;
 use prospect_config::MapStorage;
 use prospect_engine::{
     Context, Needs, Outcome, Stage,
-    tables::{
-        columns::{Columns, number},
-        layers,
-    },
+    schema::{explanations, predictions},
+    tables::layers,
 };
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
@@ -35,7 +33,7 @@ pub const STAGE: Stage = Stage {
     version: 1,
     about: "show where the network looked, by Grad-CAM and CAM of every image",
     needs: Needs::Named(&["scan", "extract"]),
-    writes: &["explanations"],
+    writes: &[explanations::NAME],
     findings: None,
     reuse: None,
     parameters,
@@ -81,7 +79,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     };
     let chosen: Vec<&[Chosen]> = chosen.chunks(PICTURES).collect();
     writer.set_parts_total(n_parts + chosen.len())?;
-    let n_images = ctx.run.read(&manifest, "predictions").rows();
+    let n_images = ctx.run.read(&manifest, predictions::NAME).rows();
     let bar = ctx.progress.stage("explain", n_images, "images");
     if (0..n_parts).any(|part| !writer.has_part(part)) {
         let images = Images::read(ctx, &manifest, model, &spec)?;
@@ -103,7 +101,8 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
                 source.explain_part(part, &mut files, &mut counts)?;
                 writer.commit(files)?;
             }
-            bar.advance(ctx.run.read(&manifest, "predictions").part(part).rows());
+            let read = ctx.run.read(&manifest, predictions::NAME);
+            bar.advance(read.part(part).rows());
         }
         if counts.not_finite > 0 {
             tracing::warn!(
@@ -137,24 +136,24 @@ fn summary(ctx: &Context) -> Result<Value> {
     let manifest = ctx.run.manifest()?;
     let (mut rows, mut zero_maps) = (0u64, 0u64);
     let (mut worst, mut worst_relative) = (None::<f64>, None::<f64>);
-    let names = ["class_kind", "zero_map", "logit", "residual"];
-    for batch in ctx.run.read(&manifest, "explanations").columns(&names) {
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, "explanations", &batch);
-        rows += batch.num_rows() as u64;
-        let kinds = columns.texts("class_kind")?;
-        let zero = columns.integers("zero_map")?;
-        zero_maps += zero.iter().flatten().filter(|&zero| zero != 0).count() as u64;
-        let (logits, residuals) = (columns.numbers("logit")?, columns.numbers("residual")?);
-        for row in 0..batch.num_rows() {
-            let Some(residual) = number(&residuals, row) else {
+    let columns = (
+        explanations::class_kind,
+        explanations::zero_map,
+        explanations::logit,
+        explanations::residual,
+    );
+    for batch in ctx.run.rows(&manifest, columns) {
+        for (kind, zero_map, logit, residual) in batch?.iter() {
+            rows += 1;
+            zero_maps += u64::from(zero_map);
+            let Some(residual) = residual else {
                 continue;
             };
-            let residual = residual.abs();
+            let residual = f64::from(residual).abs();
             worst = Some(worst.unwrap_or(0.0).max(residual));
             // Relative to the largest logit: another class's may be next to 0.
-            if kinds.value(row) == "predicted" {
-                let relative = residual / logits.value(row).abs().max(f64::MIN_POSITIVE);
+            if kind == "predicted" {
+                let relative = residual / f64::from(logit).abs().max(f64::MIN_POSITIVE);
                 worst_relative = Some(worst_relative.unwrap_or(0.0).max(relative));
             }
         }

@@ -1,10 +1,17 @@
 //! The rows of one part, from stored maps or from what `extract` left.
 
+use half::f16;
 use prospect_common::{Error, Result};
 use prospect_config::MapStorage;
-use prospect_engine::{Context, tables::columns::Columns};
+use prospect_engine::{
+    Context,
+    schema::{explanations, maps, predictions},
+};
 use prospect_model::explain::Explainer;
-use prospect_store::{Manifest, PartWriter, TableReader};
+use prospect_store::{
+    self as store, Manifest, PartWriter,
+    declare::{Column, List},
+};
 
 use super::{
     images::Images,
@@ -35,7 +42,7 @@ impl Source<'_> {
     ) -> Result<()> {
         // The table is there even if nothing is explained.
         let nothing = tables::explanations("", (1, 1), Rows::default(), self.images, counts)?;
-        files.write("explanations", &nothing)?;
+        files.write(explanations::NAME, &nothing)?;
         match self.ctx.config.explain.maps {
             MapStorage::Stored => self.explain_maps(part, files, counts),
             MapStorage::Inline => self.explain_cams(part, files, counts),
@@ -55,21 +62,16 @@ impl Source<'_> {
         let sides = layer.sides(self.ctx.model()?);
         let name = &layer.layer.name;
         let batch = tables::explanations(name, sides, rows, self.images, counts)?;
-        files.write("explanations", &batch)
+        files.write(explanations::NAME, &batch)
     }
 
     fn explain_cams(&self, part: usize, files: &mut PartWriter, counts: &mut Counts) -> Result<()> {
         for layer in &self.choice.layers {
             let (height, width) = layer.sides(self.ctx.model()?);
-            let rows = (self.ctx.run.read(self.manifest, "cams"))
-                .part(part)
-                .only("layer", &layer.layer.name);
-            for batch in rows {
+            let name = &layer.layer.name;
+            for rows in tables::read_cams(self.ctx.run, self.manifest, part, name, height * width) {
                 self.ctx.cancel.check()?;
-                let batch = batch?;
-                let columns = Columns::of(self.ctx.run, "cams", &batch);
-                let rows = tables::read_cams(&columns, height * width)?;
-                self.write(layer, rows, files, counts)?;
+                self.write(layer, rows?, files, counts)?;
             }
         }
         Ok(())
@@ -111,23 +113,20 @@ impl Source<'_> {
 
     fn predictions(&self, part: usize) -> Result<Predictions> {
         let classes = self.ctx.model()?.graph.n_classes() as usize;
-        let mut predictions = Predictions {
+        let mut found = Predictions {
             classes,
             ids: Vec::new(),
             logits: Vec::new(),
         };
-        let rows = (self.ctx.run.read(self.manifest, "predictions"))
-            .part(part)
-            .columns(&["image_id", "logits"]);
-        for batch in rows {
+        let columns = (predictions::image_id, predictions::logits);
+        for batch in self.ctx.run.rows(self.manifest, columns).part(part) {
             let batch = batch?;
-            let columns = Columns::of(self.ctx.run, "predictions", &batch);
-            predictions.ids.extend(columns.image_ids()?);
-            predictions
-                .logits
-                .extend(columns.float_lists("logits", classes)?);
+            let (ids, logits) = batch.columns();
+            batch.check_length(logits, classes)?;
+            found.ids.extend(ids.values());
+            found.logits.extend(logits.values());
         }
-        Ok(predictions)
+        Ok(found)
     }
 }
 
@@ -146,24 +145,22 @@ impl Predictions {
 }
 
 /// Reads a layer's maps of one part in batches of any length.
-struct MapReader<'a> {
-    source: &'a Source<'a>,
+struct MapReader {
     layer: String,
-    rows: TableReader,
+    rows: store::Rows<(Column<u32>, Column<List<f16>>)>,
     /// Read and not yet asked for.
     ids: Vec<u32>,
     values: Vec<f32>,
 }
 
-impl<'a> MapReader<'a> {
-    fn new(source: &'a Source<'a>, part: usize, layer: &str) -> MapReader<'a> {
-        let rows = (source.ctx.run.read(source.manifest, "maps"))
+impl MapReader {
+    fn new(source: &Source, part: usize, layer: &str) -> MapReader {
+        let Source { ctx, manifest, .. } = source;
+        let rows = (ctx.run.rows(manifest, (maps::image_id, maps::map)))
             .part(part)
-            .only("layer", layer)
-            .columns(&["image_id", "map"])
-            .batch_rows(source.ctx.config.model.batch_size);
+            .only(maps::layer, layer)
+            .batch_rows(ctx.config.model.batch_size);
         MapReader {
-            source,
             layer: layer.to_string(),
             rows,
             ids: Vec::new(),
@@ -176,10 +173,9 @@ impl<'a> MapReader<'a> {
         while self.ids.len() < ids.len() {
             let Some(batch) = self.rows.next() else { break };
             let batch = batch?;
-            let columns = Columns::of(self.source.ctx.run, "maps", &batch);
-            let length = columns.list_length("map")?;
-            self.values.extend(columns.float_lists("map", length)?);
-            self.ids.extend(columns.image_ids()?);
+            let (ids, maps) = batch.columns();
+            self.values.extend(maps.to_f32());
+            self.ids.extend(ids.values());
         }
         if !self.ids.starts_with(ids) {
             return Err(Error::Missing {

@@ -9,11 +9,8 @@ use prospect_common::{Result, text as words};
 use prospect_dataset::image::{Geometry, InputSpec, RgbImage};
 use prospect_engine::{
     Context,
-    tables::{
-        columns::{Columns, integer, number, text},
-        layers::folder,
-        sources::Sources,
-    },
+    schema::{explanations, images, predictions},
+    tables::{layers::folder, sources::Sources},
 };
 use prospect_model::CamMethod;
 use prospect_output::picture::{
@@ -86,23 +83,24 @@ pub fn plan(ctx: &Context, manifest: &Manifest, classes: &[String]) -> Result<Ve
     }
     let labels = Labels::read(ctx, manifest)?;
     let mut candidates: BTreeMap<&str, Candidates> = BTreeMap::new();
-    let names = ["image_id", "pred", "p_pred", "p_label", "loss"];
-    for batch in ctx.run.read(manifest, "predictions").columns(&names) {
+    let columns = (
+        predictions::image_id,
+        predictions::pred,
+        predictions::p_pred,
+        predictions::p_label,
+        predictions::loss,
+    );
+    for batch in ctx.run.rows(manifest, columns) {
         let batch = batch?;
-        let columns = Columns::of(ctx.run, "predictions", &batch);
-        let predicted = columns.integers("pred")?;
-        let [p_pred, p_label, losses] =
-            ["p_pred", "p_label", "loss"].map(|name| columns.numbers(name));
-        let (p_pred, p_label, losses) = (p_pred?, p_label?, losses?);
-        for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
-            let predicted = integer(&predicted, row)
-                .and_then(|class| classes.get(usize::try_from(class).ok()?))
-                .ok_or_else(|| columns.unexpected("the network's classes", "another"))?;
+        for (image_id, predicted, p_pred, p_label, loss) in batch.iter() {
+            let predicted = usize::try_from(predicted).ok();
+            let predicted = predicted
+                .and_then(|class| classes.get(class))
+                .ok_or_else(|| batch.unexpected("the network's classes", "another"))?;
             let label = labels.of(image_id);
-            let loss = number(&losses, row);
-            let p_pred = number(&p_pred, row).unwrap_or(0.0);
+            let p_pred = f64::from(p_pred);
             let of_class = candidates.entry(label.unwrap_or(predicted)).or_default();
-            let (list, order) = match loss {
+            let (list, order) = match loss.map(f64::from) {
                 Some(loss) if label == Some(predicted) => (&mut of_class.right, loss),
                 Some(loss) => (&mut of_class.wrong, -loss),
                 None => (&mut of_class.others, -p_pred),
@@ -111,7 +109,7 @@ pub fn plan(ctx: &Context, manifest: &Manifest, classes: &[String]) -> Result<Ve
                 image_id,
                 labelled: label.is_some(),
                 p_pred,
-                p_label: number(&p_label, row),
+                p_label: p_label.map(f64::from),
                 order,
             };
             offer(list, candidate, n);
@@ -143,12 +141,12 @@ impl Labels {
     fn read(ctx: &Context, manifest: &Manifest) -> Result<Labels> {
         let mut numbers: HashMap<String, usize> = HashMap::new();
         let mut of_image = HashMap::new();
-        for batch in (ctx.run.read(manifest, "images")).columns(&["image_id", "label_name"]) {
-            let batch = batch?;
-            let columns = Columns::of(ctx.run, "images", &batch);
-            let labels = columns.texts("label_name")?;
-            for (row, id) in columns.image_ids()?.into_iter().enumerate() {
-                let Some(label) = text(&labels, row) else {
+        for batch in ctx
+            .run
+            .rows(manifest, (images::image_id, images::label_name))
+        {
+            for (id, label) in batch?.iter() {
+                let Some(label) = label else {
                     continue;
                 };
                 let next = numbers.len();
@@ -201,7 +199,7 @@ fn path(class: &str, image_id: u32) -> String {
 
 /// A map of one image, and for which class.
 struct Map {
-    class: i64,
+    class: i32,
     kind: String,
     logit: f64,
     rows: usize,
@@ -262,50 +260,35 @@ fn read_maps(
     wanted: &HashMap<u32, usize>,
 ) -> Result<Vec<Vec<Map>>> {
     let mut found: Vec<Vec<Map>> = (0..wanted.len()).map(|_| Vec::new()).collect();
-    let names = [
-        "image_id",
-        "class",
-        "class_kind",
-        "height",
-        "width",
-        "logit",
-        "map",
-        "map_scale",
-    ];
-    let rows = (ctx.run.read(manifest, "explanations"))
-        .columns(&names)
-        .only("layer", shown.layer)
-        .only("method", shown.method.name());
+    let columns = (
+        explanations::image_id,
+        explanations::class,
+        explanations::class_kind,
+        explanations::height,
+        explanations::width,
+        explanations::logit,
+        explanations::map,
+        explanations::map_scale,
+    );
+    let rows = (ctx.run.rows(manifest, columns))
+        .only(explanations::layer, shown.layer)
+        .only(explanations::method, shown.method.name());
     for batch in rows {
         ctx.cancel.check()?;
-        let batch = batch?;
-        let columns = Columns::of(ctx.run, "explanations", &batch);
-        let ids = columns.image_ids()?;
-        if !ids.iter().any(|id| wanted.contains_key(id)) {
-            continue;
-        }
-        let (classes, kinds) = (columns.integers("class")?, columns.texts("class_kind")?);
-        let (heights, widths) = (columns.integers("height")?, columns.integers("width")?);
-        let (logits, scales) = (columns.numbers("logit")?, columns.numbers("map_scale")?);
-        let length = columns.list_length("map")?;
-        let values = columns.float_lists("map", length)?;
-        for (row, id) in ids.iter().enumerate() {
-            let Some(&at) = wanted.get(id) else { continue };
-            let side = |array| integer(array, row).and_then(|n| usize::try_from(n).ok());
-            let class = integer(&classes, row).unwrap_or(-1);
+        for (id, class, kind, height, width, logit, map, scale) in batch?.iter() {
+            let Some(&at) = wanted.get(&id) else { continue };
+            let side = |side| usize::try_from(side).unwrap_or(0);
             let known = found[at].iter().any(|map| map.class == class);
             if known || found[at].len() == MAX_MAPS {
                 continue;
             }
-            let scale = number(&scales, row).unwrap_or(1.0) as f32;
-            let values = &values[row * length..][..length];
             found[at].push(Map {
                 class,
-                kind: text(&kinds, row).unwrap_or_default().to_string(),
-                logit: number(&logits, row).unwrap_or(0.0),
-                rows: side(&heights).unwrap_or(0),
-                cols: side(&widths).unwrap_or(0),
-                values: values.iter().map(|value| value * scale).collect(),
+                kind: kind.to_string(),
+                logit: logit.into(),
+                rows: side(height),
+                cols: side(width),
+                values: map.iter().map(|value| value.to_f32() * scale).collect(),
             });
         }
     }

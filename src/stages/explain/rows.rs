@@ -165,7 +165,7 @@ impl Choice {
                 let is_cam = method == CamMethod::Cam;
                 let residual = explained.cam_logit.filter(|_| is_cam);
                 rows.image_ids.push(image.id);
-                rows.methods.push(method.name());
+                rows.methods.push(method);
                 rows.classes.push(class as i32);
                 rows.kinds.push(kind.clone());
                 rows.logits.push(logit);
@@ -234,7 +234,7 @@ pub struct Subject<'a> {
 #[derive(Default)]
 pub struct Rows {
     pub image_ids: Vec<u32>,
-    pub methods: Vec<&'static str>,
+    pub methods: Vec<CamMethod>,
     pub classes: Vec<i32>,
     pub kinds: Vec<String>,
     /// The class's logit, of the whole network.

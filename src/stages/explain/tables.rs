@@ -1,16 +1,12 @@
 //! The rows as tables: `cams`, which `extract` leaves where it explains inline, and `explanations`.
 
-use std::sync::Arc;
-
-use arrow::array::{
-    ArrayRef, BooleanArray, Float16Array, Float32Array, Int16Array, Int32Array, RecordBatch,
-    StringArray, UInt32Array,
-};
+use arrow::array::{Float32Array, Int16Array, RecordBatch, StringArray};
 use half::f16;
 use prospect_analysis::units::saliency::{clear_if_not_finite, summary};
 use prospect_common::Result;
-use prospect_engine::tables::columns::{Columns, list, number, repeated, table};
+use prospect_engine::schema::{cams, explanations};
 use prospect_model::CamMethod;
+use prospect_store::{Manifest, RunFolder, declare::Lists};
 
 use super::{images::Images, rows::Rows};
 
@@ -25,52 +21,55 @@ pub struct Counts {
 
 /// Rows of a layer, its maps of `cells` cells, in float32.
 pub(crate) fn cams(layer: &str, cells: usize, rows: Rows) -> Result<RecordBatch> {
-    let n = rows.len();
-    let map = list(Arc::new(Float32Array::from(rows.maps)), cells, n);
-    table([
-        ("layer", repeated(layer, n), false),
-        (
-            "image_id",
-            Arc::new(UInt32Array::from(rows.image_ids)),
-            false,
-        ),
-        ("method", texts(&rows.methods), false),
-        ("class", Arc::new(Int32Array::from(rows.classes)), false),
-        ("class_kind", texts(&rows.kinds), false),
-        ("logit", Arc::new(Float32Array::from(rows.logits)), false),
-        (
-            "residual",
-            Arc::new(Float32Array::from(rows.residuals)),
-            true,
-        ),
-        ("map", map, false),
-    ])
+    cams::Columns {
+        layer: StringArray::new_repeated(layer, rows.len()),
+        image_id: rows.image_ids.into(),
+        method: methods(&rows.methods),
+        class: rows.classes.into(),
+        class_kind: StringArray::from_iter_values(rows.kinds),
+        logit: rows.logits.into(),
+        residual: rows.residuals.into(),
+        map: Lists::new(rows.maps, cells),
+    }
+    .batch()
 }
 
-/// Reads rows of one layer back from a batch of `cams`.
-pub(super) fn read_cams(columns: &Columns, cells: usize) -> Result<Rows> {
-    let (methods, kinds) = (columns.texts("method")?, columns.texts("class_kind")?);
-    let classes = columns.integers("class")?;
-    let (logits, residuals) = (columns.numbers("logit")?, columns.numbers("residual")?);
-    let method = |name: Option<&str>| {
-        let known = name.and_then(|name| name.parse().ok());
-        known
-            .map(CamMethod::name)
-            .ok_or_else(|| columns.unexpected("known methods", name.unwrap_or("none").to_string()))
-    };
-    Ok(Rows {
-        image_ids: columns.image_ids()?,
-        methods: methods.iter().map(method).collect::<Result<_>>()?,
-        classes: classes.values().iter().map(|&class| class as i32).collect(),
-        kinds: kinds
-            .iter()
-            .map(|kind| kind.unwrap_or_default().to_string())
-            .collect(),
-        logits: logits.values().iter().map(|&logit| logit as f32).collect(),
-        residuals: (0..residuals.len())
-            .map(|row| number(&residuals, row).map(|residual| residual as f32))
-            .collect(),
-        maps: columns.float_lists("map", cells)?,
+/// Reads the rows of one layer back from a part of `cams`, batch by batch.
+pub(super) fn read_cams(
+    run: &RunFolder,
+    manifest: &Manifest,
+    part: usize,
+    layer: &str,
+    cells: usize,
+) -> impl Iterator<Item = Result<Rows>> {
+    let columns = (
+        cams::image_id,
+        cams::method,
+        cams::class,
+        cams::class_kind,
+        cams::logit,
+        cams::residual,
+        cams::map,
+    );
+    let batches = (run.rows(manifest, columns))
+        .part(part)
+        .only(cams::layer, layer);
+    batches.map(move |batch| {
+        let batch = batch?;
+        batch.check_length(&batch.columns().6, cells)?;
+        let mut rows = Rows::default();
+        for (image_id, method, class, kind, logit, residual, map) in batch.iter() {
+            let method = method.parse();
+            let method = method.map_err(|why| batch.unexpected("known methods", why))?;
+            rows.image_ids.push(image_id);
+            rows.methods.push(method);
+            rows.classes.push(class);
+            rows.kinds.push(kind.to_string());
+            rows.logits.push(logit);
+            rows.residuals.push(residual);
+            rows.maps.extend_from_slice(map);
+        }
+        Ok(rows)
     })
 }
 
@@ -106,73 +105,35 @@ pub(super) fn explanations(
     }
     counts.rows += n as u64;
     let clean = |value: f32| if value.is_finite() { value } else { 0.0 };
-    let floats = |of: &dyn Fn(usize) -> Option<f32>| -> ArrayRef {
-        Arc::new(Float32Array::from_iter((0..n).map(of)))
-    };
-    let sides = |side: usize| -> ArrayRef { Arc::new(Int16Array::from(vec![side as i16; n])) };
-    let zero = summaries.iter().map(|found| Some(found.zero_map));
+    let floats = |of: &dyn Fn(usize) -> Option<f32>| -> Float32Array { (0..n).map(of).collect() };
+    let zero_maps = summaries.iter().map(|found| Some(found.zero_map));
     let hits = places
         .iter()
         .map(|place| place.map(|place| place.pointing_hit));
-    table([
-        (
-            "image_id",
-            Arc::new(UInt32Array::from(rows.image_ids)),
-            false,
-        ),
-        ("layer", repeated(layer, n), false),
-        ("method", texts(&rows.methods), false),
-        ("class", Arc::new(Int32Array::from(rows.classes)), false),
-        ("class_kind", texts(&rows.kinds), false),
-        ("height", sides(height), false),
-        ("width", sides(width), false),
-        (
-            "map",
-            list(Arc::new(Float16Array::from(maps)), cells, n),
-            false,
-        ),
-        ("map_scale", floats(&|row| Some(scales[row])), false),
-        (
-            "raw_min",
-            floats(&|row| Some(summaries[row].raw_min)),
-            false,
-        ),
-        (
-            "raw_max",
-            floats(&|row| Some(summaries[row].raw_max)),
-            false,
-        ),
-        (
-            "positive_sum",
-            floats(&|row| Some(summaries[row].positive_sum)),
-            false,
-        ),
-        ("zero_map", Arc::new(BooleanArray::from_iter(zero)), false),
-        ("center_y", floats(&|row| summaries[row].center_y), true),
-        ("center_x", floats(&|row| summaries[row].center_x), true),
-        (
-            "border_fraction",
-            floats(&|row| summaries[row].border_fraction),
-            true,
-        ),
-        ("entropy", floats(&|row| summaries[row].entropy), true),
-        ("logit", floats(&|row| Some(clean(rows.logits[row]))), false),
-        (
-            "residual",
-            floats(&|row| rows.residuals[row].map(clean)),
-            true,
-        ),
-        (
-            "energy_in_box",
-            floats(&|row| places[row].map(|place| place.energy_in_box)),
-            true,
-        ),
-        (
-            "pointing_hit",
-            Arc::new(BooleanArray::from_iter(hits)),
-            true,
-        ),
-    ])
+    explanations::Columns {
+        image_id: rows.image_ids.into(),
+        layer: StringArray::new_repeated(layer, n),
+        method: methods(&rows.methods),
+        class: rows.classes.into(),
+        class_kind: StringArray::from_iter_values(rows.kinds),
+        height: Int16Array::from_value(height as i16, n),
+        width: Int16Array::from_value(width as i16, n),
+        map: Lists::new(maps, cells),
+        map_scale: scales.into(),
+        raw_min: floats(&|row| Some(summaries[row].raw_min)),
+        raw_max: floats(&|row| Some(summaries[row].raw_max)),
+        positive_sum: floats(&|row| Some(summaries[row].positive_sum)),
+        zero_map: zero_maps.collect(),
+        center_y: floats(&|row| summaries[row].center_y),
+        center_x: floats(&|row| summaries[row].center_x),
+        border_fraction: floats(&|row| summaries[row].border_fraction),
+        entropy: floats(&|row| summaries[row].entropy),
+        logit: floats(&|row| Some(clean(rows.logits[row]))),
+        residual: floats(&|row| rows.residuals[row].map(clean)),
+        energy_in_box: floats(&|row| places[row].map(|place| place.energy_in_box)),
+        pointing_hit: hits.collect(),
+    }
+    .batch()
 }
 
 /// The power of two that the stored half floats are to be multiplied by: 1 wherever they hold the map well (the gradients
@@ -185,8 +146,8 @@ fn scale(largest: f32) -> f32 {
     largest.log2().floor().exp2().max(f32::MIN_POSITIVE)
 }
 
-fn texts<T: AsRef<str>>(values: &[T]) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(values))
+fn methods(methods: &[CamMethod]) -> StringArray {
+    StringArray::from_iter_values(methods.iter().map(|method| method.name()))
 }
 
 #[cfg(test)]

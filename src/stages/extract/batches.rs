@@ -7,7 +7,9 @@ use prospect_common::{Result, text};
 
 use super::{
     clocks::{Clocks, timed},
-    pipeline::{Changed, Done, End, ImageRow, Network, Pending},
+    image_row::ImageRow,
+    messages::{Changed, Done, End, Pending},
+    network::Network,
 };
 
 /// Collects batches and runs them; gives the images that could not be read again.

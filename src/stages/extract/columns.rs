@@ -1,30 +1,30 @@
-//! The tables of `extract`: schemas, and a part's rows out of batches.
+//! The tables of `extract`: a part's rows out of batches.
 
 use std::{collections::HashMap, iter, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Int32Array, Int64Array,
-        RecordBatch, StringArray, StructArray, UInt16Array, UInt32Array, new_null_array,
+        Array, ArrayRef, Float32Array, Int32Array, ListArray, RecordBatch, StringArray,
+        StructArray, UInt32Array,
     },
-    datatypes::{DataType, Field, Fields, Schema, SchemaRef},
+    buffer::OffsetBuffer,
+    datatypes::{DataType, Field, Fields},
     error::ArrowError,
 };
 use half::f16;
 use prospect_common::{Error, Result};
-use prospect_engine::tables::columns::list;
+use prospect_engine::schema::{cams, extracted, features, layers, maps, predictions, units};
 use prospect_model::{
     Layer, ModelInfo,
     forward::{Batch, Wanted},
     inspect::ReceptiveField,
 };
-use prospect_store::PartWriter;
+use prospect_store::{PartWriter, declare::Lists};
 
 use super::{
     super::explain::{self, rows::Rows},
-    inline::Inline,
-    pipeline::ImageRow,
-    takeover::{EXTRACTED, Layers, Taken, merged},
+    image_row::ImageRow,
+    takeover::{Layers, Taken, merged},
 };
 
 /// Classes kept in `predictions.top5`.
@@ -60,7 +60,8 @@ struct LayerRow {
 }
 
 impl Tables {
-    pub fn new(model: &ModelInfo, wanted: &Wanted, inline: Option<&Inline>) -> Tables {
+    /// `cams` are the layers that are explained inline, which stores no maps.
+    pub fn new(model: &ModelInfo, wanted: &Wanted, cams: Option<Vec<(String, usize)>>) -> Tables {
         let shape = |layer: &Layer| model.graph.shape(layer.value).unwrap_or(&[]).to_vec();
         let layers = wanted
             .units
@@ -86,13 +87,11 @@ impl Tables {
         let dimension = if feature.len() == 3 { 2 } else { 1 };
         Tables {
             layers,
-            maps: inline.map_or(wanted.maps.clone(), |_| Vec::new()),
-            cams: inline.map_or(Vec::new(), |inline| {
-                (inline
-                    .layers()
-                    .map(|(name, cells)| (name.to_string(), cells)))
-                .collect()
-            }),
+            maps: match cams {
+                Some(_) => Vec::new(),
+                None => wanted.maps.clone(),
+            },
+            cams: cams.unwrap_or_default(),
             n_classes: model.graph.n_classes() as usize,
             feature_length: feature.get(dimension).copied().flatten().unwrap_or(0) as usize,
             class_by_name: model.class_by_name(),
@@ -125,62 +124,38 @@ impl Tables {
     fn extracted<'i>(&self, images: impl Iterator<Item = &'i ImageRow>) -> Result<RecordBatch> {
         let mut images: Vec<&ImageRow> = images.collect();
         images.sort_by_key(|image| image.image_id);
-        let ids = images.iter().map(|image| image.image_id);
-        let digests = images.iter().map(|image| image.digest.as_str());
-        let classes = images.iter();
-        let classes = classes.map(|image| self.class_of(image).map(|class| class as i32));
-        let schema = Schema::new(vec![
-            Field::new("image_id", DataType::UInt32, false),
-            Field::new("digest", DataType::Utf8, false),
-            Field::new("class", DataType::Int32, true),
-        ]);
-        record(
-            Arc::new(schema),
-            vec![
-                Arc::new(UInt32Array::from_iter_values(ids)),
-                Arc::new(StringArray::from_iter_values(digests)),
-                Arc::new(Int32Array::from_iter(classes)),
-            ],
-        )
+        extracted::Columns {
+            image_id: images.iter().map(|image| image.image_id).collect(),
+            digest: images.iter().map(|image| Some(&image.digest)).collect(),
+            class: (images.iter())
+                .map(|image| self.class_of(image).map(|class| class as i32))
+                .collect(),
+        }
+        .batch()
     }
 
     fn layer_rows(&self) -> Result<RecordBatch> {
-        let names = ["rf_size", "rf_stride", "rf_start"];
-        let mut fields = vec![
-            Field::new("layer", DataType::Utf8, false),
-            Field::new("op", DataType::Utf8, false),
-            Field::new("channels", DataType::Int32, false),
-            Field::new("height", DataType::Int32, false),
-            Field::new("width", DataType::Int32, false),
-        ];
-        let text = |of: fn(&LayerRow) -> &str| {
-            Arc::new(StringArray::from_iter_values(self.layers.iter().map(of))) as ArrayRef
+        let rows = &self.layers;
+        let side = |at: usize| rows.iter().map(|row| row.shape[at]).collect();
+        let field = |of: fn(&ReceptiveField) -> i64| {
+            let of = |row: &LayerRow| row.field.as_ref().map(|field| of(field) as i32);
+            rows.iter().map(of).collect()
         };
-        let mut columns: Vec<ArrayRef> = vec![text(|layer| &layer.name), text(|layer| &layer.op)];
-        for index in 0..3 {
-            let sizes = self.layers.iter().map(|layer| layer.shape[index]);
-            columns.push(Arc::new(Int32Array::from_iter_values(sizes)));
+        layers::Columns {
+            layer: rows.iter().map(|row| Some(&row.name)).collect(),
+            op: rows.iter().map(|row| Some(&row.op)).collect(),
+            channels: side(0),
+            height: side(1),
+            width: side(2),
+            rf_size_y: field(|field| field.size[0]),
+            rf_size_x: field(|field| field.size[1]),
+            rf_stride_y: field(|field| field.stride[0]),
+            rf_stride_x: field(|field| field.stride[1]),
+            rf_start_y: field(|field| field.start[0]),
+            rf_start_x: field(|field| field.start[1]),
+            parameters: rows.iter().map(|row| row.parameters).collect(),
         }
-        for (index, name) in names.iter().enumerate() {
-            for (axis, letter) in ["y", "x"].iter().enumerate() {
-                fields.push(Field::new(
-                    format!("{name}_{letter}"),
-                    DataType::Int32,
-                    true,
-                ));
-                columns.push(Arc::new(Int32Array::from_iter(self.layers.iter().map(
-                    |layer| {
-                        let field = layer.field?;
-                        Some([field.size, field.stride, field.start][index][axis] as i32)
-                    },
-                ))));
-            }
-        }
-        fields.push(Field::new("parameters", DataType::Int64, false));
-        columns.push(Arc::new(Int64Array::from_iter_values(
-            self.layers.iter().map(|layer| layer.parameters),
-        )));
-        record(Arc::new(Schema::new(fields)), columns)
+        .batch()
     }
 }
 
@@ -263,13 +238,15 @@ impl<'a> PartTables<'a> {
             maps,
             cams,
         } = self;
-        let rows = images.len();
-        let ids = |images: &[ImageRow]| -> ArrayRef {
-            let ids = images.iter().map(|image| image.image_id);
-            Arc::new(UInt32Array::from_iter_values(ids))
+        let ids = |images: &[ImageRow]| -> UInt32Array {
+            images.iter().map(|image| image.image_id).collect()
         };
         let mut write = |table: &str, new: RecordBatch, taken: Vec<RecordBatch>| {
-            part.write(table, &merged(new, taken).map_err(internal)?)
+            let merged = merged(new, taken);
+            part.write(
+                table,
+                &merged.map_err(|error| Error::internal(table, error))?,
+            )
         };
         // What depends on labels is computed anew from the logits.
         let mut earlier = Predictions::default();
@@ -278,45 +255,45 @@ impl<'a> PartTables<'a> {
         {
             earlier.push(logits, tables.class_of(image));
         }
-        let earlier = earlier.record(&ids(&taken.images), tables.n_classes)?;
+        let earlier = earlier.batch(ids(&taken.images), tables.n_classes)?;
         let extracted = tables.extracted(images.iter().chain(&taken.images))?;
         let ids = ids(&images);
-        write(EXTRACTED, extracted, Vec::new())?;
-        write(
-            "predictions",
-            predictions.record(&ids, tables.n_classes)?,
-            vec![earlier],
-        )?;
-        let vector = fixed_list(floats(features), tables.feature_length, rows)?;
-        let schema = Schema::new(vec![
-            Field::new("image_id", DataType::UInt32, false),
-            Field::new("vector", vector.data_type().clone(), false),
-        ]);
-        write(
-            "features",
-            record(Arc::new(schema), vec![ids.clone(), vector])?,
-            taken.features,
-        )?;
+        write(extracted::NAME, extracted, Vec::new())?;
+        let predictions = predictions.batch(ids.clone(), tables.n_classes)?;
+        write(predictions::NAME, predictions, vec![earlier])?;
+        let features = features::Columns {
+            image_id: ids.clone(),
+            vector: Lists::new(features, tables.feature_length),
+        };
+        write(features::NAME, features.batch()?, taken.features)?;
         // One row group a layer: who reads one layer skips the others.
         for ((layer, units), taken) in tables.layers.iter().zip(units).zip(filled(taken.units)) {
             let length = layer.shape[0] as usize;
-            let max = list(Arc::new(Float16Array::from(units.max)), length, rows);
-            let mean = list(Arc::new(Float16Array::from(units.mean)), length, rows);
-            let argmax = list(Arc::new(UInt16Array::from(units.argmax)), length, rows);
-            let columns = [("max", max), ("mean", mean), ("argmax", argmax)];
-            write("units", by_layer(&layer.name, &ids, columns)?, taken)?;
+            let units = units::Columns {
+                layer: StringArray::new_repeated(&layer.name, ids.len()),
+                image_id: ids.clone(),
+                max: Lists::new(units.max, length),
+                mean: Lists::new(units.mean, length),
+                argmax: Lists::new(units.argmax, length),
+            };
+            write(units::NAME, units.batch()?, taken)?;
         }
         for ((layer, map), taken) in tables.maps.iter().zip(maps).zip(filled(taken.maps)) {
-            let length = map.len() / rows.max(1);
-            let map = list(Arc::new(Float16Array::from(map)), length, rows);
-            write("maps", by_layer(&layer.name, &ids, [("map", map)])?, taken)?;
+            let length = map.len() / ids.len().max(1);
+            let maps = maps::Columns {
+                layer: StringArray::new_repeated(&layer.name, ids.len()),
+                image_id: ids.clone(),
+                map: Lists::new(map, length),
+            };
+            write(maps::NAME, maps.batch()?, taken)?;
         }
         for (((layer, cells), rows), taken) in tables.cams.iter().zip(cams).zip(filled(taken.cams))
         {
-            write("cams", explain::tables::cams(layer, *cells, rows)?, taken)?;
+            let cams = explain::tables::cams(layer, *cells, rows)?;
+            write(cams::NAME, cams, taken)?;
         }
         if first {
-            write("layers", tables.layer_rows()?, Vec::new())?;
+            write(layers::NAME, tables.layer_rows()?, Vec::new())?;
         }
         Ok(())
     }
@@ -368,93 +345,46 @@ impl Predictions {
         self.logits.extend_from_slice(logits);
     }
 
-    fn record(self, ids: &ArrayRef, n_classes: usize) -> Result<RecordBatch> {
-        let rows = ids.len();
-        let fields = Fields::from(vec![
-            Field::new("class", DataType::Int32, false),
-            Field::new("p", DataType::Float32, false),
-        ]);
-        let top = StructArray::new(
-            fields,
-            vec![
-                Arc::new(Int32Array::from(self.top_class)),
-                floats(self.top_p),
-            ],
-            None,
+    fn batch(self, image_id: UInt32Array, n_classes: usize) -> Result<RecordBatch> {
+        let top5 = top_lists(
+            self.top_class,
+            self.top_p,
+            TOP.min(n_classes),
+            image_id.len(),
         );
-        let top = list(Arc::new(top), TOP.min(n_classes), rows);
-        let logits = fixed_list(floats(self.logits), n_classes, rows)?;
-        let float = |name: &str, optional: bool| Field::new(name, DataType::Float32, optional);
-        let schema = Schema::new(vec![
-            Field::new("image_id", DataType::UInt32, false),
-            Field::new("pred", DataType::Int32, false),
-            float("p_pred", false),
-            float("p_label", true),
-            float("margin", false),
-            float("entropy", false),
-            float("loss", true),
-            Field::new("top5", top.data_type().clone(), false),
-            Field::new("logits", logits.data_type().clone(), false),
-        ]);
-        record(
-            Arc::new(schema),
-            vec![
-                ids.clone(),
-                Arc::new(Int32Array::from(self.pred)),
-                floats(self.p_pred),
-                Arc::new(Float32Array::from(self.p_label)),
-                floats(self.margin),
-                floats(self.entropy),
-                Arc::new(Float32Array::from(self.loss)),
-                top,
-                logits,
-            ],
-        )
+        predictions::Columns {
+            image_id,
+            pred: self.pred.into(),
+            p_pred: self.p_pred.into(),
+            p_label: self.p_label.into(),
+            margin: self.margin.into(),
+            entropy: self.entropy.into(),
+            loss: self.loss.into(),
+            top5: top5.map_err(|error| Error::internal(predictions::top5.name, error))?,
+            logits: Lists::new(self.logits, n_classes),
+        }
+        .batch()
     }
 }
 
-fn floats(values: Vec<f32>) -> ArrayRef {
-    Arc::new(Float32Array::from(values))
-}
-
-fn by_layer<const N: usize>(
-    layer: &str,
-    ids: &ArrayRef,
-    columns: [(&str, ArrayRef); N],
-) -> Result<RecordBatch> {
-    let mut fields = vec![
-        Field::new("layer", DataType::Utf8, false),
-        Field::new("image_id", DataType::UInt32, false),
+/// Lists of `length` classes with their probabilities.
+fn top_lists(
+    classes: Vec<i32>,
+    probabilities: Vec<f32>,
+    length: usize,
+    rows: usize,
+) -> Result<ArrayRef, ArrowError> {
+    let fields = Fields::from(vec![
+        Field::new("class", DataType::Int32, false),
+        Field::new("p", DataType::Float32, false),
+    ]);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from(classes)),
+        Arc::new(Float32Array::from(probabilities)),
     ];
-    let names = StringArray::from_iter_values(std::iter::repeat_n(layer, ids.len()));
-    let mut arrays: Vec<ArrayRef> = vec![Arc::new(names), ids.clone()];
-    for (name, array) in columns {
-        fields.push(Field::new(name, array.data_type().clone(), false));
-        arrays.push(array);
-    }
-    record(Arc::new(Schema::new(fields)), arrays)
-}
-
-fn fixed_list(values: ArrayRef, length: usize, rows: usize) -> Result<ArrayRef> {
-    let field = Arc::new(Field::new("item", values.data_type().clone(), false));
-    if rows == 0 {
-        return Ok(new_null_array(
-            &DataType::FixedSizeList(field, length as i32),
-            0,
-        ));
-    }
-    let list = FixedSizeListArray::try_new(field, length as i32, values, None).map_err(internal)?;
-    Ok(Arc::new(list))
-}
-
-fn record(schema: SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
-    RecordBatch::try_new(schema, columns).map_err(internal)
-}
-
-/// The network gave something else than its graph says.
-fn internal(error: ArrowError) -> Error {
-    Error::Torch {
-        context: "the results of a batch".into(),
-        message: error.to_string(),
-    }
+    let values = StructArray::try_new(fields, columns, None)?;
+    let item = Field::new("item", values.data_type().clone(), false);
+    let offsets = OffsetBuffer::from_repeated_length(length, rows);
+    let lists = ListArray::try_new(Arc::new(item), offsets, Arc::new(values), None)?;
+    Ok(Arc::new(lists))
 }

@@ -5,6 +5,7 @@ use prospect_config::MapStorage;
 use prospect_engine::{
     Context, TableEstimate,
     estimate::{FLOATS, Sum, feature_dimension, shape, with_vector},
+    schema::{cams, extracted, features, layers, maps, predictions, units},
 };
 
 use crate::explain;
@@ -20,10 +21,6 @@ const RECTIFIED: f64 = 0.6;
 /// 2048 channels; 0.55 with 64.
 const LAST_RECTIFIED: f64 = 0.2;
 const WIDE: u64 = 256;
-const PREDICTION_ROW: [f64; 2] = [64.0, 55.0];
-const LAYER_ROW: [f64; 2] = [80.0, 200.0];
-/// A digest as text is twice its bytes, and does not compress below them.
-const EXTRACTED_ROW: [f64; 2] = [80.0, 42.0];
 
 /// `predictions`, `features`, `units`, `layers`, `extracted`, and `maps` or, where extract explains inline, `cams`.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
@@ -35,27 +32,26 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let n_layers = units.len() as u64;
     let mut tables = vec![
         TableEstimate::new(
-            "predictions",
+            predictions::NAME,
             images,
-            with_vector(PREDICTION_ROW, 4 * n_classes, FLOATS),
+            with_vector(predictions::TABLE.bytes, 4 * n_classes, FLOATS),
         ),
         TableEstimate::new(
-            "features",
+            features::NAME,
             images,
-            with_vector([4.0, 4.0], 4 * length, FEATURES),
+            with_vector(features::TABLE.bytes, 4 * length, FEATURES),
         )
         .or("take a narrower [extract] feature_layer"),
         {
-            let row = with_vector([16.0, 4.0], 6 * channels / n_layers.max(1), UNITS);
-            TableEstimate::new("units", images * n_layers, row).or("name fewer [extract] layers")
+            let row = with_vector(units::TABLE.bytes, 6 * channels / n_layers.max(1), UNITS);
+            TableEstimate::new(units::NAME, images * n_layers, row)
+                .or("name fewer [extract] layers")
         },
-        TableEstimate::new("layers", n_layers, LAYER_ROW),
-        TableEstimate::new("extracted", images, EXTRACTED_ROW),
+        TableEstimate::of(&layers::TABLE, n_layers),
+        TableEstimate::of(&extracted::TABLE, images),
     ];
     match config.explain.maps {
-        MapStorage::Inline => {
-            tables.extend(explain::estimate::explanations(ctx, images, "cams", 4)?)
-        }
+        MapStorage::Inline => tables.extend(explain::estimate::rows(ctx, images, &cams::TABLE, 4)?),
         MapStorage::Stored => tables.extend(maps(ctx, images)?),
     }
     Ok(tables)
@@ -78,8 +74,8 @@ fn maps(ctx: &Context, images: u64) -> Result<Option<TableEstimate>> {
             RECTIFIED
         };
         let vector = 2 * channels * rows * cols;
-        sum.add(1, with_vector([16.0, 4.0], vector, share));
+        sum.add(1, with_vector(maps::TABLE.bytes, vector, share));
     }
     let remedy = "set [explain] maps = \"inline\", name fewer [explain] layers";
-    Ok(sum.table("maps", images, remedy))
+    Ok(sum.table(maps::NAME, images, remedy))
 }

@@ -9,7 +9,7 @@ use prospect_model::{ModelInfo, explain::Explainer, forward::Batch};
 use super::{
     super::explain::rows::{Choice, Rows, Subject},
     columns::half,
-    pipeline::ImageRow,
+    image_row::ImageRow,
 };
 
 /// What is explained, and how.
@@ -77,15 +77,13 @@ impl Inline {
     }
 
     /// Name and cells of each explained layer.
-    pub fn layers(&self) -> impl Iterator<Item = (&str, usize)> {
-        let names = self
-            .choice
-            .layers
-            .iter()
-            .map(|layer| layer.layer.name.as_str());
-        names.zip(self.explainers.iter().map(|explainer| {
-            let [_, rows, cols] = explainer.shape();
-            rows * cols
-        }))
+    pub fn layers(&self) -> Vec<(String, usize)> {
+        let layers = self.choice.layers.iter().zip(&self.explainers);
+        layers
+            .map(|(layer, explainer)| {
+                let [_, rows, cols] = explainer.shape();
+                (layer.layer.name.clone(), rows * cols)
+            })
+            .collect()
     }
 }

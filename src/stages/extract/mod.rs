@@ -5,14 +5,20 @@ mod batches;
 mod clocks;
 mod columns;
 mod estimate;
+mod image_row;
 mod inline;
+mod messages;
+mod network;
 mod pipeline;
 mod takeover;
 
 use prospect_common::{Complaint, Complaints, Result};
 use prospect_config::{Config, MapStorage};
 use prospect_dataset::image::InputSpec;
-use prospect_engine::{Context, Needs, Outcome, Stage};
+use prospect_engine::{
+    Context, Needs, Outcome, Stage,
+    schema::{cams, extracted, features, layers, maps, predictions, units},
+};
 use prospect_model::{
     Layer, ModelInfo,
     device::{self, DeviceChoice},
@@ -22,6 +28,7 @@ use prospect_model::{
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
+use self::inline::Inline;
 use super::explain::rows::Choice as Explained;
 
 pub const STAGE: Stage = Stage {
@@ -30,13 +37,13 @@ pub const STAGE: Stage = Stage {
     about: "decode every image, run the network",
     needs: Needs::Named(&["scan"]),
     writes: &[
-        "predictions",
-        "features",
-        "units",
-        "maps",
-        "cams",
-        "layers",
-        "extracted",
+        predictions::NAME,
+        features::NAME,
+        units::NAME,
+        maps::NAME,
+        cams::NAME,
+        layers::NAME,
+        extracted::NAME,
     ],
     findings: None,
     reuse: Some(&["part_size"]),
@@ -145,17 +152,18 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             let explainers = choice
                 .explained
                 .explainers(model, ctx.config.model.device)?;
-            Some(inline::Inline::new(choice.explained, explainers, model))
+            Some(Inline::new(choice.explained, explainers, model))
         }
     };
-    let tables = columns::Tables::new(model, &choice.wanted, inline.as_ref());
-    let network = pipeline::Network {
+    let cams = inline.as_ref().map(Inline::layers);
+    let tables = columns::Tables::new(model, &choice.wanted, cams);
+    let network = network::Network {
         forward: &forward,
         inline: inline.as_ref(),
         batch_size: ctx.config.model.batch_size,
     };
-    let by_label = inline.as_ref().is_some_and(|inline| inline.by_label());
-    let earlier = takeover::Earlier::read(ctx, &parameters(ctx)?, by_label)?;
+    let by_label = inline.as_ref().is_some_and(Inline::by_label);
+    let earlier = takeover::Earlier::read(ctx, &STAGE, &parameters(ctx)?, by_label)?;
     let work = pipeline::Work {
         network: &network,
         spec: &choice.spec,
@@ -171,7 +179,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     );
     let mut summary = report.summary();
     let record = writer.record();
-    let (all, taken) = (record.rows(takeover::EXTRACTED), record.reused());
+    let (all, taken) = (record.rows(extracted::NAME), record.reused());
     if let Some(map) = summary.as_object_mut() {
         // Of all processes that worked on it.
         map.insert("images".into(), json!(all));

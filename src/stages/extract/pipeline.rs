@@ -9,41 +9,29 @@
 
 use std::{fs, mem, path::Path, sync::atomic::Ordering, thread, time::Instant};
 
-use arrow::{
-    array::{Array, AsArray},
-    datatypes::UInt32Type,
-};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use prospect_common::{Error, Result};
 use prospect_dataset::image::{self, DecodeOptions, InputSpec};
 use prospect_engine::{
     Context,
     progress::{Bar, Cancel},
+    schema::images,
     takeover::Source,
 };
-use prospect_model::forward::{Batch, Forward};
-use prospect_store::StageWriter;
+use prospect_store::{Manifest, StageWriter};
 
 use super::{
-    super::explain::rows::Rows,
     batches::compute,
     clocks::{Clocks, Report, timed},
     columns::{PartTables, Tables},
-    inline::Inline,
-    takeover::{Earlier, Place, Taken, fetch},
+    image_row::ImageRow,
+    messages::{Done, End, Pending},
+    network::Network,
+    takeover::{Earlier, Taken, fetch},
 };
 
 /// Batches that may wait for the writer.
 const WRITE_AHEAD: usize = 2;
-
-/// An image of the run, as far as extraction needs it.
-#[derive(Clone, Debug)]
-pub struct ImageRow {
-    pub image_id: u32,
-    pub path: String,
-    pub digest: String,
-    pub label_name: Option<String>,
-}
 
 /// What is done with every image.
 pub struct Work<'a> {
@@ -53,65 +41,10 @@ pub struct Work<'a> {
     pub tables: &'a Tables,
 }
 
-/// What runs on every batch.
-pub struct Network<'a> {
-    pub forward: &'a Forward,
-    pub inline: Option<&'a Inline>,
-    pub batch_size: usize,
-}
-
-impl Network<'_> {
-    /// Runs these images in a batch of the full size, the rest of it black. libtorch computes small batches in another way, and
-    /// the last bits differ; between batches of one size, an image's results depend on neither its place nor the others (seen
-    /// for oneDNN and MKL on a CPU, from three images on; tests/model.rs).
-    pub fn run(&self, images: &[ImageRow], pixels: &mut Vec<u8>) -> Result<(Batch, Vec<Rows>)> {
-        let image = pixels.len() / images.len().max(1);
-        pixels.resize(image * self.batch_size, 0);
-        let mut batch = self.forward.run(pixels, self.batch_size)?;
-        batch.split_off(images.len());
-        let rows = match self.inline {
-            Some(inline) => inline.explain(images, &mut batch, self.batch_size)?,
-            None => Vec::new(),
-        };
-        Ok((batch, rows))
-    }
-}
-
 /// One image on its way through a worker.
 struct Job {
     row: ImageRow,
     reply: Sender<Result<Vec<u8>, String>>,
-}
-
-/// What the batcher gets, in image order.
-pub enum Pending {
-    Image {
-        row: ImageRow,
-        pixels: Receiver<Result<Vec<u8>, String>>,
-    },
-    EndOfPart(End),
-}
-
-/// The end of a part, with the images whose rows lie elsewhere already.
-pub struct End {
-    pub part: usize,
-    pub taken: Vec<(ImageRow, Place)>,
-}
-
-/// What the writer gets.
-pub enum Done {
-    Batch(Vec<ImageRow>, Batch, Vec<Rows>),
-    /// The part is complete, unless images of it could not be read again.
-    EndOfPart {
-        end: End,
-        whole: bool,
-    },
-}
-
-/// An image that was fine when the folder was scanned and is not now.
-pub struct Changed {
-    pub path: String,
-    pub reason: String,
 }
 
 pub fn run(ctx: &Context, writer: &StageWriter, work: &Work, earlier: Earlier) -> Result<Report> {
@@ -125,7 +58,7 @@ pub fn run(ctx: &Context, writer: &StageWriter, work: &Work, earlier: Earlier) -
     let manifest = ctx.run.manifest()?;
     let part_size = ctx.config.extract.part_size;
     let batch_size = network.batch_size;
-    let n_images = ctx.run.read(&manifest, "images").rows() as usize;
+    let n_images = ctx.run.read(&manifest, images::NAME).rows() as usize;
     let parts = n_images.div_ceil(part_size).max(1);
     writer.set_parts_total(parts)?;
     let bar = ctx.progress.stage("extract", n_images as u64, "images");
@@ -233,10 +166,16 @@ struct Feeder<'f> {
 }
 
 impl Feeder<'_> {
-    fn feed(mut self, manifest: &prospect_store::Manifest, parts: usize) -> Result<()> {
+    fn feed(mut self, manifest: &Manifest, parts: usize) -> Result<()> {
         let part_size = self.ctx.config.extract.part_size;
-        let columns = ["image_id", "path", "digest", "label_name", "error"];
-        let mut rows = self.ctx.run.read(manifest, "images").columns(&columns);
+        let columns = (
+            images::image_id,
+            images::path,
+            images::digest,
+            images::label_name,
+            images::error,
+        );
+        let mut rows = self.ctx.run.rows(manifest, columns);
         let n_images = rows.rows() as usize;
         let mut waiting: Vec<ImageRow> = Vec::new();
         for part in 0..parts {
@@ -247,7 +186,16 @@ impl Feeder<'_> {
                 .is_none_or(|row| (row.image_id as usize) < end)
             {
                 let Some(batch) = rows.next() else { break };
-                waiting.extend(image_rows(&batch?));
+                for (image_id, path, digest, label_name, error) in batch?.iter() {
+                    if error.is_none() {
+                        waiting.push(ImageRow {
+                            image_id,
+                            path: path.to_string(),
+                            digest: digest.unwrap_or_default().to_string(),
+                            label_name: label_name.map(str::to_string),
+                        });
+                    }
+                }
             }
             let split = waiting.partition_point(|row| (row.image_id as usize) < end);
             let rest = waiting.split_off(split);
@@ -288,22 +236,6 @@ impl Feeder<'_> {
         let end = End { part, taken };
         self.pending.send(Pending::EndOfPart(end)).is_ok()
     }
-}
-
-/// The readable images of a batch of the `images` table.
-fn image_rows(batch: &arrow::array::RecordBatch) -> Vec<ImageRow> {
-    let ids = batch.column(0).as_primitive::<UInt32Type>();
-    let [path, digest, label, error] =
-        [1, 2, 3, 4].map(|index| batch.column(index).as_string::<i32>());
-    (0..batch.num_rows())
-        .filter(|&row| error.is_null(row))
-        .map(|row| ImageRow {
-            image_id: ids.value(row),
-            path: path.value(row).to_string(),
-            digest: digest.value(row).to_string(),
-            label_name: label.is_valid(row).then(|| label.value(row).to_string()),
-        })
-        .collect()
 }
 
 /// Reads, checks and decodes one image to the network's input bytes.

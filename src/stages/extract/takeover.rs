@@ -13,17 +13,20 @@ use arrow::{
 };
 use prospect_common::{Error, Result, text::escaped};
 use prospect_engine::{
-    Context,
-    tables::columns::{Columns, integer, text},
+    Context, Stage,
+    schema::{cams, extracted, features, maps, predictions, units},
     takeover::{Source, content, sources},
 };
-use prospect_store::{TableReader, check_bytes};
+use prospect_store::{
+    check_bytes,
+    declare::{Cell, Column, Table, Text},
+};
 use serde_json::Value;
 
-use super::pipeline::ImageRow;
+use super::image_row::ImageRow;
 
-/// Which content each row of the other tables was computed from.
-pub const EXTRACTED: &str = "extracted";
+/// The column by which the tables are joined.
+const IMAGE_ID: &str = extracted::image_id.name;
 
 /// Where an image's rows lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +38,7 @@ pub struct Place {
 
 /// What earlier runs know, by content.
 pub struct Earlier {
+    stage: &'static str,
     sources: Arc<Vec<Source>>,
     /// With the network's class of the label that the image had then.
     places: HashMap<blake3::Hash, (Place, Option<i32>)>,
@@ -66,20 +70,21 @@ pub struct Layers<'l> {
 
 impl Earlier {
     /// Looks up which contents are known. `by_label`: rows are explanations for the label's class.
-    pub fn read(ctx: &Context, parameters: &Value, by_label: bool) -> Result<Earlier> {
-        let stage = super::STAGE.name;
-        let sources = sources(ctx, &super::STAGE, parameters)?;
+    pub fn read(
+        ctx: &Context,
+        stage: &Stage,
+        parameters: &Value,
+        by_label: bool,
+    ) -> Result<Earlier> {
+        let sources = sources(ctx, stage, parameters)?;
         let mut places = HashMap::new();
         for (number, source) in sources.iter().enumerate() {
-            let parts = source.record(stage).map(|record| record.parts.keys());
+            let parts = source.record(stage.name).map(|record| record.parts.keys());
             for &part in parts.into_iter().flatten() {
-                let rows = source.run.read(&source.manifest, EXTRACTED).part(part);
-                for batch in rows {
-                    let batch = batch?;
-                    let columns = Columns::of(&source.run, EXTRACTED, &batch);
-                    let (digests, classes) = (columns.texts("digest")?, columns.integers("class")?);
-                    for (row, image_id) in columns.image_ids()?.into_iter().enumerate() {
-                        let Some(content) = text(&digests, row).and_then(content) else {
+                let columns = (extracted::image_id, extracted::digest, extracted::class);
+                for batch in source.run.rows(&source.manifest, columns).part(part) {
+                    for (image_id, digest, class) in batch?.iter() {
+                        let Some(content) = content(digest) else {
                             continue;
                         };
                         let place = Place {
@@ -87,7 +92,6 @@ impl Earlier {
                             part: part as u32,
                             image_id,
                         };
-                        let class = integer(&classes, row).map(|class| class as i32);
                         // The best source comes first.
                         places.entry(content).or_insert((place, class));
                     }
@@ -95,6 +99,7 @@ impl Earlier {
             }
         }
         Ok(Earlier {
+            stage: stage.name,
             sources: Arc::new(sources),
             places,
             by_label,
@@ -125,7 +130,7 @@ impl Earlier {
         let Some(source) = self.sources.get(usize::from(place.source)) else {
             return false;
         };
-        let record = source.record(super::STAGE.name);
+        let record = source.record(self.stage);
         let part = record.and_then(|record| record.parts.get(&(place.part as usize)));
         let files = part.into_iter().flat_map(|part| &part.files);
         let mut damaged = files
@@ -169,32 +174,20 @@ pub fn fetch(
         let source = &sources[usize::from(source)];
         rows.sort_by_key(|(before, row)| (*before, row.image_id));
         let ids: Vec<(u32, u32)> = rows.iter().map(|(id, row)| (*id, row.image_id)).collect();
-        let table = |name: &'static str| Part {
+        let part = Part {
             source,
-            name,
             part: part as usize,
             ids: &ids,
         };
-        let predictions = table("predictions");
-        let mut found: Vec<u32> = Vec::new();
-        for batch in predictions.rows(None, &["image_id", "logits"])? {
-            found.extend(batch.column(0).as_primitive::<UInt32Type>().values());
-            let columns = Columns::of(&source.run, "predictions", &batch);
-            taken
-                .logits
-                .extend(columns.float_lists("logits", n_classes)?);
-        }
-        if !found.iter().eq(ids.iter().map(|(_, now)| now)) {
-            return Err(predictions.unexpected("a row of every image of extracted"));
-        }
-        taken.features.extend(table("features").rows(None, &[])?);
-        for (name, layers, into) in [
-            ("units", &layers.units, &mut taken.units),
-            ("maps", &layers.maps, &mut taken.maps),
-            ("cams", &layers.cams, &mut taken.cams),
+        part.logits(n_classes, &mut taken.logits)?;
+        taken.features.extend(part.rows(&features::TABLE, None)?);
+        for (column, layers, into) in [
+            (units::layer, &layers.units, &mut taken.units),
+            (maps::layer, &layers.maps, &mut taken.maps),
+            (cams::layer, &layers.cams, &mut taken.cams),
         ] {
-            for (layer, into) in layers.iter().zip(into) {
-                into.extend(table(name).rows(Some(layer), &[])?);
+            for (&layer, into) in layers.iter().zip(into) {
+                into.extend(part.rows(column.table, Some((column, layer)))?);
             }
         }
         taken.images.extend(rows.into_iter().map(|(_, row)| row));
@@ -202,39 +195,63 @@ pub fn fetch(
     Ok(taken)
 }
 
-/// One part of an earlier table, of which some images' rows are wanted.
+/// One part of earlier tables, of which some images' rows are wanted.
 struct Part<'p> {
     source: &'p Source,
-    name: &'static str,
     part: usize,
     /// Ids then and now, ascending. Several images of now may have the content of one of then.
     ids: &'p [(u32, u32)],
 }
 
 impl Part<'_> {
-    /// The wanted rows, of one layer or all, under the ids of now; `columns` are all where none is named.
-    fn rows(&self, layer: Option<&str>, columns: &[&str]) -> Result<Vec<RecordBatch>> {
+    /// The ids of now of an image of then.
+    fn now(&self, before: u32) -> impl Iterator<Item = u32> {
+        let first = self.ids.partition_point(|(id, _)| *id < before);
+        let same = self.ids[first..]
+            .iter()
+            .take_while(move |(id, _)| *id == before);
+        same.map(|(_, now)| *now)
+    }
+
+    /// Appends the logits of the wanted images, in order of [`Part::ids`].
+    fn logits(&self, n_classes: usize, into: &mut Vec<f32>) -> Result<()> {
         let Source { run, manifest } = self.source;
-        let mut reader: TableReader = run.read(manifest, self.name).part(self.part);
-        if let Some(layer) = layer {
-            reader = reader.only("layer", layer);
+        let columns = (predictions::image_id, predictions::logits);
+        let mut found: Vec<u32> = Vec::new();
+        for batch in run.rows(manifest, columns).part(self.part) {
+            let batch = batch?;
+            batch.check_length(&batch.columns().1, n_classes)?;
+            for (before, logits) in batch.iter() {
+                for now in self.now(before) {
+                    found.push(now);
+                    into.extend(logits);
+                }
+            }
         }
-        if !columns.is_empty() {
-            reader = reader.columns(columns);
+        if !found.iter().eq(self.ids.iter().map(|(_, now)| now)) {
+            return Err(self.unexpected(&predictions::TABLE, "a row of every image of extracted"));
+        }
+        Ok(())
+    }
+
+    /// The wanted rows of a table, of one layer or all, under the ids of now and otherwise as they are.
+    fn rows(&self, table: &Table, layer: Option<(Column<Text>, &str)>) -> Result<Vec<RecordBatch>> {
+        let Source { run, manifest } = self.source;
+        let mut reader = run.read(manifest, table.name).part(self.part);
+        if let Some((column, layer)) = layer {
+            reader = reader.only(column.name, layer);
         }
         let mut found = Vec::new();
         for batch in reader {
             let batch = batch?;
-            let before = Columns::of(run, self.name, &batch).image_ids()?;
+            let before = (batch.column_by_name(IMAGE_ID))
+                .and_then(|ids| u32::read(ids).ok())
+                .ok_or_else(|| self.unexpected(table, "image ids"))?;
             let (mut places, mut ids) = (Vec::new(), Vec::new());
-            for (row, id) in before.into_iter().enumerate() {
-                let first = self.ids.partition_point(|(before, _)| *before < id);
-                for (_, now) in self.ids[first..]
-                    .iter()
-                    .take_while(|(before, _)| *before == id)
-                {
+            for (row, &id) in before.values().iter().enumerate() {
+                for now in self.now(id) {
                     places.push(row as u32);
-                    ids.push(*now);
+                    ids.push(now);
                 }
             }
             if places.is_empty() {
@@ -242,14 +259,14 @@ impl Part<'_> {
             }
             let renewed = take_record_batch(&batch, &UInt32Array::from(places))
                 .and_then(|rows| with_ids(rows, ids));
-            found.push(renewed.map_err(|error| self.unexpected(&error.to_string()))?);
+            found.push(renewed.map_err(|error| self.unexpected(table, &error.to_string()))?);
         }
         Ok(found)
     }
 
-    fn unexpected(&self, expected: &str) -> Error {
+    fn unexpected(&self, table: &Table, expected: &str) -> Error {
         Error::invalid(
-            self.source.run.path(&format!("tables/{}", self.name)),
+            self.source.run.path(&format!("tables/{}", table.name)),
             expected,
             format!("something else in part {}", self.part),
             "run `prospect verify` there, or do not take rows from it",
@@ -259,7 +276,7 @@ impl Part<'_> {
 
 fn with_ids(batch: RecordBatch, ids: Vec<u32>) -> Result<RecordBatch, ArrowError> {
     let schema = batch.schema();
-    let at = schema.index_of("image_id")?;
+    let at = schema.index_of(IMAGE_ID)?;
     let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
     columns[at] = Arc::new(UInt32Array::from(ids));
     RecordBatch::try_new(schema, columns)
@@ -272,7 +289,7 @@ pub fn merged(new: RecordBatch, taken: Vec<RecordBatch>) -> Result<RecordBatch, 
     }
     let schema = new.schema();
     let all = concat_batches(&schema, std::iter::once(&new).chain(&taken))?;
-    let ids = all.column(schema.index_of("image_id")?);
+    let ids = all.column(schema.index_of(IMAGE_ID)?);
     let ids = ids.as_primitive::<UInt32Type>().values();
     let mut order: Vec<u32> = (0..ids.len() as u32).collect();
     order.sort_by_key(|&row| ids[row as usize]);
