@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{Context, TableEstimate, schema::images};
 
 /// One step of the pipeline.
+#[derive(Clone, Copy)]
 pub struct Stage {
     /// What the user calls it; also its name in the manifest.
     pub name: &'static str,
@@ -39,6 +40,7 @@ pub struct Stage {
 pub type Findings = fn(&Context, &Manifest) -> Result<Vec<Finding>>;
 
 /// The stages whose tables a stage reads; all of them run earlier.
+#[derive(Clone, Copy)]
 pub enum Needs {
     /// Those named.
     Named(&'static [&'static str]),

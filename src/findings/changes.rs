@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// A finding as two runs can compare it: by its image's path, since ids are ranks and shift with every file that comes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct FindingByPath {
     pub path: String,
     /// As [`crate::Kind::name`] spells it.
     pub kind: String,
@@ -74,7 +74,7 @@ type Subject<'f> = (&'f str, &'f str, Option<&'f str>);
 
 /// The differences between the findings of an earlier and a later run, by kind of change, kind of finding, score (the worst
 /// first) and path. Of several findings about the same thing in a run, the worst one counts.
-pub fn diff(before: &[Found], now: &[Found], rules: Rules) -> Vec<Change> {
+pub fn diff(before: &[FindingByPath], now: &[FindingByPath], rules: Rules) -> Vec<Change> {
     let (before, now) = (by_subject(before), by_subject(now));
     let mut changes = Vec::new();
     for (subject, found) in &now {
@@ -106,8 +106,8 @@ pub fn counts(changes: &[Change]) -> [usize; 4] {
     })
 }
 
-fn by_subject(findings: &[Found]) -> BTreeMap<Subject<'_>, &Found> {
-    let mut subjects: BTreeMap<Subject, &Found> = BTreeMap::new();
+fn by_subject(findings: &[FindingByPath]) -> BTreeMap<Subject<'_>, &FindingByPath> {
+    let mut subjects: BTreeMap<Subject, &FindingByPath> = BTreeMap::new();
     for found in findings {
         let subject = (
             found.path.as_str(),
@@ -123,8 +123,12 @@ fn by_subject(findings: &[Found]) -> BTreeMap<Subject<'_>, &Found> {
 }
 
 /// What became of a finding that at least one of the runs lists.
-fn became(old: Option<&Found>, now: Option<&Found>, rules: Rules) -> Option<Became> {
-    let judged = |found: &Found, verdict: &str| found.reviewed.as_deref() == Some(verdict);
+fn became(
+    old: Option<&FindingByPath>,
+    now: Option<&FindingByPath>,
+    rules: Rules,
+) -> Option<Became> {
+    let judged = |found: &FindingByPath, verdict: &str| found.reviewed.as_deref() == Some(verdict);
     // Who has judged an image needs not be told of it: of what is to be repaired only that it has been.
     let quiet = match now {
         Some(found) => found.reviewed.is_some(),
@@ -133,7 +137,7 @@ fn became(old: Option<&Found>, now: Option<&Found>, rules: Rules) -> Option<Beca
     if quiet && !rules.reviewed {
         return None;
     }
-    let is_told = |found: Option<&Found>| {
+    let is_told = |found: Option<&FindingByPath>| {
         found.is_some_and(|found| found.flagged && (rules.reviewed || !judged(found, "ok")))
     };
     match (is_told(old), is_told(now)) {
@@ -154,9 +158,10 @@ fn became(old: Option<&Found>, now: Option<&Found>, rules: Rules) -> Option<Beca
     }
 }
 
-fn told(change: Became, old: Option<&Found>, now: Option<&Found>) -> Change {
+fn told(change: Became, old: Option<&FindingByPath>, now: Option<&FindingByPath>) -> Change {
     let either = now.or(old);
-    let text = |of: fn(&Found) -> &String| either.map_or(String::new(), |found| of(found).clone());
+    let text =
+        |of: fn(&FindingByPath) -> &String| either.map_or(String::new(), |found| of(found).clone());
     Change {
         path: text(|found| &found.path),
         kind: text(|found| &found.kind),
@@ -174,8 +179,8 @@ mod tests {
 
     use super::*;
 
-    fn found(path: &str, score: f32) -> Found {
-        Found {
+    fn found(path: &str, score: f32) -> FindingByPath {
+        FindingByPath {
             path: path.to_string(),
             kind: "label".to_string(),
             other_path: None,
@@ -200,7 +205,7 @@ mod tests {
             found("same", 0.3),
             found("worse", 0.5),
             found("better", 0.1),
-            Found {
+            FindingByPath {
                 flagged: false,
                 ..found("candidate", 0.6)
             },
@@ -212,7 +217,7 @@ mod tests {
             found("better", 0.3),
             found("candidate", 0.2),
             found("fresh", 0.1),
-            Found {
+            FindingByPath {
                 flagged: false,
                 ..found("calmed", 0.7)
             },
@@ -245,7 +250,7 @@ mod tests {
 
     #[test]
     fn another_kind_or_partner_is_another_finding() {
-        let with = |kind: &str, other: Option<&str>| Found {
+        let with = |kind: &str, other: Option<&str>| FindingByPath {
             kind: kind.to_string(),
             other_path: other.map(str::to_string),
             ..found("a", 0.1)
@@ -258,7 +263,7 @@ mod tests {
         let now = [
             found("a", 0.5),
             found("a", 0.3),
-            Found {
+            FindingByPath {
                 flagged: false,
                 ..found("a", 0.1)
             },
@@ -270,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_was_judged_stays_quiet() {
-        let judged = |path: &str, verdict: &str| Found {
+        let judged = |path: &str, verdict: &str| FindingByPath {
             reviewed: Some(verdict.to_string()),
             ..found(path, 0.1)
         };
@@ -303,9 +308,9 @@ mod tests {
             before in prop::collection::vec((0u8..12, 0u8..=10, any::<bool>()), 0..20),
             now in prop::collection::vec((0u8..12, 0u8..=10, any::<bool>()), 0..20),
         ) {
-            let findings = |list: &[(u8, u8, bool)]| -> Vec<Found> {
+            let findings = |list: &[(u8, u8, bool)]| -> Vec<FindingByPath> {
                 let list = list.iter();
-                list.map(|&(path, score, flagged)| Found {
+                list.map(|&(path, score, flagged)| FindingByPath {
                     flagged,
                     ..found(&path.to_string(), f32::from(score) / 10.0)
                 })

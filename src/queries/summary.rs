@@ -7,7 +7,7 @@ use prospect_config::Config;
 use prospect_engine::tables::history;
 use prospect_findings::{
     Kind,
-    changes::{Change, Found, Rules, counts, diff},
+    changes::{Change, FindingByPath, Rules, counts, diff},
 };
 use prospect_stages::STAGES;
 use prospect_store::RunFolder;
@@ -132,7 +132,7 @@ pub fn summary(config: &Config) -> Result<Summary> {
     })
 }
 
-fn by_kind(found: &[Found]) -> Vec<OfKind> {
+fn by_kind(found: &[FindingByPath]) -> Vec<OfKind> {
     let of_kind = |kind: Kind| {
         let flagged = found
             .iter()

@@ -1,11 +1,12 @@
 //! The stages of a run, in the order in which they run.
 //!
-//! A stage is a value: one folder with a `const STAGE`, and one line in [`STAGES`].
+//! A stage is a value: one folder with a `const STAGE`, and one line in `earlier.rs`.
 
 pub mod audit;
 pub mod backprop;
 pub mod confusion;
 pub mod duplicates;
+mod earlier;
 pub mod explain;
 pub mod extract;
 pub mod labels;
@@ -21,24 +22,19 @@ pub mod shortcuts;
 use prospect_engine::Stage;
 use prospect_store::derived_from;
 
+use earlier::EARLIER;
+
 /// Every stage; whatever a stage needs stands before it.
-pub const STAGES: &[Stage] = &[
-    scan::STAGE,
-    extract::STAGE,
-    patches::STAGE,
-    neighbors::STAGE,
-    project::STAGE,
-    confusion::STAGE,
-    backprop::STAGE,
-    explain::STAGE,
-    duplicates::STAGE,
-    probe::STAGE,
-    labels::STAGE,
-    outliers::STAGE,
-    shortcuts::STAGE,
-    audit::STAGE,
-    report::STAGE,
-];
+pub const STAGES: &[Stage] = &{
+    let mut stages = [report::STAGE; EARLIER.len() + 2];
+    let mut at = 0;
+    while at < EARLIER.len() {
+        stages[at] = EARLIER[at];
+        at += 1;
+    }
+    stages[at] = audit::STAGE;
+    stages
+};
 
 /// The stage that writes a table; of one that is made when a query asks, the stage that writes what it is made from.
 pub fn writer_of(table: &str) -> Option<&'static Stage> {

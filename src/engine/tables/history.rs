@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use arrow::array::RecordBatch;
 use prospect_common::{Result, text::escaped};
-use prospect_findings::changes::{Change, Found, Rules, diff};
+use prospect_findings::changes::{Change, FindingByPath, Rules, diff};
 use prospect_store::{Manifest, RunFolder};
 
 use super::files::files;
@@ -17,7 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// The run has no such table: its audit has not run.
-pub fn findings(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Found>> {
+pub fn findings(run: &RunFolder, manifest: &Manifest) -> Result<Vec<FindingByPath>> {
     let mut named = HashSet::new();
     for batch in run.rows(manifest, (issues::image_id, issues::other_id)) {
         for (id, other) in batch?.iter() {
@@ -44,7 +44,7 @@ pub fn findings(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Found>> {
             })
         };
         for (id, kind, score, flagged, evidence, other, reviewed) in batch.iter() {
-            found.push(Found {
+            found.push(FindingByPath {
                 path: path_of(id)?,
                 kind: kind.to_string(),
                 other_path: other.map(path_of).transpose()?,
@@ -59,7 +59,7 @@ pub fn findings(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Found>> {
 }
 
 /// What has become of the findings of the run that `[run] previous` names; none where it names none, or one without findings.
-pub fn since_previous(ctx: &Context, now: &[Found]) -> Result<Option<Vec<Change>>> {
+pub fn since_previous(ctx: &Context, now: &[FindingByPath]) -> Result<Option<Vec<Change>>> {
     let Some((run, manifest)) = previous(ctx)? else {
         return Ok(None);
     };

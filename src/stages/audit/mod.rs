@@ -3,16 +3,18 @@
 //! A finding that somebody has judged `ok` stays in the table, not flagged. Candidates that are not flagged are kept as far as
 //! `[audit] budget` goes; the tables of the stages that found them tell of all images.
 
+mod issue;
 mod pictures;
 mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use prospect_common::Result;
 use prospect_engine::{
     Context, Needs, Outcome, Stage, TableEstimate,
+    schema::{changes, issues},
     tables::{
         files::{File, files},
         history,
@@ -20,21 +22,21 @@ use prospect_engine::{
 };
 use prospect_findings::{
     Finding, Kind,
-    changes::{Became, Found, counts},
-    ranked,
-    review::{Review, Reviews, Verdict},
+    changes::{Became, FindingByPath, counts},
+    review::Reviews,
 };
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
-use super::STAGES;
+use self::issue::{Issue, judged};
+use super::earlier::EARLIER;
 
 pub const STAGE: Stage = Stage {
     name: "audit",
     version: 1,
     about: "gather all findings and what people said of them, draw the worst",
     needs: Needs::Findings(&["scan", "neighbors", "explain"]),
-    writes: &["issues", "changes"],
+    writes: &[issues::NAME, changes::NAME],
     findings: None,
     reuse: None,
     parameters,
@@ -42,8 +44,6 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Bytes of a row of `issues`, before and after compression.
-const ISSUE_ROW: [f64; 2] = [140.0, 30.0];
 /// Share of the images that are thought to be told of.
 const TOLD: f64 = 0.1;
 const SHEET: [f64; 2] = [1.5e7, 4e6];
@@ -74,25 +74,10 @@ fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         None => 0,
     };
     Ok(vec![
-        TableEstimate::new("issues", rows, ISSUE_ROW),
-        TableEstimate::new("changes", changes, ISSUE_ROW),
+        TableEstimate::of(&issues::TABLE, rows),
+        TableEstimate::of(&changes::TABLE, changes),
         TableEstimate::new("pictures/audit", kinds / 2, SHEET),
     ])
-}
-
-/// A row of `issues`.
-struct Issue {
-    /// From 1 within the kind: flagged ones first, those that somebody has dismissed last.
-    rank: i32,
-    finding: Finding,
-    /// What somebody has decided, if it was about the present content of the file.
-    review: Option<Review>,
-}
-
-impl Issue {
-    fn is_dismissed(&self) -> bool {
-        (self.review.as_ref()).is_some_and(|review| review.verdict == Verdict::Ok)
-    }
 }
 
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
@@ -100,7 +85,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let manifest = ctx.run.manifest()?;
     let bar = ctx.progress.stage("audit", 1, "tables");
     let mut findings = Vec::new();
-    for found in STAGES.iter().filter_map(|stage| stage.findings) {
+    for found in EARLIER.iter().filter_map(|stage| stage.findings) {
         findings.extend(found(ctx, &manifest)?);
         ctx.cancel.check()?;
     }
@@ -110,12 +95,12 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let files = files(ctx.run, &manifest, |id, _| told.contains(&id))?;
     let issues = judged(findings, &reviews, &files, ctx.config.audit.budget);
     let flagged = flagged(&issues);
-    let changes = history::since_previous(ctx, &found(&issues, &files))?;
+    let changes = history::since_previous(ctx, &by_path(&issues, &files))?;
     if !writer.has_part(0) {
         let mut part = writer.part(0)?;
-        part.write("issues", &tables::issues(&issues)?)?;
+        part.write(issues::NAME, &tables::issues(&issues)?)?;
         if let Some(changes) = &changes {
-            part.write("changes", &history::changes(changes)?)?;
+            part.write(changes::NAME, &history::changes(changes)?)?;
         }
         pictures::draw(ctx, &manifest, &issues, |kind, png| {
             part.file(&format!("pictures/audit/{}.png", kind.name()), png)
@@ -140,43 +125,8 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
-/// The findings with what people said of them, `keep` of each kind at least. What was judged fine is not flagged and comes last.
-fn judged(
-    findings: Vec<Finding>,
-    reviews: &Reviews,
-    files: &BTreeMap<u32, File>,
-    keep: usize,
-) -> Vec<Issue> {
-    let review = |finding: &Finding| {
-        let file = files.get(&finding.image_id)?;
-        (reviews.find(&file.path, finding.kind, file.digest.as_deref())).cloned()
-    };
-    let dismissed =
-        |finding: &Finding| review(finding).is_some_and(|review| review.verdict == Verdict::Ok);
-    let (mut fine, open): (Vec<_>, Vec<_>) = findings.into_iter().partition(dismissed);
-    for finding in &mut fine {
-        finding.flagged = false;
-    }
-    let mut rows = ranked(open, keep);
-    let mut last: HashMap<Kind, i32> = HashMap::new();
-    for (rank, finding) in &rows {
-        last.insert(finding.kind, *rank);
-    }
-    for (rank, finding) in ranked(fine, usize::MAX) {
-        let before = last.get(&finding.kind).copied().unwrap_or(0);
-        rows.push((before + rank, finding));
-    }
-    rows.sort_by_key(|(rank, finding)| (finding.kind, *rank));
-    let issue = |(rank, finding)| Issue {
-        rank,
-        review: review(&finding),
-        finding,
-    };
-    rows.into_iter().map(issue).collect()
-}
-
 /// The findings as two runs can compare them.
-fn found(issues: &[Issue], files: &BTreeMap<u32, File>) -> Vec<Found> {
+fn by_path(issues: &[Issue], files: &BTreeMap<u32, File>) -> Vec<FindingByPath> {
     let path = |id: u32| {
         files
             .get(&id)
@@ -184,7 +134,7 @@ fn found(issues: &[Issue], files: &BTreeMap<u32, File>) -> Vec<Found> {
     };
     let found = issues.iter().map(|issue| {
         let finding = &issue.finding;
-        Found {
+        FindingByPath {
             path: path(finding.image_id),
             kind: finding.kind.name().to_string(),
             other_path: finding.other_id.map(path),

@@ -19,7 +19,7 @@ use prospect_output::picture::{
 use prospect_store::Manifest;
 use rayon::prelude::*;
 
-use super::{super::neighbors::nearest_of, Issue};
+use super::{super::neighbors::nearest_of, issue::Issue};
 
 /// Findings on a sheet with neighbours, and neighbours of each.
 const ROWS: usize = 24;

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use askama::Template;
 use prospect_common::{Error, Result, text};
 use prospect_engine::{
-    Context,
+    Context, Stage,
     schema::issues,
     tables::{classes::ClassNames, files::File},
 };
 use prospect_findings::{Kind, ReportPage};
 use prospect_store::Manifest;
 use serde_json::Value;
+
+use super::super::{audit, earlier::EARLIER};
 
 /// The pages in the order of the bar: file name without `.html`, and heading.
 pub const PAGES: [(&str, &str); 9] = [
@@ -144,6 +146,11 @@ impl Frame<'_> {
             large: Vec::new(),
         })
     }
+}
+
+/// The stages before the report, in the order in which they run.
+pub fn stages() -> impl Iterator<Item = &'static Stage> {
+    EARLIER.iter().chain([&audit::STAGE])
 }
 
 /// The pictures that a stage drew, by their paths in the run folder.

@@ -11,7 +11,7 @@ use prospect_engine::schema::{changes, issues, label_scores};
 use prospect_findings::{Kind, changes::Became};
 
 use super::{
-    frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, shown},
+    frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, shown, stages},
     issues::Issue,
 };
 
@@ -240,16 +240,12 @@ fn since(frame: &Frame, images: &mut Vec<u32>) -> Result<Option<Since>> {
 
 /// Stages that have not been run, and what the pages lack without them.
 fn warnings(frame: &Frame) -> Vec<String> {
-    super::super::STAGES
-        .iter()
-        .filter(|stage| stage.name != super::STAGE.name)
-        .filter(|stage| {
-            !frame
-                .manifest
-                .stages
-                .get(stage.name)
-                .is_some_and(|record| record.complete)
-        })
+    let complete = |name| {
+        let record = frame.manifest.stages.get(name);
+        record.is_some_and(|record| record.complete)
+    };
+    stages()
+        .filter(|stage| !complete(stage.name))
         .map(|stage| {
             format!(
                 "{}: {}. Make it with prospect run {}",

@@ -9,7 +9,7 @@ use prospect_common::{
 };
 use serde_json::Value;
 
-use super::frame::{Figure, Frame, NAME, Page, Shell, shown};
+use super::frame::{Figure, Frame, NAME, Page, Shell, shown, stages};
 
 /// Characters of what a stage has told.
 const TOLD: usize = 600;
@@ -37,11 +37,8 @@ struct Stage {
 }
 
 pub fn page(frame: &Frame) -> Result<Page> {
-    let stages = super::super::STAGES
-        .iter()
-        .filter(|stage| stage.name != super::STAGE.name);
     let mut found = Vec::new();
-    for stage in stages {
+    for stage in stages() {
         let Some(record) = frame.manifest.stages.get(stage.name) else {
             continue;
         };
