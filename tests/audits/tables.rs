@@ -1,6 +1,6 @@
 //! A made-up run of twelve images in which every audit finds something, its tables written as text.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{
@@ -9,8 +9,8 @@ use arrow::{
     },
     datatypes::{DataType, Field, Schema},
 };
-use prospect::store::{RunFolder, StageWriter};
-use serde_json::json;
+use prospect::store::RunFolder;
+use prospect_testing::add_tables;
 
 /// Stage, table, columns (`name:type`, `?` for those that may be null), and a line a row; `-` is null.
 const TABLES: &[(&str, &str, &str, &str)] = &[
@@ -285,21 +285,15 @@ const TABLES: &[(&str, &str, &str, &str)] = &[
 
 /// Writes the tables, but for those left out, into a run folder.
 pub fn write(run: &RunFolder, left_out: &[&str]) {
-    let lock = run.lock("test").unwrap();
     let mut stages: Vec<&str> = TABLES.iter().map(|table| table.0).collect();
     stages.dedup();
     for stage in stages {
-        let key = format!("key of {stage}");
-        let needs = BTreeMap::new();
-        let writer = StageWriter::begin(run, &lock, stage, 1, key, json!({}), needs).unwrap();
-        let mut part = writer.part(0).unwrap();
-        for (_, table, columns, rows) in TABLES.iter().filter(|table| table.0 == stage) {
-            if !left_out.contains(table) {
-                part.write(table, &batch(columns, rows)).unwrap();
-            }
-        }
-        writer.commit(part).unwrap();
-        writer.finish(None, json!({})).unwrap();
+        let of_stage =
+            (TABLES.iter()).filter(|(of, table, ..)| *of == stage && !left_out.contains(table));
+        let tables: Vec<(&str, RecordBatch)> = of_stage
+            .map(|(_, table, columns, rows)| (*table, batch(columns, rows)))
+            .collect();
+        add_tables(run, stage, &tables);
     }
 }
 
@@ -377,10 +371,6 @@ fn array(kind: &str, cells: &[Option<&str>]) -> ArrayRef {
 
 /// Adds images of these paths and digests, labelled by their folders, to a run without any.
 pub fn write_images(run: &RunFolder, paths: &[String], digests: &[String]) {
-    let lock = run.lock("test").unwrap();
-    let key = "key of scan".to_string();
-    let writer =
-        StageWriter::begin(run, &lock, "scan", 1, key, json!({}), BTreeMap::new()).unwrap();
     let rows = (0..)
         .zip(paths.iter().zip(digests))
         .map(|(id, (path, digest))| {
@@ -388,9 +378,6 @@ pub fn write_images(run: &RunFolder, paths: &[String], digests: &[String]) {
         });
     let rows: Vec<String> = rows.collect();
     let columns = "image_id:u32 path:str digest:str label_name:str?";
-    let mut part = writer.part(1).unwrap();
-    part.write("images", &batch(columns, &rows.join("\n")))
-        .unwrap();
-    writer.commit(part).unwrap();
-    writer.finish(None, json!({})).unwrap();
+    let images = batch(columns, &rows.join("\n"));
+    add_tables(run, "scan", &[("images", images)]);
 }

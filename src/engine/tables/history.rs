@@ -118,29 +118,20 @@ pub fn changes(changes: &[Change]) -> Result<RecordBatch> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
+    use super::*;
+    use crate::progress::{Cancel, Progress, ProgressKind};
     use arrow::array::{
         BooleanArray, Float32Array, Int16Array, Int32Array, StringArray, UInt64Array,
     };
-    use serde_json::json;
-
-    use super::*;
-    use crate::progress::{Cancel, Progress, ProgressKind};
     use prospect_config::Config;
     use prospect_findings::changes::Became;
-    use prospect_store::StageWriter;
+    use prospect_testing::add_tables;
 
     /// (image, kind, score, other image, reviewed)
     type Issue<'i> = (u32, &'i str, f32, Option<u32>, Option<&'i str>);
 
     /// A run of the images `paths` with these findings.
     fn write(run: &RunFolder, paths: &[&str], found: &[Issue]) {
-        let lock = run.lock("test").unwrap();
-        let begin = |name: &str| {
-            let needs = BTreeMap::new();
-            StageWriter::begin(run, &lock, name, 1, name.to_string(), json!({}), needs).unwrap()
-        };
         let n = paths.len();
         let digests = paths.iter().map(|path| Some(format!("digest of {path}")));
         let images = images::Columns {
@@ -179,11 +170,7 @@ mod tests {
             ("audit", issues::NAME, found.batch()),
         ];
         for (stage, table, batch) in written {
-            let writer = begin(stage);
-            let mut part = writer.part(0).unwrap();
-            part.write(table, &batch.unwrap()).unwrap();
-            writer.commit(part).unwrap();
-            writer.finish(None, json!({})).unwrap();
+            add_tables(run, stage, &[(table, batch.unwrap())]);
         }
     }
 

@@ -1,4 +1,5 @@
-use prospect_store::{RunFolder, StageWriter, table};
+use prospect_store::{RunFolder, table};
+use prospect_testing::add_tables;
 
 use super::walk::Walk;
 
@@ -14,18 +15,12 @@ table! {
 fn run(parts: &[&[(u32, i32)]]) -> (tempfile::TempDir, RunFolder) {
     let folder = tempfile::tempdir().unwrap();
     let run = RunFolder::create(folder.path()).unwrap();
-    let lock = run.lock("test").unwrap();
-    let (key, none) = ("key".to_string(), Default::default());
-    let parameters = serde_json::json!({});
-    let writer = StageWriter::begin(&run, &lock, "scan", 1, key, parameters, none).unwrap();
-    for (number, rows) in parts.iter().enumerate() {
+    for rows in parts {
         let rows = numbers::Columns {
             image_id: rows.iter().map(|row| row.0).collect(),
             value: rows.iter().map(|row| row.1).collect(),
         };
-        let mut part = writer.part(number).unwrap();
-        part.write(numbers::NAME, &rows.batch().unwrap()).unwrap();
-        writer.commit(part).unwrap();
+        add_tables(&run, "scan", &[(numbers::NAME, rows.batch().unwrap())]);
     }
     (folder, run)
 }

@@ -1,14 +1,11 @@
 use std::{collections::BTreeMap, fs};
 
-use prospect_engine::{
-    progress::{Cancel, Progress, ProgressKind},
-    schema::{self, features},
-};
+use prospect_engine::schema::{self, features};
 use prospect_output::picture::Picture;
 use prospect_stages::neighbors;
-use prospect_store::{PartWriter, StageWriter, declare::Lists};
-use prospect_testing::{Fake, FakeImage};
-use serde_json::{Value, json};
+use prospect_store::declare::Lists;
+use prospect_testing::{Fake, FakeImage, add_tables, golden, replace_tables};
+use serde_json::json;
 
 use super::*;
 
@@ -35,45 +32,23 @@ fn fake() -> Fake {
         picture: Some(Picture::filled(6 + id as u32, 4, [20 * id as u8, 90, 200])),
     };
     let fake = Fake {
-        dir: tempfile::tempdir().unwrap(),
         images: IMAGES.iter().enumerate().map(image).collect(),
-        layers: Vec::new(),
         network_classes: vec!["lynx".into()],
         predictions: [0, 1, 3, 4, 5, 6, 7]
             .map(|id| (IMAGES[id].3, None))
             .to_vec(),
-        part_size: 100,
+        ..Fake::default()
     };
     fake.write();
     let known = [0, 1, 3, 4, 5, 6];
-    add(&fake, "extract", json!({}), 50, |part| {
-        let values = known.iter().flat_map(|&id| IMAGES[id].2).collect();
-        let rows = features::Columns {
-            image_id: known.iter().map(|&id| id as u32).collect(),
-            vector: Lists::new(values, 2),
-        };
-        part.write(features::NAME, &rows.batch().unwrap()).unwrap();
-    });
+    let values = known.iter().flat_map(|&id| IMAGES[id].2).collect();
+    let rows = features::Columns {
+        image_id: known.iter().map(|&id| id as u32).collect(),
+        vector: Lists::new(values, 2),
+    };
+    let tables = [(features::NAME, rows.batch().unwrap())];
+    add_tables(&fake.run(), "extract", &tables);
     fake
-}
-
-/// Adds a part to a stage.
-fn add(fake: &Fake, stage: &str, parameters: Value, part: usize, write: impl Fn(&mut PartWriter)) {
-    let run = fake.run();
-    let lock = run.lock("test").unwrap();
-    let key = format!("key of {stage}");
-    let writer =
-        StageWriter::begin(&run, &lock, stage, 1, key, parameters, BTreeMap::new()).unwrap();
-    let mut files = writer.part(part).unwrap();
-    write(&mut files);
-    writer.commit(files).unwrap();
-    writer.finish(None, json!({})).unwrap();
-}
-
-fn with_context<T>(fake: &Fake, set: &[&str], work: impl FnOnce(&Context) -> T) -> T {
-    let (run, config) = (fake.run(), fake.config(set));
-    let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-    work(&Context::new(&config, &run, &progress, &cancel))
 }
 
 fn ask(fake: &Fake, images: &[&str], k: usize, exact: bool) -> Similar {
@@ -92,7 +67,7 @@ fn ask_by(fake: &Fake, images: &[&str], k: usize, method: SearchMethod) -> Resul
         k,
         method,
     };
-    with_context(fake, &[], |ctx| similar(ctx, &asked))
+    fake.with(&[], |ctx| similar(ctx, &asked))
 }
 
 fn near(answer: &Answer) -> Vec<(u32, f32)> {
@@ -202,23 +177,16 @@ fn what_cannot_be_answered_is_named_and_the_others_go_on() {
 
 /// The graph's row of image 0, which no search would give.
 fn write_graph(fake: &Fake, metric: &str) {
-    add(
-        fake,
-        "neighbors",
-        json!({"k": 2, "metric": metric}),
-        0,
-        |part| {
-            let rows = schema::neighbors::Columns {
-                image_id: vec![0, 0].into(),
-                rank: vec![2, 1].into(),
-                neighbor_id: vec![3, 4].into(),
-                distance: vec![0.75, 0.5].into(),
-                exact: vec![false, true].into(),
-            };
-            part.write(schema::neighbors::NAME, &rows.batch().unwrap())
-                .unwrap();
-        },
-    );
+    let rows = schema::neighbors::Columns {
+        image_id: vec![0, 0].into(),
+        rank: vec![2, 1].into(),
+        neighbor_id: vec![3, 4].into(),
+        distance: vec![0.75, 0.5].into(),
+        exact: vec![false, true].into(),
+    };
+    let parameters = json!({"k": 2, "metric": metric});
+    let tables = [(schema::neighbors::NAME, rows.batch().unwrap())];
+    replace_tables(&fake.run(), "neighbors", parameters, &tables);
 }
 
 #[test]
@@ -276,7 +244,7 @@ fn the_index_answers_where_the_run_has_one() {
 #[test]
 fn files_of_no_run_need_a_model_and_images_of_the_run_none() {
     let fake = fake();
-    let file = fake.dir.path().join("new.png");
+    let file = fake.project.path("new.png");
     fs::copy(fake.image_dir().join("b/4.png"), &file).unwrap();
     let images = vec!["#0".to_string(), file.display().to_string()];
     let asked = Asked {
@@ -284,16 +252,15 @@ fn files_of_no_run_need_a_model_and_images_of_the_run_none() {
         k: 2,
         method: SearchMethod::Auto,
     };
-    let error = with_context(&fake, &[], |ctx| similar(ctx, &asked).unwrap_err());
+    let error = fake.with(&[], |ctx| similar(ctx, &asked).unwrap_err());
     let message = error.to_string();
     assert!(
         message.contains("new.png is no image of the run") && message.contains("[model] path"),
         "{message}"
     );
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/plain.pt2");
-    let set = [format!("model.path={model:?}")];
+    let set = [format!("model.path={:?}", golden("plain.pt2"))];
     let set = set.each_ref().map(String::as_str);
-    let error = with_context(&fake, &set, |ctx| similar(ctx, &asked).unwrap_err());
+    let error = fake.with(&set, |ctx| similar(ctx, &asked).unwrap_err());
     let message = error.to_string();
     assert!(message.contains("the run's features are of"), "{message}");
 }
@@ -316,12 +283,8 @@ fn without_features_of_these_images_nothing_is_said() {
     assert!(is_current(&manifest, &extract));
 
     let empty = Fake {
-        dir: tempfile::tempdir().unwrap(),
-        images: Vec::new(),
-        layers: Vec::new(),
-        network_classes: Vec::new(),
-        predictions: Vec::new(),
         part_size: 1,
+        ..Fake::default()
     };
     empty.write();
     let images = ["#0".to_string()];
@@ -330,7 +293,7 @@ fn without_features_of_these_images_nothing_is_said() {
         k: 1,
         method: SearchMethod::Auto,
     };
-    let error = with_context(&empty, &[], |ctx| similar(ctx, &asked).unwrap_err());
+    let error = empty.with(&[], |ctx| similar(ctx, &asked).unwrap_err());
     assert!(
         error.to_string().contains("prospect run extract"),
         "{error}"
@@ -347,7 +310,7 @@ fn sheets_show_what_can_be_shown() {
     let found = ask(&fake, &["#0", "#5"], 4, false);
     let draw = |found: &Similar| {
         let mut sheets = Vec::new();
-        with_context(&fake, &[], |ctx| {
+        fake.with(&[], |ctx| {
             draw_sheets(ctx, found, |at, png| {
                 assert_eq!(at, sheets.len());
                 sheets.push(image::load_from_memory(png).unwrap().to_rgb8());

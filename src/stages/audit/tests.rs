@@ -1,5 +1,4 @@
 use arrow::array::AsArray;
-use prospect_engine::progress::{Cancel, Progress, ProgressKind};
 use prospect_output::picture::Picture;
 use prospect_testing::{Fake, FakeImage};
 
@@ -7,7 +6,6 @@ use super::*;
 
 fn fake() -> Fake {
     let fake = Fake {
-        dir: tempfile::tempdir().unwrap(),
         images: (0..5)
             .map(|id| FakeImage {
                 path: format!("{}/{id}.png", ["cat", "dog"][id % 2]),
@@ -17,10 +15,9 @@ fn fake() -> Fake {
                 picture: (id != 3).then(|| Picture::filled(20, 10, [40 * id as u8, 90, 200])),
             })
             .collect(),
-        layers: Vec::new(),
-        network_classes: Vec::new(),
         predictions: vec![(0, None); 4],
         part_size: 10,
+        ..Fake::default()
     };
     fake.write();
     fake
@@ -46,9 +43,6 @@ fn issue(image_id: u32, kind: Kind, other_id: Option<u32>, flagged: bool) -> Iss
 #[test]
 fn sheets_show_what_can_be_seen() {
     let fake = fake();
-    let (run, config) = (fake.run(), fake.config(&[]));
-    let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-    let ctx = Context::new(&config, &run, &progress, &cancel);
     let issues = [
         issue(0, Kind::Label, None, false),
         issue(1, Kind::DuplicateExact, Some(3), true),
@@ -57,12 +51,14 @@ fn sheets_show_what_can_be_seen() {
         issue(4, Kind::Unreadable, None, true),
     ];
     let mut drawn = Vec::new();
-    pictures::draw(&ctx, &run.manifest().unwrap(), &issues, |kind, png| {
-        assert!(png.starts_with(b"\x89PNG"));
-        drawn.push(kind);
-        Ok(())
-    })
-    .unwrap();
+    fake.read(&[], |ctx, manifest| {
+        pictures::draw(ctx, manifest, &issues, |kind, png| {
+            assert!(png.starts_with(b"\x89PNG"));
+            drawn.push(kind);
+            Ok(())
+        })
+        .unwrap();
+    });
     // Labels are shown as candidates, too; other kinds only where they are flagged.
     assert_eq!(drawn, [Kind::Label, Kind::DuplicateExact, Kind::Dark]);
 }

@@ -1,32 +1,25 @@
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{Float32Type, Int32Type, UInt32Type},
 };
-use prospect_config::Config;
-use prospect_engine::{
-    progress::{Cancel, Progress, ProgressKind},
-    run as run_stages,
-};
 use prospect_output::picture::png;
 use prospect_queries::unit;
+use prospect_testing::{golden, run_stage};
 
 use super::{super::STAGES, *};
 
 /// A run over small pictures with one of the golden networks.
-struct Project {
-    dir: tempfile::TempDir,
-    network: &'static str,
-}
+struct Project(prospect_testing::Project);
 
 /// Pictures of 24 x 24 whose pixels look random; `images` of them, all alike if `alike`.
 fn project(network: &'static str, images: usize, alike: bool) -> Project {
-    let dir = tempfile::tempdir().unwrap();
+    let settings = format!(
+        "[images]\ndir = \"photos\"\n[model]\npath = {:?}\ndevice = \"cpu\"\n[extract]\npart_size = 5\n",
+        golden(&format!("{network}.pt2")),
+    );
+    let project = prospect_testing::Project::new(&settings);
     for image in 0..images {
         let mut picture = Picture::filled(24, 24, [0; 3]);
         let mut state = if alike { 1 } else { image as u64 + 1 };
@@ -34,60 +27,28 @@ fn project(network: &'static str, images: usize, alike: bool) -> Project {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(97);
             *value = (state >> 56) as u8;
         }
-        let folder = dir
-            .path()
-            .join("photos")
-            .join(["round", "square"][image % 2]);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(
-            folder.join(format!("{image:02}.png")),
-            png(&picture).unwrap(),
-        )
-        .unwrap();
+        let class = ["round", "square"][image % 2];
+        let path = format!("photos/{class}/{image:02}.png");
+        project.write(&path, png(&picture).unwrap());
     }
-    Project { dir, network }
+    Project(project)
 }
 
 impl Project {
-    fn config(&self, set: &[&str]) -> Config {
-        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
-        let text = format!(
-            "[run]\ndir = {:?}\n[images]\ndir = {:?}\n[model]\npath = {:?}\ndevice = \"cpu\"\n[extract]\npart_size = 5\n",
-            self.dir.path().join("run"),
-            self.dir.path().join("photos"),
-            model.join(format!("{}.pt2", self.network)),
-        );
-        let set: Vec<String> = set.iter().map(|s| s.to_string()).collect();
-        Config::parse(&self.dir.path().join("pipeline.toml"), &text, &set).unwrap()
-    }
-
-    /// Does something with a context of this run.
-    fn with<T>(&self, set: &[&str], act: impl FnOnce(&Context) -> Result<T>) -> Result<T> {
-        let config = self.config(set);
-        let run = RunFolder::create(&config.run.dir).unwrap();
-        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-        act(&Context::new(&config, &run, &progress, &cancel))
-    }
-
     /// Brings a stage up to date; its summary.
     fn run(&self, stage: &str, set: &[&str]) -> Result<Value> {
-        self.with(set, |ctx| {
-            let lock = ctx.run.lock("test")?;
-            run_stages(ctx, &lock, STAGES, &[stage.to_string()], &mut |_| {})?;
-            Ok(ctx.run.manifest()?.stages[stage].summary.clone())
-        })
+        self.0.bring("run", set, STAGES, stage)
     }
 
     fn rows(&self, table: &str) -> Vec<RecordBatch> {
-        let read = |ctx: &Context| {
-            let manifest = ctx.run.manifest()?;
-            ctx.run.read(&manifest, table).collect()
-        };
-        self.with(&[], read).unwrap()
+        self.0.with("run", &[], |ctx| {
+            let manifest = ctx.run.manifest().unwrap();
+            ctx.run.read(&manifest, table).map(Result::unwrap).collect()
+        })
     }
 
     fn path(&self, relative: &str) -> PathBuf {
-        self.dir.path().join("run").join(relative)
+        self.0.path("run").join(relative)
     }
 }
 
@@ -213,22 +174,12 @@ fn an_image_that_is_gone_or_changed_leaves_nulls_and_empty_places() {
     let project = project("plain", 6, false);
     let set = [EVERY_UNIT, "patches.k=6"];
     project.run("patches", &set).unwrap();
-    let photos = project.dir.path().join("photos");
+    let photos = project.0.path("photos");
     fs::remove_file(photos.join("round/00.png")).unwrap();
     let other = png(&Picture::filled(24, 24, [1, 2, 3])).unwrap();
     fs::write(photos.join("square/01.png"), other).unwrap();
     // Past scan, which would see the change.
-    let summary = project
-        .with(&set, |ctx| {
-            let lock = ctx.run.lock("test")?;
-            let parameters = (STAGE.parameters)(ctx)?;
-            let key = parameters.to_string();
-            let needs = Default::default();
-            let mut writer =
-                StageWriter::begin(ctx.run, &lock, STAGE.name, 1, key, parameters, needs)?;
-            Ok((STAGE.run)(ctx, &mut writer)?.summary)
-        })
-        .unwrap();
+    let summary = (project.0).with("run", &set, |ctx| run_stage(ctx, &STAGE).unwrap());
     assert_eq!(summary["unreadable_images"], 2);
     let mut gone = BTreeSet::new();
     for batch in project.rows("unit_gradients") {
@@ -272,14 +223,12 @@ fn one_unit_is_shown_from_the_run_or_computed() {
     let project = project("residual", 12, false);
     let set = ["patches.k=4", "extract.layers=[\"layer1\", \"layer2\"]"];
     project.run("patches", &set).unwrap();
-    let (facts, computed) = project
-        .with(&set, |ctx| {
-            Ok((
-                unit::unit_facts(ctx, "layer2:3")?,
-                unit_sheet(ctx, "layer2", 3)?.unwrap(),
-            ))
-        })
-        .unwrap();
+    let (facts, computed) = project.0.with("run", &set, |ctx| {
+        (
+            unit::unit_facts(ctx, "layer2:3").unwrap(),
+            unit_sheet(ctx, "layer2", 3).unwrap().unwrap(),
+        )
+    });
     assert_eq!(
         (facts.channels, facts.stats.unit, facts.stats.images),
         (8, 3, 12)
@@ -304,7 +253,8 @@ fn one_unit_is_shown_from_the_run_or_computed() {
     project.run("backprop", &all).unwrap();
     let of_run = fs::read(project.path("pictures/backprop/layer2/unit-0003.png")).unwrap();
     let found = project
-        .with(&all, |ctx| unit_sheet(ctx, "layer2", 3))
+        .0
+        .with("run", &all, |ctx| unit_sheet(ctx, "layer2", 3))
         .unwrap();
     assert_eq!(found, Some(of_run.clone()));
     let size = |bytes: &[u8]| {
@@ -318,7 +268,8 @@ fn one_unit_is_shown_from_the_run_or_computed() {
     assert_eq!(size(&computed), size(&of_run));
     let rules = [set[0], set[1], "backprop.rules=[\"plain\", \"guided\"]"];
     let other = project
-        .with(&rules, |ctx| unit_sheet(ctx, "layer2", 3))
+        .0
+        .with("run", &rules, |ctx| unit_sheet(ctx, "layer2", 3))
         .unwrap()
         .unwrap();
     assert_ne!(size(&other), size(&of_run), "drawn anew under other rules");
@@ -331,7 +282,8 @@ fn one_unit_is_shown_from_the_run_or_computed() {
         ("layer2:", "0 to 7"),
     ] {
         let error = project
-            .with(&set, |ctx| unit::unit_facts(ctx, name))
+            .0
+            .with("run", &set, |ctx| unit::unit_facts(ctx, name))
             .unwrap_err();
         assert!(error.to_string().contains(hint), "{error}");
     }

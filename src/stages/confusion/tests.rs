@@ -1,8 +1,6 @@
-use std::collections::BTreeMap;
-
 use prospect_engine::schema::neighbors;
 use prospect_store::{RunFolder, Selection};
-use prospect_testing::{Fake, FakeImage};
+use prospect_testing::{Fake, FakeImage, add_tables};
 
 use super::*;
 
@@ -17,7 +15,6 @@ type Image<'a> = (Option<(i32, &'a str)>, i32, bool);
 impl Case {
     fn new(network: &[&str], images: &[Image], neighbors: &[(u32, u32)]) -> Case {
         let fake = Fake {
-            dir: tempfile::tempdir().unwrap(),
             images: (images.iter().enumerate())
                 .map(|(id, (label, ..))| FakeImage {
                     path: format!("{id}.png"),
@@ -26,12 +23,12 @@ impl Case {
                     picture: None,
                 })
                 .collect(),
-            layers: Vec::new(),
             network_classes: network.iter().map(|name| name.to_string()).collect(),
             predictions: (images.iter())
                 .map(|&(_, pred, known)| (pred, known.then_some(0.5)))
                 .collect(),
             part_size: 3,
+            ..Fake::default()
         };
         fake.write();
         let case = Case {
@@ -43,11 +40,6 @@ impl Case {
     }
 
     fn write_neighbors(&self) {
-        let run = self.fake.run();
-        let lock = run.lock("test").unwrap();
-        let (key, needs) = ("key".to_string(), BTreeMap::new());
-        let writer =
-            StageWriter::begin(&run, &lock, "neighbors", 1, key, json!({}), needs).unwrap();
         let edges = &self.neighbors;
         let batch = neighbors::Columns {
             image_id: edges.iter().map(|edge| edge.0).collect(),
@@ -57,10 +49,8 @@ impl Case {
             exact: vec![true; edges.len()].into(),
         }
         .batch();
-        let mut part = writer.part(0).unwrap();
-        part.write(neighbors::NAME, &batch.unwrap()).unwrap();
-        writer.commit(part).unwrap();
-        writer.finish(None, json!({})).unwrap();
+        let tables = [(neighbors::NAME, batch.unwrap())];
+        add_tables(&self.fake.run(), "neighbors", &tables);
     }
 
     fn run(&self) -> (RunFolder, Value) {

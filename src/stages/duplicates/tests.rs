@@ -1,19 +1,12 @@
 //! Folders with copies in them, scanned and compared; features and neighbours are made up.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+use std::{collections::BTreeSet, fs};
 
-use arrow::array::RecordBatch;
-use prospect_config::Config;
-use prospect_engine::{
-    progress::{Cancel, Progress, ProgressKind},
-    schema::{features, neighbors},
-};
+use prospect_engine::schema::{features, neighbors};
 use prospect_findings::{Finding, Kind};
 use prospect_output::picture::{self, Picture};
-use prospect_store::{RunFolder, declare::Lists};
+use prospect_store::declare::Lists;
+use prospect_testing::{Project, add_tables, run_stage};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
@@ -53,22 +46,20 @@ fn part(of: &Picture, [left, top, right, bottom]: [f32; 4], width: u32, height: 
 }
 
 struct Folder {
-    dir: tempfile::TempDir,
+    project: Project,
     paths: BTreeSet<String>,
 }
 
 impl Folder {
     fn new() -> Folder {
         Folder {
-            dir: tempfile::tempdir().unwrap(),
+            project: Project::new("[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n"),
             paths: BTreeSet::new(),
         }
     }
 
     fn write(&mut self, path: &str, bytes: &[u8]) {
-        let file = self.dir.path().join("images").join(path);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, bytes).unwrap();
+        self.project.write(&format!("images/{path}"), bytes);
         self.paths.insert(path.to_string());
     }
 
@@ -80,33 +71,8 @@ impl Folder {
         self.paths.iter().position(|known| known == path).unwrap() as u32
     }
 
-    fn with<T>(&self, set: &[&str], act: impl FnOnce(&Context) -> T) -> T {
-        let text = "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n";
-        let set: Vec<String> = set.iter().map(|setting| setting.to_string()).collect();
-        let config = Config::parse(&self.dir.path().join("pipeline.toml"), text, &set).unwrap();
-        let run = RunFolder::create(self.dir.path().join("run")).unwrap();
-        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-        act(&Context::new(&config, &run, &progress, &cancel))
-    }
-
     fn scan(&self) {
-        self.with(&[], |ctx| {
-            let lock = ctx.run.lock("test").unwrap();
-            prospect_engine::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
-        });
-    }
-
-    fn write_stage(&self, name: &str, tables: &[(&str, RecordBatch)]) {
-        let run = RunFolder::open(self.dir.path().join("run")).unwrap();
-        let lock = run.lock("test").unwrap();
-        let (key, needs) = ("key".to_string(), BTreeMap::new());
-        let writer = StageWriter::begin(&run, &lock, name, 1, key, json!({}), needs).unwrap();
-        let mut part = writer.part(0).unwrap();
-        for (table, batch) in tables {
-            part.write(table, batch).unwrap();
-        }
-        writer.commit(part).unwrap();
-        writer.finish(None, json!({})).unwrap();
+        (self.project.bring("run", &[], &[scan::STAGE], "scan")).unwrap();
     }
 
     /// Features of two numbers, and one neighbour of each image.
@@ -115,7 +81,9 @@ impl Folder {
             image_id: (0..vectors.len() as u32).collect(),
             vector: Lists::new(vectors.as_flattened().to_vec(), 2),
         };
-        self.write_stage("extract", &[(features::NAME, batch.batch().unwrap())]);
+        let run = self.project.run("run");
+        let tables = [(features::NAME, batch.batch().unwrap())];
+        add_tables(&run, "extract", &tables);
         let n = neighbors.len();
         let batch = neighbors::Columns {
             image_id: neighbors.iter().map(|row| row.0).collect(),
@@ -124,31 +92,24 @@ impl Folder {
             distance: neighbors.iter().map(|row| row.2).collect(),
             exact: vec![true; n].into(),
         };
-        self.write_stage("neighbors", &[(neighbors::NAME, batch.batch().unwrap())]);
+        let tables = [(neighbors::NAME, batch.batch().unwrap())];
+        add_tables(&run, "neighbors", &tables);
     }
 
     fn find(&self, set: &[&str]) -> Value {
-        self.with(set, |ctx| {
-            let lock = ctx.run.lock("test").unwrap();
-            let parameters = (STAGE.parameters)(ctx).unwrap();
-            let (key, needs) = (parameters.to_string(), BTreeMap::new());
-            let writer = StageWriter::begin(ctx.run, &lock, STAGE.name, 1, key, parameters, needs);
-            let mut writer = writer.unwrap();
-            let outcome = (STAGE.run)(ctx, &mut writer).unwrap();
-            writer.finish(None, outcome.summary.clone()).unwrap();
-            outcome.summary
-        })
+        self.project
+            .with("run", set, |ctx| run_stage(ctx, &STAGE).unwrap())
     }
 
     fn findings(&self) -> Vec<Finding> {
-        self.with(&[], |ctx| {
+        self.project.with("run", &[], |ctx| {
             findings(ctx, &ctx.run.manifest().unwrap()).unwrap()
         })
     }
 
     /// a, b, kind, group, label conflict, cross split
     fn pairs(&self) -> Vec<(u32, u32, String, u32, bool, bool)> {
-        let run = RunFolder::open(self.dir.path().join("run")).unwrap();
+        let run = self.project.run("run");
         let mut found = Vec::new();
         let columns = (
             duplicates::image_a,
@@ -291,10 +252,7 @@ fn a_run_that_was_killed_goes_on_to_the_same_tables() {
     }
     folder.scan();
     folder.find(&[]);
-    let file = folder
-        .dir
-        .path()
-        .join("run/tables/duplicates/part-00001.parquet");
+    let file = (folder.project).path("run/tables/duplicates/part-00001.parquet");
     let before = fs::read(&file).unwrap();
     fs::remove_file(&file).unwrap();
     folder.find(&[]);

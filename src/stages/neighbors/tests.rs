@@ -1,19 +1,16 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, UInt32Array};
-use prospect_config::Config;
-use prospect_engine::{
-    progress::{Cancel, Progress, ProgressKind},
-    schema::{classes, features, images},
-};
+use prospect_engine::schema::{classes, features, images};
 use prospect_store::{RunFolder, declare::Lists};
-use serde_json::{Value, json};
+use prospect_testing::{Project, add_tables, run_stage};
+use serde_json::Value;
 
 use super::*;
 
 /// A run folder with vectors, some of them copies, some not finite.
 struct Fake {
-    dir: tempfile::TempDir,
+    project: Project,
     dimension: usize,
     vectors: Vec<Vec<f32>>,
 }
@@ -27,7 +24,7 @@ impl Fake {
             mixed as f32 / 1009.0
         };
         Fake {
-            dir: tempfile::tempdir().unwrap(),
+            project: Project::new("[images]\ndir = \".\"\n"),
             dimension,
             vectors: (0..n)
                 .map(|row| (0..dimension).map(|x| value(row, x)).collect())
@@ -35,82 +32,45 @@ impl Fake {
         }
     }
 
-    fn config(&self, run: &str, set: &[&str]) -> Config {
-        let text = format!(
-            "[run]\ndir = {:?}\n[images]\ndir = {:?}\n",
-            self.dir.path().join(run),
-            self.dir.path()
-        );
-        let set: Vec<String> = set.iter().map(|s| s.to_string()).collect();
-        Config::parse(&self.dir.path().join("pipeline.toml"), &text, &set).unwrap()
-    }
-
     /// Writes what scan and extract would have written.
     fn write(&self, run: &RunFolder) {
-        let lock = run.lock("test").unwrap();
-        let begin = |name: &str| {
-            let key = format!("key of {name}");
-            StageWriter::begin(run, &lock, name, 1, key, json!({}), BTreeMap::new()).unwrap()
-        };
         let n = self.vectors.len() as u32;
-        let scan = begin("scan");
-        let mut part = scan.part(0).unwrap();
         let ids: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..n));
         let labels = Int32Array::from_iter((0..n).map(|id| (id % 5 != 4).then_some(id as i32 % 2)));
         let labels: ArrayRef = Arc::new(labels);
         let columns = [(images::image_id.name, ids), (images::label.name, labels)];
-        let batch = RecordBatch::try_from_iter(columns).unwrap();
-        part.write(images::NAME, &batch).unwrap();
-        let batch = classes::Columns {
+        let images = RecordBatch::try_from_iter(columns).unwrap();
+        let classes = classes::Columns {
             class: vec![0, 1].into(),
             name: vec!["a", "b"].into(),
             source: vec!["dataset", "dataset"].into(),
         };
-        part.write(classes::NAME, &batch.batch().unwrap()).unwrap();
-        scan.commit(part).unwrap();
-        scan.finish(None, json!({})).unwrap();
-        drop(scan);
+        let tables = [
+            (images::NAME, images),
+            (classes::NAME, classes.batch().unwrap()),
+        ];
+        add_tables(run, "scan", &tables);
 
-        let extract = begin("extract");
         let ids: Vec<usize> = (0..self.vectors.len()).collect();
-        for (number, ids) in ids.chunks(64).enumerate() {
-            let mut part = extract.part(number).unwrap();
+        for ids in ids.chunks(64) {
             let values = ids.iter().flat_map(|id| self.vectors[*id].iter().copied());
             let batch = features::Columns {
                 image_id: ids.iter().map(|id| *id as u32).collect(),
                 vector: Lists::new(values.collect(), self.dimension),
             };
-            part.write(features::NAME, &batch.batch().unwrap()).unwrap();
-            extract.commit(part).unwrap();
+            let tables = [(features::NAME, batch.batch().unwrap())];
+            add_tables(run, "extract", &tables);
         }
-        extract.finish(None, json!({})).unwrap();
     }
 
     /// Runs the stage in a folder of its own.
     fn run(&self, name: &str, set: &[&str]) -> (RunFolder, Value) {
-        let config = self.config(name, set);
-        let run = RunFolder::create(&config.run.dir).unwrap();
+        let run = self.project.run(name);
         if run.manifest().unwrap().stages.is_empty() {
             self.write(&run);
         }
-        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-        let ctx = Context::new(&config, &run, &progress, &cancel);
-        let lock = run.lock("test").unwrap();
-        let parameters = parameters(&ctx).unwrap();
-        let key = format!("key {parameters}");
-        let mut writer = StageWriter::begin(
-            &run,
-            &lock,
-            STAGE.name,
-            STAGE.version,
-            key,
-            parameters,
-            BTreeMap::new(),
-        )
-        .unwrap();
-        let outcome = super::run(&ctx, &mut writer).unwrap();
-        writer.finish(None, outcome.summary.clone()).unwrap();
-        (run, outcome.summary)
+        let summary = (self.project).with(name, set, |ctx| run_stage(ctx, &STAGE).unwrap());
+        (run, summary)
     }
 }
 

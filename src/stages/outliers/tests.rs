@@ -1,30 +1,22 @@
-use std::{collections::BTreeMap, fs};
-
-use arrow::array::RecordBatch;
-use prospect_config::Config;
-use prospect_engine::{
-    progress::{Cancel, Progress, ProgressKind},
-    schema::{features, neighbors},
-};
+use prospect_engine::schema::{features, neighbors};
 use prospect_findings::{Finding, Kind};
 use prospect_output::picture::{self, Picture};
-use prospect_store::{RunFolder, declare::Lists};
+use prospect_store::declare::Lists;
+use prospect_testing::{Project, add_tables, run_stage};
 
 use super::*;
 use crate::scan;
 
 /// Two classes of striped pictures, one of them dark, and what is not a picture.
-struct Case {
-    dir: tempfile::TempDir,
-}
+struct Case(Project);
 
 const IMAGES: usize = 40;
 
 impl Case {
     fn new() -> Case {
-        let case = Case {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let project = Project::new(
+            "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n[neighbors]\nmetric = \"cosine\"\n",
+        );
         for at in 0..IMAGES {
             let mut picture = Picture::filled(60, 60, [90, 140, 200]);
             let colour = if at == 7 {
@@ -39,42 +31,29 @@ impl Case {
                 }
             }
             let class = if at < IMAGES / 2 { "cat" } else { "dog" };
-            case.write(
-                &format!("{class}/{at:02}.png"),
-                &picture::png(&picture).unwrap(),
-            );
+            let path = format!("images/{class}/{at:02}.png");
+            project.write(&path, picture::png(&picture).unwrap());
         }
-        case.write("dog/zz.png", b"no image");
-        case
+        project.write("images/dog/zz.png", b"no image");
+        Case(project)
     }
 
-    fn write(&self, path: &str, bytes: &[u8]) {
-        let file = self.dir.path().join("images").join(path);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, bytes).unwrap();
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&Context) -> T) -> T {
-        let text = "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n[neighbors]\nmetric = \"cosine\"\n";
-        let config = Config::parse(&self.dir.path().join("pipeline.toml"), text, &[]).unwrap();
-        let run = RunFolder::create(self.dir.path().join("run")).unwrap();
-        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-        act(&Context::new(&config, &run, &progress, &cancel))
+    fn scan(&self) {
+        self.0.bring("run", &[], &[scan::STAGE], "scan").unwrap();
     }
 
     /// Scans; takes directions at these angles for features, and one neighbour each, so far away.
     fn prepare(&self, angles: &[f32], distances: &[f32]) {
-        self.with(|ctx| {
-            let lock = ctx.run.lock("test").unwrap();
-            prospect_engine::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
-        });
+        self.scan();
         let n = angles.len();
         let values = angles.iter().flat_map(|angle| [angle.cos(), angle.sin()]);
         let features = features::Columns {
             image_id: (0..n as u32).collect(),
             vector: Lists::new(values.collect(), 2),
         };
-        self.stage("extract", features::NAME, features.batch().unwrap());
+        let run = self.0.run("run");
+        let tables = [(features::NAME, features.batch().unwrap())];
+        add_tables(&run, "extract", &tables);
         let neighbors = neighbors::Columns {
             image_id: (0..n as u32).collect(),
             rank: vec![1; n].into(),
@@ -82,32 +61,16 @@ impl Case {
             distance: distances.to_vec().into(),
             exact: vec![true; n].into(),
         };
-        self.stage("neighbors", neighbors::NAME, neighbors.batch().unwrap());
-    }
-
-    fn stage(&self, name: &str, table: &str, batch: RecordBatch) {
-        self.with(|ctx| {
-            let lock = ctx.run.lock("test").unwrap();
-            let (key, needs) = ("key".to_string(), BTreeMap::new());
-            let writer =
-                StageWriter::begin(ctx.run, &lock, name, 1, key, json!({}), needs).unwrap();
-            let mut part = writer.part(0).unwrap();
-            part.write(table, &batch).unwrap();
-            writer.commit(part).unwrap();
-            writer.finish(None, json!({})).unwrap();
-        });
+        let tables = [(neighbors::NAME, neighbors.batch().unwrap())];
+        add_tables(&run, "neighbors", &tables);
     }
 
     fn run(&self) -> (Value, Vec<Row>, Vec<Finding>) {
-        self.with(|ctx| {
-            let lock = ctx.run.lock("test").unwrap();
-            let (key, needs) = ("key".to_string(), BTreeMap::new());
-            let writer = StageWriter::begin(ctx.run, &lock, STAGE.name, 1, key, json!({}), needs);
-            let mut writer = writer.unwrap();
-            let outcome = (STAGE.run)(ctx, &mut writer).unwrap();
+        self.0.with("run", &[], |ctx| {
+            let summary = run_stage(ctx, &STAGE).unwrap();
             let manifest = ctx.run.manifest().unwrap();
             let rows = tables::read(ctx.run, &manifest).unwrap();
-            (outcome.summary, rows, findings(ctx, &manifest).unwrap())
+            (summary, rows, findings(ctx, &manifest).unwrap())
         })
     }
 }
@@ -155,10 +118,7 @@ fn images_far_from_all_or_from_their_class_are_told() {
 #[test]
 fn without_neighbours_bad_photos_are_told_all_the_same() {
     let case = Case::new();
-    case.with(|ctx| {
-        let lock = ctx.run.lock("test").unwrap();
-        prospect_engine::run(ctx, &lock, &[scan::STAGE], &[], &mut |_| {}).unwrap();
-    });
+    case.scan();
     let (summary, rows, findings) = case.run();
     assert!(rows.is_empty());
     assert_eq!(summary["flagged"], 0);

@@ -53,7 +53,6 @@ fn fake(part_size: usize) -> Fake {
             .collect(),
     };
     Fake {
-        dir: tempfile::tempdir().unwrap(),
         images,
         layers: vec![
             layer("block.0#1", 70, 64, 8, Some([7, 4, -2])),
@@ -62,6 +61,7 @@ fn fake(part_size: usize) -> Fake {
         network_classes: vec!["dogs".into()],
         predictions: vec![(0, Some(0.9)); n],
         part_size,
+        ..Fake::default()
     }
 }
 

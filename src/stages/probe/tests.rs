@@ -1,19 +1,10 @@
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{fs, sync::Arc};
 
-use arrow::{
-    array::{
-        ArrayRef, FixedSizeListArray, Float32Array, Int32Array, RecordBatch, StringArray,
-        UInt32Array,
-    },
-    datatypes::{DataType, Field},
-};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray, UInt32Array};
 use prospect_common::Error;
-use prospect_config::Config;
-use prospect_engine::{
-    progress::{Cancel, Progress, ProgressKind},
-    schema::{classes, duplicates, features, images, predictions},
-};
+use prospect_engine::schema::{classes, duplicates, features, images, predictions};
 use prospect_store::{RunFolder, declare::Lists};
+use prospect_testing::{Project, add_tables, run_stage, vectors};
 
 use super::*;
 
@@ -22,7 +13,7 @@ const PART_SIZE: usize = 32;
 
 /// A run folder with images of classes that overlap a little.
 struct Fake {
-    dir: tempfile::TempDir,
+    project: Project,
     labels: Vec<Option<i32>>,
     /// Class of which the image's vector is.
     shows: Vec<usize>,
@@ -37,7 +28,9 @@ const NAMES: [&str; 4] = ["cat", "dog", "owl", "rare"];
 impl Fake {
     fn new(n: usize) -> Fake {
         Fake {
-            dir: tempfile::tempdir().unwrap(),
+            project: Project::new(&format!(
+                "[images]\ndir = \".\"\n[extract]\npart_size = {PART_SIZE}\n[model]\ndevice = \"cpu\"\n"
+            )),
             labels: (0..n).map(|id| Some(id as i32 % 3)).collect(),
             shows: (0..n).map(|id| id % 3).collect(),
             copies: Vec::new(),
@@ -56,14 +49,7 @@ impl Fake {
 
     /// What scan, extract and duplicates would have written.
     fn write(&self, run: &RunFolder) {
-        let lock = run.lock("test").unwrap();
-        let begin = |name: &str| {
-            let key = format!("key of {name}");
-            StageWriter::begin(run, &lock, name, 1, key, json!({}), BTreeMap::new()).unwrap()
-        };
         let n = self.labels.len() as u32;
-        let scan = begin("scan");
-        let mut part = scan.part(0).unwrap();
         let images = partly([
             (
                 images::image_id.name,
@@ -74,7 +60,6 @@ impl Fake {
                 Arc::new(Int32Array::from(self.labels.clone())),
             ),
         ]);
-        part.write(images::NAME, &images).unwrap();
         let own = (0..)
             .zip(NAMES)
             .map(|(class, name)| (class, name, "dataset"));
@@ -87,24 +72,20 @@ impl Fake {
             name: StringArray::from_iter_values(all.iter().map(|row| row.1)),
             source: StringArray::from_iter_values(all.iter().map(|row| row.2)),
         };
-        part.write(classes::NAME, &classes.batch().unwrap())
-            .unwrap();
-        scan.commit(part).unwrap();
-        scan.finish(None, json!({})).unwrap();
-        drop(scan);
+        let tables = [
+            (images::NAME, images),
+            (classes::NAME, classes.batch().unwrap()),
+        ];
+        add_tables(run, "scan", &tables);
 
-        let extract = begin("extract");
         let ids: Vec<usize> = (0..self.labels.len()).collect();
-        for (number, ids) in ids.chunks(PART_SIZE).enumerate() {
-            let mut part = extract.part(number).unwrap();
+        for ids in ids.chunks(PART_SIZE) {
             let image_ids: UInt32Array = ids.iter().map(|id| *id as u32).collect();
-            let vectors = ids.iter().flat_map(|id| self.vector(*id));
+            let values = ids.iter().flat_map(|id| self.vector(*id));
             let features = features::Columns {
                 image_id: image_ids.clone(),
-                vector: Lists::new(vectors.collect(), DIMENSION),
+                vector: Lists::new(values.collect(), DIMENSION),
             };
-            part.write(features::NAME, &features.batch().unwrap())
-                .unwrap();
             // Sure of what the image shows.
             let logits = ids.iter().flat_map(|id| {
                 let shown = NAMES[self.shows[*id]];
@@ -115,18 +96,17 @@ impl Fake {
                 (predictions::image_id.name, Arc::new(image_ids)),
                 (
                     predictions::logits.name,
-                    lists(logits.collect(), self.network.len()),
+                    vectors(logits, self.network.len()),
                 ),
             ]);
-            part.write(predictions::NAME, &predictions).unwrap();
-            extract.commit(part).unwrap();
+            let tables = [
+                (features::NAME, features.batch().unwrap()),
+                (predictions::NAME, predictions),
+            ];
+            add_tables(run, "extract", &tables);
         }
-        extract.finish(None, json!({})).unwrap();
-        drop(extract);
 
         if !self.copies.is_empty() {
-            let duplicates = begin("duplicates");
-            let mut part = duplicates.part(0).unwrap();
             let column = |at: usize| -> ArrayRef {
                 let values = self.copies.iter().map(|row| row[at]);
                 Arc::new(UInt32Array::from_iter_values(values))
@@ -136,45 +116,18 @@ impl Fake {
                 (duplicates::image_b.name, column(1)),
                 (duplicates::group_id.name, column(2)),
             ]);
-            part.write(duplicates::NAME, &rows).unwrap();
-            duplicates.commit(part).unwrap();
-            duplicates.finish(None, json!({})).unwrap();
+            add_tables(run, "duplicates", &[(duplicates::NAME, rows)]);
         }
     }
 
     /// Runs the stage in a folder of its own, or on from where it stopped there.
     fn try_run(&self, name: &str, set: &[&str]) -> Result<(RunFolder, Value)> {
-        let dir = self.dir.path().join(name);
-        let text = format!(
-            "[run]\ndir = {dir:?}\n[images]\ndir = {:?}\n[extract]\npart_size = {PART_SIZE}\n[model]\ndevice = \"cpu\"\n",
-            self.dir.path()
-        );
-        let set: Vec<String> = set.iter().map(|s| s.to_string()).collect();
-        let config = Config::parse(&self.dir.path().join("pipeline.toml"), &text, &set)?;
-        let run = RunFolder::create(&dir)?;
+        let run = self.project.run(name);
         if run.manifest()?.stages.is_empty() {
             self.write(&run);
         }
-        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-        let ctx = Context::new(&config, &run, &progress, &cancel);
-        let lock = run.lock("test")?;
-        let parameters = parameters(&ctx)?;
-        let key = format!("key {parameters}");
-        let needs = BTreeMap::new();
-        let mut writer = StageWriter::begin(
-            &run,
-            &lock,
-            STAGE.name,
-            STAGE.version,
-            key,
-            parameters,
-            needs,
-        )?;
-        let outcome = super::run(&ctx, &mut writer)?;
-        writer.finish(None, outcome.summary.clone())?;
-        drop(writer);
-        drop(lock);
-        Ok((run, outcome.summary))
+        let summary = (self.project).with(name, set, |ctx| run_stage(ctx, &STAGE))?;
+        Ok((run, summary))
     }
 
     fn run(&self, name: &str, set: &[&str]) -> (RunFolder, Value) {
@@ -185,12 +138,6 @@ impl Fake {
 /// Some columns of a table.
 fn partly<const N: usize>(columns: [(&str, ArrayRef); N]) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
-}
-
-fn lists(values: Vec<f32>, length: usize) -> ArrayRef {
-    let item = Arc::new(Field::new("item", DataType::Float32, false));
-    let values = Arc::new(Float32Array::from(values));
-    Arc::new(FixedSizeListArray::new(item, length as i32, values, None))
 }
 
 /// A row of `probe`.

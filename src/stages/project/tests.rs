@@ -1,21 +1,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
 };
 
-use prospect_config::{
-    Config,
-    ProjectionMethod::{Pca as ByPca, PcaLinfa, Tsne, TsneLinfa, Umap},
-};
-use prospect_engine::{
-    Decision, plan,
-    progress::{Cancel, Progress, ProgressKind},
-    run as run_stages,
-    tables::features::read_features,
-};
+use prospect_config::ProjectionMethod::{Pca as ByPca, PcaLinfa, Tsne, TsneLinfa, Umap};
+use prospect_engine::{Decision, plan, tables::features::read_features};
 use prospect_output::picture::{Picture, png};
-use prospect_store::RunFolder;
+use prospect_testing::golden;
 
 use super::{
     super::STAGES,
@@ -28,9 +19,7 @@ const NO_LABELS: &str = "images.labels=\"none\"";
 const METHODS: [ProjectionMethod; 5] = [ByPca, Tsne, Umap, PcaLinfa, TsneLinfa];
 
 /// Folders of pictures and runs over them with a golden network.
-struct Project {
-    dir: tempfile::TempDir,
-}
+struct Project(prospect_testing::Project);
 
 /// A picture of 24 x 24 whose pixels look random, those of even numbers brighter.
 fn picture(number: usize) -> Vec<u8> {
@@ -51,9 +40,11 @@ fn picture(number: usize) -> Vec<u8> {
 impl Project {
     /// With `images` pictures in two folders.
     fn new(images: usize) -> Project {
-        let project = Project {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let settings = format!(
+            "[images]\ndir = \"photos\"\nmax_bad_fraction = 0.9\n[model]\npath = {:?}\ndevice = \"cpu\"\n[extract]\npart_size = 7\n",
+            golden("plain.pt2"),
+        );
+        let project = Project(prospect_testing::Project::new(&settings));
         for number in 0..images {
             project.add("photos", number, &picture(number));
         }
@@ -62,49 +53,25 @@ impl Project {
 
     fn add(&self, folder: &str, number: usize, bytes: &[u8]) {
         let class = ["round", "square"][number % 2];
-        let folder = self.dir.path().join(folder).join(class);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(format!("{number:02}.png")), bytes).unwrap();
-    }
-
-    fn config(&self, run: &str, set: &[&str]) -> Config {
-        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/plain.pt2");
-        let text = format!(
-            "[run]\ndir = {:?}\n[images]\ndir = {:?}\nmax_bad_fraction = 0.9\n[model]\npath = {model:?}\ndevice = \"cpu\"\n\
-             [extract]\npart_size = 7\n",
-            self.dir.path().join(run),
-            self.dir.path().join("photos"),
-        );
-        let set: Vec<String> = set.iter().map(|s| s.to_string()).collect();
-        Config::parse(&self.dir.path().join("pipeline.toml"), &text, &set).unwrap()
-    }
-
-    fn with<T>(&self, run: &str, set: &[&str], act: impl FnOnce(&Context) -> T) -> T {
-        let config = self.config(run, set);
-        let run = RunFolder::create(&config.run.dir).unwrap();
-        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-        act(&Context::new(&config, &run, &progress, &cancel))
+        self.0
+            .write(&format!("{folder}/{class}/{number:02}.png"), bytes);
     }
 
     /// Brings the stage up to date; its summary.
     fn run(&self, run: &str, set: &[&str]) -> Result<Value> {
-        self.with(run, set, |ctx| {
-            let lock = ctx.run.lock("test")?;
-            run_stages(ctx, &lock, STAGES, &["project".to_string()], &mut |_| {})?;
-            Ok(ctx.run.manifest()?.stages["project"].summary.clone())
-        })
+        self.0.bring(run, set, STAGES, "project")
     }
 
     /// What would be done about the stage.
     fn decision(&self, run: &str, set: &[&str]) -> Decision {
-        self.with(run, set, |ctx| {
+        self.0.with(run, set, |ctx| {
             let plan = plan(ctx, STAGES, &["project".to_string()]).unwrap();
             plan.stages.last().unwrap().decision.clone()
         })
     }
 
     fn places(&self, run: &str, method: ProjectionMethod) -> BTreeMap<u32, Place> {
-        self.with(run, &[], |ctx| {
+        self.0.with(run, &[], |ctx| {
             let manifest = ctx.run.manifest().unwrap();
             let places = tables::read_places(ctx.run, &manifest, method).unwrap();
             places.into_iter().collect()
@@ -112,7 +79,7 @@ impl Project {
     }
 
     fn pca(&self, run: &str) -> Pca {
-        self.with(run, &[], |ctx| {
+        self.0.with(run, &[], |ctx| {
             let manifest = ctx.run.manifest().unwrap();
             tables::read_components(ctx.run, &manifest).unwrap()
         })
@@ -120,7 +87,7 @@ impl Project {
 
     /// Each image's features.
     fn features(&self, run: &str) -> BTreeMap<u32, Vec<f32>> {
-        self.with(run, &[], |ctx| {
+        self.0.with(run, &[], |ctx| {
             let manifest = ctx.run.manifest().unwrap();
             let (features, _) = read_features(ctx.run, &manifest).unwrap();
             let vectors = features
@@ -132,7 +99,7 @@ impl Project {
     }
 
     fn quality(&self, run: &str) -> BTreeMap<String, Quality> {
-        self.with(run, &[], |ctx| {
+        self.0.with(run, &[], |ctx| {
             let manifest = ctx.run.manifest().unwrap();
             let rows = tables::read_quality(ctx.run, &manifest).unwrap();
             rows.into_iter().collect()
@@ -141,7 +108,7 @@ impl Project {
 
     /// Names and bytes of all files of the stage.
     fn files(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
-        self.with(run, &[], |ctx| {
+        self.0.with(run, &[], |ctx| {
             let manifest = ctx.run.manifest().unwrap();
             let parts = manifest.stages["project"].parts.values();
             let files = parts.flat_map(|part| &part.files);
@@ -224,13 +191,8 @@ fn a_stopped_stage_goes_on_to_the_same_bytes() {
     project.run("run", &[]).unwrap();
     let before = project.files("run");
     for part in 0..3 {
-        fs::remove_file(
-            project
-                .dir
-                .path()
-                .join(format!("run/tables/projection/part-{part:05}.parquet")),
-        )
-        .unwrap();
+        let lost = format!("run/tables/projection/part-{part:05}.parquet");
+        fs::remove_file(project.0.path(&lost)).unwrap();
         let decision = project.decision("run", &[]);
         assert_eq!(
             decision,
@@ -343,9 +305,8 @@ fn images_without_labels_are_coloured_by_prediction_alone() {
 fn labels_that_the_network_does_not_know_are_neither_right_nor_wrong() {
     let project = Project::new(0);
     for number in 0..6 {
-        let folder = project.dir.path().join("photos/unheard");
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(format!("{number}.png")), picture(number)).unwrap();
+        let path = format!("photos/unheard/{number}.png");
+        project.0.write(&path, picture(number));
     }
     project.run("run", &["project.methods=[\"pca\"]"]).unwrap();
     let files = project.files("run");
@@ -365,10 +326,9 @@ fn two_nights() -> (Project, [String; 2]) {
     for number in 40..43 {
         project.add("later", number, &picture(number));
     }
-    let folder = |name| project.dir.path().join(name);
     let set = [
-        format!("images.dir={:?}", folder("later")),
-        format!("project.onto={:?}", folder("first")),
+        format!("images.dir={:?}", project.0.path("later")),
+        format!("project.onto={:?}", project.0.path("first")),
     ];
     (project, set)
 }
@@ -424,7 +384,7 @@ fn a_map_is_kept_and_new_images_are_put_into_it() {
     assert!(quality["tsne"].kl.is_none() && quality["tsne"].trustworthiness.is_some());
 
     // A third night onto the second: what was placed stays so marked.
-    let onto = format!("project.onto={:?}", project.dir.path().join("second"));
+    let onto = format!("project.onto={:?}", project.0.path("second"));
     project.run("third", &[set[0], &onto]).unwrap();
     assert_eq!(
         project.places("third", Tsne),
@@ -432,13 +392,8 @@ fn a_map_is_kept_and_new_images_are_put_into_it() {
     );
     // Stopped and gone on.
     let third = project.files("third");
-    fs::remove_file(
-        project
-            .dir
-            .path()
-            .join("third/tables/projection/part-00002.parquet"),
-    )
-    .unwrap();
+    let lost = "third/tables/projection/part-00002.parquet";
+    fs::remove_file(project.0.path(lost)).unwrap();
     project.run("third", &[set[0], &onto]).unwrap();
     assert_eq!(project.files("third"), third);
 }
@@ -467,8 +422,7 @@ fn maps_of_another_space_are_refused() {
             .collect();
         project.run("second", &set).unwrap_err().to_string()
     };
-    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/residual.pt2");
-    let message = refused(&[&format!("model.path={other:?}")]);
+    let message = refused(&[&format!("model.path={:?}", golden("residual.pt2"))]);
     assert!(
         message.contains("the network (here ") && message.contains("the feature layer"),
         "{message}"
@@ -483,12 +437,12 @@ fn maps_of_another_space_are_refused() {
         message.contains("no map by pca-linfa; it has pca, tsne, umap"),
         "{message}"
     );
-    let onto = |name: &str| format!("project.onto={:?}", project.dir.path().join(name));
+    let onto = |name: &str| format!("project.onto={:?}", project.0.path(name));
     let message = refused(&[&onto("second")]);
     assert!(message.contains("is this run itself"), "{message}");
     let message = refused(&[&onto("nowhere")]);
     assert!(message.contains("nowhere"), "{message}");
-    fs::create_dir(project.dir.path().join("empty")).unwrap();
+    fs::create_dir(project.0.path("empty")).unwrap();
     let message = refused(&[&onto("empty")]);
     assert!(message.contains("has no finished maps"), "{message}");
 }

@@ -1,11 +1,10 @@
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use prospect_dataset::image::{DecodeOptions, decode};
 use prospect_engine::schema::issues;
 use prospect_findings::Kind;
 use prospect_output::picture::Picture;
-use prospect_store::StageWriter;
-use prospect_testing::{Fake, FakeImage, FakeLayer};
+use prospect_testing::{Fake, FakeImage, FakeLayer, add_tables};
 use serde_json::{Value, json};
 
 use super::{
@@ -41,7 +40,6 @@ fn hostile() -> Fake {
     let channels = 4;
     let n = GOOD * channels as usize;
     Fake {
-        dir: tempfile::tempdir().unwrap(),
         images: good.chain(bad).collect(),
         layers: vec![FakeLayer {
             name: "layer<b>\"1".into(),
@@ -55,17 +53,13 @@ fn hostile() -> Fake {
         network_classes: (0..10).map(|c| format!("{HOSTILE} {c}")).collect(),
         predictions: (0..GOOD as i32).map(|id| (id % 10, None)).collect(),
         part_size: 5,
+        ..Fake::default()
     }
 }
 
 /// Findings as the audit writes them: every second image has a doubtful label, image 3 is a copy of image 1, and the first bad
 /// file is unreadable.
 fn find(fake: &Fake) {
-    let run = fake.run();
-    let lock = run.lock("test").unwrap();
-    let needs = BTreeMap::new();
-    let audit =
-        StageWriter::begin(&run, &lock, "audit", 1, "key".into(), json!({}), needs).unwrap();
     let mut ids: Vec<u32> = (0..GOOD as u32).step_by(2).collect();
     let labels = ids.len();
     ids.extend([3, GOOD as u32]);
@@ -86,10 +80,8 @@ fn find(fake: &Fake) {
         reviewed: rows().map(|row| (row == 1).then_some("ok")).collect(),
         note: rows().map(|_| None::<&str>).collect(),
     };
-    let mut part = audit.part(0).unwrap();
-    part.write(issues::NAME, &issues.batch().unwrap()).unwrap();
-    audit.commit(part).unwrap();
-    audit.finish(None, json!({})).unwrap();
+    let tables = [(issues::NAME, issues.batch().unwrap())];
+    add_tables(&fake.run(), "audit", &tables);
 }
 
 fn report(fake: &Fake, set: &[&str]) -> PathBuf {

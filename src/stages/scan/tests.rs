@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs,
     os::unix::{ffi::OsStrExt, fs::symlink},
-    path::Path,
 };
 
 use arrow::{
@@ -14,52 +13,41 @@ use arrow::{
 };
 use image::{ImageFormat, Rgb, RgbImage};
 use prospect_common::{Error, Result};
-use prospect_config::Config;
-use prospect_engine::{
-    Context,
-    progress::{Cancel, Progress, ProgressKind},
-};
-use prospect_store::RunFolder;
+use prospect_engine::progress::Cancel;
+use prospect_testing::golden;
 
 use super::STAGE;
 
-struct Project {
-    folder: tempfile::TempDir,
-}
+struct Project(prospect_testing::Project);
 
 impl Project {
     fn new() -> Project {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("images")).unwrap();
-        Project { folder }
+        let settings = "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n";
+        let project = prospect_testing::Project::new(settings);
+        fs::create_dir(project.path("images")).unwrap();
+        Project(project)
     }
 
     fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
-        let path = self.folder.path().join("images").join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
+        self.0.write(&format!("images/{path}"), bytes);
     }
 
-    fn scan_in(&self, run: &str, settings: &[&str], cancel: &Cancel) -> Result<serde_json::Value> {
-        let text = "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n";
-        let set: Vec<String> = settings.iter().map(|setting| setting.to_string()).collect();
-        let config = Config::parse(&self.folder.path().join("pipeline.toml"), text, &set)?;
-        let run = RunFolder::create(self.folder.path().join(run))?;
-        let progress = Progress::new(ProgressKind::Quiet);
-        let ctx = Context::new(&config, &run, &progress, cancel);
-        prospect_engine::run(&ctx, &run.lock("test")?, &[STAGE], &[], &mut |_| {})?;
-        let record = &run.manifest()?.stages["scan"];
-        let mut summary = record.summary.clone();
-        summary["result"] = record.result.clone().into();
-        Ok(summary)
+    fn scan_until(&self, settings: &[&str], cancel: &Cancel) -> Result<serde_json::Value> {
+        self.0.with_cancel("run", settings, cancel, |ctx| {
+            prospect_engine::run(ctx, &ctx.run.lock("test")?, &[STAGE], &[], &mut |_| {})?;
+            let record = &ctx.run.manifest()?.stages["scan"];
+            let mut summary = record.summary.clone();
+            summary["result"] = record.result.clone().into();
+            Ok(summary)
+        })
     }
 
     fn scan(&self, settings: &[&str]) -> Result<serde_json::Value> {
-        self.scan_in("run", settings, &Cancel::default())
+        self.scan_until(settings, &Cancel::default())
     }
 
     fn table(&self, name: &str) -> RecordBatch {
-        let run = RunFolder::open(self.folder.path().join("run")).unwrap();
+        let run = self.0.run("run");
         let batches: Vec<RecordBatch> = run
             .read(&run.manifest().unwrap(), name)
             .collect::<Result<_>>()
@@ -116,7 +104,7 @@ fn every_bad_file_is_a_row_that_says_why() {
     project.write("new\nline \u{1b}[2J.png", &good);
     project.write("<script>.png", &good);
     project.write("png in disguise.jpg", &good);
-    let images = project.folder.path().join("images");
+    let images = project.0.path("images");
     fs::write(images.join(std::ffi::OsStr::from_bytes(b"\xfe.png")), &good).unwrap();
     symlink("loop.png", images.join("loop.png")).unwrap();
     symlink(&images, images.join("around")).unwrap();
@@ -213,21 +201,10 @@ fn too_many_bad_images_are_an_error_after_the_table_is_written() {
     assert_eq!(error.exit_code(), 65);
     assert_eq!(project.errors().len(), 2);
     // Nothing is read again once the limit is raised: the file may even be gone.
-    let before = fs::read(
-        project
-            .folder
-            .path()
-            .join("run/tables/images/part-00000.parquet"),
-    )
-    .unwrap();
+    let file = project.0.path("run/tables/images/part-00000.parquet");
+    let before = fs::read(&file).unwrap();
     project.scan(&["images.max_bad_fraction=0.5"]).unwrap();
-    let after = fs::read(
-        project
-            .folder
-            .path()
-            .join("run/tables/images/part-00000.parquet"),
-    )
-    .unwrap();
+    let after = fs::read(&file).unwrap();
     assert_eq!(before, after);
 }
 
@@ -278,7 +255,7 @@ fn metadata_gives_labels_splits_and_attributes() {
         project.write(path, png(5, 5));
     }
     let csv = "file_name,label,split,weight,width\na.png,dog,train,1.5,wide\nc.png,cat,,2,\nghost.png,cow,,,\n";
-    fs::write(project.folder.path().join("meta.csv"), csv).unwrap();
+    project.0.write("meta.csv", csv);
     let settings = ["images.metadata=\"meta.csv\"", "images.labels=\"metadata\""];
     let summary = project.scan(&settings).unwrap();
     assert_eq!(summary["metadata_rows_without_image"], 1);
@@ -298,7 +275,7 @@ fn metadata_gives_labels_splits_and_attributes() {
 
 #[test]
 fn a_model_lends_its_class_numbers_where_it_knows_every_label() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/plain.pt2");
+    let golden = golden("plain.pt2");
     let project = Project::new();
     let names: Vec<String> = prospect_config::open_model(&golden, None)
         .unwrap()
@@ -336,7 +313,7 @@ fn an_interrupted_scan_is_interrupted_and_goes_on() {
     let cancel = Cancel::default();
     cancel.request();
     assert!(matches!(
-        project.scan_in("run", &[], &cancel),
+        project.scan_until(&[], &cancel),
         Err(Error::Interrupted)
     ));
     assert_eq!(project.scan(&[]).unwrap()["images"], 1);

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{fs, sync::Arc};
 
 use arrow::{
     array::{
@@ -9,11 +9,8 @@ use arrow::{
 };
 use half::f16;
 use prospect_dataset::image::{Interpolation, Resize};
-use prospect_engine::progress::{Cancel, Progress, ProgressKind};
 use prospect_output::picture::Picture;
-use prospect_store::StageWriter;
-use prospect_testing::{Fake, FakeImage};
-use serde_json::json;
+use prospect_testing::{Fake, FakeImage, begin};
 
 use super::*;
 
@@ -30,7 +27,6 @@ fn fake(images: &[(Option<&str>, i32, Option<f32>)]) -> Fake {
         (names.iter().position(|known| *known == name)).map(|n| (n as i32, name.to_string()))
     };
     Fake {
-        dir: tempfile::tempdir().unwrap(),
         images: (0..)
             .zip(images)
             .map(|(n, (name, _, _))| FakeImage {
@@ -40,24 +36,16 @@ fn fake(images: &[(Option<&str>, i32, Option<f32>)]) -> Fake {
                 picture: Some(Picture::filled(60, 30, [n as u8 * 10 + 40; 3])),
             })
             .collect(),
-        layers: Vec::new(),
         network_classes: network_classes(),
         predictions: images.iter().map(|&(_, pred, p)| (pred, p)).collect(),
         part_size: 3,
+        ..Fake::default()
     }
-}
-
-fn with_context<T>(fake: &Fake, set: &[&str], work: impl FnOnce(&Context, &Manifest) -> T) -> T {
-    let (run, config) = (fake.run(), fake.config(set));
-    let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-    let ctx = Context::new(&config, &run, &progress, &cancel);
-    let manifest = run.manifest().unwrap();
-    work(&ctx, &manifest)
 }
 
 fn planned(fake: &Fake, n: usize) -> Vec<(String, u32)> {
     let set = format!("explain.pictures={n}");
-    let chosen = with_context(fake, &[&set], |ctx, manifest| {
+    let chosen = fake.read(&[&set], |ctx, manifest| {
         plan(ctx, manifest, &network_classes()).unwrap()
     });
     let class = |chosen: &Chosen| chosen.path.split('/').nth(2).unwrap().to_string();
@@ -181,12 +169,9 @@ fn overlays_lie_on_the_photo_and_gone_images_are_counted() {
         (1, 0, "top-2"),
         (2, 2, "predicted"),
     ];
-    let chosen = with_context(&fake, &["explain.pictures=1"], |ctx, _| {
+    let chosen = fake.with(&["explain.pictures=1"], |ctx| {
         let lock = ctx.run.lock("test").unwrap();
-        let needs = BTreeMap::new();
-        let writer =
-            StageWriter::begin(ctx.run, &lock, "explain", 1, "key".into(), json!({}), needs)
-                .unwrap();
+        let writer = begin(ctx.run, &lock, "explain");
         let mut part = writer.part(0).unwrap();
         part.write("explanations", &explanations(&rows)).unwrap();
         writer.commit(part).unwrap();

@@ -1,19 +1,15 @@
 //! A run about three clusters of images, for the tests of the stage.
 
-use std::{collections::BTreeMap, iter::repeat_n};
+use std::iter::repeat_n;
 
 use arrow::array::{Float32Array, Float64Array, RecordBatch, StringArray};
 use prospect_analysis::audit::label_issues::most_probable;
-use prospect_engine::{
-    Context,
-    progress::{Cancel, Progress, ProgressKind},
-    schema::{features, neighbors, probe, probe_classes, probe_quality},
-};
+use prospect_engine::schema::{features, neighbors, probe, probe_classes, probe_quality};
 use prospect_findings::Finding;
-use prospect_store::{PartWriter, StageWriter, declare::Lists};
-use prospect_testing::{Fake, FakeImage};
+use prospect_store::declare::Lists;
+use prospect_testing::{Fake, FakeImage, add_tables};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::{STAGE, findings};
 
@@ -61,12 +57,10 @@ impl Case {
             picture: None,
         };
         let fake = Fake {
-            dir: tempfile::tempdir().unwrap(),
             images: (0..given.len()).map(image).collect(),
-            layers: Vec::new(),
             network_classes: ["bag", "hat", "shoe"].map(String::from).to_vec(),
             predictions: given.iter().map(|_| (0, None)).collect(),
-            part_size: 100,
+            ..Fake::default()
         };
         Case {
             fake,
@@ -78,25 +72,15 @@ impl Case {
 
     pub fn with_tables(self) -> Case {
         self.fake.write();
-        self.write("probe", |part| {
-            part.write(features::NAME, &self.features()).unwrap();
-            part.write(neighbors::NAME, &self.neighbors()).unwrap();
-            part.write(probe::NAME, &self.probe()).unwrap();
-            part.write(probe_classes::NAME, &self.classes()).unwrap();
-            part.write(probe_quality::NAME, &quality()).unwrap();
-        });
+        let tables = [
+            (features::NAME, self.features()),
+            (neighbors::NAME, self.neighbors()),
+            (probe::NAME, self.probe()),
+            (probe_classes::NAME, self.classes()),
+            (probe_quality::NAME, quality()),
+        ];
+        add_tables(&self.fake.run(), "probe", &tables);
         self
-    }
-
-    pub fn write(&self, stage: &str, write: impl FnOnce(&mut PartWriter)) {
-        let run = self.fake.run();
-        let lock = run.lock("test").unwrap();
-        let (key, needs) = (format!("key of {stage}"), BTreeMap::new());
-        let writer = StageWriter::begin(&run, &lock, stage, 1, key, json!({}), needs).unwrap();
-        let mut part = writer.part(0).unwrap();
-        write(&mut part);
-        writer.commit(part).unwrap();
-        writer.finish(None, json!({})).unwrap();
     }
 
     fn features(&self) -> RecordBatch {
@@ -215,10 +199,7 @@ impl Case {
     }
 
     pub fn findings(&self, set: &[&str]) -> Vec<Finding> {
-        let (run, config) = (self.fake.run(), self.fake.config(set));
-        let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-        let ctx = Context::new(&config, &run, &progress, &cancel);
-        findings(&ctx, &run.manifest().unwrap()).unwrap()
+        (self.fake).read(set, |ctx, manifest| findings(ctx, manifest).unwrap())
     }
 }
 

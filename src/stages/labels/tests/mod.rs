@@ -1,15 +1,11 @@
-use std::collections::BTreeMap;
-
 use arrow::array::Float32Array;
-use prospect_engine::{
-    progress::{Cancel, Progress, ProgressKind},
-    schema::explanations,
-};
+use prospect_engine::{progress::Cancel, schema::explanations};
 use prospect_findings::Kind;
 use prospect_store::{
     RunFolder,
     declare::{Cell, Column, Lists, f16},
 };
+use prospect_testing::{add_tables, begin_stage, run_stage};
 
 use self::case::{Case, true_class};
 use super::*;
@@ -118,29 +114,17 @@ fn a_run_that_was_interrupted_ends_with_the_same_tables() {
     // The tables of part 0 alone, as they stand after it.
     let interrupted = Case::new(&WRONG).with_tables();
     let (run, other) = (case.fake.run(), interrupted.fake.run());
-    let config = interrupted.fake.config(&[]);
-    let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-    let parameters = parameters(&Context::new(&config, &other, &progress, &cancel)).unwrap();
-    let lock = other.lock("test").unwrap();
-    let (key, needs) = (parameters.to_string(), BTreeMap::new());
-    let writer = StageWriter::begin(
-        &other,
-        &lock,
-        "labels",
-        STAGE.version,
-        key,
-        parameters,
-        needs,
-    )
-    .unwrap();
-    let mut part = writer.part(0).unwrap();
-    for name in [label_scores::NAME, confident_joint::NAME] {
-        for batch in run.read(&run.manifest().unwrap(), name) {
-            part.write(name, &batch.unwrap()).unwrap();
+    interrupted.fake.with(&[], |ctx| {
+        let lock = ctx.run.lock("test").unwrap();
+        let writer = begin_stage(ctx, &lock, &STAGE).unwrap();
+        let mut part = writer.part(0).unwrap();
+        for name in [label_scores::NAME, confident_joint::NAME] {
+            for batch in run.read(&run.manifest().unwrap(), name) {
+                part.write(name, &batch.unwrap()).unwrap();
+            }
         }
-    }
-    writer.commit(part).unwrap();
-    drop((writer, lock));
+        writer.commit(part).unwrap();
+    });
     interrupted.run(&[]);
     assert_eq!(digests(&other), all);
 }
@@ -148,22 +132,10 @@ fn a_run_that_was_interrupted_ends_with_the_same_tables() {
 #[test]
 fn stopping_is_heard() {
     let case = Case::new(&WRONG).with_tables();
-    let (run, config) = (case.fake.run(), case.fake.config(&[]));
-    let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
+    let cancel = Cancel::default();
     cancel.request();
-    let ctx = Context::new(&config, &run, &progress, &cancel);
-    let lock = run.lock("test").unwrap();
-    let mut writer = StageWriter::begin(
-        &run,
-        &lock,
-        "labels",
-        1,
-        "key".into(),
-        json!({}),
-        BTreeMap::new(),
-    )
-    .unwrap();
-    let stopped = super::run(&ctx, &mut writer);
+    let project = &case.fake.project;
+    let stopped = project.with_cancel("run", &[], &cancel, |ctx| run_stage(ctx, &STAGE));
     assert!(matches!(stopped, Err(prospect_common::Error::Interrupted)));
 }
 
@@ -227,35 +199,33 @@ fn what_cannot_be_judged_has_no_row() {
 fn maps_of_both_classes_are_compared() {
     let case = Case::new(&WRONG).with_tables();
     // The network numbers its classes bag 0, hat 1, shoe 2; image 4 is a hat labelled shoe.
-    case.write("explain", |part| {
-        let maps = [1.0, 1.0, 0.0, 0.0, 0.0, 2.0, 2.0, 0.0];
-        let numbers = || Float32Array::from(vec![0.0; 2]);
-        let batch = explanations::Columns {
-            image_id: vec![4, 4].into(),
-            layer: vec!["last"; 2].into(),
-            method: vec!["gradcam"; 2].into(),
-            class: vec![1, 2].into(),
-            class_kind: vec!["fixed"; 2].into(),
-            height: vec![2; 2].into(),
-            width: vec![2; 2].into(),
-            map: Lists::new(maps.map(f16::from_f32).to_vec(), 4),
-            map_scale: numbers(),
-            raw_min: numbers(),
-            raw_max: numbers(),
-            positive_sum: numbers(),
-            zero_map: vec![false; 2].into(),
-            center_y: numbers(),
-            center_x: numbers(),
-            border_fraction: numbers(),
-            entropy: numbers(),
-            logit: numbers(),
-            residual: numbers(),
-            energy_in_box: numbers(),
-            pointing_hit: vec![false; 2].into(),
-        };
-        part.write(explanations::NAME, &batch.batch().unwrap())
-            .unwrap();
-    });
+    let maps = [1.0, 1.0, 0.0, 0.0, 0.0, 2.0, 2.0, 0.0];
+    let numbers = || Float32Array::from(vec![0.0; 2]);
+    let batch = explanations::Columns {
+        image_id: vec![4, 4].into(),
+        layer: vec!["last"; 2].into(),
+        method: vec!["gradcam"; 2].into(),
+        class: vec![1, 2].into(),
+        class_kind: vec!["fixed"; 2].into(),
+        height: vec![2; 2].into(),
+        width: vec![2; 2].into(),
+        map: Lists::new(maps.map(f16::from_f32).to_vec(), 4),
+        map_scale: numbers(),
+        raw_min: numbers(),
+        raw_max: numbers(),
+        positive_sum: numbers(),
+        zero_map: vec![false; 2].into(),
+        center_y: numbers(),
+        center_x: numbers(),
+        border_fraction: numbers(),
+        entropy: numbers(),
+        logit: numbers(),
+        residual: numbers(),
+        energy_in_box: numbers(),
+        pointing_hit: vec![false; 2].into(),
+    };
+    let tables = [(explanations::NAME, batch.batch().unwrap())];
+    add_tables(&case.fake.run(), "explain", &tables);
     case.run(&[]);
     for finding in case.findings(&[]) {
         let told = finding

@@ -8,7 +8,7 @@ use arrow::{
     datatypes::Float16Type,
 };
 use half::f16;
-use prospect_testing::{Fake, FakeImage};
+use prospect_testing::{Fake, FakeImage, add_tables};
 
 use super::*;
 
@@ -21,7 +21,6 @@ fn fake(network: &[&str], images: &[(&str, i32, Option<f32>)]) -> Fake {
             .unwrap()
     };
     let fake = Fake {
-        dir: tempfile::tempdir().unwrap(),
         images: (images.iter().enumerate())
             .map(|(id, (label, ..))| FakeImage {
                 path: format!("{id}.png"),
@@ -30,10 +29,10 @@ fn fake(network: &[&str], images: &[(&str, i32, Option<f32>)]) -> Fake {
                 picture: None,
             })
             .collect(),
-        layers: Vec::new(),
         network_classes: network.iter().map(|name| name.to_string()).collect(),
         predictions: images.iter().map(|&(_, pred, p)| (pred, p)).collect(),
         part_size: 3,
+        ..Fake::default()
     };
     fake.write();
     fake
@@ -103,7 +102,7 @@ fn a_probe_speaks_where_the_network_does_not_know_the_labels() {
         ("p_pred", Arc::new(Float32Array::from(vec![0.9, 0.8, 0.7]))),
         ("p_label", Arc::new(Float32Array::from(vec![0.9, 0.1, 0.7]))),
     ]);
-    fake.write_table("probe", "probe", &rows.unwrap());
+    add_tables(&fake.run(), "probe", &[("probe", rows.unwrap())]);
     let found = gathered(&fake);
     assert_eq!(found.source, Some(Source::Probe));
     assert_eq!(
@@ -142,7 +141,7 @@ fn mean_maps_count_every_image_alike() {
         ("width", Arc::new(Int16Array::from(vec![2; n]))),
         ("map", Arc::new(lists)),
     ]);
-    fake.write_table("explain", "explanations", &rows.unwrap());
+    add_tables(&fake.run(), "explain", &[("explanations", rows.unwrap())]);
     let found = gathered(&fake);
     assert_eq!(found.map_of.as_deref(), Some("gradcam at last"));
     let map = |at: usize| found.classes[at].map.clone().unwrap();

@@ -1,22 +1,21 @@
 use arrow::array::StringArray;
 use prospect_engine::schema::groups;
-use prospect_testing::{Fake, FakeImage};
+use prospect_testing::{Fake, FakeImage, add_tables};
 
 use super::{gather::TopPair, *};
 
 fn fake() -> Fake {
     let fake = Fake {
-        dir: tempfile::tempdir().unwrap(),
         images: vec![FakeImage {
             path: "0.png".into(),
             label: None,
             error: None,
             picture: None,
         }],
-        layers: Vec::new(),
         network_classes: vec!["cat".into()],
         predictions: vec![(0, None)],
         part_size: 1,
+        ..Fake::default()
     };
     fake.write();
     fake
@@ -40,7 +39,8 @@ fn write_groups(fake: &Fake, rows: &[Row]) {
         worst: vec![false; rows.len()].into(),
         source: vec!["probe"; rows.len()].into(),
     };
-    fake.write_table("shortcuts", groups::NAME, &rows.batch().unwrap());
+    let tables = [(groups::NAME, rows.batch().unwrap())];
+    add_tables(&fake.run(), "shortcuts", &tables);
 }
 
 #[test]

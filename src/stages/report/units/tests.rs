@@ -23,7 +23,6 @@ fn fake() -> Fake {
         _ => (1, "dog".to_string()),
     };
     Fake {
-        dir: tempfile::tempdir().unwrap(),
         images: (0..6)
             .map(|id| FakeImage {
                 path: format!("{id}.png"),
@@ -44,6 +43,7 @@ fn fake() -> Fake {
         network_classes: vec!["other".into()],
         predictions: vec![(0, None); 6],
         part_size: 4,
+        ..Fake::default()
     }
 }
 

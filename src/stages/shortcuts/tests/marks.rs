@@ -51,24 +51,19 @@ fn marked() -> Fake {
             .collect(),
     };
     Fake {
-        dir: tempfile::tempdir().unwrap(),
         images: (0..N).map(image).collect(),
         layers: vec![layer("early"), layer("late")],
         network_classes: vec!["ant".into(), "bee".into(), "cow".into()],
         predictions: vec![(0, None); N],
         part_size: 40,
+        ..Fake::default()
     }
 }
 
 /// Features that are the units' strengths, and a probe of one fold that reads cows off the mark alone.
 fn add_head(fake: &Fake) {
     let n = fake.images.len();
-    let vectors: Vec<f32> = fake.layers[1].max.clone();
-    let lists = |values: Vec<f32>| -> ArrayRef {
-        let item = Arc::new(Field::new("item", DataType::Float32, false));
-        let values = Arc::new(Float32Array::from(values));
-        Arc::new(FixedSizeListArray::new(item, 3, values, None))
-    };
+    let strengths = fake.layers[1].max.clone();
     let ids = || Arc::new(UInt32Array::from_iter_values(0..n as u32)) as ArrayRef;
     let run = fake.run();
     let manifest = run.manifest().unwrap();
@@ -76,7 +71,8 @@ fn add_head(fake: &Fake) {
         let batches: Vec<RecordBatch> = run.read(&manifest, table).map(Result::unwrap).collect();
         arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
     };
-    let features = RecordBatch::try_from_iter([("image_id", ids()), ("vector", lists(vectors))]);
+    let features =
+        RecordBatch::try_from_iter([("image_id", ids()), ("vector", vectors(strengths, 3))]);
     let (units, layers) = (all("units"), all("layers"));
     let tables = [
         ("units", units),
@@ -84,7 +80,7 @@ fn add_head(fake: &Fake) {
         ("features", features.unwrap()),
     ];
     let parameters = manifest.stages["extract"].parameters.clone();
-    write_with(fake, "extract", &tables, parameters);
+    replace_tables(&run, "extract", parameters, &tables);
     let right = |id: usize| id % 3 != 2 || is_marked(id);
     let probe = RecordBatch::try_from_iter([
         ("image_id", ids()),
@@ -109,7 +105,7 @@ fn add_head(fake: &Fake) {
         ("fold", Arc::new(Int16Array::from(vec![0; 3])) as ArrayRef),
         ("class", Arc::new(Int32Array::from(vec![0, 1, 2]))),
         ("bias", Arc::new(Float32Array::from(vec![4.5, -1.0, -1.0]))),
-        ("weights", lists(weights)),
+        ("weights", vectors(weights, 3)),
     ]);
     write(
         fake,
@@ -203,7 +199,7 @@ fn without_a_classifier_marks_are_found_all_the_same() {
 fn boxes_say_what_lies_outside() {
     let fake = marked();
     fake.write();
-    let boxes = fake.dir.path().join("boxes.csv");
+    let boxes = fake.project.path("boxes.csv");
     let rows_of = (0..90).map(|id| format!("{id:02}.png,0,0,24,24\n"));
     let text = format!(
         "file_name,x,y,width,height\n{}",

@@ -1,17 +1,16 @@
 mod marks;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Int16Array, Int32Array,
-        RecordBatch, StringArray, UInt32Array,
+        Array, ArrayRef, AsArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray,
+        UInt32Array,
     },
-    datatypes::{DataType, Field, Float64Type, Int32Type, UInt32Type},
+    datatypes::{Float64Type, Int32Type, UInt32Type},
 };
 use prospect_output::picture::Picture;
-use prospect_store::StageWriter;
-use prospect_testing::{Fake, FakeImage, FakeLayer};
+use prospect_testing::{Fake, FakeImage, FakeLayer, replace_tables, vectors};
 use serde_json::{Value, json};
 
 use super::STAGE;
@@ -25,32 +24,18 @@ fn fake(layers: Vec<FakeLayer>) -> Fake {
         picture: None,
     };
     Fake {
-        dir: tempfile::tempdir().unwrap(),
         images: (0..40).map(image).collect(),
         layers,
         network_classes: vec!["a".into(), "b".into()],
         predictions: vec![(0, None); 40],
         part_size: 16,
+        ..Fake::default()
     }
 }
 
 /// Replaces what a stage has written by these tables.
 fn write(fake: &Fake, stage: &str, tables: &[(&str, RecordBatch)]) {
-    write_with(fake, stage, tables, json!({}));
-}
-
-fn write_with(fake: &Fake, stage: &str, tables: &[(&str, RecordBatch)], parameters: Value) {
-    let run = fake.run();
-    let lock = run.lock("test").unwrap();
-    let needs = BTreeMap::new();
-    let key = format!("other key of {stage}");
-    let writer = StageWriter::begin(&run, &lock, stage, 1, key, parameters, needs).unwrap();
-    let mut part = writer.part(0).unwrap();
-    for (table, rows) in tables {
-        part.write(table, rows).unwrap();
-    }
-    writer.commit(part).unwrap();
-    writer.finish(None, json!({})).unwrap();
+    replace_tables(&fake.run(), stage, json!({}), tables);
 }
 
 /// `images` and `classes` as scan would have written them with metadata.

@@ -1,0 +1,90 @@
+//! A folder of images with a configuration, and runs over it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use prospect_common::Result;
+use prospect_config::Config;
+use prospect_engine::{
+    Context, Stage,
+    progress::{Cancel, Progress, ProgressKind},
+    run as run_stages,
+};
+use prospect_store::RunFolder;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder that is gone when the test is over.
+pub struct Project {
+    dir: TempDir,
+    /// What pipeline.toml says.
+    settings: String,
+}
+
+impl Project {
+    /// With these settings; paths are relative to the folder.
+    pub fn new(settings: &str) -> Project {
+        Project {
+            dir: tempfile::tempdir().unwrap(),
+            settings: settings.to_string(),
+        }
+    }
+
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.dir.path().join(relative)
+    }
+
+    /// Writes a file, and the folders that it lies in.
+    pub fn write(&self, relative: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    pub fn config(&self, run: &str, set: &[&str]) -> Config {
+        let run = format!("run.dir={run:?}");
+        let set = [&[run.as_str()], set].concat();
+        let set: Vec<String> = set.into_iter().map(String::from).collect();
+        Config::parse(&self.path("pipeline.toml"), &self.settings, &set).unwrap()
+    }
+
+    pub fn run(&self, run: &str) -> RunFolder {
+        RunFolder::create(self.path(run)).unwrap()
+    }
+
+    /// Does something in a run's context.
+    pub fn with<T>(&self, run: &str, set: &[&str], act: impl FnOnce(&Context) -> T) -> T {
+        self.with_cancel(run, set, &Cancel::default(), act)
+    }
+
+    /// As [`Project::with`], where the work may be stopped.
+    pub fn with_cancel<T>(
+        &self,
+        run: &str,
+        set: &[&str],
+        cancel: &Cancel,
+        act: impl FnOnce(&Context) -> T,
+    ) -> T {
+        let (config, run) = (self.config(run, set), self.run(run));
+        let progress = Progress::new(ProgressKind::Quiet);
+        act(&Context::new(&config, &run, &progress, cancel))
+    }
+
+    /// Brings `stage` of `stages` up to date, with all that it needs; its summary.
+    pub fn bring(&self, run: &str, set: &[&str], stages: &[Stage], stage: &str) -> Result<Value> {
+        self.with(run, set, |ctx| {
+            let lock = ctx.run.lock("test")?;
+            run_stages(ctx, &lock, stages, &[stage.to_string()], &mut |_| {})?;
+            Ok(ctx.run.manifest()?.stages[stage].summary.clone())
+        })
+    }
+}
+
+/// A file of tests/golden.
+pub fn golden(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../golden")
+        .join(file)
+}
