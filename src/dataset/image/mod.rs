@@ -71,6 +71,12 @@ impl Header {
             (self.width, self.height)
         }
     }
+
+    /// Width and height after the orientation, where both are known.
+    pub fn known_size(&self) -> Option<(u32, u32)> {
+        let size = self.upright_size();
+        (size.0 > 0 && size.1 > 0).then_some(size)
+    }
 }
 
 /// A decoded image, upright.

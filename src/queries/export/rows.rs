@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use prospect_common::Result;
+use prospect_dataset::image::Header;
 use prospect_engine::{
     Context,
     schema::{features, images, issues, label_scores, neighbors, predictions, probe, projection},
@@ -11,7 +12,7 @@ use prospect_output::export::{Found, Judged, Record};
 use prospect_store::Manifest;
 
 use super::{
-    survey::{Survey, is_usable, upright_size},
+    survey::{Survey, is_usable},
     walk::Walk,
 };
 
@@ -85,7 +86,8 @@ impl<'a> Rows<'a> {
             survey,
             images: Walk::new(images, |cells| {
                 let (image_id, path, digest, split, label, width, height, orientation) = cells;
-                let (width, height) = upright_size(width, height, orientation).unwrap_or_default();
+                let header = Header::stored(width, height, orientation);
+                let (width, height) = header.known_size().unwrap_or_default();
                 let record = Record {
                     image_id,
                     path: path.to_string(),

@@ -130,7 +130,7 @@ impl Seen {
                     let expected = format!("image {}, ids being ranks", seen.readable.len());
                     return Err(batch.unexpected(expected, format!("image {id}")));
                 }
-                let size = upright_size(width, height, orientation);
+                let size = Header::stored(width, height, orientation).known_size();
                 let is_readable = error.is_none() && size.is_some();
                 seen.readable.push(is_readable);
                 if is_readable {
@@ -143,23 +143,6 @@ impl Seen {
         }
         Ok(seen)
     }
-}
-
-/// Width and height of the upright image by what `images` says of the file, if it does.
-pub fn upright_size(
-    width: Option<i32>,
-    height: Option<i32>,
-    orientation: Option<i16>,
-) -> Option<(u32, u32)> {
-    let side = |n: Option<i32>| u32::try_from(n?).ok().filter(|n| *n > 0);
-    let turned = orientation.filter(|n| (1..=8).contains(n));
-    let header = Header {
-        format: "",
-        width: side(width)?,
-        height: side(height)?,
-        orientation: turned.unwrap_or(1) as u8,
-    };
-    Some(header.upright_size())
 }
 
 /// Whether the run has a table that is complete, and of the images as they were last scanned.

@@ -67,10 +67,7 @@ impl Images {
     }
 
     fn take_boxes(&mut self, boxes: &Boxes, paths: &[&str]) -> Result<()> {
-        let sizes = self.headers.iter().map(|header| {
-            let size = header.upright_size();
-            (size.0 > 0 && size.1 > 0).then_some(size)
-        });
+        let sizes = self.headers.iter().map(Header::known_size);
         let mut fitted = boxes.fit(paths.iter().copied().zip(sizes))?;
         for (boxes, path) in self.boxes.iter_mut().zip(paths) {
             *boxes = fitted.by_image.remove(*path).unwrap_or_default();

@@ -1,9 +1,6 @@
 use std::{collections::BTreeMap, fs};
 
-use arrow::{
-    array::{Array, AsArray, RecordBatch},
-    datatypes::{Float32Type, Int16Type, Int32Type, UInt32Type},
-};
+use arrow::array::RecordBatch;
 use prospect_output::picture::{Picture, png};
 use prospect_testing::{Fake, FakeImage, FakeLayer};
 
@@ -76,31 +73,32 @@ type Row = (u32, f32, i16, i16, [f32; 4], bool, Option<String>);
 
 /// By layer, unit and rank.
 fn patches(fake: &Fake) -> BTreeMap<(String, i32, i16), Row> {
+    let columns = (
+        patches::layer,
+        patches::unit,
+        patches::rank,
+        patches::image_id,
+        patches::value,
+        patches::row,
+        patches::col,
+        patches::box_x0,
+        patches::box_y0,
+        patches::box_x1,
+        patches::box_y1,
+        patches::rf,
+        patches::clipped,
+        patches::crop,
+    );
+    let run = fake.run();
     let mut found = BTreeMap::new();
-    for batch in rows(fake, "patches") {
-        let text = |name: &str, row: usize| {
-            let array = batch.column_by_name(name).unwrap().as_string::<i32>();
-            array.is_valid(row).then(|| array.value(row).to_string())
-        };
-        let column = |name: &str| batch.column_by_name(name).unwrap();
-        let float = |name: &str, row| column(name).as_primitive::<Float32Type>().value(row);
-        let short = |name: &str, row| column(name).as_primitive::<Int16Type>().value(row);
-        for row in 0..batch.num_rows() {
-            assert_eq!(text("rf", row).unwrap(), "theoretical");
-            let key = (
-                text("layer", row).unwrap(),
-                column("unit").as_primitive::<Int32Type>().value(row),
-                short("rank", row),
-            );
-            let facts = (
-                column("image_id").as_primitive::<UInt32Type>().value(row),
-                float("value", row),
-                short("row", row),
-                short("col", row),
-                ["box_x0", "box_y0", "box_x1", "box_y1"].map(|name| float(name, row)),
-                column("clipped").as_boolean().value(row),
-                text("crop", row),
-            );
+    for batch in run.rows(&run.manifest().unwrap(), columns) {
+        for cells in batch.unwrap().iter() {
+            let (layer, unit, rank, image_id, value, row, col, ..) = cells;
+            let (.., x0, y0, x1, y1, rf, clipped, crop) = cells;
+            assert_eq!(rf, "theoretical");
+            let crop = crop.map(str::to_string);
+            let facts = (image_id, value, row, col, [x0, y0, x1, y1], clipped, crop);
+            let key = (layer.to_string(), unit, rank);
             assert!(found.insert(key, facts).is_none());
         }
     }

@@ -29,25 +29,12 @@ impl ObjectBoxes {
             images::orientation,
         );
         for batch in ctx.run.rows(manifest, columns) {
-            let row = |(id, path, width, height, orientation): (u32, &str, _, _, Option<i16>)| {
-                let side = |side: Option<i32>| side.and_then(|side| u32::try_from(side).ok());
-                let header = Header {
-                    format: "",
-                    width: side(width).unwrap_or(0),
-                    height: side(height).unwrap_or(0),
-                    orientation: match orientation {
-                        Some(turned @ 1..=8) => turned as u8,
-                        _ => 1,
-                    },
-                };
-                (id, path.to_string(), header)
-            };
-            listed.extend(batch?.iter().map(row));
+            for (id, path, width, height, orientation) in batch?.iter() {
+                let header = Header::stored(width, height, orientation);
+                listed.push((id, path.to_string(), header));
+            }
         }
-        let sized = listed.iter().map(|(_, path, header)| {
-            let size = header.upright_size();
-            (path.as_str(), (size.0 > 0 && size.1 > 0).then_some(size))
-        });
+        let sized = (listed.iter()).map(|(_, path, header)| (path.as_str(), header.known_size()));
         let mut fitted = boxes.fit(sized)?.by_image;
         let by_image = listed.into_iter().filter_map(|(id, path, header)| {
             let boxes = fitted.remove(&path).filter(|boxes| !boxes.is_empty())?;
