@@ -52,4 +52,4 @@ pub use render::{Cells, Format, cells, render, render_to, save};
 pub use rows::{Batch, Rows, Selection};
 pub use table_file::{MAX_ROW_GROUP_ROWS, StandaloneTable, write_table};
 pub use verify::{Problem, ProblemKind, check_bytes, verify};
-pub use views::{derived_from, views};
+pub use views::{derived_from, images, views};

@@ -16,7 +16,7 @@ use super::{
     Manifest, RunFolder,
     guard::guarded,
     read,
-    views::{ATTRIBUTES, attributes},
+    views::{ATTRIBUTES, attributes, images},
 };
 
 /// The first words of read-only statements.
@@ -79,12 +79,12 @@ fn attribute_rows(run: &RunFolder, manifest: &Manifest) -> Result<Option<PolarsR
         return Ok(None);
     }
     let rows = || {
-        let images = scan(&run.files(manifest, "images"))?;
+        let all = scan(&run.files(manifest, images::NAME))?;
         let rows = names.iter().map(|name| {
             let value = col(name.as_str()).cast(DataType::String).alias("value");
             let attribute = lit(name.as_str()).alias("attribute");
-            let known = images.clone().filter(col(name.as_str()).is_not_null());
-            known.select([col("image_id"), attribute, value])
+            let known = all.clone().filter(col(name.as_str()).is_not_null());
+            known.select([col(images::image_id.name), attribute, value])
         });
         let rows = concat(rows.collect::<Vec<_>>(), UnionArgs::default())?;
         // The engine cannot count the rows of a bare union; this hides the union.

@@ -1,43 +1,68 @@
-//! The tables as views for other SQL engines, and the derived table `attributes`.
+//! The tables as views for other SQL engines, and the derived table `attributes`. What it derives from is declared here; all
+//! other tables are declared above the store.
 
 use arrow::datatypes::DataType;
 use prospect_common::Result;
 
 use super::{Manifest, RunFolder, read};
+use crate::table;
+
+table! {
+    /// The image files, in order of their paths. The columns of the user's metadata follow ours.
+    pub mod images = "images", "file", [150.0, 110.0] {
+        /// the image's rank by path; joins all tables
+        image_id: u32,
+        /// relative to the image folder, with `/`
+        path: Text,
+        /// BLAKE3 of the bytes; null where they could not be read
+        digest: Option<Text>,
+        /// as stored, in pixels
+        width: Option<i32>,
+        height: Option<i32>,
+        /// EXIF, 1 to 8
+        orientation: Option<i16>,
+        /// number of the class
+        label: Option<i32>,
+        label_name: Option<Text>,
+        split: Option<Text>,
+        /// why it cannot be used
+        error: Option<Text>,
+        /// mean luma, 0 to 1
+        brightness: Option<f32>,
+        /// standard deviation of luma
+        contrast: Option<f32>,
+        /// variance of the Laplacian; under about 50 a photo looks blurred
+        sharpness: Option<f32>,
+        /// of the luma, in bits
+        entropy: Option<f32>,
+        /// 0 to 1
+        saturation: Option<f32>,
+        /// perceptual hash
+        phash: Option<u64>,
+    }
+}
 
 /// Derived from `images`: `image_id`, `attribute` and `value`, one row per image and non-null [attribute](attributes).
 pub(super) const ATTRIBUTES: &str = "attributes";
 
 /// The table that a derived table is computed from.
 pub fn derived_from(table: &str) -> Option<&'static str> {
-    (table == ATTRIBUTES).then_some("images")
+    (table == ATTRIBUTES).then_some(images::NAME)
 }
-
-/// Prospect's columns of `images` that are text, flags or integers but not attributes.
-const OWN: [&str; 10] = [
-    "image_id",
-    "path",
-    "digest",
-    "width",
-    "height",
-    "orientation",
-    "label",
-    "label_name",
-    "error",
-    "phash",
-];
 
 /// The split and the user's columns of text, flags and integers.
 pub(super) fn attributes(run: &RunFolder, manifest: &Manifest) -> Result<Vec<String>> {
-    let Some(file) = run.files(manifest, "images").into_iter().next() else {
+    let Some(file) = run.files(manifest, images::NAME).into_iter().next() else {
         return Ok(Vec::new());
     };
     let schema = read::schema(&file)?;
     let categorical =
         |kind: &DataType| kind.is_integer() || matches!(kind, DataType::Boolean | DataType::Utf8);
+    let ours = |name: &str| images::TABLE.columns.iter().any(|ours| ours.name == name);
+    let is_attribute = |name: &str| name == images::split.name || !ours(name);
     let fields = schema.fields().iter();
     Ok(fields
-        .filter(|field| categorical(field.data_type()) && !OWN.contains(&field.name().as_str()))
+        .filter(|field| categorical(field.data_type()) && is_attribute(field.name()))
         .map(|field| field.name().clone())
         .collect())
 }

@@ -10,8 +10,9 @@ table! {
         /// 1 is the greatest activation
         rank: i16,
         image_id: u32,
+        /// the unit's activation
         value: f32,
-        /// of the cell
+        /// cell of the layer's map
         row: i16,
         col: i16,
         /// what the cell saw, in pixels of the file
@@ -33,7 +34,9 @@ table! {
     pub mod unit_stats = "unit_stats", "unit", [70.0, 33.0] {
         layer: Text,
         unit: i32,
+        /// those with a finite activation
         images: u32,
+        /// of the activations, each the maximum over the map
         mean: Option<f32>,
         std: Option<f32>,
         min: Option<f32>,
@@ -45,6 +48,7 @@ table! {
         selectivity: Option<f32>,
         /// what `selectivity` is
         measure: Text,
+        /// the class that excites it most
         top_class: Option<i32>,
     }
 }
@@ -58,7 +62,7 @@ table! {
         image_id: u32,
         row: i16,
         col: i16,
-        /// which box to look at
+        /// which box to look at: `theoretical`, or `effective` where a cell sees the whole image
         rf: Text,
         box_x0: Option<f32>,
         box_y0: Option<f32>,
@@ -69,6 +73,7 @@ table! {
         effective_y0: Option<f32>,
         effective_x1: Option<f32>,
         effective_y1: Option<f32>,
+        /// fraction of the energy in the effective box
         energy: Option<f32>,
         gradient_max: Option<f32>,
         zero_gradient: Option<bool>,

@@ -57,8 +57,11 @@ table! {
         /// as estimated
         true_label: i32,
         true_name: Text,
+        /// images that confidently are of the class
         count: i64,
+        /// by confident learning
         estimated: f64,
+        /// by the probabilities of all images
         expected: f64,
     }
 }
@@ -68,9 +71,12 @@ table! {
     pub mod label_calibration = "label_calibration", "review budget", [24.0, 40.0] {
         /// images looked at
         reviewed: i32,
+        /// fraction of all label errors that are among them
         recall: f32,
+        /// 95 % interval
         recall_low: f32,
         recall_high: f32,
+        /// fraction of errors among them
         precision: f32,
         /// errors injected
         planted: u32,
@@ -88,6 +94,7 @@ table! {
         /// as `distance`, to the nearest of its class
         class_distance: Option<f32>,
         class_score: Option<f32>,
+        /// whether a score is under 0.5
         flagged: bool,
     }
 }
@@ -96,16 +103,22 @@ table! {
     /// What attributes say about labels.
     pub mod associations = "associations", "attribute", [90.0, 250.0] {
         attribute: Text,
+        /// `metadata` or `quality`
         kind: Text,
+        /// how many it has
         values: i32,
         images: u32,
         /// normalized mutual information
         nmi: f64,
+        /// of a permutation test
         p_value: f64,
+        /// the value and the label that go together most
         top_value: Option<Text>,
         top_label: Option<i32>,
         top_label_name: Option<Text>,
+        /// how many times as often as by chance
         lift: Option<f64>,
+        /// images with both
         support: Option<u32>,
     }
 }
@@ -115,14 +128,19 @@ table! {
     pub mod groups = "groups", "value of an attribute", [80.0, 40.0] {
         attribute: Text,
         value: Text,
+        /// null for all labels together
         label: Option<i32>,
         label_name: Option<Text>,
         images: u32,
         accuracy: Option<f64>,
+        /// 95 % interval
         accuracy_low: Option<f64>,
         accuracy_high: Option<f64>,
+        /// accuracy of all images that have a value, or of those of the label
         overall: Option<f64>,
+        /// whether it is the lowest accuracy of the attribute
         worst: bool,
+        /// who judged: `probe` or `network`
         source: Option<Text>,
     }
 }
@@ -135,28 +153,42 @@ table! {
         class_name: Text,
         layer: Text,
         unit: i32,
+        /// `mark`: fires in one small place; `leaning`: the classifier leans on it, and it looks beside the object
         kind: Text,
+        /// rows with one number are about the same images
         mark: i32,
+        /// 0 to 1
         score: f64,
+        /// area under the ROC curve, the class against all others
         exclusivity: f64,
+        /// that bear the mark or make the unit fire
         images: u32,
+        /// fraction of the class's images
         share_of_class: Option<f64>,
+        /// fraction of all other images
         share_of_others: Option<f64>,
+        /// the place, 0 to 1 of the network's input
         x0: Option<f64>,
         y0: Option<f64>,
         x1: Option<f64>,
         y1: Option<f64>,
+        /// fraction of its images with the strongest cell in the outermost ring
         border_share: f64,
+        /// fraction of those with boxes with the strongest cell in none
         outside_boxes: Option<f64>,
+        /// of the explanations of its images
         border_energy: Option<f64>,
         background_energy: Option<f64>,
+        /// mean probability of the label, with the mark and without
         p_with: Option<f64>,
         p_without: Option<f64>,
         /// without the unit
         accuracy_drop: Option<f64>,
         probability_drop: Option<f64>,
         flagged: bool,
+        /// one sentence
         evidence: Text,
+        /// path of a picture
         picture: Option<Text>,
     }
 }
@@ -169,6 +201,7 @@ table! {
         /// 0 worst to 1 fine
         score: f32,
         flagged: bool,
+        /// a likelier class
         suggested_label: Option<i32>,
         /// one sentence
         evidence: Text,
@@ -185,6 +218,7 @@ table! {
 table! {
     /// Differences from an earlier run's findings; with `[run] previous`.
     pub mod changes = "changes", "difference", [140.0, 30.0] {
+        /// the image's
         path: Text,
         kind: Text,
         other_path: Option<Text>,

@@ -8,6 +8,7 @@ table! {
         image_id: u32,
         /// the most likely class
         pred: i32,
+        /// its probability
         p_pred: f32,
         /// null where the network does not know the label
         p_label: Option<f32>,
@@ -17,7 +18,9 @@ table! {
         entropy: f32,
         /// cross entropy of the label, in nats
         loss: Option<f32>,
+        /// the five most likely classes, each `class` and `p`
         top5: Structs,
+        /// in order of the classes
         logits: Vector<f32>,
     }
 }
@@ -36,10 +39,10 @@ table! {
     pub mod units = "units", "image and layer", [16.0, 4.0] {
         layer: Text,
         image_id: u32,
-        /// over the cells, by channel
+        /// over the cells, a value for each channel
         max: List<f16>,
         mean: List<f16>,
-        /// row · width + column
+        /// cell of the maximum: row · width + column
         argmax: List<u16>,
     }
 }
@@ -58,7 +61,9 @@ table! {
     /// The recorded layers.
     pub mod layers = "layers", "layer", [80.0, 200.0] {
         layer: Text,
+        /// class of its module
         op: Text,
+        /// of the feature map
         channels: i32,
         height: i32,
         width: i32,

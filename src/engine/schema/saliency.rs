@@ -25,6 +25,7 @@ table! {
         class: i32,
         /// `predicted`, `label`, `top-2` …, `fixed`
         class_kind: Text,
+        /// of the map, in cells
         height: i16,
         width: i16,
         /// raw; times `map_scale`
@@ -32,18 +33,24 @@ table! {
         map_scale: f32,
         raw_min: f32,
         raw_max: f32,
+        /// of the cells over 0
         positive_sum: f32,
         /// whether it points at nothing
         zero_map: bool,
-        /// 0 to 1 of the network's input
+        /// centre of what is over 0, from 0 to 1 of the network's input
         center_y: Option<f32>,
         center_x: Option<f32>,
+        /// of what is over 0, in the outermost ring of cells
         border_fraction: Option<f32>,
+        /// of what is over 0, in nats
         entropy: Option<f32>,
+        /// of the class
         logit: f32,
         /// what CAM's identity misses
         residual: Option<f32>,
+        /// fraction of what is over 0 inside the boxes
         energy_in_box: Option<f32>,
+        /// whether the highest cell lies in a box
         pointing_hit: Option<bool>,
     }
 }

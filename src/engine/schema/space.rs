@@ -9,6 +9,7 @@ table! {
         /// 1 is nearest
         rank: i16,
         neighbor_id: u32,
+        /// by `[neighbors] metric`
         distance: f32,
         /// whether it comes from exact search
         exact: bool,
@@ -85,6 +86,7 @@ table! {
         /// 0 is the mean
         component: i32,
         variance: Option<f64>,
+        /// of the whole variance
         variance_ratio: Option<f64>,
         vector: List<f64>,
     }
