@@ -1,12 +1,12 @@
 //! Malicious run folders: nothing outside them is read, written or deleted.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use prospect_common::Error;
 use serde_json::{Value, json};
 
-use super::{begin, contents, features, fresh, noise, write_all};
-use crate::{RunFolder, StageWriter, query, remove_stage, verify};
+use super::{begin, begin_as, contents, features, fresh, noise, write_all};
+use crate::{RunFolder, query, remove_stage, verify};
 
 /// A manifest whose stage `extract` lists one file; `change` makes it hostile.
 fn manifest(change: impl FnOnce(&mut Value)) -> Value {
@@ -212,9 +212,7 @@ fn names_from_stages_are_checked() {
     let (_keep, run) = fresh();
     let lock = run.lock("test").unwrap();
     for name in ["", "../x", "A", "a b", "a/b"] {
-        let stage =
-            StageWriter::begin(&run, &lock, name, 1, "k".into(), json!({}), BTreeMap::new());
-        assert!(stage.is_err(), "{name}");
+        assert!(begin_as(&run, &lock, name, json!({})).is_err(), "{name}");
     }
     let stage = begin(&run, &lock, json!({})).unwrap();
     let mut part = stage.part(0).unwrap();

@@ -32,8 +32,12 @@ fn key(parameters: &Value) -> String {
 
 /// Opens stage `extract` under the key of `parameters`.
 fn begin(run: &RunFolder, lock: &RunLock, parameters: Value) -> Result<StageWriter> {
+    begin_as(run, lock, "extract", parameters)
+}
+
+fn begin_as(run: &RunFolder, lock: &RunLock, name: &str, parameters: Value) -> Result<StageWriter> {
     let key = key(&parameters);
-    StageWriter::begin(run, lock, "extract", 1, key, parameters, BTreeMap::new())
+    StageWriter::begin(run, lock, name, 1, key, parameters, BTreeMap::new())
 }
 
 fn fresh() -> (tempfile::TempDir, RunFolder) {

@@ -1,7 +1,6 @@
 //! Tables round-trip, have reproducible bytes, and are verified.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     thread,
 };
@@ -19,10 +18,10 @@ use proptest::prelude::*;
 use prospect_common::{Error, Result};
 use serde_json::json;
 
-use super::{begin, contents, features, fresh, images, key, predictions, units, write_all};
-use crate::{
-    MAX_ROW_GROUP_ROWS, ProblemKind, RunFolder, StageWriter, TableReader, remove_stage, verify,
+use super::{
+    begin, begin_as, contents, features, fresh, images, key, predictions, units, write_all,
 };
+use crate::{MAX_ROW_GROUP_ROWS, ProblemKind, RunFolder, TableReader, remove_stage, verify};
 
 fn all(reader: TableReader) -> RecordBatch {
     let batches: Vec<RecordBatch> = reader.collect::<Result<_>>().unwrap();
@@ -302,8 +301,7 @@ fn a_table_belongs_to_one_stage() {
     let (_keep, run) = fresh();
     write_all(&run, 1);
     let lock = run.lock("test").unwrap();
-    let (name, none) = ("neighbors", BTreeMap::new());
-    let stage = StageWriter::begin(&run, &lock, name, 1, "k".into(), json!({}), none).unwrap();
+    let stage = begin_as(&run, &lock, "neighbors", json!({})).unwrap();
     let error = stage
         .part(5)
         .unwrap()
