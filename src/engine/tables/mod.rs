@@ -1,7 +1,6 @@
 //! Readers of the tables that more than one stage reads.
 
 pub mod classes;
-pub mod columns;
 pub mod cosine;
 pub mod features;
 pub mod files;
