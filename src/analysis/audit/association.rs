@@ -1,9 +1,9 @@
-//! How much a column of categories tells about labels: normalised mutual information, how often chance does as well, and lift.
+//! Association between a categorical column and labels: normalised mutual information, permutation test and lift.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rayon::prelude::*;
 
-/// Images counted by value and label.
+/// Contingency table of values and labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contingency {
     /// `[values, labels]`, row-major.
@@ -13,14 +13,14 @@ pub struct Contingency {
     total: u64,
 }
 
-/// A value and a label that go together.
+/// An associated pair of value and label.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TopPair {
     pub value: usize,
     pub label: usize,
     /// Images with both.
     pub support: u64,
-    /// How many times as many as if value and label knew nothing of each other.
+    /// Observed count divided by the count expected under independence.
     pub lift: f64,
 }
 
@@ -45,26 +45,26 @@ impl Contingency {
             total: counts.iter().sum(),
             counts,
         };
-        for (at, &count) in table.counts.iter().enumerate() {
-            table.by_value[at / labels] += count;
-            table.by_label[at % labels] += count;
+        for (cell, &count) in table.counts.iter().enumerate() {
+            table.by_value[cell / labels] += count;
+            table.by_label[cell % labels] += count;
         }
         table
     }
 
-    /// Images counted.
+    /// Number of images.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Whether there are two values and two labels at least; without, nothing can be associated.
+    /// Whether at least two values and two labels occur; otherwise no association is possible.
     pub fn varies(&self) -> bool {
         let several = |sums: &[u64]| sums.iter().filter(|&&sum| sum > 0).count() > 1;
         several(&self.by_value) && several(&self.by_label)
     }
 
-    /// Mutual information over the mean of the two entropies, in 0..=1: scikit-learn's `normalized_mutual_info_score` with
-    /// `average_method="arithmetic"`. 0 where either side has one value alone.
+    /// Mutual information divided by the mean of the two entropies, in 0..=1: scikit-learn's `normalized_mutual_info_score`
+    /// with `average_method="arithmetic"`. 0 if values or labels do not vary.
     pub fn nmi(&self) -> f64 {
         if !self.varies() {
             return 0.0;
@@ -73,18 +73,18 @@ impl Contingency {
         let entropy =
             |sums: &[u64]| -> f64 { n.ln() - sums.iter().map(|&k| weight(k)).sum::<f64>() / n };
         let (values, labels) = (entropy(&self.by_value), entropy(&self.by_label));
-        let together = entropy(&self.counts);
-        let mutual = (values + labels - together).max(0.0);
+        let joint = entropy(&self.counts);
+        let mutual = (values + labels - joint).max(0.0);
         (2.0 * mutual / (values + labels)).min(1.0)
     }
 
-    /// The pair with the greatest lift among those of at least `least` images; of equals the one with more images, then the first.
-    pub fn top_pair(&self, least: u64) -> Option<TopPair> {
+    /// The pair with the highest lift among those with at least `min_support` images; ties go to more images, then to the first.
+    pub fn top_pair(&self, min_support: u64) -> Option<TopPair> {
         let labels = self.by_label.len();
         let pairs =
-            (self.counts.iter().enumerate()).filter(|(_, support)| **support >= least.max(1));
-        let pairs = pairs.map(|(at, &support)| {
-            let (value, label) = (at / labels, at % labels);
+            (self.counts.iter().enumerate()).filter(|(_, support)| **support >= min_support.max(1));
+        let pairs = pairs.map(|(cell, &support)| {
+            let (value, label) = (cell / labels, cell % labels);
             let expected = self.by_value[value] as f64 * self.by_label[label] as f64;
             TopPair {
                 value,
@@ -103,39 +103,39 @@ impl Contingency {
         })
     }
 
-    /// How often shuffled labels tell as much about the values: `(1 + shuffles at least as informative) / (1 + permutations)`
-    /// (Phipson & Smyth 2010), so never 0.
+    /// P-value of a permutation test of the mutual information: `(1 + permutations at least as informative) / (1 + permutations)`
+    /// (Phipson & Smyth 2010), never 0.
     ///
-    /// What a shuffle leaves of the table is drawn at once, cell by cell from hypergeometric distributions given both margins
-    /// (Patefield 1981): the time depends on the table's cells, hardly on the images. Shuffle i has its own generator, so that
-    /// threads change nothing.
+    /// Each permuted table is drawn directly, cell by cell from hypergeometric distributions given both margins (Patefield
+    /// 1981), so the time depends on the number of cells and hardly on the number of images. Permutation i has its own
+    /// generator, so the result does not depend on threads.
     pub fn p_value(&self, permutations: usize, seed: u64) -> f64 {
-        let informative = |counts: &[u64]| counts.iter().map(|&k| weight(k)).sum::<f64>();
-        // With the margins fixed, mutual information rises with this sum alone.
-        let observed = informative(&self.counts);
-        let enough = observed - 1e-10 * observed.abs().max(1.0);
-        let reached = (0..permutations as u64)
+        let statistic = |counts: &[u64]| counts.iter().map(|&k| weight(k)).sum::<f64>();
+        // With fixed margins, mutual information increases with this sum.
+        let observed = statistic(&self.counts);
+        let threshold = observed - 1e-10 * observed.abs().max(1.0);
+        let extreme = (0..permutations as u64)
             .into_par_iter()
             .filter(|&index| {
                 let own = seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
                 let mut random = StdRng::seed_from_u64(own);
-                informative(&self.shuffled(&mut random)) >= enough
+                statistic(&self.permuted(&mut random)) >= threshold
             })
             .count();
-        (1 + reached) as f64 / (1 + permutations) as f64
+        (1 + extreme) as f64 / (1 + permutations) as f64
     }
 
-    /// The counts after a shuffle of the labels.
-    fn shuffled(&self, random: &mut StdRng) -> Vec<u64> {
-        let mut left = self.by_label.clone();
+    /// The counts after a random permutation of the labels.
+    fn permuted(&self, random: &mut StdRng) -> Vec<u64> {
+        let mut remaining = self.by_label.clone();
         let mut pool = self.total;
         let mut counts = Vec::with_capacity(self.counts.len());
         for &of_value in &self.by_value {
             let (mut draws, mut rest) = (of_value, pool);
-            for left in &mut left {
-                let drawn = hypergeometric(random, rest, *left, draws);
-                rest -= *left;
-                *left -= drawn;
+            for remaining in &mut remaining {
+                let drawn = hypergeometric(random, rest, *remaining, draws);
+                rest -= *remaining;
+                *remaining -= drawn;
                 draws -= drawn;
                 counts.push(drawn);
             }
@@ -151,8 +151,8 @@ fn weight(k: u64) -> f64 {
     if k > 0.0 { k * k.ln() } else { 0.0 }
 }
 
-/// How many of `marked` things are among `draws` drawn from `population`, by inversion outward from the mode: about as many
-/// steps as the standard deviation.
+/// Draws from the hypergeometric distribution: the number of `marked` items among `draws` from `population`. Inverts outward
+/// from the mode, in about as many steps as the standard deviation.
 fn hypergeometric(random: &mut StdRng, population: u64, marked: u64, draws: u64) -> u64 {
     let low = (draws + marked).saturating_sub(population);
     let high = draws.min(marked);
@@ -165,16 +165,16 @@ fn hypergeometric(random: &mut StdRng, population: u64, marked: u64, draws: u64)
     let choose = |n: u64, k: u64| ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k);
     let at_mode =
         (choose(marked, mode) + choose(unmarked, draws - mode) - choose(population, draws)).exp();
-    let mut left = random.random::<f64>() - at_mode;
+    let mut remaining = random.random::<f64>() - at_mode;
     let (mut above, mut below) = (mode, mode);
     let (mut p_above, mut p_below) = (at_mode, at_mode);
-    while left > 0.0 && (above < high || below > low) {
+    while remaining > 0.0 && (above < high || below > low) {
         if above < high {
             p_above *= (marked - above) as f64 * (draws - above) as f64
                 / ((above + 1) as f64 * (unmarked + above + 1 - draws) as f64);
             above += 1;
-            left -= p_above;
-            if left <= 0.0 {
+            remaining -= p_above;
+            if remaining <= 0.0 {
                 return above;
             }
         }
@@ -182,8 +182,8 @@ fn hypergeometric(random: &mut StdRng, population: u64, marked: u64, draws: u64)
             p_below *= below as f64 * (unmarked + below - draws) as f64
                 / ((marked - below + 1) as f64 * (draws - below + 1) as f64);
             below -= 1;
-            left -= p_below;
-            if left <= 0.0 {
+            remaining -= p_below;
+            if remaining <= 0.0 {
                 return below;
             }
         }
@@ -194,7 +194,7 @@ fn hypergeometric(random: &mut StdRng, population: u64, marked: u64, draws: u64)
     mode
 }
 
-/// By Stirling's series from 16 on, to 1e-12 relative.
+/// Stirling's series from 16 on, with a relative error of 1e-12.
 fn ln_factorial(n: u64) -> f64 {
     if n < 16 {
         return ((2..=n).product::<u64>() as f64).ln();
@@ -214,14 +214,14 @@ mod tests {
     use super::*;
 
     fn table(values: &[u32], labels: &[u32]) -> Contingency {
-        let n = |all: &[u32]| all.iter().max().map_or(0, |&most| most as usize + 1);
+        let n = |all: &[u32]| all.iter().max().map_or(0, |&max| max as usize + 1);
         let pairs = values.iter().copied().zip(labels.iter().copied());
         Contingency::of(pairs, n(values), n(labels))
     }
 
-    /// What tests/golden/make_associations.py wrote.
+    /// Reference values from tests/golden/make_associations.py.
     #[test]
-    fn equals_scikit_learn_and_shuffling() {
+    fn equals_scikit_learn_and_a_permutation_test() {
         let path =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/associations.json");
         let golden: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
@@ -239,16 +239,16 @@ mod tests {
                 "{name}: {} {nmi}",
                 found.nmi()
             );
-            let (p, shuffles) = (case["p_value"].as_f64().unwrap(), 20_000.0_f64);
+            let (p, permutations) = (case["p_value"].as_f64().unwrap(), 20_000.0_f64);
             let ours = found.p_value(20_000, 1);
-            // Both are shares of 20,000 draws.
-            let sigma = (2.0 * (p * (1.0 - p)).max(1.0 / shuffles) / shuffles).sqrt();
+            // Both are fractions of 20,000 permutations.
+            let sigma = (2.0 * (p * (1.0 - p)).max(1.0 / permutations) / permutations).sqrt();
             assert!((ours - p).abs() < 4.0 * sigma, "{name}: {ours} {p}");
         }
     }
 
     #[test]
-    fn nothing_varies() {
+    fn constant_columns_have_no_association() {
         assert_eq!(table(&[0, 0, 0], &[0, 1, 2]).nmi(), 0.0);
         assert_eq!(table(&[], &[]).nmi(), 0.0);
         assert_eq!(table(&[0, 0], &[0, 0]).p_value(9, 1), 1.0);
@@ -256,8 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn the_top_pair_has_support() {
-        // Value 2 goes with label 1 alone, but once; value 1 twice of three times.
+    fn the_top_pair_has_minimum_support() {
+        // Value 2 occurs once, with label 1; value 1 has label 1 in two of three images.
         let found = table(&[0, 0, 0, 1, 1, 1, 2], &[0, 0, 1, 1, 1, 0, 1]);
         let any = found.top_pair(1).unwrap();
         assert_eq!((any.value, any.label, any.support), (2, 1, 1));
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_have_the_right_mean_and_spread() {
+    fn hypergeometric_draws_have_the_right_mean_and_variance() {
         let mut random = StdRng::seed_from_u64(5);
         for (population, marked, draws) in [(10, 4, 3), (1000, 10, 900), (1_000_000, 300_000, 5000)]
         {
@@ -281,12 +281,12 @@ mod tests {
             let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / f64::from(n);
             let (total, k, m) = (population as f64, marked as f64, draws as f64);
             let expected = m * k / total;
-            let spread = expected * (1.0 - k / total) * (total - m) / (total - 1.0);
-            let sigma = (spread / f64::from(n)).sqrt();
+            let expected_variance = expected * (1.0 - k / total) * (total - m) / (total - 1.0);
+            let sigma = (expected_variance / f64::from(n)).sqrt();
             assert!((mean - expected).abs() < 5.0 * sigma, "{mean} {expected}");
             assert!(
-                (variance / spread - 1.0).abs() < 0.06,
-                "{variance} {spread}"
+                (variance / expected_variance - 1.0).abs() < 0.06,
+                "{variance} {expected_variance}"
             );
         }
         assert_eq!(hypergeometric(&mut random, 9, 9, 4), 4);

@@ -1,22 +1,22 @@
-//! Photos that are no good as photos: dark, bright, blank, blurred, of an odd shape, tiny or grey.
+//! Bad photos: dark, bright, blank, blurred, with an odd aspect ratio, tiny or grayscale.
 //!
-//! A photo is flagged where a figure is beyond a limit that most datasets share, and far from what is usual in this one as well. So
-//! none is flagged for what all of them are: pictures of 32 x 32 pixels are not tiny among their like.
+//! A photo is flagged if a measure is below an absolute limit and also far below the dataset's median. So no photo is flagged
+//! for a property of the whole dataset: in a dataset of 32 x 32 pixels, none is tiny.
 //!
-//! | kind | figure | limit | and, with m the median of the dataset |
+//! | kind | measure | limit | limit relative to the median m |
 //! |---|---|---|---|
 //! | dark | brightness | 0.15 | m / 3 |
-//! | bright | 1 - brightness | 0.08 | that of m / 3 |
+//! | bright | 1 - brightness | 0.08 | m / 3 |
 //! | blank | contrast | 0.03 | m / 4 |
 //! | blurred | sharpness | 30 | m / 10 |
-//! | odd_aspect | shorter over longer side | 0.4 | m's shape must be 1.8 times less wide or less tall |
+//! | odd_aspect | shorter over longer side | 0.4 | aspect ratio at least 1.8 times or at most 1 / 1.8 of the median ratio |
 //! | tiny | shorter side | 100 | m / 4 |
-//! | grayscale | saturation | 0.01 | m / 5, and nine in ten have more than the limit |
+//! | grayscale | saturation | 0.01 | m / 5, if at most a tenth of the photos are below the limit |
 
 use prospect_common::statistics::upper_median;
 use prospect_findings::Kind;
 
-/// What is known of a photo that could be read; see [`prospect_dataset::image::Quality`].
+/// Measurements of a decoded photo; see [`prospect_dataset::image::Quality`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Photo {
     /// In pixels, upright.
@@ -28,7 +28,7 @@ pub struct Photo {
     pub saturation: f32,
 }
 
-/// What is wrong with a photo.
+/// A defect of a photo.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     pub kind: Kind,
@@ -38,139 +38,139 @@ pub struct Problem {
     pub evidence: String,
 }
 
-/// Problems are told up to this score; above 0.5 they are candidates.
-const TOLD: f32 = 0.65;
-/// At least so many times wider or taller than the usual shape.
+/// Maximum score of reported problems; those above 0.5 are candidates only.
+const MAX_SCORE: f32 = 0.65;
+/// Minimum factor between an odd and the median aspect ratio.
 const ODD_SHAPE: f32 = 1.8;
-/// Grey photos are odd while they are fewer than this share.
-const MOST_GREY: f64 = 0.1;
+/// Maximum fraction of grayscale photos at which they are reported.
+const MAX_GRAYSCALE: f64 = 0.1;
 
-struct Figure {
+struct Measure {
     kind: Kind,
-    /// From 0; the less, the worse.
+    /// At least 0; lower is worse.
     of: fn(&Photo) -> f32,
     limit: f32,
-    /// Share of the median that the figure must be under as well.
+    /// Fraction of the median that the measure must be below, too.
     share: f32,
-    /// How a sentence names what is shown, that of the photo and of the usual one.
+    /// Name of the value in the evidence.
     name: &'static str,
-    shown: fn(f32) -> String,
+    format: fn(f32) -> String,
 }
 
-const FIGURES: [Figure; 7] = [
-    Figure {
+const MEASURES: [Measure; 7] = [
+    Measure {
         kind: Kind::Dark,
         of: |photo| photo.brightness,
         limit: 0.15,
         share: 1.0 / 3.0,
         name: "mean brightness",
-        shown: |value| format!("{value:.3}"),
+        format: |value| format!("{value:.3}"),
     },
-    Figure {
+    Measure {
         kind: Kind::Bright,
         of: |photo| 1.0 - photo.brightness,
         limit: 0.08,
         share: 1.0 / 3.0,
         name: "mean brightness",
-        shown: |value| format!("{:.3}", 1.0 - value),
+        format: |value| format!("{:.3}", 1.0 - value),
     },
-    Figure {
+    Measure {
         kind: Kind::Blank,
         of: |photo| photo.contrast,
         limit: 0.03,
         share: 0.25,
         name: "contrast",
-        shown: |value| format!("{value:.3}"),
+        format: |value| format!("{value:.3}"),
     },
-    Figure {
+    Measure {
         kind: Kind::Blurred,
         of: |photo| photo.sharpness,
         limit: 30.0,
         share: 0.1,
         name: "sharpness",
-        shown: |value| format!("{value:.0}"),
+        format: |value| format!("{value:.0}"),
     },
-    Figure {
+    Measure {
         kind: Kind::OddAspect,
         of: |photo| sides(photo).0 / sides(photo).1.max(1.0),
         limit: 0.4,
         share: 1.0,
         name: "shorter side over longer side",
-        shown: |value| format!("{value:.2}"),
+        format: |value| format!("{value:.2}"),
     },
-    Figure {
+    Measure {
         kind: Kind::Tiny,
         of: |photo| sides(photo).0,
         limit: 100.0,
         share: 0.25,
         name: "pixels of the shorter side",
-        shown: |value| format!("{value:.0}"),
+        format: |value| format!("{value:.0}"),
     },
-    Figure {
+    Measure {
         kind: Kind::Grayscale,
         of: |photo| photo.saturation,
         limit: 0.01,
         share: 0.2,
         name: "colour saturation",
-        shown: |value| format!("{value:.3}"),
+        format: |value| format!("{value:.3}"),
     },
 ];
 
-/// The shorter and the longer one.
+/// The shorter and the longer side.
 fn sides(photo: &Photo) -> (f32, f32) {
     let (width, height) = (photo.width as f32, photo.height as f32);
     (width.min(height), width.max(height))
 }
 
-/// Logarithm of width over height.
+/// Log aspect ratio, width over height.
 fn shape(photo: &Photo) -> f32 {
     (photo.width.max(1) as f32 / photo.height.max(1) as f32).ln()
 }
 
-/// All problems of all photos: place in the list and problem, kind after kind.
+/// Problems of all photos, as pairs of photo index and problem, kind by kind.
 pub fn problems(photos: &[Photo]) -> Vec<(usize, Problem)> {
-    let Some(usual_shape) = upper_median(&sorted(photos, shape)) else {
+    let Some(median_shape) = upper_median(&sorted(photos, shape)) else {
         return Vec::new();
     };
     let mut found = Vec::new();
-    for figure in &FIGURES {
-        let values = sorted(photos, figure.of);
-        let usual = upper_median(&values).unwrap_or_default();
-        let limit = figure.limit.min(usual * figure.share);
-        let under = values.partition_point(|value| *value < figure.limit);
-        let is_common = under as f64 > MOST_GREY * photos.len() as f64;
-        if limit <= 0.0 || (figure.kind == Kind::Grayscale && is_common) {
+    for measure in &MEASURES {
+        let values = sorted(photos, measure.of);
+        let median = upper_median(&values).unwrap_or_default();
+        let limit = measure.limit.min(median * measure.share);
+        let below = values.partition_point(|value| *value < measure.limit);
+        let is_common = below as f64 > MAX_GRAYSCALE * photos.len() as f64;
+        if limit <= 0.0 || (measure.kind == Kind::Grayscale && is_common) {
             continue;
         }
-        for (place, photo) in photos.iter().enumerate() {
-            let value = (figure.of)(photo);
-            let odd = (shape(photo) - usual_shape).abs() >= ODD_SHAPE.ln();
-            if figure.kind == Kind::OddAspect && !odd {
+        for (index, photo) in photos.iter().enumerate() {
+            let value = (measure.of)(photo);
+            let odd = (shape(photo) - median_shape).abs() >= ODD_SHAPE.ln();
+            if measure.kind == Kind::OddAspect && !odd {
                 continue;
             }
             let score = (value / (2.0 * limit)).clamp(0.0, 1.0);
-            if score > TOLD {
+            if score > MAX_SCORE {
                 continue;
             }
             let above = photos.len() - values.partition_point(|other| *other <= value);
-            let (shown, shown_usual) = ((figure.shown)(value), (figure.shown)(usual));
+            let (own, typical) = ((measure.format)(value), (measure.format)(median));
             let evidence = format!(
-                "{} {shown}; the usual is {shown_usual}, and {:.1} % of the images have {}",
-                figure.name,
+                "{} {own}; the usual is {typical}, and {:.1} % of the images have {}",
+                measure.name,
                 100.0 * above as f64 / photos.len() as f64,
-                if figure.kind == Kind::Bright {
+                if measure.kind == Kind::Bright {
                     "less"
                 } else {
                     "more"
                 },
             );
             let problem = Problem {
-                kind: figure.kind,
+                kind: measure.kind,
                 score,
                 flagged: value < limit,
                 evidence,
             };
-            found.push((place, problem));
+            found.push((index, problem));
         }
     }
     found
@@ -200,7 +200,7 @@ mod tests {
         let mut photos = vec![usual; 40];
         photos.push(odd);
         let found = problems(&photos);
-        assert!(found.iter().all(|(place, _)| *place == 40), "{found:?}");
+        assert!(found.iter().all(|(index, _)| *index == 40), "{found:?}");
         let flagged = found.into_iter().filter(|(_, problem)| problem.flagged);
         flagged.map(|(_, problem)| problem.kind).collect()
     }
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_are_is_nothing_wrong() {
+    fn properties_of_the_whole_dataset_are_not_flagged() {
         let night = Photo {
             brightness: 0.08,
             contrast: 0.02,
@@ -287,7 +287,7 @@ mod tests {
             ),
             [Kind::Dark]
         );
-        // Panoramas among panoramas, and a square among them.
+        // Panoramas among panoramas, then a usual photo among panoramas.
         let wide = Photo {
             width: 2000,
             ..USUAL
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn grey_is_odd_among_coloured_alone() {
+    fn grayscale_is_reported_only_among_colour_photos() {
         let grey = Photo {
             saturation: 0.0,
             ..USUAL
@@ -310,14 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn sentences_give_the_figures() {
+    fn evidence_gives_the_measurements() {
         let mut photos = vec![USUAL; 99];
         photos.push(Photo {
             brightness: 0.03,
             ..USUAL
         });
-        let (place, problem) = &problems(&photos)[0];
-        assert_eq!((*place, problem.flagged), (99, true));
+        let (index, problem) = &problems(&photos)[0];
+        assert_eq!((*index, problem.flagged), (99, true));
         assert_eq!(
             problem.evidence,
             "mean brightness 0.030; the usual is 0.500, and 99.0 % of the images have more"

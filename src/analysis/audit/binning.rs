@@ -1,27 +1,27 @@
-//! Numbers as categories: bins of about equally many values.
+//! Quantile binning of numbers.
 
-/// A value's bin, and what each bin holds.
+/// The bin of each value and the range of each bin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bins {
-    /// Index into `ranges`; `None` for a value that is missing or no number.
+    /// Index into `ranges`; `None` for missing values and NaN.
     pub bins: Vec<Option<u32>>,
-    /// Least and greatest value of each bin, ascending.
+    /// Minimum and maximum of each bin, ascending.
     pub ranges: Vec<(f64, f64)>,
 }
 
-/// At most `most` bins, each of about as many values as the others. Equal values stay together, so bins may be fewer and of
-/// different sizes; up to `distinct` different values have a bin each.
-pub fn quantile_bins(values: &[Option<f64>], most: usize, distinct: usize) -> Bins {
+/// At most `max_bins` bins of about equal counts. Equal values share a bin, so there can be fewer bins, of different sizes. Up to
+/// `max_distinct` distinct values get one bin each.
+pub fn quantile_bins(values: &[Option<f64>], max_bins: usize, max_distinct: usize) -> Bins {
     let known = |value: &Option<f64>| value.filter(|value| !value.is_nan());
     let mut sorted: Vec<f64> = values.iter().filter_map(known).collect();
     sorted.sort_by(f64::total_cmp);
-    let mut different = sorted.clone();
-    different.dedup();
-    let starts: Vec<f64> = if different.len() <= distinct {
-        different
+    let mut distinct = sorted.clone();
+    distinct.dedup();
+    let starts: Vec<f64> = if distinct.len() <= max_distinct {
+        distinct
     } else {
-        let mut starts: Vec<f64> = (0..most.max(1))
-            .map(|bin| sorted[bin * sorted.len() / most.max(1)])
+        let mut starts: Vec<f64> = (0..max_bins.max(1))
+            .map(|bin| sorted[bin * sorted.len() / max_bins.max(1)])
             .collect();
         starts.dedup();
         starts
@@ -33,9 +33,9 @@ pub fn quantile_bins(values: &[Option<f64>], most: usize, distinct: usize) -> Bi
     };
     let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); starts.len()];
     for &value in &sorted {
-        let (least, greatest) = &mut ranges[bin_of(value)];
-        *least = least.min(value);
-        *greatest = greatest.max(value);
+        let (min, max) = &mut ranges[bin_of(value)];
+        *min = min.min(value);
+        *max = max.max(value);
     }
     Bins {
         bins: (values.iter())
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bins_hold_equally_many() {
+    fn bins_have_equal_counts() {
         let values: Vec<Option<f64>> = (0..100).map(|i| Some(f64::from(i * 37 % 100))).collect();
         let found = quantile_bins(&values, 4, 10);
         assert_eq!(
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn few_values_have_a_bin_each_and_equal_ones_stay_together() {
+    fn few_distinct_values_get_a_bin_each_and_equal_values_share_one() {
         let values = [
             Some(3.0),
             None,

@@ -1,21 +1,21 @@
-//! Folds for cross-validation.
+//! Stratified group folds for cross-validation.
 
 use std::collections::HashMap;
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-/// A fold in `0..n_folds` for each row. Rows of one group come into one fold; otherwise every class is spread as evenly as can be,
-/// and rows without a label are spread for themselves. The same for the same seed.
+/// A fold in `0..n_folds` for each row. A group stays in one fold; otherwise every class, and the rows without a label, are
+/// distributed as evenly as possible. Deterministic for a seed.
 ///
-/// Groups come in turn, the largest first, in an order that the seed decides where they are equally large. Each goes where
-/// least is held of what it brings: of its most frequent class, then of that class's next, then of all rows. So a class of `m`
-/// equally large groups lies in `min(m, n_folds)` folds.
+/// Groups are assigned greedily, the largest first, in random order where equally large. Each goes to the fold with the fewest
+/// rows of its most frequent class, then of its next most frequent classes, then in total. So a class of `m` equally large groups
+/// lies in `min(m, n_folds)` folds.
 pub fn folds(labels: &[Option<u32>], groups: &[u32], n_folds: u16, seed: u64) -> Vec<u16> {
     let mut members: HashMap<u32, Vec<usize>> = HashMap::new();
     for (row, group) in groups.iter().enumerate() {
         members.entry(*group).or_default().push(row);
     }
-    // In the rows' order, whatever the groups are called.
+    // Ordered by first row, independently of the groups' ids.
     let mut groups: Vec<Vec<usize>> = members.into_values().collect();
     groups.sort_unstable_by_key(|rows| rows[0]);
     groups.shuffle(&mut StdRng::seed_from_u64(seed));
@@ -26,14 +26,14 @@ pub fn folds(labels: &[Option<u32>], groups: &[u32], n_folds: u16, seed: u64) ->
     let mut of_all = vec![0usize; n_folds];
     let mut folds = vec![0u16; labels.len()];
     for rows in groups {
-        let brought = frequencies(rows.iter().map(|row| labels[*row]));
-        let held = |fold: usize| {
-            let classes = brought.iter();
+        let class_counts = frequencies(rows.iter().map(|row| labels[*row]));
+        let load = |fold: usize| {
+            let classes = class_counts.iter();
             let classes = classes.map(|(class, _)| of_class.get(class).map_or(0, |of| of[fold]));
             (classes.collect::<Vec<usize>>(), of_all[fold])
         };
-        let fold = (0..n_folds).min_by_key(|fold| held(*fold)).unwrap_or(0);
-        for (class, n) in brought {
+        let fold = (0..n_folds).min_by_key(|fold| load(*fold)).unwrap_or(0);
+        for (class, n) in class_counts {
             of_class.entry(class).or_insert_with(|| vec![0; n_folds])[fold] += n;
         }
         of_all[fold] += rows.len();
@@ -44,7 +44,7 @@ pub fn folds(labels: &[Option<u32>], groups: &[u32], n_folds: u16, seed: u64) ->
     folds
 }
 
-/// Classes and how often they come: most frequent first, then by their number, rows without a label last.
+/// Class frequencies: most frequent first, then by class index; rows without a label last.
 fn frequencies(classes: impl Iterator<Item = Option<u32>>) -> Vec<(Option<u32>, usize)> {
     let mut found: Vec<(Option<u32>, usize)> = Vec::new();
     for class in classes {
@@ -65,17 +65,17 @@ mod tests {
 
     use super::*;
 
-    fn alone(n: usize) -> Vec<u32> {
+    fn singletons(n: usize) -> Vec<u32> {
         (0..n as u32).collect()
     }
 
     #[test]
-    fn every_class_and_the_whole_are_spread_evenly() {
-        // Sorted by class, as folders are.
+    fn classes_and_folds_are_balanced() {
+        // Sorted by class, like folders.
         let labels: Vec<Option<u32>> = (0..103)
             .map(|row| [Some(0), Some(1), None][row * 3 / 103])
             .collect();
-        let folds = folds(&labels, &alone(103), 5, 42);
+        let folds = folds(&labels, &singletons(103), 5, 42);
         for class in [Some(0), Some(1), None] {
             let of_class = (0..103).filter(|row| labels[*row] == class);
             let mut n = [0; 5];
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides_and_the_names_of_groups_do_not() {
+    fn folds_depend_on_the_seed_but_not_on_group_ids() {
         let labels: Vec<Option<u32>> = (0..200).map(|row| Some(row % 3)).collect();
         let groups: Vec<u32> = (0..200).map(|row| row / 2).collect();
         let other: Vec<u32> = groups.iter().map(|group| 7919 * (500 - group)).collect();
@@ -106,10 +106,10 @@ mod tests {
 
     #[test]
     fn a_class_with_two_groups_lies_in_two_folds() {
-        // A pair of duplicates of class 1, and one more of class 1, among many of class 0.
+        // A pair of duplicates and a single row of class 1, among many of class 0.
         let mut labels = vec![Some(0); 50];
         labels.extend([Some(1), Some(1), Some(1)]);
-        let mut groups = alone(50);
+        let mut groups = singletons(50);
         groups.extend([100, 100, 101]);
         for seed in 0..20 {
             let folds = folds(&labels, &groups, 5, seed);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_folds() {
+    fn no_rows_have_no_folds() {
         assert!(folds(&[], &[], 5, 42).is_empty());
     }
 
@@ -136,8 +136,8 @@ mod tests {
             let of_groups: HashSet<u32> = groups.iter().copied().collect();
             prop_assert_eq!(pairs.len(), of_groups.len());
             prop_assert!(found.iter().all(|fold| *fold < n_folds));
-            // Without groups of different sizes nothing keeps a class together.
-            let found = folds(&labels, &alone(labels.len()), n_folds, seed);
+            // With groups of one row, every class is balanced.
+            let found = folds(&labels, &singletons(labels.len()), n_folds, seed);
             for class in [Some(0), Some(1), Some(2), Some(3), None] {
                 let of_class = (0..labels.len()).filter(|row| labels[*row] == class);
                 let mut n = vec![0; n_folds.into()];

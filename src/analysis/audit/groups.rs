@@ -1,74 +1,80 @@
-//! Accuracy by group of images, and how sure it is.
+//! Accuracy by group of images, with confidence intervals.
 
 use std::collections::BTreeMap;
 
-/// The normal quantile of 95 % intervals.
+/// Normal quantile of a 95 % interval.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// Interval of a share of which `hits` of `n` were seen, at 95 % (Wilson 1927): unlike the textbook's it stays in 0..=1 and
-/// is honest for few images. 0..=1 without any.
+/// 95 % Wilson interval (1927) of a proportion, for `hits` of `n`: unlike the Wald interval it stays within 0..=1 and is reliable
+/// for small `n`. 0..=1 for `n` = 0.
 pub fn wilson(hits: u64, n: u64) -> (f64, f64) {
     if n == 0 {
         return (0.0, 1.0);
     }
     let (n, share) = (n as f64, hits as f64 / n as f64);
     let scale = 1.0 + Z * Z / n;
-    let middle = (share + Z * Z / (2.0 * n)) / scale;
+    let center = (share + Z * Z / (2.0 * n)) / scale;
     let half = Z / scale * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    ((middle - half).max(0.0), (middle + half).min(1.0))
+    ((center - half).max(0.0), (center + half).min(1.0))
 }
 
-/// Images that were judged, and how many of them rightly.
+/// Counts of images: all, evaluated, and classified correctly.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All of the group, judged or not.
+    /// All images of the group, evaluated or not.
     pub images: u64,
-    pub judged: u64,
-    pub right: u64,
+    pub evaluated: u64,
+    pub correct: u64,
 }
 
 impl Tally {
     pub fn accuracy(&self) -> Option<f64> {
-        (self.judged > 0).then(|| self.right as f64 / self.judged as f64)
+        (self.evaluated > 0).then(|| self.correct as f64 / self.evaluated as f64)
     }
 
     pub fn interval(&self) -> Option<(f64, f64)> {
-        (self.judged > 0).then(|| wilson(self.right, self.judged))
+        (self.evaluated > 0).then(|| wilson(self.correct, self.evaluated))
     }
 
-    fn add(&mut self, right: Option<bool>) {
+    fn add(&mut self, correct: Option<bool>) {
         self.images += 1;
-        self.judged += u64::from(right.is_some());
-        self.right += u64::from(right == Some(true));
+        self.evaluated += u64::from(correct.is_some());
+        self.correct += u64::from(correct == Some(true));
     }
 }
 
-/// Images of one value, of one label or of all.
+/// Images with one value, with all labels or one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     pub value: u32,
     pub label: Option<u32>,
     pub tally: Tally,
-    /// Accuracy of the images that the group is part of: all that have a value, or those of the label.
+    /// Accuracy of the parent group: all images with a value, or those with the label.
     pub overall: Option<f64>,
-    /// The lowest accuracy among the values, or among the pairs of value and label, of at least `least` judged images.
+    /// Lowest accuracy among the values, or among the pairs of value and label, with at least `min_images` evaluated images.
     pub worst: bool,
 }
 
-/// Groups of at least one image by value, then, for pairs of at least `least` images, by value and label. Images
-/// (value, label, whether the classifier was right) without a value belong to none.
-pub fn groups(images: impl Iterator<Item = (u32, u32, Option<bool>)>, least: u64) -> Vec<Group> {
+/// Groups by value, then by value and label for pairs of at least `min_images` images. Images are (value, label, whether the
+/// classifier was correct).
+pub fn groups(
+    images: impl Iterator<Item = (u32, u32, Option<bool>)>,
+    min_images: u64,
+) -> Vec<Group> {
     let mut tallies: BTreeMap<(u32, Option<u32>), Tally> = BTreeMap::new();
     let mut by_label: BTreeMap<u32, Tally> = BTreeMap::new();
     let mut all = Tally::default();
-    for (value, label, right) in images {
-        tallies.entry((value, None)).or_default().add(right);
-        tallies.entry((value, Some(label))).or_default().add(right);
-        by_label.entry(label).or_default().add(right);
-        all.add(right);
+    for (value, label, correct) in images {
+        tallies.entry((value, None)).or_default().add(correct);
+        tallies
+            .entry((value, Some(label)))
+            .or_default()
+            .add(correct);
+        by_label.entry(label).or_default().add(correct);
+        all.add(correct);
     }
     let mut groups: Vec<Group> = (tallies.into_iter())
-        .filter(|((_, label), tally)| label.is_none() || tally.images >= least)
+        .filter(|((_, label), tally)| label.is_none() || tally.images >= min_images)
         .map(|((value, label), tally)| Group {
             value,
             label,
@@ -81,9 +87,10 @@ pub fn groups(images: impl Iterator<Item = (u32, u32, Option<bool>)>, least: u64
         })
         .collect();
     for of_label in [false, true] {
-        let judged = (groups.iter_mut())
-            .filter(|group| group.label.is_some() == of_label && group.tally.judged >= least);
-        let worst = judged.min_by(|a, b| {
+        let evaluated = (groups.iter_mut()).filter(|group| {
+            group.label.is_some() == of_label && group.tally.evaluated >= min_images
+        });
+        let worst = evaluated.min_by(|a, b| {
             let accuracy = |group: &Group| group.tally.accuracy().unwrap_or(1.0);
             accuracy(a).total_cmp(&accuracy(b))
         });
@@ -99,9 +106,9 @@ pub fn groups(images: impl Iterator<Item = (u32, u32, Option<bool>)>, least: u64
 mod tests {
     use super::*;
 
-    /// scipy 1.17.1, `binomtest(hits, n).proportion_ci(method="wilson")`.
+    /// From scipy 1.17.1, `binomtest(hits, n).proportion_ci(method="wilson")`.
     #[test]
-    fn intervals_as_scipy_has_them() {
+    fn intervals_equal_scipys() {
         for (hits, n, low, high) in [
             (0, 10, 0.0, 0.277_532_799_862_889_2),
             (7, 10, 0.396_778_147_461_144_5, 0.892_208_732_593_699_9),
@@ -119,7 +126,7 @@ mod tests {
 
     #[test]
     fn groups_by_hand() {
-        // Value 0: labels 0 (2 of 3 right) and 1 (1 image, wrong); value 1: label 0 (2 of 2) and 1 (one of two judged).
+        // Value 0: label 0 (2 of 3 correct) and 1 (1 image, wrong); value 1: label 0 (2 of 2) and 1 (1 of 2 evaluated).
         let images = [
             (0, 0, Some(true)),
             (0, 0, Some(true)),
@@ -134,10 +141,17 @@ mod tests {
         let row = |group: &Group| {
             let Tally {
                 images,
-                judged,
-                right,
+                evaluated,
+                correct,
             } = group.tally;
-            (group.value, group.label, images, judged, right, group.worst)
+            (
+                group.value,
+                group.label,
+                images,
+                evaluated,
+                correct,
+                group.worst,
+            )
         };
         let rows: Vec<_> = found.iter().map(row).collect();
         assert_eq!(
@@ -154,8 +168,8 @@ mod tests {
         assert_eq!(found[2].overall, Some(0.8));
         assert_eq!(found[4].overall, Some(0.5));
         assert!(groups(std::iter::empty(), 2).is_empty());
-        let unjudged = groups([(0, 0, None)].into_iter(), 1);
-        assert_eq!(unjudged[0].tally.accuracy(), None);
-        assert!(!unjudged[0].worst);
+        let unevaluated = groups([(0, 0, None)].into_iter(), 1);
+        assert_eq!(unevaluated[0].tally.accuracy(), None);
+        assert!(!unevaluated[0].worst);
     }
 }

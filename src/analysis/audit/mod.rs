@@ -1,4 +1,4 @@
-//! What is wrong with a dataset.
+//! Audits of a dataset.
 
 pub mod association;
 pub mod bad_photos;

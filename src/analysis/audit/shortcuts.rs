@@ -1,16 +1,15 @@
-//! Units of the network that fire for something that only one class's photos have: a logo, a date stamp, a frame.
+//! Shortcuts: units that respond to a mark in the photos of one class, such as a logo, a date stamp or a frame.
 //!
-//! A unit that tells a class from the others is nothing to worry about: wheels tell cars. What sets a mark apart is *where* the
-//! unit fires. Wheels are where the car is; a mark is in one small place of the picture, nowhere near it, and in part of the class
-//! only. So [`places`] looks for places where a unit is strongest in many images of a class and in hardly any of the others, and
-//! [`head`] measures what a linear classifier makes of it.
+//! A unit that separates classes is not suspicious by itself: wheels identify cars. A mark differs in its *position*. Wheels are
+//! where the car is; a mark is in one small region of the image, away from the object, and in a part of the class only. So
+//! [`places`] searches for regions where a unit peaks in many images of one class and in few others, and [`head`] measures how
+//! much a linear classifier depends on the unit.
 
 pub mod head;
 pub mod places;
 
-/// Area under the ROC curve of `values` for those `inside` against the others: the probability that one from inside is
-/// greater, equal ones counting half (Mann & Whitney 1947). `None` where either side is empty. Values that are not finite count
-/// as the least.
+/// Area under the ROC curve of `values`, with `inside` as the positives: the probability that a positive exceeds a negative, ties
+/// counting half (Mann & Whitney 1947). `None` without positives or negatives. Values that are not finite rank lowest.
 pub fn auroc(values: &[f32], inside: &[bool]) -> Option<f64> {
     let mut order: Vec<u32> = (0..values.len() as u32).collect();
     let value = |at: u32| {
@@ -42,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    /// What tests/golden/make_associations.py wrote.
+    /// Reference values from tests/golden/make_associations.py.
     #[test]
     fn equals_scikit_learn() {
         let path =
@@ -61,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn one_side_alone() {
+    fn auroc_needs_positives_and_negatives() {
         assert_eq!(auroc(&[1.0, 2.0], &[true, true]), None);
         assert_eq!(auroc(&[], &[]), None);
         assert_eq!(auroc(&[f32::NAN, 0.0], &[false, true]), Some(1.0));

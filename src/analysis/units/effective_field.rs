@@ -1,12 +1,12 @@
-//! The effective receptive field of one cell: the box that holds most of what its gradient says about the image.
+//! Effective receptive field of a cell: the smallest box with most of the energy of its gradient.
 //!
-//! A deep cell may see the whole image in theory; nearly all of its gradient lies in a small part of it (Luo, Li, Urtasun &
-//! Zemel 2016, "Understanding the effective receptive field in deep convolutional neural networks").
+//! The theoretical receptive field of a deep cell can be the whole image, but nearly all of its gradient lies in a small part (Luo,
+//! Li, Urtasun & Zemel 2016, "Understanding the effective receptive field in deep convolutional neural networks").
 
-/// The share of the gradient's energy that the box holds.
+/// Minimum fraction of the gradient's energy in the box.
 pub const SHARE: f64 = 0.9;
 
-/// Rounding in sums does not make a box larger.
+/// Tolerance, so that rounding does not enlarge the box.
 const SLACK: f64 = 1e-9;
 
 /// A box in pixel edges of the network's input: columns `x0..x1`, rows `y0..y1`.
@@ -16,18 +16,17 @@ pub struct EffectiveField {
     pub y0: usize,
     pub x1: usize,
     pub y1: usize,
-    /// The share of the energy inside, at least [`SHARE`].
+    /// Fraction of the energy inside, at least [`SHARE`].
     pub energy: f64,
 }
 
-/// The smallest box that holds 90 % of a gradient's energy; `None` for a gradient without any.
+/// The smallest box with 90 % of a gradient's energy; `None` for a zero gradient.
 ///
-/// `gradient` is `[3, height, width]`, row-major; a pixel's energy is the sum of its channels' squares, and what is not finite
-/// counts as zero. Smallest is by area, over all boxes and not greedily, so that the answer does not depend on a starting point;
-/// of equal areas the lowest box, then the topmost, then the leftmost.
+/// `gradient` is `[3, height, width]`, row-major. A pixel's energy is the sum of its squared channels; values that are not finite
+/// count as 0. The search is exhaustive and minimises the area; ties go to the smallest height, then the topmost, then the leftmost box.
 ///
 /// # Panics
-/// If the length disagrees.
+/// If the length is wrong.
 pub fn effective_field(gradient: &[f32], height: usize, width: usize) -> Option<EffectiveField> {
     assert_eq!(
         gradient.len(),
@@ -40,27 +39,27 @@ pub fn effective_field(gradient: &[f32], height: usize, width: usize) -> Option<
     if total <= 0.0 {
         return None;
     }
-    let need = total * (SHARE - SLACK);
-    // No box of any height is narrower than the narrowest of full height.
+    let required = total * (SHARE - SLACK);
+    // No box is narrower than the narrowest of full height.
     let mut columns = vec![0.0; width + 1];
     sums.band(0, height, &mut columns);
-    let least_width = narrowest(&columns, need, width).map_or(width, |(x0, x1)| x1 - x0);
+    let min_width = narrowest(&columns, required, width).map_or(width, |(x0, x1)| x1 - x0);
 
     let mut best: Option<[usize; 4]> = None;
     let mut best_area = height * width + 1;
-    for tall in 1..=height {
-        if tall * least_width >= best_area {
+    for box_height in 1..=height {
+        if box_height * min_width >= best_area {
             break;
         }
-        for y0 in 0..=height - tall {
-            if rows[y0 + tall] - rows[y0] < need {
+        for y0 in 0..=height - box_height {
+            if rows[y0 + box_height] - rows[y0] < required {
                 continue;
             }
-            let widest = (best_area - 1) / tall;
-            sums.band(y0, y0 + tall, &mut columns);
-            if let Some((x0, x1)) = narrowest(&columns, need, widest) {
-                best = Some([x0, y0, x1, y0 + tall]);
-                best_area = tall * (x1 - x0);
+            let max_width = (best_area - 1) / box_height;
+            sums.band(y0, y0 + box_height, &mut columns);
+            if let Some((x0, x1)) = narrowest(&columns, required, max_width) {
+                best = Some([x0, y0, x1, y0 + box_height]);
+                best_area = box_height * (x1 - x0);
             }
         }
     }
@@ -75,24 +74,24 @@ pub fn effective_field(gradient: &[f32], height: usize, width: usize) -> Option<
     })
 }
 
-/// The first of the narrowest windows of at most `widest` columns that hold `need`, by running sums `[columns + 1]`.
-fn narrowest(sums: &[f64], need: f64, widest: usize) -> Option<(usize, usize)> {
+/// The first narrowest window with at least `required` energy and at most `max_width` columns, from running sums `[columns + 1]`.
+fn narrowest(sums: &[f64], required: f64, max_width: usize) -> Option<(usize, usize)> {
     let mut found = None;
-    let mut widest = widest;
+    let mut max_width = max_width;
     let mut left = 0;
     for right in 1..sums.len() {
-        while left + 1 < right && sums[right] - sums[left + 1] >= need {
+        while left + 1 < right && sums[right] - sums[left + 1] >= required {
             left += 1;
         }
-        if right - left <= widest && sums[right] - sums[left] >= need {
+        if right - left <= max_width && sums[right] - sums[left] >= required {
             found = Some((left, right));
-            widest = right - left - 1;
+            max_width = right - left - 1;
         }
     }
     found
 }
 
-/// Energy summed from the top: row `y` holds, per column, what lies above row edge `y`; `[height + 1, width]`.
+/// Column-wise running sums from the top, `[height + 1, width]`: row `y` is the energy above row edge `y`.
 struct RowSums {
     width: usize,
     sums: Vec<f64>,
@@ -122,7 +121,7 @@ impl RowSums {
         rows.map(|row| row.iter().sum()).collect()
     }
 
-    /// Energy of rows `y0..y1` to the left of each column edge.
+    /// Energy of rows `y0..y1` left of each column edge.
     fn band(&self, y0: usize, y1: usize, columns: &mut [f64]) {
         let above = &self.sums[y0 * self.width..][..self.width];
         let below = &self.sums[y1 * self.width..][..self.width];
@@ -140,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// All energy in the first channel.
+    /// Field of a gradient with all energy in the first channel.
     fn field(energies: &[f32], height: usize, width: usize) -> Option<EffectiveField> {
         let mut gradient: Vec<f32> = energies.iter().map(|energy| energy.sqrt()).collect();
         gradient.resize(3 * height * width, 0.0);
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_box() {
+    fn zero_gradients_have_no_box() {
         assert_eq!(effective_field(&[0.0; 60], 4, 5), None);
         assert_eq!(effective_field(&[f32::NAN; 60], 4, 5), None);
         assert_eq!(effective_field(&[], 0, 5), None);
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn one_pixel_is_its_own_box_in_every_channel_and_sign() {
+    fn a_single_pixel_is_its_own_box() {
         for channel in 0..3 {
             let mut gradient = [0.0; 3 * 20];
             gradient[channel * 20 + 2 * 5 + 3] = -1e-30;
@@ -170,15 +169,15 @@ mod tests {
     }
 
     #[test]
-    fn an_even_row_loses_a_tenth_of_its_length() {
+    fn a_uniform_row_loses_a_tenth_of_its_length() {
         let found = field(&[1.0; 10], 1, 10).unwrap();
-        assert_eq!(edges(found), [0, 0, 9, 1], "of equal ones the leftmost");
+        assert_eq!(edges(found), [0, 0, 9, 1], "ties go to the leftmost");
         assert!((found.energy - 0.9).abs() < 1e-12);
         assert_eq!(edges(field(&[1.0; 9], 9, 1).unwrap()), [0, 0, 1, 9]);
     }
 
     #[test]
-    fn a_far_speck_is_left_out_unless_it_matters() {
+    fn a_distant_pixel_is_left_out_unless_required() {
         let mut energies = [0.0; 64];
         for row in 2..4 {
             for column in 1..4 {
@@ -192,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn a_gaussian_gives_the_quantiles_of_its_marginals() {
-        // A square holds 90 % of exp(-(x² + y²) / 2σ²) where each axis holds sqrt(0.9), at ±1.95σ: 39 pixels for σ = 10.
+    fn a_gaussian_gives_its_marginal_quantiles() {
+        // A square has 90 % of exp(-(x² + y²) / 2σ²) if each axis has sqrt(0.9), at ±1.95σ: 39 pixels for σ = 10.
         let energies: Vec<f32> = (0..101 * 101)
             .map(|at| {
                 let (y, x) = ((at / 101) as f32 - 50.0, (at % 101) as f32 - 50.0);
@@ -208,7 +207,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against every box of a small map.
+        /// Compares with every box of a small map.
         #[test]
         fn no_box_is_smaller(
             (height, width) in (1usize..7, 1usize..7),

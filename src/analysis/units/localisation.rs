@@ -1,25 +1,24 @@
-//! How a class activation map lies to the boxes that people drew around the object.
+//! Localisation: agreement of a class activation map with annotated bounding boxes.
 
 use prospect_dataset::image::Geometry;
 
-/// What boxes say about one map.
+/// Localisation measures of one map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Localisation {
-    /// Share of the rectified map's energy inside the union of the boxes, in 0..=1.
+    /// Fraction of the rectified map's energy inside the union of the boxes, in 0..=1.
     pub energy_in_box: f32,
-    /// Whether the centre of the highest cell, the first of equals, lies in a box: the pointing game of Zhang et al.
-    /// 2018, without their tolerance of 15 pixels around the box.
+    /// Whether the centre of the first maximum lies in a box: the pointing game of Zhang et al. 2018, without their tolerance of
+    /// 15 pixels around the box.
     pub pointing_hit: bool,
 }
 
-/// Compares a raw map of `rows` × `cols` finite values, row-major, with boxes `x0, y0, x1, y1` in upright file pixels.
+/// Compares a raw map of `rows` × `cols` finite values, row-major, with boxes `x0, y0, x1, y1` in pixels of the upright file.
 ///
-/// Cell (i, j) covers `[j·W/cols, (j+1)·W/cols)` × `[i·H/rows, (i+1)·H/rows)` of the network's H×W input. Its energy, the
-/// value where that is positive, is spread evenly over the part of the file that it covers, back through crop and
-/// resizing; where several boxes overlap it counts once. What the crop left out has no energy. A cell that lies wholly in
-/// the padding of a small image has its energy in no box.
+/// Cell (i, j) covers `[j·W/cols, (j+1)·W/cols)` × `[i·H/rows, (i+1)·H/rows)` of the network's H×W input. Its energy, the positive
+/// part of its value, is distributed uniformly over the region of the file that it covers, through resizing and crop; overlapping
+/// boxes count once. Pixels outside the crop have no energy, and cells in the padding of a small image are in no box.
 ///
-/// `None` for a map without positive values and an image without boxes.
+/// `None` for a map without positive values or an image without boxes.
 pub fn localisation(
     map: &[f32],
     rows: usize,
@@ -57,10 +56,10 @@ pub fn localisation(
         row(highest / cols) + row(1) / 2.0,
     );
     let ([x, y, _, _], is_padding) = geometry.upright_edges([x, y, x, y]);
-    let holds = |[x0, y0, x1, y1]: &[f64; 4]| *x0 <= x && x <= *x1 && *y0 <= y && y <= *y1;
+    let contains = |[x0, y0, x1, y1]: &[f64; 4]| *x0 <= x && x <= *x1 && *y0 <= y && y <= *y1;
     Some(Localisation {
         energy_in_box: (inside / total).min(1.0) as f32,
-        pointing_hit: !is_padding && boxes.iter().any(holds),
+        pointing_hit: !is_padding && boxes.iter().any(contains),
     })
 }
 
@@ -68,13 +67,13 @@ fn energy(value: f32) -> f64 {
     f64::from(value.max(0.0))
 }
 
-/// Area that two boxes share.
+/// Area of the intersection of two boxes.
 fn overlap(a: &[f64; 4], b: &[f64; 4]) -> f64 {
     let along = |low: usize| (a[low + 2].min(b[low + 2]) - a[low].max(b[low])).max(0.0);
     along(0) * along(1)
 }
 
-/// Boxes that cover what `boxes` cover, and do not overlap: between two neighbouring vertical edges, the merged intervals.
+/// Disjoint boxes with the same union: merged intervals between consecutive vertical edges.
 fn disjoint(boxes: &[[f64; 4]]) -> Vec<[f64; 4]> {
     let mut edges: Vec<f64> = boxes.iter().flat_map(|one| [one[0], one[2]]).collect();
     edges.sort_by(f64::total_cmp);
@@ -131,7 +130,7 @@ mod tests {
 
     #[test]
     fn one_cell_of_a_wide_photo() {
-        // 60x20, squeezed to 12x10; cells of 2x2 cover 30x10 file pixels.
+        // 60x20 resized to 12x10; each of 2x2 cells covers 30x10 file pixels.
         let geometry = geometry(
             60,
             20,
@@ -157,7 +156,7 @@ mod tests {
         assert_near(two.energy_in_box, 0.375);
         let beside = found(&map, &[[0.0, 0.0, 30.0, 20.0]]).unwrap();
         assert_eq!((beside.energy_in_box, beside.pointing_hit), (0.0, false));
-        // Negative cells have no energy; the first of equal cells is the highest.
+        // Negative cells have no energy; the first of equal cells is the maximum.
         let left = [0.0, 0.0, 30.0, 20.0];
         let tie = found(&[1.0, 1.0, 0.0, -1.0], &[left]).unwrap();
         assert_near(tie.energy_in_box, 0.5);
@@ -165,8 +164,8 @@ mod tests {
     }
 
     #[test]
-    fn what_the_crop_left_out_has_no_energy() {
-        // 500x375 to 341x256, of which columns 58..282 and rows 16..240 are kept.
+    fn pixels_outside_the_crop_have_no_energy() {
+        // 500x375 resized to 341x256; the crop keeps columns 58..282 and rows 16..240.
         let geometry = geometry(500, 375, Resize::Short(256), Some((224, 224)));
         let map = [1.0; 49];
         let found = |one: [f64; 4]| localisation(&map, 7, 7, &geometry, &[one]).unwrap();
@@ -181,7 +180,7 @@ mod tests {
 
     #[test]
     fn padding_is_in_no_box() {
-        // 4x4 in the middle of 8x8: of 4x4 cells the inner four show the image.
+        // 4x4 pixels padded to 8x8: of 4x4 cells, the inner four cover the image.
         let geometry = geometry(4, 4, Resize::None, Some((8, 8)));
         let whole = [[0.0, 0.0, 4.0, 4.0]];
         let mut map = [0.0; 16];
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_say() {
+    fn maps_without_energy_or_boxes_have_none() {
         let geometry = geometry(8, 8, Resize::None, None);
         let one = [[0.0, 0.0, 4.0, 4.0]];
         assert_eq!(localisation(&[0.0, -1.0], 1, 2, &geometry, &one), None);
@@ -201,13 +200,13 @@ mod tests {
     }
 
     proptest! {
-        /// Whole pixels, each of which lies in one cell: counted one by one.
+        /// Boxes and cells of whole pixels, counted one by one.
         #[test]
         fn counting_pixels_gives_the_same(
             (cols, rows) in (1usize..5, 1usize..5),
             (cell_width, cell_height) in (1u32..4, 1u32..4),
             (shrink_x, shrink_y) in (1u32..4, 1u32..4),
-            // Resized image, smaller or larger than the crop by an even number of pixels.
+            // The resized image differs from the crop by an even number of pixels.
             (more_x, more_y) in (-3i64..4, -3i64..4),
             values in prop::collection::vec(-2i8..5, 16),
             corners in prop::collection::vec((0u32..50, 0u32..50, 1u32..30, 1u32..30), 1..5),
@@ -223,7 +222,7 @@ mod tests {
                 [x, y, (x + w).min(width), (y + h).min(height)].map(f64::from)
             }).collect();
             let map: Vec<f32> = values[..rows * cols].iter().map(|&value| value.into()).collect();
-            // Where the crop starts; the differences are even, so there is nothing to round.
+            // Start of the crop; the differences are even, so no rounding occurs.
             let left = (i64::from(resized_width) - i64::from(crop.1)) / 2;
             let top = (i64::from(resized_height) - i64::from(crop.0)) / 2;
             let cell_of = |x: u32, y: u32| {
@@ -252,7 +251,7 @@ mod tests {
             }
         }
 
-        /// The parts have no area in common, and together that of the union.
+        /// The parts are disjoint, and their areas sum to that of the union.
         #[test]
         fn parts_are_disjoint_and_complete(
             corners in prop::collection::vec((0u8..12, 0u8..12, 1u8..8, 1u8..8), 0..7),
@@ -265,9 +264,9 @@ mod tests {
                 prop_assert!(parts[..at].iter().all(|other| overlap(part, other) == 0.0));
             }
             let area: f64 = parts.iter().map(|part| overlap(part, part)).sum();
-            let holds = |x: f64, y: f64| boxes.iter().any(|one| one[0] < x && x < one[2] && one[1] < y && y < one[3]);
+            let contains = |x: f64, y: f64| boxes.iter().any(|one| one[0] < x && x < one[2] && one[1] < y && y < one[3]);
             let counted = (0..20).flat_map(|y| (0..20).map(move |x| (f64::from(x) + 0.5, f64::from(y) + 0.5)))
-                .filter(|&(x, y)| holds(x, y)).count();
+                .filter(|&(x, y)| contains(x, y)).count();
             prop_assert_eq!(area, counted as f64);
         }
     }

@@ -1,4 +1,4 @@
-//! What units respond to, and where.
+//! Units: what they respond to, and where.
 
 pub mod effective_field;
 pub mod localisation;

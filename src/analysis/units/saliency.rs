@@ -1,35 +1,35 @@
-//! Numbers that describe one class activation map.
+//! Summary statistics of class activation maps.
 
-/// What a map says besides its shape. Energy is the sum of the rectified map: its negative cells count as 0.
+/// Statistics of one map. Energy is the sum of the rectified map, in which negative cells count as 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MapSummary {
-    /// Of the raw map.
+    /// Minimum of the raw map.
     pub raw_min: f32,
     pub raw_max: f32,
     /// The map's energy.
     pub positive_sum: f32,
-    /// The map points at nothing: no cell is positive, or all cells are equal.
+    /// Whether the map is uninformative: no cell is positive, or all cells are equal.
     pub zero_map: bool,
-    /// Centre of the energy in 0..=1 of the network's input, from its top; `None` without energy, as the next three.
+    /// Centroid of the energy in 0..=1 of the network's input, from the top; `None` without energy, like the next three.
     pub center_y: Option<f32>,
-    /// From the left.
+    /// Centroid from the left.
     pub center_x: Option<f32>,
-    /// Share of the energy in the outermost ring of cells. A uniform map of 7x7 cells has 24/49.
+    /// Fraction of the energy in the border cells; 24/49 for a uniform map of 7x7 cells.
     pub border_fraction: Option<f32>,
-    /// Of the energy's distribution over cells, in nats: 0 for one cell, `ln(cells)` for a uniform map.
+    /// Entropy of the energy over cells, in nats: 0 for one cell, `ln(cells)` for a uniform map.
     pub entropy: Option<f32>,
 }
 
-/// Makes a map that holds a number that is not finite all zero, and says whether it did.
+/// Zeroes a map with any value that is not finite; returns whether it did.
 pub fn clear_if_not_finite(map: &mut [f32]) -> bool {
-    let broken = map.iter().any(|value| !value.is_finite());
-    if broken {
+    let not_finite = map.iter().any(|value| !value.is_finite());
+    if not_finite {
         map.fill(0.0);
     }
-    broken
+    not_finite
 }
 
-/// Describes a raw map of `rows` × `cols` finite values, row-major. Sums run in cell order in float64.
+/// Summarises a raw map of `rows` × `cols` finite values, row-major. Sums run in cell order in float64.
 pub fn summary(map: &[f32], rows: usize, cols: usize) -> MapSummary {
     let raw_min = map.iter().copied().fold(f32::INFINITY, f32::min);
     let raw_max = map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -50,21 +50,20 @@ pub fn summary(map: &[f32], rows: usize, cols: usize) -> MapSummary {
         .map(|&value| f64::from(value.max(0.0)) / sum)
         .filter(|&share| share > 0.0);
     let entropy: f64 = shares.map(|share| -share * share.ln()).sum();
-    let where_energy = |value: f64| (sum > 0.0).then_some(value as f32);
+    let if_energy = |value: f64| (sum > 0.0).then_some(value as f32);
     MapSummary {
         raw_min: if map.is_empty() { 0.0 } else { raw_min },
         raw_max: if map.is_empty() { 0.0 } else { raw_max },
         positive_sum: sum.min(f32::MAX.into()) as f32,
         zero_map: sum <= 0.0 || raw_min == raw_max,
-        center_y: where_energy(y / sum / rows as f64),
-        center_x: where_energy(x / sum / cols as f64),
-        border_fraction: where_energy(border / sum),
-        entropy: where_energy(entropy.max(0.0)),
+        center_y: if_energy(y / sum / rows as f64),
+        center_x: if_energy(x / sum / cols as f64),
+        border_fraction: if_energy(border / sum),
+        entropy: if_energy(entropy.max(0.0)),
     }
 }
 
-/// Energy that two maps of the same cells share, each scaled to an energy of 1: 0 where they point at different cells, 1 where
-/// they are alike; `None` where one has no energy.
+/// Overlap of two maps normalised to an energy of 1: 0 for disjoint maps, 1 for proportional ones; `None` if one has no energy.
 pub fn overlap(a: &[f32], b: &[f32]) -> Option<f64> {
     let energy = |value: f32| f64::from(value.max(0.0));
     let [of_a, of_b] = [a, b].map(|map| map.iter().map(|value| energy(*value)).sum::<f64>());
@@ -82,7 +81,7 @@ mod tests {
 
     #[test]
     fn closed_forms() {
-        // One hot cell in row 1 of 3, column 3 of 4; negative cells have no energy.
+        // One positive cell in row 1 of 3, column 3 of 4; negative cells have no energy.
         let mut map = [-1.0; 12];
         map[7] = 2.0;
         let found = summary(&map, 3, 4);
@@ -93,7 +92,7 @@ mod tests {
             (found.border_fraction, found.entropy),
             (Some(1.0), Some(0.0))
         );
-        // Uniform: nothing to see, the centre in the middle.
+        // Uniform: uninformative, with the centroid in the middle.
         let found = summary(&[0.5; 49], 7, 7);
         assert!(found.zero_map);
         assert_eq!((found.center_y, found.center_x), (Some(0.5), Some(0.5)));
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_without_energy_has_no_centre() {
+    fn a_map_without_energy_has_no_centroid() {
         for map in [vec![0.0; 6], vec![-3.0, -1.0, -2.0, -1.0, -1.0, -9.0]] {
             let found = summary(&map, 2, 3);
             assert!(found.zero_map);
@@ -116,20 +115,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_ever_not_a_number(
+        fn statistics_are_always_finite(
             rows in 1usize..6, cols in 1usize..6,
             values in prop::collection::vec(prop_oneof![any::<f32>(), Just(0.0), Just(f32::NAN), Just(1e38)], 36),
         ) {
             let mut map = values[..rows * cols].to_vec();
-            let broken = map.iter().any(|value| !value.is_finite());
-            prop_assert_eq!(clear_if_not_finite(&mut map), broken);
+            let not_finite = map.iter().any(|value| !value.is_finite());
+            prop_assert_eq!(clear_if_not_finite(&mut map), not_finite);
             let found = summary(&map, rows, cols);
             let numbers = [
                 Some(found.raw_min), Some(found.raw_max), Some(found.positive_sum),
                 found.center_y, found.center_x, found.border_fraction, found.entropy,
             ];
             prop_assert!(numbers.iter().flatten().all(|number| number.is_finite()));
-            prop_assert!(!broken || found.zero_map);
+            prop_assert!(!not_finite || found.zero_map);
             for share in [found.center_y, found.center_x, found.border_fraction].into_iter().flatten() {
                 prop_assert!((0.0..=1.0).contains(&share));
             }
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn overlap_is_the_shared_energy_whatever_the_scale() {
+    fn overlap_does_not_depend_on_scale() {
         let map = [1.0, 3.0, -2.0, 0.0];
         assert_eq!(overlap(&map, &map.map(|value| 7.0 * value)), Some(1.0));
         assert_eq!(overlap(&map, &[0.0, 0.0, 5.0, 1.0]), Some(0.0));

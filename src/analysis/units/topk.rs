@@ -1,33 +1,32 @@
-//! The K images that excite each unit most, kept while the dataset streams by.
+//! The top K images of each unit, collected while the dataset streams by.
 //!
-//! Order: greater value first, equal values by ascending image id. An image enters a unit's list at most once,
-//! with its greatest value (equal values: its smallest position). NaN never enters; infinities do; -0 counts as 0.
+//! Order: descending value, ties by ascending image id. An image occurs in a unit's list at most once, with its maximum (ties: the
+//! smallest position). NaN is ignored; infinities are not; -0 counts as 0.
 //!
-//! A hit is dropped only when K other images beat it for good, and a list only ever improves: so the lists of any
-//! shards merge, in any order and grouping, to the K best of a full sort. The tests hold it to that.
+//! A hit is dropped only if K other images beat it, and lists only improve. So the lists of any shards, merged in any order and
+//! grouping, equal the top K of a full sort, as the tests check.
 
 use std::cmp::Ordering;
 
 use half::{f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
 
-/// Units that one task handles at a time: their thresholds fill a few vector registers and one cache line of f16.
+/// Units per task: their thresholds fill a few vector registers and one cache line of f16.
 const CHUNK_UNITS: usize = 64;
 
 /// One image in a unit's list.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hit {
-    /// The unit's greatest activation in this image.
+    /// The unit's maximum activation in this image.
     pub value: f32,
-    /// The image.
     pub image_id: u32,
-    /// Where in the unit's feature map: `row * width + col`.
+    /// Position in the unit's feature map: `row * width + col`.
     pub position: u32,
 }
 
 /// Better first.
 fn rank_order(a: &Hit, b: &Hit) -> Ordering {
-    // NaN is refused at the door, so values always compare.
+    // NaN is rejected by `offer`, so values always compare.
     b.value
         .partial_cmp(&a.value)
         .unwrap_or(Ordering::Equal)
@@ -35,16 +34,16 @@ fn rank_order(a: &Hit, b: &Hit) -> Ordering {
         .then(a.position.cmp(&b.position))
 }
 
-/// The K best hits of one unit.
+/// The top K hits of one unit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TopK {
     k: usize,
-    /// Sorted, best first; K is small, so insertion beats a heap and keeps the list readable at any time.
+    /// Sorted, best first; for small K, insertion is faster than a heap.
     hits: Vec<Hit>,
 }
 
 impl TopK {
-    /// An empty list that will keep the `k` best.
+    /// An empty list for the top `k`.
     pub fn new(k: usize) -> TopK {
         TopK {
             k,
@@ -52,18 +51,18 @@ impl TopK {
         }
     }
 
-    /// Whether K images are listed already, so that a newcomer must beat the last.
+    /// Whether the list has K images, so that a new hit must beat the last.
     pub fn is_full(&self) -> bool {
         self.hits.len() >= self.k
     }
 
-    /// Offers the unit's greatest activation in one image; says whether the list changed.
+    /// Offers the unit's maximum activation in one image; returns whether the list changed.
     pub fn offer(&mut self, image_id: u32, value: f32, position: u32) -> bool {
         if value.is_nan() || self.k == 0 {
             return false;
         }
         let hit = Hit {
-            // -0 becomes 0, so that equal values are equal bits whatever came first.
+            // Turns -0 into 0, so that equal values have equal bits.
             value: value + 0.0,
             image_id,
             position,
@@ -88,27 +87,27 @@ impl TopK {
         true
     }
 
-    /// Takes over what another shard's list knows. Associative and commutative for lists of equal K.
+    /// Merges another shard's list. Associative and commutative for equal K.
     pub fn merge(&mut self, other: TopK) {
         for hit in other.hits {
             self.offer(hit.image_id, hit.value, hit.position);
         }
     }
 
-    /// Best first.
+    /// The hits, best first.
     pub fn hits(&self) -> &[Hit] {
         &self.hits
     }
 
-    /// The list, best first.
+    /// The hits, best first.
     pub fn into_sorted(self) -> Vec<Hit> {
         self.hits
     }
 }
 
-/// A number type that activations are stored in.
+/// A number type of stored activations.
 pub trait Activation: Copy + Send + Sync {
-    /// Converts a slice to f32, exactly. Both slices have the same length.
+    /// Converts a slice to f32 exactly, into a slice of the same length.
     fn widen(values: &[Self], out: &mut [f32]);
 }
 
@@ -124,20 +123,20 @@ impl Activation for f16 {
     }
 }
 
-/// The K best of every unit of a layer, fed by whole blocks of images.
+/// The top K of every unit of a layer, updated by blocks of images.
 #[derive(Debug, Clone)]
 pub struct LayerTopK {
     n_units: usize,
     chunks: Vec<Chunk>,
-    /// The greatest image id seen: a later image that only equals a full list's last value loses the tie.
+    /// The highest image id seen: a later image that ties with the last value of a full list loses.
     last_image_id: Option<u32>,
 }
 
-/// Neighbouring units, with what is needed to reject most rows of a block in a few vector instructions.
+/// Consecutive units, with thresholds that reject most rows of a block in a few vector instructions.
 #[derive(Debug, Clone)]
 struct Chunk {
     units: Vec<TopK>,
-    /// The last listed value of each unit; meaningful once every list of the chunk is full.
+    /// The last value of each unit's list; -inf while the list is not full.
     thresholds: Vec<f32>,
     n_full: usize,
 }
@@ -163,17 +162,17 @@ impl LayerTopK {
         }
     }
 
-    /// How many units are watched.
+    /// Number of units.
     pub fn n_units(&self) -> usize {
         self.n_units
     }
 
     /// Offers a block: `values` and `positions` are `[n_images, n_units]`, row-major, one row per entry of `image_ids`.
     ///
-    /// Fast when image ids ascend within and across blocks (as they do when tables are read in order), correct always.
+    /// Fastest if image ids ascend within and across blocks, as in tables; correct in any order.
     ///
     /// # Panics
-    /// If the slices' lengths disagree.
+    /// If the lengths disagree.
     pub fn offer_block<T: Activation, P: Copy + Into<u32> + Sync>(
         &mut self,
         image_ids: &[u32],
@@ -214,23 +213,23 @@ impl LayerTopK {
         self.last_image_id = last_before.max(image_ids.iter().max().copied());
     }
 
-    /// Takes over what another shard's lists know.
+    /// Merges another shard's lists.
     ///
     /// # Panics
-    /// If the two watch different numbers of units.
+    /// If the numbers of units differ.
     pub fn merge(&mut self, other: LayerTopK) {
         assert_eq!(self.n_units, other.n_units, "lists of one layer");
         self.last_image_id = self.last_image_id.max(other.last_image_id);
-        for (mine, theirs) in self.chunks.iter_mut().zip(other.chunks) {
-            for (unit, list) in theirs.units.into_iter().enumerate() {
+        for (chunk, other) in self.chunks.iter_mut().zip(other.chunks) {
+            for (unit, list) in other.units.into_iter().enumerate() {
                 for hit in list.into_sorted() {
-                    mine.offer_one(unit, hit.image_id, hit.value, hit.position);
+                    chunk.offer_one(unit, hit.image_id, hit.value, hit.position);
                 }
             }
         }
     }
 
-    /// One list per unit, each best first.
+    /// One list per unit, best first.
     pub fn into_sorted(self) -> Vec<Vec<Hit>> {
         self.chunks
             .into_iter()
@@ -241,12 +240,12 @@ impl LayerTopK {
 }
 
 impl Chunk {
-    /// Whether no unit can take anything from this row. `later`: the image's id is greater than every id seen.
+    /// Whether the row changes no unit's list; `later` if its image id is higher than all ids seen.
     fn rejects(&self, row_values: &[f32], later: bool) -> bool {
         if self.n_full < self.units.len() {
             return false;
         }
-        // Folded without branches so that it compiles to vector compares; NaN compares false.
+        // A branch-free fold compiles to vector compares; NaN compares false.
         let pairs = row_values.iter().zip(&self.thresholds);
         if later {
             !pairs.fold(false, |any, (value, threshold)| any | (value > threshold))
@@ -257,7 +256,7 @@ impl Chunk {
 
     fn offer<P: Copy + Into<u32>>(&mut self, image_id: u32, row_values: &[f32], positions: &[P]) {
         for (unit, (&value, &position)) in row_values.iter().zip(positions).enumerate() {
-            // Below a full list's threshold nothing changes; an unfilled list's threshold is -inf.
+            // Values below the threshold cannot enter; it is -inf until the list is full.
             if value >= self.thresholds[unit] {
                 self.offer_one(unit, image_id, value, position.into());
             }
@@ -282,7 +281,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Independent of the code above: every image's best offer, all sorted, the first k.
+    /// Reference implementation: every image's best offer, sorted, the first k.
     fn full_sort(offers: &[(u32, f32, u32)], k: usize) -> Vec<Hit> {
         let mut best: std::collections::BTreeMap<u32, (f32, u32)> = Default::default();
         for &(image_id, value, position) in offers.iter().filter(|o| !o.1.is_nan()) {
@@ -299,7 +298,7 @@ mod tests {
                 position,
             })
             .collect();
-        // Stable, over ascending ids: ties stay in id order.
+        // A stable sort over ascending ids keeps ties in id order.
         all.sort_by(|a, b| b.value.partial_cmp(&a.value).unwrap());
         all.truncate(k);
         all
@@ -380,7 +379,7 @@ mod tests {
                 image_ids.sort_unstable();
             }
             let cells = image_ids.len() * n_units;
-            // A stride that shares no factor with the seed's length scatters the seed over the block.
+            // A stride coprime to the seed's length scatters the seed over the block.
             let picked = |cell: usize| seed[(cell * 37 + cell / 64) % seed.len()];
             let halves: Vec<f16> = (0..cells).map(|c| f16::from_f32(picked(c).0)).collect();
             let values: Vec<f32> = halves.iter().map(|v| v.to_f32()).collect();
@@ -417,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn ties_go_to_the_smaller_image_id_and_nan_never_enters() {
+    fn ties_go_to_the_smaller_image_id_and_nan_is_ignored() {
         let list = list(
             &[
                 (7, 1.0, 0),
@@ -433,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_stands_once_with_its_best_cell() {
+    fn an_image_is_listed_once_with_its_best_cell() {
         let list = list(
             &[
                 (1, 1.0, 4),

@@ -1,19 +1,19 @@
-//! What is known of each unit over a whole dataset: its moments, how often it is active, and how selective it is.
+//! Statistics of each unit over a dataset: moments, activity and selectivity.
 
 use prospect_common::names;
 use rayon::prelude::*;
 
 use crate::units::topk::Activation;
 
-/// Units that one task handles at a time.
+/// Units per task.
 const CHUNK_UNITS: usize = 64;
 
 names! {
-    /// How [`UnitSummary::selectivity`] was computed.
+    /// Measure of [`UnitSummary::selectivity`].
     pub enum Measure {
         /// Class selectivity index (Morcos et al. 2018, "On the importance of single directions for generalization"):
         /// `(a - b) / (a + b)`, where `a` is the mean activation in the unit's best class and `b` the mean of the other
-        /// classes' means. 0: all classes alike; 1: active in one class only.
+        /// classes' means. 0: equal in all classes; 1: active in one class only.
         ClassSelectivity = "class_selectivity",
         /// Lifetime sparseness (Treves & Rolls 1991, in the form of Vinje & Gallant 2000):
         /// `(1 - mean(r)^2 / mean(r^2)) / (1 - 1/n)` over n images. 0: equally active in all images; 1: in one only.
@@ -21,40 +21,40 @@ names! {
     }
 }
 
-/// One unit over the dataset. An image's activation is the unit's maximum over its map; images whose activation is not
-/// finite are left out.
+/// Statistics of one unit. An image's activation is the unit's maximum over its map; images whose activation is not finite are
+/// excluded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitSummary {
-    /// Images that count.
+    /// Number of images with a finite activation.
     pub n_images: u64,
-    /// Mean activation; NaN without images, as `std`, `min`, `max` and `share_active` are.
+    /// Mean activation; NaN without images, like `std`, `min`, `max` and `share_active`.
     pub mean: f64,
-    /// Standard deviation (divided by n).
+    /// Population standard deviation.
     pub std: f64,
     pub min: f32,
     pub max: f32,
-    /// Images with an activation over 0.
+    /// Number of images with a positive activation.
     pub n_active: u64,
-    /// In 0..=1, on activations rectified at 0 (both measures are defined for rates); 0 for a unit that is never over 0.
+    /// In 0..=1, of rectified activations (both measures are defined for firing rates); 0 for a unit that is never positive.
     pub selectivity: f64,
-    /// The class with the greatest mean rectified activation (equal ones: the first); `None` without classes or for a
-    /// unit that is never over 0.
+    /// The class with the highest mean rectified activation, ties going to the first; `None` without classes or for a unit that is
+    /// never positive.
     pub top_class: Option<u32>,
 }
 
 impl UnitSummary {
-    /// Whether the unit says nothing about this dataset: never over 0, or the same for every image.
+    /// Whether the unit is never positive or constant.
     pub fn is_dead(&self) -> bool {
         self.n_active == 0 || self.min == self.max
     }
 
-    /// The share of images with an activation over 0.
+    /// Fraction of images with a positive activation.
     pub fn share_active(&self) -> f64 {
         self.n_active as f64 / self.n_images as f64
     }
 }
 
-/// Collects every unit of a layer over blocks of images. Sums run in image order: threads do not change the result.
+/// Accumulates statistics of a layer's units over blocks of images. Sums run in image order, independently of threads.
 #[derive(Debug, Clone)]
 pub struct LayerStats {
     n_units: usize,
@@ -62,7 +62,7 @@ pub struct LayerStats {
     chunks: Vec<Chunk>,
 }
 
-/// Neighbouring units. Class sums are `[n_classes, units of the chunk]`, so that the inner loop runs over units.
+/// Consecutive units. Class sums are `[n_classes, units of the chunk]`, so that the inner loop runs over units.
 #[derive(Debug, Clone)]
 struct Chunk {
     units: Vec<Sums>,
@@ -76,7 +76,7 @@ struct Sums {
     n_active: u64,
     sum: f64,
     sum_squares: f64,
-    /// Of activations rectified at 0.
+    /// Sum of rectified activations.
     rates: f64,
     rates_squares: f64,
     min: f32,
@@ -84,7 +84,7 @@ struct Sums {
 }
 
 impl LayerStats {
-    /// `n_classes` 0 or 1: there is nothing to be selective among, so sparseness is measured.
+    /// With fewer than two classes, selectivity is lifetime sparseness.
     pub fn new(n_units: usize, n_classes: usize) -> LayerStats {
         let chunks = (0..n_units)
             .step_by(CHUNK_UNITS)
@@ -114,7 +114,7 @@ impl LayerStats {
         }
     }
 
-    /// How selectivity will be measured.
+    /// The measure of selectivity.
     pub fn measure(&self) -> Measure {
         if self.n_classes > 1 {
             Measure::ClassSelectivity
@@ -124,7 +124,7 @@ impl LayerStats {
     }
 
     /// Adds a block: `values` is `[n_images, n_units]`, row-major; `classes` holds each image's class in
-    /// `0..n_classes`, `None` where it has none.
+    /// `0..n_classes`, `None` without one.
     ///
     /// # Panics
     /// If the lengths disagree or a class is out of range.
@@ -205,7 +205,7 @@ impl Chunk {
             })
             .collect();
         let best = class_means.iter().fold(None, |best, &(class, mean)| {
-            best.filter(|&(_, greatest)| greatest >= mean)
+            best.filter(|&(_, highest)| highest >= mean)
                 .or(Some((class, mean)))
         });
         let selectivity = if !active {
@@ -233,7 +233,7 @@ impl Chunk {
             min: known(sums.min),
             max: known(sums.max),
             n_active: sums.n_active,
-            // Labelled images may all be silent where unlabelled ones are not: 0 / 0.
+            // 0 / 0 if only unlabelled images activate the unit.
             selectivity: if selectivity.is_finite() {
                 selectivity.clamp(0.0, 1.0)
             } else {
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
     use half::f16;
 
-    /// Unit by unit, from columns of values.
+    /// Summaries of units, from columns of values.
     fn summaries(units: &[&[f32]], classes: &[Option<u32>], n_classes: usize) -> Vec<UnitSummary> {
         let mut stats = LayerStats::new(units.len(), n_classes);
         for (image, class) in classes.iter().enumerate() {
@@ -263,7 +263,7 @@ mod tests {
     fn class_selectivity_by_hand() {
         let classes = [Some(0), Some(0), Some(1), Some(2), None];
         let units: [&[f32]; 4] = [
-            // Class means 3, 1, 0; the image without a class counts for the moments alone.
+            // Class means 3, 1, 0; the image without a class counts for the moments only.
             &[2.0, 4.0, 1.0, 0.0, 8.0],
             &[0.0, 0.0, 0.0, 5.0, 0.0],
             &[1.0, 1.0, 1.0, 1.0, 1.0],
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(found[2].selectivity, 0.0);
         assert!(found[2].is_dead(), "constant");
         assert_eq!((found[3].selectivity, found[3].top_class), (0.0, None));
-        assert!(found[3].is_dead(), "never over 0");
+        assert!(found[3].is_dead(), "never positive");
         assert!(!found[0].is_dead());
     }
 
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_are_not_finite_are_left_out() {
+    fn values_that_are_not_finite_are_excluded() {
         let units: [&[f32]; 2] = [&[f32::NAN, 2.0, f32::INFINITY, 4.0], &[f32::NAN; 4]];
         let found = summaries(&units, &[Some(0), Some(0), Some(1), Some(1)], 2);
         assert_eq!((found[0].n_images, found[0].mean), (2, 3.0));

@@ -1,5 +1,5 @@
-//! Pairs that are alike to groups that are. Connected components would chain: a like b, b like c, and in the end the first and the
-//! last have nothing in common. Here each group has a centre that every member is alike to.
+//! Groups similar pairs. Connected components would chain: a is similar to b, b to c, but the first and last member have nothing
+//! in common. Here every member of a group is similar to the group's centre.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use prospect_common::Result;
 
 struct Group {
     centre: u32,
-    /// The centre among them.
+    /// Including the centre.
     members: Vec<u32>,
 }
 
-/// The group of each image that is in one, named by its lowest image. Pairs (two images and how alike they are) are taken from the
-/// most alike on; the groups of both become one if every member of the smaller, or later, one is also `alike` to the centre of the
-/// other, which stays the centre.
+/// The group of each grouped image, identified by its lowest image. Pairs (two images and their similarity) are processed in
+/// descending similarity; their groups merge if every member of the smaller (or later) group `is_similar` to the centre of the
+/// other, which remains the centre.
 pub fn groups(
     pairs: &[(u32, u32, f32)],
-    mut alike: impl FnMut(u32, u32) -> Result<bool>,
+    mut is_similar: impl FnMut(u32, u32) -> Result<bool>,
 ) -> Result<BTreeMap<u32, u32>> {
     let mut pairs = pairs.to_vec();
     pairs.sort_by(|a, b| b.2.total_cmp(&a.2).then((a.0, a.1).cmp(&(b.0, b.1))));
-    // Named by what was its centre when it began.
+    // Keyed by the group's first image.
     let mut groups: BTreeMap<u32, Group> = BTreeMap::new();
     let mut group_of: BTreeMap<u32, u32> = BTreeMap::new();
     for (a, b, _) in pairs {
@@ -46,21 +46,22 @@ pub fn groups(
                 groups[name].centre,
             )
         };
-        let (stays, goes) = match order(&of_a) < order(&of_b) {
+        let (target, merged) = match order(&of_a) < order(&of_b) {
             true => (of_a, of_b),
             false => (of_b, of_a),
         };
-        let centre = groups[&stays].centre;
-        let mut all_alike = true;
-        for member in &groups[&goes].members {
-            // This pair is known to be.
-            let given = (centre, *member) == (a, b) || (centre, *member) == (b, a);
-            all_alike = all_alike && (given || alike(centre.min(*member), centre.max(*member))?);
+        let centre = groups[&target].centre;
+        let mut all_similar = true;
+        for member in &groups[&merged].members {
+            // The current pair is known to be similar.
+            let known = (centre, *member) == (a, b) || (centre, *member) == (b, a);
+            all_similar =
+                all_similar && (known || is_similar(centre.min(*member), centre.max(*member))?);
         }
-        if all_alike && let Some(gone) = groups.remove(&goes) {
-            group_of.extend(gone.members.iter().map(|member| (*member, stays)));
-            if let Some(group) = groups.get_mut(&stays) {
-                group.members.extend(gone.members);
+        if all_similar && let Some(merged) = groups.remove(&merged) {
+            group_of.extend(merged.members.iter().map(|member| (*member, target)));
+            if let Some(group) = groups.get_mut(&target) {
+                group.members.extend(merged.members);
             }
         }
     }
@@ -77,7 +78,7 @@ pub fn groups(
 mod tests {
     use super::*;
 
-    /// Images are alike that are at most so far apart.
+    /// Images are similar if their numbers differ by at most `within`.
     fn listed(pairs: &[(u32, u32, f32)], within: u32) -> Vec<(u32, u32)> {
         let found = groups(pairs, |a, b| Ok(a.abs_diff(b) <= within));
         found.unwrap().into_iter().collect()
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_falls_into_pieces_whose_members_are_alike_to_a_centre() {
+    fn a_chain_is_split_into_groups_around_centres() {
         let chain: Vec<(u32, u32, f32)> = (0..20).map(|at| (at, at + 1, 0.99)).collect();
         let found = groups(&chain, |a, b| Ok(a.abs_diff(b) <= 2)).unwrap();
         for name in found.values() {
@@ -106,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_one_member_is_enough_for_what_is_alike_to_the_centre() {
-        // 4 is paired with 2 alone, and near enough to the centre 1; 9 is not.
+    fn a_pair_with_any_member_is_enough_if_similar_to_the_centre() {
+        // 4 is paired with 2 only but close enough to the centre 1; 9 is not.
         let pairs = [(1, 2, 0.99), (1, 3, 0.99), (2, 4, 0.95), (3, 9, 0.94)];
         assert_eq!(listed(&pairs, 4), [(1, 1), (2, 1), (3, 1), (4, 1)]);
     }

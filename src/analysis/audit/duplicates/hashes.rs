@@ -1,48 +1,50 @@
-//! Perceptual hashes that differ in few bits, by multi-index hashing (Norouzi, Punjani and Fleet, CVPR 2012).
+//! Nearest perceptual hashes in Hamming space, by multi-index hashing (Norouzi, Punjani and Fleet, CVPR 2012).
 //!
-//! Of 64 bits in five pieces, at most nine of which differ, one piece differs in one bit at most. So each piece has a table of its
-//! own, in which 14 places are looked up: for a million photos some thousand comparisons each, not a million.
+//! If two 64-bit hashes of five substrings differ in at most nine bits, one substring differs in at most one bit. So each
+//! substring has a hash table, in which 14 buckets are looked up: for a million photos about a thousand comparisons per photo.
 
 use prospect_common::Result;
 use rayon::prelude::*;
 
-/// Hashes that differ in more bits are not found: where photos of different things begin to be among them.
-pub const MOST_BITS: u32 = 9;
-/// Bits that differ between a picture's hash and its mirror image's, median aside: frequencies that are odd from left to right
-/// change their sign. See [`prospect_dataset::image::Quality::phash`].
+/// Maximum Hamming distance; beyond it, photos of different things begin to match.
+pub const MAX_BITS: u32 = 9;
+/// Bits that differ between the hashes of a picture and its mirror image, apart from the median: horizontally odd frequencies
+/// change sign. See [`prospect_dataset::image::Quality::phash`].
 pub const MIRROR: u64 = 0x5555_5555_5555_5555;
 
-const PIECES: usize = 5;
-/// Of the last piece one is always 0.
-const PIECE_BITS: u32 = 13;
-const PLACES: usize = 1 << PIECE_BITS;
-/// Bits that differ in the piece in which the fewest do.
-const FEWEST_BITS: u32 = MOST_BITS / PIECES as u32;
+const SUBSTRINGS: usize = 5;
+/// One bit of the last substring is always 0.
+const SUBSTRING_BITS: u32 = 13;
+const BUCKETS: usize = 1 << SUBSTRING_BITS;
+/// Maximum Hamming distance in the closest substring.
+const SUBSTRING_MAX_BITS: u32 = MAX_BITS / SUBSTRINGS as u32;
 
-/// Two places in the list of hashes, `a` before `b`.
+/// A pair of similar hashes: indices `a` < `b` into the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NearHashes {
     pub a: u32,
     pub b: u32,
-    /// Bits that differ: as they are, or, of mirrored pairs, after one is mirrored.
+    /// Hamming distance; for mirrored pairs, after mirroring one of them.
     pub bits: u32,
 }
 
-/// Pairs of hashes that differ in at most [`MOST_BITS`], in order; of each hash the `most` nearest, ties by place, so that a pair
-/// is among them where it is near for either. `flip` ([`MIRROR`] or 0) is applied to one of the two.
+/// Pairs of hashes that differ in at most [`MAX_BITS`], sorted: the `max_neighbors` nearest of each hash, ties by index, so a
+/// pair needs to be near for one of the two only. `flip` ([`MIRROR`] or 0) is applied to one of the two.
 ///
 /// # Errors
-/// Those of `tick`, which is called now and then with how many hashes are done.
+/// Those of `tick`, which is called with the number of hashes processed since the last call.
 pub fn near_hashes(
     hashes: &[u64],
     flip: u64,
-    most: usize,
+    max_neighbors: usize,
     tick: impl Fn(usize) -> Result<()> + Sync,
 ) -> Result<Vec<NearHashes>> {
     const CHUNK: usize = 1024;
-    let tables: Vec<Table> = (0..PIECES).map(|piece| Table::new(hashes, piece)).collect();
-    let masks: Vec<u64> = (0..PLACES as u64)
-        .filter(|mask| mask.count_ones() <= FEWEST_BITS)
+    let tables: Vec<Table> = (0..SUBSTRINGS)
+        .map(|position| Table::new(hashes, position))
+        .collect();
+    let masks: Vec<u64> = (0..BUCKETS as u64)
+        .filter(|mask| mask.count_ones() <= SUBSTRING_MAX_BITS)
         .collect();
     let chunks = hashes.par_chunks(CHUNK).enumerate();
     let found = chunks.map(|(chunk, queries)| {
@@ -51,18 +53,18 @@ pub fn near_hashes(
         for (at, &hash) in queries.iter().enumerate() {
             let own = (chunk * CHUNK + at) as u32;
             near.clear();
-            search(&tables, &masks, hash ^ flip, |bits, place| {
-                if place != own {
-                    near.push((bits, place));
+            search(&tables, &masks, hash ^ flip, |bits, index| {
+                if index != own {
+                    near.push((bits, index));
                 }
             });
-            if near.len() > most {
-                near.select_nth_unstable(most);
-                near.truncate(most);
+            if near.len() > max_neighbors {
+                near.select_nth_unstable(max_neighbors);
+                near.truncate(max_neighbors);
             }
-            pairs.extend(near.iter().map(|&(bits, place)| NearHashes {
-                a: own.min(place),
-                b: own.max(place),
+            pairs.extend(near.iter().map(|&(bits, index)| NearHashes {
+                a: own.min(index),
+                b: own.max(index),
                 bits,
             }));
         }
@@ -75,50 +77,51 @@ pub fn near_hashes(
     Ok(pairs)
 }
 
-/// Gives every hash within reach once: through the first piece in which few enough bits differ.
-fn search(tables: &[Table], masks: &[u64], query: u64, mut found: impl FnMut(u32, u32)) {
-    for (piece, table) in tables.iter().enumerate() {
-        let own = piece_of(query, piece);
+/// Reports every hash within [`MAX_BITS`] once: through the first substring within its own limit.
+fn search(tables: &[Table], masks: &[u64], query: u64, mut report: impl FnMut(u32, u32)) {
+    for (position, table) in tables.iter().enumerate() {
+        let own = substring(query, position);
         for mask in masks {
-            for &(hash, place) in table.at(own ^ mask) {
+            for &(hash, index) in table.at(own ^ mask) {
                 let different = hash ^ query;
                 let bits = different.count_ones();
-                if bits <= MOST_BITS
-                    && (0..piece)
-                        .all(|earlier| piece_of(different, earlier).count_ones() > FEWEST_BITS)
+                if bits <= MAX_BITS
+                    && (0..position).all(|earlier| {
+                        substring(different, earlier).count_ones() > SUBSTRING_MAX_BITS
+                    })
                 {
-                    found(bits, place);
+                    report(bits, index);
                 }
             }
         }
     }
 }
 
-fn piece_of(hash: u64, piece: usize) -> u64 {
-    hash >> (PIECE_BITS * piece as u32) & (PLACES as u64 - 1)
+fn substring(hash: u64, position: usize) -> u64 {
+    hash >> (SUBSTRING_BITS * position as u32) & (BUCKETS as u64 - 1)
 }
 
-/// The hashes with their places, by the value of one piece.
+/// Hashes and their indices, by the value of one substring.
 struct Table {
-    /// Where each value's entries begin; one more than there are values.
+    /// Start of each value's entries, and the end of the last.
     starts: Vec<u32>,
     entries: Vec<(u64, u32)>,
 }
 
 impl Table {
-    fn new(hashes: &[u64], piece: usize) -> Table {
-        let mut starts = vec![0u32; PLACES + 1];
+    fn new(hashes: &[u64], position: usize) -> Table {
+        let mut starts = vec![0u32; BUCKETS + 1];
         for &hash in hashes {
-            starts[piece_of(hash, piece) as usize + 1] += 1;
+            starts[substring(hash, position) as usize + 1] += 1;
         }
-        for value in 0..PLACES {
+        for value in 0..BUCKETS {
             starts[value + 1] += starts[value];
         }
         let mut next = starts.clone();
         let mut entries = vec![(0, 0); hashes.len()];
-        for (place, &hash) in hashes.iter().enumerate() {
-            let next = &mut next[piece_of(hash, piece) as usize];
-            entries[*next as usize] = (hash, place as u32);
+        for (index, &hash) in hashes.iter().enumerate() {
+            let next = &mut next[substring(hash, position) as usize];
+            entries[*next as usize] = (hash, index as u32);
             *next += 1;
         }
         Table { starts, entries }
@@ -136,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// Hashes, a third of which are others with some bits changed.
+    /// Random hashes, a third of which are others with some bits flipped.
     fn hashes(n: usize) -> Vec<u64> {
         let mut random = StdRng::seed_from_u64(7);
         let mut hashes: Vec<u64> = Vec::with_capacity(n);
@@ -162,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_comparing_all_pairs_finds() {
+    fn equals_a_comparison_of_all_pairs() {
         let hashes = hashes(700);
         for flip in [0, MIRROR] {
             let mut expected = Vec::new();
             for a in 0..hashes.len() {
                 for b in a + 1..hashes.len() {
                     let bits = (hashes[a] ^ flip ^ hashes[b]).count_ones();
-                    if bits <= MOST_BITS {
+                    if bits <= MAX_BITS {
                         let (a, b) = (a as u32, b as u32);
                         expected.push(NearHashes { a, b, bits });
                     }
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_nearest_of_many() {
+    fn keeps_only_the_nearest() {
         let hashes: Vec<u64> = (0..12).map(|n| (1u64 << n) - 1).collect();
         let found = near_hashes(&hashes, 0, 1, |_| Ok(())).unwrap();
         let pairs: Vec<_> = found.iter().map(|pair| (pair.a, pair.b)).collect();

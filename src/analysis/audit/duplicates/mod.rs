@@ -1,7 +1,7 @@
-//! Copies of pictures: which are worth comparing, how alike two are, and which belong together.
+//! Duplicates: candidate pairs, their similarity, and groups.
 //!
-//! - [`hashes`]: perceptual hashes that differ in few bits, among millions; [`picture`]: small pictures, aligned and compared
-//!   pixel by pixel; [`threshold`]: from which similarity on two pictures are one; [`groups`]: pairs to groups, without chains
+//! - [`hashes`]: search for similar perceptual hashes among millions; [`picture`]: alignment and comparison of thumbnails;
+//!   [`threshold`]: minimum similarity of duplicates; [`groups`]: grouping of pairs without chaining
 
 pub mod groups;
 pub mod hashes;

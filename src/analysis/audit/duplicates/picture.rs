@@ -1,49 +1,48 @@
-//! How alike two pictures are: small copies of them, aligned and compared pixel by pixel.
+//! Similarity of two pictures: their thumbnails are aligned and compared pixel by pixel.
 //!
-//! Compared is the detail of the luma: edges and shapes, not brightness, contrast and broad shading. One picture is scaled and moved
-//! over the other, at sides of 16 and 32 pixels, by Gauss-Newton steps that also fit gain and offset (Lucas and Kanade 1981;
-//! Evangelidis and Psarakis, PAMI 2008), so that a copy with its margins cut off is still a copy; then what lies over each other is
-//! compared at 64 pixels.
+//! The comparison uses the detail of the luma, edges and shapes, and ignores brightness, contrast and broad shading. One thumbnail
+//! is scaled and shifted over the other at 16 and 32 pixels, by Gauss-Newton steps that also fit gain and offset (Lucas and Kanade
+//! 1981; Evangelidis and Psarakis, PAMI 2008), so that a copy with cropped margins still matches; then the overlap is compared at
+//! 64 pixels.
 
-/// Pixels of a side of the small pictures, whatever the originals' shape.
+/// Width and height of thumbnails, for originals of any shape.
 pub const SIDE: usize = 64;
 const MIDDLE: usize = SIDE / 2;
 const COARSE: usize = SIDE / 4;
-/// Cells of a side in which colours are compared.
+/// Width and height of the grid on which colours are compared.
 const CELLS: usize = 8;
-/// Standard deviations, in shares of the side, of the blurs that take out what is finer, and what is broader.
+/// Standard deviations of the band-pass blurs, as fractions of the width.
 const FINE_BLUR: f32 = 1.4 / 64.0;
 const ALIGNED_BLUR: f32 = 1.0 / 4.0;
 const COMPARED_BLUR: f32 = 1.0 / 16.0;
-/// Standard deviation of the detail, in levels, under which there is too little to be compared.
-const LEAST_DETAIL: f32 = 2.0;
-/// Correlation at the lowest size, before alignment and after it, and at the middle one, under which two pictures are not looked
-/// at more closely.
-const WORTH_ALIGNING: f32 = 0.2;
-const WORTH_REFINING: f32 = 0.6;
-const WORTH_COMPARING: f32 = 0.75;
+/// Minimum standard deviation of the detail, in levels, for a meaningful comparison.
+const MIN_DETAIL: f32 = 2.0;
+/// Minimum correlations to continue: at coarse resolution before and after alignment, and at middle resolution.
+const MIN_TO_ALIGN: f32 = 0.2;
+const MIN_TO_REFINE: f32 = 0.6;
+const MIN_TO_COMPARE: f32 = 0.75;
 const COARSE_STEPS: usize = 6;
 const MIDDLE_STEPS: usize = 4;
-/// How far a picture may be scaled and, in shares of its side, moved; and how much of it must lie over the other.
-const MOST_SCALING: f32 = 0.2;
-const MOST_SHIFT: f32 = 0.12;
-const LEAST_OVERLAP: f32 = 0.6;
+/// Bounds of the warp: scaling, shift as a fraction of the width, and overlap of the pictures.
+const MAX_SCALING: f32 = 0.2;
+const MAX_SHIFT: f32 = 0.12;
+const MIN_OVERLAP: f32 = 0.6;
 
-/// A picture made ready to be compared: 10 KiB.
+/// A thumbnail prepared for comparison, of 10 KiB.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Small {
+pub struct Thumbnail {
     /// `[SIDE, SIDE]` levels.
     luma: Vec<u8>,
-    /// Its detail, `[MIDDLE, MIDDLE]` and `[COARSE, COARSE]`.
+    /// Detail of the luma, `[MIDDLE, MIDDLE]` and `[COARSE, COARSE]`.
     middle: Vec<f32>,
     coarse: Vec<f32>,
-    /// Blue and red difference, `[CELLS, CELLS]` each, in -0.5..=0.5.
+    /// Chroma Cb and Cr, `[CELLS, CELLS]` each, in -0.5..=0.5.
     colours: [Vec<f32>; 2],
 }
 
-impl Small {
-    /// `rgb`: `[SIDE, SIDE, 3]`. None where there is too little to be seen.
-    pub fn new(rgb: &[u8]) -> Option<Small> {
+impl Thumbnail {
+    /// From pixels `[SIDE, SIDE, 3]`; `None` if they have too little detail.
+    pub fn new(rgb: &[u8]) -> Option<Thumbnail> {
         let pixels = rgb.as_chunks::<3>().0;
         let luma = |[red, green, blue]: [u8; 3]| {
             0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue)
@@ -56,77 +55,77 @@ impl Small {
         .detail(ALIGNED_BLUR);
         let n = detail.len() as f32;
         let variance = detail.iter().map(|x| x * x).sum::<f32>() / n;
-        if variance.sqrt() < LEAST_DETAIL {
+        if variance.sqrt() < MIN_DETAIL {
             return None;
         }
-        let differences = pixels.iter().zip(&levels).map(|(pixel, level)| {
+        let chroma = pixels.iter().zip(&levels).map(|(pixel, level)| {
             [
                 0.564 * (f32::from(pixel[2]) - level) / 255.0,
                 0.713 * (f32::from(pixel[0]) - level) / 255.0,
             ]
         });
-        let (blue, red): (Vec<f32>, Vec<f32>) = differences.map(|[blue, red]| (blue, red)).unzip();
-        Some(Small {
-            middle: shrunk(&detail, SIDE / MIDDLE),
-            coarse: shrunk(&detail, SIDE / COARSE),
+        let (blue, red): (Vec<f32>, Vec<f32>) = chroma.map(|[blue, red]| (blue, red)).unzip();
+        Some(Thumbnail {
+            middle: downsample(&detail, SIDE / MIDDLE),
+            coarse: downsample(&detail, SIDE / COARSE),
             luma: levels.iter().map(|level| level.round() as u8).collect(),
-            colours: [blue, red].map(|colour| shrunk(&colour, SIDE / CELLS)),
+            colours: [blue, red].map(|colour| downsample(&colour, SIDE / CELLS)),
         })
     }
 
-    /// Left and right exchanged.
-    pub fn mirrored(&self) -> Small {
-        fn flipped<T: Copy>(values: &[T], side: usize) -> Vec<T> {
+    /// The mirror image.
+    pub fn mirrored(&self) -> Thumbnail {
+        fn flip<T: Copy>(values: &[T], side: usize) -> Vec<T> {
             let rows = values.chunks_exact(side);
             rows.flat_map(|row| row.iter().rev().copied()).collect()
         }
-        Small {
-            luma: flipped(&self.luma, SIDE),
-            middle: flipped(&self.middle, MIDDLE),
-            coarse: flipped(&self.coarse, COARSE),
-            colours: [0, 1].map(|at| flipped(&self.colours[at], CELLS)),
+        Thumbnail {
+            luma: flip(&self.luma, SIDE),
+            middle: flip(&self.middle, MIDDLE),
+            coarse: flip(&self.coarse, COARSE),
+            colours: [0, 1].map(|at| flip(&self.colours[at], CELLS)),
         }
     }
 
-    /// From 0 to 1 (the same): the correlation of the aligned details, less the mean difference of the colours. Of pictures that are
-    /// soon seen to be different, what they reached at a smaller size.
-    pub fn similarity(&self, other: &Small) -> f32 {
-        let found = self.laid_over(other);
-        if found < WORTH_COMPARING {
-            found.max(other.laid_over(self))
+    /// From 0 to 1 (identical): the correlation of the aligned detail minus the mean colour difference. For clearly different
+    /// pictures, the correlation at the resolution that rejected them.
+    pub fn similarity(&self, other: &Thumbnail) -> f32 {
+        let found = self.one_way_similarity(other);
+        if found < MIN_TO_COMPARE {
+            found.max(other.one_way_similarity(self))
         } else {
             found
         }
     }
 
-    fn laid_over(&self, other: &Small) -> f32 {
+    fn one_way_similarity(&self, other: &Thumbnail) -> f32 {
         let start = Warp::default();
-        let unaligned = overlaid(&self.coarse, &other.coarse, COARSE, &start).correlation;
-        if unaligned < WORTH_ALIGNING {
+        let unaligned = overlay(&self.coarse, &other.coarse, COARSE, &start).correlation;
+        if unaligned < MIN_TO_ALIGN {
             return unaligned.max(0.0);
         }
-        let (warp, coarse) = aligned(&self.coarse, &other.coarse, COARSE, start, COARSE_STEPS);
-        if coarse < WORTH_REFINING {
+        let (warp, coarse) = align(&self.coarse, &other.coarse, COARSE, start, COARSE_STEPS);
+        if coarse < MIN_TO_REFINE {
             return coarse.max(0.0);
         }
-        let (warp, middle) = aligned(&self.middle, &other.middle, MIDDLE, warp, MIDDLE_STEPS);
-        if middle < WORTH_COMPARING {
+        let (warp, middle) = align(&self.middle, &other.middle, MIDDLE, warp, MIDDLE_STEPS);
+        if middle < MIN_TO_COMPARE {
             return middle.max(0.0);
         }
-        let [still, moving] = warp.overlap(SIDE, &self.luma, &other.luma);
-        let fine = correlation(&still.detail(COMPARED_BLUR), &moving.detail(COMPARED_BLUR));
+        let [fixed, moving] = warp.overlap(SIDE, &self.luma, &other.luma);
+        let fine = correlation(&fixed.detail(COMPARED_BLUR), &moving.detail(COMPARED_BLUR));
         let differences = self.colours.iter().zip(&other.colours).map(|(own, other)| {
-            let [still, moving] = warp.overlap(CELLS, own, other);
-            let n = still.levels.len().max(1) as f32;
-            let differences = still.levels.iter().zip(&moving.levels);
+            let [fixed, moving] = warp.overlap(CELLS, own, other);
+            let n = fixed.levels.len().max(1) as f32;
+            let differences = fixed.levels.iter().zip(&moving.levels);
             differences.map(|(a, b)| (a - b).abs()).sum::<f32>() / n
         });
         (fine - differences.sum::<f32>()).clamp(0.0, 1.0)
     }
 }
 
-/// `[SIDE, SIDE]` to cells of `factor` by `factor` pixels.
-fn shrunk(values: &[f32], factor: usize) -> Vec<f32> {
+/// Box filter from `[SIDE, SIDE]` pixels to cells of `factor` by `factor`.
+fn downsample(values: &[f32], factor: usize) -> Vec<f32> {
     let cells = SIDE / factor;
     let mut out = vec![0.0; cells * cells];
     for (row, line) in values.chunks_exact(SIDE).enumerate() {
@@ -152,37 +151,37 @@ fn correlation(a: &[f32], b: &[f32]) -> f32 {
     if scale > 0.0 { of_both / scale } else { 0.0 }
 }
 
-/// Part of a small picture: rows of `width` levels.
+/// Part of a thumbnail: rows of `width` levels.
 struct Plane {
     width: usize,
     levels: Vec<f32>,
 }
 
 impl Plane {
-    /// What is neither finer than the blur of one pixel in 64 nor broader than that of `broad` shares of the side.
+    /// Band-pass filter: the fine blur minus the blur with a standard deviation of `broad` of the width.
     fn detail(&self, broad: f32) -> Vec<f32> {
         let side = SIDE as f32;
-        let broad = self.blurred(broad * side);
-        (self.blurred(FINE_BLUR * side).iter().zip(&broad))
+        let broad = self.blur(broad * side);
+        (self.blur(FINE_BLUR * side).iter().zip(&broad))
             .map(|(level, broad)| level - broad)
             .collect()
     }
 
-    /// Gaussian blur; beyond the edges is nothing.
-    fn blurred(&self, deviation: f32) -> Vec<f32> {
-        let reach = (3.0 * deviation).ceil() as usize;
-        let weights: Vec<f32> = (0..=reach)
+    /// Gaussian blur, normalised at the edges.
+    fn blur(&self, deviation: f32) -> Vec<f32> {
+        let radius = (3.0 * deviation).ceil() as usize;
+        let weights: Vec<f32> = (0..=radius)
             .map(|at| (-0.5 * (at as f32 / deviation).powi(2)).exp())
             .collect();
         let height = self.levels.len() / self.width;
-        let down = blurred_down(&self.levels, self.width, &weights);
-        let across = blurred_down(&transposed(&down, self.width), height, &weights);
-        transposed(&across, height)
+        let vertical = blur_columns(&self.levels, self.width, &weights);
+        let both = blur_columns(&transpose(&vertical, self.width), height, &weights);
+        transpose(&both, height)
     }
 }
 
-/// Every column blurred: `weights` of a pixel itself, of those next to it, and so on.
-fn blurred_down(values: &[f32], width: usize, weights: &[f32]) -> Vec<f32> {
+/// Blurs every column; `weights` are those at distance 0, 1, …
+fn blur_columns(values: &[f32], width: usize, weights: &[f32]) -> Vec<f32> {
     let height = values.len() / width;
     let mut out = vec![0.0; values.len()];
     for (row, line) in out.chunks_exact_mut(width).enumerate() {
@@ -199,28 +198,28 @@ fn blurred_down(values: &[f32], width: usize, weights: &[f32]) -> Vec<f32> {
     out
 }
 
-fn transposed(values: &[f32], width: usize) -> Vec<f32> {
+fn transpose(values: &[f32], width: usize) -> Vec<f32> {
     let columns = 0..width;
     columns
         .flat_map(|col| values.iter().skip(col).step_by(width).copied())
         .collect()
 }
 
-/// Where a pixel of one picture lies in the other: from the centre, scaled and moved. Moves are in shares of the side.
+/// Maps pixels of one picture to the other: scaling about the centre and shift, as a fraction of the width.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Warp {
-    /// Across and down: scale less 1, and shift.
+    /// Per axis: scale minus 1, and shift.
     x: (f32, f32),
     y: (f32, f32),
 }
 
 impl Warp {
-    /// A better warp, within bounds.
-    fn moved(&self, x: (f32, f32), y: (f32, f32)) -> Warp {
+    /// Adds a step, within bounds.
+    fn step(&self, x: (f32, f32), y: (f32, f32)) -> Warp {
         let axis = |old: (f32, f32), step: (f32, f32)| {
             (
-                (old.0 + step.0).clamp(-MOST_SCALING, MOST_SCALING),
-                (old.1 + step.1).clamp(-MOST_SHIFT, MOST_SHIFT),
+                (old.0 + step.0).clamp(-MAX_SCALING, MAX_SCALING),
+                (old.1 + step.1).clamp(-MAX_SHIFT, MAX_SHIFT),
             )
         };
         Warp {
@@ -229,25 +228,25 @@ impl Warp {
         }
     }
 
-    /// What lies over each other of two `[side, side]` pictures: of the first as it is, of the second warped.
-    fn overlap<T: Copy + Into<f32>>(&self, side: usize, still: &[T], moving: &[T]) -> [Plane; 2] {
-        let places = |axis| -> Vec<(usize, Place)> {
-            let places = (0..side).map(|at| (at, place(at, side, axis)));
-            places
-                .filter_map(|(at, place)| Some((at, place?)))
+    /// The overlap of two `[side, side]` pictures: the part of the first, and the second resampled to it.
+    fn overlap<T: Copy + Into<f32>>(&self, side: usize, fixed: &[T], moving: &[T]) -> [Plane; 2] {
+        let samples = |axis| -> Vec<(usize, Sample)> {
+            let samples = (0..side).map(|at| (at, sample(at, side, axis)));
+            samples
+                .filter_map(|(at, sample)| Some((at, sample?)))
                 .collect()
         };
-        let (columns, rows) = (places(self.x), places(self.y));
+        let (columns, rows) = (samples(self.x), samples(self.y));
         let (mut own, mut warped) = (Vec::new(), Vec::new());
         for (row, down) in &rows {
             for (col, across) in &columns {
                 let [upper, lower] = [0, 1].map(|next| {
                     let line = &moving[(down.first + next) * side + across.first..];
                     let [left, right] = [line[0].into(), line[1].into()];
-                    left + across.part * (right - left)
+                    left + across.fraction * (right - left)
                 });
-                own.push(still[row * side + col].into());
-                warped.push(upper + down.part * (lower - upper));
+                own.push(fixed[row * side + col].into());
+                warped.push(upper + down.fraction * (lower - upper));
             }
         }
         let width = columns.len();
@@ -255,49 +254,49 @@ impl Warp {
     }
 }
 
-/// Where a pixel lies on one axis of the other picture: between pixel `first` and the next, this part of the way.
-struct Place {
+/// Position on one axis of the other picture, for linear interpolation between pixel `first` and the next.
+struct Sample {
     from_centre: f32,
     first: usize,
-    part: f32,
+    fraction: f32,
 }
 
-/// None outside of the other picture.
-fn place(at: usize, side: usize, (scaling, shift): (f32, f32)) -> Option<Place> {
+/// `None` outside the other picture.
+fn sample(at: usize, side: usize, (scaling, shift): (f32, f32)) -> Option<Sample> {
     let centre = (side as f32 - 1.0) / 2.0;
     let from_centre = at as f32 - centre;
     let to = centre + (1.0 + scaling) * from_centre + shift * side as f32;
-    // The last pixel has none after it.
+    // The last pixel has no next one.
     let first = (to.max(0.0) as usize).min(side - 2);
-    (0.0..=(side - 1) as f32).contains(&to).then_some(Place {
+    (0.0..=(side - 1) as f32).contains(&to).then_some(Sample {
         from_centre,
         first,
-        part: to - first as f32,
+        fraction: to - first as f32,
     })
 }
 
-/// What laying one picture over another says.
-struct Overlaid {
-    /// Of what lies over the other, -1 to 1.
+/// Comparison of a picture with another one warped onto it.
+struct Overlay {
+    /// Over the overlap, -1 to 1.
     correlation: f32,
-    /// Share of the pixels that do.
+    /// Overlapping fraction of the pixels.
     overlap: f32,
-    /// Normal equations of gain, offset and the four numbers of a better warp: `[6, 6]`, and the right side.
+    /// Normal equations of gain, offset and the four warp parameters, `[6, 6]`, and their right-hand side.
     equations: [[f64; 6]; 6],
     right: [f64; 6],
 }
 
-fn overlaid(still: &[f32], moving: &[f32], side: usize, warp: &Warp) -> Overlaid {
-    let columns: Vec<(usize, Place)> = (0..side)
-        .filter_map(|col| Some((col, place(col, side, warp.x)?)))
+fn overlay(fixed: &[f32], moving: &[f32], side: usize, warp: &Warp) -> Overlay {
+    let columns: Vec<(usize, Sample)> = (0..side)
+        .filter_map(|col| Some((col, sample(col, side, warp.x)?)))
         .collect();
     let (mut sums, mut right, mut squares) = ([[0f32; 6]; 6], [0f32; 6], 0f32);
     for row in 0..side {
-        let Some(Place {
+        let Some(Sample {
             from_centre: down,
             first: top,
-            part: v,
-        }) = place(row, side, warp.y)
+            fraction: v,
+        }) = sample(row, side, warp.y)
         else {
             continue;
         };
@@ -305,13 +304,13 @@ fn overlaid(still: &[f32], moving: &[f32], side: usize, warp: &Warp) -> Overlaid
             &moving[top * side..][..side],
             &moving[(top + 1) * side..][..side],
         );
-        let line = &still[row * side..][..side];
+        let line = &fixed[row * side..][..side];
         for &(
             col,
-            Place {
+            Sample {
                 from_centre: across,
                 first: left,
-                part: u,
+                fraction: u,
             },
         ) in &columns
         {
@@ -340,16 +339,16 @@ fn overlaid(still: &[f32], moving: &[f32], side: usize, warp: &Warp) -> Overlaid
     }
     let n = sums[1][1].max(1.0);
     let covariance = right[0] - sums[0][1] * right[1] / n;
-    let of_still = squares - right[1] * right[1] / n;
-    let of_moving = sums[0][0] - sums[0][1] * sums[0][1] / n;
-    let scale = (of_still.max(0.0) * of_moving.max(0.0)).sqrt();
+    let var_fixed = squares - right[1] * right[1] / n;
+    let var_moving = sums[0][0] - sums[0][1] * sums[0][1] / n;
+    let scale = (var_fixed.max(0.0) * var_moving.max(0.0)).sqrt();
     let mut equations = [[0.0; 6]; 6];
     for i in 0..6 {
         for j in 0..6 {
             equations[i][j] = f64::from(sums[i.min(j)][i.max(j)]);
         }
     }
-    Overlaid {
+    Overlay {
         correlation: if scale > 0.0 { covariance / scale } else { 0.0 },
         overlap: n / (side * side) as f32,
         equations,
@@ -357,12 +356,12 @@ fn overlaid(still: &[f32], moving: &[f32], side: usize, warp: &Warp) -> Overlaid
     }
 }
 
-/// The best warp on the way and its correlation.
-fn aligned(still: &[f32], moving: &[f32], side: usize, start: Warp, steps: usize) -> (Warp, f32) {
+/// The best warp found and its correlation.
+fn align(fixed: &[f32], moving: &[f32], side: usize, start: Warp, steps: usize) -> (Warp, f32) {
     let (mut best, mut warp) = ((start, f32::NEG_INFINITY), start);
     for step in 0..=steps {
-        let found = overlaid(still, moving, side, &warp);
-        if found.overlap < LEAST_OVERLAP {
+        let found = overlay(fixed, moving, side, &warp);
+        if found.overlap < MIN_OVERLAP {
             break;
         }
         if found.correlation > best.1 {
@@ -372,13 +371,13 @@ fn aligned(still: &[f32], moving: &[f32], side: usize, start: Warp, steps: usize
             break;
         };
         let gain = solved[0] as f32;
-        // Opposite or no contrast: the pictures have nothing to do with each other.
+        // Inverted or no contrast: the pictures are unrelated.
         if gain.is_nan() || gain <= 0.0 {
             break;
         }
         let [scaling_x, shift_x, scaling_y, shift_y] =
             [2, 3, 4, 5].map(|at| solved[at] as f32 / gain);
-        warp = warp.moved(
+        warp = warp.step(
             (scaling_x, shift_x / side as f32),
             (scaling_y, shift_y / side as f32),
         );
@@ -386,7 +385,7 @@ fn aligned(still: &[f32], moving: &[f32], side: usize, start: Warp, steps: usize
     best
 }
 
-/// Gaussian elimination with pivots; NaN or infinite where there is no solution.
+/// Gaussian elimination with partial pivoting; NaN or infinite without a solution.
 fn solve(mut equations: [[f64; 6]; 6], mut right: [f64; 6]) -> [f64; 6] {
     for at in 0..6 {
         let pivot =

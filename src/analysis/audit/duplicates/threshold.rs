@@ -1,67 +1,67 @@
-//! From which similarity on two pictures are one, found from the candidates themselves.
+//! Minimum similarity of duplicates, estimated from the candidate pairs.
 //!
-//! Most candidates are different pictures that look alike; how alike such pictures get differs from dataset to dataset (photos of
-//! animals hardly, trousers on a sheet very much). On the scale of `atanh(similarity)` their upper tail falls off exponentially. It is
-//! fitted where next to no copies are, and continued: from the threshold on, chance explains at most one pair in a hundred.
+//! Most candidates are different pictures that look similar, how similar depends on the dataset: photos of animals hardly, product
+//! photos of trousers very. On the scale `atanh(similarity)`, the upper tail of their distribution decays exponentially. It is
+//! fitted below the similarities of copies and extrapolated: at the threshold, chance explains at most one pair in a hundred.
 
 use prospect_common::statistics::upper_median;
 
-/// Under this, pairs are taken to be different pictures; in a dataset whose candidates mostly are more alike, under their median.
+/// Pairs below this similarity, or below the median if that is higher, are assumed to be different pictures.
 const DIFFERENT: f64 = 0.9;
-/// The threshold's bounds. Copies of photos that were encoded, scaled or cropped anew reach 0.94 at least, mostly 0.98. Where
-/// different pictures do so as well, the threshold leaves no more than pixels that are next to equal: such copies cannot be told.
-const LEAST: f64 = 0.93;
-pub const MOST: f64 = 0.99999;
-/// Of the pairs that are found, how many may be there by chance.
-const BY_CHANCE: f64 = 0.01;
-/// The tail is the upper tenth, of so many pairs at least.
-const TAIL: usize = 10;
-const ENOUGH: usize = 30;
+/// Bounds of the threshold. Re-encoded, rescaled or cropped copies reach at least 0.94, mostly 0.98. If different pictures do
+/// so, too, such copies cannot be distinguished, and only nearly equal pixels remain above the threshold.
+const MIN_SIMILARITY: f64 = 0.93;
+pub const MAX_SIMILARITY: f64 = 0.99999;
+/// Maximum fraction of chance pairs among the pairs found.
+const CHANCE_FRACTION: f64 = 0.01;
+/// The tail is the upper tenth, with a minimum number of pairs.
+const TAIL_DIVISOR: usize = 10;
+const MIN_TAIL: usize = 30;
 
-/// The smallest similarity within the bounds at which the fitted tail explains at most a hundredth of the pairs that reach it.
-pub fn least_similarity(similarities: &[f32]) -> f64 {
-    let mut sizes: Vec<f64> = (similarities.iter())
+/// The lowest similarity within the bounds at which the fitted tail explains at most a hundredth of the pairs above.
+pub fn min_similarity(similarities: &[f32]) -> f64 {
+    let mut scaled: Vec<f64> = (similarities.iter())
         .map(|similarity| f64::from(*similarity).clamp(0.0, 0.999_999).atanh())
         .collect();
-    sizes.sort_by(f64::total_cmp);
-    let Some(median) = upper_median(&sizes) else {
-        return LEAST;
+    scaled.sort_by(f64::total_cmp);
+    let Some(median) = upper_median(&scaled) else {
+        return MIN_SIMILARITY;
     };
     let end = median.max(DIFFERENT.atanh());
-    let different = &sizes[..sizes.partition_point(|size| *size < end)];
-    if different.len() < ENOUGH {
-        return LEAST;
+    let different = &scaled[..scaled.partition_point(|value| *value < end)];
+    if different.len() < MIN_TAIL {
+        return MIN_SIMILARITY;
     }
-    let n_tail = (different.len() / TAIL).max(ENOUGH);
+    let n_tail = (different.len() / TAIL_DIVISOR).max(MIN_TAIL);
     let tail = &different[different.len() - n_tail..];
     let start = tail[0];
     let mean = tail.iter().sum::<f64>() / n_tail as f64 - start;
-    let Some(rate) = rate_of_truncated(mean, end - start) else {
-        return MOST;
+    let Some(rate) = truncated_rate(mean, end - start) else {
+        return MAX_SIMILARITY;
     };
-    // The part of the tail beyond `end` was not counted.
-    let whole = n_tail as f64 / (1.0 - (-rate * (end - start)).exp());
-    let by_chance = |size: f64| whole * (-rate * (size - start)).exp();
-    let (least, most) = (LEAST.atanh(), MOST.atanh());
-    let reaching = |size: f64| sizes.len() - sizes.partition_point(|other| *other < size);
-    // Where one pair alone is found.
-    let lonely = start + (whole / BY_CHANCE).ln() / rate;
-    let first = sizes.partition_point(|size| *size < least);
-    let steps = [least].into_iter().chain(sizes[first..].iter().copied());
-    let found = steps
-        .chain([lonely])
-        .find(|size| by_chance(*size) <= BY_CHANCE * reaching(*size).max(1) as f64 * (1.0 + 1e-9));
-    found.unwrap_or(most).clamp(least, most).tanh()
+    // Including the uncounted part of the tail beyond `end`.
+    let total = n_tail as f64 / (1.0 - (-rate * (end - start)).exp());
+    let chance = |value: f64| total * (-rate * (value - start)).exp();
+    let (min, max) = (MIN_SIMILARITY.atanh(), MAX_SIMILARITY.atanh());
+    let above = |value: f64| scaled.len() - scaled.partition_point(|other| *other < value);
+    // The threshold for a single pair.
+    let single = start + (total / CHANCE_FRACTION).ln() / rate;
+    let first = scaled.partition_point(|value| *value < min);
+    let steps = [min].into_iter().chain(scaled[first..].iter().copied());
+    let found = steps.chain([single]).find(|value| {
+        chance(*value) <= CHANCE_FRACTION * above(*value).max(1) as f64 * (1.0 + 1e-9)
+    });
+    found.unwrap_or(max).clamp(min, max).tanh()
 }
 
-/// The rate of an exponential distribution that is cut off at `width`, by its mean: `1 / rate - width / (exp(rate width) - 1)`.
-/// None where the mean lies in the upper half, where no such distribution has it.
-fn rate_of_truncated(mean: f64, width: f64) -> Option<f64> {
+/// Rate of an exponential distribution truncated at `width`, from its mean `1 / rate - width / (exp(rate width) - 1)`; `None` if
+/// the mean is not below half the width, since no such distribution exists.
+fn truncated_rate(mean: f64, width: f64) -> Option<f64> {
     if mean <= 0.0 || mean >= 0.5 * width {
         return None;
     }
     let mean_of = |rate: f64| 1.0 / rate - width / (rate * width).exp_m1();
-    // The mean falls from half the width to nothing; without the cut it is 1 / rate.
+    // The mean decreases from half the width to 0; without truncation it is 1 / rate.
     let (mut low, mut high) = (1e-6 / width, 1.0 / mean);
     for _ in 0..100 {
         let middle = 0.5 * (low + high);
@@ -78,7 +78,7 @@ fn rate_of_truncated(mean: f64, width: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// `n` similarities whose `atanh` is exponential from `start` on.
+    /// `n` similarities whose `atanh` follows an exponential distribution from `start` on.
     fn tail(start: f64, rate: f64, n: usize) -> Vec<f32> {
         (0..n)
             .map(|at| {
@@ -89,21 +89,21 @@ mod tests {
     }
 
     #[test]
-    fn an_exponential_tail_is_continued() {
-        // 2000 pairs: by chance 0.01 beyond 0.4 + ln(2000 / 0.01) / 10.
+    fn an_exponential_tail_is_extrapolated() {
+        // 2000 pairs: 0.01 chance pairs beyond 0.4 + ln(2000 / 0.01) / 10.
         let pairs = tail(0.4, 10.0, 2000);
         let expected = (0.4 + (2e5f64).ln() / 10.0).tanh();
-        let found = least_similarity(&pairs);
+        let found = min_similarity(&pairs);
         assert!((found - expected).abs() < 0.01, "{found}, {expected}");
         assert!(pairs.iter().all(|pair| f64::from(*pair) < found));
     }
 
     #[test]
-    fn many_copies_allow_for_a_lower_one() {
+    fn many_copies_lower_the_threshold() {
         let mut pairs = tail(0.5, 10.0, 4000);
-        let alone = least_similarity(&pairs);
+        let alone = min_similarity(&pairs);
         pairs.extend([0.985; 400]);
-        let found = least_similarity(&pairs);
+        let found = min_similarity(&pairs);
         assert!(found < alone - 0.01, "{found}, {alone}");
         let wrong = pairs
             .iter()
@@ -114,28 +114,24 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_within_bounds() {
-        assert_eq!(least_similarity(&[]), LEAST);
-        assert_eq!(least_similarity(&[0.99; 4]), LEAST);
-        assert!((least_similarity(&tail(0.0, 10.0, 500)) - LEAST).abs() < 1e-9);
-        // Everything looks like everything.
+    fn the_threshold_stays_within_bounds() {
+        assert_eq!(min_similarity(&[]), MIN_SIMILARITY);
+        assert_eq!(min_similarity(&[0.99; 4]), MIN_SIMILARITY);
+        assert!((min_similarity(&tail(0.0, 10.0, 500)) - MIN_SIMILARITY).abs() < 1e-9);
+        // All pairs look similar.
         let cells: Vec<f32> = (0..500).map(|at| 0.9 + 0.098 * at as f32 / 500.0).collect();
-        assert!(least_similarity(&cells) > 0.99);
-        // Most look alike, fewer and fewer the more so: still no place where copies would begin.
+        assert!(min_similarity(&cells) > 0.99);
+        // Most look similar, with a smooth tail and no copies.
         let cells: Vec<f32> = tail(1.4, 3.0, 3000);
-        assert!(
-            least_similarity(&cells) > 0.999,
-            "{}",
-            least_similarity(&cells)
-        );
+        assert!(min_similarity(&cells) > 0.999, "{}", min_similarity(&cells));
     }
 
     #[test]
-    fn the_rate_of_a_cut_distribution_is_known() {
+    fn the_rate_of_a_truncated_distribution_is_recovered() {
         let (rate, width) = (3.0f64, 0.7f64);
         let mean = 1.0 / rate - width / ((rate * width).exp() - 1.0);
-        assert!((rate_of_truncated(mean, width).unwrap() - rate).abs() < 1e-9);
-        assert!((rate_of_truncated(0.01, 100.0).unwrap() - 100.0).abs() < 1e-6);
-        assert_eq!(rate_of_truncated(0.5, 0.9), None);
+        assert!((truncated_rate(mean, width).unwrap() - rate).abs() < 1e-9);
+        assert!((truncated_rate(0.01, 100.0).unwrap() - 100.0).abs() < 1e-6);
+        assert_eq!(truncated_rate(0.5, 0.9), None);
     }
 }

@@ -1,83 +1,82 @@
-//! What a review of the worst labels finds, measured on planted errors.
+//! Estimated recall and precision of a review of the worst labels, measured on injected errors.
 //!
-//! Scores are probabilities, so they mean the same whatever is wrong with the labels, but for one thing: with more errors about,
-//! every label is more doubtful. So the odds of the planted run are first scaled by those of an error before and after planting.
-//! Then the share of all errors among the `n` worst labels is the share of the planted ones that score no better than the n-th
-//! worst label does without them. It cannot be more than `n` errors of as many as there are expected to be. Precision follows:
-//! recall times expected errors by n.
+//! Scores are probabilities and comparable between the two runs, except that more errors make every label more doubtful. So the
+//! odds of the run with injected errors are first scaled by the odds of an error before and after the injection. The recall of the
+//! `n` worst labels is then the fraction of injected errors that score no better than the n-th worst label of the run without them,
+//! bounded by `n` over the expected number of errors. Precision is recall times expected errors over `n`.
 
 use crate::audit::groups::wilson;
 
-/// What reviewing the worst labels finds.
+/// Estimated yield of a review of the worst labels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Review {
     pub reviewed: usize,
-    /// Share of all label errors that are among those reviewed; 95 % interval from the number of planted errors.
+    /// Fraction of all label errors that are reviewed; the 95 % interval follows from the number of injected errors.
     pub recall: f64,
     pub recall_low: f64,
     pub recall_high: f64,
-    /// Share of errors among those reviewed.
+    /// Fraction of errors among the reviewed labels.
     pub precision: f64,
 }
 
-/// Reviews of the `sizes` worst of all labels, the smallest review first. The worst labels are taken to be wrong no less often than
-/// better ones, so that few planted errors among the very worst tell no tale. `scores`: of all labels as given; `with_planted`: of all labels once errors are
-/// planted among them; `planted`: of those errors. None without planted errors.
+/// Reviews of the `sizes` worst labels, sizes ascending. Precision is made monotonic, worse labels being wrong at least as often,
+/// since few injected errors are among the very worst. `scores` are those of all labels as given, `with_injected` those of all
+/// labels after the injection, `injected` those of the injected errors. Empty without injected errors.
 pub fn reviews(
     scores: &[f32],
-    with_planted: &[f32],
-    planted: &[f32],
+    with_injected: &[f32],
+    injected: &[f32],
     sizes: &[usize],
 ) -> Vec<Review> {
-    if planted.is_empty() {
+    if injected.is_empty() {
         return Vec::new();
     }
-    let scale = odds(with_planted) / odds(scores);
-    let planted: Vec<f64> = (planted.iter())
+    let scale = odds(with_injected) / odds(scores);
+    let injected: Vec<f64> = (injected.iter())
         .map(|score| {
             let score = f64::from(*score);
             score * scale / (score * scale + 1.0 - score)
         })
         .collect();
-    let errors = expected(scores);
+    let errors = expected_errors(scores);
     let mut sorted = scores.to_vec();
     sorted.sort_by(f32::total_cmp);
-    let of = |&reviewed: &usize| {
+    let review = |&reviewed: &usize| {
         let reviewed = reviewed.min(sorted.len());
         let worst = reviewed.checked_sub(1).map(|last| f64::from(sorted[last]));
         let found = |score: &&f64| worst.is_some_and(|worst| **score <= worst);
-        let found = planted.iter().filter(found).count();
-        let most = (reviewed as f64 / errors).min(1.0);
-        let (low, high) = wilson(found as u64, planted.len() as u64);
-        let recall = (found as f64 / planted.len() as f64).min(most);
+        let found = injected.iter().filter(found).count();
+        let max_recall = (reviewed as f64 / errors).min(1.0);
+        let (low, high) = wilson(found as u64, injected.len() as u64);
+        let recall = (found as f64 / injected.len() as f64).min(max_recall);
         Review {
             reviewed,
             recall,
             recall_low: low.min(recall),
-            recall_high: high.min(most).max(recall),
+            recall_high: high.min(max_recall).max(recall),
             precision: (recall * errors / reviewed.max(1) as f64).min(1.0),
         }
     };
-    let mut reviews: Vec<Review> = sizes.iter().map(of).collect();
-    let mut least: f64 = 0.0;
+    let mut reviews: Vec<Review> = sizes.iter().map(review).collect();
+    let mut min_precision: f64 = 0.0;
     for review in reviews.iter_mut().rev() {
-        least = least.max(review.precision);
-        let recall = (least * review.reviewed as f64 / errors).min(1.0);
-        review.precision = least;
+        min_precision = min_precision.max(review.precision);
+        let recall = (min_precision * review.reviewed as f64 / errors).min(1.0);
+        review.precision = min_precision;
         review.recall = review.recall.max(recall);
         review.recall_high = review.recall_high.max(review.recall);
     }
     reviews
 }
 
-/// How many labels are expected to be wrong; never none, so that shares of them are numbers.
-fn expected(scores: &[f32]) -> f64 {
+/// Expected number of wrong labels; positive, so that fractions of it are finite.
+fn expected_errors(scores: &[f32]) -> f64 {
     let errors: f64 = scores.iter().map(|score| 1.0 - f64::from(*score)).sum();
     errors.max(1e-6)
 }
 
-/// Odds of a wrong label.
+/// Odds that a label is wrong.
 fn odds(scores: &[f32]) -> f64 {
-    let errors = expected(scores);
+    let errors = expected_errors(scores);
     errors / (scores.len() as f64 - errors).max(1e-6)
 }

@@ -1,32 +1,31 @@
-//! A noisy channel between what images show and how they are labelled: an image of class t is labelled g with probability
-//! `T[t, g]`, whatever else it shows. With the probability `q` of each class before the label is known, the class is t with
-//! probability `q[t] T[t, g] / sum over s of q[s] T[s, g]` once it is.
+//! A noisy channel from true classes to labels: an image of class t is labelled g with probability `T[t, g]`, independently of
+//! its content. With the prior probability `q` of each class, the posterior of class t given label g is
+//! `q[t] T[t, g] / sum over s of q[s] T[s, g]`.
 //!
-//! So a label that a network finds unlikely is no error where nobody makes that error, and a likely one is doubtful where many do.
+//! So an improbable label is no error if that confusion never occurs, and a probable label is doubtful if it is common.
 
 use super::{Probabilities, UNLABELLED};
 
-/// Images that each class is taken to have in advance: labelled wrongly as often as all images are, and then as any other class, in
-/// proportion to how many have that label. So a class of few images is not taken for one about which nobody errs, nor one in which
-/// two or three errors stand for another in which everybody does.
+/// Pseudo-images of each class: mislabelled at the overall rate, in proportion to the frequency of the other labels. They keep
+/// the rates of a small class from being 0, or extreme after two or three errors.
 const PRIOR: f64 = 100.0;
 
-/// How labels come from classes.
+/// Confusion probabilities of the labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Channel {
     pub classes: usize,
-    /// `[true class, label]`; each row sums to 1.
+    /// P(label | true class), `[true class, label]`; each row sums to 1.
     given: Vec<f64>,
 }
 
 impl Channel {
-    /// From how many images of each label are of each class, `[label, true class]`.
+    /// From counts of images, `[label, true class]`.
     pub fn from_joint(classes: usize, joint: &[f64]) -> Channel {
         let all = joint.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-        let right: f64 = (0..classes)
+        let correct: f64 = (0..classes)
             .map(|class| joint[class * classes + class])
             .sum();
-        let wrong = 1.0 - right / all;
+        let wrong = 1.0 - correct / all;
         let labelled = joint.chunks_exact(classes.max(1));
         let shares: Vec<f64> = labelled.map(|row| row.iter().sum::<f64>() / all).collect();
         let mut given = vec![0.0; classes * classes];
@@ -49,34 +48,34 @@ impl Channel {
         Channel { classes, given }
     }
 
-    /// Probability that an image of the class is labelled so.
+    /// P(label | class).
     pub fn given(&self, class: usize, label: usize) -> f64 {
         self.given[class * self.classes + label]
     }
 
-    /// Probability of each class, given those without the label, `before`, and the label; `[classes]`.
-    pub fn posterior(&self, before: &[f32], label: u32, out: &mut [f64]) {
+    /// Posterior of each class, `[classes]`, from the `prior` and the label.
+    pub fn posterior(&self, prior: &[f32], label: u32, out: &mut [f64]) {
         let mut sum = 0.0;
         for class in 0..self.classes {
-            out[class] = f64::from(before[class]) * self.given(class, label as usize);
+            out[class] = f64::from(prior[class]) * self.given(class, label as usize);
             sum += out[class];
         }
         if sum > 0.0 {
             out.iter_mut().for_each(|p| *p /= sum);
         } else {
-            // Nothing speaks for any class: the label is all there is.
+            // No class is possible: trust the label.
             out.fill(0.0);
             out[label as usize] = 1.0;
         }
     }
 
-    /// How many images of each label are expected to be of each class, `[label, true class]`.
-    pub fn joint(&self, labels: &[u32], before: &Probabilities) -> Vec<f64> {
+    /// Expected counts of images, `[label, true class]`.
+    pub fn joint(&self, labels: &[u32], prior: &Probabilities) -> Vec<f64> {
         let mut joint = vec![0.0; self.classes * self.classes];
         let mut posterior = vec![0.0; self.classes];
         for (row, &label) in labels.iter().enumerate() {
             if label != UNLABELLED {
-                self.posterior(before.row(row), label, &mut posterior);
+                self.posterior(prior.row(row), label, &mut posterior);
                 let of_label = &mut joint[label as usize * self.classes..];
                 for (sum, p) in of_label.iter_mut().zip(&posterior) {
                     *sum += p;

@@ -1,43 +1,43 @@
-//! Confident learning: how many images of each label are of each other class (Northcutt, Jiang, Chuang: Confident Learning,
-//! JAIR 70, 2021), counted as cleanlab counts them.
+//! Confident learning: estimates the joint distribution of given labels and true classes (Northcutt, Jiang, Chuang: Confident
+//! Learning, JAIR 70, 2021), with the results of cleanlab.
 //!
-//! Where cleanlab's sorting leaves the order of equal values open, the first row goes first.
+//! Ties, whose order cleanlab leaves open, are broken by row.
 
 use super::{Probabilities, UNLABELLED};
 
-/// Slack of the comparisons with thresholds, and what a label is ahead by where it ties with another class.
+/// Tolerance of comparisons with thresholds, and the label's advantage in ties with other classes.
 const SLACK: f64 = 1e-6;
-/// Least threshold.
-const LEAST: f64 = 2e-6;
-/// Images of a class that pruning leaves it.
-const KEPT: i64 = 1;
+/// Minimum threshold.
+const MIN_THRESHOLD: f64 = 2e-6;
+/// Minimum number of images of a class that pruning keeps.
+const MIN_KEPT: i64 = 1;
 
-/// Which images count as wrongly labelled.
+/// Criterion for label errors; cleanlab's names in parentheses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
-    /// Counted off the diagonal of the confident joint ("confident_learning").
+    /// Off the diagonal of the confident joint ("confident_learning").
     OffDiagonal,
-    /// Of each label and other class, as many as the joint says, those first whose margin is widest ("prune_by_noise_rate").
+    /// For each label and other class, the estimated number of images with the largest margin ("prune_by_noise_rate").
     NoiseRate,
-    /// Of each label, as many as the joint says, those of least self-confidence first ("prune_by_class").
+    /// For each label, the estimated number of images with the lowest self-confidence ("prune_by_class").
     Class,
-    /// Both by class and by noise rate ("both").
+    /// By class and by noise rate ("both").
     Both,
 }
 
-/// Counts of images by given label and by the class that they confidently are.
+/// Counts of images by given label and confident class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConfidentJoint {
     pub classes: usize,
-    /// Least probability of a class with which an image counts as of that class: the mean over the images that are labelled so.
+    /// Probability from which an image counts as of a class: the mean over the images with that label.
     pub thresholds: Vec<f64>,
-    /// `[label, true class]`; no label's own count is less than 1.
+    /// `[label, true class]`; at least 1 on the diagonal.
     pub counts: Vec<i64>,
-    /// `[label, true class]`: as many images of each label as there are; 0 for a label that no image has.
+    /// `[label, true class]`, scaled to the number of images of each label.
     pub estimated: Vec<f64>,
-    /// The class that each row confidently is; none where no class reaches its threshold, and for rows without a label.
+    /// The confident class of each row; `None` if no class reaches its threshold or the row has no label.
     pub confident: Vec<Option<u32>>,
-    /// Rows of each label.
+    /// Number of rows of each label.
     pub labelled: Vec<i64>,
 }
 
@@ -54,12 +54,12 @@ impl ConfidentJoint {
             }
         }
         let thresholds: Vec<f64> = (sums.iter().zip(&labelled))
-            // A class that no image is labelled as is out of any probability's reach.
+            // Classes without images get an unreachable threshold.
             .map(|(sum, &n)| {
                 if n == 0 {
                     2.0
                 } else {
-                    (sum / n as f64).max(LEAST)
+                    (sum / n as f64).max(MIN_THRESHOLD)
                 }
             })
             .collect();
@@ -88,7 +88,7 @@ impl ConfidentJoint {
         }
     }
 
-    /// The estimate in whole images that keep each label's total.
+    /// The estimate rounded to whole images, keeping each label's total.
     pub fn calibrated(&self) -> Vec<i64> {
         if self.classes == 0 {
             return Vec::new();
@@ -98,14 +98,18 @@ impl ConfidentJoint {
             .collect()
     }
 
-    /// How many labels the estimate takes for wrong.
+    /// Estimated number of wrong labels.
     pub fn errors(&self) -> f64 {
-        let of = |at: usize| at / self.classes != at % self.classes;
-        let off = self.estimated.iter().enumerate().filter(|(at, _)| of(*at));
+        let is_error = |cell: usize| cell / self.classes != cell % self.classes;
+        let off = self
+            .estimated
+            .iter()
+            .enumerate()
+            .filter(|(cell, _)| is_error(*cell));
         off.map(|(_, count)| count).sum()
     }
 
-    /// Which rows `filter` takes for wrongly labelled; never one whose own label is the most probable.
+    /// Which rows are label errors by `filter`; never those whose label is the most probable class.
     pub fn issues(
         &self,
         labels: &[u32],
@@ -116,11 +120,11 @@ impl ConfidentJoint {
             Filter::OffDiagonal => (labels.iter().zip(&self.confident))
                 .map(|(label, class)| class.is_some_and(|class| class != *label))
                 .collect(),
-            Filter::NoiseRate => self.pruned(labels, probabilities, false),
-            Filter::Class => self.pruned(labels, probabilities, true),
+            Filter::NoiseRate => self.prune(labels, probabilities, false),
+            Filter::Class => self.prune(labels, probabilities, true),
             Filter::Both => {
-                let by_class = self.pruned(labels, probabilities, true);
-                let by_rate = self.pruned(labels, probabilities, false);
+                let by_class = self.prune(labels, probabilities, true);
+                let by_rate = self.prune(labels, probabilities, false);
                 by_class.iter().zip(by_rate).map(|(a, b)| *a && b).collect()
             }
         };
@@ -130,9 +134,9 @@ impl ConfidentJoint {
         found
     }
 
-    fn pruned(&self, labels: &[u32], probabilities: &Probabilities, by_class: bool) -> Vec<bool> {
+    fn prune(&self, labels: &[u32], probabilities: &Probabilities, by_class: bool) -> Vec<bool> {
         let k = self.classes;
-        let wrong = self.to_prune();
+        let joint = self.prune_counts();
         let mut rows_of = vec![Vec::new(); k];
         for (row, &label) in labels.iter().enumerate() {
             if label != UNLABELLED {
@@ -141,17 +145,17 @@ impl ConfidentJoint {
         }
         let mut found = vec![false; labels.len()];
         for (label, rows) in rows_of.iter().enumerate() {
-            if rows.len() as i64 <= KEPT {
+            if rows.len() as i64 <= MIN_KEPT {
                 continue;
             }
             let value = |row: usize, class: usize| f64::from(probabilities.row(row)[class]);
             if by_class {
-                let n = rows.len() as i64 - wrong[label * k + label];
+                let n = rows.len() as i64 - joint[label * k + label];
                 mark(&mut found, rows, n, |row| value(row, label));
                 continue;
             }
             for class in (0..k).filter(|class| *class != label) {
-                let n = wrong[class * k + label];
+                let n = joint[class * k + label];
                 mark(&mut found, rows, n, |row| {
                     value(row, label) - value(row, class)
                 });
@@ -160,21 +164,21 @@ impl ConfidentJoint {
         found
     }
 
-    /// `[true class, label]`: the calibrated counts, every class keeping some of its own.
-    fn to_prune(&self) -> Vec<i64> {
+    /// `[true class, label]`: the calibrated counts with at least [`MIN_KEPT`] on the diagonal.
+    fn prune_counts(&self) -> Vec<i64> {
         let k = self.classes;
         let joint = self.calibrated();
         let mut out = vec![0i64; k * k];
         for label in 0..k {
             let own = joint[label * k + label];
-            let missing = (KEPT - own).max(0) as f64;
-            let kinds = joint[label * k..(label + 1) * k]
+            let missing = (MIN_KEPT - own).max(0) as f64;
+            let nonzero = joint[label * k..(label + 1) * k]
                 .iter()
                 .filter(|&&n| n != 0);
-            let share = missing / (kinds.count() as f64 - 1.0).max(1.0);
+            let share = missing / (nonzero.count() as f64 - 1.0).max(1.0);
             for class in 0..k {
                 out[class * k + label] = if class == label {
-                    own.max(KEPT)
+                    own.max(MIN_KEPT)
                 } else {
                     (joint[label * k + class] as f64 - share).max(0.0) as i64
                 };
@@ -184,7 +188,7 @@ impl ConfidentJoint {
     }
 }
 
-/// The class that a row confidently is: the only one that reaches its threshold, else, of several, the most probable of all.
+/// The confident class of a row: the only one that reaches its threshold or, of several, the most probable of all.
 fn confident_class(row: &[f32], thresholds: &[f64]) -> Option<u32> {
     let reaches = |class: &usize| f64::from(row[*class]) >= thresholds[*class] - SLACK;
     let mut reaching = (0..row.len()).filter(reaches);
@@ -196,7 +200,7 @@ fn confident_class(row: &[f32], thresholds: &[f64]) -> Option<u32> {
     Some(class as u32)
 }
 
-/// Whether another class than the label is the most probable by more than the slack.
+/// Whether another class is more probable than the label, beyond the tolerance.
 fn differs(label: u32, row: &[f32]) -> bool {
     let of =
         |class: usize| f64::from(row[class]) + if class == label as usize { SLACK } else { 0.0 };
@@ -207,7 +211,7 @@ fn differs(label: u32, row: &[f32]) -> bool {
     best != label as usize
 }
 
-/// Marks the `n` of the rows with the least values.
+/// Marks the `n` rows with the lowest values.
 fn mark(found: &mut [bool], rows: &[usize], n: i64, value: impl Fn(usize) -> f64) {
     if n <= 0 {
         return;
@@ -238,12 +242,12 @@ fn estimated(counts: &[i64], labelled: &[i64]) -> Vec<f64> {
     out
 }
 
-/// Whole numbers near `values` with the same sum, rounded.
+/// Rounds `values` so that their rounded sum is kept.
 fn rounded(values: &[f64]) -> Vec<i64> {
     let mut whole: Vec<f64> = values.iter().map(|value| value.round_ties_even()).collect();
-    let wanted = values.iter().sum::<f64>().round_ties_even();
+    let target = values.iter().sum::<f64>().round_ties_even();
     loop {
-        let missing = wanted - whole.iter().sum::<f64>();
+        let missing = target - whole.iter().sum::<f64>();
         if missing.abs() < 0.5 || whole.is_empty() {
             return whole.into_iter().map(|value| value as i64).collect();
         }

@@ -1,12 +1,12 @@
-//! The detector: how likely each label is right, from the classifier, the neighbours and the habits of who labelled.
+//! The detector: the probability that each label is right, from the classifier, the neighbours and the confusion of the labels.
 //!
-//! 1. The confident joint says how often each class is labelled as each other: the first [`Channel`].
-//! 2. What a row's class is before its label is looked at: the classifier's probabilities, times what its neighbours are, each
-//!    neighbour by its own class and label. After it: by the channel.
-//! 3. The classifier learns anew, each row as the class that it most likely is, weighted by how likely that is; so wrong labels
-//!    no longer teach it. The channel is counted again from what it says, and so on.
+//! 1. The confident joint gives the first [`Channel`].
+//! 2. The prior of a row's class is the classifier's probabilities times the classes of its neighbours, which are estimated from
+//!    classifier and label. The channel turns it into the posterior given the row's label.
+//! 3. The classifier is refitted with each row's most probable class, weighted by its probability, so that wrong labels lose their
+//!    influence. The channel is estimated again from its predictions, and so on.
 //!
-//! The score of a label is its probability at the end.
+//! A label's score is its final posterior.
 
 use prospect_common::Result;
 use rayon::prelude::*;
@@ -16,15 +16,15 @@ use super::{
     most_probable,
 };
 
-/// How often the classifier learns anew. With 10,000 photos of ten classes a third round changes no more than the third digit.
+/// Number of refits. With 10,000 photos of ten classes, a third one changes only the third digit.
 pub const ROUNDS: usize = 2;
-/// What the neighbours' word counts beside the classifier's, which has seen the same vectors: an exponent. From 0.3 to 1 the
-/// average precision differs by less than 0.01.
-const NEIGHBORS: f64 = 0.6;
-/// Neighbours that everybody is taken to have in advance, labelled as all images are.
+/// Exponent of the neighbours' votes, below 1 because the classifier has seen the same vectors. Between 0.3 and 1 the average
+/// precision varies by less than 0.01.
+const NEIGHBOR_EXPONENT: f64 = 0.6;
+/// Number of pseudo-neighbours of each row, with the label frequencies of all images.
 const PRIOR: f64 = 5.0;
 
-/// What is known of a dataset's labels.
+/// Labels of a dataset and its neighbours.
 #[derive(Debug, Clone, Copy)]
 pub struct Labels<'a> {
     pub classes: usize,
@@ -33,57 +33,60 @@ pub struct Labels<'a> {
     pub neighbors: &'a NeighborRows,
 }
 
-/// Trains the classifier on the class of each row (or [`UNLABELLED`]) with the weight of each row, and gives the probabilities
-/// `[rows, classes]` of rows that it was not trained on.
+/// Trains the classifier on the class (or [`UNLABELLED`]) and weight of each row, and returns out-of-sample probabilities
+/// `[rows, classes]`.
 pub type Refit<'r> = dyn FnMut(&[u32], &[f32]) -> Result<Vec<f32>> + 'r;
 
-/// What a row is, its label considered.
+/// Posterior of a row's class given its label.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Verdict {
+pub struct Posterior {
     /// Probability that the label is right.
-    pub right: f32,
-    /// The most likely class and its probability.
+    pub p_label: f32,
+    /// The most probable class and its probability.
     pub class: u32,
     pub p_class: f32,
 }
 
+/// Result of [`detect`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Detected {
-    /// Of each row; none where it has no label.
-    pub verdicts: Vec<Option<Verdict>>,
-    /// How labels come from classes.
+pub struct Detection {
+    /// One per row; `None` without a label.
+    pub posteriors: Vec<Option<Posterior>>,
+    /// The estimated confusion of the labels.
     pub channel: Channel,
-    /// How many images of each label are expected to be of each class, `[label, true class]`.
+    /// Expected counts of images, `[label, true class]`.
     pub joint: Vec<f64>,
 }
 
-impl Detected {
-    /// How many labels are expected to be wrong.
+impl Detection {
+    /// Expected number of wrong labels.
     pub fn errors(&self) -> f64 {
-        let verdicts = self.verdicts.iter().flatten();
-        verdicts.map(|verdict| 1.0 - f64::from(verdict.right)).sum()
+        let posteriors = self.posteriors.iter().flatten();
+        posteriors
+            .map(|posterior| 1.0 - f64::from(posterior.p_label))
+            .sum()
     }
 }
 
-/// Judges all labels. `first`: the classifier's probabilities of rows that it was not trained on, trained on the labels as given.
+/// Scores all labels. `first` are the classifier's out-of-sample probabilities, trained on the given labels.
 ///
 /// # Errors
 /// Those of `refit`.
-pub fn detect(labels: &Labels, first: &Probabilities, refit: &mut Refit) -> Result<Detected> {
+pub fn detect(labels: &Labels, first: &Probabilities, refit: &mut Refit) -> Result<Detection> {
     let joint = ConfidentJoint::count(labels.given, first).estimated;
     let mut channel = Channel::from_joint(labels.classes, &joint);
-    let mut before = labels.with_neighbors(&channel, first);
+    let mut prior = labels.with_neighbors(&channel, first);
     for _ in 0..ROUNDS {
         let now = Probabilities {
             classes: labels.classes,
-            values: &before,
+            values: &prior,
         };
-        let believed = labels.verdicts(&channel, &now);
-        let classes: Vec<u32> = (believed.iter())
-            .map(|verdict| verdict.map_or(UNLABELLED, |verdict| verdict.class))
+        let estimated = labels.posteriors(&channel, &now);
+        let classes: Vec<u32> = (estimated.iter())
+            .map(|posterior| posterior.map_or(UNLABELLED, |posterior| posterior.class))
             .collect();
-        let weights: Vec<f32> = (believed.iter())
-            .map(|verdict| verdict.map_or(0.0, |verdict| verdict.p_class))
+        let weights: Vec<f32> = (estimated.iter())
+            .map(|posterior| posterior.map_or(0.0, |posterior| posterior.p_class))
             .collect();
         channel = Channel::from_joint(labels.classes, &channel.joint(labels.given, &now));
         let fitted = refit(&classes, &weights)?;
@@ -92,21 +95,21 @@ pub fn detect(labels: &Labels, first: &Probabilities, refit: &mut Refit) -> Resu
             values: &fitted,
         };
         channel = Channel::from_joint(labels.classes, &channel.joint(labels.given, &fitted));
-        before = labels.with_neighbors(&channel, &fitted);
+        prior = labels.with_neighbors(&channel, &fitted);
     }
-    let before = Probabilities {
+    let prior = Probabilities {
         classes: labels.classes,
-        values: &before,
+        values: &prior,
     };
-    Ok(Detected {
-        verdicts: labels.verdicts(&channel, &before),
-        joint: channel.joint(labels.given, &before),
+    Ok(Detection {
+        posteriors: labels.posteriors(&channel, &prior),
+        joint: channel.joint(labels.given, &prior),
         channel,
     })
 }
 
 impl Labels<'_> {
-    /// The classifier's probabilities times what the neighbours are, `[rows, classes]`.
+    /// The classifier's probabilities times the neighbours' votes, `[rows, classes]`.
     fn with_neighbors(&self, channel: &Channel, classifier: &Probabilities) -> Vec<f32> {
         let k = self.classes;
         let mut known = vec![0f32; self.given.len() * k];
@@ -135,7 +138,7 @@ impl Labels<'_> {
                         .for_each(|(vote, p)| *vote += f64::from(*p));
                 }
                 let own = votes.iter_mut().zip(classifier.row(row));
-                own.for_each(|(vote, p)| *vote = f64::from(*p) * vote.powf(NEIGHBORS));
+                own.for_each(|(vote, p)| *vote = f64::from(*p) * vote.powf(NEIGHBOR_EXPONENT));
                 let sum: f64 = votes.iter().sum();
                 let scaled = out.iter_mut().zip(votes.iter()).zip(classifier.row(row));
                 scaled.for_each(|((out, p), alone)| {
@@ -146,7 +149,7 @@ impl Labels<'_> {
         out
     }
 
-    /// Neighbours of each class in advance.
+    /// Pseudo-neighbours of each class.
     fn prior(&self) -> Vec<f64> {
         let mut counts = vec![0.0; self.classes];
         let labelled = self.given.iter().filter(|label| **label != UNLABELLED);
@@ -155,24 +158,24 @@ impl Labels<'_> {
         counts.iter().map(|n| PRIOR * n / all.max(1.0)).collect()
     }
 
-    fn verdicts(&self, channel: &Channel, before: &Probabilities) -> Vec<Option<Verdict>> {
-        let verdict = |posterior: &mut Vec<f64>, row: usize| {
+    fn posteriors(&self, channel: &Channel, prior: &Probabilities) -> Vec<Option<Posterior>> {
+        let row_posterior = |posterior: &mut Vec<f64>, row: usize| {
             let label = self.given[row];
             if label == UNLABELLED {
                 return None;
             }
-            channel.posterior(before.row(row), label, posterior);
+            channel.posterior(prior.row(row), label, posterior);
             let single: Vec<f32> = posterior.iter().map(|p| *p as f32).collect();
             let class = most_probable(&single)?;
-            Some(Verdict {
-                right: single[label as usize],
+            Some(Posterior {
+                p_label: single[label as usize],
                 class: class as u32,
                 p_class: single[class],
             })
         };
         (0..self.given.len())
             .into_par_iter()
-            .map_init(|| vec![0.0; self.classes], verdict)
+            .map_init(|| vec![0.0; self.classes], row_posterior)
             .collect()
     }
 }

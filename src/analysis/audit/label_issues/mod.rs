@@ -1,22 +1,22 @@
-//! Wrong labels: how likely each given label is right, from probabilities that were made without it.
+//! Label errors: the probability that each label is right, from out-of-sample predictions.
 //!
-//! [`confident`] counts as cleanlab does, [`scores`] has the simple scores, [`channel`] what labels say of classes when some are
-//! wrong, [`detect`] puts them together with the neighbours and a second round of the classifier, [`plant`] makes errors of
-//! whose detection the truth is known, [`calibration`] says from those what a review finds.
+//! [`confident`] is confident learning as in cleanlab, [`scores`] has simple scores, [`channel`] models the confusion of labels,
+//! [`detect`] combines them with the neighbours and refits of the classifier, [`inject`] changes known labels, and [`calibration`]
+//! estimates from these the yield of a review.
 
 pub mod calibration;
 pub mod channel;
 pub mod confident;
 pub mod detect;
-pub mod plant;
+pub mod inject;
 pub mod scores;
 #[cfg(test)]
 mod tests;
 
-/// The label of a row that has none.
+/// Marks a row without a label.
 pub const UNLABELLED: u32 = u32::MAX;
 
-/// Probabilities of classes, `[rows, classes]`.
+/// Class probabilities, `[rows, classes]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Probabilities<'a> {
     pub classes: usize,
@@ -29,16 +29,16 @@ impl<'a> Probabilities<'a> {
     }
 }
 
-/// Each row's nearest other rows, nearest first.
+/// The nearest neighbours of each row, nearest first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NeighborRows {
-    /// Where each row's begin in `rows`, and the end of the last: `[rows + 1]`.
+    /// Start of each row's list in `rows`, and the end of the last: `[rows + 1]`.
     starts: Vec<usize>,
     rows: Vec<u32>,
 }
 
 impl NeighborRows {
-    /// Of lists in the order of the rows.
+    /// From one list per row, in order.
     pub fn new(lists: impl IntoIterator<Item = impl AsRef<[u32]>>) -> NeighborRows {
         let (mut starts, mut rows) = (vec![0], Vec::new());
         for list in lists {
@@ -53,7 +53,7 @@ impl NeighborRows {
     }
 }
 
-/// The most probable class, the first where several are; none without classes.
+/// The first most probable class; `None` without classes.
 pub fn most_probable(row: &[f32]) -> Option<usize> {
     let classes = 0..row.len();
     classes.reduce(|best, class| if row[class] > row[best] { class } else { best })

@@ -1,13 +1,13 @@
-//! Scores of single labels: 0 (worst) to 1 (fine).
+//! Scores of single labels, from 0 (worst) to 1 (best).
 
 use super::{NeighborRows, UNLABELLED};
 
-/// Probability of the label. `row`: `[classes]`.
+/// Probability of the label; `row` is `[classes]`.
 pub fn self_confidence(label: u32, row: &[f32]) -> f32 {
     row[label as usize]
 }
 
-/// Half of what the label is more probable than any other class, and a half: cleanlab's normalised margin.
+/// cleanlab's normalised margin: half the difference between the probabilities of the label and the best other class, plus 0.5.
 pub fn normalized_margin(label: u32, row: &[f32]) -> f32 {
     let others = row
         .iter()
@@ -17,15 +17,15 @@ pub fn normalized_margin(label: u32, row: &[f32]) -> f32 {
     (row[label as usize] - best + 1.0) / 2.0
 }
 
-/// What the neighbours of a row are labelled.
+/// Labels of a row's neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Votes {
-    /// Neighbours that have a label.
+    /// Labelled neighbours.
     pub labelled: u32,
-    /// Of these, with the row's own label.
+    /// Labelled neighbours with the row's own label.
     pub agree: u32,
-    /// The label that most have, the lowest class where several do, and how many have it.
-    pub most: Option<(u32, u32)>,
+    /// The most frequent label and its count; ties go to the lowest class.
+    pub top: Option<(u32, u32)>,
 }
 
 impl Votes {
@@ -34,24 +34,24 @@ impl Votes {
         Votes::count(labels[row], of.map(|neighbor| labels[*neighbor as usize]))
     }
 
-    /// `own`: the row's label; `others`: its neighbours'.
+    /// From the row's label and its neighbours' labels.
     pub fn count(own: u32, others: impl Iterator<Item = u32>) -> Votes {
         let mut found: Vec<u32> = others.filter(|label| *label != UNLABELLED).collect();
         found.sort_unstable();
-        let mut most: Option<(u32, u32)> = None;
+        let mut top: Option<(u32, u32)> = None;
         for votes in found.chunk_by(|a, b| a == b) {
-            if most.is_none_or(|(_, n)| votes.len() as u32 > n) {
-                most = Some((votes[0], votes.len() as u32));
+            if top.is_none_or(|(_, n)| votes.len() as u32 > n) {
+                top = Some((votes[0], votes.len() as u32));
             }
         }
         Votes {
             labelled: found.len() as u32,
             agree: found.iter().filter(|label| **label == own).count() as u32,
-            most,
+            top,
         }
     }
 
-    /// Share of the labelled neighbours that agree; 1 without any, since nobody objects.
+    /// Fraction of the labelled neighbours that agree; 1 without any.
     pub fn agreement(&self) -> f32 {
         match self.labelled {
             0 => 1.0,

@@ -63,7 +63,7 @@ fn whole(value: &Value) -> Vec<i64> {
 }
 
 #[test]
-fn counts_are_cleanlabs() {
+fn counts_equal_cleanlabs() {
     let problems = Problem::all();
     assert_eq!(problems.len(), 10);
     for problem in &problems {
@@ -95,7 +95,7 @@ fn counts_are_cleanlabs() {
 }
 
 #[test]
-fn simple_scores_are_cleanlabs() {
+fn simple_scores_equal_cleanlabs() {
     for problem in Problem::all() {
         let probabilities = problem.probabilities();
         let confidence = numbers(&problem.answers["self_confidence"]);
@@ -109,7 +109,7 @@ fn simple_scores_are_cleanlabs() {
 }
 
 #[test]
-fn rows_without_labels_count_nowhere() {
+fn rows_without_labels_are_not_counted() {
     let problem = &Problem::all()[2];
     let without = ConfidentJoint::count(&problem.labels, &problem.probabilities());
     let mut labels = problem.labels.clone();
@@ -130,54 +130,54 @@ fn rows_without_labels_count_nowhere() {
 }
 
 #[test]
-fn votes_name_the_most_frequent_label() {
+fn votes_give_the_most_frequent_label() {
     let neighbors = NeighborRows::new([vec![1, 2, 3, 4], vec![4], vec![], vec![0, 1], vec![0]]);
     let labels = [2, 1, 1, 2, UNLABELLED];
     let votes = Votes::of(0, &labels, &neighbors);
     assert_eq!(
-        (votes.labelled, votes.agree, votes.most),
+        (votes.labelled, votes.agree, votes.top),
         (3, 1, Some((1, 2)))
     );
     assert_eq!(votes.agreement(), 1.0 / 3.0);
-    // Of equals, the lowest class.
-    assert_eq!(Votes::of(3, &labels, &neighbors).most, Some((1, 1)));
-    // Without labelled neighbours nobody objects.
+    // Ties go to the lowest class.
+    assert_eq!(Votes::of(3, &labels, &neighbors).top, Some((1, 1)));
+    // Full agreement without labelled neighbours.
     for row in [1, 2] {
         let votes = Votes::of(row, &labels, &neighbors);
         assert_eq!(
-            (votes.labelled, votes.most, votes.agreement()),
+            (votes.labelled, votes.top, votes.agreement()),
             (0, None, 1.0)
         );
     }
 }
 
 #[test]
-fn the_channel_says_who_errs_how() {
-    // 90 cats labelled cat, 10 dogs labelled cat, 100 dogs labelled dog: 5 % are wrong, of the 100 taken in advance too.
+fn the_channel_models_the_confusion_of_labels() {
+    // 90 cats labelled cat, 10 dogs labelled cat, 100 dogs labelled dog: 5 % are wrong, also of the 100 pseudo-images.
     let channel = Channel::from_joint(2, &[90.0, 10.0, 0.0, 100.0]);
     assert!((channel.given(0, 0) - 185.0 / 190.0).abs() < 1e-12);
     assert!((channel.given(1, 0) - 15.0 / 210.0).abs() < 1e-12);
-    // With three classes, in proportion to what the others are labelled.
+    // With three classes, in proportion to the frequency of the other labels.
     let channel_of_three = Channel::from_joint(3, &[8.0, 2.0, 0.0, 0.0, 20.0, 0.0, 0.0, 0.0, 10.0]);
     assert!((channel_of_three.given(0, 1) - 100.0 * 0.05 * (2.0 / 3.0) / 108.0).abs() < 1e-12);
     let mut posterior = vec![0.0; 2];
-    // Looks like a dog in one of two cases: labelled dog it hardly is a cat, since cats are seldom labelled so.
+    // Cat or dog with equal probability: labelled dog, it is hardly a cat, since cats are rarely labelled dog.
     channel.posterior(&[0.5, 0.5], 1, &mut posterior);
     let given = [5.0 / 190.0, 195.0 / 210.0];
     assert!((posterior[1] - given[1] / (given[0] + given[1])).abs() < 1e-12);
-    // A label that nothing speaks for is all there is.
+    // Without any possible class, the label is trusted.
     channel.posterior(&[0.0, 0.0], 1, &mut posterior);
     assert_eq!(posterior, [0.0, 1.0]);
-    let before = Probabilities {
+    let prior = Probabilities {
         classes: 2,
         values: &[0.5, 0.5, 1.0, 0.0, 0.0, 1.0],
     };
-    let joint = channel.joint(&[1, 0, UNLABELLED], &before);
+    let joint = channel.joint(&[1, 0, UNLABELLED], &prior);
     assert!((joint.iter().sum::<f64>() - 2.0).abs() < 1e-12);
     assert_eq!(joint[0], 1.0);
 }
 
-/// Four clusters on a line, ten rows each; every label is its cluster but for some.
+/// Four clusters of 20 rows each; labels are the clusters, except for some wrong ones.
 struct Clusters {
     true_classes: Vec<u32>,
     labels: Vec<u32>,
@@ -214,7 +214,7 @@ impl Clusters {
         }
     }
 
-    /// A classifier that knows of each cluster how its rows are labelled, itself left out.
+    /// A leave-one-out classifier by the label frequencies of each cluster.
     fn learn(&self, labels: &[u32], weights: &[f32]) -> Vec<f32> {
         let row = |row: usize| {
             let mut sums = [0.1f32; 4];
@@ -230,7 +230,7 @@ impl Clusters {
         (0..labels.len()).flat_map(row).collect()
     }
 
-    fn detect(&self) -> detect::Detected {
+    fn detect(&self) -> detect::Detection {
         let first = self.learn(&self.labels, &vec![1.0; self.labels.len()]);
         let first = Probabilities {
             classes: 4,
@@ -244,15 +244,19 @@ impl Clusters {
 }
 
 #[test]
-fn wrong_labels_are_the_worst_and_know_better() {
+fn wrong_labels_are_found_and_corrected() {
     let wrong = [(3, 1), (25, 3), (47, 0), (70, 2)];
     let clusters = Clusters::new(&wrong);
     let found = clusters.detect();
-    for (row, verdict) in found.verdicts.iter().enumerate() {
-        let verdict = verdict.unwrap();
-        assert_eq!(verdict.class, clusters.true_classes[row]);
+    for (row, posterior) in found.posteriors.iter().enumerate() {
+        let posterior = posterior.unwrap();
+        assert_eq!(posterior.class, clusters.true_classes[row]);
         let is_wrong = wrong.iter().any(|(at, _)| *at == row);
-        assert_eq!(verdict.right < 0.5, is_wrong, "row {row}: {verdict:?}");
+        assert_eq!(
+            posterior.p_label < 0.5,
+            is_wrong,
+            "row {row}: {posterior:?}"
+        );
     }
     assert!((found.errors() - 4.0).abs() < 0.5);
     let joint: f64 = found.joint.iter().sum();
@@ -260,17 +264,17 @@ fn wrong_labels_are_the_worst_and_know_better() {
 }
 
 #[test]
-fn rows_without_a_label_get_no_verdict() {
+fn rows_without_a_label_get_no_posterior() {
     let clusters = Clusters::new(&[(3, 1), (5, UNLABELLED), (44, UNLABELLED)]);
     let found = clusters.detect();
     let without: Vec<usize> = (0..80)
-        .filter(|row| found.verdicts[*row].is_none())
+        .filter(|row| found.posteriors[*row].is_none())
         .collect();
     assert_eq!(without, [5, 44]);
 }
 
 #[test]
-fn one_class_and_none_have_nothing_wrong() {
+fn one_class_or_none_has_no_errors() {
     let neighbors = NeighborRows::new([vec![1], vec![0]]);
     let labels = Labels {
         classes: 1,
@@ -283,7 +287,7 @@ fn one_class_and_none_have_nothing_wrong() {
     };
     let found = detect(&labels, &first, &mut |_, _| Ok(vec![1.0, 1.0])).unwrap();
     assert_eq!(found.errors(), 0.0);
-    assert!(planted(&[0, 0], &found, 0.5, 1).rows.is_empty());
+    assert!(injected(&[0, 0], &found, 0.5, 1).rows.is_empty());
     let labels = Labels {
         classes: 0,
         given: &[UNLABELLED; 2],
@@ -294,31 +298,34 @@ fn one_class_and_none_have_nothing_wrong() {
         values: &[],
     };
     let found = detect(&labels, &first, &mut |_, _| Ok(Vec::new())).unwrap();
-    assert_eq!(found.verdicts, [None, None]);
+    assert_eq!(found.posteriors, [None, None]);
 }
 
-fn planted(labels: &[u32], found: &detect::Detected, share: f64, seed: u64) -> plant::Planted {
-    let right: Vec<Option<f32>> = (found.verdicts.iter())
-        .map(|verdict| verdict.map(|verdict| verdict.right))
+fn injected(labels: &[u32], found: &detect::Detection, share: f64, seed: u64) -> inject::Injected {
+    let right: Vec<Option<f32>> = (found.posteriors.iter())
+        .map(|posterior| posterior.map(|posterior| posterior.p_label))
         .collect();
-    plant::plant(labels, &right, &found.channel, share, seed)
+    inject::inject(labels, &right, &found.channel, share, seed)
 }
 
 #[test]
-fn planted_errors_are_seeded_and_spare_what_is_doubted() {
+fn injection_is_seeded_and_spares_doubtful_labels() {
     let clusters = Clusters::new(&[(3, 1), (25, 3), (47, 0), (50, UNLABELLED)]);
     let found = clusters.detect();
-    let errors = planted(&clusters.labels, &found, 0.1, 42);
-    assert_eq!(errors, planted(&clusters.labels, &found, 0.1, 42));
-    assert_ne!(errors.rows, planted(&clusters.labels, &found, 0.1, 43).rows);
+    let errors = injected(&clusters.labels, &found, 0.1, 42);
+    assert_eq!(errors, injected(&clusters.labels, &found, 0.1, 42));
+    assert_ne!(
+        errors.rows,
+        injected(&clusters.labels, &found, 0.1, 43).rows
+    );
     assert_eq!(errors.rows.len(), 8);
     for row in 0..80 {
         let changed = errors.labels[row] != clusters.labels[row];
         assert_eq!(changed, errors.rows.binary_search(&row).is_ok());
         assert!(!(changed && [3, 25, 47, 50].contains(&row)));
     }
-    // No class is emptied, however much is planted.
-    let errors = planted(&clusters.labels, &found, 1.0, 42);
+    // No class is emptied, however many errors are injected.
+    let errors = injected(&clusters.labels, &found, 1.0, 42);
     for class in 0..4 {
         assert!(
             errors
@@ -332,16 +339,16 @@ fn planted_errors_are_seeded_and_spare_what_is_doubted() {
 }
 
 #[test]
-fn reviews_find_what_planted_errors_say() {
+fn reviews_are_estimated_from_injected_errors() {
     // Eight of a hundred labels are expected to be wrong.
     let scores: Vec<f32> = (0..100)
         .map(|at| if at < 16 { at as f32 / 15.0 } else { 1.0 })
         .collect();
-    let planted = [0.0, 0.05, 0.3, 0.9];
+    let injected = [0.0, 0.05, 0.3, 0.9];
     let sizes = [0, 1, 2, 6, 100, 200];
-    let found = reviews(&scores, &scores, &planted, &sizes);
+    let found = reviews(&scores, &scores, &injected, &sizes);
     let recalls: Vec<f64> = found.iter().map(|review| review.recall).collect();
-    // Half of the planted errors are as bad as the worst two labels, but two labels are no more than a quarter of eight errors.
+    // Half of the injected errors score as badly as the worst two labels, but two labels are at most a quarter of eight errors.
     let expected = [0.0, 0.125, 0.25, 0.75, 1.0, 1.0];
     for (recall, expected) in recalls.iter().zip(expected) {
         assert!((recall - expected).abs() < 1e-6, "{recalls:?}");
@@ -354,8 +361,8 @@ fn reviews_find_what_planted_errors_say() {
     }
     assert!(reviews(&scores, &scores, &[], &sizes).is_empty());
 
-    // Where 16 of 100 labels are doubted with the planted errors, odds count 16 / 84 to 8 / 92 less: 0.3 becomes 0.48, which is
-    // no worse than the eighth label's 0.47, and worse than the ninth's 0.53.
+    // With injected errors, 16 of 100 labels are expected to be wrong, so odds are scaled by (16 / 84) / (8 / 92): 0.3 becomes
+    // 0.48, between the eighth label's 0.47 and the ninth's 0.53.
     let mut doubtful = scores.clone();
     doubtful[80..].fill(0.6);
     let recalls = |sizes: &[usize]| -> Vec<f64> {
@@ -363,11 +370,11 @@ fn reviews_find_what_planted_errors_say() {
         found.iter().map(|review| review.recall).collect()
     };
     assert_eq!((recalls(&[8]), recalls(&[9])), (vec![0.0], vec![1.0]));
-    // The worst eight are wrong no less often than the worst nine.
+    // The worst eight are wrong at least as often as the worst nine.
     let both = recalls(&[8, 9]);
     assert!((both[0] - 8.0 / 9.0).abs() < 1e-6 && both[1] == 1.0);
 
-    // Nothing is expected to be wrong.
+    // No errors are expected.
     let fine = reviews(&[1.0; 5], &[1.0; 5], &[0.5], &[1, 5]);
     assert!(
         fine.iter()

@@ -1,4 +1,4 @@
-//! What a linear classifier makes of its features: what changes when one of them, or what goes with a mark, is taken away.
+//! Dependence of a linear classifier on its features: ablation of single units, or of the change that goes with a mark.
 
 use crate::space::linalg::softmax;
 
@@ -11,7 +11,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Numbers of a feature vector.
+    /// Length of a feature vector.
     pub fn dimension(&self) -> usize {
         self.weights.len() / self.bias.len().max(1)
     }
@@ -36,27 +36,26 @@ impl Linear {
             .collect()
     }
 
-    /// How the logits change when `change` is added to the features.
+    /// Change of the logits when `change` is added to the features.
     pub fn change(&self, change: &[f64]) -> Vec<f64> {
         let dot = |row: &[f32]| row.iter().zip(change).map(|(&w, x)| f64::from(w) * x).sum();
         self.rows().map(dot).collect()
     }
 
-    /// How the logits change when `change` is added to feature `unit`.
+    /// Change of the logits when `change` is added to feature `unit`.
     pub fn change_of_unit(&self, unit: usize, change: f64) -> Vec<f64> {
         self.rows()
             .map(|row| f64::from(row[unit]) * change)
             .collect()
     }
 
-    /// Adds, unit by unit, how much the log-probability of `class` would fall to first order if the feature were what it is in
-    /// `reference`: its gradient times the difference.
-    pub fn add_leaning(
+    /// Adds each unit's first-order attribution of the log-probability of `class`: gradient times difference to `reference`.
+    pub fn add_attributions(
         &self,
         features: &[f32],
         class: usize,
         reference: &[f64],
-        falls: &mut [f64],
+        attributions: &mut [f64],
     ) {
         let mut gradient = vec![0.0; features.len()];
         let probabilities = softmax(&self.logits(features));
@@ -67,22 +66,22 @@ impl Linear {
             }
         }
         let terms = gradient.iter().zip(features).zip(reference);
-        for (fall, ((slope, &x), other)) in falls.iter_mut().zip(terms) {
-            *fall += slope * (f64::from(x) - other);
+        for (attribution, ((slope, &x), other)) in attributions.iter_mut().zip(terms) {
+            *attribution += slope * (f64::from(x) - other);
         }
     }
 }
 
-/// How well images of a class are recognised before and after a change.
+/// Recognition of the images of a class before and after an ablation.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Fall {
+pub struct Ablation {
     pub images: u64,
-    right: [u64; 2],
+    correct: [u64; 2],
     probability: [f64; 2],
 }
 
-impl Fall {
-    /// Adds an image of `class`, whose logits change by `change`.
+impl Ablation {
+    /// Adds an image of `class` whose logits change by `change`.
     pub fn add(&mut self, logits: &[f64], change: &[f64], class: usize) {
         self.images += 1;
         let after: Vec<f64> = logits.iter().zip(change).map(|(z, d)| z + d).collect();
@@ -90,21 +89,21 @@ impl Fall {
             let best = (0..logits.len())
                 .rev()
                 .max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
-            self.right[at] += u64::from(best == Some(class));
+            self.correct[at] += u64::from(best == Some(class));
             self.probability[at] += softmax(logits)[class];
         }
     }
 
-    /// By how much the share of recognised images falls; `None` without images.
-    pub fn of_accuracy(&self) -> Option<f64> {
-        let fall = self.right[0] as f64 - self.right[1] as f64;
-        (self.images > 0).then(|| fall / self.images as f64)
+    /// Drop of the accuracy; `None` without images.
+    pub fn accuracy_drop(&self) -> Option<f64> {
+        let drop = self.correct[0] as f64 - self.correct[1] as f64;
+        (self.images > 0).then(|| drop / self.images as f64)
     }
 
-    /// By how much the mean probability of the class falls.
-    pub fn of_probability(&self) -> Option<f64> {
-        let fall = self.probability[0] - self.probability[1];
-        (self.images > 0).then(|| fall / self.images as f64)
+    /// Drop of the mean probability of the class; `None` without images.
+    pub fn probability_drop(&self) -> Option<f64> {
+        let drop = self.probability[0] - self.probability[1];
+        (self.images > 0).then(|| drop / self.images as f64)
     }
 }
 
@@ -129,24 +128,24 @@ mod tests {
     }
 
     #[test]
-    fn falls_by_hand() {
-        let mut fall = Fall::default();
+    fn drops_by_hand() {
+        let mut ablation = Ablation::default();
         // Right before, wrong after; then right both times.
-        fall.add(&[1.0, 0.0], &[-2.0, 0.0], 0);
-        fall.add(&[3.0, 0.0], &[-2.0, 0.0], 0);
-        assert_eq!(fall.of_accuracy(), Some(0.5));
+        ablation.add(&[1.0, 0.0], &[-2.0, 0.0], 0);
+        ablation.add(&[3.0, 0.0], &[-2.0, 0.0], 0);
+        assert_eq!(ablation.accuracy_drop(), Some(0.5));
         let p = |z: f64| 1.0 / (1.0 + (-z).exp());
         let expected = (p(1.0) - p(-1.0) + p(3.0) - p(1.0)) / 2.0;
-        assert!((fall.of_probability().unwrap() - expected).abs() < 1e-12);
-        assert_eq!(Fall::default().of_accuracy(), None);
+        assert!((ablation.probability_drop().unwrap() - expected).abs() < 1e-12);
+        assert_eq!(Ablation::default().accuracy_drop(), None);
     }
 
     #[test]
-    fn leaning_is_the_gradient_times_the_difference() {
+    fn attributions_are_gradient_times_difference() {
         let model = model();
         let (features, reference) = ([1.0_f32, 3.0], [0.2, 2.5]);
-        let mut falls = [0.0; 2];
-        model.add_leaning(&features, 0, &reference, &mut falls);
+        let mut attributions = [0.0; 2];
+        model.add_attributions(&features, 0, &reference, &mut attributions);
         let log_p = |features: &[f32]| softmax(&model.logits(features))[0].ln();
         let step = 1e-3;
         for unit in 0..2 {
@@ -155,8 +154,8 @@ mod tests {
             let slope = (log_p(&moved) - log_p(&features)) / f64::from(step);
             let expected = slope * (f64::from(features[unit]) - reference[unit]);
             assert!(
-                (falls[unit] - expected).abs() < 2e-3,
-                "{unit}: {falls:?} {expected}"
+                (attributions[unit] - expected).abs() < 2e-3,
+                "{unit}: {attributions:?} {expected}"
             );
         }
     }

@@ -1,21 +1,21 @@
-//! Where in the picture a unit is strongest, class by class, and places that belong to one class.
+//! Places: image regions where a unit peaks in many images of one class and in few others.
 
 use rayon::prelude::*;
 
 use crate::audit::groups::wilson;
 
-/// Cells of the grid along each side at most; finer maps are joined to it.
+/// Maximum rows and columns of the grid; finer maps are binned.
 const GRID: usize = 14;
-/// A place spans at most so much of the picture, and so many cells one way and the other.
-const LARGEST: f64 = 0.09;
-const NARROW: usize = 3;
-const LONG: usize = 6;
-/// Images that a class needs before anything is said of it.
-pub const LEAST_IMAGES: u64 = 10;
-/// Score under which a place is not told of.
-const LEAST_SCORE: f64 = 0.03;
+/// Maximum area of a place, as a fraction of the image, and maximum cells of its shorter and longer side.
+const MAX_AREA: f64 = 0.09;
+const MAX_SHORT_SIDE: usize = 3;
+const MAX_LONG_SIDE: usize = 6;
+/// Minimum images of a class.
+pub const MIN_IMAGES: u64 = 10;
+/// Minimum score of a reported place.
+const MIN_SCORE: f64 = 0.03;
 
-/// The cells of a layer's map, joined to at most 14 x 14.
+/// The cells of a layer's map, binned to at most 14 x 14.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
     map: (usize, usize),
@@ -30,28 +30,28 @@ pub struct Window {
     pub columns: (usize, usize),
 }
 
-/// A place where a unit is strongest in many images of one class, and how that is judged.
+/// A region where a unit peaks in many images of one class, with its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Place {
     pub window: Window,
-    /// Share of the class's images whose strongest cell of the unit lies there, with an activation over 0.
+    /// Fraction of the class's images in which the unit peaks there, with a positive activation.
     pub of_class: f64,
-    /// The same of all other labelled images.
+    /// The same fraction of all other labelled images.
     pub of_others: f64,
-    /// Of the class's images whose strongest cell lies there or in the cells around it, the share of there.
+    /// Of the class's images in which the unit peaks in the region or the cells around it, the fraction in the region.
     pub isolation: f64,
-    /// The product of four, each in 0..=1, so 1 would be a mark on a whole class in a place without extent:
+    /// The product of four factors in 0..=1; 1 would be an infinitely small mark on all images of a class:
     ///
-    /// - what is surely the class's own: the lower end of the 95 % interval of `of_class` less the upper end of that of
-    ///   `of_others` (Wilson's intervals, so that few images say little);
-    /// - how sharp its edge is: `2 isolation - 1`. Parts of objects are a little higher here, a little lower there; a mark is not;
-    /// - how small it is: 1 less its share of the picture over a tenth;
-    /// - how much it is the class's alone: `1 - 5 of_others / of_class`.
+    /// - confidence: the lower bound of the 95 % Wilson interval of `of_class` minus the upper bound of that of `of_others`,
+    ///   so that few images give a low score;
+    /// - sharpness: `2 isolation - 1`. Parts of objects move around, marks do not;
+    /// - smallness: 1 minus ten times its fraction of the image;
+    /// - exclusiveness: `1 - 5 of_others / of_class`.
     pub score: f64,
 }
 
 impl Grid {
-    /// Of a map of so many rows and columns, both at least 1.
+    /// For a map of `rows` x `columns`, both at least 1.
     pub fn new(rows: usize, columns: usize) -> Grid {
         Grid {
             map: (rows, columns),
@@ -64,7 +64,7 @@ impl Grid {
         self.rows * self.columns
     }
 
-    /// The grid's cell of a position in the map (row x columns + column).
+    /// The grid cell of a map position (row x columns + column).
     pub fn cell(&self, position: u32) -> usize {
         let (row, column) = (
             position as usize / self.map.1,
@@ -74,19 +74,19 @@ impl Grid {
         row * self.columns + column * self.columns / self.map.1
     }
 
-    /// Whether a cell belongs to the outermost ring.
+    /// Whether a cell is on the border of the grid.
     pub fn is_border(&self, cell: usize) -> bool {
         let (row, column) = (cell / self.columns, cell % self.columns);
         row == 0 || column == 0 || row + 1 == self.rows || column + 1 == self.columns
     }
 
-    pub fn holds(&self, window: &Window, cell: usize) -> bool {
+    pub fn contains(&self, window: &Window, cell: usize) -> bool {
         let (row, column) = (cell / self.columns, cell % self.columns);
         (window.rows.0..window.rows.1).contains(&row)
             && (window.columns.0..window.columns.1).contains(&column)
     }
 
-    /// `x0, y0, x1, y1` of a window in 0..=1 of the map.
+    /// `x0, y0, x1, y1` of a window, in 0..=1 of the map.
     pub fn edges(&self, window: &Window) -> [f64; 4] {
         let (rows, columns) = (self.rows as f64, self.columns as f64);
         [
@@ -97,13 +97,15 @@ impl Grid {
         ]
     }
 
-    /// Heights and widths of the windows that are tried, small ones first.
+    /// Heights and widths of the candidate windows, small ones first.
     fn shapes(&self) -> Vec<(usize, usize)> {
-        let mut shapes: Vec<(usize, usize)> = (1..=LONG.min(self.rows))
-            .flat_map(|height| (1..=LONG.min(self.columns)).map(move |width| (height, width)))
+        let mut shapes: Vec<(usize, usize)> = (1..=MAX_LONG_SIDE.min(self.rows))
+            .flat_map(|height| {
+                (1..=MAX_LONG_SIDE.min(self.columns)).map(move |width| (height, width))
+            })
             .filter(|&(height, width)| {
-                height.min(width) <= NARROW
-                    && (height * width) as f64 <= LARGEST * self.cells() as f64
+                height.min(width) <= MAX_SHORT_SIDE
+                    && (height * width) as f64 <= MAX_AREA * self.cells() as f64
             })
             .collect();
         shapes.sort_by_key(|&(height, width)| (height * width, height));
@@ -111,7 +113,7 @@ impl Grid {
     }
 }
 
-/// Where the units of a layer are strongest, counted class by class.
+/// Counts of the cells in which the units of a layer peak, by class.
 pub struct Counts {
     grid: Grid,
     first_unit: usize,
@@ -123,7 +125,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// For `n_units` units of the layer from `first_unit` on. Takes 4 bytes a unit, class and cell.
+    /// For `n_units` units of the layer from `first_unit` on. Takes 4 bytes per unit, class and cell.
     pub fn new(grid: Grid, first_unit: usize, n_units: usize, n_classes: usize) -> Counts {
         Counts {
             grid,
@@ -134,8 +136,8 @@ impl Counts {
         }
     }
 
-    /// Adds images: `strengths` and `positions` are `[images, channels]`, all units of the layer; an image without a class is
-    /// passed over, and so is a unit that is not over 0: its strongest cell is anywhere.
+    /// Adds images: `strengths` and `positions` are `[images, channels]` of all units of the layer. Images without a class are
+    /// skipped, and so are units with no positive activation, whose peak is arbitrary.
     ///
     /// # Panics
     /// If the lengths disagree or a class is out of range.
@@ -160,7 +162,7 @@ impl Counts {
         });
     }
 
-    /// The best place of each unit and class that has one, by unit, then by class.
+    /// The best place of each unit and class, if any, by unit, then by class.
     pub fn places(&self) -> Vec<(usize, u32, Place)> {
         let of_unit = (self.images.len() * self.grid.cells()).max(1);
         let shapes = self.grid.shapes();
@@ -196,7 +198,7 @@ fn places(
     let mut found = Vec::new();
     for (class, of_class) in cells.chunks_exact(grid.cells()).enumerate() {
         let n = images[class];
-        if n < LEAST_IMAGES || total <= n {
+        if n < MIN_IMAGES || total <= n {
             continue;
         }
         let own = Sums::new(grid, of_class);
@@ -209,17 +211,17 @@ fn places(
                         columns: (column, column + width),
                     };
                     let hits = own.of(&window);
-                    // Most windows are far from being a place.
-                    if (hits as f64) < n as f64 * LEAST_SCORE {
+                    // Skips most windows early.
+                    if (hits as f64) < n as f64 * MIN_SCORE {
                         continue;
                     }
-                    let place = judge(
+                    let place = evaluate(
                         &own,
                         &window,
                         (hits, n),
                         (all.of(&window) - hits, total - n),
                     );
-                    if place.score > best.map_or(LEAST_SCORE, |best| best.score) {
+                    if place.score > best.map_or(MIN_SCORE, |best| best.score) {
                         best = Some(place);
                     }
                 }
@@ -230,8 +232,13 @@ fn places(
     found
 }
 
-/// Images of the class with their strongest cell in a window, and of the others, each of how many.
-fn judge(own: &Sums, window: &Window, (hits, n): (u64, u64), (others, rest): (u64, u64)) -> Place {
+/// Scores a window from the peaks in it and the images, of the class and of the others.
+fn evaluate(
+    own: &Sums,
+    window: &Window,
+    (hits, n): (u64, u64),
+    (others, rest): (u64, u64),
+) -> Place {
     let grid = own.grid;
     let around = Window {
         rows: (
@@ -252,13 +259,13 @@ fn judge(own: &Sums, window: &Window, (hits, n): (u64, u64), (others, rest): (u6
         1.0 - 10.0 * area as f64 / grid.cells() as f64,
         1.0 - 5.0 * of_others / of_class,
     ];
-    let others_first = factors
+    let other_factors = factors
         .iter()
         .map(|factor| factor.max(0.0))
         .product::<f64>();
-    let score = if others_first > LEAST_SCORE {
-        let surely = wilson(hits, n).0 - wilson(others, rest).1;
-        others_first * surely.max(0.0)
+    let score = if other_factors > MIN_SCORE {
+        let confidence = wilson(hits, n).0 - wilson(others, rest).1;
+        other_factors * confidence.max(0.0)
     } else {
         0.0
     };
@@ -271,22 +278,22 @@ fn judge(own: &Sums, window: &Window, (hits, n): (u64, u64), (others, rest): (u6
     }
 }
 
-/// Sums over windows in four look-ups (summed area table).
+/// Summed-area table, for sums over windows.
 struct Sums {
     grid: Grid,
-    /// `[rows + 1, columns + 1]`: of all cells above and left.
+    /// `[rows + 1, columns + 1]`: sums of all cells above and to the left.
     sums: Vec<u64>,
 }
 
 impl Sums {
     fn new(grid: Grid, cells: &[u32]) -> Sums {
-        let wide = grid.columns + 1;
-        let mut sums = vec![0; (grid.rows + 1) * wide];
+        let stride = grid.columns + 1;
+        let mut sums = vec![0; (grid.rows + 1) * stride];
         for row in 0..grid.rows {
             let mut of_row = 0;
             for column in 0..grid.columns {
                 of_row += u64::from(cells[row * grid.columns + column]);
-                sums[(row + 1) * wide + column + 1] = sums[row * wide + column + 1] + of_row;
+                sums[(row + 1) * stride + column + 1] = sums[row * stride + column + 1] + of_row;
             }
         }
         Sums { grid, sums }
@@ -312,7 +319,7 @@ mod tests {
         counts.places()
     }
 
-    /// A place for image `i` that is anywhere but in the bottom right corner.
+    /// A pseudo-random position for image `i`, never in the bottom right corner.
     fn anywhere(i: u32) -> (u32, u32) {
         (i * 5 % 11, i * 7 % 13)
     }
@@ -346,14 +353,14 @@ mod tests {
             (place.of_class, place.of_others, place.isolation),
             (0.6, 0.0, 1.0)
         );
-        let surely = wilson(60, 100).0 - wilson(0, 300).1;
-        assert!((place.score - surely * (1.0 - 10.0 / 196.0)).abs() < 1e-12);
+        let confidence = wilson(60, 100).0 - wilson(0, 300).1;
+        assert!((place.score - confidence * (1.0 - 10.0 / 196.0)).abs() < 1e-12);
         assert!(place.score > 0.4);
     }
 
     #[test]
-    fn an_object_in_the_middle_is_none() {
-        // Always somewhere in the middle 7 x 7 cells, which the other class's never is.
+    fn an_object_in_the_middle_is_not_a_place() {
+        // Always within the middle 7 x 7 cells, unlike the other class.
         let mut images: Vec<_> = (0..300).map(|i| (0, i % 3, i * 7 % 14)).collect();
         images.extend((0..100).map(|i| (1, 4 + i * 5 % 7, 4 + i / 7 % 7)));
         let found = counted(&images);
@@ -362,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_classes_do_is_none() {
+    fn peaks_of_all_classes_or_few_images_are_not_places() {
         let images: Vec<_> = (0..200).map(|i| (i % 2, 0, 0)).collect();
         assert!(counted(&images).is_empty());
         let few: Vec<_> = (0..300)
@@ -379,7 +386,7 @@ mod tests {
     fn silent_units_and_images_without_a_class_do_not_count() {
         let classes: Vec<Option<u32>> = (0..100).map(|i| (i % 5 > 0).then_some(i % 2)).collect();
         let mut counts = Counts::new(Grid::new(7, 7), 1, 2, 2);
-        // Unit 0 is not among the counted, unit 1 is silent, unit 2 fires in the corner in class 1 alone.
+        // Unit 0 is not counted, unit 1 is silent, unit 2 fires in the corner in class 1 only.
         let strengths: Vec<f32> = (0..100).flat_map(|i| [1.0, 0.0, (i % 2) as f32]).collect();
         counts.add(&classes, &strengths, &[0; 300]);
         let found = counts.places();
@@ -390,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn coarser_cells() {
+    fn finer_maps_are_binned() {
         let grid = Grid::new(56, 7);
         assert_eq!((grid.rows, grid.columns), (14, 7));
         assert_eq!(grid.cell(0), 0);
@@ -402,7 +409,7 @@ mod tests {
             columns: (0, 7),
         };
         assert_eq!(grid.edges(&window), [0.0, 0.5, 1.0, 1.0]);
-        assert!(grid.holds(&window, 49) && !grid.holds(&window, 48));
+        assert!(grid.contains(&window, 49) && !grid.contains(&window, 48));
         // 113 cells of a padded map.
         assert_eq!(Grid::new(113, 113).cell(113 * 113 - 1), 195);
         assert!(Grid::new(1, 1).shapes().is_empty());

@@ -4,7 +4,7 @@ use super::*;
 
 type Colour = [f32; 3];
 
-/// A picture of soft blobs; `x` and `y` from 0 to 1.
+/// A picture of soft blobs, with `x` and `y` in 0..=1.
 fn scene(seed: u64) -> impl Fn(f32, f32) -> Colour {
     let mut random = StdRng::seed_from_u64(seed);
     let blobs: Vec<[f32; 6]> = (0..60)
@@ -23,33 +23,36 @@ fn scene(seed: u64) -> impl Fn(f32, f32) -> Colour {
     }
 }
 
-/// The part of a picture from (left, top) to (right, bottom).
-fn small(of: impl Fn(f32, f32) -> Colour, [left, top, right, bottom]: [f32; 4]) -> Option<Small> {
+/// Thumbnail of the region from (left, top) to (right, bottom).
+fn thumbnail(
+    of: impl Fn(f32, f32) -> Colour,
+    [left, top, right, bottom]: [f32; 4],
+) -> Option<Thumbnail> {
     let at =
-        |place: usize, low: f32, high: f32| low + (high - low) * (place as f32 + 0.5) / SIDE as f32;
-    let pixels = (0..SIDE * SIDE).flat_map(|place| {
-        of(at(place % SIDE, left, right), at(place / SIDE, top, bottom)).map(|value| value as u8)
+        |index: usize, low: f32, high: f32| low + (high - low) * (index as f32 + 0.5) / SIDE as f32;
+    let pixels = (0..SIDE * SIDE).flat_map(|index| {
+        of(at(index % SIDE, left, right), at(index / SIDE, top, bottom)).map(|value| value as u8)
     });
-    Small::new(&pixels.collect::<Vec<u8>>())
+    Thumbnail::new(&pixels.collect::<Vec<u8>>())
 }
 
 const WHOLE: [f32; 4] = [0.0, 0.0, 1.0, 1.0];
 
-fn whole(of: impl Fn(f32, f32) -> Colour) -> Small {
-    small(of, WHOLE).unwrap()
+fn whole(of: impl Fn(f32, f32) -> Colour) -> Thumbnail {
+    thumbnail(of, WHOLE).unwrap()
 }
 
 #[test]
-fn a_picture_is_like_itself_and_its_mirror_image_mirrored() {
+fn a_picture_equals_itself_and_its_remirrored_mirror_image() {
     let one = whole(scene(1));
-    let mirrored = small(scene(1), [1.0, 0.0, 0.0, 1.0]).unwrap();
+    let mirrored = thumbnail(scene(1), [1.0, 0.0, 0.0, 1.0]).unwrap();
     assert!(one.similarity(&one) > 0.9999);
     assert!(one.mirrored().similarity(&mirrored) > 0.999);
     assert!(one.similarity(&mirrored) < 0.7);
 }
 
 #[test]
-fn other_pictures_are_not_alike() {
+fn different_pictures_are_not_similar() {
     for (a, b) in [(1, 2), (3, 4), (5, 6), (7, 8), (9, 10)] {
         let found = whole(scene(a)).similarity(&whole(scene(b)));
         assert!(found < 0.75, "{a} and {b}: {found}");
@@ -57,14 +60,14 @@ fn other_pictures_are_not_alike() {
 }
 
 #[test]
-fn margins_may_be_cut_off_either_picture() {
+fn cropped_margins_still_match() {
     for (seed, part) in [
         (1, [0.1, 0.0, 1.0, 0.9]),
         (2, [0.02, 0.08, 0.92, 0.98]),
         (3, [0.0, 0.0, 0.9, 1.0]),
         (4, [0.05, 0.05, 0.95, 0.95]),
     ] {
-        let (one, cut) = (whole(scene(seed)), small(scene(seed), part).unwrap());
+        let (one, cut) = (whole(scene(seed)), thumbnail(scene(seed), part).unwrap());
         for found in [one.similarity(&cut), cut.similarity(&one)] {
             assert!(found > 0.96, "{part:?}: {found}");
         }
@@ -92,10 +95,10 @@ fn brightness_and_contrast_do_not_matter_but_colours_do() {
 }
 
 #[test]
-fn where_there_is_nothing_to_be_seen_nothing_is_compared() {
-    assert_eq!(small(|_, _| [120.0; 3], WHOLE), None);
+fn pictures_without_detail_are_not_compared() {
+    assert_eq!(thumbnail(|_, _| [120.0; 3], WHOLE), None);
     assert_eq!(
-        small(|x, y| [100.0 + 1.5 * (60.0 * x * y).sin(); 3], WHOLE),
+        thumbnail(|x, y| [100.0 + 1.5 * (60.0 * x * y).sin(); 3], WHOLE),
         None
     );
 }

@@ -1,56 +1,57 @@
-//! Errors made on purpose: labels of images that are believed right are changed to what the estimated confusion would make of
-//! them, so that what the detector finds of them is known.
+//! Error injection: changes labels that are probably right according to the estimated confusion, to measure how many of these
+//! errors the detector finds.
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use super::{UNLABELLED, channel::Channel};
 
-/// Images of a class that keep its label.
-const KEPT: usize = 2;
+/// Minimum number of images of a class that keep its label.
+const MIN_KEPT: usize = 2;
 
+/// Result of [`inject`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Planted {
-    /// All labels, with the planted errors.
+pub struct Injected {
+    /// All labels, including the injected errors.
     pub labels: Vec<u32>,
-    /// Rows with another label than before, ascending.
+    /// Rows with a changed label, ascending.
     pub rows: Vec<usize>,
 }
 
-/// Changes about `share` of the labels that are more likely right than not. `right`: how likely each is, none without a label.
-/// Which ones and to what is the same for the same seed.
-pub fn plant(
+/// Changes about `fraction` of the labels that are more probably right than wrong. `right` holds the probability of each label,
+/// `None` without one. Deterministic for a seed.
+pub fn inject(
     labels: &[u32],
     right: &[Option<f32>],
     channel: &Channel,
-    share: f64,
+    fraction: f64,
     seed: u64,
-) -> Planted {
+) -> Injected {
     let mut random = StdRng::seed_from_u64(seed);
     let mut rows: Vec<usize> = (0..labels.len())
         .filter(|row| right[*row].is_some_and(|right| right >= 0.5))
         .collect();
-    let wanted = (share * rows.len() as f64).round() as usize;
+    let target = (fraction * rows.len() as f64).round() as usize;
     rows.shuffle(&mut random);
-    let mut left = vec![0usize; channel.classes];
+    let mut remaining = vec![0usize; channel.classes];
     for &label in labels.iter().filter(|label| **label != UNLABELLED) {
-        left[label as usize] += 1;
+        remaining[label as usize] += 1;
     }
-    let mut planted = Planted {
+    let mut injected = Injected {
         labels: labels.to_vec(),
         rows: Vec::new(),
     };
     for row in rows {
         let class = labels[row] as usize;
-        // A class nobody has is none that an image could be taken for.
+        // Labels without images are not used.
         let weight = |label: usize| {
-            if label == class || left[label] == 0 {
+            if label == class || remaining[label] == 0 {
                 0.0
             } else {
                 channel.given(class, label)
             }
         };
         let all: f64 = (0..channel.classes).map(weight).sum();
-        if planted.rows.len() == wanted || all <= 0.0 || left[class] <= KEPT {
+        if injected.rows.len() == target || all <= 0.0 || remaining[class] <= MIN_KEPT {
             continue;
         }
         let mut at = random.random::<f64>() * all;
@@ -61,12 +62,12 @@ pub fn plant(
                 at < 0.0
             });
         if let Some(label) = label {
-            left[class] -= 1;
-            left[label] += 1;
-            planted.labels[row] = label as u32;
-            planted.rows.push(row);
+            remaining[class] -= 1;
+            remaining[label] += 1;
+            injected.labels[row] = label as u32;
+            injected.rows.push(row);
         }
     }
-    planted.rows.sort_unstable();
-    planted
+    injected.rows.sort_unstable();
+    injected
 }
