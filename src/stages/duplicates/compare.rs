@@ -5,7 +5,7 @@ use std::{
     sync::Mutex,
 };
 
-use prospect_analysis::audit::duplicates::picture::{SIDE, Small};
+use prospect_analysis::audit::duplicates::picture::{SIDE, Thumbnail};
 use prospect_common::Result;
 use prospect_dataset::image::{InputSpec, Interpolation, Resize, preprocess};
 use prospect_engine::{Context, progress::Bar, tables::sources::Sources};
@@ -46,7 +46,7 @@ pub fn all(
     }
     let sources = Sources::read(ctx, manifest, |id| last.contains_key(&id))?;
     let threads = ctx.decode_pool()?;
-    let mut pictures: HashMap<u32, Option<Small>> = HashMap::new();
+    let mut pictures: HashMap<u32, Option<Thumbnail>> = HashMap::new();
     let mut changed: BTreeMap<u32, String> = BTreeMap::new();
     for part in missing {
         let batch = batches[part];
@@ -104,7 +104,7 @@ pub fn all(
 /// Compares single pairs that were no candidates.
 pub struct Comparer {
     sources: Sources,
-    pictures: HashMap<u32, Option<Small>>,
+    pictures: HashMap<u32, Option<Thumbnail>>,
 }
 
 impl Comparer {
@@ -130,7 +130,7 @@ impl Comparer {
 }
 
 /// None where there is too little to be seen.
-fn small(sources: &Sources, id: u32) -> Result<Option<Small>, String> {
+fn small(sources: &Sources, id: u32) -> Result<Option<Thumbnail>, String> {
     let side = SIDE as u32;
     let spec = InputSpec {
         resize: Resize::Exact {
@@ -144,5 +144,5 @@ fn small(sources: &Sources, id: u32) -> Result<Option<Small>, String> {
     };
     let image = sources.decode(id)?;
     let (rgb, _) = preprocess(&image, &spec).map_err(|error| error.to_string())?;
-    Ok(Small::new(&rgb))
+    Ok(Thumbnail::new(&rgb))
 }

@@ -12,7 +12,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use prospect_analysis::audit::duplicates::hashes::MOST_BITS;
+use prospect_analysis::audit::duplicates::hashes::MAX_BITS;
 use prospect_common::{Result, text};
 use prospect_engine::{Context, Needs, Outcome, Stage, TableEstimate, schema::duplicates};
 use prospect_store::StageWriter;
@@ -92,7 +92,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     bar.finish(&found.line());
     let mut summary = found.summary(&images);
     summary["compared_pairs"] = json!(compared.len());
-    summary["most_hash_bits"] = json!(MOST_BITS);
+    summary["most_hash_bits"] = json!(MAX_BITS);
     summary["neighbor_distance"] = json!(limit);
     Ok(Outcome {
         result: None,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use arrow::array::{BooleanArray, RecordBatch, StringArray};
 use prospect_analysis::audit::duplicates::{
     groups::groups,
-    threshold::{MOST, least_similarity},
+    threshold::{MAX_SIMILARITY, min_similarity},
 };
 use prospect_common::{Result, text};
 use prospect_engine::{Context, schema::duplicates, tables::features::FeatureReader};
@@ -52,7 +52,7 @@ impl Duplicates {
         compare: impl FnOnce(&BTreeSet<u32>) -> Result<Comparer>,
     ) -> Result<Duplicates> {
         let seen: Vec<f32> = compared.iter().filter_map(Compared::best).collect();
-        let min_similarity = least_similarity(&seen);
+        let min_similarity = min_similarity(&seen);
         let is_near = |row: &&Compared| {
             let distance = row.pair.distance.zip(max_distance);
             (row.best()).is_some_and(|best| f64::from(best) >= min_similarity)
@@ -191,7 +191,7 @@ impl Duplicates {
 
     pub fn line(&self) -> String {
         let sizes = self.group_sizes();
-        let from = match self.min_similarity < MOST {
+        let from = match self.min_similarity < MAX_SIMILARITY {
             true => format!("alike from {:.3}", self.min_similarity),
             false => "different pictures are too alike here for near-copies to be told".into(),
         };

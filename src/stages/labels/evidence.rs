@@ -74,7 +74,7 @@ fn sentence(scores: &Scores, row: usize, said: &Said, names: &BTreeMap<i32, Stri
         parts.push(format!("{who} {says} {} {p:.2}", name_of(names, class)));
     }
     if let Some(votes) = said.votes {
-        let (class, n) = votes.most.unwrap_or((label as u32, 0));
+        let (class, n) = votes.top.unwrap_or((label as u32, 0));
         let class = name_of(names, class as i32);
         parts.push(format!("{n} of {} neighbours are {class}", votes.labelled));
     }

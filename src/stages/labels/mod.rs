@@ -16,8 +16,8 @@ use prospect_analysis::audit::label_issues::{
     calibration::{self, Review},
     channel::Channel,
     confident::{ConfidentJoint, Filter},
-    detect::{self, Detected, Labels, Verdict},
-    plant::plant,
+    detect::{self, Detection, Labels, Posterior},
+    inject::inject,
 };
 use prospect_common::{Result, text::count};
 use prospect_engine::{
@@ -139,7 +139,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Judges these labels. `first`: probabilities by a classifier that learned from them; none: one is trained.
-    fn detect(&self, labels: &[u32], first: Option<Probabilities>) -> Result<Detected> {
+    fn detect(&self, labels: &[u32], first: Option<Probabilities>) -> Result<Detection> {
         let inputs = &self.inputs;
         let labels = Labels {
             classes: inputs.classes.len(),
@@ -174,7 +174,7 @@ impl Work<'_> {
             }
         }
         let channel = Channel::from_joint(inputs.classes.len(), joint);
-        let planted = plant(
+        let planted = inject(
             &inputs.given,
             &right,
             &channel,
@@ -185,9 +185,9 @@ impl Work<'_> {
             return Ok((Vec::new(), 0));
         }
         let found = self.detect(&planted.labels, inputs.of_network.then(|| inputs.first()))?;
-        let right = |verdict: &Option<Verdict>| verdict.map(|verdict| verdict.right);
-        let all: Vec<f32> = found.verdicts.iter().filter_map(right).collect();
-        let of_planted = planted.rows.iter().map(|row| &found.verdicts[*row]);
+        let right = |posterior: &Option<Posterior>| posterior.map(|posterior| posterior.p_label);
+        let all: Vec<f32> = found.posteriors.iter().filter_map(right).collect();
+        let of_planted = planted.rows.iter().map(|row| &found.posteriors[*row]);
         let of_planted: Vec<f32> = of_planted.filter_map(right).collect();
         let sizes = sizes(scores, settings.budget);
         let reviews = calibration::reviews(&scores.scores, &all, &of_planted, &sizes);

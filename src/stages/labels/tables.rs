@@ -5,7 +5,7 @@ use prospect_analysis::audit::label_issues::{
     UNLABELLED,
     calibration::Review,
     confident::ConfidentJoint,
-    detect::Detected,
+    detect::Detection,
     scores::{Votes, normalized_margin, self_confidence},
 };
 use prospect_common::Result;
@@ -42,19 +42,20 @@ pub struct Scores {
 
 impl Scores {
     /// Flagged are the worst labels, as many as are expected to be wrong, if another class is more likely.
-    pub fn new(inputs: &Inputs, detected: &Detected, off_diagonal: &[bool]) -> Scores {
+    pub fn new(inputs: &Inputs, detected: &Detection, off_diagonal: &[bool]) -> Scores {
         let mut scores = Scores::default();
         let first = inputs.first();
-        for (row, verdict) in detected.verdicts.iter().enumerate() {
-            let (Some(verdict), label) = (verdict, inputs.given[row]) else {
+        for (row, posterior) in detected.posteriors.iter().enumerate() {
+            let (Some(posterior), label) = (posterior, inputs.given[row]) else {
                 continue;
             };
-            let other = (verdict.class != label).then(|| inputs.classes[verdict.class as usize]);
+            let other =
+                (posterior.class != label).then(|| inputs.classes[posterior.class as usize]);
             let votes = Votes::of(row, &inputs.given, &inputs.neighbors);
             scores.image_ids.push(inputs.image_ids[row]);
             scores.labels.push(inputs.classes[label as usize]);
             scores.suggested.push(other);
-            scores.p_suggested.push(verdict.p_class);
+            scores.p_suggested.push(posterior.p_class);
             scores
                 .self_confidence
                 .push(self_confidence(label, first.row(row)));
@@ -63,7 +64,7 @@ impl Scores {
                 .push(normalized_margin(label, first.row(row)));
             scores.knn_agreement.push(votes.agreement());
             scores.off_diagonal.push(off_diagonal[row]);
-            scores.scores.push(verdict.right);
+            scores.scores.push(posterior.p_label);
         }
         let n = scores.image_ids.len();
         let mut order: Vec<usize> = (0..n).collect();
@@ -158,7 +159,7 @@ impl Scores {
 pub fn joint(
     inputs: &Inputs,
     counted: &ConfidentJoint,
-    detected: &Detected,
+    detected: &Detection,
     name_of: &dyn Fn(i32) -> String,
 ) -> Result<RecordBatch> {
     let k = inputs.classes.len();

@@ -8,7 +8,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use prospect_analysis::audit::outliers::{CUT, deviations, deviations_in_classes, score};
+use prospect_analysis::audit::outliers::{CUTOFF, deviations, deviations_in_classes, score};
 use prospect_common::{Result, text};
 use prospect_engine::{Context, Needs, Outcome, Stage, TableEstimate, schema::outliers};
 use prospect_store::StageWriter;
@@ -30,7 +30,7 @@ pub const STAGE: Stage = Stage {
 };
 
 fn parameters(_: &Context) -> Result<Value> {
-    Ok(json!({ "cut": CUT }))
+    Ok(json!({ "cut": CUTOFF }))
 }
 
 fn estimate(_: &Context, images: u64) -> Result<Vec<TableEstimate>> {

@@ -88,8 +88,8 @@ impl ClassesPage {
         let subtitle = match (overall.accuracy(), overall.interval()) {
             (Some(accuracy), Some((low, high))) => format!(
                 "{n}; {} of {} right: {} (95 % interval {} to {})",
-                count(overall.right),
-                plural(overall.judged, "image", "images"),
+                count(overall.correct),
+                plural(overall.evaluated, "image", "images"),
                 percent(accuracy),
                 percent(low),
                 percent(high)
@@ -134,8 +134,8 @@ fn overview(classes: &Classes, groups: &Groups, at_a_time: usize) -> Value {
         json!([
             shown(&class.name, NAME),
             class.tally.images,
-            class.tally.judged,
-            class.tally.right,
+            class.tally.evaluated,
+            class.tally.correct,
             interval.map(|interval| short(interval.0)),
             interval.map(|interval| short(interval.1)),
             class.own_neighbors.map(short),

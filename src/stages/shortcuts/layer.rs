@@ -147,7 +147,7 @@ pub fn candidates(
             let inside = gathered.inside(*class);
             let marked = (0..inside.len()).filter(|&image| {
                 let cell = grid.cell(positions[image]);
-                inside[image] && strengths[image] > 0.0 && grid.holds(&place.window, cell)
+                inside[image] && strengths[image] > 0.0 && grid.contains(&place.window, cell)
             });
             let marked: Vec<usize> = marked.collect();
             let on_border = |&&image: &&usize| grid.is_border(grid.cell(positions[image]));

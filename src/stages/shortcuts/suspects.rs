@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use prospect_analysis::audit::shortcuts::{auroc, head::Fall, places::Grid};
+use prospect_analysis::audit::shortcuts::{auroc, head::Ablation, places::Grid};
 use prospect_common::{Result, names, text::percent};
 use prospect_engine::{
     Context,
@@ -62,7 +62,7 @@ pub struct Suspect {
     /// Mean probability of the label, of the class's images with the mark and without.
     pub p_with: Option<f64>,
     pub p_without: Option<f64>,
-    pub fall: Fall,
+    pub fall: Ablation,
     /// The class's images that bear it, or make the unit fire.
     pub marked: Vec<u32>,
 }
@@ -98,7 +98,7 @@ impl Suspect {
         if let (Some(with), Some(without)) = (self.p_with, self.p_without) {
             said += &format!("; p({class}) is {with:.2} with it, {without:.2} without");
         }
-        if let Some(fall) = self.fall.of_accuracy() {
+        if let Some(fall) = self.fall.accuracy_drop() {
             let taken = match self.kind {
                 Kind::Mark => "without what goes with it in the features",
                 Kind::Leaning => "with the unit switched off",
@@ -175,7 +175,7 @@ pub fn suspects(
     let falls = match &head {
         Some(head) => head.falls(ctx, manifest, judged, &candidates)?,
         None => Falls {
-            of_marks: vec![Fall::default(); candidates.len()],
+            of_marks: vec![Ablation::default(); candidates.len()],
             of_units: Vec::new(),
         },
     };
@@ -238,7 +238,7 @@ fn leaning(
     boxes: Option<&ObjectBoxes>,
     marks: usize,
 ) -> Result<Vec<Suspect>> {
-    let fall = |one: &Switched| one.fall.of_accuracy().unwrap_or(0.0);
+    let fall = |one: &Switched| one.fall.accuracy_drop().unwrap_or(0.0);
     units.retain(|one| fall(one) > 0.0);
     units.sort_by(|a, b| fall(b).total_cmp(&fall(a)));
     units.truncate(LEANING);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use prospect_analysis::audit::shortcuts::head::{Fall, Linear};
+use prospect_analysis::audit::shortcuts::head::{Ablation, Linear};
 use prospect_common::Result;
 use prospect_engine::{Context, schema::probe_weights, tables::features::FeatureReader};
 use prospect_store::Manifest;
@@ -31,13 +31,13 @@ pub struct Head {
 pub struct Switched {
     pub class: u32,
     pub unit: usize,
-    pub fall: Fall,
+    pub fall: Ablation,
 }
 
 /// What the passes found.
 pub struct Falls {
     /// For each candidate: its marked images without what goes with the mark.
-    pub of_marks: Vec<Fall>,
+    pub of_marks: Vec<Ablation>,
     /// By class, those first that the class leans on most.
     pub of_units: Vec<Switched>,
 }
@@ -150,7 +150,7 @@ impl Head {
             }
         })?;
         let mut found = Falls {
-            of_marks: vec![Fall::default(); candidates.len()],
+            of_marks: vec![Ablation::default(); candidates.len()],
             of_units: Vec::new(),
         };
         if dimension == 0
@@ -190,7 +190,7 @@ impl Head {
             };
             let linear = &self.models[model];
             if sampled {
-                linear.add_leaning(features, row, &others[of_class], &mut leaning[of_class]);
+                linear.add_attributions(features, row, &others[of_class], &mut leaning[of_class]);
             }
             for &mark in marks.of_class(class) {
                 if marks.is_marked(mark, id) && by_mark[mark][1].n > 0 {
@@ -201,8 +201,8 @@ impl Head {
         })?;
 
         let chosen: Vec<Vec<usize>> = leaning.iter().map(|falls| greatest(falls, UNITS)).collect();
-        let mut units: Vec<Vec<Fall>> = (chosen.iter())
-            .map(|units| vec![Fall::default(); units.len()])
+        let mut units: Vec<Vec<Ablation>> = (chosen.iter())
+            .map(|units| vec![Ablation::default(); units.len()])
             .collect();
         seen.fill(0);
         visit(ctx, manifest, judged, |id, class, features| {

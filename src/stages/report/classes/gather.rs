@@ -140,8 +140,8 @@ impl Classes {
         let mut all = Tally::default();
         for class in &self.classes {
             all.images += class.tally.images;
-            all.judged += class.tally.judged;
-            all.right += class.tally.right;
+            all.evaluated += class.tally.evaluated;
+            all.correct += class.tally.correct;
         }
         all
     }
@@ -175,8 +175,8 @@ impl Classes {
                     }),
                 };
                 let tally = &mut self.classes[from].tally;
-                tally.judged += 1;
-                tally.right += u64::from(from == to);
+                tally.evaluated += 1;
+                tally.correct += u64::from(from == to);
                 let order = if from == to { p } else { -p };
                 cells.entry((from, to)).or_default().add(order, id);
             }

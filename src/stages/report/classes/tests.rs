@@ -68,7 +68,7 @@ fn a_matrix_by_hand() {
     assert_eq!(found.strangers, ["eel"]);
     let tally = |at: usize| {
         let tally = found.classes[at].tally;
-        (tally.images, tally.judged, tally.right)
+        (tally.images, tally.evaluated, tally.correct)
     };
     assert_eq!((tally(0), tally(1)), ((5, 5, 2), (2, 1, 1)));
     assert_eq!(found.overall().accuracy(), Some(0.5));
@@ -171,5 +171,5 @@ fn a_class_keeps_what_it_is_taken_for_most() {
         of_cat.iter().any(|cell| cell.to == 0),
         "what is right stays"
     );
-    assert_eq!(found.classes[0].tally.judged, 62);
+    assert_eq!(found.classes[0].tally.evaluated, 62);
 }
