@@ -2,7 +2,7 @@
 
 use prospect_common::Result;
 use prospect_findings::Finding;
-use prospect_store::{Manifest, StageWriter};
+use prospect_store::{Manifest, StageWriter, declare::Table};
 use serde_json::Value;
 
 use crate::{Context, TableEstimate, schema::images};
@@ -19,7 +19,7 @@ pub struct Stage {
     /// Stages whose tables it reads.
     pub needs: Needs,
     /// Every table that it may write, those for its own use among them.
-    pub writes: &'static [&'static str],
+    pub writes: &'static [&'static Table],
     /// What its tables say is wrong with the images: empty where they are missing. Stage `audit` gathers it.
     pub findings: Option<Findings>,
     /// Where a row depends on its image's content alone: the parameters that have no part in it. They say which images
@@ -76,7 +76,7 @@ impl Needs {
 impl Stage {
     /// Whether it says which images there are. Its parameters count them as `files.n`.
     pub(crate) fn lists_images(&self) -> bool {
-        self.writes.contains(&images::NAME)
+        self.writes.iter().any(|table| table.name == images::NAME)
     }
 }
 

@@ -1,18 +1,22 @@
-use std::{cell::RefCell, path::Path, sync::Arc};
+use std::{cell::RefCell, path::Path};
 
-use arrow::{
-    array::{Int32Array, RecordBatch},
-    datatypes::{DataType, Field, Schema},
-};
 use prospect_common::{Error, Result};
 use prospect_config::Config;
-use prospect_store::{RunFolder, StageWriter};
+use prospect_store::{RunFolder, StageWriter, table};
 use serde_json::json;
 
 use crate::{
     progress::{Cancel, Progress, ProgressKind},
+    schema::{images, patches},
     *,
 };
+
+table! {
+    /// What the fake stages write: a kilobyte an image, in the estimate.
+    mod extract = "extract", "part", [2000.0, 1000.0] {
+        n: i32,
+    }
+}
 
 thread_local! {
     /// What the fake stages did, in order: "scan 0" is part 0 of scan.
@@ -34,19 +38,12 @@ fn world(change: impl FnOnce(&mut World)) {
 /// One part with one row; of scan with three, the images.
 fn write(writer: &mut StageWriter, stage: &str, part: usize) -> Result<()> {
     let (table, rows) = match stage {
-        "scan" => ("images", 3),
+        "scan" => (images::NAME, 3),
         other => (other, 1),
     };
-    let schema = Schema::new(vec![Field::new("n", DataType::Int32, false)]);
-    let batch = RecordBatch::try_new(
-        Arc::new(schema),
-        vec![Arc::new(Int32Array::from(vec![part as i32; rows]))],
-    );
+    let n = vec![part as i32; rows].into();
     let mut out = writer.part(part)?;
-    out.write(
-        table,
-        &batch.map_err(|error| Error::internal("a batch", error))?,
-    )?;
+    out.write(table, &extract::Columns { n }.batch()?)?;
     writer.commit(out)?;
     DONE.with_borrow_mut(|done| done.push(format!("{stage} {part}")));
     Ok(())
@@ -93,13 +90,8 @@ fn fake_patches(_: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
-/// A kilobyte an image.
 fn fake_estimate(_: &Context, images: u64) -> Result<Vec<TableEstimate>> {
-    Ok(vec![TableEstimate::new(
-        "extract",
-        images,
-        [2000.0, 1000.0],
-    )])
+    Ok(vec![TableEstimate::of(&extract::TABLE, images)])
 }
 
 const SCAN: Stage = Stage {
@@ -107,7 +99,7 @@ const SCAN: Stage = Stage {
     version: 1,
     about: "lists images",
     needs: Needs::Named(&[]),
-    writes: &["images"],
+    writes: &[&images::TABLE],
     findings: None,
     reuse: None,
     parameters: |_| {
@@ -123,7 +115,7 @@ pub(crate) const EXTRACT: Stage = Stage {
     version: 1,
     about: "runs the network",
     needs: Needs::Named(&["scan"]),
-    writes: &["extract"],
+    writes: &[&extract::TABLE],
     findings: None,
     reuse: None,
     parameters: |ctx| {
@@ -138,7 +130,7 @@ const PATCHES: Stage = Stage {
     version: 1,
     about: "keeps the best",
     needs: Needs::Named(&["extract", "scan"]),
-    writes: &["patches"],
+    writes: &[&patches::TABLE],
     findings: None,
     reuse: None,
     parameters: |ctx| {

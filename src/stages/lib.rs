@@ -39,7 +39,9 @@ pub const STAGES: &[Stage] = &{
 /// The stage that writes a table; of one that is made when a query asks, the stage that writes what it is made from.
 pub fn writer_of(table: &str) -> Option<&'static Stage> {
     let table = derived_from(table).unwrap_or(table);
-    STAGES.iter().find(|stage| stage.writes.contains(&table))
+    STAGES
+        .iter()
+        .find(|stage| stage.writes.iter().any(|written| written.name == table))
 }
 
 #[cfg(test)]
@@ -71,7 +73,7 @@ mod tests {
         let mut written: Vec<&str> = STAGES
             .iter()
             .flat_map(|stage| stage.writes)
-            .copied()
+            .map(|table| table.name)
             .collect();
         let n = written.len();
         written.sort_unstable();

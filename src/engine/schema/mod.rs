@@ -2,6 +2,8 @@
 //!
 //! A table that only its own stage reads is declared there.
 
+use prospect_store::declare::Table;
+
 mod activations;
 mod audit;
 mod dataset;
@@ -23,3 +25,24 @@ pub use space::{
     class_neighbors, class_overlap, confusion, neighbor_stats, neighbors, pca_components,
     projection, projection_quality,
 };
+
+/// The tables as a table in Markdown, a row for each.
+pub fn reference<'t>(tables: impl Iterator<Item = &'t Table>) -> String {
+    let mut page =
+        "| table | one row per | what it holds, and its columns |\n|---|---|---|\n".to_string();
+    for table in tables {
+        let columns = table.columns.iter().map(|column| match column.doc.trim() {
+            "" => format!("`{}`", column.name),
+            doc => format!("`{}` ({doc})", column.name),
+        });
+        let columns: Vec<String> = columns.collect();
+        page += &format!(
+            "| `{}` | {} | {} {} |\n",
+            table.name,
+            table.row,
+            table.doc.trim(),
+            columns.join(", ")
+        );
+    }
+    page
+}

@@ -36,7 +36,7 @@ pub const STAGE: Stage = Stage {
     version: 1,
     about: "gather all findings and what people said of them, draw the worst",
     needs: Needs::Findings(&["scan", "neighbors", "explain"]),
-    writes: &[issues::NAME, changes::NAME],
+    writes: &[&issues::TABLE, &changes::TABLE],
     findings: None,
     reuse: None,
     parameters,

@@ -42,7 +42,7 @@ pub const STAGE: Stage = Stage {
     version: 1,
     about: "trace the top patches of selective units back to their pixels",
     needs: Needs::Named(&["scan", "extract", "patches"]),
-    writes: &[unit_gradients::NAME],
+    writes: &[&unit_gradients::TABLE],
     findings: None,
     reuse: None,
     parameters,

@@ -30,7 +30,7 @@ pub const STAGE: Stage = Stage {
     version: 1,
     about: "find which classes are taken for one another, and which are near each other",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
-    writes: &[confusion::NAME, class_overlap::NAME],
+    writes: &[&confusion::TABLE, &class_overlap::TABLE],
     findings: None,
     reuse: None,
     parameters,

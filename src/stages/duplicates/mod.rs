@@ -31,7 +31,7 @@ pub const STAGE: Stage = Stage {
     version: 3,
     about: "find copies and near-copies of pictures",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
-    writes: &[duplicates::NAME, duplicate_candidates::NAME],
+    writes: &[&duplicates::TABLE, &duplicate_candidates::TABLE],
     findings: Some(findings),
     reuse: None,
     parameters,

@@ -33,7 +33,7 @@ pub const STAGE: Stage = Stage {
     version: 1,
     about: "show where the network looked, by Grad-CAM and CAM of every image",
     needs: Needs::Named(&["scan", "extract"]),
-    writes: &[explanations::NAME],
+    writes: &[&explanations::TABLE],
     findings: None,
     reuse: None,
     parameters,

@@ -38,9 +38,9 @@ pub const STAGE: Stage = Stage {
     about: "find wrong labels",
     needs: Needs::Named(&["scan", "extract", "neighbors", "probe"]),
     writes: &[
-        label_scores::NAME,
-        confident_joint::NAME,
-        label_calibration::NAME,
+        &label_scores::TABLE,
+        &confident_joint::TABLE,
+        &label_calibration::TABLE,
     ],
     findings: Some(findings),
     reuse: None,

@@ -21,7 +21,7 @@ pub const STAGE: Stage = Stage {
     version: 2,
     about: "find images unlike all others, or unlike others of their class, and bad photos",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
-    writes: &[outliers::NAME],
+    writes: &[&outliers::TABLE],
     findings: Some(findings),
     reuse: None,
     parameters,

@@ -25,7 +25,7 @@ pub const STAGE: Stage = Stage {
     version: 1,
     about: "find what excites each unit most",
     needs: Needs::Named(&["scan", "extract"]),
-    writes: &[patches::NAME, unit_stats::NAME],
+    writes: &[&patches::TABLE, &unit_stats::TABLE],
     findings: None,
     reuse: None,
     parameters,

@@ -42,9 +42,9 @@ pub const STAGE: Stage = Stage {
     about: "lay all images out by PCA, t-SNE and UMAP",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
     writes: &[
-        projection::NAME,
-        projection_quality::NAME,
-        pca_components::NAME,
+        &projection::TABLE,
+        &projection_quality::TABLE,
+        &pca_components::TABLE,
     ],
     findings: None,
     reuse: None,

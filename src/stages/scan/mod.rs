@@ -39,7 +39,7 @@ pub const STAGE: Stage = Stage {
     version: 2,
     about: "read every image file, check it, take its labels",
     needs: Needs::Named(&[]),
-    writes: &[images::NAME, classes::NAME],
+    writes: &[&images::TABLE, &classes::TABLE],
     findings: None,
     reuse: Some(&["files", "labels", "metadata", "model_classes"]),
     parameters,
