@@ -1,7 +1,6 @@
-//! Boxes that people drew around the object of an image: the table that `[explain] boxes` names, or columns of the
-//! metadata.
+//! Object bounding boxes, from the table `[explain] boxes` or from columns of the metadata.
 //!
-//! Positions are as COCO writes them: left edge, top edge, width and height in pixels of the upright image.
+//! Boxes are in COCO format: left edge, top edge, width and height in pixels of the upright image.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,15 +16,15 @@ use prospect_common::{Error, Result, text};
 
 use crate::user_table::{Attribute, UserTable};
 
-/// Names of the four columns, where each number has its own; a table of boxes may use either set.
+/// Names of the four number columns; a table of boxes may use either set.
 const LONG: [&str; 4] = ["bbox_x", "bbox_y", "bbox_width", "bbox_height"];
 const SHORT: [&str; 4] = ["x", "y", "width", "height"];
-/// The column whose cells are lists of the four.
+/// The column of lists of the four numbers.
 const LIST: &str = "bbox";
-/// So many complaints stand in one message.
-const COMPLAINTS: usize = 5;
+/// Maximum number of complaints in a message.
+const MAX_COMPLAINTS: usize = 5;
 
-/// The boxes of a table by image, as they stand there.
+/// The boxes of a table by image, unclipped.
 #[derive(Debug, Clone)]
 pub struct Boxes {
     path: PathBuf,
@@ -37,26 +36,26 @@ pub struct Boxes {
 struct Row {
     /// `x0, y0, x1, y1`
     edges: [f64; 4],
-    /// Where it stands in the table, for people.
+    /// Its position in the table, for messages.
     place: String,
 }
 
 /// The boxes of a run's images.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fitted {
-    /// `x0, y0, x1, y1` in pixels of the upright image, clipped to it. Images without boxes are left out.
+    /// `x0, y0, x1, y1` in pixels of the upright image, clipped to it. Images without boxes are omitted.
     pub by_image: HashMap<String, Vec<[f64; 4]>>,
-    /// Files that the table names and the run has not, sorted.
+    /// Files in the table that the run lacks, sorted.
     pub unknown: Vec<String>,
 }
 
 impl Boxes {
-    /// Reads a table of boxes, one a row: CSV, TSV or Parquet with the columns `file_name` and `x`, `y`, `width`, `height` or
+    /// Reads a table with one box per row: CSV, TSV or Parquet with the columns `file_name` and `x`, `y`, `width`, `height` or
     /// `bbox_x`, `bbox_y`, `bbox_width`, `bbox_height`, or (Parquet) a column `bbox` of lists of these four. An image may have
     /// several rows.
     ///
     /// # Errors
-    /// What is no such table; cells that are no numbers; boxes without area.
+    /// Files of another format or with other columns; cells that are not numbers; boxes without area.
     pub fn read(path: &Path) -> Result<Boxes> {
         let mut table = UserTable::read(path, &[])?;
         let names = table.names();
@@ -76,11 +75,11 @@ impl Boxes {
         Boxes::collect(path, &table, files, &columns, false)
     }
 
-    /// The boxes in the columns `bbox_x`, `bbox_y`, `bbox_width`, `bbox_height` of the metadata, one an image; an image whose
-    /// four cells are empty has none. `None` where the metadata has not all of the columns.
+    /// Reads boxes from the columns `bbox_x`, `bbox_y`, `bbox_width`, `bbox_height` of the metadata, one per image; an image
+    /// whose four cells are empty has none. `None` if the metadata lacks any of the columns.
     ///
     /// # Errors
-    /// As [`Boxes::read`].
+    /// See [`Boxes::read`].
     pub fn of_metadata(path: &Path) -> Result<Option<Boxes>> {
         let mut table = UserTable::read(path, &[])?;
         let Some(columns) = four(&table, LONG).map(|columns| columns.map(numbers)) else {
@@ -110,7 +109,7 @@ impl Boxes {
                 Err(found) => complaints.push(format!("{place}: {found}")),
             }
         }
-        all_fine(
+        refuse(
             path,
             "boxes: four numbers, width and height above 0",
             complaints,
@@ -121,17 +120,17 @@ impl Boxes {
         })
     }
 
-    /// How many boxes there are.
+    /// Number of boxes.
     pub fn n_boxes(&self) -> usize {
         self.by_image.values().map(Vec::len).sum()
     }
 
-    /// How many images the table names.
+    /// Number of images in the table.
     pub fn n_images(&self) -> usize {
         self.by_image.len()
     }
 
-    /// Changes with the boxes, not with the order of the images or the table's format.
+    /// A digest of the boxes, independent of the order of the images and the table's format.
     pub fn digest(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for (file, rows) in &self.by_image {
@@ -145,11 +144,10 @@ impl Boxes {
         hasher.finalize().to_hex()[..32].to_string()
     }
 
-    /// Clips the boxes to a run's images, given as relative path and, unless the image could not be read, width and height of
-    /// the upright image.
+    /// Clips the boxes to a run's images, given as relative paths with the upright width and height of readable images.
     ///
     /// # Errors
-    /// Boxes wholly outside of their images, each with its place in the table.
+    /// Boxes entirely outside their images, each with its position in the table.
     pub fn fit<'i>(
         &self,
         images: impl IntoIterator<Item = (&'i str, Option<(u32, u32)>)>,
@@ -179,9 +177,9 @@ impl Boxes {
             }
             fitted.by_image.insert(image.to_string(), boxes);
         }
-        all_fine(
+        refuse(
             &self.path,
-            "boxes inside of the upright images, in pixels",
+            "boxes inside the upright images, in pixels",
             complaints,
         )?;
         fitted.unknown = unknown.into_iter().map(str::to_string).collect();
@@ -189,14 +187,14 @@ impl Boxes {
     }
 }
 
-/// One error of all complaints.
-fn all_fine(path: &Path, expected: &str, complaints: Vec<String>) -> Result<()> {
+/// Fails with the complaints, if any.
+fn refuse(path: &Path, expected: &str, complaints: Vec<String>) -> Result<()> {
     if complaints.is_empty() {
         return Ok(());
     }
-    let mut found = complaints[..complaints.len().min(COMPLAINTS)].join("; ");
-    if complaints.len() > COMPLAINTS {
-        let more = text::count((complaints.len() - COMPLAINTS) as u64);
+    let mut found = complaints[..complaints.len().min(MAX_COMPLAINTS)].join("; ");
+    if complaints.len() > MAX_COMPLAINTS {
+        let more = text::count((complaints.len() - MAX_COMPLAINTS) as u64);
         found += &format!("; and {more} more");
     }
     Err(Error::invalid(
@@ -207,7 +205,7 @@ fn all_fine(path: &Path, expected: &str, complaints: Vec<String>) -> Result<()> 
     ))
 }
 
-/// Per row a number, nothing, or what stands there instead.
+/// Per row: a number, none, or the invalid content.
 type Numbers = Vec<Result<Option<f64>, String>>;
 
 fn four<'t>(table: &'t UserTable, names: [&str; 4]) -> Option<[&'t Attribute; 4]> {
@@ -238,7 +236,7 @@ fn numbers(column: &Attribute) -> Numbers {
     }
 }
 
-/// Takes the lists of four apart.
+/// Splits a column of lists into four columns.
 fn numbers_of_lists(path: &Path, table: &UserTable, lists: &Attribute) -> Result<[Numbers; 4]> {
     let wrong = |found: String| {
         Error::invalid(
@@ -263,7 +261,7 @@ fn numbers_of_lists(path: &Path, table: &UserTable, lists: &Attribute) -> Result
     for row in 0..lists.values.len() {
         let values = list(row).and_then(|values| floats(&values));
         let Some(values) = values.filter(|values| values.len() == 4) else {
-            return Err(wrong(format!("something else in {}", table.place(row))));
+            return Err(wrong(format!("another value in {}", table.place(row))));
         };
         for (column, value) in columns.iter_mut().zip(&values) {
             column.push(Ok(value));
@@ -278,7 +276,7 @@ fn floats(values: &ArrayRef) -> Option<Float64Array> {
     Some(values.as_primitive::<Float64Type>().clone())
 }
 
-/// `x0, y0, x1, y1` from x, y, width and height.
+/// Converts x, y, width and height to `x0, y0, x1, y1`.
 fn box_of(cells: [&Result<Option<f64>, String>; 4]) -> Result<[f64; 4], String> {
     let mut numbers = [0.0; 4];
     for ((number, cell), name) in numbers.iter_mut().zip(cells).zip(SHORT) {

@@ -1,4 +1,4 @@
-//! What the user brings: image files, metadata, tables of boxes.
+//! The user's data: image files, metadata and bounding boxes.
 //!
 //! - [`listing`]: the image files of a folder; [`metadata`], [`user_table`], [`boxes`]: tables about them
 //! - [`image`]: decoding, preprocessing, geometry, quality measures

@@ -1,4 +1,4 @@
-//! The image files of a folder, in the order that gives them their ids.
+//! The image files of a folder, in the order of their ids.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,40 +8,40 @@ use std::{
 use prospect_common::{Error, Result};
 use walkdir::WalkDir;
 
-/// Files with these extensions, in any case, are taken for images; what they really are, their content says.
+/// Extensions of image files, case-insensitive. The actual format is detected from the content.
 pub const EXTENSIONS: [&str; 10] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff",
 ];
 
-/// Top-level folders with these names, in any case, are splits of the dataset.
+/// Top-level folders that are splits of the dataset, case-insensitive.
 pub const SPLITS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
 
-/// A file that claims to be an image.
+/// A file with the name of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Relative to the folder, with `/`. Bytes that are not UTF-8 are written `%FF`.
+    /// Relative to the folder, `/`-separated. Non-UTF-8 bytes are written as `%FF`.
     pub path: String,
-    /// Where to open it.
+    /// The path to open.
     pub file: PathBuf,
-    /// Why it cannot be used, where that is known already.
+    /// Why it cannot be used, if already known.
     pub problem: Option<String>,
     size: u64,
     modified_ns: u128,
 }
 
-/// What [`walk`] found.
+/// The result of [`walk`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Sorted by the bytes of the relative path; the rank is the image id.
     pub entries: Vec<Entry>,
-    /// Files that do not claim to be images.
+    /// Number of other files.
     pub n_other: u64,
-    /// Folders that could not be read and links that lead back to where they are; one line each.
+    /// Unreadable folders and circular links, one line each.
     pub warnings: Vec<String>,
 }
 
 impl Listing {
-    /// Changes when a file is added, removed, renamed, resized or written anew.
+    /// Changes when a file is added, removed, renamed, resized or rewritten.
     pub fn digest(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for entry in &self.entries {
@@ -55,11 +55,11 @@ impl Listing {
     }
 }
 
-/// Lists the image files below `folder`, symbolic links followed, `without` (the run folder, say) left out.
+/// Lists the image files under `folder`, following symbolic links and skipping the folder `without` (such as the run folder).
 ///
 /// # Errors
-/// `folder` is not there, is no folder or cannot be read. What cannot be read further down is a warning, or an entry
-/// with a problem where its name claims that it is an image.
+/// `folder` does not exist, is not a folder or cannot be read. Unreadable items inside become warnings, or entries with a
+/// problem if they have the name of an image.
 pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
     if !std::fs::metadata(folder)
         .map_err(Error::io(folder, "listing the images"))?
@@ -69,7 +69,7 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
             folder,
             "a folder of images",
             "a file",
-            "name the folder in [images] dir",
+            "set [images] dir to the folder",
         ));
     }
     let without = std::fs::canonicalize(without).ok();
@@ -105,7 +105,7 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
         };
         let relative = path.strip_prefix(folder).unwrap_or(path);
         let bytes = relative_bytes(relative);
-        if !claims_to_be_an_image(relative) {
+        if !has_image_extension(relative) {
             match state {
                 Ok(_) => listing.n_other += 1,
                 Err(reason) => listing
@@ -124,7 +124,7 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
                     None,
                 )
             }
-            // Reading a pipe or a device could wait for ever.
+            // Reading a pipe or a device could block forever.
             Ok(_) => (0, 0, Some("not a regular file".to_string())),
             Err(reason) => (0, 0, Some(reason)),
         };
@@ -146,7 +146,7 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
     Ok(listing)
 }
 
-fn claims_to_be_an_image(path: &Path) -> bool {
+fn has_image_extension(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|own| {
         EXTENSIONS
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn order_is_that_of_path_bytes_and_only_image_names_count() {
+    fn images_are_sorted_by_path_bytes_and_other_files_only_counted() {
         let folder = tempfile::tempdir().unwrap();
         for path in [
             "b/1.JPG",
@@ -216,7 +216,7 @@ mod tests {
         }
         let listing = walk(folder.path(), Path::new("nowhere")).unwrap();
         let paths: Vec<&str> = names(&listing).iter().map(|(path, _)| *path).collect();
-        // '.' sorts before '/', capitals before small letters.
+        // '.' sorts before '/', upper case before lower case.
         assert_eq!(
             paths,
             ["Z.gif", "a.png", "a/b/c.tiff", "a/x.jpeg", "b/1.JPG"]
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn digest_sees_additions_and_rewrites() {
+    fn the_digest_changes_with_additions_and_rewrites() {
         let folder = tempfile::tempdir().unwrap();
         let digest = || walk(folder.path(), Path::new("nowhere")).unwrap().digest();
         let empty = digest();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_folders_end_and_lose_nothing() {
+    fn hostile_folders_are_listed_completely() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("deep/er")).unwrap();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_is_an_error_that_names_it() {
+    fn a_missing_folder_is_named_in_the_error() {
         let error = walk(Path::new("/no/such/folder"), Path::new("nowhere")).unwrap_err();
         assert!(error.to_string().contains("/no/such/folder"), "{error}");
     }

@@ -1,6 +1,6 @@
-//! The user's table about the images: CSV or Parquet, one row per image, named by the column `file_name`.
+//! The user's image metadata: CSV or Parquet, one row per image, with the image in the column `file_name`.
 //!
-//! `label` and `split` are understood; every further column is an attribute: whole numbers, numbers, true/false or text.
+//! `label` and `split` have a meaning; every other column is an attribute: integers, numbers, true/false or text.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,25 +17,25 @@ use prospect_common::{Error, Result, text};
 
 use crate::user_table::{Attribute, UserTable};
 
-/// The table, by file name.
+/// The metadata by file name.
 #[derive(Debug, Clone, Default)]
 pub struct Metadata {
     rows: HashMap<String, u32>,
     labels: Option<StringArray>,
     splits: Option<StringArray>,
     attributes: Vec<Attribute>,
-    /// Columns of a kind that is not kept, with the kind.
+    /// Columns of unsupported types, with their types.
     pub ignored: Vec<String>,
 }
 
 impl Metadata {
     /// Reads CSV, TSV (by extension) or Parquet (by content).
     ///
-    /// An attribute that bears a name of `reserved` is renamed to `metadata_<name>`. The column `label` is an attribute like others unless
-    /// `with_labels`.
+    /// An attribute with a `reserved` name is renamed to `metadata_<name>`. Without `with_labels`, the column `label` is an
+    /// ordinary attribute.
     ///
     /// # Errors
-    /// What is no such table; no column `file_name`; two rows that name one file; no `label` though `with_labels`.
+    /// Files of another format; no column `file_name`; two rows for one file; no column `label` despite `with_labels`.
     pub fn read(path: &Path, with_labels: bool, reserved: &[&str]) -> Result<Metadata> {
         let refuse =
             |expected: &str, found: String, next: &str| Error::invalid(path, expected, found, next);
@@ -46,9 +46,9 @@ impl Metadata {
             let labels = table.take_text("label")?;
             Some(labels.ok_or_else(|| {
                 refuse(
-                    "a column label, as [images] labels = \"metadata\" says",
+                    "a column label, because of [images] labels = \"metadata\"",
                     format!("the columns {names}"),
-                    "add or rename the column, or take labels = \"folder\"",
+                    "add or rename the column, or set labels = \"folder\"",
                 )
             })?)
         } else {
@@ -62,7 +62,7 @@ impl Metadata {
                 return Err(refuse(
                     "one row per image",
                     format!(
-                        "{} and {} both name {shown}",
+                        "{} and {} are both about {shown}",
                         table.place(first as usize),
                         table.place(row)
                     ),
@@ -70,12 +70,12 @@ impl Metadata {
                 ));
             }
         }
-        let mut taken: BTreeSet<String> = reserved.iter().map(|name| name.to_string()).collect();
-        taken.extend(table.columns.iter().map(|column| column.name.clone()));
+        let mut used: BTreeSet<String> = reserved.iter().map(|name| name.to_string()).collect();
+        used.extend(table.columns.iter().map(|column| column.name.clone()));
         for column in &mut table.columns {
             if reserved.contains(&column.name.as_str()) {
                 let mut name = format!("metadata_{}", column.name);
-                while !taken.insert(name.clone()) {
+                while !used.insert(name.clone()) {
                     name.push('_');
                 }
                 column.name = name;
@@ -93,7 +93,7 @@ impl Metadata {
         })
     }
 
-    /// The row about an image.
+    /// The row of an image.
     pub fn row(&self, path: &str) -> Option<u32> {
         self.rows.get(path).copied()
     }
@@ -103,7 +103,7 @@ impl Metadata {
         self.rows.len()
     }
 
-    /// The label in a row; none where the cell is empty or labels were not asked for.
+    /// The label in a row; none if the cell is empty or labels were not requested.
     pub fn label(&self, row: u32) -> Option<&str> {
         cell(self.labels.as_ref()?, row)
     }
@@ -113,7 +113,7 @@ impl Metadata {
         cell(self.splits.as_ref()?, row)
     }
 
-    /// The files named by rows, of which `known` knows nothing, sorted.
+    /// The files in the table that are not in `known`, sorted.
     pub fn unknown<'m>(&'m self, known: &'m BTreeSet<&str>) -> impl Iterator<Item = &'m str> {
         let all: BTreeSet<&str> = self.rows.keys().map(String::as_str).collect();
         all.into_iter().filter(|path| !known.contains(path))
@@ -126,7 +126,7 @@ impl Metadata {
             .map(|one| (one.name.as_str(), one.values.data_type()))
     }
 
-    /// The attributes of these rows, null where there is no row.
+    /// The attributes of these rows; null for missing rows.
     pub fn select(&self, rows: &[Option<u32>]) -> Result<Vec<ArrayRef>, ArrowError> {
         let rows = UInt32Array::from(rows.to_vec());
         self.attributes
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_splits_are_text_whatever_they_look_like() {
+    fn labels_and_splits_are_always_text() {
         let table = read("file_name,label,split\na,3,train\nb,,\n", true).unwrap();
         assert_eq!((table.label(0), table.split(0)), (Some("3"), Some("train")));
         assert_eq!((table.label(1), table.split(1)), (None, None));
@@ -200,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn every_broken_table_says_what_is_wrong() {
+    fn invalid_tables_are_refused_with_a_reason() {
         for (text, with_labels, words) in [
             ("path,label\na,b\n", false, "column file_name"),
             ("file_name\na\n", true, "column label"),
             (
                 "file_name,x\na,1\na,2\n",
                 false,
-                "line 2 and line 3 both name a",
+                "line 2 and line 3 are both about a",
             ),
             ("file_name,x\n,1\n", false, "none in line 2"),
             ("file_name,x\na\n", false, "line: 2"),

@@ -1,4 +1,4 @@
-//! Tables that users bring: CSV, TSV or Parquet, whose rows are about images named by the column `file_name`.
+//! The user's tables: CSV, TSV or Parquet, with the image of each row in the column `file_name`.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -10,34 +10,33 @@ use arrow::{
 use prospect_common::{Error, Result, text};
 use prospect_store::read_parquet;
 
-/// The column that names the image, relative to the folder of images, with `/`.
+/// The column with the image's path, relative to the image folder, `/`-separated.
 pub const FILE_NAME: &str = "file_name";
 
-/// One column of the user's, as many values as the file has rows.
+/// A column of the user's table.
 #[derive(Debug, Clone)]
 pub struct Attribute {
     pub name: String,
-    /// In a table's `columns` Int64, Float64, Boolean or Utf8, with nulls where the file says nothing.
+    /// In [`UserTable::columns`]: Int64, Float64, Boolean or Utf8, with nulls for empty cells.
     pub values: ArrayRef,
 }
 
-/// A table as it is, its columns typed.
+/// A table with typed columns.
 pub struct UserTable<'t> {
     path: &'t Path,
-    /// Numbers, true/false and text, in the file's order.
+    /// Columns of numbers, true/false and text, in the file's order.
     pub columns: Vec<Attribute>,
-    /// Columns of other kinds, as the file has them: lists, for one.
+    /// Columns of other types, such as lists, in their original type.
     pub others: Vec<Attribute>,
-    /// Of a text file, the line on which each row begins.
+    /// In a text file, the line on which each row starts.
     lines: Option<Vec<u64>>,
 }
 
 impl UserTable<'_> {
-    /// Reads CSV, TSV (by extension) or Parquet (by content). Columns named in `as_text`, and the file names, are text
-    /// whatever they look like.
+    /// Reads CSV, TSV (by extension) or Parquet (by content). File names and the columns `as_text` are always text.
     ///
     /// # Errors
-    /// What is no such table; a column twice.
+    /// Files of another format; duplicate columns.
     pub fn read<'t>(path: &'t Path, as_text: &[&str]) -> Result<UserTable<'t>> {
         let bytes = std::fs::read(path).map_err(Error::io(path, "reading the table"))?;
         if bytes.starts_with(b"PAR1") {
@@ -48,14 +47,14 @@ impl UserTable<'_> {
         })
     }
 
-    /// The columns' names, for a sentence.
+    /// The columns' names, for messages.
     pub fn names(&self) -> String {
         let all = self.columns.iter().chain(&self.others);
         let names: Vec<_> = all.map(|column| text::escaped(&column.name)).collect();
         names.join(", ")
     }
 
-    /// Where a row stands, as people count: `line 7`, or `row 6` where there are no lines.
+    /// The position of a row, counted from 1: `line 7`, or `row 6` if the file has no lines.
     pub fn place(&self, row: usize) -> String {
         match self.lines.as_ref().and_then(|lines| lines.get(row)) {
             Some(line) => format!("line {line}"),
@@ -63,7 +62,7 @@ impl UserTable<'_> {
         }
     }
 
-    /// Takes a column out and gives it as text.
+    /// Removes a column and returns it as text.
     pub fn take_text(&mut self, name: &str) -> Result<Option<StringArray>> {
         let Some(at) = self.columns.iter().position(|column| column.name == name) else {
             return Ok(None);
@@ -80,10 +79,10 @@ impl UserTable<'_> {
         Ok(Some(text.as_string::<i32>().clone()))
     }
 
-    /// Takes the file names out, one for each row, without a leading `./`.
+    /// Removes the column of file names and returns them without a leading `./`.
     ///
     /// # Errors
-    /// No such column; a row without a name.
+    /// A missing column; a row without a file name.
     pub fn take_file_names(&mut self) -> Result<Vec<String>> {
         let names = self.names();
         let Some(files) = self.take_text(FILE_NAME)? else {
@@ -118,7 +117,7 @@ fn from_parquet(path: &Path) -> Result<UserTable<'_>> {
             path,
             "at least one row",
             "none",
-            "write the table anew, or do not name it",
+            "rewrite the table, or remove it from the configuration",
         ));
     };
     let (mut columns, mut others) = (Vec::new(), Vec::new());
@@ -179,7 +178,7 @@ fn from_csv<'t>(
     let refuse = |error: csv::Error| {
         Error::invalid(
             path,
-            "CSV with one header line, in UTF-8, all rows as long as the header",
+            "UTF-8 CSV with a header line and rows as long as the header",
             error.to_string(),
             "correct that line",
         )
@@ -188,14 +187,14 @@ fn from_csv<'t>(
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for (at, name) in reader.headers().map_err(refuse)?.iter().enumerate() {
         let name = match name.trim() {
-            // pandas writes its index under no name.
+            // pandas writes its index without a name.
             "" => format!("column_{}", at + 1),
             name => name.to_string(),
         };
         if let Some(first) = seen.insert(name.clone(), at) {
             return Err(Error::invalid(
                 path,
-                "every column once",
+                "unique column names",
                 format!(
                     "{} as columns {} and {}",
                     text::escaped(&name),
@@ -239,8 +238,8 @@ fn texts(cells: &[String]) -> ArrayRef {
     Arc::new(some.collect::<StringArray>())
 }
 
-/// The narrowest of whole numbers, numbers, true/false and text that every cell that is not empty fits.
-/// Codes such as `007` stay text.
+/// Parses cells as the narrowest type that fits all non-empty ones: integers, numbers, true/false or text. Codes such as `007`
+/// stay text.
 fn typed(cells: &[String]) -> ArrayRef {
     fn all<T>(cells: &[String], parse: impl Fn(&str) -> Option<T>) -> Option<Vec<Option<T>>> {
         let parsed = cells.iter().map(|cell| match cell.trim() {

@@ -26,7 +26,7 @@ fn edges(boxes: &Boxes, image: &str) -> Vec<[f64; 4]> {
 }
 
 #[test]
-fn every_way_to_write_the_columns_gives_the_same() {
+fn all_column_layouts_are_equivalent() {
     let short = read(
         "file_name,x,y,width,height,category\n./a.jpg,1,2,3,4,cat\nb/c.jpg,0.5,0,7,8,\na.jpg,5,6,1,1,dog\n",
     )
@@ -63,7 +63,7 @@ fn every_way_to_write_the_columns_gives_the_same() {
 }
 
 #[test]
-fn every_complaint_names_its_line() {
+fn complaints_name_their_lines() {
     let header = "file_name,x,y,width,height\n";
     for (rows, found) in [
         (
@@ -114,7 +114,7 @@ fn every_complaint_names_its_line() {
 }
 
 #[test]
-fn boxes_are_clipped_and_those_outside_are_refused() {
+fn boxes_are_clipped_or_refused_if_outside() {
     let boxes = read(
         "file_name,x,y,width,height\na.jpg,-2,1,4,100\na.jpg,3,3,2,2\ngone.jpg,0,0,9,9\nbad.jpg,0,0,9,9\n",
     )
@@ -147,7 +147,7 @@ fn metadata_may_hold_boxes() {
         let (_folder, path) = write("metadata.csv", content);
         Boxes::of_metadata(&path)
     };
-    // Width and height alone are the image's.
+    // Width and height alone are those of the image.
     assert!(
         of("file_name,x,y,width,height\na.jpg,1,2,3,4\n")
             .unwrap()

@@ -1,9 +1,9 @@
-//! Bytes to upright RGB pixels.
+//! Decodes files to upright RGB pixels.
 //!
-//! The format is told by content. Colours follow Pillow's `convert("RGB")`: grey is replicated, palettes
+//! The format is detected from the content. Colours follow Pillow's `convert("RGB")`: grey is replicated, palettes
 //! are expanded, alpha is dropped (not blended), CMYK becomes `c * k / 255`. 16-bit samples keep their high byte, as
-//! Pillow does for 16-bit colour (Pillow clips 16-bit *grey* at 255, which turns most of it white: not followed).
-//! Floating-point images are refused. Of an animation the first frame is taken.
+//! Pillow does for 16-bit colour (Pillow clips 16-bit *grey* at 255, which turns most of it white; not so here).
+//! Floating-point images are refused. Of an animation, the first frame is decoded.
 
 use std::{
     io::Cursor,
@@ -17,10 +17,10 @@ use image::{
 
 use super::{DecodeOptions, Header, ImageError, RgbImage, jpeg, orientation};
 
-/// Bytes that a decoder may allocate for every pixel of the image: 16-bit RGBA in two buffers, and a margin.
+/// Bytes that a decoder may allocate per pixel: two buffers of 16-bit RGBA, plus a margin.
 const BYTES_PER_PIXEL: u64 = 32;
-/// What a decoder may allocate whatever the size, for palettes, text chunks and windows.
-const BYTES_APART: u64 = 16 << 20;
+/// Bytes that a decoder may allocate for any image, for palettes, text chunks and windows.
+const EXTRA_BYTES: u64 = 16 << 20;
 
 /// Size, format and orientation from the file's first bytes. Allocates no pixels.
 pub fn read_header(bytes: &[u8], options: &DecodeOptions) -> Result<Header, ImageError> {
@@ -44,8 +44,8 @@ pub fn read_header(bytes: &[u8], options: &DecodeOptions) -> Result<Header, Imag
     Ok(header)
 }
 
-/// Decodes a whole image and turns it upright. The header's size is held against `max_pixels` before pixels are allocated.
-/// A file that ends early is an error.
+/// Decodes an image and turns it upright. Checks the header's size against `max_pixels` before allocating pixels. A truncated
+/// file is an error.
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, ImageError> {
     let (header, stored) = guarded(bytes, || match format_of(bytes)? {
         (ImageFormat::Jpeg, name) => {
@@ -60,7 +60,7 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, ImageEr
             check_size(&header, options)?;
             let mut limits = Limits::no_limits();
             let n_pixels = u64::from(header.width) * u64::from(header.height);
-            limits.max_alloc = Some(n_pixels * BYTES_PER_PIXEL + BYTES_APART);
+            limits.max_alloc = Some(n_pixels * BYTES_PER_PIXEL + EXTRA_BYTES);
             decoder.set_limits(limits).map_err(from_image(name))?;
             let image = DynamicImage::from_decoder(decoder).map_err(from_image(name))?;
             Ok((header, to_rgb(image, name)?))
@@ -76,7 +76,7 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, ImageEr
     })
 }
 
-/// A decoder that panics on a hostile file must cost that file, not the run.
+/// Turns a decoder's panic on a hostile file into an error of that file.
 fn guarded<T>(bytes: &[u8], work: impl FnOnce() -> Result<T, ImageError>) -> Result<T, ImageError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(ImageError::Corrupt {
@@ -166,9 +166,9 @@ fn header_of(
     header(name, width, height, orientation, options)
 }
 
-/// Interleaved 8-bit RGB, by the rules in the module's documentation.
+/// Converts to interleaved 8-bit RGB by the rules in the module documentation.
 fn to_rgb(image: DynamicImage, format: &'static str) -> Result<Vec<u8>, ImageError> {
-    fn spread<const N: usize>(samples: &[u8], colour: impl Fn(&[u8; N]) -> [u8; 3]) -> Vec<u8> {
+    fn convert<const N: usize>(samples: &[u8], colour: impl Fn(&[u8; N]) -> [u8; 3]) -> Vec<u8> {
         let mut rgb = vec![0; samples.len() / N * 3];
         let (pixels, _) = samples.as_chunks::<N>();
         for (out, pixel) in rgb.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
@@ -184,13 +184,13 @@ fn to_rgb(image: DynamicImage, format: &'static str) -> Result<Vec<u8>, ImageErr
     let colour_alpha = |p: &[u8; 4]| [p[0], p[1], p[2]];
     Ok(match image {
         DynamicImage::ImageRgb8(image) => image.into_raw(),
-        DynamicImage::ImageLuma8(image) => spread(&image, grey),
-        DynamicImage::ImageLumaA8(image) => spread(&image, grey_alpha),
-        DynamicImage::ImageRgba8(image) => spread(&image, colour_alpha),
+        DynamicImage::ImageLuma8(image) => convert(&image, grey),
+        DynamicImage::ImageLumaA8(image) => convert(&image, grey_alpha),
+        DynamicImage::ImageRgba8(image) => convert(&image, colour_alpha),
         DynamicImage::ImageRgb16(image) => high(&image),
-        DynamicImage::ImageLuma16(image) => spread(&high(&image), grey),
-        DynamicImage::ImageLumaA16(image) => spread(&high(&image), grey_alpha),
-        DynamicImage::ImageRgba16(image) => spread(&high(&image), colour_alpha),
+        DynamicImage::ImageLuma16(image) => convert(&high(&image), grey),
+        DynamicImage::ImageLumaA16(image) => convert(&high(&image), grey_alpha),
+        DynamicImage::ImageRgba16(image) => convert(&high(&image), colour_alpha),
         other => {
             return Err(ImageError::Unsupported {
                 format,
@@ -203,7 +203,7 @@ fn to_rgb(image: DynamicImage, format: &'static str) -> Result<Vec<u8>, ImageErr
 fn from_image(format: &'static str) -> impl FnOnce(Foreign) -> ImageError {
     move |error| {
         let text = error.to_string();
-        // The format is named by our own error already.
+        // Our own error already names the format.
         let line = text.lines().next().unwrap_or_default();
         let reason = match line
             .split_once("Format error decoding ")

@@ -1,4 +1,4 @@
-//! Where a box of the network's input lies in the image file.
+//! Maps boxes of the network's input to the image file.
 
 use super::{Header, InputSpec, Resize};
 
@@ -9,11 +9,11 @@ pub struct FileBox {
     pub y0: f32,
     pub x1: f32,
     pub y1: f32,
-    /// Part of the asked-for box lay outside the network's input, or in its padding, where there is no image.
+    /// Part of the requested box was outside the network's input or in its padding.
     pub clipped: bool,
 }
 
-/// The way from input pixels to upright pixels to stored pixels. Built from the header and the spec alone.
+/// The mapping from input pixels to upright and stored pixels. Built from only the header and the spec.
 ///
 /// Each step is exact arithmetic on pixel edges: input x becomes `(x + crop_left) * upright_width / resized_width`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,33 +25,33 @@ pub struct Geometry {
     upright: (u32, u32),
     /// Width and height after resizing.
     pub(super) resized: (u32, u32),
-    /// Where the input's first column and row lie in the resized image; negative where padded.
+    /// Position of the input's first column and row in the resized image; negative with padding.
     pub(super) offset: (i64, i64),
     /// Input width and height.
     pub(super) input: (u32, u32),
 }
 
-/// torchvision's `Resize(size)`: width and height, the long side rounded down.
+/// torchvision's `Resize(size)`: width and height, with the longer one rounded down.
 fn resized_size(width: u32, height: u32, resize: Resize) -> (u32, u32) {
-    let long_side = |long: u32, short: u32, size: u32| {
+    let longer = |long: u32, short: u32, size: u32| {
         // In f64, as Python computes it: int(size * long / short).
         (f64::from(size) * f64::from(long) / f64::from(short)) as u32
     };
     match resize {
         Resize::None => (width, height),
         Resize::Exact { height, width } => (width, height),
-        Resize::Short(size) if width <= height => (size, long_side(height, width, size)),
-        Resize::Short(size) => (long_side(width, height, size), size),
+        Resize::Short(size) if width <= height => (size, longer(height, width, size)),
+        Resize::Short(size) => (longer(width, height, size), size),
     }
 }
 
-/// torchvision's `CenterCrop` on one axis: where the crop starts in the image; negative for padding.
+/// torchvision's `CenterCrop` on one axis: start of the crop in the image; negative with padding.
 fn crop_offset(length: u32, crop: u32) -> i64 {
     let (length, crop) = (i64::from(length), i64::from(crop));
     if crop > length {
         return -((crop - length) / 2);
     }
-    // Python's round(): halves go to the even neighbour.
+    // Python's round(): half to even.
     let (half, odd) = ((length - crop) / 2, (length - crop) % 2);
     if odd == 1 && half % 2 == 1 {
         half + 1
@@ -90,8 +90,8 @@ impl Geometry {
         (self.input.1, self.input.0)
     }
 
-    /// The part of an input box (`x0, y0, x1, y1` in pixel edges of the input tensor, which it may exceed) that shows the
-    /// image, in stored file pixels. What lies outside the input is cut off first: the network did not see it.
+    /// The visible part of an input box (`x0, y0, x1, y1` in pixel edges of the input tensor, which it may exceed), in stored file
+    /// pixels. The box is first clipped to the input: the network did not see the rest.
     pub fn file_box(&self, input_box: [f64; 4]) -> FileBox {
         let ([x0, y0, x1, y1], clipped) = self.upright_edges(input_box);
         let (a, b) = (self.to_stored(x0, y0), self.to_stored(x1, y1));
@@ -104,7 +104,7 @@ impl Geometry {
         }
     }
 
-    /// The same box in upright pixels, those of [`RgbImage`](super::RgbImage): for cutting crops.
+    /// The same box in upright pixels, those of [`RgbImage`](super::RgbImage), for crops.
     pub fn upright_box(&self, input_box: [f64; 4]) -> FileBox {
         let ([x0, y0, x1, y1], clipped) = self.upright_edges(input_box);
         FileBox {
@@ -116,7 +116,7 @@ impl Geometry {
         }
     }
 
-    /// The same box in input pixels: what of it lies in the input and shows the image.
+    /// The same box in input pixels: the part inside the input and outside the padding.
     pub fn seen_box(&self, [x0, y0, x1, y1]: [f64; 4]) -> [f64; 4] {
         let axis = |low: f64, high: f64, input: u32, offset: i64, resized: u32| {
             let first = (-offset).max(0);
@@ -129,8 +129,8 @@ impl Geometry {
         [left, top, right, bottom]
     }
 
-    /// Where an upright point (pixel edges: the first pixel's centre is 0.5) lies in the input tensor, in the same measure;
-    /// `None` where the network did not see it. The inverse of [`upright_box`](Geometry::upright_box).
+    /// The input position of an upright point, both in pixel edges (the first pixel's centre is 0.5); `None` if the network did
+    /// not see it. The inverse of [`upright_box`](Geometry::upright_box).
     pub fn input_point(&self, x: f64, y: f64) -> Option<(f64, f64)> {
         let axis = |v: f64, input: u32, offset: i64, resized: u32, upright: u32| {
             let scale = f64::from(resized) / f64::from(upright.max(1));
@@ -159,7 +159,7 @@ impl Geometry {
 
     /// The same box in upright pixels, in float64: `x0, y0, x1, y1`, and whether it was clipped.
     pub fn upright_edges(&self, [x0, y0, x1, y1]: [f64; 4]) -> ([f64; 4], bool) {
-        // One axis: cut to the input and to the image inside it, then undo the crop and the resizing.
+        // Per axis: clip to the input and to the image in it, then undo crop and resize.
         let axis = |low: f64, high: f64, input: u32, offset: i64, resized: u32, upright: u32| {
             let offset = offset as f64;
             let first = (-offset).max(0.0);
@@ -189,7 +189,7 @@ impl Geometry {
         ([left, top, right, bottom], cut_x || cut_y)
     }
 
-    /// An upright point in stored pixels. The inverse of what the orientation does to pixels.
+    /// An upright point in stored pixels: the inverse of the orientation.
     fn to_stored(self, x: f64, y: f64) -> (f64, f64) {
         let (w, h) = (f64::from(self.stored.0), f64::from(self.stored.1));
         match self.orientation {
@@ -232,8 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_case_by_hand() {
-        // 500x375 to 341x256, of which columns 58..282 and rows 16..240 are kept: (341 - 224) / 2 = 58.5, to even.
+    fn resize_and_crop_computed_by_hand() {
+        // 500x375 to 341x256; the crop keeps columns 58..282 and rows 16..240: (341 - 224) / 2 = 58.5, rounded to even.
         let geometry = Geometry::new(
             &header(500, 375, 1),
             &spec(Resize::Short(256), Some((224, 224))),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_shows_no_image() {
+    fn padding_is_not_part_of_the_image() {
         let geometry = Geometry::new(&header(10, 4, 1), &spec(Resize::None, Some((10, 10))));
         let inside = geometry.file_box([2.0, 3.0, 5.0, 7.0]);
         assert_eq!(
@@ -271,8 +271,8 @@ mod tests {
     }
 
     #[test]
-    fn a_sideways_photo() {
-        // Stored 40x30, shown 30x40 after a quarter turn clockwise: the upright top left corner is the stored bottom left.
+    fn a_rotated_photo() {
+        // Stored as 40x30, upright as 30x40 after a quarter turn clockwise: the upright top left corner is the stored bottom left.
         let geometry = Geometry::new(&header(40, 30, 6), &spec(Resize::None, None));
         let corner = geometry.file_box([0.0, 0.0, 3.0, 5.0]);
         assert_eq!(
@@ -291,10 +291,10 @@ mod tests {
     }
 
     proptest! {
-        /// A picture whose pixels say where they are stored, through the real steps: the box of an input pixel holds the
-        /// stored pixel whose value it shows.
+        /// Preprocesses an image whose pixel values encode their stored positions: the box of an input pixel contains the stored
+        /// pixel whose value it has.
         #[test]
-        fn an_input_pixel_shows_what_its_box_holds(
+        fn an_input_pixel_comes_from_its_box(
             (width, height, turn) in sizes(),
             resize in prop_oneof![
                 Just(Resize::None),
@@ -331,9 +331,9 @@ mod tests {
             }
         }
 
-        /// From the upright point that an input point shows back to that input point; none where there is padding or no image.
+        /// From an input point to the upright point and back; none in padding or outside the image.
         #[test]
-        fn input_points_come_back(
+        fn input_points_round_trip(
             (width, height, turn) in sizes(),
             size in 1u32..50,
             crop in prop::option::of((1u32..50, 1u32..50)),
@@ -353,9 +353,9 @@ mod tests {
             prop_assert_eq!(geometry.input_point(f64::from(up_width) * 1.1, 0.5), None);
         }
 
-        /// Boxes stay inside the image, and a larger box never maps to a smaller one.
+        /// Boxes stay inside the image, and larger boxes map to larger boxes.
         #[test]
-        fn boxes_stay_inside_and_grow(
+        fn boxes_stay_inside_and_are_monotonic(
             (width, height, turn) in sizes(),
             size in 1u32..50,
             crop in prop::option::of((1u32..50, 1u32..50)),

@@ -1,12 +1,12 @@
-//! JPEG: the header by a walk over the markers, the pixels by zune-jpeg.
+//! JPEG: the header from the markers, the pixels by zune-jpeg.
 //!
-//! Accepted and refused files follow Pillow (libjpeg-turbo), except that arithmetic coding is not read. In particular a file without
-//! its end is refused; one to which an end marker was added is not, and what it lacks is grey. Colours follow Pillow's
-//! `convert("RGB")`: grey is replicated; four components are Adobe's inverted CMYK, or YCCK where the Adobe marker says so;
-//! three components are YCbCr unless the Adobe marker (transform 0) or the component names say RGB.
+//! Accepts and refuses the same files as Pillow (libjpeg-turbo), except that arithmetic coding is not supported. In particular, a
+//! file without an end marker is refused; one with an end marker but missing data is accepted, and the missing part is grey.
+//! Colours follow Pillow's `convert("RGB")`: grey is replicated; four components are Adobe's inverted CMYK, or YCCK according to
+//! the Adobe marker; three components are YCbCr unless the Adobe marker (transform 0) or the component names indicate RGB.
 //!
 //! Levels differ from libjpeg-turbo's by 0.03 on average without chroma subsampling, and by up to 0.4 with it, because zune-jpeg
-//! rounds twice when it enlarges chroma; single pixels by 4, at the right and lower edge by more.
+//! rounds twice when upsampling chroma; single pixels by 4, and by more at the right and lower edges.
 
 use image::metadata::Orientation;
 use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
@@ -17,17 +17,17 @@ use super::ImageError;
 const FORMAT: &str = "jpeg";
 const EXTRA_BYTES: &str = "Extra bytes between headers";
 
-/// What the markers before the first scan say.
+/// The contents of the markers before the first scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct JpegHeader {
     pub width: u32,
     pub height: u32,
-    /// EXIF orientation, 1 where there is none.
+    /// EXIF orientation; 1 if missing.
     pub orientation: u8,
     components: u8,
     /// Value and byte offset of the Adobe marker's colour transform.
     adobe_transform: Option<(u8, usize)>,
-    /// Where the first scan's header starts.
+    /// Offset of the first scan's header.
     scan: usize,
 }
 
@@ -52,7 +52,7 @@ fn unsupported(reason: impl Into<String>) -> ImageError {
     }
 }
 
-/// The next marker at or after `from`, and the offset behind it. Bytes in front of it are skipped, as libjpeg does.
+/// The next marker at or after `from`, and the offset behind it. Skips bytes before it, as libjpeg does.
 fn next_marker(bytes: &[u8], from: usize) -> Option<(u8, usize)> {
     let mut at = from;
     loop {
@@ -147,12 +147,12 @@ pub(super) fn read_header(bytes: &[u8]) -> Result<JpegHeader, ImageError> {
     }
 }
 
-/// Whether the end marker of the image whose first scan header is at `scan` is there.
+/// Whether the image whose first scan header is at `scan` has its end marker.
 fn has_end_marker(bytes: &[u8], scan: usize) -> bool {
     if bytes.ends_with(&[0xFF, 0xD9]) {
         return true;
     }
-    // Something follows the image, or the end is missing.
+    // Data follows the image, or the end is missing.
     let mut at = scan;
     let mut marker = 0xDA;
     loop {
@@ -175,15 +175,15 @@ pub(super) fn decode(bytes: &[u8], header: &JpegHeader) -> Result<Vec<u8>, Image
     if !has_end_marker(bytes, header.scan) {
         return Err(truncated("the end of the image is missing"));
     }
-    // zune-jpeg takes transform 0 for CMYK whatever the number of components. For three of them it means RGB: say YCbCr
-    // there, and take the components as they are.
+    // zune-jpeg treats transform 0 as CMYK for any number of components. For three it means RGB: declare YCbCr, and do not
+    // convert the components.
     if let (3, Some((0, offset))) = (header.components, header.adobe_transform) {
         let mut renamed = bytes.to_vec();
         renamed[offset] = 1;
         return run(&renamed, header, false, true);
     }
     match run(bytes, header, true, true) {
-        // Stray bytes between two headers are what libjpeg only warns about.
+        // libjpeg only warns about stray bytes between headers.
         Err(ImageError::Corrupt { reason, .. }) if reason.contains(EXTRA_BYTES) => {
             run(bytes, header, true, false)
         }

@@ -1,13 +1,13 @@
-//! Images as algorithms see them: bytes in, upright RGB pixels out, network input, boxes and quality figures.
+//! Image algorithms: decoding to upright RGB pixels, preprocessing, geometry and quality measures.
 //!
 //! Nothing here opens a file or prints. Every pixel buffer is row-major, 8-bit, interleaved RGB.
-//! Three coordinate spaces occur and every box says which it is in:
+//! There are three coordinate spaces, and every box states its own:
 //!
-//! * *stored* pixels: as the file holds them, before the EXIF orientation;
-//! * *upright* pixels: after the orientation, as [`RgbImage`] holds them;
-//! * *input* pixels: of the tensor that the network sees, after resizing and cropping.
+//! * *stored* pixels: as in the file, before the EXIF orientation;
+//! * *upright* pixels: after the orientation, as in [`RgbImage`];
+//! * *input* pixels: of the network's input tensor, after resizing and cropping.
 //!
-//! A box is `x0, y0, x1, y1` in pixel edges: the first pixel of a row reaches from 0 to 1.
+//! A box is `x0, y0, x1, y1` in pixel edges: the first pixel of a row spans 0 to 1.
 
 mod decode;
 mod geometry;
@@ -28,37 +28,37 @@ pub use quality::{Quality, quality};
 use prospect_common::names;
 use serde::{Deserialize, Serialize};
 
-/// How bytes become pixels.
+/// Options for decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeOptions {
-    /// The largest `width * height` that is decoded; checked from the header, before any pixel is allocated.
+    /// Maximum `width * height`, checked in the header before any pixel is allocated.
     pub max_pixels: u64,
-    /// Turn the image as its EXIF orientation says (as a viewer shows it). PyTorch's `ImageFolder` does not.
+    /// Apply the EXIF orientation, as viewers do. PyTorch's `ImageFolder` does not.
     pub exif_orientation: bool,
 }
 
-/// What the first bytes of an image file say.
+/// The header of an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// "jpeg", "png", "webp", "bmp", "gif" or "tiff", by content, whatever the file's name says.
+    /// "jpeg", "png", "webp", "bmp", "gif" or "tiff", by content, not by file name.
     pub format: &'static str,
     /// Stored width in pixels, before the orientation.
     pub width: u32,
     /// Stored height in pixels, before the orientation.
     pub height: u32,
-    /// EXIF orientation 1..=8; 1 where the file has none or it is not honoured.
+    /// EXIF orientation 1..=8; 1 if missing or ignored.
     pub orientation: u8,
 }
 
 impl Header {
-    /// As a table holds it: sides that are not known are 0.
+    /// From the columns of a table; an unknown width or height is 0.
     pub fn stored(width: Option<i32>, height: Option<i32>, orientation: Option<i16>) -> Header {
-        let side = |side: Option<i32>| side.and_then(|side| u32::try_from(side).ok());
+        let length = |length: Option<i32>| length.and_then(|length| u32::try_from(length).ok());
         let orientation = orientation.filter(|tag| (1..=8).contains(tag));
         Header {
             format: "",
-            width: side(width).unwrap_or(0),
-            height: side(height).unwrap_or(0),
+            width: length(width).unwrap_or(0),
+            height: length(height).unwrap_or(0),
             orientation: orientation.unwrap_or(1) as u8,
         }
     }
@@ -79,7 +79,7 @@ impl Header {
     }
 }
 
-/// A decoded image, upright.
+/// A decoded, upright image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RgbImage {
     /// Upright width in pixels.
@@ -88,20 +88,20 @@ pub struct RgbImage {
     pub height: u32,
     /// `height * width * 3` bytes, row-major, RGB.
     pub pixels: Vec<u8>,
-    /// What the file's header said.
+    /// The file's header.
     pub header: Header,
 }
 
-/// Why bytes are not an image that can be used. `Display` is one lowercase line.
+/// Why an image cannot be used. `Display` is one lowercase line, stored in the column `images.error`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
-    /// No bytes at all.
+    /// No bytes.
     #[error("empty file")]
     Empty,
-    /// The first bytes belong to no format that is read here.
+    /// The first bytes match no supported format.
     #[error("not an image: starts with {start}; jpeg, png, webp, bmp, gif and tiff are read")]
     NotAnImage { start: String },
-    /// The header promises more pixels than allowed.
+    /// The header declares more pixels than allowed.
     #[error("{width}x{height} is over max_pixels = {max_pixels}")]
     TooLarge {
         width: u32,
@@ -114,19 +114,19 @@ pub enum ImageError {
         format: &'static str,
         reason: String,
     },
-    /// The bytes break the format's rules.
+    /// The bytes violate the format.
     #[error("corrupt {format}: {reason}")]
     Corrupt {
         format: &'static str,
         reason: String,
     },
-    /// A valid file of a kind that is not read here.
+    /// A valid file with an unsupported feature.
     #[error("unsupported {format}: {reason}")]
     Unsupported {
         format: &'static str,
         reason: String,
     },
-    /// The image cannot be brought to the network's input size.
+    /// The image cannot be resized to the network's input size.
     #[error("cannot resize {width}x{height}: {reason}")]
     Resize {
         width: u32,
@@ -136,7 +136,7 @@ pub enum ImageError {
 }
 
 names! {
-    /// Resampling filters, named as in Pillow and torchvision; all of them antialias when they shrink, except `Nearest`.
+    /// Resampling filters, named as in Pillow and torchvision; all but `Nearest` antialias when downsampling.
     #[derive(Default)]
     pub enum Interpolation {
         Nearest = "nearest",
@@ -156,23 +156,23 @@ pub enum Resize {
     /// Keep the size.
     #[default]
     None,
-    /// Scale so that the shorter side has this many pixels, the longer one `floor(size * long / short)`.
+    /// Scale the shorter side to this many pixels, and the longer one to `floor(size * long / short)`.
     Short(u32),
-    /// Exactly this size, whatever the aspect ratio.
+    /// Exactly this size, ignoring the aspect ratio.
     Exact { height: u32, width: u32 },
 }
 
-/// What the network wants to be fed: torchvision's `Resize`, `CenterCrop`, `ToTensor`, `Normalize`.
+/// The preprocessing that the network expects: torchvision's `Resize`, `CenterCrop`, `ToTensor`, `Normalize`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InputSpec {
-    /// First the resizing.
+    /// Applied first.
     pub resize: Resize,
-    /// Then the centre crop, (height, width); a smaller image is padded with zeros.
+    /// Centre crop (height, width) after resizing; smaller images are padded with zeros.
     pub crop: Option<(u32, u32)>,
-    /// The filter of the resizing.
+    /// Filter used for resizing.
     pub interpolation: Interpolation,
     /// Subtracted from values in 0..=1, per channel, RGB. Applied on the batch, not here.
     pub mean: [f32; 3],
-    /// Divides after the subtraction, per channel, RGB.
+    /// Divisor after the subtraction, per channel, RGB.
     pub std: [f32; 3],
 }

@@ -1,4 +1,4 @@
-//! The eight EXIF orientations, on pixels. (The same on boxes is in `geometry`.)
+//! The eight EXIF orientations, for pixels. (For boxes, see `geometry`.)
 
 /// Turns interleaved RGB `pixels` of `width` x `height` upright; returns the pixels, the new width and height.
 pub(super) fn upright(
@@ -13,7 +13,7 @@ pub(super) fn upright(
     let (w, h) = (width as usize, height as usize);
     let (new_w, new_h) = if orientation >= 5 { (h, w) } else { (w, h) };
     let mut out = vec![0; pixels.len()];
-    // Where the upright pixel (0, 0) lies in the stored image, and how far one step right and one step down lead.
+    // The stored index of the upright pixel (0, 0), and the index steps for one pixel right and one down.
     let (w, h) = (w as isize, h as isize);
     let (start, right, down) = match orientation {
         2 => (w - 1, -1, w),
@@ -39,10 +39,10 @@ pub(super) fn upright(
 mod tests {
     use super::upright;
 
-    /// What each orientation means, from the EXIF standard: which side of the scene the stored row 0 and column 0 are.
+    /// From the EXIF standard: the edges of the scene at stored row 0 and column 0 for each orientation.
     /// The scene is 3 wide and 2 high, its pixels numbered 1..=6 in reading order.
     #[test]
-    fn eight_stored_forms_of_one_scene_come_out_equal() {
+    fn all_eight_orientations_of_a_scene_become_upright() {
         let stored: [(u8, u32, &[u8]); 8] = [
             (1, 3, &[1, 2, 3, 4, 5, 6]), // row 0 = top, column 0 = left
             (2, 3, &[3, 2, 1, 6, 5, 4]), // top, right

@@ -1,10 +1,10 @@
-//! Preprocessing as far as it is said: what the settings and a model's sidecar leave out comes from elsewhere.
+//! Partial preprocessing settings, from the configuration and the model's sidecar.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{InputSpec, Interpolation, Resize};
 
-/// `"none"`, one number for the shorter side, or `[height, width]`; in pixels.
+/// `"none"`, a number for the shorter side, or `[height, width]`, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     None,
@@ -21,13 +21,13 @@ enum SizeForm {
 }
 
 impl Size {
-    /// Whether every side is from 1 to 16384 pixels.
+    /// Whether all lengths are between 1 and 16384 pixels.
     pub fn in_range(&self) -> bool {
-        let side = 1..=16_384;
+        let allowed = 1..=16_384;
         match self {
             Size::None => true,
-            Size::Short(short) => side.contains(short),
-            Size::Exact { height, width } => side.contains(height) && side.contains(width),
+            Size::Short(short) => allowed.contains(short),
+            Size::Exact { height, width } => allowed.contains(height) && allowed.contains(width),
         }
     }
 }
@@ -47,34 +47,34 @@ impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
         match SizeForm::deserialize(deserializer)? {
             SizeForm::Word(word) if word == "none" => Ok(Size::None),
-            SizeForm::Word(word) => Err(de::Error::custom(format!("{word:?} is no size"))),
+            SizeForm::Word(word) => Err(de::Error::custom(format!("invalid size {word:?}"))),
             SizeForm::Short(short) => Ok(Size::Short(short)),
             SizeForm::Exact([height, width]) => Ok(Size::Exact { height, width }),
         }
     }
 }
 
-/// How images become the network's input, as far as it is said: `[input]`, and the model's JSON sidecar.
+/// Preprocessing settings from `[input]` or the model's JSON sidecar; all optional.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct InputOverrides {
-    /// A number scales the shorter side to it; `[height, width]` scales to exactly that; `"none"` leaves the size.
+    /// A number scales the shorter side to it, `[height, width]` to exactly that size; `"none"` keeps the size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resize: Option<Size>,
-    /// The centre crop: a number is a square, `[height, width]` a box, `"none"` no crop.
+    /// The centre crop: a number for a square, `[height, width]` for a rectangle, `"none"` for no crop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crop: Option<Size>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interpolation: Option<Interpolation>,
-    /// Of red, green and blue in 0..=1, subtracted.
+    /// Subtracted from red, green and blue in 0..=1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<[f32; 3]>,
-    /// Of red, green and blue, divided by.
+    /// Divisors of red, green and blue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<[f32; 3]>,
 }
 
 impl InputOverrides {
-    /// `self` where it says something, else `base`.
+    /// The settings of `self`, or else of `base`.
     pub fn or(&self, base: &InputOverrides) -> InputOverrides {
         InputOverrides {
             resize: self.resize.or(base.resize),
@@ -85,7 +85,7 @@ impl InputOverrides {
         }
     }
 
-    /// `spec` with what is said here laid over it.
+    /// `spec` overridden by these settings.
     pub fn apply(&self, mut spec: InputSpec) -> InputSpec {
         if let Some(resize) = self.resize {
             spec.resize = match resize {
@@ -97,7 +97,7 @@ impl InputOverrides {
         if let Some(crop) = self.crop {
             spec.crop = match crop {
                 Size::None => None,
-                Size::Short(side) => Some((side, side)),
+                Size::Short(size) => Some((size, size)),
                 Size::Exact { height, width } => Some((height, width)),
             };
         }

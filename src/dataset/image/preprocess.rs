@@ -1,14 +1,14 @@
-//! From an upright image to the network's input, as torchvision does it on Pillow images.
+//! Preprocesses an upright image to the network's input, like torchvision on Pillow images.
 
 use super::{
     Geometry, ImageError, InputSpec, RgbImage,
     resample::{Job, resample},
 };
 
-/// torchvision's `Resize` (antialiased, on 8-bit Pillow images) and `CenterCrop`: `height * width * 3` bytes of RGB,
-/// row-major, not normalised, and the way back to file pixels.
+/// torchvision's `Resize` (antialiased, on 8-bit Pillow images) and `CenterCrop`: `height * width * 3` bytes of row-major RGB, not
+/// normalised, and the mapping back to file pixels.
 ///
-/// Only what the crop keeps is computed. Equal to torchvision on Pillow images bit for bit, given the same decoded pixels.
+/// Computes only the crop. Bit-identical to torchvision on Pillow images, given the same decoded pixels.
 pub fn preprocess(image: &RgbImage, spec: &InputSpec) -> Result<(Vec<u8>, Geometry), ImageError> {
     let geometry = Geometry::new(&image.header, spec);
     let refuse = |reason: String| ImageError::Resize {
@@ -23,7 +23,7 @@ pub fn preprocess(image: &RgbImage, spec: &InputSpec) -> Result<(Vec<u8>, Geomet
             "the result would be {resized_w}x{resized_h}, cropped to {input_w}x{input_h}"
         )));
     }
-    // The part of the resized image that the crop keeps, and where in the input it goes.
+    // The part of the resized image inside the crop, and its position in the input.
     let axis = |offset: i64, input: u32, resized: u32| {
         let first = offset.max(0) as u32;
         let into = (-offset).max(0) as u32;

@@ -1,8 +1,8 @@
-//! Cheap figures about an image: how bright, contrasted, sharp, busy and coloured it is, and a perceptual hash.
+//! Cheap image quality measures (brightness, contrast, sharpness, entropy, saturation) and a perceptual hash.
 //!
-//! All but the saturation are of the luma, `(299 R + 587 G + 114 B) / 1000` rounded, of the image shrunk by the whole factor
-//! that brings its shorter side to 256..=511 pixels (blocks averaged; smaller images stay as they are). That is cheap beside
-//! decoding, and photos of different resolutions become comparable.
+//! All but the saturation use the rounded luma, `(299 R + 587 G + 114 B) / 1000`, of the image downsampled by the integer factor
+//! that brings its shorter side to 256..=511 pixels (block means; smaller images keep their size). That is cheap compared to
+//! decoding, and makes photos of different resolutions comparable.
 
 use std::{
     f32::consts::{FRAC_1_SQRT_2, PI},
@@ -11,13 +11,13 @@ use std::{
 
 use super::{RgbImage, simd::with_avx2};
 
-/// The shorter side is brought to this many pixels or a little more.
+/// The shorter side is reduced to at least this many pixels, and less than twice as many.
 const SHORT_SIDE: usize = 256;
-/// The saturation looks at so many pixels of the shorter side or up to twice as many.
+/// The saturation samples at least this many pixels along the shorter side, and less than twice as many.
 const COLOUR_SIDE: usize = 128;
-/// The perceptual hash looks at a picture of this size.
+/// Image size for the perceptual hash.
 const HASH_SIDE: usize = 32;
-/// And keeps this many frequencies on each axis.
+/// Frequencies per axis in the perceptual hash.
 const HASH_FREQUENCIES: usize = 8;
 
 /// The quality columns of table `images`.
@@ -27,21 +27,21 @@ pub struct Quality {
     pub brightness: f32,
     /// Standard deviation of luma, 0 (flat) to 0.5 (half black, half white).
     pub contrast: f32,
-    /// Variance of the 4-neighbour Laplacian of luma in levels 0..=255, over inner pixels. From 0; under about 50 a photo
-    /// looks blurred.
+    /// Variance of the 4-neighbour Laplacian of luma in levels 0..=255, over inner pixels. At least 0; below about 50, photos look
+    /// blurred.
     pub sharpness: f32,
-    /// Entropy of the luma histogram of 256 bins, 0 (one level) to 8 bits (all levels alike).
+    /// Entropy of the 256-bin luma histogram, 0 (one level) to 8 bits (uniform).
     pub entropy: f32,
-    /// Sum of the largest less the smallest of red, green and blue, relative to the sum of the largest: from 0 (grey) to 1. The mean
-    /// saturation of the HSV model, weighted by brightness: in dark pixels it is mostly noise. Of every n-th pixel of every n-th row,
-    /// n the whole number that leaves 128..=255 on the shorter side.
+    /// Mean HSV saturation weighted by brightness, as dark pixels are mostly noise: the sum of max(R, G, B) - min(R, G, B),
+    /// divided by the sum of max(R, G, B); from 0 (grey) to 1. Over every n-th pixel of every n-th row, with the integer n that
+    /// leaves 128..=255 pixels along the shorter side.
     pub saturation: f32,
-    /// Perceptual hash: which of the 8x8 lowest frequencies (two-dimensional DCT-II of the 32x32 averaged luma) lie above
-    /// their median. Row-major, first bit highest. Near-duplicates differ in few bits.
+    /// Perceptual hash: which of the 8x8 lowest frequencies (two-dimensional DCT-II of the luma averaged to 32x32) are above their
+    /// median. Row-major, most significant bit first. Near-duplicates differ in few bits.
     pub phash: u64,
 }
 
-/// The Laplacian is at most 4 * 255 in size.
+/// The absolute Laplacian is at most 4 * 255.
 const SQUARES_IN_32_BITS: usize = i32::MAX as usize / (4 * 255 * 4 * 255);
 
 /// Luma levels, row-major.
@@ -52,14 +52,14 @@ struct Grey {
 }
 
 with_avx2! {
-    /// The quality figures of an image.
+    /// Measures the quality of an image.
     pub fn quality = measure(image: &RgbImage) -> Quality
 }
 
 #[inline(always)]
 fn measure(image: &RgbImage) -> Quality {
     let grey = shrunk_luma(image);
-    // Four tables, so that equal neighbours do not wait for each other.
+    // Four tables, so that increments of equal neighbours do not depend on each other.
     let mut histograms = [[0u32; 256]; 4];
     let (fours, rest) = grey.levels.as_chunks::<4>();
     for four in fours {
@@ -155,15 +155,15 @@ fn shrunk_luma(image: &RgbImage) -> Grey {
 fn saturation(image: &RgbImage) -> f32 {
     let (width, height) = (image.width as usize, image.height as usize);
     let step = (width.min(height) / COLOUR_SIDE).max(1);
-    let (mut chroma, mut brightest) = (0u64, 0u64);
+    let (mut chroma, mut brightness) = (0u64, 0u64);
     for row in image.pixels.chunks_exact(width * 3).step_by(step) {
         for &[red, green, blue] in row.as_chunks::<3>().0.iter().step_by(step) {
-            let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
-            chroma += u64::from(most - least);
-            brightest += u64::from(most);
+            let (max, min) = (red.max(green).max(blue), red.min(green).min(blue));
+            chroma += u64::from(max - min);
+            brightness += u64::from(max);
         }
     }
-    chroma as f32 / brightest.max(1) as f32
+    chroma as f32 / brightness.max(1) as f32
 }
 
 /// 0 for images without inner pixels.
@@ -181,7 +181,7 @@ fn laplacian_variance(grey: &Grey) -> f32 {
     for three in levels.windows(width * 3).step_by(*width) {
         let (above, rest) = three.split_at(*width);
         let (row, below) = rest.split_at(*width);
-        // 32 bits hold the squares of so many.
+        // 32 bits hold the sum of this many squares.
         for first in (1..width - 1).step_by(SQUARES_IN_32_BITS) {
             let n = SQUARES_IN_32_BITS.min(width - 1 - first);
             let (above, below) = (&above[first..][..n], &below[first..][..n]);
@@ -210,8 +210,8 @@ fn laplacian_variance(grey: &Grey) -> f32 {
 #[inline(always)]
 fn perceptual_hash(grey: &Grey) -> u64 {
     let small = averaged(grey);
-    // cosines[f][x]: the DCT-II basis; scaling does not change which side of the median a value is on, but the
-    // zero frequency is weighted as in the orthonormal transform.
+    // cosines[f][x]: the DCT-II basis, unscaled, as scaling does not change the order of the values; but the zero frequency is
+    // weighted as in the orthonormal transform.
     let mut cosines = [[0f32; HASH_SIDE]; HASH_FREQUENCIES];
     for (frequency, row) in cosines.iter_mut().enumerate() {
         let scale = if frequency == 0 { FRAC_1_SQRT_2 } else { 1.0 };
@@ -239,20 +239,20 @@ fn perceptual_hash(grey: &Grey) -> u64 {
         .fold(0, |hash, &value| hash << 1 | u64::from(value > median))
 }
 
-/// The luma averaged to 32x32, every pixel weighing by how much of the target pixel it covers.
+/// The luma averaged to 32x32, each pixel weighted by its overlap with the target pixel.
 #[inline(always)]
 fn averaged(grey: &Grey) -> Vec<f32> {
-    let columns: Vec<Stretch> = (0..HASH_SIDE)
-        .map(|target| Stretch::new(grey.width, target))
+    let columns: Vec<Interval> = (0..HASH_SIDE)
+        .map(|target| Interval::new(grey.width, target))
         .collect();
     let mut across = Vec::with_capacity(grey.height * HASH_SIDE);
     for row in grey.levels.chunks_exact(grey.width) {
-        for stretch in &columns {
-            let whole: u32 = row[stretch.whole.clone()]
+        for interval in &columns {
+            let whole: u32 = row[interval.whole.clone()]
                 .iter()
                 .map(|&level| u32::from(level))
                 .sum();
-            let ends = stretch
+            let ends = interval
                 .ends
                 .iter()
                 .map(|&(at, weight)| u32::from(row[at]) * weight);
@@ -261,9 +261,9 @@ fn averaged(grey: &Grey) -> Vec<f32> {
     }
     let mut both = vec![0f32; HASH_SIDE * HASH_SIDE];
     for (target, line) in both.chunks_exact_mut(HASH_SIDE).enumerate() {
-        let stretch = Stretch::new(grey.height, target);
-        let whole = stretch.whole.map(|at| (at, HASH_SIDE as u32));
-        for (at, weight) in whole.chain(stretch.ends) {
+        let interval = Interval::new(grey.height, target);
+        let whole = interval.whole.map(|at| (at, HASH_SIDE as u32));
+        for (at, weight) in whole.chain(interval.ends) {
             for (sum, value) in line.iter_mut().zip(&across[at * HASH_SIDE..]) {
                 *sum += value * weight as f32;
             }
@@ -274,25 +274,25 @@ fn averaged(grey: &Grey) -> Vec<f32> {
     both
 }
 
-/// The pixels that one of 32 equal stretches of `0..length` covers.
-struct Stretch {
-    /// Those that lie in it as a whole, first and last left out.
+/// The pixels covered by one of 32 equal intervals of `0..length`.
+struct Interval {
+    /// Pixels entirely inside, except the first and the last.
     whole: Range<usize>,
-    /// The first and the last, with how many 1/32 of them are covered.
+    /// The first and the last, each with its covered part in units of 1/32.
     ends: [(usize, u32); 2],
 }
 
-impl Stretch {
-    fn new(length: usize, target: usize) -> Stretch {
+impl Interval {
+    fn new(length: usize, target: usize) -> Interval {
         let (from, to) = (target * length, (target + 1) * length);
         let (first, last) = (from / HASH_SIDE, (to - 1) / HASH_SIDE);
         if first == last {
-            return Stretch {
+            return Interval {
                 whole: first..first,
                 ends: [(first, length as u32), (first, 0)],
             };
         }
-        Stretch {
+        Interval {
             whole: first + 1..last,
             ends: [
                 (first, ((first + 1) * HASH_SIDE - from) as u32),
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flat_image_has_no_contrast_and_no_edges() {
+    fn a_uniform_image_has_no_contrast_and_no_edges() {
         let flat = quality(&image(20, 10, |_, _| [51; 3]));
         assert_eq!(flat.brightness, 0.2);
         assert_eq!(
@@ -333,18 +333,18 @@ mod tests {
     }
 
     #[test]
-    fn a_checkerboard_is_known_by_hand() {
+    fn a_checkerboard_computed_by_hand() {
         let board = quality(&image(20, 10, |x, y| [255 * ((x + y) % 2) as u8; 3]));
         assert_eq!(
             (board.brightness, board.contrast, board.entropy),
             (0.5, 0.5, 1.0)
         );
-        // Every inner pixel has a Laplacian of +-4 * 255, half of them each.
+        // Every inner pixel has a Laplacian of +4 * 255 or -4 * 255, in equal numbers.
         assert_eq!(board.sharpness, 1020.0 * 1020.0);
     }
 
     #[test]
-    fn luma_weighs_colours_as_pillow_does() {
+    fn luma_equals_pillows() {
         // Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0))
         for (colour, level) in [
             ([255, 0, 0], 76),
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn saturation_is_that_of_the_bright_pixels() {
+    fn saturation_is_weighted_by_brightness() {
         let of =
             |colours: [[u8; 3]; 2]| quality(&image(300, 2, |_, y| colours[y as usize])).saturation;
         assert_eq!(of([[90; 3], [200; 3]]), 0.0);
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn large_images_are_measured_at_a_smaller_scale() {
+    fn measures_do_not_depend_on_resolution() {
         let scene = |scale: u32| {
             image(300 * scale, 260 * scale, move |x, y| {
                 let (x, y) = (x / scale, y / scale);
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_tells_scenes_apart_and_survives_scaling_and_brightening() {
+    fn the_hash_separates_scenes_and_survives_scaling_and_brightening() {
         let scene = |width: u32, height: u32, add: u8, shift: f32| {
             image(width, height, move |x, y| {
                 let (x, y) = (x as f32 / width as f32, y as f32 / height as f32);
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn tiny_images_have_figures_too() {
+    fn tiny_images_are_measured() {
         for (width, height) in [(1, 1), (2, 5), (31, 1), (1, 300)] {
             let found = quality(&image(width, height, |x, y| [(x * 7 + y * 3) as u8; 3]));
             assert!(found.brightness.is_finite() && found.sharpness.is_finite());

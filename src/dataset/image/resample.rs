@@ -1,30 +1,30 @@
-//! Pillow 13's resampling of 8-bit RGB, bit for bit (`libImaging/Resample.c`): a network trained behind torchvision's
-//! `Resize` sees the very pixels it was trained on.
+//! Pillow 13's resampling of 8-bit RGB, bit for bit (`libImaging/Resample.c`): a network trained with torchvision's `Resize` sees
+//! exactly the pixels it was trained on.
 //!
-//! Coefficients are 22-bit fixed point, and what lies between the two passes is rounded to 8 bits.
+//! Coefficients are 22-bit fixed point, and the result of the first pass is rounded to 8 bits.
 
 use std::{f64::consts::PI, ops::Range};
 
 use super::{Interpolation, simd::with_avx2};
 
-/// Bits behind the point of a coefficient: 32 less 8 for the result and 2 for overflow.
+/// Fractional bits of a coefficient: 32 minus 8 for the result and 2 for overflow.
 const PRECISION_BITS: u32 = 22;
 
-/// One target pixel's source window on one axis.
+/// The source window of a target pixel on one axis.
 struct Window {
     /// The first source pixel.
     first: usize,
-    /// Where its coefficients lie in [`Axis::coefficients`].
+    /// The range of its coefficients in [`Axis::coefficients`].
     coefficients: Range<usize>,
 }
 
-/// The windows of the target pixels `part` of one axis.
+/// The windows of target pixels along one axis.
 struct Axis {
     windows: Vec<Window>,
     coefficients: Vec<i32>,
 }
 
-/// The filter's weight at a distance, and where it ends.
+/// The filter's weight function and its support.
 fn filter(interpolation: Interpolation) -> (fn(f64) -> f64, f64) {
     fn sinc(x: f64) -> f64 {
         if x == 0.0 {
@@ -68,7 +68,7 @@ fn filter(interpolation: Interpolation) -> (fn(f64) -> f64, f64) {
 }
 
 impl Axis {
-    /// Scaling `source` pixels to `target` pixels, of which only `part` is wanted.
+    /// For scaling `source` pixels to `target` pixels, of which only `part` is needed.
     fn new(source: u32, target: u32, part: Range<u32>, interpolation: Interpolation) -> Axis {
         let (weight, support) = filter(interpolation);
         let scale = f64::from(source) / f64::from(target);
@@ -102,7 +102,7 @@ impl Axis {
         }
     }
 
-    /// The source pixels that the windows touch.
+    /// The source pixels that the windows cover.
     fn reach(&self) -> Range<usize> {
         let first = self.windows.first().map_or(0, |w| w.first);
         let end = self.windows.last();
@@ -110,18 +110,18 @@ impl Axis {
     }
 }
 
-/// Source size, RGB pixels, and the part of the resized image that is wanted.
+/// The source image and the needed part of the resized one.
 pub(super) struct Job<'a> {
     pub source: (u32, u32),
     pub pixels: &'a [u8],
     pub resized: (u32, u32),
-    /// Wanted columns and rows of the resized image.
+    /// Needed columns and rows of the resized image.
     pub columns: Range<u32>,
     pub rows: Range<u32>,
     pub interpolation: Interpolation,
 }
 
-/// The wanted part as interleaved RGB. Both sizes and the part must not be empty.
+/// The needed part as interleaved RGB. Sizes and part must not be empty.
 pub(super) fn resample(job: &Job) -> Vec<u8> {
     if job.interpolation == Interpolation::Nearest {
         return nearest(job);
@@ -153,8 +153,8 @@ pub(super) fn resample(job: &Job) -> Vec<u8> {
         down.reach()
     };
     let rows = &job.pixels[reach.start * row_bytes..reach.end * row_bytes];
-    // A pass that would not change the size is left out, as in Pillow.
-    let squeezed = if same_width {
+    // A pass that would not change the size is skipped, as in Pillow.
+    let narrowed = if same_width {
         let wanted = job.columns.start as usize * 3..job.columns.end as usize * 3;
         let mut cut = Vec::with_capacity(reach.len() * out_bytes);
         rows.chunks_exact(row_bytes)
@@ -166,20 +166,20 @@ pub(super) fn resample(job: &Job) -> Vec<u8> {
         out
     };
     if same_height {
-        return squeezed;
+        return narrowed;
     }
-    vertical_pass(&squeezed, out_bytes, &down, reach.start)
+    vertical_pass(&narrowed, out_bytes, &down, reach.start)
 }
 
-/// Pillow since 13 runs the vertical pass first where the height shrinks by more than twice as many pixels as the
-/// width. (Before, never: for such images levels differ by one.)
+/// Since version 13, Pillow runs the vertical pass first if the height shrinks by more than twice as many pixels as the width.
+/// (Earlier versions never do; for such images, levels differ by one.)
 fn vertical_first(job: &Job) -> bool {
     let shrinks = |source: u32, resized: u32| i64::from(source) - i64::from(resized);
     let height = shrinks(job.source.1, job.resized.1);
     height > 0 && height > 2 * shrinks(job.source.0, job.resized.0)
 }
 
-/// The vertical pass over lines of `line_bytes`, of which the first is row `first_row` of the source.
+/// The vertical pass over lines of `line_bytes`, the first of which is row `first_row` of the source.
 fn vertical_pass(lines: &[u8], line_bytes: usize, down: &Axis, first_row: usize) -> Vec<u8> {
     let mut out = vec![0; down.windows.len() * line_bytes];
     for (window, line) in down.windows.iter().zip(out.chunks_exact_mut(line_bytes)) {
@@ -196,7 +196,7 @@ fn to_u8(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
-/// Every row of `rows` through the windows of `axis`.
+/// Applies the windows of `axis` to every row.
 fn horizontal(rows: &[u8], row_bytes: usize, axis: &Axis, out: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
@@ -224,7 +224,7 @@ fn horizontal_portable(rows: &[u8], row_bytes: usize, axis: &Axis, out: &mut [u8
     }
 }
 
-/// Bytes whose sums are held in registers.
+/// Number of sums kept in registers.
 const LANES: usize = 32;
 
 #[inline(always)]
@@ -270,7 +270,7 @@ mod avx2 {
     const GROUP_BYTES: usize = TAPS * 3;
     const LOW_BITS: u32 = 11;
 
-    /// Coefficients in groups of four taps, equally many for every window, zeros behind a window's own.
+    /// Coefficients in groups of four taps, padded with zeros to the same number of groups per window.
     pub struct Packed {
         /// First source byte of every window.
         first: Vec<usize>,
@@ -311,7 +311,7 @@ mod avx2 {
 
         #[target_feature(enable = "avx2")]
         pub fn horizontal(&self, rows: &[u8], row_bytes: usize, out: &mut [u8]) {
-            // What is read beyond a row counts nothing, but must be there: only the last rows need a copy.
+            // Bytes read beyond a row have weight 0, but must exist: only the last rows need a copy.
             let beyond = self.groups_per_window * GROUP_BYTES + 4;
             let mut padded = vec![0; row_bytes + beyond];
             for (at, line) in out.chunks_exact_mut(self.first.len() * 3).enumerate() {
@@ -321,7 +321,7 @@ mod avx2 {
                         padded[..row_bytes].copy_from_slice(&rows[at * row_bytes..][..row_bytes]);
                         &padded
                     });
-                // A loop of known length is unrolled.
+                // Loops of constant length are unrolled.
                 match self.groups_per_window {
                     1 => self.line::<1>(row, line),
                     2 => self.line::<2>(row, line),
@@ -332,10 +332,10 @@ mod avx2 {
             }
         }
 
-        /// One row; `GROUPS` is the number of groups per window, 0 if that is not among the usual ones.
+        /// One row; `GROUPS` is the number of groups per window, or 0 for unusual numbers.
         #[target_feature(enable = "avx2")]
         fn line<const GROUPS: usize>(&self, row: &[u8], line: &mut [u8]) {
-            // Four pixels' reds, greens and blues together; -1 gives 0.
+            // Groups the reds, greens and blues of four pixels; -1 gives 0.
             let order = _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1);
             let half = _mm_set1_epi32(HALF);
             let n_groups = if GROUPS == 0 {
@@ -378,7 +378,7 @@ mod avx2 {
     }
 }
 
-/// Pillow's nearest neighbour, whose position is summed up step by step.
+/// Pillow's nearest neighbour, with positions summed step by step.
 fn nearest(job: &Job) -> Vec<u8> {
     let positions = |source: u32, target: u32, part: &Range<u32>| -> Vec<usize> {
         let step = f64::from(source) / f64::from(target);
@@ -412,7 +412,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// The vector code and the plain code are the same function.
+        /// The AVX2 and portable passes agree.
         #[test]
         fn both_horizontal_passes_agree(
             source in 1u32..400,
@@ -434,11 +434,11 @@ mod tests {
                     if state >> 31 == 0 { (state >> 16) as u8 } else { 255 }
                 })
                 .collect();
-            let mut plain = vec![0; target as usize * 6];
-            let mut chosen = plain.clone();
-            horizontal_portable(&rows, row_bytes, &axis, &mut plain);
-            horizontal(&rows, row_bytes, &axis, &mut chosen);
-            prop_assert_eq!(plain, chosen);
+            let mut portable = vec![0; target as usize * 6];
+            let mut dispatched = portable.clone();
+            horizontal_portable(&rows, row_bytes, &axis, &mut portable);
+            horizontal(&rows, row_bytes, &axis, &mut dispatched);
+            prop_assert_eq!(portable, dispatched);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Code compiled twice: once for any processor, once for those with AVX2.
+//! Functions compiled twice: portably and for AVX2.
 
-/// Defines `$name`, which calls `$portable` (an `#[inline(always)]` function) compiled for AVX2 where the processor has it.
+/// Defines `$name`, which calls `$portable` (an `#[inline(always)]` function), compiled for AVX2 if the processor supports it.
 macro_rules! with_avx2 {
     ($(#[$about:meta])* $visibility:vis fn $name:ident = $portable:ident($($argument:ident: $kind:ty),*) $(-> $result:ty)?) => {
         $(#[$about])*
