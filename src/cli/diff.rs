@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use prospect_common::text;
 use prospect_engine::tables::history;
-use prospect_findings::changes::{Became, Change, Rules, counts, diff as differences};
+use prospect_findings::changes::{Change, ChangeKind, Rules, counts, diff as differences};
 use prospect_store::RunFolder;
 use serde::Serialize;
 
@@ -38,7 +38,7 @@ pub(super) struct DiffArgs {
     #[arg(long)]
     all: bool,
     /// The least difference of scores that makes a finding worse or better
-    #[arg(long, value_name = "SCORE", default_value_t = Rules::default().least)]
+    #[arg(long, value_name = "SCORE", default_value_t = Rules::default().min_score_change)]
     least: f32,
     /// Exit with status 3 if more findings than this are new
     #[arg(long, value_name = "N")]
@@ -74,8 +74,8 @@ pub(super) fn diff(args: &DiffArgs) -> anyhow::Result<u8> {
         Ok::<_, prospect_common::Error>(found)
     };
     let rules = Rules {
-        least: args.least,
-        reviewed: args.all,
+        min_score_change: args.least,
+        include_reviewed: args.all,
     };
     let changes = differences(&findings(&args.before)?, &findings(&args.now)?, rules);
     let [new, worse, better, resolved] = counts(&changes);
@@ -100,13 +100,13 @@ pub(super) fn diff(args: &DiffArgs) -> anyhow::Result<u8> {
 
 /// The counts, and the first `limit` changes of each kind.
 fn page(changes: &[Change], limit: usize) -> String {
-    let counted: Vec<String> = (Became::ALL.iter().zip(counts(changes)))
+    let counted: Vec<String> = (ChangeKind::ALL.iter().zip(counts(changes)))
         .map(|(kind, n)| format!("{} {}", text::count(n as u64), kind.name()))
         .collect();
     let mut page = counted.join(", ") + "\n";
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut left_out = Vec::new();
-    for kind in Became::ALL {
+    for kind in ChangeKind::ALL {
         let of_kind: Vec<&Change> = (changes.iter())
             .filter(|change| change.change == kind)
             .collect();
@@ -163,9 +163,9 @@ mod tests {
             evidence: "the same file".to_string(),
         };
         let changes = [
-            change("a", Became::New, Some("b")),
-            change("c", Became::New, None),
-            change("d", Became::Resolved, None),
+            change("a", ChangeKind::New, Some("b")),
+            change("c", ChangeKind::New, None),
+            change("d", ChangeKind::Resolved, None),
         ];
         assert_eq!(
             page(&changes, 1),

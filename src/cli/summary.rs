@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use prospect_common::text;
-use prospect_findings::changes::{Became, Change};
+use prospect_findings::changes::{Change, ChangeKind};
 use prospect_queries::summary::{OfKind, Summary, summary as gather};
 use prospect_store::write_atomically;
 
@@ -133,7 +133,7 @@ fn markdown(summary: &Summary) -> String {
             );
         }
     }
-    for kind in Became::ALL {
+    for kind in ChangeKind::ALL {
         let all = summary.since.iter().flat_map(|since| &since.changes);
         let changes: Vec<&Change> = all.filter(|change| change.change == kind).collect();
         if changes.is_empty() {
@@ -297,8 +297,8 @@ mod tests {
                 better: 0,
                 resolved: 1,
                 changes: vec![
-                    change("a_1.jpg", Became::New),
-                    change("b.jpg", Became::Resolved),
+                    change("a_1.jpg", ChangeKind::New),
+                    change("b.jpg", ChangeKind::Resolved),
                 ],
             }),
             stages: Default::default(),
@@ -314,7 +314,7 @@ mod tests {
         );
         for piece in [
             "1,040 images in /data/a \"b\"\\\\c, 2 of them unreadable; 55 through the network, 983 taken from before.\n",
-            "| Photos of odd shape | odd\\_aspect | 34 | 30 |\n",
+            "| Photos with unusual aspect ratios | odd\\_aspect | 34 | 30 |\n",
             "## New: 1\n",
             "| a\\_1.jpg | label | 0.03 | labelled a\\|b; probe says \\*shoes\\* |\n",
         ] {

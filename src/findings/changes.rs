@@ -1,91 +1,91 @@
-//! What is different between two runs' findings: what is new since last night, what is gone, what got worse or better.
+//! Differences between the findings of two runs: new, resolved, worse and better ones.
 
 use std::collections::BTreeMap;
 
 use prospect_common::names;
 use serde::Serialize;
 
-/// A finding as two runs can compare it: by its image's path, since ids are ranks and shift with every file that comes.
+/// A finding identified by its image's path, comparable across runs: image ids are ranks and shift with every new file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FindingByPath {
     pub path: String,
-    /// As [`crate::Kind::name`] spells it.
+    /// The name of a [`crate::Kind`].
     pub kind: String,
-    /// The other image, where the finding is about two.
+    /// The other image, if the finding is about two.
     pub other_path: Option<String>,
     /// 0 (worst) to 1 (fine).
     pub score: f32,
-    /// Bad enough to be told.
+    /// Bad enough to be reported.
     pub flagged: bool,
-    /// What a person has decided about it: `ok` or `fix`.
+    /// A person's verdict: `ok` or `fix`.
     pub reviewed: Option<String>,
     pub evidence: String,
 }
 
 names! {
-    /// What became of a finding.
-    pub enum Became {
-        /// Told now and not before.
+    /// How a finding changed.
+    pub enum ChangeKind {
+        /// Reported only in the later run.
         New = "new",
-        /// Told in both runs, its score lower by [`Rules::least`] or more.
+        /// Reported in both runs, with a score lower by at least [`Rules::min_score_change`].
         Worse = "worse",
-        /// Told in both runs, its score higher by as much.
+        /// Reported in both runs, with a score higher by at least [`Rules::min_score_change`].
         Better = "better",
-        /// Told before and not now: repaired, deleted, or no longer remarkable.
+        /// Reported only in the earlier run: fixed, deleted, or no longer flagged.
         Resolved = "resolved",
     }
 }
 
-/// One difference.
+/// A difference between two runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
     pub path: String,
     pub kind: String,
     pub other_path: Option<String>,
-    pub change: Became,
+    pub change: ChangeKind,
     /// In the earlier run, if it was listed there.
     pub score_before: Option<f32>,
     /// In the later run, if it is listed there.
     pub score: Option<f32>,
-    /// The later run's sentence, if it is listed there, else the earlier one's.
+    /// The later run's sentence if it is listed there, otherwise the earlier one's.
     pub evidence: String,
 }
 
-/// What counts as a difference.
+/// Which differences are reported.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
-    /// The least difference of scores that makes a finding worse or better.
-    pub least: f32,
-    /// Tell also of what a person has judged.
-    pub reviewed: bool,
+    /// The minimum score difference of worse and better findings.
+    pub min_score_change: f32,
+    /// Include findings that a person has reviewed.
+    pub include_reviewed: bool,
 }
 
 impl Default for Rules {
-    /// A tenth of the scale: scores move a little with every image that comes.
+    /// A tenth of the scale: scores shift slightly with every new image.
     fn default() -> Rules {
         Rules {
-            least: 0.1,
-            reviewed: false,
+            min_score_change: 0.1,
+            include_reviewed: false,
         }
     }
 }
 
 type Subject<'f> = (&'f str, &'f str, Option<&'f str>);
 
-/// The differences between the findings of an earlier and a later run, by kind of change, kind of finding, score (the worst
-/// first) and path. Of several findings about the same thing in a run, the worst one counts.
+/// The differences between the findings of an earlier and a later run, by kind of change, kind of finding, score (worst first) and
+/// path. Of a run's duplicate findings, the worst counts.
 pub fn diff(before: &[FindingByPath], now: &[FindingByPath], rules: Rules) -> Vec<Change> {
     let (before, now) = (by_subject(before), by_subject(now));
     let mut changes = Vec::new();
     for (subject, found) in &now {
         let old = before.get(subject).copied();
         changes
-            .extend(became(old, Some(found), rules).map(|change| told(change, old, Some(found))));
+            .extend(classify(old, Some(found), rules).map(|kind| change(kind, old, Some(found))));
     }
     for (subject, old) in &before {
         if !now.contains_key(subject) {
             changes
-                .extend(became(Some(old), None, rules).map(|change| told(change, Some(old), None)));
+                .extend(classify(Some(old), None, rules).map(|kind| change(kind, Some(old), None)));
         }
     }
     let score = |change: &Change| change.score.or(change.score_before).unwrap_or(1.0);
@@ -98,9 +98,9 @@ pub fn diff(before: &[FindingByPath], now: &[FindingByPath], rules: Rules) -> Ve
     changes
 }
 
-/// How many changes there are of each kind, in the order of [`Became::ALL`].
+/// The number of changes of each kind, in the order of [`ChangeKind::ALL`].
 pub fn counts(changes: &[Change]) -> [usize; 4] {
-    Became::ALL.map(|kind| {
+    ChangeKind::ALL.map(|kind| {
         let of_kind = changes.iter().filter(|change| change.change == kind);
         of_kind.count()
     })
@@ -122,43 +122,46 @@ fn by_subject(findings: &[FindingByPath]) -> BTreeMap<Subject<'_>, &FindingByPat
     subjects
 }
 
-/// What became of a finding that at least one of the runs lists.
-fn became(
+/// The change of a finding that at least one run lists.
+fn classify(
     old: Option<&FindingByPath>,
     now: Option<&FindingByPath>,
     rules: Rules,
-) -> Option<Became> {
-    let judged = |found: &FindingByPath, verdict: &str| found.reviewed.as_deref() == Some(verdict);
-    // Who has judged an image needs not be told of it: of what is to be repaired only that it has been.
-    let quiet = match now {
+) -> Option<ChangeKind> {
+    let has_verdict =
+        |found: &FindingByPath, verdict: &str| found.reviewed.as_deref() == Some(verdict);
+    // Reviewed findings are not news; of those to fix, only that they have been fixed.
+    let is_reviewed = match now {
         Some(found) => found.reviewed.is_some(),
-        None => old.is_some_and(|found| judged(found, "ok")),
+        None => old.is_some_and(|found| has_verdict(found, "ok")),
     };
-    if quiet && !rules.reviewed {
+    if is_reviewed && !rules.include_reviewed {
         return None;
     }
-    let is_told = |found: Option<&FindingByPath>| {
-        found.is_some_and(|found| found.flagged && (rules.reviewed || !judged(found, "ok")))
+    let is_reported = |found: Option<&FindingByPath>| {
+        found.is_some_and(|found| {
+            found.flagged && (rules.include_reviewed || !has_verdict(found, "ok"))
+        })
     };
-    match (is_told(old), is_told(now)) {
-        (false, true) => Some(Became::New),
-        (true, false) => Some(Became::Resolved),
+    match (is_reported(old), is_reported(now)) {
+        (false, true) => Some(ChangeKind::New),
+        (true, false) => Some(ChangeKind::Resolved),
         (false, false) => None,
         (true, true) => {
-            let moved = now?.score - old?.score;
-            if moved.abs() < rules.least || moved == 0.0 {
+            let difference = now?.score - old?.score;
+            if difference.abs() < rules.min_score_change || difference == 0.0 {
                 return None;
             }
-            Some(if moved < 0.0 {
-                Became::Worse
+            Some(if difference < 0.0 {
+                ChangeKind::Worse
             } else {
-                Became::Better
+                ChangeKind::Better
             })
         }
     }
 }
 
-fn told(change: Became, old: Option<&FindingByPath>, now: Option<&FindingByPath>) -> Change {
+fn change(kind: ChangeKind, old: Option<&FindingByPath>, now: Option<&FindingByPath>) -> Change {
     let either = now.or(old);
     let text =
         |of: fn(&FindingByPath) -> &String| either.map_or(String::new(), |found| of(found).clone());
@@ -166,7 +169,7 @@ fn told(change: Became, old: Option<&FindingByPath>, now: Option<&FindingByPath>
         path: text(|found| &found.path),
         kind: text(|found| &found.kind),
         other_path: either.and_then(|found| found.other_path.clone()),
-        change,
+        change: kind,
         score_before: old.map(|found| found.score),
         score: now.map(|found| found.score),
         evidence: text(|found| &found.evidence),
@@ -199,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn new_gone_and_moved_findings_are_told_the_worst_first() {
+    fn new_resolved_and_rescored_findings_are_listed_worst_first() {
         let before = [
             found("gone", 0.2),
             found("same", 0.3),
@@ -209,7 +212,7 @@ mod tests {
                 flagged: false,
                 ..found("candidate", 0.6)
             },
-            found("calmed", 0.4),
+            found("unflagged", 0.4),
         ];
         let now = [
             found("same", 0.35),
@@ -219,7 +222,7 @@ mod tests {
             found("fresh", 0.1),
             FindingByPath {
                 flagged: false,
-                ..found("calmed", 0.7)
+                ..found("unflagged", 0.7)
             },
         ];
         let changes = diff(&before, &now, Rules::default());
@@ -231,7 +234,7 @@ mod tests {
                 ("worse", "worse"),
                 ("better", "better"),
                 ("gone", "resolved"),
-                ("calmed", "resolved"),
+                ("unflagged", "resolved"),
             ]
         );
         assert_eq!(counts(&changes), [2, 1, 1, 2]);
@@ -244,12 +247,12 @@ mod tests {
             (Some(0.2), None)
         );
         assert_eq!(changes[4].evidence, "gone at 0.2");
-        assert_eq!(changes[5].evidence, "calmed at 0.7");
+        assert_eq!(changes[5].evidence, "unflagged at 0.7");
         assert_eq!(diff(&now, &now, Rules::default()), []);
     }
 
     #[test]
-    fn another_kind_or_partner_is_another_finding() {
+    fn findings_differ_by_kind_and_other_image() {
         let with = |kind: &str, other: Option<&str>| FindingByPath {
             kind: kind.to_string(),
             other_path: other.map(str::to_string),
@@ -259,7 +262,7 @@ mod tests {
         let now = [with("outlier", None), with("duplicate_near", Some("c"))];
         let changes = diff(&before, &now, Rules::default());
         assert_eq!(counts(&changes), [2, 0, 0, 2]);
-        // Twice in one run: the worse one counts, a flagged one before any candidate.
+        // Duplicates in one run: the worst counts, flagged ones before candidates.
         let now = [
             found("a", 0.5),
             found("a", 0.3),
@@ -274,28 +277,28 @@ mod tests {
     }
 
     #[test]
-    fn what_was_judged_stays_quiet() {
-        let judged = |path: &str, verdict: &str| FindingByPath {
+    fn reviewed_findings_are_not_reported() {
+        let reviewed = |path: &str, verdict: &str| FindingByPath {
             reviewed: Some(verdict.to_string()),
             ..found(path, 0.1)
         };
         let all = Rules {
-            reviewed: true,
+            include_reviewed: true,
             ..Rules::default()
         };
-        // Judged since: neither resolved nor anything else.
+        // Reviewed since: not a change.
         let before = [found("fine", 0.1), found("bad", 0.1)];
-        let now = [judged("fine", "ok"), judged("bad", "fix")];
+        let now = [reviewed("fine", "ok"), reviewed("bad", "fix")];
         assert_eq!(diff(&before, &now, Rules::default()), []);
         assert_eq!(diff(&before, &now, all), []);
         assert_eq!(diff(&[], &now, Rules::default()), []);
         assert_eq!(counts(&diff(&[], &now, all)), [2, 0, 0, 0]);
-        // Repaired: that is news. What was fine before it was deleted is none.
+        // A fixed finding is a change; deleting an image that was ok is not.
         assert_eq!(
             short(&diff(&now, &[], Rules::default())),
             [("bad", "resolved")]
         );
-        // The image has changed since it was judged.
+        // The image has changed since its review.
         assert_eq!(
             short(&diff(&now, &before, Rules::default())),
             [("fine", "new")]
@@ -304,7 +307,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn there_and_back_is_the_opposite(
+        fn swapping_the_runs_reverses_the_changes(
             before in prop::collection::vec((0u8..12, 0u8..=10, any::<bool>()), 0..20),
             now in prop::collection::vec((0u8..12, 0u8..=10, any::<bool>()), 0..20),
         ) {
@@ -317,11 +320,11 @@ mod tests {
                 .collect()
             };
             let (before, now) = (findings(&before), findings(&now));
-            let there = diff(&before, &now, Rules::default());
+            let forward = diff(&before, &now, Rules::default());
             let back = diff(&now, &before, Rules::default());
-            let [new, worse, better, resolved] = counts(&there);
+            let [new, worse, better, resolved] = counts(&forward);
             prop_assert_eq!(counts(&back), [resolved, better, worse, new]);
-            prop_assert_eq!(new + worse + better + resolved, there.len());
+            prop_assert_eq!(new + worse + better + resolved, forward.len());
         }
     }
 }

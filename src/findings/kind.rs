@@ -1,26 +1,25 @@
-//! What is wrong with a dataset, one row a finding: the contract of table `issues`.
+//! Kinds of findings and their ranking, the contract of table `issues`.
 
 use prospect_common::{names, text::plural};
 
 names! {
-    /// What a finding is about, and so what is shown with it.
+    /// What a finding is about, which decides how it is shown.
     pub enum Subject {
-        /// The image's label: shown with the label that it should have, and the nearest images. Candidates are shown too.
+        /// The image's label: shown with the suggested label and the nearest images, including candidates.
         Label = "label",
-        /// The image among all others: shown with the nearest images.
+        /// The image compared to all others: shown with the nearest images.
         Neighbors = "neighbors",
-        /// Two images: shown with the other one.
+        /// Two images: shown side by side.
         Pair = "pair",
-        /// The image by itself.
+        /// The image alone.
         Image = "image",
-        /// The file: there is nothing to be seen.
+        /// The file: nothing to show.
         File = "file",
     }
 }
 
 names! {
-    /// The page of the report that lists a kind of finding, by the name of its file. Every finding is on the overview and in the
-    /// gallery, too.
+    /// The report page that lists a kind of finding, by file name. The overview and the gallery show all kinds.
     pub enum ReportPage {
         Labels = "labels",
         Duplicates = "duplicates",
@@ -29,39 +28,37 @@ names! {
 }
 
 impl ReportPage {
-    /// The kinds that it lists.
+    /// The kinds on this page.
     pub fn kinds(self) -> impl Iterator<Item = Kind> {
         let all = Kind::ALL.into_iter();
         all.filter(move |kind| kind.info().page == self)
     }
 }
 
-/// How a kind of finding is told, wherever it is shown.
+/// How a kind of finding is presented.
 #[derive(Debug)]
 pub struct Info {
-    /// What one of them is called, and several are.
+    /// Its name in the singular and the plural.
     pub words: [&'static str; 2],
-    /// The sentence where there is none.
-    pub none: &'static str,
     pub subject: Subject,
     pub page: ReportPage,
 }
 
-/// Makes [`Kind`] of one declaration a kind. Their order is that of the rows of `issues`, and of everything that is told.
+/// Defines [`Kind`] from one declaration per kind, in the order of the rows of `issues` and of all output.
 macro_rules! kinds {
-    ($($(#[$about:meta])* $Kind:ident = $name:literal { $($told:tt)* })*) => {
+    ($($(#[$about:meta])* $Kind:ident = $name:literal { $($info:tt)* })*) => {
         names! {
-            /// What is wrong with an image.
+            /// The kind of a finding.
             pub enum Kind {
                 $($(#[$about])* $Kind = $name,)*
             }
         }
 
         impl Kind {
-            /// How it is told.
+            /// How it is presented.
             pub fn info(self) -> &'static Info {
                 match self {
-                    $(Kind::$Kind => &Info { $($told)* },)*
+                    $(Kind::$Kind => &Info { $($info)* },)*
                 }
             }
         }
@@ -69,108 +66,99 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// It shows something else than its label says.
+    /// The label is probably wrong.
     Label = "label" {
         words: ["probably wrong label", "probably wrong labels"],
-        none: "No label is probably wrong.",
         subject: Subject::Label,
         page: ReportPage::Labels,
     }
-    /// The same file as another image.
+    /// A byte-identical copy of another image.
     DuplicateExact = "duplicate_exact" {
         words: ["exact duplicate", "exact duplicates"],
-        none: "No file is there twice.",
         subject: Subject::Pair,
         page: ReportPage::Duplicates,
     }
-    /// The same picture as another image, saved, scaled or cropped in another way.
+    /// The same picture as another image, re-encoded, scaled, cropped or mirrored.
     DuplicateNear = "duplicate_near" {
         words: ["near-duplicate", "near-duplicates"],
-        none: "No picture is there twice in different files.",
         subject: Subject::Pair,
         page: ReportPage::Duplicates,
     }
-    /// The same picture as another image, with another label.
+    /// The same picture as another image, with a different label.
     DuplicateLabel = "duplicate_label" {
-        words: ["duplicate with another label", "duplicates with another label"],
-        none: "No picture has two labels.",
+        words: ["duplicate with a different label", "duplicates with different labels"],
         subject: Subject::Pair,
         page: ReportPage::Duplicates,
     }
-    /// The same picture as an image of another split.
+    /// The same picture as an image in another split.
     Leak = "leak" {
         words: ["leak between splits", "leaks between splits"],
-        none: "No picture is in two splits.",
         subject: Subject::Pair,
         page: ReportPage::Duplicates,
     }
-    /// Unlike all others.
+    /// Far from all other images.
     Outlier = "outlier" {
         words: ["outlier", "outliers"],
-        none: "No image is unlike all others.",
         subject: Subject::Neighbors,
         page: ReportPage::Files,
     }
     Dark = "dark" {
         words: ["dark photo", "dark photos"],
-        none: "No photo is too dark.",
         subject: Subject::Image,
         page: ReportPage::Files,
     }
     Bright = "bright" {
         words: ["bright photo", "bright photos"],
-        none: "No photo is too bright.",
         subject: Subject::Image,
         page: ReportPage::Files,
     }
-    /// Hardly anything to be seen.
+    /// Almost uniform.
     Blank = "blank" {
         words: ["blank photo", "blank photos"],
-        none: "No photo is blank.",
         subject: Subject::Image,
         page: ReportPage::Files,
     }
     Blurred = "blurred" {
         words: ["blurred photo", "blurred photos"],
-        none: "No photo is blurred.",
         subject: Subject::Image,
         page: ReportPage::Files,
     }
     /// Much wider or taller than the others.
     OddAspect = "odd_aspect" {
-        words: ["photo of odd shape", "photos of odd shape"],
-        none: "No photo is much wider or taller than the others.",
+        words: ["photo with an unusual aspect ratio", "photos with unusual aspect ratios"],
         subject: Subject::Image,
         page: ReportPage::Files,
     }
     /// Much smaller than the others.
     Tiny = "tiny" {
-        words: ["tiny photo", "tiny photos"],
-        none: "No photo is much smaller than the others.",
+        words: ["unusually small photo", "unusually small photos"],
         subject: Subject::Image,
         page: ReportPage::Files,
     }
-    /// Without colour among coloured ones.
+    /// Grayscale among colour photos.
     Grayscale = "grayscale" {
-        words: ["photo without colour", "photos without colour"],
-        none: "No photo lacks the colour of the others.",
+        words: ["unexpected grayscale photo", "unexpected grayscale photos"],
         subject: Subject::Image,
         page: ReportPage::Files,
     }
-    /// Its file could not be decoded.
+    /// The file could not be decoded.
     Unreadable = "unreadable" {
         words: ["unreadable file", "unreadable files"],
-        none: "Every file could be read.",
         subject: Subject::File,
         page: ReportPage::Files,
     }
 }
 
 impl Kind {
-    /// What several are called, as a heading.
+    /// The plural as a heading: `Outliers`.
     pub fn heading(self) -> String {
         let many = self.info().words[1];
         many[..1].to_uppercase() + &many[1..]
+    }
+
+    /// The sentence for zero findings: `No outliers.`
+    pub fn none(self) -> String {
+        format!("No {}.", self.info().words[1])
     }
 
     /// `1 outlier`, `1,234 outliers`.
@@ -180,25 +168,25 @@ impl Kind {
     }
 }
 
-/// One thing that is wrong with one image.
+/// A possible problem with an image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     pub image_id: u32,
     pub kind: Kind,
     /// 0 (worst) to 1 (fine); comparable within a kind.
     pub score: f32,
-    /// Bad enough to be told; others are candidates.
+    /// Bad enough to be reported; others are candidates.
     pub flagged: bool,
-    /// The dataset's class that the image should have, where that is known.
+    /// The class that the image probably belongs to, if known.
     pub suggested_label: Option<i32>,
-    /// The other image, where the finding is about two.
+    /// The other image, if the finding is about two.
     pub other_id: Option<u32>,
-    /// One readable sentence: why, in figures that a person can check.
+    /// One readable sentence with the reason, in verifiable figures.
     pub evidence: String,
 }
 
-/// Worst first within each kind (kinds in order of [`Kind::ALL`]), with ranks from 1: everything that is flagged, and of the
-/// other candidates as many as `keep` findings of the kind leave room for. Ties go by image, then by the other image.
+/// Ranks findings from 1, worst first within each kind (kinds in the order of [`Kind::ALL`]). Keeps all flagged findings, and
+/// candidates up to `keep` findings per kind. Ties are broken by image, then by the other image.
 pub fn ranked(mut findings: Vec<Finding>, keep: usize) -> Vec<(i32, Finding)> {
     findings.sort_by(|a, b| {
         (a.kind.cmp(&b.kind))
@@ -238,19 +226,19 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_told_in_words() {
+    fn kinds_have_names() {
         for kind in Kind::ALL {
-            let Info { words, none, .. } = kind.info();
+            let Info { words, .. } = kind.info();
             assert!(words[0] != words[1] && words[1].starts_with(|c: char| c.is_ascii_lowercase()));
-            assert!(none.ends_with('.'), "{none}");
         }
         assert_eq!(Kind::Leak.heading(), "Leaks between splits");
+        assert_eq!(Kind::Leak.none(), "No leaks between splits.");
         assert_eq!(Kind::Dark.counted(1), "1 dark photo");
         assert_eq!(Kind::Dark.counted(1200), "1,200 dark photos");
     }
 
     #[test]
-    fn a_pages_kinds_are_in_order() {
+    fn kinds_of_a_page_are_in_order() {
         let kinds: Vec<&str> = ReportPage::Duplicates.kinds().map(Kind::name).collect();
         let expected = [
             "duplicate_exact",
@@ -262,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn flagged_ones_come_first_and_all_of_them_are_kept() {
+    fn flagged_findings_come_first_and_are_all_kept() {
         let found = ranked(
             vec![
                 finding(5, Kind::Label, 0.1, false),

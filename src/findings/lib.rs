@@ -1,4 +1,4 @@
-//! Findings: their kinds, how two runs' findings differ, and what people decided about them.
+//! Findings: their kinds, differences between runs, and people's reviews.
 
 pub mod changes;
 mod kind;

@@ -1,12 +1,12 @@
-//! What people have decided about findings: a CSV beside the runs, written by `prospect review` or by hand.
+//! People's reviews of findings: a CSV file beside the runs, written by `prospect review` or by hand.
 //!
 //! ```text
 //! path,kind,verdict,note,date,digest
 //! hat/0512.jpg,label,ok,a beret,2026-11-23,5f0c…
 //! ```
 //!
-//! A decision is about one image and one kind of finding. With a digest it holds for that content alone: an image that has
-//! changed since needs a new look. Without one it holds whatever the file becomes.
+//! A review is about one image and one kind of finding. With a digest, it holds only for that content: an image that has changed
+//! since needs another review. Without one, it holds for any content.
 
 use std::{collections::HashMap, fs::File, io, path::Path};
 
@@ -18,36 +18,36 @@ use prospect_store::write_atomically;
 
 use crate::Kind;
 
-/// Our columns, in the order in which they are written. The first three must be there.
+/// Our columns, in the order written. The first [`REQUIRED`] are required.
 const COLUMNS: [&str; 6] = ["path", "kind", "verdict", "note", "date", "digest"];
-const NEEDED: usize = 3;
+const REQUIRED: usize = 3;
 
-/// Mistakes of a file that are told at a time.
-const SHOWN: usize = 3;
+/// Maximum number of errors in a message.
+const MAX_ERRORS: usize = 3;
 
 names! {
-    /// What a person said of a finding.
+    /// A person's verdict on a finding.
     pub enum Verdict {
-        /// There is nothing wrong: it stays quiet.
+        /// Not a problem: no longer reported.
         Ok = "ok",
-        /// It is to be repaired.
+        /// To be fixed.
         Fix = "fix",
     }
 }
 
-/// One decision.
+/// A review of one finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Review {
-    /// As the table `images` spells it.
+    /// As in table `images`.
     pub path: String,
     pub kind: Kind,
     pub verdict: Verdict,
     pub note: String,
-    /// The day, `2026-11-23`.
+    /// The date, `2026-11-23`.
     pub date: String,
-    /// BLAKE3 of the file that was looked at; none: whatever it becomes.
+    /// BLAKE3 of the reviewed file; none for any content.
     pub digest: Option<String>,
-    /// Cells of the columns that somebody added to the file.
+    /// Cells of additional columns.
     pub more: Vec<String>,
 }
 
@@ -64,27 +64,27 @@ impl Review {
         }
     }
 
-    /// Whether it was made about a file of that content. `None`: a file that cannot be read.
+    /// Whether it holds for a file with this digest; `None` for an unreadable file.
     pub fn holds_for(&self, digest: Option<&str>) -> bool {
         self.digest.is_none() || self.digest.as_deref() == digest
     }
 }
 
-/// All decisions, in the order of the file.
+/// All reviews, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reviews {
     list: Vec<Review>,
-    /// Place in `list` of the last decision about an image and a kind: further down is later.
+    /// Index in `list` of the last review of an image and a kind: lower rows are newer.
     by_subject: HashMap<(String, Kind), usize>,
-    /// Columns that somebody added, which are kept.
+    /// Names of additional columns, which are kept.
     more: Vec<String>,
 }
 
 impl Reviews {
-    /// Reads the file; one that is not there holds no decisions.
+    /// Reads the file; a missing file has no reviews.
     ///
     /// # Errors
-    /// A file that cannot be read, or with rows that mean nothing: the first of them are named with their lines.
+    /// An unreadable file, or invalid rows, the first of which are listed with their lines.
     pub fn read(path: &Path) -> Result<Reviews> {
         match std::fs::read(path) {
             Ok(bytes) => Reviews::parse(path, &bytes),
@@ -93,26 +93,26 @@ impl Reviews {
         }
     }
 
-    /// The decision about an image and a kind, if it was made about the content that the image has now. `digest` is that of
-    /// the table `images`; none where the file cannot be read.
+    /// The review of an image and a kind, if it holds for the image's current content. `digest` is from table `images`; none for an
+    /// unreadable file.
     pub fn find(&self, path: &str, kind: Kind, digest: Option<&str>) -> Option<&Review> {
         self.about(path, kind)
             .filter(|review| review.holds_for(digest))
     }
 
-    /// The decision about an image and a kind, whatever has become of the image.
+    /// The review of an image and a kind, whatever the image's content.
     pub fn about(&self, path: &str, kind: Kind) -> Option<&Review> {
         let at = *self.by_subject.get(&(path.to_string(), kind))?;
         self.list.get(at)
     }
 
-    /// Every decision that counts, in the order of the file.
+    /// The reviews in effect, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Review> {
-        let counts = |(at, review): &(usize, &Review)| {
+        let in_effect = |(at, review): &(usize, &Review)| {
             self.by_subject.get(&(review.path.clone(), review.kind)) == Some(at)
         };
         let list = self.list.iter().enumerate();
-        list.filter(counts).map(|(_, review)| review)
+        list.filter(in_effect).map(|(_, review)| review)
     }
 
     pub fn len(&self) -> usize {
@@ -123,14 +123,14 @@ impl Reviews {
         self.by_subject.is_empty()
     }
 
-    /// Adds a decision in place of the one about the same image and kind, which is given back.
+    /// Adds a review, replacing and returning the one of the same image and kind.
     pub fn set(&mut self, review: Review) -> Option<Review> {
         let before = self.remove(&review.path, review.kind);
         self.push(review);
         before
     }
 
-    /// Takes a decision back.
+    /// Removes a review.
     pub fn remove(&mut self, path: &str, kind: Kind) -> Option<Review> {
         let found = self.about(path, kind).cloned()?;
         let list = std::mem::take(&mut self.list);
@@ -143,17 +143,17 @@ impl Reviews {
         Some(found)
     }
 
-    /// Reads the file, changes it and writes it in one step, one process after another.
+    /// Reads, changes and writes the file atomically, one process at a time.
     ///
     /// # Errors
-    /// As [`Reviews::read`]; `change` refuses; the file cannot be written. Then it is as it was.
+    /// Those of [`Reviews::read`] and `change`, and a failure to write; the file is then unchanged.
     pub fn update<T>(path: &Path, change: impl FnOnce(&mut Reviews) -> Result<T>) -> Result<T> {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        std::fs::create_dir_all(folder).map_err(Error::io(folder, "making the folder"))?;
-        // The file itself is replaced, so the lock is on its folder. It falls with the handle.
+        std::fs::create_dir_all(folder).map_err(Error::io(folder, "creating the folder"))?;
+        // The file itself is replaced, so the lock is on its folder. It ends with the handle.
         let lock = File::open(folder).map_err(Error::io(folder, "opening the folder"))?;
         lock.lock().map_err(Error::io(folder, "locking"))?;
         let before = Reviews::read(path)?;
@@ -165,13 +165,13 @@ impl Reviews {
         Ok(done)
     }
 
-    /// The file's bytes.
+    /// The file's contents.
     fn csv(&self, path: &Path) -> Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let header = COLUMNS
             .into_iter()
             .chain(self.more.iter().map(String::as_str));
-        let mut wrote = writer.write_record(header);
+        let mut outcome = writer.write_record(header);
         for review in &self.list {
             let own = [
                 review.path.as_str(),
@@ -183,16 +183,16 @@ impl Reviews {
             ];
             let more =
                 (0..self.more.len()).map(|at| review.more.get(at).map_or("", String::as_str));
-            wrote = wrote.and_then(|()| writer.write_record(own.into_iter().chain(more)));
+            outcome = outcome.and_then(|()| writer.write_record(own.into_iter().chain(more)));
         }
         let failed = |error: String| Error::io(path, "writing")(io::Error::other(error));
-        wrote.map_err(|error| failed(error.to_string()))?;
+        outcome.map_err(|error| failed(error.to_string()))?;
         writer
             .into_inner()
             .map_err(|error| failed(error.to_string()))
     }
 
-    /// Reads the text of a file; `path` is for messages.
+    /// Parses the contents of a file; `path` is for messages.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Reviews> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let refuse = |found: String| {
@@ -203,7 +203,7 @@ impl Reviews {
                     COLUMNS.join(", ")
                 ),
                 found,
-                "correct the file, or move it away to begin a new one",
+                "correct the file, or move it away to start a new one",
             )
         };
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
@@ -216,7 +216,7 @@ impl Reviews {
         }
         let place = |wanted: &str| names.iter().position(|name| name == wanted);
         let places = COLUMNS.map(place);
-        if places[..NEEDED].contains(&None) {
+        if places[..REQUIRED].contains(&None) {
             return Err(refuse(format!(
                 "the columns {}",
                 escaped(&names.join(", "))
@@ -232,7 +232,7 @@ impl Reviews {
         let mut wrong = Vec::new();
         for record in reader.into_records() {
             let record = record.map_err(|error| refuse(error.to_string()))?;
-            // A spreadsheet may leave empty rows behind.
+            // Spreadsheets may leave empty rows.
             if record.iter().all(|cell| cell.trim().is_empty()) {
                 continue;
             }
@@ -262,20 +262,20 @@ impl Reviews {
     }
 }
 
-/// The first complaints, and how many more there are.
+/// The first errors, and the number of others.
 fn listed(wrong: &[String], n: usize) -> String {
-    let mut text = wrong[..n.min(SHOWN)].join("; ");
-    if n > SHOWN {
-        text += &format!("; and {} more", n - SHOWN);
+    let mut text = wrong[..n.min(MAX_ERRORS)].join("; ");
+    if n > MAX_ERRORS {
+        text += &format!("; and {} more", n - MAX_ERRORS);
     }
     text
 }
 
-/// A row from its cells in the order of [`COLUMNS`].
+/// Parses a row's cells, in the order of [`COLUMNS`].
 fn read_row(cells: [&str; 6], found: usize, expected: usize) -> Result<Review, String> {
     if found > expected {
         return Err(format!(
-            "{found} cells under {expected} columns (a text with a comma stands in double quotes)"
+            "{found} cells for {expected} columns (put text with commas in double quotes)"
         ));
     }
     let [path, kind, verdict, note, date, digest] = cells;
@@ -292,13 +292,13 @@ fn read_row(cells: [&str; 6], found: usize, expected: usize) -> Result<Review, S
     })
 }
 
-/// The kind that a person wrote.
+/// Parses a kind written by a person.
 pub fn read_kind(word: &str) -> Result<Kind, String> {
     let word = word.trim().to_lowercase();
     (word.parse()).map_err(|known: String| unknown("kind", &word, &known))
 }
 
-/// The verdict that a person wrote.
+/// Parses a verdict written by a person.
 pub fn read_verdict(word: &str) -> Result<Verdict, String> {
     let word = word.trim().to_lowercase();
     (word.parse()).map_err(|known: String| unknown("verdict", &word, &known))
@@ -306,7 +306,7 @@ pub fn read_verdict(word: &str) -> Result<Verdict, String> {
 
 fn unknown(what: &str, word: &str, known: &str) -> String {
     let word = escaped(&shortened(word, 60)).into_owned();
-    format!("there is no {what} {word:?}; {known}")
+    format!("unknown {what} {word:?}; {known}")
 }
 
 #[cfg(test)]
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_holds_for_the_content_that_was_seen() {
+    fn a_review_holds_for_the_reviewed_content() {
         let reviews = parse(TEXT).unwrap();
         assert_eq!(reviews.len(), 3);
         let found = reviews
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(reviews.find("hat/1.jpg", Kind::Label, Some("ff")), None);
         assert_eq!(reviews.find("hat/1.jpg", Kind::Label, None), None);
         assert_eq!(reviews.find("hat/1.jpg", Kind::Bright, Some("ab01")), None);
-        // Without a digest: whatever the file becomes.
+        // Without a digest: any content.
         for digest in [None, Some("ff")] {
             let found = reviews.find("hat/2.jpg", Kind::Outlier, digest).unwrap();
             assert_eq!(found.verdict, Verdict::Fix);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_decisions_counts_and_columns_of_others_stay() {
+    fn the_last_review_counts_and_additional_columns_stay() {
         let text = "who,verdict,kind,path\nann,ok,label,a\nbob,fix,label,a\n\"c, d\",ok,dark,b\n";
         let mut reviews = parse(text).unwrap();
         assert_eq!(reviews.len(), 2);
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_row_is_named_with_its_line() {
+    fn invalid_rows_are_listed_with_their_lines() {
         let error = parse(
             "path,kind,verdict\na,lable,ok\nb,label,okay\n,label,ok\nc,label,ok,x\nd,label,ok\n",
         )
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn two_writers_lose_nothing() {
+    fn concurrent_updates_are_not_lost() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runs/reviews.csv");
         assert!(Reviews::read(&path).unwrap().is_empty());
@@ -425,7 +425,7 @@ mod tests {
         let reviews = Reviews::read(&path).unwrap();
         assert_eq!(reviews.len(), 40);
         assert!(reviews.find("3/9\n\".jpg", Kind::Leak, None).is_some());
-        // What refuses changes nothing, and leaves no temporary file.
+        // A failed update changes nothing and leaves no temporary file.
         let before = fs::read(&path).unwrap();
         let refused = Reviews::update(&path, |reviews| {
             reviews.remove("3/9\n\".jpg", Kind::Leak);

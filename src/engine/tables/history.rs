@@ -124,7 +124,7 @@ mod tests {
         BooleanArray, Float32Array, Int16Array, Int32Array, StringArray, UInt64Array,
     };
     use prospect_config::Config;
-    use prospect_findings::changes::Became;
+    use prospect_findings::changes::ChangeKind;
     use prospect_testing::add_tables;
 
     /// (image, kind, score, other image, reviewed)
@@ -213,7 +213,10 @@ mod tests {
             .collect();
         assert_eq!(
             short,
-            [("a", "dark", Became::New), ("b", "label", Became::Worse)]
+            [
+                ("a", "dark", ChangeKind::New),
+                ("b", "label", ChangeKind::Worse)
+            ]
         );
         let batch = changes(&told).unwrap();
         assert_eq!((batch.num_rows(), batch.num_columns()), (2, 7));

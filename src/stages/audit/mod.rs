@@ -22,7 +22,7 @@ use prospect_engine::{
 };
 use prospect_findings::{
     Finding, Kind,
-    changes::{Became, FindingByPath, counts},
+    changes::{ChangeKind, FindingByPath, counts},
     review::Reviews,
 };
 use prospect_store::StageWriter;
@@ -115,7 +115,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         "flagged": flagged.iter().map(|(kind, n)| (kind.name(), *n)).collect::<BTreeMap<_, _>>(),
     });
     if let (Some(changes), Some(summary)) = (&changes, summary.as_object_mut()) {
-        for (became, n) in Became::ALL.iter().zip(counts(changes)) {
+        for (became, n) in ChangeKind::ALL.iter().zip(counts(changes)) {
             summary.insert(became.name().into(), json!(n));
         }
     }

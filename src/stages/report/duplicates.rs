@@ -69,7 +69,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
         nothing: match (frame.manifest.has(duplicates::NAME), least) {
             (false, _) => "The stage duplicates has not been run: prospect run duplicates, then prospect run report.".into(),
             (true, Some(least)) if least >= prospect_analysis::audit::duplicates::threshold::MAX_SIMILARITY => {
-                "No file is there twice. Near-copies cannot be told: different pictures of this dataset are too alike.".into()
+                "No exact duplicates. Near-copies cannot be told: different pictures of this dataset are too alike.".into()
             }
             _ => frame.found(ReportPage::Duplicates),
         },

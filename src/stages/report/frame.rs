@@ -124,7 +124,7 @@ impl Frame<'_> {
             return String::new();
         }
         let clear = kinds.filter(|kind| !self.flagged.contains_key(kind));
-        let sentences: Vec<&str> = clear.map(|kind| kind.info().none).collect();
+        let sentences: Vec<String> = clear.map(Kind::none).collect();
         sentences.join(" ")
     }
 

@@ -8,7 +8,7 @@ use prospect_common::{
     text::{self as words, percent, plural},
 };
 use prospect_engine::schema::{changes, issues, label_scores};
-use prospect_findings::{Kind, changes::Became};
+use prospect_findings::{Kind, changes::ChangeKind};
 
 use super::{
     frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, shown, stages},
@@ -211,12 +211,12 @@ fn since(frame: &Frame, images: &mut Vec<u32>) -> Result<Option<Since>> {
     for batch in rows {
         for (path, change) in batch?.iter() {
             *counts.entry(change.to_string()).or_default() += 1;
-            if change == Became::New.name() && new.len() < NEW {
+            if change == ChangeKind::New.name() && new.len() < NEW {
                 new.push(path.to_string());
             }
         }
     }
-    let of = |became: Became| counts.get(became.name()).copied().unwrap_or(0);
+    let of = |became: ChangeKind| counts.get(became.name()).copied().unwrap_or(0);
     let known: HashMap<&str, u32> = (frame.files.values())
         .map(|file| (file.path.as_str(), file.image_id))
         .collect();
@@ -229,10 +229,10 @@ fn since(frame: &Frame, images: &mut Vec<u32>) -> Result<Option<Since>> {
     Ok(Some(Since {
         line: format!(
             "{} new, {} worse, {} better, {} resolved.",
-            plural(of(Became::New), "finding is", "findings are"),
-            words::count(of(Became::Worse)),
-            words::count(of(Became::Better)),
-            words::count(of(Became::Resolved))
+            plural(of(ChangeKind::New), "finding is", "findings are"),
+            words::count(of(ChangeKind::Worse)),
+            words::count(of(ChangeKind::Better)),
+            words::count(of(ChangeKind::Resolved))
         ),
         images: ids(&found),
     }))
