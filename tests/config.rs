@@ -1,5 +1,5 @@
-//! Broken configurations and what the program says about them: each `tests/config/NAME.toml` with its `NAME.txt`. A first line
-//! `# prospect …` is the command; else it is `prospect plan`. `BLESS=1 cargo test --test config` writes the texts anew.
+//! Invalid configurations and their error messages: each `tests/config/NAME.toml` with its `NAME.txt`. A first line
+//! `# prospect …` gives the command; the default is `prospect plan`. `BLESS=1 cargo test --test config` rewrites the messages.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
 }
 
-/// A folder with what the configurations name: a photo, a network with its sidecar, and other sidecars.
+/// A folder with the files of the configurations: a photo, a network with its sidecar, and other sidecars.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -23,14 +23,14 @@ fn folder() -> tempfile::TempDir {
             .join(format!("residual.{end}"));
         fs::copy(golden, at(&format!("net.{end}"))).unwrap();
     }
-    for name in ["sidecar.json", "sidecar-is-no-json.json"] {
+    for name in ["sidecar.json", "invalid-json-sidecar.json"] {
         fs::copy(cases().join(name), at(name)).unwrap();
     }
     folder
 }
 
-/// What the user reads, with the exit status.
-fn said(folder: &Path, case: &Path) -> String {
+/// The program's output and exit status.
+fn output(folder: &Path, case: &Path) -> String {
     let config = fs::read(case).unwrap();
     fs::write(folder.join("pipeline.toml"), &config).unwrap();
     let text = String::from_utf8_lossy(&config);
@@ -49,7 +49,7 @@ fn said(folder: &Path, case: &Path) -> String {
 }
 
 #[test]
-fn every_broken_configuration_is_answered_with_line_key_and_fix() {
+fn invalid_configurations_are_reported_with_line_key_and_fix() {
     let folder = folder();
     let mut n = 0;
     let mut wrong = Vec::new();
@@ -58,26 +58,29 @@ fn every_broken_configuration_is_answered_with_line_key_and_fix() {
         if case.extension().is_none_or(|extension| extension != "toml") {
             continue;
         }
-        let said = said(folder.path(), &case);
+        let found = output(folder.path(), &case);
         let golden = case.with_extension("txt");
         if std::env::var_os("BLESS").is_some() {
-            fs::write(&golden, &said).unwrap();
+            fs::write(&golden, &found).unwrap();
         }
         let expected = fs::read_to_string(&golden).unwrap_or_default();
-        if said != expected {
+        if found != expected {
             wrong.push(format!(
-                "{}: expected\n{expected}\nfound\n{said}",
+                "{}: expected\n{expected}\nfound\n{found}",
                 case.display()
             ));
         }
         assert!(
-            said.ends_with("exit status 2\n"),
-            "{}: {said}",
+            found.ends_with("exit status 2\n"),
+            "{}: {found}",
             case.display()
         );
         n += 1;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(n >= 20, "{n}");
-    assert!(!folder.path().join("runs").exists(), "nothing is written");
+    assert!(
+        !folder.path().join("runs").exists(),
+        "a run folder was created"
+    );
 }

@@ -1,4 +1,4 @@
-//! `[audit]`: what is looked for in labels, pictures and attributes.
+//! `[audit]`: checks of labels, pictures and attributes.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     methods::ProbabilitySource,
-    reader::{SectionReader, all_different},
+    reader::{SectionReader, all_distinct},
     settings::Settings,
 };
 
@@ -14,20 +14,20 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AuditConfig {
     pub source: ProbabilitySource,
-    /// Folds of the probe; each is judged by a probe that was trained on the others.
+    /// Folds of the probe; each is evaluated by a probe trained on the others.
     pub folds: usize,
     pub seed: u64,
-    /// Images of a kind that a person is going to review: so many candidates are kept, and the calibration is told for them.
+    /// Findings per kind that a person will review: the number of candidates kept, and the budget of the calibration.
     pub budget: usize,
-    /// Share of the labels that the calibration flips, in 0..0.5; 0 leaves it out.
+    /// Fraction of labels flipped for the calibration, 0 to 0.5; 0 disables it.
     pub planted: f64,
-    /// Cosine distance of features up to which pictures may be near duplicates; none: found from the data.
+    /// Maximum cosine distance between the features of near-duplicates; none: estimated from the data.
     pub duplicate_distance: Option<f64>,
-    /// Columns of the metadata that are held against labels and accuracy; none: all of them.
+    /// Metadata columns tested for association with labels and accuracy; none: all.
     pub attributes: Option<Vec<String>>,
-    /// Shuffles behind a p-value.
+    /// Permutations per p-value.
     pub permutations: usize,
-    /// CSV of what people have decided. Default: `reviews.csv` beside the run folder.
+    /// CSV of people's reviews. Default: `reviews.csv` beside the run folder.
     pub reviews: Option<PathBuf>,
 }
 
@@ -40,11 +40,11 @@ impl AuditConfig {
                 ProbabilitySource::Probe,
                 &ProbabilitySource::NAMES,
             ),
-            folds: section.value("folds", 5, "a whole number from 2 to 100", |n| {
+            folds: section.value("folds", 5, "an integer from 2 to 100", |n| {
                 (2..=100).contains(n)
             }),
-            seed: section.value("seed", 42, "a whole number from 0", |_| true),
-            budget: section.value("budget", 200, "a whole number from 1 to 1000000", |n| {
+            seed: section.value("seed", 42, "an integer from 0", |_| true),
+            budget: section.value("budget", 200, "an integer from 1 to 1000000", |n| {
                 (1..=1_000_000).contains(n)
             }),
             planted: section.value("planted", 0.1, "a number from 0 to 0.5", |share| {
@@ -57,13 +57,13 @@ impl AuditConfig {
             ),
             attributes: section.optional(
                 "attributes",
-                "a list of different columns of the metadata such as [\"camera\"]",
-                |names: &Vec<String>| all_different(names),
+                "a list of distinct metadata columns such as [\"camera\"]",
+                |names: &Vec<String>| all_distinct(names),
             ),
             permutations: section.value(
                 "permutations",
                 1000,
-                "a whole number from 0 to 1000000",
+                "an integer from 0 to 1000000",
                 |n| *n <= 1_000_000,
             ),
             reviews: section.path("reviews"),

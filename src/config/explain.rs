@@ -1,4 +1,4 @@
-//! `[explain]` and `[backprop]`: where the network looked.
+//! `[explain]` and `[backprop]`: where the network looks.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use prospect_model::{CamMethod, LayerChoice, ReluRule};
 use serde::Serialize;
 
 use super::{
-    reader::{SectionReader, all_different},
+    reader::{SectionReader, all_distinct},
     settings::Settings,
     values::{ClassChoice, MapStorage},
 };
@@ -14,21 +14,21 @@ use super::{
 /// `[explain]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ExplainConfig {
-    /// Layers at which images are explained; `auto` is the last spatial layer before the head.
+    /// Layers to explain; `auto` is the last spatial layer before the head.
     pub layers: LayerChoice,
     pub methods: Vec<CamMethod>,
     pub classes: Vec<ClassChoice>,
     pub maps: MapStorage,
-    /// Table of boxes, one a row.
+    /// Table of boxes, one per row.
     pub boxes: Option<PathBuf>,
-    /// Overlays drawn for each class.
+    /// Overlays drawn per class.
     pub pictures: usize,
 }
 
 /// `[backprop]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BackpropConfig {
-    /// The most selective units of each layer whose patches are traced back to pixels.
+    /// Number of most selective units per layer whose patches are traced back to pixels.
     pub units_per_layer: usize,
     pub rules: Vec<ReluRule>,
 }
@@ -48,13 +48,13 @@ impl ExplainConfig {
             classes: section.worded(
                 "classes",
                 vec![ClassChoice::Predicted, ClassChoice::Labelled],
-                "a list of \"predicted\", \"labelled\", \"top-2\" to \"top-100\", and \"class NAME\" or \"class #INDEX\"",
+                "a list of distinct classes, each \"predicted\", \"labelled\", \"top-2\" to \"top-100\", \"class NAME\" or \"class #INDEX\"",
                 &["predicted", "labelled", "top-2"],
-                |classes| !classes.is_empty() && all_different(classes),
+                |classes| !classes.is_empty() && all_distinct(classes),
             ),
             maps: section.choice("maps", MapStorage::Stored, &MapStorage::NAMES),
             boxes: section.path("boxes"),
-            pictures: section.value("pictures", 2, "a whole number from 0 to 1000", |n| {
+            pictures: section.value("pictures", 2, "an integer from 0 to 1000", |n| {
                 *n <= 1000
             }),
         }
@@ -68,7 +68,7 @@ impl BackpropConfig {
             units_per_layer: section.value(
                 "units_per_layer",
                 4,
-                "a whole number from 0 to 1000",
+                "an integer from 0 to 1000",
                 |n| *n <= 1000,
             ),
             rules: section.choices(

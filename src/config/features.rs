@@ -1,4 +1,4 @@
-//! `[patches]`, `[neighbors]` and `[project]`: what is made of units and features.
+//! `[patches]`, `[neighbors]` and `[project]`: analysis of units and features.
 
 use std::path::PathBuf;
 
@@ -27,9 +27,9 @@ pub struct NeighborsConfig {
     pub k: usize,
     pub metric: Metric,
     pub method: SearchMethod,
-    /// Share of the true neighbours that an approximate search must find, in 0..=1.
+    /// Minimum recall of an approximate search, in 0..=1.
     pub min_recall: f64,
-    /// Images per block of an exact search, which holds two blocks of features in memory.
+    /// Images per block of an exact search, which keeps two blocks of features in memory.
     pub block_size: usize,
 }
 
@@ -38,15 +38,15 @@ pub struct NeighborsConfig {
 pub struct ProjectConfig {
     pub methods: Vec<ProjectionMethod>,
     pub seed: u64,
-    /// Principal components that are stored, and that t-SNE works on.
+    /// Number of principal components stored and used by t-SNE.
     pub components: usize,
-    /// t-SNE's effective number of neighbours.
+    /// t-SNE's perplexity: the effective number of neighbours.
     pub perplexity: f64,
-    /// UMAP's neighbours of an image, the image itself among them.
+    /// UMAP's neighbours per image, including the image itself.
     pub n_neighbors: usize,
-    /// How closely UMAP packs alike images; its embedding is some ten units wide.
+    /// UMAP's minimum distance between similar images; its embedding is some ten units wide.
     pub min_dist: f64,
-    /// Another run's folder, whose map is kept: only images that it does not have are placed anew.
+    /// Another run's folder, whose map is kept: only images that it lacks are placed.
     pub onto: Option<PathBuf>,
 }
 
@@ -54,14 +54,14 @@ impl PatchesConfig {
     pub(super) fn read(settings: &mut Settings) -> PatchesConfig {
         let mut section = SectionReader::new(settings, "patches");
         PatchesConfig {
-            // `patches.rank` is a 16-bit column; no one looks at thousands of patches of one unit.
-            k: section.value("k", 9, "a whole number from 1 to 1024", |k| {
+            // `patches.rank` is a 16-bit column, and nobody views thousands of patches of one unit.
+            k: section.value("k", 9, "an integer from 1 to 1024", |k| {
                 (1..=1024).contains(k)
             }),
             units: section.value(
                 "units",
                 UnitChoice::All,
-                "\"all\", \"selective\" or a list of different channel indices such as [0, 17]",
+                "\"all\", \"selective\" or a list of distinct channel indices such as [0, 17]",
                 |units| match units {
                     UnitChoice::Listed(list) => {
                         !list.is_empty()
@@ -79,7 +79,7 @@ impl NeighborsConfig {
     pub(super) fn read(settings: &mut Settings) -> NeighborsConfig {
         let mut section = SectionReader::new(settings, "neighbors");
         NeighborsConfig {
-            k: section.value("k", 20, "a whole number from 1 to 1000", |k| {
+            k: section.value("k", 20, "an integer from 1 to 1000", |k| {
                 (1..=1000).contains(k)
             }),
             metric: section.choice("metric", Metric::L2, &Metric::NAMES),
@@ -87,12 +87,9 @@ impl NeighborsConfig {
             min_recall: section.value("min_recall", 0.99, "a number from 0 to 1", |f| {
                 (0.0..=1.0).contains(f)
             }),
-            block_size: section.value(
-                "block_size",
-                32_768,
-                "a whole number from 1 to 1000000",
-                |n| (1..=1_000_000).contains(n),
-            ),
+            block_size: section.value("block_size", 32_768, "an integer from 1 to 1000000", |n| {
+                (1..=1_000_000).contains(n)
+            }),
         }
     }
 }
@@ -109,14 +106,14 @@ impl ProjectConfig {
                 &ProjectionMethod::NAMES,
                 |_| true,
             ),
-            seed: section.value("seed", 42, "a whole number from 0", |_| true),
-            components: section.value("components", 50, "a whole number from 2 to 1000", |n| {
+            seed: section.value("seed", 42, "an integer from 0", |_| true),
+            components: section.value("components", 50, "an integer from 2 to 1000", |n| {
                 (2..=1000).contains(n)
             }),
             perplexity: section.value("perplexity", 30.0, "a number from 2 to 300", |p| {
                 (2.0..=300.0).contains(p)
             }),
-            n_neighbors: section.value("n_neighbors", 15, "a whole number from 2 to 1000", |n| {
+            n_neighbors: section.value("n_neighbors", 15, "an integer from 2 to 1000", |n| {
                 (2..=1000).contains(n)
             }),
             min_dist: section.value("min_dist", 0.1, "a number from 0 to 1", |d| {

@@ -1,4 +1,4 @@
-//! Whether the files and folders are there that the configuration names.
+//! Checks that the configured files and folders exist.
 
 use std::{
     fs, io,
@@ -11,7 +11,7 @@ use super::pipeline::Config;
 
 impl Config {
     /// # Errors
-    /// Every file and folder that is named and not there, with the nearest name that is.
+    /// Every missing file and folder, with a similar existing name.
     pub fn check_files(&self) -> Result<()> {
         let (file, folder) = (false, true);
         let named: [([&'static str; 2], Option<&PathBuf>, bool, &str); 7] = [
@@ -19,43 +19,43 @@ impl Config {
                 ["run", "previous"],
                 self.run.previous.as_ref(),
                 folder,
-                "name an earlier run's folder, or leave the key out",
+                "set it to an earlier run's folder, or remove the key",
             ),
             (
                 ["images", "dir"],
                 Some(&self.images.dir),
                 folder,
-                "name the folder of images",
+                "set it to the image folder",
             ),
             (
                 ["images", "metadata"],
                 self.images.metadata.as_ref(),
                 file,
-                "name the table of the images, or leave the key out",
+                "set it to the image metadata, or remove the key",
             ),
             (
                 ["model", "path"],
                 self.model.path.as_ref(),
                 file,
-                "name a torch.export archive (.pt2); `python jobs/export_model.py` makes one",
+                "set it to a torch.export archive (.pt2), made with `python jobs/export_model.py`",
             ),
             (
                 ["model", "sidecar"],
                 self.model.sidecar.as_ref(),
                 file,
-                "name the JSON that belongs to the model",
+                "set it to the model's JSON file",
             ),
             (
                 ["project", "onto"],
                 self.project.onto.as_ref(),
                 folder,
-                "name an earlier run's folder, or leave the key out",
+                "set it to an earlier run's folder, or remove the key",
             ),
             (
                 ["explain", "boxes"],
                 self.explain.boxes.as_ref(),
                 file,
-                "name the table of boxes, or leave the key out",
+                "set it to a table of boxes, or remove the key",
             ),
         ];
         let complaints: Complaints = (named.into_iter())
@@ -68,7 +68,7 @@ impl Config {
     }
 }
 
-/// Why there is no such file, or no such folder; `None` where there is.
+/// Why the path is not a file or folder; `None` if it is.
 fn wrong(path: &Path, folder: bool) -> Option<String> {
     let shown = path.display();
     match fs::metadata(path) {
@@ -77,16 +77,16 @@ fn wrong(path: &Path, folder: bool) -> Option<String> {
         Ok(_) => Some(format!("{shown} is a folder, not a file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let kind = if folder { "folder" } else { "file" };
-            Some(format!("there is no {kind} {shown}{}", nearest(path)))
+            Some(format!("{kind} {shown} does not exist{}", similar(path)))
         }
         Err(error) => Some(format!("{shown} cannot be read: {error}")),
     }
 }
 
-/// " (did you mean `x`?)", where the first part of the path that is not there is nearly one that is.
-fn nearest(path: &Path) -> String {
-    let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.is_dir();
-    let Some(parent) = path.ancestors().skip(1).find(is_there) else {
+/// " (did you mean `x`?)" if the path's first missing component is similar to an existing one.
+fn similar(path: &Path) -> String {
+    let exists = |folder: &&Path| folder.as_os_str().is_empty() || folder.is_dir();
+    let Some(parent) = path.ancestors().skip(1).find(exists) else {
         return String::new();
     };
     let missing = path

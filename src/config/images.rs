@@ -1,4 +1,4 @@
-//! `[run]` and `[images]`: what is looked at, and where the run goes.
+//! `[run]` and `[images]`: the run folder and the dataset.
 
 use std::path::PathBuf;
 
@@ -12,23 +12,23 @@ use super::{reader::SectionReader, settings::Settings, values::Labels};
 pub struct RunConfig {
     /// The run folder.
     pub dir: PathBuf,
-    /// An earlier run's folder: rows of images that have not changed are taken from it, and findings are compared with its.
+    /// An earlier run's folder: rows of unchanged images are reused, and findings are compared with its.
     pub previous: Option<PathBuf>,
 }
 
 /// `[images]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ImagesConfig {
-    /// The folder of images, searched with its subfolders.
+    /// The image folder, searched recursively.
     pub dir: PathBuf,
-    /// CSV with one row per image.
+    /// CSV, TSV or Parquet with one row per image.
     pub metadata: Option<PathBuf>,
     pub labels: Labels,
-    /// An image with more pixels than this is an error row, not an allocation.
+    /// Images with more pixels are not decoded and become error rows.
     pub max_pixels: u64,
-    /// Turn photos upright as their EXIF tag says.
+    /// Apply the EXIF orientation.
     pub exif_orientation: bool,
-    /// In 0..=1; more unreadable images than this stop the run.
+    /// Maximum fraction of unreadable images, in 0..=1; more stop the run.
     pub max_bad_fraction: f64,
 }
 
@@ -43,7 +43,7 @@ impl RunConfig {
 }
 
 impl ImagesConfig {
-    /// How images are decoded.
+    /// Options for decoding images.
     pub fn decode_options(&self) -> DecodeOptions {
         DecodeOptions {
             max_pixels: self.max_pixels,
@@ -54,14 +54,14 @@ impl ImagesConfig {
     pub(super) fn read(settings: &mut Settings) -> ImagesConfig {
         let mut section = SectionReader::new(settings, "images");
         let images = ImagesConfig {
-            dir: section.required_path("dir", "the folder of images, e.g. dir = \"photos\""),
+            dir: section.required_path("dir", "the image folder, e.g. dir = \"photos\""),
             metadata: section.path("metadata"),
             labels: section.choice("labels", Labels::Folder, &Labels::NAMES),
             // Pillow's limit against decompression bombs: twice 1024^3 / 4 / 3 pixels.
             max_pixels: section.value(
                 "max_pixels",
                 178_956_970,
-                "a whole number of pixels from 1 to 4294967296",
+                "a number of pixels from 1 to 4294967296",
                 |n| (1..=1 << 32).contains(n),
             ),
             exif_orientation: section.value("exif_orientation", true, "true or false", |_| true),
@@ -72,7 +72,7 @@ impl ImagesConfig {
         if images.labels == Labels::Metadata && !section.has("metadata") {
             section.complain(
                 "labels",
-                "is \"metadata\", but [images] metadata names no file; name it, or take labels = \"folder\"",
+                "is \"metadata\", but [images] metadata is not set; set it, or use labels = \"folder\"",
             );
         }
         images

@@ -1,6 +1,6 @@
-//! `pipeline.toml`: every setting, its default and what it may be, each stated once, in the `read` function of its section.
+//! `pipeline.toml`: every setting with its default and its allowed values, stated once in the `read` function of its section.
 //!
-//! All keys are checked before anything runs, and all complaints come at once, each with its line.
+//! All keys are checked before anything runs, and all complaints are reported at once, each with its line.
 
 mod audit;
 mod explain;

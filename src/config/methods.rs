@@ -1,13 +1,13 @@
-//! Which method does a piece of work, where there are several.
+//! Choices between methods.
 
 use prospect_common::names;
 
 names! {
-    /// How nearest neighbours are found.
+    /// Methods of nearest-neighbour search.
     pub enum SearchMethod {
-        /// Whichever is expected to be faster.
+        /// The one expected to be faster.
         Auto = "auto",
-        /// Every image with every other, by blocks.
+        /// All pairs of images, in blocks.
         Exact = "exact",
         /// Malkov & Yashunin 2018: a hierarchical navigable small world graph.
         Hnsw = "hnsw",
@@ -15,7 +15,7 @@ names! {
 }
 
 names! {
-    /// How images are laid out in the plane.
+    /// Methods that project features to the plane.
     pub enum ProjectionMethod {
         /// Principal components.
         Pca = "pca",
@@ -25,17 +25,17 @@ names! {
         Umap = "umap",
         /// Principal components by linfa-reduction.
         PcaLinfa = "pca-linfa",
-        /// t-SNE by linfa-tsne, which takes no seed.
+        /// t-SNE by linfa-tsne, which cannot be seeded.
         TsneLinfa = "tsne-linfa",
     }
 }
 
 names! {
-    /// Whose probabilities judge the labels.
+    /// Source of the probabilities that labels are judged by.
     pub enum ProbabilitySource {
-        /// A linear probe on the features, trained on the other folds: nothing it says of an image comes from that image's label.
+        /// A linear probe on the features, trained on the other folds: out-of-sample, so independent of the image's own label.
         Probe = "probe",
-        /// The network's own predictions, where its classes are the dataset's. It may have memorised the labels it was trained on.
+        /// The network's predictions, if its classes are the dataset's. It may have memorised its training labels.
         Network = "network",
     }
 }

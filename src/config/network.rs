@@ -1,4 +1,4 @@
-//! `[model]`, `[input]` and `[extract]`: the network, and what it is run for.
+//! `[model]`, `[input]` and `[extract]`: the network, its preprocessing and its outputs.
 
 use std::path::PathBuf;
 
@@ -11,9 +11,9 @@ use super::{reader::SectionReader, settings::Settings};
 /// `[model]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelConfig {
-    /// The `.pt2` archive. Commands that need no network run without it.
+    /// The `.pt2` archive; optional for commands that need no network.
     pub path: Option<PathBuf>,
-    /// JSON beside the model: class names and input. Default: the model's path with the extension `json`.
+    /// JSON with class names and preprocessing. Default: the model's path with the extension `json`.
     pub sidecar: Option<PathBuf>,
     pub device: DeviceChoice,
     pub dtype: Precision,
@@ -25,16 +25,16 @@ pub struct ModelConfig {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ExtractConfig {
     pub layers: LayerChoice,
-    /// Module path, or `auto`: the input of the final linear layer.
+    /// Module path, or `auto` for the input of the final linear layer.
     pub feature_layer: String,
     /// Images per part.
     pub part_size: usize,
-    /// 0 means one per core; [`ExtractConfig::decode_threads`] resolves it.
+    /// 0 for one per core; see [`ExtractConfig::decode_threads`].
     pub decode_threads: usize,
 }
 
 impl ExtractConfig {
-    /// Threads that decode, at least 1.
+    /// Number of decoding threads, at least 1.
     pub fn decode_threads(&self) -> usize {
         match self.decode_threads {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -57,26 +57,25 @@ impl ModelConfig {
                 |_| true,
             ),
             dtype: section.choice("dtype", Precision::Float32, &Precision::NAMES),
-            batch_size: section.value("batch_size", 32, "a whole number from 1 to 65536", |n| {
+            batch_size: section.value("batch_size", 32, "an integer from 1 to 65536", |n| {
                 (1..=65_536).contains(n)
             }),
         }
     }
 }
 
-/// `[input]`, of the configuration or of a sidecar.
+/// Reads `[input]` from the configuration or a sidecar.
 pub(super) fn read_input(settings: &mut Settings) -> InputOverrides {
-    const SIDES: &str = "of 1 to 16384 pixels";
     let mut section = SectionReader::new(settings, "input");
     InputOverrides {
         resize: section.optional(
             "resize",
-            &format!("the shorter side, [height, width] or \"none\", sides {SIDES}"),
+            "1 to 16384 pixels for the shorter side, [height, width] or \"none\"",
             Size::in_range,
         ),
         crop: section.optional(
             "crop",
-            &format!("a square's side, [height, width] or \"none\", sides {SIDES}"),
+            "1 to 16384 pixels for a square, [height, width] or \"none\"",
             Size::in_range,
         ),
         interpolation: section.optional_choice("interpolation", None, &Interpolation::NAMES),
@@ -87,7 +86,7 @@ pub(super) fn read_input(settings: &mut Settings) -> InputOverrides {
         ),
         std: section.optional(
             "std",
-            "three numbers over 0, for red, green and blue",
+            "three positive numbers, for red, green and blue",
             |std: &[f32; 3]| std.iter().all(|value| value.is_finite() && *value > 0.0),
         ),
     }
@@ -104,13 +103,13 @@ impl ExtractConfig {
                 "\"auto\" or a module path",
                 |layer| !layer.is_empty(),
             ),
-            part_size: section.value("part_size", 1024, "a whole number from 1 to 1000000", |n| {
+            part_size: section.value("part_size", 1024, "an integer from 1 to 1000000", |n| {
                 (1..=1_000_000).contains(n)
             }),
             decode_threads: section.value(
                 "decode_threads",
                 0,
-                "a whole number from 0 (one per core) to 1024",
+                "an integer from 0 (one per core) to 1024",
                 |n| *n <= 1024,
             ),
         }

@@ -1,4 +1,4 @@
-//! The whole of `pipeline.toml`.
+//! The complete `pipeline.toml`.
 
 use std::{
     fs, io,
@@ -20,10 +20,10 @@ use super::{
     source::Source,
 };
 
-/// The checked settings of one run.
+/// The checked settings of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Config {
-    /// The file they came from, as the user wrote it.
+    /// The path of the file, as given by the user.
     pub path: PathBuf,
     pub run: RunConfig,
     pub images: ImagesConfig,
@@ -40,30 +40,30 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and checks the file, with the `SECTION.KEY=VALUE` options laid over it.
+    /// Reads and checks the file, overridden by the `SECTION.KEY=VALUE` options.
     pub fn load(path: &Path, set: &[String]) -> Result<Config> {
         let bytes = fs::read(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::usage(format!(
-                "{}: there is no such file; name the configuration with -c, or start in the folder that holds pipeline.toml",
+                "{}: file not found; name the configuration with -c, or start in the folder of pipeline.toml",
                 path.display()
             )),
             _ => Error::io(path, "reading")(error),
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            // The characters that stand for what is no UTF-8 come after the place.
+            // Replacement characters come only after the location.
             let text = String::from_utf8_lossy(error.as_bytes());
             let source = Source {
                 file: Some(path),
                 text: &text,
             };
-            let complaint = Complaint::new("this is not UTF-8; save the file as UTF-8");
+            let complaint = Complaint::new("invalid UTF-8; save the file as UTF-8");
             Error::from(complaint.at(source.place(&(at..at + 1))))
         })?;
         Config::parse(path, text.strip_prefix('\u{feff}').unwrap_or(&text), set)
     }
 
-    /// As [`Config::load`], with the file's text at hand; `path` is for messages and relative paths.
+    /// Like [`Config::load`], for the contents of a file; `path` is for messages and relative paths.
     pub fn parse(path: &Path, text: &str, set: &[String]) -> Result<Config> {
         let mut settings = Settings::new(path, text, set);
         let config = Config::read(path, &mut settings);
@@ -71,7 +71,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Complaints that came up after the settings were loaded, those about settings with the lines that these stand in.
+    /// Adds locations to complaints about settings that arose after loading.
     pub fn placed(path: &Path, set: &[String], complaints: Vec<Complaint>) -> Vec<Complaint> {
         let text = fs::read_to_string(path).unwrap_or_default();
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -85,7 +85,7 @@ impl Config {
         complaints.into_iter().map(place).collect()
     }
 
-    /// Every key with its default, in the order of the sections.
+    /// All keys with their defaults, by section.
     pub fn keys() -> Result<Vec<KeyInfo>> {
         let text = "[images]\ndir = \"images\"\n";
         let mut settings = Settings::new(Path::new(""), text, &[]);
@@ -93,16 +93,16 @@ impl Config {
         settings.finish()
     }
 
-    /// The sidecar's path: the one that is named, else the model's with the extension `json`.
+    /// The sidecar's path: the configured one, or the model's with the extension `json`.
     pub fn sidecar_path(&self) -> Option<PathBuf> {
         let beside = || Some(self.model.path.as_ref()?.with_extension("json"));
         self.model.sidecar.clone().or_else(beside)
     }
 
-    /// The boxes that the settings name: the table `[explain] boxes`, else those in the metadata, if it has any.
+    /// The boxes: from the table `[explain] boxes`, or else from the metadata, if it has any.
     ///
     /// # Errors
-    /// As [`Boxes::read`].
+    /// Those of [`Boxes::read`].
     pub fn boxes(&self) -> Result<Option<Boxes>> {
         match (&self.explain.boxes, &self.images.metadata) {
             (Some(path), _) => Boxes::read(path).map(Some),
@@ -111,7 +111,7 @@ impl Config {
         }
     }
 
-    /// Where the decisions of reviewers stand: `[audit] reviews`, else beside the run folder.
+    /// The path of the reviews: `[audit] reviews`, or else beside the run folder.
     pub fn reviews_path(&self) -> PathBuf {
         let beside = || self.run.dir.with_file_name("reviews.csv");
         self.audit.reviews.clone().unwrap_or_else(beside)

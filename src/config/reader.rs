@@ -1,4 +1,4 @@
-//! Reads the keys of one section, and complains about values that are not what they should be.
+//! Reads the keys of a section and complains about invalid values.
 
 use std::{ops::Range, path::PathBuf};
 
@@ -15,20 +15,20 @@ use toml::{
 
 use super::settings::{KeyInfo, Settings};
 
-/// Reads the keys of one section; every key it is asked for is a known key.
+/// Reads the keys of a section; every key read is a known key.
 pub(super) struct SectionReader<'s, 'a> {
     settings: &'s mut Settings<'a>,
     name: &'static str,
 }
 
 impl<'s, 'a> SectionReader<'s, 'a> {
-    /// Begins to read a section.
+    /// Starts reading a section.
     pub(super) fn new(settings: &'s mut Settings<'a>, name: &'static str) -> SectionReader<'s, 'a> {
         settings.known(name);
         SectionReader { settings, name }
     }
 
-    /// The value of `key`, or its default. `allowed` completes "must be …"; `check` says whether a value of the right type is in range.
+    /// The value of `key`, or its default. `allowed` completes "must be …"; `check` tests a value of the right type.
     pub(super) fn value<T>(
         &mut self,
         key: &'static str,
@@ -42,7 +42,7 @@ impl<'s, 'a> SectionReader<'s, 'a> {
         self.worded(key, default, allowed, &[], check)
     }
 
-    /// As [`SectionReader::value`], where some of `words` may be meant by what is neither of them.
+    /// Like [`SectionReader::value`], suggesting one of `words` for a similar value.
     pub(super) fn worded<T>(
         &mut self,
         key: &'static str,
@@ -59,7 +59,7 @@ impl<'s, 'a> SectionReader<'s, 'a> {
             .unwrap_or(default)
     }
 
-    /// A key that may be absent.
+    /// An optional key.
     pub(super) fn optional<T: DeserializeOwned>(
         &mut self,
         key: &'static str,
@@ -79,17 +79,17 @@ impl<'s, 'a> SectionReader<'s, 'a> {
             .unwrap_or(default)
     }
 
-    /// One of a few words, or absent.
+    /// One of a few words, optional.
     pub(super) fn optional_choice<T: DeserializeOwned>(
         &mut self,
         key: &'static str,
         documented: Option<toml::Value>,
         words: &[&str],
     ) -> Option<T> {
-        self.read(key, documented, &enumerated(words, "or"), words, |_| true)
+        self.read(key, documented, &enumerated(words), words, |_| true)
     }
 
-    /// A list of different ones of a few words, which are `noun`.
+    /// A list of distinct words, which are `noun`.
     pub(super) fn choices<T>(
         &mut self,
         key: &'static str,
@@ -101,14 +101,13 @@ impl<'s, 'a> SectionReader<'s, 'a> {
     where
         T: DeserializeOwned + Serialize + PartialEq,
     {
-        let words_of = enumerated(words, "and");
-        let allowed = format!("a list of different {noun} of {words_of}");
+        let allowed = format!("a list of distinct {noun}, each {}", enumerated(words));
         self.worded(key, default, &allowed, words, |list| {
-            check(list) && all_different(list)
+            check(list) && all_distinct(list)
         })
     }
 
-    /// A path that may be absent, relative to the file's folder.
+    /// An optional path, relative to the file's folder.
     pub(super) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
         let path: Option<String> =
             self.read(key, None, "a path", &[], |path: &String| !path.is_empty());
@@ -121,11 +120,11 @@ impl<'s, 'a> SectionReader<'s, 'a> {
         self.settings.base.join(path)
     }
 
-    /// A path that must be given; `purpose` completes "dir is missing: name …".
+    /// A required path; `purpose` completes "dir is missing; set it to …".
     pub(super) fn required_path(&mut self, key: &'static str, purpose: &str) -> PathBuf {
         if !self.has(key) && self.settings.is_whole() {
             let span = self.settings.known(self.name).span.clone();
-            let predicate = format!("is missing: name {purpose}");
+            let predicate = format!("is missing; set it to {purpose}");
             let complaint = Complaint::predicate(self.name, key, predicate);
             (self.settings).complain(0, &span.unwrap_or(0..0), complaint);
         }
@@ -137,22 +136,22 @@ impl<'s, 'a> SectionReader<'s, 'a> {
         self.value(
             key,
             LayerChoice::Auto,
-            "\"auto\" or a list of different module paths such as [\"layer3\", \"layer4\"]",
+            "\"auto\" or a list of distinct module paths such as [\"layer3\", \"layer4\"]",
             |layers| match layers {
                 LayerChoice::Auto => true,
                 LayerChoice::Named(names) => {
-                    names.iter().all(|name| !name.is_empty()) && all_different(names)
+                    names.iter().all(|name| !name.is_empty()) && all_distinct(names)
                 }
             },
         )
     }
 
-    /// Whether `key` is given.
+    /// Whether `key` is set.
     pub(super) fn has(&mut self, key: &str) -> bool {
         self.settings.known(self.name).keys.contains_key(key)
     }
 
-    /// A complaint about a key whose own value is fine but does not go with the others.
+    /// Complains about a key whose value conflicts with others.
     pub(super) fn complain(&mut self, key: &'static str, predicate: &str) {
         if !self.settings.is_whole() {
             return;
@@ -187,7 +186,7 @@ impl<'s, 'a> SectionReader<'s, 'a> {
         let is_option = self.settings.sources[source].file.is_none();
         let word = value.get_ref().as_str().map(str::to_string);
         let parsed = T::deserialize(ValueDeserializer::from(value)).or_else(|error| {
-            // `--set run.dir=2026-11-23`: TOML reads a date, the key wants text.
+            // `--set run.dir=2026-11-23`: a date in TOML, but the key expects text.
             let text = Spanned::new(span.clone(), DeValue::String(raw.into()));
             match T::deserialize(ValueDeserializer::from(text)) {
                 Ok(value) if is_option && word.is_none() => Ok(value),
@@ -199,13 +198,13 @@ impl<'s, 'a> SectionReader<'s, 'a> {
             Ok(_) => (None, true),
             Err(error) => (error.span(), false),
         };
-        // Of the value as a whole the place is known; what it holds counts from its own start.
+        // The span of the whole value is absolute; spans inside it are relative to its start.
         let inner = inner.map(|inner| match inner == span {
             true => inner,
             false => start + inner.start..start + inner.end,
         });
         let accepted = |text: &str| parse::<T>(text).is_some_and(|value| check(&value));
-        // In a list, the element that is wrong; the value as a whole where that is not known.
+        // In a list, the invalid element; the whole value if that is unknown.
         let element = wrong_element(raw, accepted);
         let wrong = (element.as_ref())
             .map(|(inner, _)| span.start + inner.start..span.start + inner.end)
@@ -225,8 +224,8 @@ impl<'s, 'a> SectionReader<'s, 'a> {
                 format!("[{raw}]"),
                 format!("[{text}]"),
             ];
-            let meant = (others.into_iter()).find(|other| other != raw && accepted(other));
-            hint = meant.map_or(hint, |other| format!("; write {}", escaped(&other)));
+            let valid = (others.into_iter()).find(|other| other != raw && accepted(other));
+            hint = valid.map_or(hint, |other| format!("; write {}", escaped(&other)));
         }
         let found = escaped(&shortened(shown, 60)).into_owned();
         let predicate = format!("must be {allowed}, found {found}{hint}");
@@ -237,33 +236,33 @@ impl<'s, 'a> SectionReader<'s, 'a> {
 }
 
 /// `"a", "b" or "c"`.
-fn enumerated(words: &[&str], conjunction: &str) -> String {
+fn enumerated(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
     match quoted.split_last() {
         Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} {conjunction} {last}", others.join(", ")),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),
     }
 }
 
-/// Whether no element is there twice.
-pub(super) fn all_different<T: PartialEq>(list: &[T]) -> bool {
+/// Whether the elements are distinct.
+pub(super) fn all_distinct<T: PartialEq>(list: &[T]) -> bool {
     (list.iter().enumerate()).all(|(at, one)| !list[..at].contains(one))
 }
 
-/// A value from its text.
+/// Parses a value.
 fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
     let value = DeValue::parse(text).ok()?;
     T::deserialize(ValueDeserializer::from(value)).ok()
 }
 
-/// Text as TOML writes it.
+/// Text as a TOML string.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 
-/// Where in a list the first element stands that is not accepted where others are, or that is there twice (and whether it is);
-/// counted from the list's own start. `accepted` judges a list by its text.
+/// The span of a list's first invalid element among valid ones, or of its first duplicate (true), relative to the list's start.
+/// `accepted` tests the text of a list.
 fn wrong_element(list: &str, accepted: impl Fn(&str) -> bool) -> Option<(Range<usize>, bool)> {
     let value = DeValue::parse(list).ok()?;
     let DeValue::Array(elements) = value.get_ref() else {
@@ -273,12 +272,12 @@ fn wrong_element(list: &str, accepted: impl Fn(&str) -> bool) -> Option<(Range<u
     let good: Vec<bool> = (0..elements.len())
         .map(|at| accepted(&format!("[{}]", text(at))))
         .collect();
-    let twice = good.iter().all(|good| *good);
-    let wrong = match twice {
+    let is_duplicate = good.iter().all(|good| *good);
+    let wrong = match is_duplicate {
         true => (0..good.len()).find(|&at| (0..at).any(|other| text(other) == text(at))),
         false if good.len() == 1 => Some(0),
         false if good.contains(&true) => good.iter().position(|good| !good),
         false => None,
     };
-    wrong.map(|at| (elements[at].span(), twice))
+    wrong.map(|at| (elements[at].span(), is_duplicate))
 }

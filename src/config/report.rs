@@ -1,4 +1,4 @@
-//! `[report]`: the pages.
+//! `[report]`: the HTML report.
 
 use serde::Serialize;
 
@@ -7,11 +7,11 @@ use super::{reader::SectionReader, settings::Settings};
 /// `[report]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReportConfig {
-    /// Heading of the pages.
+    /// Heading of all pages.
     pub title: String,
-    /// Most images with a picture in the report.
+    /// Maximum number of images with a thumbnail.
     pub images: usize,
-    /// Most points on the map.
+    /// Maximum number of points on the map.
     pub map_points: usize,
 }
 
@@ -22,18 +22,15 @@ impl ReportConfig {
             title: section.value(
                 "title",
                 "Prospect".to_string(),
-                "a text of at most 200 characters",
+                "a string of at most 200 characters",
                 |title| title.chars().count() <= 200,
             ),
-            images: section.value("images", 20_000, "a whole number from 1 to 1000000", |n| {
+            images: section.value("images", 20_000, "an integer from 1 to 1000000", |n| {
                 (1..=1_000_000).contains(n)
             }),
-            map_points: section.value(
-                "map_points",
-                100_000,
-                "a whole number from 1 to 1000000",
-                |n| (1..=1_000_000).contains(n),
-            ),
+            map_points: section.value("map_points", 100_000, "an integer from 1 to 1000000", |n| {
+                (1..=1_000_000).contains(n)
+            }),
         }
     }
 }

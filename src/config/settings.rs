@@ -1,4 +1,4 @@
-//! The settings of one configuration file with the `--set` options over them, and every complaint about them with its place.
+//! The settings of a configuration file, overridden by `--set` options, and all complaints about them.
 
 use std::{
     collections::BTreeMap,
@@ -17,27 +17,27 @@ use toml::{
 
 use super::{source::Source, syntax};
 
-/// A value and where it stands.
-pub(super) struct Found<'a> {
+/// A value and its location.
+pub(super) struct FoundValue<'a> {
     /// Index into [`Settings::sources`]; orders complaints.
     pub(super) source: usize,
     pub(super) key_span: Range<usize>,
     pub(super) value: Spanned<DeValue<'a>>,
-    /// Where in the source the spans within the value count from.
+    /// Offset in the source of the spans inside the value.
     pub(super) inner: usize,
     pub(super) used: bool,
 }
 
-/// One section as it was found.
+/// A section of the sources.
 #[derive(Default)]
 pub(super) struct FoundSection<'a> {
-    /// The header's place, for what is missing in it.
+    /// The header, for complaints about missing keys.
     pub(super) span: Option<Range<usize>>,
-    pub(super) keys: BTreeMap<String, Found<'a>>,
+    pub(super) keys: BTreeMap<String, FoundValue<'a>>,
     known: bool,
 }
 
-/// What stands where a section should.
+/// A top-level item that is not a section.
 struct Stray {
     name: String,
     /// From the name to the end of the value.
@@ -46,26 +46,26 @@ struct Stray {
     doubled: bool,
 }
 
-/// A documented key: what a test and the help hold against `pipeline.toml`.
+/// A documented key: checked against `pipeline.toml` by a test and by the help.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyInfo {
     pub section: &'static str,
     pub key: &'static str,
-    /// `None` where the key has no default: it is required, or absent means "not given".
+    /// `None` if the key is required or optional without a default.
     pub default: Option<toml::Value>,
 }
 
-/// All settings of the file with the `--set` options laid over them, and the complaints so far.
+/// All settings of the file, overridden by the `--set` options, and the complaints so far.
 pub(super) struct Settings<'a> {
     pub(super) sources: Vec<Source<'a>>,
     pub(super) sections: BTreeMap<String, FoundSection<'a>>,
     strays: Vec<Stray>,
-    /// The folder that relative paths count from.
+    /// The folder that paths are relative to.
     pub(super) base: PathBuf,
-    /// With the index of their source and their offset in it.
+    /// With the index of the source and the offset in it.
     complaints: Vec<(usize, usize, Complaint)>,
-    /// Stretches of the file that are no TOML: what seems to stand there is anybody's guess.
-    spoilt: Vec<Range<usize>>,
+    /// Parts of the file that are invalid TOML: the settings parsed there are unreliable.
+    invalid: Vec<Range<usize>>,
     pub(super) keys: Vec<KeyInfo>,
 }
 
@@ -75,11 +75,11 @@ impl<'a> Settings<'a> {
         let mut settings = Settings::empty(path, text);
         let (table, errors) = DeTable::parse_recoverable(text);
         settings.add_file(table.into_inner());
-        let slips = syntax::slips(text, &settings.places(), &errors);
-        for slip in &slips {
-            settings.complain(0, &slip.span, Complaint::new(&slip.message));
+        let errors = syntax::errors(text, &settings.places(), &errors);
+        for error in &errors {
+            settings.complain(0, &error.span, Complaint::new(&error.message));
         }
-        settings.spoilt = slips.into_iter().map(|slip| slip.spoilt).collect();
+        settings.invalid = errors.into_iter().map(|error| error.invalid).collect();
         for option in set {
             settings.sources.push(Source {
                 file: None,
@@ -90,7 +90,7 @@ impl<'a> Settings<'a> {
         settings
     }
 
-    /// No settings yet, but a place to complain about.
+    /// No settings, but a source for complaints.
     pub(super) fn empty(path: &'a Path, text: &'a str) -> Settings<'a> {
         Settings {
             sources: vec![Source {
@@ -101,12 +101,12 @@ impl<'a> Settings<'a> {
             strays: Vec::new(),
             base: path.parent().unwrap_or(Path::new("")).to_path_buf(),
             complaints: Vec::new(),
-            spoilt: Vec::new(),
+            invalid: Vec::new(),
             keys: Vec::new(),
         }
     }
 
-    /// The values of the file, from key to value.
+    /// The locations of the file's settings.
     fn places(&self) -> Vec<syntax::Place> {
         let keys = self
             .sections
@@ -147,7 +147,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Takes a value, in place of one that is there already.
+    /// Adds a value, replacing an existing one.
     pub(super) fn put(
         &mut self,
         section: &str,
@@ -157,7 +157,7 @@ impl<'a> Settings<'a> {
         value: Spanned<DeValue<'a>>,
         inner: usize,
     ) {
-        let found = Found {
+        let found = FoundValue {
             source,
             key_span,
             value,
@@ -186,10 +186,10 @@ impl<'a> Settings<'a> {
                 offset + value.span().start..offset + value.span().end,
                 value.into_inner(),
             ),
-            // A list or a quoted string that does not parse is a slip; any other text is a bare word.
+            // A list or a quoted string that does not parse is an error; any other text is a bare word.
             Err(error) if raw.trim_start().starts_with(['[', '{', '"', '\'']) => {
                 let span = error.span().unwrap_or(0..raw.len());
-                let message = "this is no TOML; a list is written with quotes around each text: [\"a\", \"b\"]";
+                let message = "invalid TOML; put the elements of a list in quotes: [\"a\", \"b\"]";
                 let span = offset + span.start..offset + span.end;
                 self.complain(source, &span, Complaint::new(message));
                 return;
@@ -199,29 +199,29 @@ impl<'a> Settings<'a> {
         self.put(section, key, source, 0..offset - 1, value, offset);
     }
 
-    /// Keeps a complaint, unless it stands where the file is no TOML, which is complaint enough.
+    /// Adds a complaint, unless it is inside invalid TOML, which has its own.
     pub(super) fn complain(&mut self, source: usize, span: &Range<usize>, complaint: Complaint) {
-        let inside = |spoilt: &Range<usize>| spoilt.start <= span.start && span.start <= spoilt.end;
-        if source == 0 && self.spoilt.iter().any(inside) {
+        let inside = |part: &Range<usize>| part.start <= span.start && span.start <= part.end;
+        if source == 0 && self.invalid.iter().any(inside) {
             return;
         }
         let place = self.sources[source].place(span);
         (self.complaints).push((source, span.start, complaint.at(place)));
     }
 
-    /// Whether all of the file could be read: only then is it known what is missing.
+    /// Whether the whole file was parsed: only then can missing keys be known.
     pub(super) fn is_whole(&self) -> bool {
-        self.spoilt.is_empty() && self.strays.is_empty()
+        self.invalid.is_empty() && self.strays.is_empty()
     }
 
-    /// A section that there is, whether the user has it or not.
+    /// Marks a section as known and returns it, creating it if the user lacks it.
     pub(super) fn known(&mut self, name: &str) -> &mut FoundSection<'a> {
         let section = self.sections.entry(name.to_string()).or_default();
         section.known = true;
         section
     }
 
-    /// After all sections were read: what nobody asked for is unknown. Fails with every complaint in order of place.
+    /// After all sections have been read: unused keys are unknown. Fails with all complaints, in order of location.
     pub(super) fn finish(mut self) -> Result<Vec<KeyInfo>> {
         let mut complaints: Vec<(usize, Range<usize>, String)> = Vec::new();
         let strays = self.strays.iter();
@@ -250,7 +250,7 @@ impl<'a> Settings<'a> {
         Ok(self.keys)
     }
 
-    /// Fails with the complaints so far, in order of place.
+    /// Fails with the complaints so far, in order of location.
     pub(super) fn check(&mut self) -> Result<()> {
         if self.complaints.is_empty() {
             return Ok(());
@@ -265,7 +265,7 @@ impl<'a> Settings<'a> {
         ))
     }
 
-    /// Where a setting stands; what is not set, at its section's heading.
+    /// The location of a setting; of its section's header if it is not set.
     pub(super) fn place(&self, section: &str, key: &str) -> Place {
         let section = self.sections.get(section);
         let found = section.and_then(|section| section.keys.get(key));
@@ -285,28 +285,28 @@ impl<'a> Settings<'a> {
     fn unknown_section(&self, name: &str) -> String {
         let known = self.known_sections();
         format!(
-            "unknown section [{}]{}; sections are {}",
+            "unknown section [{}]{}; known sections: {}",
             escaped(name),
             did_you_mean(name, &known),
             known.join(", ")
         )
     }
 
-    /// Sections that have this key.
-    fn at_home(&self, key: &str) -> Vec<String> {
-        let homes = self.keys.iter().filter(|known| known.key == key);
-        homes.map(|known| format!("[{}]", known.section)).collect()
+    /// The sections that have this key.
+    fn sections_with(&self, key: &str) -> Vec<String> {
+        let keys = self.keys.iter().filter(|known| known.key == key);
+        keys.map(|known| format!("[{}]", known.section)).collect()
     }
 
     fn unknown_key(&self, section: &str, key: &str) -> String {
         let known = self.keys.iter().filter(|known| known.section == section);
         let known: Vec<&str> = known.map(|known| known.key).collect();
-        let hint = match self.at_home(key).as_slice() {
+        let hint = match self.sections_with(key).as_slice() {
             [] => did_you_mean(key, &known),
-            homes => format!(" (it belongs to {})", homes.join(" or ")),
+            sections => format!(" (it belongs to {})", sections.join(" or ")),
         };
         format!(
-            "unknown key `{}` in [{section}]{hint}; its keys are {}",
+            "unknown key `{}` in [{section}]{hint}; known keys: {}",
             escaped(key),
             known.join(", ")
         )
@@ -316,17 +316,17 @@ impl<'a> Settings<'a> {
         let name = escaped(&stray.name);
         let known = self.known_sections();
         if stray.doubled {
-            return format!("a section stands in single brackets; write [{name}]");
+            return format!("section headers have single brackets; write [{name}]");
         }
         if known.contains(&&*stray.name) {
             return format!(
-                "{name} is a section; write [{name}] on a line of its own, and its keys below"
+                "{name} is a section; write [{name}] on its own line and its keys under it"
             );
         }
-        let place = match self.at_home(&stray.name).as_slice() {
-            [] => format!("the heading of its section: [{}]", known.join("], [")),
-            homes => homes.join(" or "),
+        let header = match self.sections_with(&stray.name).as_slice() {
+            [] => format!("its section: [{}]", known.join("], [")),
+            sections => sections.join(" or "),
         };
-        format!("`{name}` stands outside of any section; put it below {place}")
+        format!("`{name}` is outside any section; put it under {header}")
     }
 }

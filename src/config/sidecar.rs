@@ -1,4 +1,4 @@
-//! The settings in the JSON file beside a model: read as `[input]` is, with complaints of the same kind.
+//! The settings in the JSON file beside a model, read like `[input]`.
 
 use std::{fs, ops::Range, path::Path};
 
@@ -9,13 +9,13 @@ use toml::{Spanned, de::DeValue};
 
 use super::{network::read_input, settings::Settings};
 
-/// A class list longer than this is no class list.
+/// Maximum size of a sidecar.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Opens a network with the sidecar beside it (`sidecar` overrides where that lies; without one, a missing file is fine).
+/// Opens a network with its sidecar: `sidecar`, or else the file beside the network, if it exists.
 ///
 /// # Errors
-/// As [`read_sidecar`] and [`ModelInfo::open`].
+/// Those of [`read_sidecar`] and [`ModelInfo::open`].
 pub fn open_model(path: &Path, sidecar: Option<&Path>) -> Result<ModelInfo> {
     let beside = path.with_extension("json");
     let sidecar = match sidecar {
@@ -29,7 +29,7 @@ pub fn open_model(path: &Path, sidecar: Option<&Path>) -> Result<ModelInfo> {
 /// Reads a sidecar.
 ///
 /// # Errors
-/// A file that cannot be read; everything in it that is not what it should be, each with its line.
+/// An unreadable file, or invalid contents, each complaint with its line.
 pub fn read_sidecar(path: &Path) -> Result<Sidecar> {
     let reading = "reading the model's sidecar";
     let length = fs::metadata(path).map_err(Error::io(path, reading))?.len();
@@ -38,23 +38,23 @@ pub fn read_sidecar(path: &Path) -> Result<Sidecar> {
             path,
             "preprocessing and class names in JSON",
             format!("{length} bytes"),
-            "name the right file in [model] sidecar",
+            "set [model] sidecar to the right file",
         ));
     }
     let text = fs::read_to_string(path).map_err(Error::io(path, reading))?;
     parse_sidecar(path, &text)
 }
 
-/// `input` and `classes` of the JSON in `text`. Keys that are not ours are for people.
+/// Parses `input` and `classes` from JSON; other keys are ignored.
 ///
 /// # Errors
-/// Everything that is not what it should be, each with its line.
+/// Invalid contents, each complaint with its line.
 pub(super) fn parse_sidecar(path: &Path, text: &str) -> Result<Sidecar> {
     let mut settings = Settings::empty(path, text);
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         let at = offset(text, &error);
         let message = format!(
-            "this is not JSON: {}; correct it, or make the file anew with `python jobs/export_model.py`",
+            "invalid JSON: {}; correct it, or regenerate the file with `python jobs/export_model.py`",
             reason(&error)
         );
         settings.complain(0, &(at..at), Complaint::new(message));
@@ -63,7 +63,7 @@ pub(super) fn parse_sidecar(path: &Path, text: &str) -> Result<Sidecar> {
     let mut classes = Vec::new();
     let top = members(text, 0);
     if top.is_none() {
-        let message = "expected {\"input\": {…}, \"classes\": […]}; make the file anew with `python jobs/export_model.py`";
+        let message = "expected {\"input\": {…}, \"classes\": […]}; regenerate the file with `python jobs/export_model.py`";
         settings.complain(0, &(0..text.len()), Complaint::new(message));
     }
     for (key, _, value) in top.unwrap_or_default() {
@@ -95,14 +95,14 @@ pub(super) fn parse_sidecar(path: &Path, text: &str) -> Result<Sidecar> {
     Ok(Sidecar { input, classes })
 }
 
-/// Takes the members of `input`; `null` is as good as nothing.
+/// Adds the members of `input`, except `null`.
 fn add_inputs<'a>(settings: &mut Settings<'a>, text: &'a str, inputs: Vec<Member>) {
     for (key, key_span, span) in inputs {
         let raw = &text[span.clone()];
         if raw == "null" {
             continue;
         }
-        // Lists, numbers and nearly all texts are written in TOML as in JSON.
+        // TOML spells lists, numbers and nearly all strings like JSON.
         let value = match DeValue::parse(raw) {
             Ok(value) => value.into_inner(),
             Err(_) => DeValue::String(raw.into()),
@@ -112,10 +112,10 @@ fn add_inputs<'a>(settings: &mut Settings<'a>, text: &'a str, inputs: Vec<Member
     }
 }
 
-/// A key of a JSON object, and where it and its value stand.
+/// A key of a JSON object, with its span and that of its value.
 type Member = (String, Range<usize>, Range<usize>);
 
-/// The members of the object that begins at `at` in well-formed JSON; `None` if something else begins there.
+/// The members of the object that starts at `at` in well-formed JSON; `None` if there is no object.
 fn members(text: &str, at: usize) -> Option<Vec<Member>> {
     let blank = |at: usize| at + text[at..].len() - text[at..].trim_start().len();
     let mut at = blank(at);
@@ -124,7 +124,7 @@ fn members(text: &str, at: usize) -> Option<Vec<Member>> {
     }
     let mut found = Vec::new();
     loop {
-        // Behind the brace or the comma.
+        // After the brace or the comma.
         at = blank(at + 1);
         if text[at..].starts_with('}') {
             return Some(found);
@@ -144,7 +144,7 @@ fn members(text: &str, at: usize) -> Option<Vec<Member>> {
     }
 }
 
-/// Where an error was found, in bytes.
+/// The byte offset of an error.
 fn offset(text: &str, error: &serde_json::Error) -> usize {
     let line: usize = (text
         .split_inclusive('\n')
@@ -154,7 +154,7 @@ fn offset(text: &str, error: &serde_json::Error) -> usize {
     (line + error.column().saturating_sub(1)).min(text.len())
 }
 
-/// The error without its place.
+/// The error without its location.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ")

@@ -1,20 +1,20 @@
-//! A text that settings came from, and places in it.
+//! Sources of settings, and locations in them.
 
 use std::{ops::Range, path::Path};
 
 use prospect_common::{Place, text::escaped};
 
-/// Text that settings came from: the file, or one `--set` option.
+/// A source of settings: the file, or one `--set` option.
 pub(super) struct Source<'a> {
-    /// The file's path as the user wrote it; `None` for a `--set` option.
+    /// The file's path as given by the user; `None` for a `--set` option.
     pub(super) file: Option<&'a Path>,
     pub(super) text: &'a str,
 }
 
 impl Source<'_> {
-    /// Where `span` is, with the line and a caret.
+    /// The location of `span`, with the line and carets.
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
-        let Range { start, end } = whole_characters(self.text, span);
+        let Range { start, end } = on_char_boundaries(self.text, span);
         let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = self.text[start..]
             .find('\n')
@@ -38,7 +38,7 @@ impl Source<'_> {
         place
     }
 
-    /// The text as a whole.
+    /// The whole source.
     pub(super) fn whole(&self) -> Place {
         let name = (self.file).map_or("--set".to_string(), |path| path.display().to_string());
         Place {
@@ -48,8 +48,8 @@ impl Source<'_> {
     }
 }
 
-/// A span that lies in the text and cuts no character apart.
-pub(super) fn whole_characters(text: &str, span: &Range<usize>) -> Range<usize> {
+/// Clamps a span to the text and moves it to character boundaries.
+pub(super) fn on_char_boundaries(text: &str, span: &Range<usize>) -> Range<usize> {
     let floor = |index: usize| {
         let mut index = index.min(text.len());
         while !text.is_char_boundary(index) {
@@ -61,7 +61,7 @@ pub(super) fn whole_characters(text: &str, span: &Range<usize>) -> Range<usize> 
     start..floor(span.end.max(start))
 }
 
-/// A piece of a line as it can be shown above a caret: tabs as one space, control characters escaped.
+/// Part of a line as shown above a caret: tabs as one space, control characters escaped.
 fn shown(text: &str) -> String {
     escaped(&text.replace('\t', " ")).into_owned()
 }

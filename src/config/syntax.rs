@@ -1,38 +1,37 @@
-//! What is wrong with a file that is no TOML, said so that its author can mend it.
+//! Explains TOML syntax errors and how to fix them.
 
 use std::ops::Range;
 
-use super::source::whole_characters;
+use super::source::on_char_boundaries;
 
-/// Where a setting stands: its key, and its value.
+/// The location of a setting.
 pub(super) struct Place {
     pub key: Range<usize>,
     pub value: Range<usize>,
 }
 
-/// One slip of the pen.
-pub(super) struct Slip {
+/// A syntax error.
+pub(super) struct SyntaxError {
     pub span: Range<usize>,
     pub message: String,
-    /// What is not to be believed because of it.
-    pub spoilt: Range<usize>,
+    /// The text whose parsed settings are unreliable because of it.
+    pub invalid: Range<usize>,
 }
 
-/// The parser's complaints in words, one for each line that needs a hand, in order. `places` are the settings that it made out
-/// nevertheless.
-pub(super) fn slips(text: &str, places: &[Place], errors: &[toml::de::Error]) -> Vec<Slip> {
+/// The parser's errors explained, one per line, in order. `places` are the settings parsed nevertheless.
+pub(super) fn errors(text: &str, places: &[Place], errors: &[toml::de::Error]) -> Vec<SyntaxError> {
     let mut errors: Vec<(Range<usize>, &str)> = errors
         .iter()
         .map(|error| {
-            let span = whole_characters(text, &error.span().unwrap_or(0..0));
+            let span = on_char_boundaries(text, &error.span().unwrap_or(0..0));
             (span, error.message().trim())
         })
         .collect();
     errors.sort_by_key(|(span, _)| span.start);
-    let mut slips: Vec<Slip> = Vec::new();
+    let mut explained: Vec<SyntaxError> = Vec::new();
     for (span, message) in &errors {
-        if (slips.iter())
-            .any(|slip| slip.spoilt.start <= span.start && span.start <= slip.spoilt.end)
+        if (explained.iter())
+            .any(|error| error.invalid.start <= span.start && span.start <= error.invalid.end)
         {
             continue;
         }
@@ -44,38 +43,38 @@ pub(super) fn slips(text: &str, places: &[Place], errors: &[toml::de::Error]) ->
                 open && place.value.start <= span.start && span.start <= place.value.end
             })
         });
-        slips.push(match unclosed {
+        explained.push(match unclosed {
             Some(place) => unclosed_value(text, place),
-            None => Slip {
+            None => SyntaxError {
                 span: span.clone(),
                 message: {
-                    // A list may go over several lines.
+                    // A list may span several lines.
                     let setting = places
                         .iter()
                         .find(holds)
                         .map_or(span.start, |place| place.key.start);
-                    explained(text, span, message, &about(text, setting))
+                    explain(text, span, message, &subject(text, setting))
                 },
-                spoilt: line_of(text, span.start),
+                invalid: line_of(text, span.start),
             },
         });
     }
-    slips
+    explained
 }
 
-/// A list or a text that swallowed all that stands below it.
-fn unclosed_value(text: &str, place: &Place) -> Slip {
+/// A list or string that swallowed everything below it.
+fn unclosed_value(text: &str, place: &Place) -> SyntaxError {
     let value = &text[place.value.clone()];
-    let about = about(text, place.key.start);
+    let subject = subject(text, place.key.start);
     let (opening, what, end) = match value.get(..3) {
-        Some("\"\"\"") => (3, "text", "\"\"\""),
-        Some("'''") => (3, "text", "'''"),
+        Some("\"\"\"") => (3, "string", "\"\"\""),
+        Some("'''") => (3, "string", "'''"),
         _ => (1, "list", "]"),
     };
-    Slip {
+    SyntaxError {
         span: place.value.start..place.value.start + opening,
-        message: format!("{about}the {what} that begins here is not closed; put {end} at its end"),
-        spoilt: place.key.start..place.value.end,
+        message: format!("{subject}unclosed {what}; add {end} at its end"),
+        invalid: place.key.start..place.value.end,
     }
 }
 
@@ -86,8 +85,8 @@ fn line_of(text: &str, at: usize) -> Range<usize> {
     start..end
 }
 
-/// The heading above `at`, with its line's number from 1.
-fn heading(text: &str, at: usize) -> Option<&str> {
+/// The name of the section at `at`.
+fn section_at(text: &str, at: usize) -> Option<&str> {
     let above = text[..at].lines().rev();
     above
         .filter_map(|line| line.trim_start().strip_prefix('['))
@@ -98,8 +97,8 @@ fn is_key(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '-'
 }
 
-/// `[section] key: ` for the line around `at`, as far as it can be made out.
-fn about(text: &str, at: usize) -> String {
+/// `[section] key: ` for the line around `at`, as far as recognisable.
+fn subject(text: &str, at: usize) -> String {
     let line = &text[line_of(text, at)];
     let Some((key, _)) = line.split_once('=') else {
         return String::new();
@@ -108,14 +107,14 @@ fn about(text: &str, at: usize) -> String {
     if key.is_empty() || !key.chars().all(is_key) {
         return String::new();
     }
-    match heading(text, at) {
+    match section_at(text, at) {
         Some(section) => format!("[{section}] {key}: "),
         None => format!("{key}: "),
     }
 }
 
-/// One complaint of the parser with what to write instead.
-fn explained(text: &str, span: &Range<usize>, message: &str, about: &str) -> String {
+/// One of the parser's errors, with the fix.
+fn explain(text: &str, span: &Range<usize>, message: &str, subject: &str) -> String {
     let line = text[line_of(text, span.start)].trim();
     let raw = text.get(span.clone()).unwrap_or_default().trim();
     let value = line.split_once('=').map_or("", |(_, value)| value.trim());
@@ -124,84 +123,83 @@ fn explained(text: &str, span: &Range<usize>, message: &str, about: &str) -> Str
         return duplicate(text, span, raw, line);
     }
     if is("string values must be quoted") && raw.is_empty() {
-        return format!("{about}there is no value; write one behind the =, or delete the line");
+        return format!("{subject}missing value; write one after the =, or delete the line");
     }
     if raw.contains(['“', '”', '„', '‘', '’']) {
         let inner = raw.trim_matches(['“', '”', '„', '‘', '’']);
-        return format!("{about}these are typographic quotes; write \"{inner}\"");
+        return format!("{subject}use straight quotes: write \"{inner}\"");
     }
     if is("string values must be quoted") && raw.contains(';') {
-        return behind_the_value(about);
+        return text_after_value(subject);
     }
     if is("string values must be quoted") || is("invalid boolean") || is("invalid float") {
-        let small = raw.to_lowercase();
-        if small == "true" || small == "false" {
-            return format!("{about}write {small}, in small letters");
+        let lower = raw.to_lowercase();
+        if lower == "true" || lower == "false" {
+            return format!("{subject}write {lower} in lower case");
         }
         let numeral = raw.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
         return match numeral {
             true => format!(
-                "{about}{raw} is not a value; write a number (64, 0.5), or a text in quotes (\"{raw}\")"
+                "{subject}{raw} is not a value; write a number (64, 0.5) or a quoted string (\"{raw}\")"
             ),
-            false => format!("{about}a text stands in quotes; write \"{raw}\""),
+            false => format!("{subject}strings need quotes; write \"{raw}\""),
         };
     }
     if message.contains("escape") {
         return format!(
-            "{about}a backslash in \"…\" begins an escape; write '…' in its place, or two backslashes for one"
+            "{subject}a backslash in \"…\" starts an escape; write '…' instead, or double the backslashes"
         );
     }
     if is("invalid basic string") || is("invalid literal string") {
         let quote = value.chars().next().unwrap_or('"');
-        return format!("{about}the text is not closed; put {quote} at its end");
+        return format!("{subject}unclosed string; add {quote} at its end");
     }
     if is("unexpected leading zero") {
         let digits = value.split(|c: char| !c.is_ascii_digit()).next();
         let digits = digits.unwrap_or_default().trim_start_matches('0');
-        return format!("{about}a number has no leading zeros; write {digits}");
+        return format!("{subject}numbers have no leading zeros; write {digits}");
     }
     if is("invalid mantissa") && value.starts_with('.') {
-        return format!("{about}a number begins with a digit; write 0{value}");
+        return format!("{subject}numbers start with a digit; write 0{value}");
     }
     if is("missing comma") {
-        return format!("{about}a comma is missing here, between two elements of the list");
+        return format!("{subject}missing comma between list elements");
     }
     if is("unclosed table") {
         let name = line.trim_start_matches('[');
-        return format!("the heading of the section is not closed; write [{name}]");
+        return format!("unclosed section header; write [{name}]");
     }
     if is("unexpected key or value") && line.starts_with('[') {
-        return "there is something behind the heading, which stands on a line of its own".into();
+        return "unexpected text after the section header; start a new line".into();
     }
     if is("unexpected key or value") {
         return match value.split_once(',') {
             Some((whole, part)) if is_digits(whole) && is_digits(part) => {
-                format!("{about}a number has a point, not a comma; write {whole}.{part}")
+                format!("{subject}numbers have a decimal point, not a comma; write {whole}.{part}")
             }
-            _ => behind_the_value(about),
+            _ => text_after_value(subject),
         };
     }
     if is("key with no value") || is("invalid unquoted key") {
         return match line.split_once(':') {
             Some((key, value)) if !line.contains('=') => format!(
-                "a setting is written KEY = VALUE; write {} = {}",
+                "a setting is KEY = VALUE; write {} = {}",
                 key.trim(),
                 value.trim()
             ),
             _ if line.chars().all(is_key) => {
-                let section = heading(text, span.start).unwrap_or("?");
-                format!("[{section}] {line} has no value; a setting is written KEY = VALUE")
+                let section = section_at(text, span.start).unwrap_or("?");
+                format!("[{section}] {line} has no value; write {line} = VALUE")
             }
-            _ => "a setting is written KEY = VALUE, a section [NAME], and a comment begins with #"
-                .into(),
+            _ => "expected a setting (KEY = VALUE), a section ([NAME]) or a comment (# …)".into(),
         };
     }
-    format!("{about}{message}")
+    format!("{subject}{message}")
 }
 
-fn behind_the_value(about: &str) -> String {
+fn text_after_value(subject: &str) -> String {
     format!(
-        "{about}there is something behind the value; write one setting a line, and \\\" for a quote within a text"
+        "{subject}unexpected text after the value; write one setting per line, and \\\" for a quote inside a string"
     )
 }
 
@@ -209,12 +207,12 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A key or a section that is there already.
+/// A duplicate key or section.
 fn duplicate(text: &str, span: &Range<usize>, name: &str, line: &str) -> String {
     let number = |at: usize| text[..at].matches('\n').count() + 1;
     let mut start = 0;
-    let mut inside = heading(text, span.start).is_none();
-    let section = heading(text, span.start);
+    let mut inside = section_at(text, span.start).is_none();
+    let section = section_at(text, span.start);
     let mut first = None;
     for other in text[..span.start].split_inclusive('\n') {
         let trimmed = other.trim();
@@ -239,9 +237,9 @@ fn duplicate(text: &str, span: &Range<usize>, name: &str, line: &str) -> String 
         }
         start += other.len();
     }
-    let first = first.map_or(String::new(), |first| format!(", first in line {first}"));
+    let first = first.map_or(String::new(), |first| format!(", first on line {first}"));
     match line.starts_with('[') {
-        true => format!("[{name}] is there twice{first}; put its keys below one heading"),
+        true => format!("[{name}] is defined twice{first}; put its keys under one header"),
         false => {
             let section = section.map_or(String::new(), |section| format!("[{section}] "));
             format!("{section}{name} is set twice{first}; keep one of them")

@@ -1,29 +1,29 @@
-//! A new `pipeline.toml`: the demo's, with its comments, but other settings.
+//! Writes a new `pipeline.toml`: the demo's comments with other settings.
 
-/// The demo's settings, which document every key.
+/// The demo's configuration, which documents every key.
 const DEMO: &str = include_str!("../../pipeline.toml");
 
-/// Lines of a remark are no longer than this.
+/// Maximum length of a comment line.
 const WIDTH: usize = 118;
 
-/// What a new file says at one key.
+/// A setting of the new file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
     pub section: &'static str,
     pub key: &'static str,
-    /// `None` leaves the default.
+    /// `None` for the default.
     pub value: Option<toml::Value>,
-    /// What is told in comments above it.
+    /// Comments above it.
     pub remarks: Vec<String>,
 }
 
-/// The text of a configuration: `head` as comments, then every section and key with its documentation, as a comment where
-/// `settings` give it no value.
+/// The text of a configuration: `head` as comments, then every section and key with its documentation; keys without a value in
+/// `settings` are commented out.
 pub fn written(head: &[String], settings: &[Setting]) -> String {
     let mut text = String::new();
     head.iter().for_each(|line| text += &comment(line));
-    text += "#\n# Every key is here. A commented line shows the key's default, or, where there is none, an example. Relative paths\n\
-             # count from this file's folder. On the command line, `--set SECTION.KEY=VALUE` wins over this file.\n\n";
+    text += "#\n# All keys are listed. A commented line shows the key's default, or an example if it has none. Paths are relative to this\n\
+             # file's folder. On the command line, `--set SECTION.KEY=VALUE` overrides this file.\n\n";
     let lines: Vec<&str> = DEMO
         .lines()
         .skip_while(|line| !line.starts_with('['))
@@ -44,7 +44,7 @@ pub fn written(head: &[String], settings: &[Setting]) -> String {
         let documented = at > 0 && key_of(lines[at - 1]) == Some(key);
         match line.starts_with('#') {
             true => text += &format!("{line}\n"),
-            // The demo's own setting serves as an example where there is no default.
+            // The demo's own setting is the example if there is no default.
             false if !documented => text += &format!("# {line}\n"),
             false => {}
         }

@@ -21,7 +21,7 @@ fn complaints(text: &str, set: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn relative_paths_count_from_the_file() {
+fn paths_are_relative_to_the_file() {
     let text = "[run]\ndir = \"out\"\n[images]\ndir = \"/photos\"\nmetadata = \"m.csv\"\n[model]\npath = \"net.pt2\"\n";
     let config = parse(text, &[]).unwrap();
     assert_eq!(config.run.dir, PathBuf::from("set/up/out"));
@@ -36,7 +36,7 @@ fn relative_paths_count_from_the_file() {
 }
 
 #[test]
-fn every_complaint_comes_at_once_with_its_line_and_a_caret() {
+fn all_complaints_are_reported_at_once_with_line_and_caret() {
     let text = "\
 [images]
 dir = \"photos\"
@@ -56,7 +56,7 @@ path = \"x\"
         "set/up/pipeline.toml:3:20: [images] max_bad_fraction must be a number from 0 to 1, found 1.5\n  3 | max_bad_fraction = 1.5\n    |                    ^^^"
     );
     assert!(
-        found[1].starts_with("set/up/pipeline.toml:5:2: unknown key `batchsize` in [model] (did you mean `batch_size`?); its keys are path, "),
+        found[1].starts_with("set/up/pipeline.toml:5:2: unknown key `batchsize` in [model] (did you mean `batch_size`?); known keys: path, "),
         "{}",
         found[1]
     );
@@ -74,14 +74,14 @@ path = \"x\"
         found[3]
     );
     assert!(
-        found[4].contains("unknown section [modell] (did you mean `model`?); sections are "),
+        found[4].contains("unknown section [modell] (did you mean `model`?); known sections: "),
         "{}",
         found[4]
     );
 }
 
 #[test]
-fn a_wrong_word_names_the_nearest_one() {
+fn misspelt_words_get_suggestions() {
     let found = complaints("[images]\ndir = \"x\"\nlabels = \"foldr\"\n", &[]);
     assert!(
         found[0].contains("labels must be \"folder\", \"metadata\" or \"none\", found \"foldr\" (did you mean `folder`?)"),
@@ -90,10 +90,10 @@ fn a_wrong_word_names_the_nearest_one() {
 }
 
 #[test]
-fn what_is_missing_or_does_not_go_together_is_said() {
+fn missing_and_conflicting_settings_are_reported() {
     let found = complaints("", &[]);
     assert!(
-        found[0].contains("[images] dir is missing: name the folder of images"),
+        found[0].contains("[images] dir is missing; set it to the image folder"),
         "{found:?}"
     );
     let found = complaints("[images]\ndir = \"x\"\nlabels = \"metadata\"\n", &[]);
@@ -132,20 +132,20 @@ fn values_out_of_range_are_refused() {
 }
 
 #[test]
-fn broken_toml_is_reported_with_its_line() {
+fn invalid_toml_is_reported_with_its_line() {
     let found = complaints("[images]\ndir = \"x\nlabels = \"none\"\n", &[]);
     assert!(found[0].starts_with("set/up/pipeline.toml:2:"), "{found:?}");
     let found = complaints("[images]\ndir = \"x\"\ndir = \"y\"\n", &[]);
     assert!(
         found[0]
-            .starts_with("set/up/pipeline.toml:3:1: [images] dir is set twice, first in line 2;"),
+            .starts_with("set/up/pipeline.toml:3:1: [images] dir is set twice, first on line 2;"),
         "{found:?}"
     );
     assert_eq!(found.len(), 1, "{found:?}");
 }
 
 #[test]
-fn set_options_win_over_the_file_and_take_toml_or_plain_text() {
+fn set_options_override_the_file_and_take_toml_or_plain_text() {
     let text = "[images]\ndir = \"photos\"\n[model]\nbatch_size = 8\n";
     let set = [
         "model.batch_size=64",
@@ -183,17 +183,17 @@ fn set_options_win_over_the_file_and_take_toml_or_plain_text() {
 }
 
 #[test]
-fn wrong_set_options_are_complaints_like_any_other() {
+fn invalid_set_options_are_reported() {
     for (option, expected) in [
         (
             "model.batch_size=many",
-            "[model] batch_size must be a whole number",
+            "[model] batch_size must be an integer",
         ),
         ("model.batchsize=3", "did you mean `batch_size`"),
         ("modle.batch_size=3", "did you mean `model`"),
         ("batch_size=3", "expected SECTION.KEY=VALUE"),
         ("model.batch_size", "expected SECTION.KEY=VALUE"),
-        ("extract.layers=[layer3]", "with quotes around each text"),
+        ("extract.layers=[layer3]", "elements of a list in quotes"),
     ] {
         let found = complaints(MINIMAL, &[option]);
         assert_eq!(found.len(), 1, "{found:?}");
@@ -210,7 +210,7 @@ fn wrong_set_options_are_complaints_like_any_other() {
 }
 
 #[test]
-fn the_place_of_a_wrong_element_is_right_however_far_in_it_stands() {
+fn invalid_elements_are_located_anywhere_in_a_list() {
     let list = format!("[{}\"é{}\", \"ü\"]", " ".repeat(40), "é".repeat(40));
     for key in ["extract.part_size", "explain.methods", "input.mean"] {
         let found = complaints(MINIMAL, &[&format!("{key}={list}")]);
@@ -220,7 +220,7 @@ fn the_place_of_a_wrong_element_is_right_however_far_in_it_stands() {
 }
 
 #[test]
-fn strange_characters_in_the_file_do_not_reach_the_terminal() {
+fn control_characters_in_the_file_do_not_reach_the_terminal() {
     let found = complaints("[images]\ndir = \"x\"\n\"a\\u001b[2J\" = 1\n", &[]);
     assert!(!found.concat().contains('\u{1b}'), "{found:?}");
     let found = complaints("[images]\ndir = \"x\"\nlabels = \"grüße日本\"\n", &[]);
@@ -232,7 +232,7 @@ fn strange_characters_in_the_file_do_not_reach_the_terminal() {
 }
 
 #[test]
-fn overrides_lie_over_the_sidecar() {
+fn input_settings_override_the_sidecar() {
     let base = InputOverrides {
         resize: Some(Size::Short(256)),
         crop: Some(Size::Short(224)),
@@ -263,7 +263,7 @@ fn overrides_lie_over_the_sidecar() {
         classes,
     } = parse_sidecar(Path::new("net.json"), &sidecar).unwrap();
     assert_eq!((read, classes), (merged, vec!["a/b".to_string()]));
-    // Keys of the sidecar that are for people, and null for "not said".
+    // Keys to be ignored, and null for "not set".
     let loose = r#"{"input": {"resize": 256, "crop": null, "channels": "RGB"}, "by": [{}]}"#;
     let Sidecar {
         input: read,
@@ -273,7 +273,7 @@ fn overrides_lie_over_the_sidecar() {
     assert!(classes.is_empty());
 }
 
-/// The demo's pipeline.toml as documentation: for each section, its `key = value` lines, commented or not.
+/// The `key = value` lines of the demo's pipeline.toml, commented or not, with their sections.
 fn documented() -> Vec<(String, String, toml::Value, bool)> {
     let text = include_str!("../../pipeline.toml");
     let mut section = String::new();
@@ -301,7 +301,7 @@ fn documented() -> Vec<(String, String, toml::Value, bool)> {
 }
 
 #[test]
-fn pipeline_toml_documents_every_key_with_the_default_of_the_code() {
+fn pipeline_toml_documents_every_key_and_default() {
     let documented = documented();
     let keys = Config::keys().unwrap();
     for key in &keys {
@@ -336,7 +336,7 @@ fn the_examples_in_pipeline_toml_are_valid() {
     let config = Config::parse(Path::new("pipeline.toml"), text, &[]).unwrap();
     assert_eq!(config.run.dir, PathBuf::from("runs/demo"));
     assert_eq!(config.images.labels, Labels::Metadata);
-    // The commented lines alone are a valid file too, with the required folder.
+    // The commented lines alone, with the required folder, are also valid.
     let commented: String = text
         .lines()
         .filter(|line| {
@@ -353,7 +353,7 @@ fn the_examples_in_pipeline_toml_are_valid() {
 }
 
 #[test]
-fn a_missing_file_says_what_to_do() {
+fn a_missing_file_is_reported_with_a_fix() {
     let error = Config::load(Path::new("/nowhere/pipeline.toml"), &[]).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("with -c"), "{error}");

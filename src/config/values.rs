@@ -1,4 +1,4 @@
-//! Types of settings that are more than a number or a word.
+//! Types of settings other than numbers and words.
 
 use std::{fmt, str::FromStr};
 
@@ -6,28 +6,28 @@ use prospect_common::names;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 names! {
-    /// Where labels come from.
+    /// Source of labels.
     pub enum Labels {
-        /// The name of the top-level folder that an image lies in.
+        /// The name of the image's top-level folder.
         Folder = "folder",
         /// The `label` column of the metadata file.
         Metadata = "metadata",
-        /// There are none.
+        /// No labels.
         None = "none",
     }
 }
 
-/// Which units of each layer a stage works on.
+/// The units of each layer that a stage works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitChoice {
     All,
-    /// Those whose responses differ most between classes.
+    /// The units whose responses differ most between classes.
     Selective,
     /// Channel indices.
     Listed(Vec<u32>),
 }
 
-/// A word or a list, as both may stand at the same key.
+/// A word or a list.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum WordOrList<T> {
@@ -50,31 +50,31 @@ impl<'de> Deserialize<'de> for UnitChoice {
         match WordOrList::deserialize(deserializer)? {
             WordOrList::Word(word) if word == "all" => Ok(UnitChoice::All),
             WordOrList::Word(word) if word == "selective" => Ok(UnitChoice::Selective),
-            WordOrList::Word(word) => Err(de::Error::custom(format!("{word:?} names no units"))),
+            WordOrList::Word(word) => Err(de::Error::custom(format!("unknown units {word:?}"))),
             WordOrList::List(units) => Ok(UnitChoice::Listed(units)),
         }
     }
 }
 
 names! {
-    /// Where explanations get a layer's maps from.
+    /// Source of a layer's feature maps for explanations.
     pub enum MapStorage {
-        /// `extract` writes the table `maps`; other methods and classes need no second extraction.
+        /// `extract` writes the table `maps`; other methods and classes can be added without another extraction.
         Stored = "stored",
-        /// `extract` explains every batch as it passes, and keeps no maps.
+        /// `extract` explains each batch as it passes, without storing maps.
         Inline = "inline",
     }
 }
 
-/// A class for which an image is explained.
+/// A class to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClassChoice {
     Predicted,
-    /// The image's label, where the network knows a class of that name.
+    /// The image's label, if the network has a class of that name.
     Labelled,
-    /// The class with the n-th greatest logit, n from 2.
+    /// The class with the n-th highest logit, n from 2.
     Top(usize),
-    /// One class for all images: its name, or `#` and its index.
+    /// One class for all images: its name, or `#` with its index.
     Fixed(String),
 }
 
@@ -100,7 +100,7 @@ impl FromStr for ClassChoice {
             _ => match (text.strip_prefix("class "), top(text)) {
                 (Some(class), _) if !class.is_empty() => Ok(ClassChoice::Fixed(class.to_string())),
                 (None, Some(n)) if (2..=100).contains(&n) => Ok(ClassChoice::Top(n)),
-                _ => Err(format!("{text:?} names no class")),
+                _ => Err(format!("unknown class {text:?}")),
             },
         }
     }
