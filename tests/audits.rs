@@ -233,7 +233,7 @@ fn mistakes_are_answered_with_what_is_right() {
         (&["leaks", "-p", "rows"], "expected NAME=VALUE"),
         (
             &["worklist", "-p", "kind=lable"],
-            "-p kind: expected a kind of finding (known are label, duplicate_exact, ",
+            "-p kind: expected a kind of finding (expected one of label, duplicate_exact, ",
         ),
         (
             &["hubs", "-p", "class=catt"],

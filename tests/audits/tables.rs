@@ -374,10 +374,11 @@ pub fn write_images(run: &RunFolder, paths: &[String], digests: &[String]) {
     let rows = (0..)
         .zip(paths.iter().zip(digests))
         .map(|(id, (path, digest))| {
-            format!("{id} {path} {digest} {}", path.split('/').next().unwrap())
+            let label = path.split('/').next().unwrap();
+            format!("{id} {path} {digest} 40 20 {label} - -")
         });
     let rows: Vec<String> = rows.collect();
-    let columns = "image_id:u32 path:str digest:str label_name:str?";
+    let columns = "image_id:u32 path:str digest:str? width:i32? height:i32? label_name:str? split:str? error:str?";
     let images = batch(columns, &rows.join("\n"));
     add_tables(run, "scan", &[("images", images)]);
 }
