@@ -1,4 +1,4 @@
-//! Counting, one batch of rows at a time.
+//! Counts pairs of classes, a batch of rows at a time.
 
 use std::collections::BTreeMap;
 
@@ -15,35 +15,35 @@ use prospect_store::Manifest;
 /// Rows in memory at a time.
 const BATCH_ROWS: usize = 65_536;
 
-/// What is to be told about a run. Labels take 8 bytes an image while it is counted.
-pub struct Counted {
+/// Class pair counts of a run. While counting, labels take 8 bytes per image.
+pub struct PairCounts {
     pub names: ClassNames,
-    /// Labels against predictions, both as the network's classes; images whose label is one of these.
+    /// Labels against predictions, both as the network's classes; only images whose label the network knows.
     pub confusion: Vec<Pair>,
-    /// The dataset's class of each of the network's classes that is a label.
+    /// The dataset's class of each network class that occurs as a label.
     pub label_of: BTreeMap<i32, i32>,
-    /// The dataset's classes that the network does not know by name.
+    /// Number of the dataset's classes that the network does not know by name.
     pub unknown_labels: usize,
-    /// Labels against neighbours' labels, as the dataset's classes.
+    /// Labels against neighbours' labels, both as the dataset's classes.
     pub overlap: Vec<Pair>,
-    /// The most neighbours that an image has.
+    /// Largest number of neighbours of an image.
     pub k: i16,
     pub bar: Bar,
 }
 
-impl Counted {
-    pub fn of_run(ctx: &Context, manifest: &Manifest) -> Result<Counted> {
+impl PairCounts {
+    pub fn of_run(ctx: &Context, manifest: &Manifest) -> Result<PairCounts> {
         let names = ClassNames::read(ctx.run, manifest)?;
         let network_of = names.network_of_dataset();
         let tables = [predictions::NAME, neighbors::NAME];
-        // Without any readable image, extract has written no table.
-        let there = tables.map(|name| manifest.has(name));
-        let rows = |place: usize| match there[place] {
+        // Without a readable image, extract writes no table.
+        let exists = tables.map(|name| manifest.has(name));
+        let rows = |place: usize| match exists[place] {
             true => ctx.run.read(manifest, tables[place]).rows(),
             false => 0,
         };
         let bar = (ctx.progress).stage("confusion", rows(0) + rows(1), "rows");
-        let mut counted = Counted {
+        let mut counted = PairCounts {
             unknown_labels: names.dataset.len() - network_of.len(),
             label_of: network_of.iter().map(|(l, c)| (*c, *l)).collect(),
             names,
@@ -53,10 +53,10 @@ impl Counted {
             bar,
         };
         let labels = labels(ctx.run, manifest)?;
-        if there[0] {
+        if exists[0] {
             counted.count_predictions(ctx, manifest, &labels, &network_of)?;
         }
-        if there[1] {
+        if exists[1] {
             counted.count_neighbors(ctx, manifest, &labels)?;
         }
         Ok(counted)
@@ -83,7 +83,7 @@ impl Counted {
                 let class = label.and_then(|label| network_of.get(&label).copied());
                 let class = class.and_then(|class| u32::try_from(class).ok());
                 let predicted = u32::try_from(predicted).ok();
-                // A label that is none of the network's classes has no probability.
+                // A label that is not one of the network's classes has no probability.
                 if let (Some(class), Some(predicted), Some(_)) = (class, predicted, of_label) {
                     counts.add(class, predicted);
                 }

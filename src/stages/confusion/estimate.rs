@@ -1,4 +1,4 @@
-//! How much confusion is going to write.
+//! Size estimate of stage `confusion`.
 
 use prospect_common::Result;
 use prospect_config::Labels;
@@ -8,11 +8,11 @@ use prospect_engine::{
     schema::{class_overlap, confusion},
 };
 
-/// A matrix of 2 to 1000 classes: 1000 x 398 to 1800 x 1410 pixels, of whose bytes 0.05 to 0.08 are left.
+/// Matrices of 2 to 1000 classes have 1000 x 398 to 1800 x 1410 pixels; as PNG they keep 0.05 to 0.08 of the bytes.
 const MATRIX_PIXELS: u64 = 1600 * 1200;
 const MATRIX_PNG: f64 = 0.07;
 
-/// Pairs of classes, of which there are at most as many as images or neighbours, and the matrices drawn of them.
+/// Pairs of classes, at most as many as images or neighbours, and the two matrix pictures.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     if ctx.config.images.labels == Labels::None {
         return Ok(Vec::new());

@@ -1,7 +1,7 @@
-//! Class by class: what the network takes each label for, and which classes share a neighbourhood in the space of its features.
+//! Confusion matrix of labels and predictions, and overlap of classes in feature space.
 //!
-//! Labels and the network's classes are matched by name. Where the network knows none of the labels, `confusion` has no rows and
-//! no picture; `class_overlap` needs labels alone.
+//! Labels and the network's classes are matched by name. If the network knows none of the labels, `confusion` has no rows and no
+//! picture; `class_overlap` needs only labels.
 
 mod count;
 mod estimate;
@@ -23,12 +23,12 @@ use prospect_engine::{
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
-use self::count::Counted;
+use self::count::PairCounts;
 
 pub const STAGE: Stage = Stage {
     name: "confusion",
     version: 1,
-    about: "find which classes are taken for one another, and which are near each other",
+    about: "count confused classes, and classes that overlap in feature space",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
     writes: &[&confusion::TABLE, &class_overlap::TABLE],
     findings: None,
@@ -38,7 +38,7 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Pairs that the summary names.
+/// Pairs named in the summary.
 const NAMED: usize = 5;
 
 fn parameters(_: &Context) -> Result<Value> {
@@ -48,7 +48,7 @@ fn parameters(_: &Context) -> Result<Value> {
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     writer.set_parts_total(1)?;
     let manifest = ctx.run.manifest()?;
-    let counted = Counted::of_run(ctx, &manifest)?;
+    let counted = PairCounts::of_run(ctx, &manifest)?;
     if !writer.has_part(0) {
         let mut part = writer.part(0)?;
         part.write(confusion::NAME, &tables::confusion(&counted)?)?;
@@ -67,7 +67,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
-fn summary(counted: &Counted) -> Value {
+fn summary(counted: &PairCounts) -> Value {
     let names = &counted.names;
     let pairs = |pairs: &[Pair], to: &dyn Fn(u32) -> String, from: &dyn Fn(u32) -> String| {
         let most = most_confused(pairs, NAMED).into_iter().map(|pair| {
@@ -82,10 +82,10 @@ fn summary(counted: &Counted) -> Value {
     };
     let of_network = |class: u32| name_of(&names.network, class as i32);
     let of_dataset = |class: u32| name_of(&names.dataset, class as i32);
-    let judged: u64 = counted.confusion.iter().map(|pair| pair.count).sum();
+    let evaluated: u64 = counted.confusion.iter().map(|pair| pair.count).sum();
     let edges: u64 = counted.overlap.iter().map(|pair| pair.count).sum();
     json!({
-        "judged_images": judged,
+        "evaluated_images": evaluated,
         "accuracy": agreement(&counted.confusion),
         "labels_unknown_to_the_network": counted.unknown_labels,
         "most_confused": pairs(&counted.confusion, &of_network, &of_network),
@@ -95,16 +95,16 @@ fn summary(counted: &Counted) -> Value {
     })
 }
 
-fn line(counted: &Counted) -> String {
+fn line(counted: &PairCounts) -> String {
     let own = agreement(&counted.overlap)
-        .map(|share| format!("{} of neighbours have the same label", percent(share)));
+        .map(|share| format!("{} of neighbours share the label", percent(share)));
     let right = agreement(&counted.confusion).map(|share| {
-        let mut line = format!("{} right", percent(share));
+        let mut line = format!("accuracy {}", percent(share));
         if let [pair] = most_confused(&counted.confusion, 1)[..] {
             let [from, to] =
                 [pair.from, pair.to].map(|class| name_of(&counted.names.network, class as i32));
             let (from, to) = (escaped(&from), escaped(&to));
-            line += &format!(", most confused {from} as {to} ({})", pair.count);
+            line += &format!(", most confused: {from} as {to} ({} times)", pair.count);
         }
         line
     });

@@ -1,4 +1,4 @@
-//! The matrices: which classes are drawn, in which order, and what is said beside them.
+//! Matrix pictures: choice and order of the classes, title and legend.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,25 +14,25 @@ use prospect_output::picture::{
     png,
 };
 
-use super::count::Counted;
+use super::count::PairCounts;
 
-/// Pairs named beside a matrix.
+/// Pairs listed beside a matrix.
 const NAMED: usize = 40;
 
-/// File names and files: `confusion.png` where the network knows labels, `overlap.png` where there are any.
-pub fn draw(counted: &Counted) -> Result<Vec<(&'static str, Vec<u8>)>> {
+/// Names and contents of `confusion.png`, if the network knows any labels, and `overlap.png`, if any neighbours are labelled.
+pub fn draw(counted: &PairCounts) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let mut files = Vec::new();
     if let Some(right) = agreement(&counted.confusion) {
         let images: u64 = counted.confusion.iter().map(|pair| pair.count).sum();
         let labels = counted.confusion.iter().map(|pair| pair.from).collect();
         let drawing = Drawing {
-            title: "What the network takes each class for",
-            said: format!("{} of {} images right", percent(right), count(images)),
+            title: "Confusion matrix",
+            subtitle: format!("accuracy {} on {} images", percent(right), count(images)),
             axes: ["label", "predicted class"],
             of: "of the label's images",
             figures: Figures::Counts,
             list: "most confused: label › prediction",
-            together: "classes that are confused",
+            together: "confused classes",
             pairs: &counted.confusion,
             classes: labels,
             names: &counted.names.network,
@@ -42,9 +42,9 @@ pub fn draw(counted: &Counted) -> Result<Vec<(&'static str, Vec<u8>)>> {
     if let Some(own) = agreement(&counted.overlap) {
         let both = counted.overlap.iter().flat_map(|pair| [pair.from, pair.to]);
         let drawing = Drawing {
-            title: "Classes that share a neighbourhood",
-            said: format!(
-                "{} of the {} nearest neighbours have the image's own label",
+            title: "Class overlap in feature space",
+            subtitle: format!(
+                "{} of the {} nearest neighbours share the image's label",
                 percent(own),
                 counted.k
             ),
@@ -52,7 +52,7 @@ pub fn draw(counted: &Counted) -> Result<Vec<(&'static str, Vec<u8>)>> {
             of: "of the class's neighbours",
             figures: Figures::Percent,
             list: "largest overlap: class › its neighbours",
-            together: "classes that overlap",
+            together: "overlapping classes",
             pairs: &counted.overlap,
             classes: both.collect(),
             names: &counted.names.dataset,
@@ -69,15 +69,15 @@ pub fn draw(counted: &Counted) -> Result<Vec<(&'static str, Vec<u8>)>> {
 
 struct Drawing<'a> {
     title: &'a str,
-    said: String,
+    subtitle: String,
     axes: [&'a str; 2],
     of: &'a str,
     figures: Figures,
     list: &'a str,
-    /// What the order brings together.
+    /// Classes that the order makes adjacent.
     together: &'a str,
     pairs: &'a [Pair],
-    /// Rows and columns; what is none of them goes into a last column.
+    /// Rows and columns; all other classes share the last column.
     classes: BTreeSet<u32>,
     names: &'a BTreeMap<i32, String>,
 }
@@ -87,7 +87,7 @@ impl Drawing<'_> {
         let shown = shown(&self.classes, self.pairs);
         let place: BTreeMap<u32, u32> = shown.iter().copied().zip(0..).collect();
         let n = shown.len();
-        // Each pair at the places of its classes, those with others after them.
+        // Pairs by the positions of their classes; n is the column of all other classes.
         let within: Vec<Pair> = (self.pairs.iter())
             .filter_map(|pair| {
                 Some(Pair {
@@ -128,17 +128,17 @@ impl Drawing<'_> {
                 figure: format!("{} · {}", count(pair.count), percent(pair.share)),
             });
         let entries: Vec<Entry> = entries.collect();
-        let mut said = self.said.clone();
+        let mut subtitle = self.subtitle.clone();
         if n < self.classes.len() {
             let (shown, all) = (count(n as u64), count(self.classes.len() as u64));
-            said += &format!(" · the {shown} most confused of {all} classes");
+            subtitle += &format!(" · the {shown} most confused of {all} classes");
         }
         if n > 2 {
-            said += &format!(" · {} stand together", self.together);
+            subtitle += &format!(" · {} are adjacent", self.together);
         }
         png(&matrix_picture(&Matrix {
             title: self.title,
-            subtitle: &said,
+            subtitle: &subtitle,
             names: &names,
             other: others.then_some("other classes"),
             cells: &cells,
@@ -150,7 +150,7 @@ impl Drawing<'_> {
     }
 }
 
-/// As many of the classes as a matrix has room for: those that are confused most, by their number.
+/// The most confused classes, as many as a matrix can show, sorted by number.
 fn shown(classes: &BTreeSet<u32>, pairs: &[Pair]) -> Vec<u32> {
     let mut confused: BTreeMap<u32, u64> = classes.iter().map(|&class| (class, 0)).collect();
     for pair in pairs.iter().filter(|pair| pair.from != pair.to) {
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_too_many_classes_the_most_confused_are_drawn() {
+    fn only_the_most_confused_of_many_classes_are_drawn() {
         let pair = |from, to, count| Pair {
             from,
             to,
@@ -186,7 +186,7 @@ mod tests {
         let n = MOST_CLASSES as u32 + 50;
         let classes: BTreeSet<u32> = (0..n).collect();
         let mut pairs: Vec<Pair> = (0..n).map(|class| pair(class, class, 9)).collect();
-        // The last 60 are taken for class 3.
+        // The last 60 classes are confused with class 3.
         pairs.extend((n - 60..n).map(|class| pair(class, 3, 1)));
         let drawn = shown(&classes, &pairs);
         assert_eq!(drawn.len(), MOST_CLASSES);
@@ -196,7 +196,7 @@ mod tests {
         let names = BTreeMap::new();
         let drawing = Drawing {
             title: "",
-            said: String::new(),
+            subtitle: String::new(),
             axes: ["", ""],
             of: "",
             figures: Figures::Counts,

@@ -1,4 +1,4 @@
-//! The rows of `confusion` and `class_overlap`: pairs that occur, by the first class and then by the second.
+//! Rows of `confusion` and `class_overlap`: the pairs that occur, sorted by first and second class.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use prospect_engine::{
     tables::classes::name_of,
 };
 
-use super::count::Counted;
+use super::count::PairCounts;
 
-/// `label` is numbered as in `images`, `pred` as in `predictions`.
-pub fn confusion(counted: &Counted) -> Result<RecordBatch> {
+/// Column `label` numbers classes as `images` does, `pred` as `predictions` does.
+pub fn confusion(counted: &PairCounts) -> Result<RecordBatch> {
     let (pairs, names) = (&counted.confusion, &counted.names.network);
     let label = |pair: &Pair| counted.label_of.get(&(pair.from as i32)).copied();
     confusion::Columns {
@@ -27,7 +27,7 @@ pub fn confusion(counted: &Counted) -> Result<RecordBatch> {
     .batch()
 }
 
-pub fn overlap(counted: &Counted) -> Result<RecordBatch> {
+pub fn overlap(counted: &PairCounts) -> Result<RecordBatch> {
     let (pairs, names) = (&counted.overlap, &counted.names.dataset);
     class_overlap::Columns {
         class_a: classes(pairs, |pair| pair.from),
@@ -49,7 +49,7 @@ fn named(pairs: &[Pair], names: &BTreeMap<i32, String>, of: fn(&Pair) -> u32) ->
     StringArray::from_iter_values(names)
 }
 
-/// A pair that has more than a u32 holds has them all.
+/// Counts, saturating at `u32::MAX`.
 fn counts(pairs: &[Pair]) -> UInt32Array {
     let counts = pairs.iter().map(|pair| u32::try_from(pair.count));
     counts.map(|count| count.unwrap_or(u32::MAX)).collect()

@@ -4,7 +4,7 @@ use prospect_testing::{Fake, FakeImage, add_tables};
 
 use super::*;
 
-/// Images by label (number, name), prediction and whether the network knows the label, with neighbours.
+/// Images, each with label (number, name), prediction and whether the network knows the label, and neighbour edges.
 struct Case {
     fake: Fake,
     neighbors: Vec<(u32, u32)>,
@@ -141,7 +141,7 @@ fn labels_and_predictions_are_matched_by_name() {
             row(0, "cat", 2, "cat", 2, 0.5),
         ]
     );
-    assert_eq!(summary["judged_images"], 5);
+    assert_eq!(summary["evaluated_images"], 5);
     assert_eq!(summary["accuracy"], 0.6);
     assert_eq!(summary["labels_unknown_to_the_network"], 1);
     let most = &summary["most_confused"][0];
@@ -155,7 +155,7 @@ fn labels_and_predictions_are_matched_by_name() {
 fn overlap_counts_edges_between_labelled_images() {
     let case = three_classes();
     let (run, summary) = case.run();
-    // Of cat's four edges two stay, one ends in dog, one in yak; image 6 has no label.
+    // Of cat's four edges, two lead to cat, one to dog, one to yak; image 6 has no label.
     assert_eq!(
         overlapping(&run),
         [
@@ -179,7 +179,7 @@ fn pictures(run: &RunFolder) -> Vec<String> {
 }
 
 #[test]
-fn there_are_pictures_of_what_there_is() {
+fn pictures_are_drawn_of_tables_with_rows() {
     let case = three_classes();
     let (run, _) = case.run();
     let both = ["confusion", "overlap"].map(|name| format!("pictures/confusion/{name}.png"));
@@ -188,7 +188,7 @@ fn there_are_pictures_of_what_there_is() {
         let picture = image::open(run.path(path)).unwrap();
         assert!(picture.width() >= 1000 && picture.height() > 300);
     }
-    // The network knows none of the labels, or two of its classes have the label's name.
+    // The network knows none of the labels, or two of its classes share the label's name.
     let images = [(Some((0, "cat")), 1, false), (Some((0, "cat")), 0, false)];
     for network in [["bus", "dog"], ["cat", "cat"]] {
         let case = Case::new(&network, &images, &[(0, 1), (1, 0)]);
@@ -212,11 +212,11 @@ fn without_labels_the_tables_are_empty() {
     }
     assert!(confused(&run).is_empty() && overlapping(&run).is_empty());
     assert!(pictures(&run).is_empty());
-    assert_eq!(summary["judged_images"], 0);
+    assert_eq!(summary["evaluated_images"], 0);
 }
 
 #[test]
-fn a_network_without_names_has_numbered_ones() {
+fn a_network_without_class_names_has_numbered_classes() {
     let images = [
         (Some((0, "class 3")), 3, true),
         (Some((1, "other")), 7, false),
@@ -228,7 +228,7 @@ fn a_network_without_names_has_numbered_ones() {
 }
 
 #[test]
-fn again_gives_the_same_files() {
+fn a_second_run_gives_the_same_files() {
     let digests = |run: &RunFolder| {
         let manifest = run.manifest().unwrap();
         let parts = manifest.stages["confusion"].parts.values();
@@ -241,7 +241,7 @@ fn again_gives_the_same_files() {
     let case = three_classes();
     let (run, summary) = case.run();
     let before = digests(&run);
-    // Finished parts stay, and the summary is told again.
+    // Finished parts are kept; the summary is the same.
     let (run, again) = case.run();
     assert_eq!((digests(&run), again), (before.clone(), summary));
     let another = three_classes();

@@ -1,4 +1,4 @@
-//! Pairs of images that are worth decoding.
+//! Candidate pairs: images near in perceptual hash or in feature space.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,32 +12,32 @@ use prospect_engine::{
 };
 use prospect_store::Manifest;
 
-/// Pairs that an image brings by its hash, either way round.
+/// Candidate pairs per image by its hash, as is and mirrored each.
 const MAX_BY_HASH: usize = 16;
-/// Standard deviation of luma under which a picture's hash is that of noise.
+/// Standard deviation of luma below which a picture's hash is noise.
 const MIN_CONTRAST: f64 = 0.01;
-/// The neighbour whose distance, in the median of all images, pairs have to undercut: duplicates seldom come in so many.
-const USUAL_NEIGHBOR: usize = 5;
+/// Rank of the neighbour whose median distance is the limit for candidates: images seldom have this many duplicates.
+const LIMIT_RANK: usize = 5;
 /// Rows in memory at a time.
 const BATCH_ROWS: usize = 65_536;
 
-/// What is known of each image without looking at it.
+/// Each image's hash, label, split and exact copies, from table `images`.
 pub struct Images {
     /// By image id.
     rows: Vec<Image>,
-    /// The classes of the dataset's labels and splits are compared, never shown.
+    /// Names of the splits; images hold indices into them.
     splits: Vec<String>,
-    /// Images that are the same file, lowest id first; only where there are several.
+    /// Groups of two or more identical files, ids ascending.
     pub copies: Vec<Vec<u32>>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Image {
-    /// None where there is nothing to hash.
+    /// None without enough contrast.
     phash: Option<u64>,
     label: Option<i32>,
     split: Option<usize>,
-    /// The lowest id of those with the very same file.
+    /// Lowest id among the identical files.
     first: u32,
 }
 
@@ -62,13 +62,13 @@ impl Images {
             let batch = batch?;
             for (id, digest, label, split, error, contrast, phash) in batch.iter() {
                 if id as usize != images.len() {
-                    let expected = format!("image {}, ids being ranks", images.len());
-                    return Err(batch.unexpected(expected, format!("image {id}")));
+                    let expected = format!("image id {}", images.len());
+                    return Err(batch.unexpected(expected, id.to_string()));
                 }
-                let seen = contrast.is_some_and(|seen| f64::from(seen) >= MIN_CONTRAST);
-                let split = split.map(|split| images.split(split));
+                let has_contrast = contrast.is_some_and(|std| f64::from(std) >= MIN_CONTRAST);
+                let split = split.map(|split| images.split_index(split));
                 images.rows.push(Image {
-                    phash: phash.filter(|_| seen),
+                    phash: phash.filter(|_| has_contrast),
                     label,
                     split,
                     first: id,
@@ -91,7 +91,7 @@ impl Images {
         Ok(images)
     }
 
-    fn split(&mut self, name: &str) -> usize {
+    fn split_index(&mut self, name: &str) -> usize {
         match self.splits.iter().position(|known| known == name) {
             Some(place) => place,
             None => {
@@ -109,19 +109,19 @@ impl Images {
         self.rows.get(id as usize).map(|image| image.first)
     }
 
-    /// Bits in which two hashes differ, one of them mirrored if that is asked for.
+    /// Hamming distance of two images' hashes; `mirrored` mirrors one of them.
     pub fn hash_bits(&self, a: u32, b: u32, mirrored: bool) -> Option<u32> {
         let hash = |id: u32| self.rows.get(id as usize).and_then(|image| image.phash);
         let flip = if mirrored { MIRROR } else { 0 };
         Some((hash(a)? ^ hash(b)? ^ flip).count_ones())
     }
 
-    /// Whether both have labels, and different ones.
+    /// Whether both have a label and the labels differ.
     pub fn labels_differ(&self, a: u32, b: u32) -> bool {
         differ(self.rows[a as usize].label, self.rows[b as usize].label)
     }
 
-    /// Whether both are in splits, and different ones.
+    /// Whether both have a split and the splits differ.
     pub fn splits_differ(&self, a: u32, b: u32) -> bool {
         differ(self.rows[a as usize].split, self.rows[b as usize].split)
     }
@@ -131,17 +131,17 @@ fn differ<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
     a.is_some() && b.is_some() && a != b
 }
 
-/// Two images, `a` before `b`, neither of them a copy of a file before it.
+/// Two images, `a` < `b`, each the first of its identical files.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
     pub a: u32,
     pub b: u32,
-    /// Cosine distance, where one is among the other's nearest neighbours.
+    /// Cosine distance, if one is a nearest neighbour of the other.
     pub distance: Option<f32>,
 }
 
-/// All candidates, in order, and the cosine distance that neighbours had to undercut: `duplicate_distance`, or else the median
-/// distance to the fifth neighbour. None where there are no neighbours.
+/// All candidates, in order, and the cosine distance limit for neighbours: `duplicate_distance`, or else the median distance to
+/// the fifth neighbour. No limit without neighbours.
 pub fn find(
     ctx: &Context,
     manifest: &Manifest,
@@ -174,7 +174,7 @@ pub fn find(
 
 type Near = BTreeMap<(u32, u32), Option<f32>>;
 
-/// Neighbours nearer than the limit; copies of a file stand for its first.
+/// Neighbours within the limit; identical files count as the first of them.
 fn by_neighbors(
     ctx: &Context,
     manifest: &Manifest,
@@ -185,40 +185,40 @@ fn by_neighbors(
     }
     let cosines = Cosines::read(ctx, manifest, images.len())?;
     let mut near: Vec<(f32, u32, u32)> = Vec::new();
-    let mut usual = Vec::new();
+    let mut at_rank = Vec::new();
     let columns = (
         neighbors::image_id,
         neighbors::neighbor_id,
         neighbors::distance,
     );
-    // Of the image that is being read: a batch may end in the middle of one.
-    let mut own: (u32, usize) = (u32::MAX, 0);
+    // Current image and its neighbours so far: a batch may end within an image.
+    let mut current: (u32, usize) = (u32::MAX, 0);
     for batch in ctx.run.rows(manifest, columns).batch_rows(BATCH_ROWS) {
         let batch = batch?;
         ctx.cancel.check()?;
         for (id, neighbor, distance) in batch.iter() {
             let (Some(a), Some(b)) = (images.first(id), images.first(neighbor)) else {
-                return Err(batch.unexpected("ids of images", "others"));
+                return Err(batch.unexpected("known image ids", "an unknown one"));
             };
             if a == b {
                 continue;
             }
             let distance = cosines.distance(id, neighbor, distance);
-            own = (id, if own.0 == id { own.1 + 1 } else { 1 });
-            if own.1 == USUAL_NEIGHBOR {
-                usual.push(distance);
+            current = (id, if current.0 == id { current.1 + 1 } else { 1 });
+            if current.1 == LIMIT_RANK {
+                at_rank.push(distance);
             }
             near.push((distance, a.min(b), a.max(b)));
         }
     }
-    usual.sort_by(f32::total_cmp);
-    let found = upper_median(&usual).map(f64::from);
-    let limit = ctx.config.audit.duplicate_distance.or(found);
+    at_rank.sort_by(f32::total_cmp);
+    let median = upper_median(&at_rank).map(f64::from);
+    let limit = ctx.config.audit.duplicate_distance.or(median);
     let mut pairs = Near::new();
     for (distance, a, b) in near {
         if limit.is_none_or(|limit| f64::from(distance) <= limit) {
-            let known = pairs.entry((a, b)).or_insert(Some(distance));
-            *known = known.map(|known| known.min(distance));
+            let least = pairs.entry((a, b)).or_insert(Some(distance));
+            *least = least.map(|least| least.min(distance));
         }
     }
     Ok((pairs, limit))

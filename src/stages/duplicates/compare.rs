@@ -1,4 +1,4 @@
-//! Decoding what is to be compared, and comparing it.
+//! Decodes candidate pairs and compares them pixel by pixel.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,10 +17,10 @@ use super::{
     tables::{self, Compared, duplicate_candidates},
 };
 
-/// Pictures kept for later batches: 1 GiB. Beyond, some are decoded again.
+/// Decoded pictures kept for later batches, 1 GiB; beyond, all are dropped and decoded again when needed.
 const MAX_PICTURES: usize = 100_000;
 
-/// Compares the pairs of every batch whose part is missing.
+/// Compares the pairs of each batch without a part.
 pub fn all(
     ctx: &Context,
     manifest: &Manifest,
@@ -34,7 +34,7 @@ pub fn all(
     let pairs: usize = batches.iter().map(|batch| batch.len()).sum();
     let left: usize = missing.iter().map(|part| batches[*part].len()).sum();
     bar.set_done((pairs - left) as u64);
-    // The last batch that an image is needed for.
+    // The last batch that needs an image.
     let mut last: HashMap<u32, usize> = HashMap::new();
     for part in &missing {
         for pair in batches[*part] {
@@ -47,7 +47,7 @@ pub fn all(
     let sources = Sources::read(ctx, manifest, |id| last.contains_key(&id))?;
     let threads = ctx.decode_pool()?;
     let mut pictures: HashMap<u32, Option<Thumbnail>> = HashMap::new();
-    let mut changed: BTreeMap<u32, String> = BTreeMap::new();
+    let mut failures: BTreeMap<u32, String> = BTreeMap::new();
     for part in missing {
         let batch = batches[part];
         let wanted: BTreeSet<u32> = (batch.iter().flat_map(|pair| [pair.a, pair.b]))
@@ -59,7 +59,7 @@ pub fn all(
                 ctx.cancel.check()?;
                 Ok((
                     id,
-                    small(&sources, id).unwrap_or_else(|reason| {
+                    thumbnail(&sources, id).unwrap_or_else(|reason| {
                         failed
                             .lock()
                             .unwrap_or_else(|e| e.into_inner())
@@ -83,7 +83,7 @@ pub fn all(
             });
             rows.collect::<Result<Vec<Compared>>>()
         })?;
-        changed.extend(failed.into_inner().unwrap_or_else(|e| e.into_inner()));
+        failures.extend(failed.into_inner().unwrap_or_else(|e| e.into_inner()));
         let mut files = writer.part(part)?;
         files.write(duplicate_candidates::NAME, &tables::candidates(&compared)?)?;
         writer.commit(files)?;
@@ -92,23 +92,23 @@ pub fn all(
             pictures.clear();
         }
     }
-    if let Some((id, reason)) = changed.first_key_value() {
+    if let Some((id, reason)) = failures.first_key_value() {
         sources.warn("comparison", *id, reason);
-        if changed.len() > 1 {
-            tracing::warn!("and of {} more images", changed.len() - 1);
+        if failures.len() > 1 {
+            tracing::warn!("{} more images failed to decode", failures.len() - 1);
         }
     }
     Ok(())
 }
 
-/// Compares single pairs that were no candidates.
+/// Compares pairs that were not candidates, one at a time.
 pub struct Comparer {
     sources: Sources,
     pictures: HashMap<u32, Option<Thumbnail>>,
 }
 
 impl Comparer {
-    /// For pairs of these images.
+    /// A comparer of these images.
     pub fn new(ctx: &Context, manifest: &Manifest, ids: &BTreeSet<u32>) -> Result<Comparer> {
         Ok(Comparer {
             sources: Sources::read(ctx, manifest, |id| ids.contains(&id))?,
@@ -116,11 +116,11 @@ impl Comparer {
         })
     }
 
-    /// As it is or mirrored, whichever is more alike; 0 where one cannot be compared.
+    /// Similarity, as is or mirrored, whichever is higher; 0 if either image cannot be compared.
     pub fn similarity(&mut self, a: u32, b: u32) -> f32 {
         for id in [a, b] {
             let sources = &self.sources;
-            (self.pictures.entry(id)).or_insert_with(|| small(sources, id).unwrap_or(None));
+            (self.pictures.entry(id)).or_insert_with(|| thumbnail(sources, id).unwrap_or(None));
         }
         let of = |id: u32| self.pictures.get(&id).and_then(Option::as_ref);
         (of(a).zip(of(b))).map_or(0.0, |(a, b)| {
@@ -129,8 +129,8 @@ impl Comparer {
     }
 }
 
-/// None where there is too little to be seen.
-fn small(sources: &Sources, id: u32) -> Result<Option<Thumbnail>, String> {
+/// The image at comparison size; None if it is nearly uniform.
+fn thumbnail(sources: &Sources, id: u32) -> Result<Option<Thumbnail>, String> {
     let side = SIDE as u32;
     let spec = InputSpec {
         resize: Resize::Exact {

@@ -1,4 +1,4 @@
-//! What people should look at: copies that could go, and those that contradict each other.
+//! Findings of redundant copies, label conflicts and leaks between splits.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ struct Pair {
     cross_split: bool,
 }
 
-/// What sentences say of an image.
+/// What the evidence quotes of an image.
 #[derive(Default)]
 struct Image {
     path: String,
@@ -31,8 +31,8 @@ struct Image {
     split: Option<String>,
 }
 
-/// All flagged. A copy has one finding, about the most alike image before it; of two with different labels each has one, since
-/// either may be wrong; of two in different splits the one outside `train`, or else the later one.
+/// All findings are flagged. A copy has one, about the most similar earlier image. Of two copies with different labels, each has
+/// one: either may be wrong. Of two in different splits, the one outside `train` has it, or else the later one.
 pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     if !manifest.has(duplicates::NAME) {
         return Ok(Vec::new());
@@ -65,7 +65,7 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     Ok(best.into_values().collect())
 }
 
-/// Kind, image, and the other one.
+/// Kind, image and other image of each finding of a pair.
 fn about(pair: &Pair, images: &BTreeMap<u32, Image>) -> Vec<(Kind, u32, u32)> {
     let (a, b) = (pair.a, pair.b);
     let copy = match pair.kind {

@@ -1,8 +1,8 @@
-//! Copies of pictures: the same file, the same picture saved, scaled or cropped in another way, and mirrored ones.
+//! Duplicates: identical files, near-copies (recompressed, scaled or cropped) and mirrored copies.
 //!
-//! Candidates are near in perceptual hash or among each other's nearest neighbours; they are decoded again and compared pixel by
-//! pixel, some pairs a part (`duplicate_candidates`). The last part finds from all of them from which similarity on two pictures are
-//! one, and makes groups (`duplicates`).
+//! Candidates are near in perceptual hash or in feature space. They are decoded again and compared pixel by pixel, in parts
+//! (`duplicate_candidates`). The last part derives the similarity threshold from all candidates and groups the duplicates
+//! (`duplicates`).
 
 mod candidates;
 mod compare;
@@ -29,7 +29,7 @@ use self::{
 pub const STAGE: Stage = Stage {
     name: "duplicates",
     version: 3,
-    about: "find copies and near-copies of pictures",
+    about: "find duplicate and near-duplicate images",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
     writes: &[&duplicates::TABLE, &duplicate_candidates::TABLE],
     findings: Some(findings),
@@ -39,14 +39,14 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Pairs that are compared in a part.
+/// Candidate pairs per part.
 const PART_PAIRS: usize = 16_384;
 
 fn parameters(ctx: &Context) -> Result<Value> {
     Ok(json!({ "duplicate_distance": ctx.config.audit.duplicate_distance }))
 }
 
-/// Candidates of an image: 3 to 6 in photos, 9 in 10,000 pictures of 32 x 32.
+/// Candidate pairs per image: 3 to 6 for photos, 9 for 10,000 pictures of 32 x 32.
 const CANDIDATES: u64 = 6;
 
 fn estimate(_: &Context, images: u64) -> Result<Vec<TableEstimate>> {
@@ -62,7 +62,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let bar = (ctx.progress).stage("duplicates", images.len() as u64, "images");
     let (candidates, limit) = candidates::find(ctx, &manifest, &images, &bar)?;
     bar.finish(&format!(
-        "{} pairs to compare",
+        "{} candidate pairs",
         text::count(candidates.len() as u64)
     ));
 
@@ -92,7 +92,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     bar.finish(&found.line());
     let mut summary = found.summary(&images);
     summary["compared_pairs"] = json!(compared.len());
-    summary["most_hash_bits"] = json!(MAX_BITS);
+    summary["max_hash_bits"] = json!(MAX_BITS);
     summary["neighbor_distance"] = json!(limit);
     Ok(Outcome {
         result: None,

@@ -1,4 +1,4 @@
-//! Which of the compared pairs are duplicates, and the groups that they make.
+//! Duplicates among the compared pairs, and their groups.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,11 +18,11 @@ use super::{
     tables::{Compared, DuplicateKind},
 };
 
-/// How alike a group's members are to its centre at least, when each is a copy of one of them.
-const ALIKE_TO_CENTRE: f32 = 0.85;
-/// Of more copies of a file, only the pairs with the first are told.
-const ALL_PAIRS: usize = 8;
-/// Feature vectors in memory at a time, besides those of duplicates.
+/// Minimum similarity of a group's members to its centre.
+const MIN_CENTRE_SIMILARITY: f32 = 0.85;
+/// Of more identical files, only pairs with the first are listed.
+const MAX_ALL_PAIRS: usize = 8;
+/// Feature vectors in memory at a time, besides those of the duplicates.
 const VECTORS: usize = 8192;
 
 /// A row of `duplicates`.
@@ -34,25 +34,25 @@ struct Pair {
     group: u32,
 }
 
-/// The duplicates among all that was compared.
+/// All duplicate pairs and their groups.
 pub struct Duplicates {
     pairs: Vec<Pair>,
-    /// From this on two pictures are one.
+    /// Similarity threshold of near-copies.
     min_similarity: f64,
-    /// Pairs that are alike, but whose images ended in different groups.
-    apart: usize,
+    /// Pairs above the threshold whose images are in different groups.
+    between_groups: usize,
 }
 
 impl Duplicates {
-    /// `compare` says how alike two images are that were no candidates.
+    /// `compare` makes the comparer of pairs that were not candidates.
     pub fn new(
         images: &Images,
         compared: &[Compared],
         max_distance: Option<f64>,
         compare: impl FnOnce(&BTreeSet<u32>) -> Result<Comparer>,
     ) -> Result<Duplicates> {
-        let seen: Vec<f32> = compared.iter().filter_map(Compared::best).collect();
-        let min_similarity = min_similarity(&seen);
+        let similarities: Vec<f32> = compared.iter().filter_map(Compared::best).collect();
+        let min_similarity = min_similarity(&similarities);
         let is_near = |row: &&Compared| {
             let distance = row.pair.distance.zip(max_distance);
             (row.best()).is_some_and(|best| f64::from(best) >= min_similarity)
@@ -69,11 +69,11 @@ impl Duplicates {
         let mut comparer = compare(&ids)?;
         let group_of = groups(&alike, |a, b| {
             let known = known.get(&(a, b)).copied();
-            Ok(known.unwrap_or_else(|| comparer.similarity(a, b)) >= ALIKE_TO_CENTRE)
+            Ok(known.unwrap_or_else(|| comparer.similarity(a, b)) >= MIN_CENTRE_SIMILARITY)
         })?;
         let group = |id: u32| group_of.get(&id).copied().unwrap_or(id);
         let mut pairs = Vec::new();
-        let mut apart = 0;
+        let mut between_groups = 0;
         for row in near {
             let Candidate { a, b, .. } = row.pair;
             if group(a) == group(b) {
@@ -85,17 +85,17 @@ impl Duplicates {
                     group: group(a),
                 });
             } else {
-                apart += 1;
+                between_groups += 1;
             }
         }
         for ids in &images.copies {
             let of_first = ids[1..].iter().map(|b| (ids[0], *b));
-            let mut told: Vec<(u32, u32)> = of_first.collect();
-            if ids.len() <= ALL_PAIRS {
+            let mut listed: Vec<(u32, u32)> = of_first.collect();
+            if ids.len() <= MAX_ALL_PAIRS {
                 let others = (1..ids.len()).flat_map(|i| (i + 1..ids.len()).map(move |j| (i, j)));
-                told.extend(others.map(|(i, j)| (ids[i], ids[j])));
+                listed.extend(others.map(|(i, j)| (ids[i], ids[j])));
             }
-            pairs.extend(told.into_iter().map(|(a, b)| Pair {
+            pairs.extend(listed.into_iter().map(|(a, b)| Pair {
                 a,
                 b,
                 kind: DuplicateKind::Exact,
@@ -107,7 +107,7 @@ impl Duplicates {
         Ok(Duplicates {
             pairs,
             min_similarity,
-            apart,
+            between_groups,
         })
     }
 
@@ -139,7 +139,7 @@ impl Duplicates {
         .batch()
     }
 
-    /// Cosine distances of the features, where both images have some.
+    /// Cosine distance of each pair, if both images have features.
     fn distances(&self, ctx: &Context, manifest: &Manifest) -> Result<Vec<Option<f32>>> {
         let wanted: BTreeSet<u32> = (self.pairs.iter())
             .flat_map(|pair| [pair.a, pair.b])
@@ -171,10 +171,10 @@ impl Duplicates {
             "exact_pairs": count(&|pair| pair.kind == DuplicateKind::Exact),
             "near_pairs": count(&|pair| pair.kind == DuplicateKind::Near),
             "mirrored_pairs": count(&|pair| pair.kind == DuplicateKind::Mirrored),
-            "pairs_between_groups": self.apart,
+            "pairs_between_groups": self.between_groups,
             "label_conflicts": count(&|pair| images.labels_differ(pair.a, pair.b)),
             "cross_split_pairs": count(&|pair| images.splits_differ(pair.a, pair.b)),
-            "least_similarity": self.min_similarity,
+            "min_similarity": self.min_similarity,
         })
     }
 
@@ -191,28 +191,28 @@ impl Duplicates {
 
     pub fn line(&self) -> String {
         let sizes = self.group_sizes();
-        let from = match self.min_similarity < MAX_SIMILARITY {
-            true => format!("alike from {:.3}", self.min_similarity),
-            false => "different pictures are too alike here for near-copies to be told".into(),
+        let threshold = match self.min_similarity < MAX_SIMILARITY {
+            true => format!("similarity threshold {:.3}", self.min_similarity),
+            false => "no near-copies reported, since different images are too similar".into(),
         };
         format!(
-            "{} images in {} groups of duplicates; {from}",
+            "{} images in {} duplicate groups; {threshold}",
             text::count(sizes.values().sum::<usize>() as u64),
             text::count(sizes.len() as u64),
         )
     }
 }
 
-/// 1 - cos, without the cancellation between near vectors; 1 where one has no direction.
+/// 1 - cos, without cancellation for near vectors; 1 if either vector is zero.
 fn cosine_distance(a: &[f32], b: &[f32]) -> f32 {
     let length = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     let (of_a, of_b) = (length(a), length(b));
     if of_a == 0.0 || of_b == 0.0 {
         return 1.0;
     }
-    let apart = a
+    let squares = a
         .iter()
         .zip(b)
         .map(|(a, b)| (f64::from(*a) / of_a - f64::from(*b) / of_b).powi(2));
-    (apart.sum::<f64>() / 2.0) as f32
+    (squares.sum::<f64>() / 2.0) as f32
 }

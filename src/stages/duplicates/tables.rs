@@ -1,4 +1,4 @@
-//! The table `duplicate_candidates`: what was compared. And the kinds of duplicates.
+//! Table `duplicate_candidates`, and the kinds of duplicates.
 
 use arrow::array::{Float32Array, RecordBatch};
 use prospect_common::{Result, names};
@@ -7,11 +7,11 @@ use prospect_store::{Manifest, RunFolder, table};
 use super::candidates::Candidate;
 
 table! {
-    /// Pairs that were compared pixel by pixel.
-    pub mod duplicate_candidates = "duplicate_candidates", "pair that was compared", [23.0, 15.0] {
+    /// Candidate pairs, compared pixel by pixel.
+    pub mod duplicate_candidates = "duplicate_candidates", "candidate pair", [23.0, 15.0] {
         image_a: u32,
         image_b: u32,
-        /// cosine, where one is among the other's nearest neighbours
+        /// cosine distance, if one is a nearest neighbour of the other
         feature_distance: Option<f32>,
         similarity: Option<f32>,
         mirrored_similarity: Option<f32>,
@@ -19,7 +19,7 @@ table! {
 }
 
 names! {
-    /// What makes two pictures duplicates.
+    /// How two duplicates are related.
     pub enum DuplicateKind {
         Exact = "exact",
         Near = "near",
@@ -27,7 +27,7 @@ names! {
     }
 }
 
-/// A pair and how alike its pictures are; none where one of them could not be decoded or shows next to nothing.
+/// A candidate pair with its similarities; None if an image could not be decoded or is nearly uniform.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Compared {
     pub pair: Candidate,
@@ -71,7 +71,7 @@ impl Compared {
         Ok(compared)
     }
 
-    /// As it is or mirrored, whichever is more alike.
+    /// Similarity, as is or mirrored, whichever is higher.
     pub fn best(&self) -> Option<f32> {
         Some(self.similarity?.max(self.mirrored?))
     }

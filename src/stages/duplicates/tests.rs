@@ -1,4 +1,4 @@
-//! Folders with copies in them, scanned and compared; features and neighbours are made up.
+//! Scanned folders with duplicates; features and neighbours are synthetic.
 
 use std::{collections::BTreeSet, fs};
 
@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::scan;
 
-/// A picture of boxes of all sizes and colours.
+/// A picture of random boxes.
 fn scene(seed: u64) -> Picture {
     let mut random = StdRng::seed_from_u64(seed);
     let mut scene = Picture::filled(200, 160, [120, 130, 125]);
@@ -25,24 +25,24 @@ fn scene(seed: u64) -> Picture {
     scene
 }
 
-/// A part of it, in shares of its sides, at another size.
-fn part(of: &Picture, [left, top, right, bottom]: [f32; 4], width: u32, height: u32) -> Picture {
-    let mut part = Picture::filled(width, height, [0; 3]);
+/// A crop, given in fractions of width and height, resized.
+fn crop(of: &Picture, [left, top, right, bottom]: [f32; 4], width: u32, height: u32) -> Picture {
+    let mut crop = Picture::filled(width, height, [0; 3]);
     for y in 0..height {
         for x in 0..width {
-            let from = |at: u32, side: u32, low: f32, high: f32, whole: u32| {
-                let share = low + (high - low) * (at as f32 + 0.5) / side as f32;
-                (share * whole as f32) as u32
+            let source = |at: u32, size: u32, low: f32, high: f32, whole: u32| {
+                let fraction = low + (high - low) * (at as f32 + 0.5) / size as f32;
+                (fraction * whole as f32) as u32
             };
             let (column, row) = (
-                from(x, width, left, right, of.width),
-                from(y, height, top, bottom, of.height),
+                source(x, width, left, right, of.width),
+                source(y, height, top, bottom, of.height),
             );
             let pixel = of.at(column, row).unwrap();
-            part.paste(&Picture::filled(1, 1, pixel), x, y);
+            crop.paste(&Picture::filled(1, 1, pixel), x, y);
         }
     }
-    part
+    crop
 }
 
 struct Folder {
@@ -75,8 +75,8 @@ impl Folder {
         (self.project.bring("run", &[], &[scan::STAGE], "scan")).unwrap();
     }
 
-    /// Features of two numbers, and one neighbour of each image.
-    fn near(&self, vectors: &[[f32; 2]], neighbors: &[(u32, u32, f32)]) {
+    /// Writes feature vectors of two dimensions, and neighbours.
+    fn write_features(&self, vectors: &[[f32; 2]], neighbors: &[(u32, u32, f32)]) {
         let batch = features::Columns {
             image_id: (0..vectors.len() as u32).collect(),
             vector: Lists::new(vectors.as_flattened().to_vec(), 2),
@@ -131,17 +131,17 @@ impl Folder {
 }
 
 #[test]
-fn copies_are_found_by_their_hashes_alone() {
+fn copies_are_found_by_their_hashes() {
     let mut folder = Folder::new();
     for seed in 0..12 {
         folder.draw(&format!("train/cat/{seed:02}.png"), &scene(seed));
     }
     let whole = [0.0, 0.0, 1.0, 1.0];
     folder.draw("train/cat/copy.png", &scene(3));
-    folder.draw("test/dog/small.png", &part(&scene(3), whole, 150, 120));
+    folder.draw("test/dog/small.png", &crop(&scene(3), whole, 150, 120));
     folder.draw(
         "train/cat/flipped.png",
-        &part(&scene(5), [1.0, 0.0, 0.0, 1.0], 200, 160),
+        &crop(&scene(5), [1.0, 0.0, 0.0, 1.0], 200, 160),
     );
     folder.write("train/cat/bad 1.png", b"no image");
     folder.write("train/cat/bad 2.png", b"no image");
@@ -170,12 +170,12 @@ fn copies_are_found_by_their_hashes_alone() {
     assert_eq!(summary["images_in_groups"], 5);
     assert_eq!(summary["label_conflicts"], 1);
 
-    let told: Vec<(u32, Kind, String)> = (folder.findings().into_iter())
+    let reported: Vec<(u32, Kind, String)> = (folder.findings().into_iter())
         .map(|finding| (finding.image_id, finding.kind, finding.evidence))
         .collect();
     let of = |id, kind| {
-        let mut found = told.iter().filter(|told| told.0 == id && told.1 == kind);
-        found.next().map_or("", |told| told.2.as_str())
+        let mut found = (reported.iter()).filter(|finding| finding.0 == id && finding.1 == kind);
+        found.next().map_or("", |finding| finding.2.as_str())
     };
     assert_eq!(
         of(copy, Kind::DuplicateExact),
@@ -197,7 +197,7 @@ fn copies_are_found_by_their_hashes_alone() {
         "{leak}"
     );
     assert!(of(flipped, Kind::DuplicateNear).contains("05.png, mirrored ("));
-    assert_eq!(told.len(), 6, "{told:?}");
+    assert_eq!(reported.len(), 6, "{reported:?}");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_cropped_copy_is_found_among_neighbours() {
     }
     folder.draw(
         "cropped.png",
-        &part(&scene(2), [0.09, 0.02, 0.99, 0.92], 180, 144),
+        &crop(&scene(2), [0.09, 0.02, 0.99, 0.92], 180, 144),
     );
     folder.scan();
     folder.find(&[]);
@@ -223,7 +223,7 @@ fn a_cropped_copy_is_found_among_neighbours() {
         [1.0, 1.1],
     ];
     let (original, cropped) = (folder.id("2.png"), folder.id("cropped.png"));
-    folder.near(&vectors, &[(original, cropped, 0.1), (0, 1, 2f32.sqrt())]);
+    folder.write_features(&vectors, &[(original, cropped, 0.1), (0, 1, 2f32.sqrt())]);
     let summary = folder.find(&["audit.duplicate_distance=0.5"]);
     assert_eq!(summary["neighbor_distance"], 0.5);
     let expected = [(
@@ -235,19 +235,19 @@ fn a_cropped_copy_is_found_among_neighbours() {
         false,
     )];
     assert_eq!(folder.pairs(), expected);
-    // Too far apart for what is asked for.
+    // Beyond the configured distance.
     folder.find(&["audit.duplicate_distance=0.0001"]);
     assert!(folder.pairs().is_empty());
 }
 
 #[test]
-fn a_run_that_was_killed_goes_on_to_the_same_tables() {
+fn a_killed_run_resumes_to_the_same_tables() {
     let mut folder = Folder::new();
     for seed in 0..5 {
         folder.draw(&format!("{seed}.png"), &scene(seed));
         folder.draw(
             &format!("{seed} again.png"),
-            &part(&scene(seed), [0.0, 0.0, 1.0, 1.0], 160, 128),
+            &crop(&scene(seed), [0.0, 0.0, 1.0, 1.0], 160, 128),
         );
     }
     folder.scan();

@@ -1,4 +1,4 @@
-//! Exact search or an index: whichever is expected to be faster.
+//! Choice between exact search and an HNSW index by estimated time.
 
 use std::{fmt, time::Duration};
 
@@ -7,24 +7,25 @@ use prospect_config::SearchMethod;
 use prospect_engine::Context;
 use prospect_model::device::{self, Device};
 
-/// Seconds per pair of images, and per pair and dimension, of an exact search on two cores.
+/// Seconds of exact search on two cores: per pair of images, and per pair and dimension.
 const EXACT: [f64; 2] = [1.5e-10, 1.5e-11];
-/// The same on a data-centre GPU, by arithmetic: 40 TFLOP/s, and a selection among all products.
+/// The same on a data-centre GPU, calculated: 40 TFLOP/s plus the top-k selection.
 const EXACT_CUDA: [f64; 2] = [1e-12, 5e-14];
-/// Seconds per image, and per image, dimension and doubling of the number of images, to build and search an index.
+/// Seconds to build and search an index: per image, and per image, dimension and log2 of the number of images.
 const INDEX: [f64; 2] = [4e-4, 4e-7];
 
-/// The method, and the figures that led to it. They depend on the data and the kind of device, never on the threads of one
-/// machine: a run gives the same tables anywhere.
+/// The method and the estimates behind it. They depend on the data and the kind of device, never on the number of threads: a
+/// run gives the same tables on every machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     pub method: SearchMethod,
-    /// Whether it was left to us.
+    /// Whether the method is `auto` in the configuration.
     pub auto: bool,
     images: usize,
     dimension: usize,
-    /// What either way is expected to take on two cores.
+    /// Estimated time of exact search.
     pub exact: Duration,
+    /// Estimated time with an index.
     pub index: Duration,
 }
 
@@ -41,7 +42,7 @@ pub fn choose(method: SearchMethod, images: usize, dimension: usize, device: Dev
         method: match method {
             SearchMethod::Auto if exact <= index => SearchMethod::Exact,
             SearchMethod::Auto => SearchMethod::Hnsw,
-            asked => asked,
+            configured => configured,
         },
         auto: method == SearchMethod::Auto,
         images,
@@ -51,7 +52,7 @@ pub fn choose(method: SearchMethod, images: usize, dimension: usize, device: Dev
     }
 }
 
-/// Whether so many vectors will be searched by an index.
+/// Whether `neighbors` will use an index for this many vectors.
 pub fn uses_index(ctx: &Context, images: u64, dimension: u64) -> Result<bool> {
     let device = device::choose(ctx.config.model.device)?;
     let choice = choose(
@@ -66,15 +67,15 @@ pub fn uses_index(ctx: &Context, images: u64, dimension: u64) -> Result<bool> {
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let method = match self.method {
-            SearchMethod::Hnsw => "by an index",
-            _ => "exactly",
+            SearchMethod::Hnsw => "HNSW index",
+            _ => "exact search",
         };
         if !self.auto {
-            return write!(f, "{method}, as set");
+            return write!(f, "{method}, as configured");
         }
         write!(
             f,
-            "{method}: {} vectors of {} take about {} exactly and {} by an index on a small machine",
+            "{method} for {} vectors of {} dimensions (estimated {} exact, {} with an index)",
             text::count(self.images as u64),
             self.dimension,
             text::duration(self.exact),

@@ -1,4 +1,4 @@
-//! How much neighbors is going to write.
+//! Size estimate of stage `neighbors`.
 
 use prospect_common::Result;
 use prospect_engine::{
@@ -9,10 +9,10 @@ use prospect_engine::{
 
 use super::{choice::uses_index, tables::neighbor_candidates};
 
-/// Bytes of a point's links in the index.
+/// Bytes per point for its links in the index.
 const INDEX_LINKS: f64 = 600.0;
 
-/// The k nearest of each image, and what leads there: candidates of pairs of blocks, or an index.
+/// The k nearest neighbours of each image, plus the candidates of block pairs or the index.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let settings = &ctx.config.neighbors;
     let rows = images * (settings.k as u64).min(images.saturating_sub(1));

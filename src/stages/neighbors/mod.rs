@@ -1,7 +1,7 @@
-//! Who is near whom in the space of the network's features: exactly, or by an index that is audited and repaired.
+//! Nearest neighbours in feature space: by exact search, or by an HNSW index that is audited and repaired.
 //!
-//! Exactly, a part is a pair of blocks of images; where there are several blocks, further parts merge what the pairs found. By
-//! an index, it is the first part, and searching and auditing it the second. The last part holds the statistics.
+//! Exact search writes one part per pair of image blocks; with several blocks, one more part per block merges the candidates.
+//! With an index, part 0 is the index and part 1 the audited search. The last part holds the statistics.
 
 mod choice;
 mod estimate;
@@ -19,7 +19,7 @@ use prospect_analysis::space::neighbors::{
     hnsw::{self, Index},
     lists::Nearest,
 };
-use prospect_common::{Error, Result, text};
+use prospect_common::{Error, Result};
 use prospect_config::SearchMethod;
 use prospect_engine::{
     Context, Needs, Outcome, Stage,
@@ -57,7 +57,7 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// The folder of the index.
+/// Folder of the index in the run folder.
 const INDEX: &str = "index";
 
 fn parameters(ctx: &Context) -> Result<Value> {
@@ -71,7 +71,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
     }))
 }
 
-/// What all parts of one run share.
+/// State shared by all parts.
 struct Work<'a> {
     ctx: &'a Context<'a>,
     manifest: Manifest,
@@ -95,20 +95,20 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         manifest,
     };
     let choice = choose(settings.method, rows, dimension, work.device);
-    tracing::info!("neighbours: {choice}");
+    tracing::info!("neighbour search: {choice}");
     work.bar.note(&choice.to_string());
 
     let mut next = 0;
     let mut audit = None;
     if choice.method == SearchMethod::Hnsw {
         writer.set_parts_total(3)?;
-        work.by_index(writer)?;
+        work.search_by_index(writer)?;
         let (audited, accepted) = tables::read_audit(ctx.run, &ctx.run.manifest()?)?;
         if accepted {
             next = 2;
         } else {
             tracing::warn!(
-                "the index finds {:.4} of the true neighbours, less than [neighbors] min_recall = {}: searching exactly",
+                "HNSW index recall {:.4} is below [neighbors] min_recall = {}; falling back to exact search",
                 audited.recall,
                 settings.min_recall
             );
@@ -118,7 +118,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let by_index = next == 2;
     if !by_index {
         let first = if audit.is_some() { 2 } else { 0 };
-        next = work.exactly(writer, first)?;
+        next = work.search_exactly(writer, first)?;
     }
     let quality = quality::Tables::read(ctx.run, &ctx.run.manifest()?)?;
     if !writer.has_part(next) {
@@ -131,10 +131,13 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     summary["label_agreement"] = json!(quality.all.label_agreement);
     summary["hubness"] = json!(quality.all.in_degree_skewness);
     work.bar.finish(&format!(
-        "{} nearest of {} images, {}",
+        "{} neighbours per image, {}",
         summary["k"],
-        text::count(summary["images"].as_u64().unwrap_or(0)),
-        summary["method"].as_str().unwrap_or_default()
+        if by_index {
+            "HNSW index"
+        } else {
+            "exact search"
+        }
     ));
     Ok(Outcome {
         result: None,
@@ -143,8 +146,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
 }
 
 impl Work<'_> {
-    /// Shows `done` of `total` steps as a share, `within` the shares before and after, of the images; stops where that is
-    /// asked for.
+    /// A callback that moves the bar from the first fraction of `within` to the second, and checks for cancellation.
     fn tick(&self, within: [f64; 2]) -> impl Fn(u64, u64) -> Result<()> + Sync + '_ {
         let [from, to] = within;
         move |done, total| {
@@ -164,8 +166,8 @@ impl Work<'_> {
         )
     }
 
-    /// Part 0: the index. Part 1: what it finds, repaired, and how good it is; without rows where that is not good enough.
-    fn by_index(&self, writer: &mut StageWriter) -> Result<()> {
+    /// Part 0: the index. Part 1: its audit and the repaired neighbours; no neighbours if the recall is too low.
+    fn search_by_index(&self, writer: &mut StageWriter) -> Result<()> {
         if writer.has_part(1) {
             return Ok(());
         }
@@ -212,8 +214,8 @@ impl Work<'_> {
         writer.commit(part)
     }
 
-    /// Parts from number `first`; gives the number after the last one.
-    fn exactly(&self, writer: &mut StageWriter, first: usize) -> Result<usize> {
+    /// Writes parts from `first` on; returns the number after the last.
+    fn search_exactly(&self, writer: &mut StageWriter, first: usize) -> Result<usize> {
         let size = self.ctx.config.neighbors.block_size;
         let blocks = self.rows.div_ceil(size);
         let pairs: Vec<(usize, usize)> = (0..blocks)
@@ -233,8 +235,8 @@ impl Work<'_> {
             if !(0..pairs.len()).any(wanted) {
                 continue;
             }
-            // One pass over the table for each block and those after it.
-            let mut held: Option<Block> = None;
+            // One pass over the features pairs block a with itself and all blocks after it.
+            let mut block_a: Option<Block> = None;
             let reader = FeatureReader::new(self.ctx.run, &self.manifest, size);
             for (b, features) in reader.enumerate() {
                 let features = features?;
@@ -249,7 +251,7 @@ impl Work<'_> {
                 drop(features);
                 let tick = self.tick([share(at), share(at + 1)]);
                 if writer.has_part(first + at) {
-                    held = Some(block);
+                    block_a = Some(block);
                     continue;
                 }
                 let mut part = writer.part(first + at)?;
@@ -259,10 +261,10 @@ impl Work<'_> {
                 } else {
                     neighbor_candidates::NAME
                 };
-                match &held {
-                    Some(held) => {
-                        let [of_a, of_b] = exact::between(held, &block, k, &tick)?;
-                        let lists = listed(held.ids(), &of_a).chain(listed(block.ids(), &of_b));
+                match &block_a {
+                    Some(block_a) => {
+                        let [of_a, of_b] = exact::between(block_a, &block, k, &tick)?;
+                        let lists = listed(block_a.ids(), &of_a).chain(listed(block.ids(), &of_b));
                         tables::write_neighbors(&mut part, table, lists)?;
                     }
                     None => {
@@ -272,7 +274,7 @@ impl Work<'_> {
                 }
                 writer.commit(part)?;
                 if is_first {
-                    held = Some(block);
+                    block_a = Some(block);
                 }
             }
         }
@@ -296,7 +298,7 @@ impl Work<'_> {
         Ok(last)
     }
 
-    /// The images of a block.
+    /// Image ids of a block.
     fn ids(&self, block: usize, size: usize) -> Result<Vec<u32>> {
         let mut reader = FeatureReader::new(self.ctx.run, &self.manifest, size);
         let features = reader.nth(block).transpose()?;
@@ -312,7 +314,10 @@ fn listed<'l>(
     lists.map(|(id, nearest)| (*id, nearest.items(), true))
 }
 
-/// The run's index, if it has one; its files are held against their checksums first.
+/// The run's index; its files' checksums are verified first.
+///
+/// # Errors
+/// The run has no index, or its files are damaged.
 pub fn load_index(run: &RunFolder, manifest: &Manifest) -> Result<Index> {
     let files = manifest.stages.get(STAGE.name).into_iter();
     let files: Vec<_> = files
@@ -323,7 +328,7 @@ pub fn load_index(run: &RunFolder, manifest: &Manifest) -> Result<Index> {
     if files.len() != hnsw::FILES.len() {
         return Err(Error::Missing {
             what: format!("an index in {}", run.root().display()),
-            next: "make one with `prospect run neighbors --set neighbors.method=hnsw`".into(),
+            next: "build one with `prospect run neighbors --set neighbors.method=hnsw`".into(),
         });
     }
     for file in files {
@@ -340,7 +345,7 @@ fn summary(
 ) -> Result<Value> {
     let settings = &work.ctx.config.neighbors;
     let manifest = work.ctx.run.manifest()?;
-    // A single image has no neighbours, and is not left out.
+    // A single image has no neighbours but is not left out.
     let images = tables::images(work.ctx.run, &manifest)?.max(work.rows.min(1));
     let mut summary = json!({
         "method": if by_index { "hnsw" } else { "exact" },

@@ -1,4 +1,4 @@
-//! `neighbor_stats` and `class_neighbors`, out of the finished table `neighbors`.
+//! `neighbor_stats` and `class_neighbors`, computed from the finished table `neighbors`.
 
 use std::collections::BTreeMap;
 
@@ -17,16 +17,16 @@ use prospect_store::{Manifest, RunFolder};
 /// Rows of `neighbors` in memory at a time.
 const BATCH_ROWS: usize = 65_536;
 
-/// What the neighbours of all images say.
+/// Statistics of the neighbours.
 pub struct Tables {
     pub neighbor_stats: RecordBatch,
     pub class_neighbors: RecordBatch,
-    /// Of all images together.
+    /// Over all images.
     pub all: GroupQuality,
 }
 
 impl Tables {
-    /// Reads `images`, `classes` and the whole of `neighbors`, a batch at a time: 32 bytes an image stay in memory.
+    /// Streams `images`, `classes` and `neighbors`; keeps 32 bytes per image in memory.
     pub fn read(run: &RunFolder, manifest: &Manifest) -> Result<Tables> {
         let mut tally = Tally::new(labels(run, manifest)?);
         let columns = (
@@ -46,7 +46,7 @@ impl Tables {
                 list.extend(edges.iter().map(|(_, neighbor)| *neighbor));
                 let known = |id: u32| (id as usize) < tally.len();
                 if !known(image) || !list.iter().all(|neighbor| known(neighbor.id)) {
-                    return Err(batch.unexpected("ids of images", "others"));
+                    return Err(batch.unexpected("known image ids", "an unknown one"));
                 }
                 tally.add(image, &list);
             }
@@ -71,11 +71,11 @@ fn neighbor_stats(quality: &Quality) -> Result<RecordBatch> {
     .batch()
 }
 
-/// One row per class of the dataset, also for one none of whose images has neighbours.
+/// One row per class of the dataset, including classes whose images have no neighbours.
 fn class_neighbors(quality: &Quality, names: &BTreeMap<i32, String>) -> Result<RecordBatch> {
-    let nothing = GroupQuality::default();
+    let empty = GroupQuality::default();
     let groups: Vec<&GroupQuality> = (names.keys())
-        .map(|class| quality.classes.get(class).unwrap_or(&nothing))
+        .map(|class| quality.classes.get(class).unwrap_or(&empty))
         .collect();
     let counts = |of: fn(&GroupQuality) -> u32| -> UInt32Array {
         groups.iter().map(|group| of(group)).collect()

@@ -1,4 +1,4 @@
-//! The rows of `neighbors` and of what leads to it.
+//! Rows of `neighbors`, `neighbor_candidates` and `index_audit`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,7 +9,7 @@ use prospect_engine::{Context, schema::neighbors};
 use prospect_store::{Manifest, PartWriter, RunFolder, table};
 
 table! {
-    /// Nearest images within pairs of blocks, until they are merged.
+    /// Nearest neighbours within pairs of blocks, before the merge.
     pub mod neighbor_candidates = "neighbor_candidates", "image, block and rank", [15.0, 9.0] {
         image_id: u32,
         rank: i16,
@@ -20,29 +20,29 @@ table! {
 }
 
 table! {
-    /// What the search index was measured to miss.
+    /// Measured quality of the HNSW index.
     pub mod index_audit = "index_audit", "index", [40.0, 2000.0] {
-        /// candidates that a search looks at
+        /// candidates examined per search, as in the paper
         ef: i32,
-        /// fraction of the true neighbours that it finds, in a sample
+        /// fraction of the true neighbours found, in the sample
         recall: Option<f64>,
         /// images in the sample
         sample: i32,
-        /// fraction of the images that find themselves, or an exact copy
+        /// fraction of the images whose search finds the image itself or an exact copy
         self_recall: Option<f64>,
-        /// images that no chain of links leads to
+        /// images that no path of links reaches
         unreachable: i32,
-        /// images whose neighbours were searched exactly after all
+        /// images repaired by exact search
         repaired: i32,
         /// whether the recall is at least `[neighbors] min_recall`
         accepted: bool,
     }
 }
 
-/// Images whose rows are in memory at a time.
+/// Images whose rows are in memory at once.
 const IMAGES: usize = 8192;
 
-/// Writes the lists of images, nearest first, as rows of rank 1, 2, … of `neighbors` or `neighbor_candidates`.
+/// Writes each image's list, nearest first, to `neighbors` or `neighbor_candidates`; ranks start at 1.
 pub fn write_neighbors<'l>(
     part: &mut PartWriter,
     table: &str,
@@ -78,7 +78,7 @@ impl Rows {
         }
     }
 
-    /// The candidates have the same columns.
+    /// `neighbor_candidates` has the same columns.
     fn batch(self) -> Result<RecordBatch> {
         neighbors::Columns {
             image_id: self.image_ids.into(),
@@ -91,12 +91,12 @@ impl Rows {
     }
 }
 
-/// The `most` nearest neighbours of the wanted images, nearest first; no image without the table.
+/// Up to `max` neighbours of each wanted image, nearest first; empty if the run has no table `neighbors`.
 pub fn nearest_of(
     ctx: &Context,
     manifest: &Manifest,
     wanted: &HashSet<u32>,
-    most: usize,
+    max: usize,
 ) -> Result<HashMap<u32, Vec<u32>>> {
     let mut nearest: HashMap<u32, Vec<u32>> = HashMap::new();
     if wanted.is_empty() || !manifest.has(neighbors::NAME) {
@@ -109,7 +109,7 @@ pub fn nearest_of(
         for (id, neighbor) in batch.iter() {
             if wanted.contains(&id) {
                 let near = nearest.entry(id).or_default();
-                if near.len() < most {
+                if near.len() < max {
                     near.push(neighbor);
                 }
             }
@@ -118,7 +118,7 @@ pub fn nearest_of(
     Ok(nearest)
 }
 
-/// The k nearest of each image among what some parts of the candidates hold.
+/// The k nearest neighbours of each image among the candidates of these parts.
 pub fn merge(run: &RunFolder, parts: &[usize], ids: &[u32], k: usize) -> Result<Vec<Nearest>> {
     let manifest = run.manifest()?;
     let places: HashMap<u32, usize> = ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
@@ -140,7 +140,7 @@ pub fn merge(run: &RunFolder, parts: &[usize], ids: &[u32], k: usize) -> Result<
     Ok(lists)
 }
 
-/// The one row of `index_audit`.
+/// The single row of `index_audit`.
 pub fn audit(audit: &Audit, accepted: bool) -> Result<RecordBatch> {
     let share = |value: f64| [value.is_finite().then_some(value)].into_iter().collect();
     let count = |value: usize| [value as i32].into_iter().collect();
@@ -156,7 +156,7 @@ pub fn audit(audit: &Audit, accepted: bool) -> Result<RecordBatch> {
     .batch()
 }
 
-/// What the audit of the index found, and whether the index is good enough.
+/// The audit of the index, and whether the index was accepted.
 pub fn read_audit(run: &RunFolder, manifest: &Manifest) -> Result<(Audit, bool)> {
     let columns = (
         index_audit::ef,
@@ -186,7 +186,7 @@ pub fn read_audit(run: &RunFolder, manifest: &Manifest) -> Result<(Audit, bool)>
     Ok((audit, accepted))
 }
 
-/// How many images have neighbours.
+/// Number of images with neighbours.
 pub fn images(run: &RunFolder, manifest: &Manifest) -> Result<usize> {
     let mut images = 0;
     for batch in run.rows(manifest, (neighbors::rank,)) {

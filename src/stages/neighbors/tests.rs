@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// A run folder with vectors, some of them copies, some not finite.
+/// A run folder with feature vectors, some of them copies.
 struct Fake {
     project: Project,
     dimension: usize,
@@ -32,7 +32,7 @@ impl Fake {
         }
     }
 
-    /// Writes what scan and extract would have written.
+    /// Writes the tables of scan and extract.
     fn write(&self, run: &RunFolder) {
         let n = self.vectors.len() as u32;
         let ids: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..n));
@@ -63,7 +63,7 @@ impl Fake {
         }
     }
 
-    /// Runs the stage in a folder of its own.
+    /// Runs the stage in its own run folder.
     fn run(&self, name: &str, set: &[&str]) -> (RunFolder, Value) {
         let run = self.project.run(name);
         if run.manifest().unwrap().stages.is_empty() {
@@ -89,7 +89,7 @@ fn rows(run: &RunFolder) -> Vec<Row> {
 }
 
 #[test]
-fn blocks_give_the_rows_of_one_block() {
+fn several_blocks_give_the_same_rows_as_one() {
     let fake = Fake::new(700, 12);
     let (whole, summary) = fake.run("whole", &["neighbors.k=7"]);
     assert_eq!(summary["method"], "exact");
@@ -105,7 +105,7 @@ fn blocks_give_the_rows_of_one_block() {
         let (blocks, _) = fake.run(&format!("blocks-{size}"), &set);
         assert_eq!(rows(&blocks), expected, "{size}");
     }
-    // A copy is its original's nearest, at no distance.
+    // The copy's nearest neighbour is its original, at distance 0.
     let copy = expected
         .iter()
         .find(|row| row.0 == 6 && row.1 == 1)
@@ -114,7 +114,7 @@ fn blocks_give_the_rows_of_one_block() {
 }
 
 #[test]
-fn an_index_gives_nearly_the_same_and_says_how_nearly() {
+fn an_index_finds_nearly_all_neighbours_and_reports_its_recall() {
     let fake = Fake::new(700, 12);
     let (exact, _) = fake.run("exact", &["neighbors.k=7", "neighbors.method=exact"]);
     let (run, summary) = fake.run("index", &["neighbors.k=7", "neighbors.method=hnsw"]);
@@ -125,16 +125,16 @@ fn an_index_gives_nearly_the_same_and_says_how_nearly() {
     assert_eq!(found.len(), expected.len());
     let same = found.iter().filter(|row| expected.contains(row)).count();
     assert!(same as f64 >= 0.98 * expected.len() as f64);
-    // Saved and read again, it gives the same answers.
+    // The saved index can be loaded.
     let index = load_index(&run, &run.manifest().unwrap()).unwrap();
     assert_eq!(index.len(), 700);
 }
 
 #[test]
-fn an_index_that_is_not_good_enough_gives_way_to_exact_search() {
+fn low_recall_falls_back_to_exact_search() {
     let fake = Fake::new(300, 5);
     let (exact, _) = fake.run("exact", &["neighbors.k=5"]);
-    // Nothing finds more than all.
+    // A recall of 1 is the strictest requirement.
     let set = [
         "neighbors.k=5",
         "neighbors.method=hnsw",
@@ -148,7 +148,7 @@ fn an_index_that_is_not_good_enough_gives_way_to_exact_search() {
 }
 
 #[test]
-fn vectors_that_are_no_numbers_are_left_out_and_counted() {
+fn non_finite_vectors_are_left_out_and_counted() {
     let mut fake = Fake::new(50, 4);
     fake.vectors[3][1] = f32::NAN;
     fake.vectors[20][0] = f32::INFINITY;
@@ -170,7 +170,7 @@ fn vectors_that_are_no_numbers_are_left_out_and_counted() {
 }
 
 #[test]
-fn few_images_and_none() {
+fn few_or_no_images() {
     for (n, expected) in [(0, 0), (1, 0), (2, 2), (3, 6)] {
         let fake = Fake::new(n, 4);
         for set in [

@@ -1,6 +1,6 @@
-//! How far each image is from its nearest neighbours, among all images and among those of its own class: mean cosine distances,
-//! whatever the metric of `neighbors`. Euclidean ones would mostly tell how strongly a network responds: of 15 photos of anything
-//! hidden among 713 of clothes, 11 to 12 are the first 15 by the cosine, 3 to 6 by the Euclidean distance.
+//! Mean cosine distance of each image to its nearest neighbours, among all images and within its class, whatever the metric of
+//! `neighbors`. Euclidean distances mostly measure how strongly the network responds: with 15 unrelated photos among 713 of
+//! clothes, the top 15 hold 11 to 12 of them by cosine distance, 3 to 6 by Euclidean distance.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -22,24 +22,26 @@ use prospect_engine::{
 use prospect_model::device::{self, Device};
 use prospect_store::Manifest;
 
-/// Neighbours of the own class.
+/// Neighbours within the class.
 const CLASS_NEIGHBORS: usize = 10;
-/// Of a larger class, neighbours are sought among so many of its images, evenly spread over it; fewer where there are many classes.
+/// Images of a class that are searched: an evenly spaced sample, smaller where there are many classes.
 const MAX_REFERENCES: usize = 5000;
+/// The same over all classes.
 const ALL_REFERENCES: usize = 100_000;
 const MIN_REFERENCES: usize = 50;
 /// Rows of `neighbors` in memory at a time.
 const BATCH_ROWS: usize = 65_536;
-/// Feature vectors in memory at a time, besides the references.
+/// Feature vectors in memory at a time, besides the references of each class.
 const VECTORS: usize = 8192;
 
-/// Images that have neighbours, in order of their ids.
+/// Images with neighbours, in order of their ids.
 #[derive(Debug, Default)]
 pub struct Distances {
     pub image_ids: Vec<u32>,
-    /// Mean cosine distance to the neighbours of table `neighbors`.
+    /// Mean cosine distance to the image's neighbours in table `neighbors`.
     pub overall: Vec<f32>,
-    /// The dataset's class, and the mean cosine distance to the nearest images of it. None for the only one of a class, or without one.
+    /// The label's class, and the mean cosine distance to the nearest images of that class. None without a label or another
+    /// image of the class.
     pub of_class: Vec<Option<(i32, f32)>>,
 }
 
@@ -89,7 +91,7 @@ impl Distances {
 
 struct Classes {
     class_of: HashMap<u32, i32>,
-    /// Vectors of some images of each class.
+    /// The sampled feature vectors of each class.
     references: BTreeMap<i32, Block>,
     device: Device,
 }
@@ -111,19 +113,20 @@ impl Classes {
                 members.entry(class).or_default().push(*id);
             }
         }
-        let most = ALL_REFERENCES / members.len().max(1);
-        let most = most.clamp(MIN_REFERENCES, MAX_REFERENCES);
-        let wanted: HashSet<u32> = (members.values().flat_map(|ids| spread(ids, most))).collect();
+        let max = ALL_REFERENCES / members.len().max(1);
+        let max = max.clamp(MIN_REFERENCES, MAX_REFERENCES);
+        let sampled: HashSet<u32> =
+            (members.values().flat_map(|ids| evenly_spaced(ids, max))).collect();
         let device = device::choose(ctx.config.model.device)?;
         let mut vectors: BTreeMap<i32, Features> = BTreeMap::new();
         for features in FeatureReader::new(ctx.run, manifest, VECTORS) {
             let features = features?;
             ctx.cancel.check()?;
-            for (class, some) in by_class(&features, &class_of, |id| wanted.contains(&id)) {
-                let held = vectors.entry(class).or_default();
-                held.dimension = some.dimension;
-                held.image_ids.extend(some.image_ids);
-                held.values.extend(some.values);
+            for (class, some) in by_class(&features, &class_of, |id| sampled.contains(&id)) {
+                let of_class = vectors.entry(class).or_default();
+                of_class.dimension = some.dimension;
+                of_class.image_ids.extend(some.image_ids);
+                of_class.values.extend(some.values);
             }
         }
         let mut references = BTreeMap::new();
@@ -137,7 +140,7 @@ impl Classes {
         })
     }
 
-    /// Mean distance of each image to its nearest of its own class.
+    /// Mean distance of each image to the nearest images of its class.
     fn distances(
         &self,
         ctx: &Context,
@@ -179,7 +182,7 @@ fn block(features: Features, device: Device) -> Result<Block> {
     Block::new(image_ids, &values, dimension, Metric::Cosine, device)
 }
 
-/// The kept rows of each class.
+/// The rows of each class that `keep` selects.
 fn by_class(
     features: &Features,
     class_of: &HashMap<u32, i32>,
@@ -198,8 +201,8 @@ fn by_class(
     found
 }
 
-/// At most so many of them, evenly spread.
-fn spread(ids: &[u32], most: usize) -> impl Iterator<Item = u32> {
-    let n = ids.len().min(most);
+/// At most `max` ids, evenly spaced.
+fn evenly_spaced(ids: &[u32], max: usize) -> impl Iterator<Item = u32> {
+    let n = ids.len().min(max);
     (0..n).map(move |at| ids[at * ids.len() / n])
 }

@@ -1,4 +1,4 @@
-//! Outliers and bad photos as sentences.
+//! Findings of outliers and bad photos.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ use prospect_store::Manifest;
 
 use super::tables::{self, Row};
 
-/// Unflagged images are told up to this score.
-const TOLD: f32 = 0.7;
+/// Highest score reported; flagged images score below 0.5.
+const MAX_SCORE: f32 = 0.7;
 
 pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     let mut found = of_outliers(ctx, manifest)?;
@@ -45,12 +45,12 @@ fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     let usual_of: BTreeMap<i32, f32> = (of_class.into_iter())
         .map(|(class, distances)| (class, usual_distance(distances)))
         .collect();
-    let told = rows.iter().filter_map(|row| {
+    let found = rows.iter().filter_map(|row| {
         let class_score = row.class_score.unwrap_or(1.0);
         let score = row.score.min(class_score);
         let of_class = label(row).zip(row.class_distance);
         let mut parts = Vec::new();
-        if row.score <= TOLD {
+        if row.score <= MAX_SCORE {
             parts.push(format!(
                 "its nearest images are {} away (cosine distance), {:.2} times the usual {}",
                 figure(row.distance.into()),
@@ -58,7 +58,7 @@ fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
                 figure(usual.into())
             ));
         }
-        if let Some((class, distance)) = of_class.filter(|_| class_score <= TOLD) {
+        if let Some((class, distance)) = of_class.filter(|_| class_score <= MAX_SCORE) {
             let usual = usual_of.get(&class).copied().unwrap_or(distance);
             parts.push(format!(
                 "the nearest of class {} are {} away (cosine distance), {:.2} times what is usual there",
@@ -67,7 +67,7 @@ fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
                 distance / usual
             ));
         }
-        (score <= TOLD).then(|| Finding {
+        (score <= MAX_SCORE).then(|| Finding {
             image_id: row.image_id,
             kind: Kind::Outlier,
             score,
@@ -77,10 +77,10 @@ fn of_outliers(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
             evidence: parts.join("; "),
         })
     });
-    Ok(told.collect())
+    Ok(found.collect())
 }
 
-/// The upper median; not a number of none.
+/// The upper median; NaN if empty.
 fn usual_distance(mut distances: Vec<f32>) -> f32 {
     distances.sort_by(f32::total_cmp);
     upper_median(&distances).unwrap_or(f32::NAN)

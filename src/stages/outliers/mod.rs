@@ -1,6 +1,6 @@
-//! Images unlike all others, and unlike others of their class: how far they are from their nearest neighbours, against what is usual.
+//! Outliers of the dataset and of each class, by the mean distance to the nearest neighbours relative to the median.
 //!
-//! Photos that are no good as photos are told here too; they need no table of their own, being judged by columns of `images`.
+//! Bad photos are reported here too. They need no table of their own: the columns of `images` suffice.
 
 mod distances;
 mod findings;
@@ -19,7 +19,7 @@ use self::{distances::Distances, findings::findings, tables::Row};
 pub const STAGE: Stage = Stage {
     name: "outliers",
     version: 2,
-    about: "find images unlike all others, or unlike others of their class, and bad photos",
+    about: "find outliers of the dataset or of their class, and bad photos",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
     writes: &[&outliers::TABLE],
     findings: Some(findings),

@@ -9,7 +9,7 @@ use prospect_store::{Manifest, RunFolder};
 pub struct Row {
     pub image_id: u32,
     pub distance: f32,
-    /// 0 worst, 1 fine.
+    /// 0 (worst) to 1.
     pub score: f32,
     pub class_distance: Option<f32>,
     pub class_score: Option<f32>,

@@ -7,7 +7,7 @@ use prospect_testing::{Project, add_tables, run_stage};
 use super::*;
 use crate::scan;
 
-/// Two classes of striped pictures, one of them dark, and what is not a picture.
+/// Two classes of striped pictures, one picture dark, and one file that is not an image.
 struct Case(Project);
 
 const IMAGES: usize = 40;
@@ -42,7 +42,7 @@ impl Case {
         self.0.bring("run", &[], &[scan::STAGE], "scan").unwrap();
     }
 
-    /// Scans; takes directions at these angles for features, and one neighbour each, so far away.
+    /// Scans; writes unit vectors at these angles as features, and one neighbour per image at the given distance.
     fn prepare(&self, angles: &[f32], distances: &[f32]) {
         self.scan();
         let n = angles.len();
@@ -76,9 +76,9 @@ impl Case {
 }
 
 #[test]
-fn images_far_from_all_or_from_their_class_are_told() {
+fn outliers_of_the_dataset_and_of_their_class_are_reported() {
     let case = Case::new();
-    // All cats are alike and so are all dogs; but cat 3 is like a dog, and dog 30 has no neighbour nearby.
+    // All cats are alike, and so are all dogs, except that cat 3 looks like a dog and dog 30 is far from its neighbour.
     let mut angles = [[0.0; IMAGES / 2], [1.5; IMAGES / 2]].concat();
     angles[3] = 1.5f32;
     let mut distances: Vec<f32> = (0..IMAGES)
@@ -116,7 +116,7 @@ fn images_far_from_all_or_from_their_class_are_told() {
 }
 
 #[test]
-fn without_neighbours_bad_photos_are_told_all_the_same() {
+fn bad_photos_are_reported_without_neighbours() {
     let case = Case::new();
     case.scan();
     let (summary, rows, findings) = case.run();

@@ -58,7 +58,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
         Figure::number(label, words::count(n), note.to_string())
     };
     let pairs = |kind: Kind, name: &str, note: &str| figure(&kind.heading(), name, note);
-    let least = told["least_similarity"].as_f64();
+    let least = told["min_similarity"].as_f64();
     let page = Duplicates {
         shell: frame.shell("duplicates", &["duplicates.js"]),
         about: format!(

@@ -116,7 +116,7 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
         },
     )];
     if let Some((wrong, low, high)) = wrong_labels(frame)? {
-        let judged = frame.told("labels")["judged_images"]
+        let judged = frame.told("labels")["evaluated_images"]
             .as_u64()
             .unwrap_or(0)
             .max(1) as f64;
@@ -142,7 +142,7 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
     let confusion = frame.told("confusion");
     if let (Some(accuracy), Some(judged)) = (
         confusion["accuracy"].as_f64(),
-        confusion["judged_images"].as_u64().filter(|n| *n > 0),
+        confusion["evaluated_images"].as_u64().filter(|n| *n > 0),
     ) {
         figures.push(Figure::number(
             "Accuracy of the network",
