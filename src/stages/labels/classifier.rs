@@ -1,4 +1,4 @@
-//! The probe, trained anew on other labels.
+//! The probe, retrained on other labels.
 
 use prospect_analysis::space::linalg::logistic::{
     self, Features, L2, Model, Problem, Settings, Step, Visit,
@@ -10,13 +10,13 @@ use prospect_store::Manifest;
 
 use super::inputs::Inputs;
 
-/// Bytes that the features may take.
+/// Bytes for cached features.
 const MEMORY: usize = 4 << 30;
-/// Rows read at a time.
+/// Rows in memory at a time.
 const ROWS: usize = 8192;
 
-/// What fits `train` to labels: the run's features, with the probe's folds and penalty. Where the probabilities are the
-/// network's, nothing is trained, and labels change nothing.
+/// Calls `work` with a function that trains on labels and weights and returns out-of-sample probabilities, with the probe's folds
+/// and penalty. If the probabilities are the network's, nothing is trained and the labels have no effect.
 pub fn with_classifier<T>(
     ctx: &Context,
     manifest: &Manifest,
@@ -24,8 +24,8 @@ pub fn with_classifier<T>(
     bar: &Bar,
     work: impl FnOnce(&mut dyn FnMut(&[u32], Option<&[f32]>) -> Result<Vec<f32>>) -> Result<T>,
 ) -> Result<T> {
-    if inputs.of_network || inputs.judged() == 0 {
-        return work(&mut |_, _| Ok(inputs.first.clone()));
+    if inputs.of_network || inputs.evaluated() == 0 {
+        return work(&mut |_, _| Ok(inputs.probabilities.clone()));
     }
     let blocks = |visit: &mut Visit| {
         let mut first = 0;
@@ -35,7 +35,7 @@ pub fn with_classifier<T>(
             if inputs.image_ids.get(first..end) != Some(&features.image_ids) {
                 return Err(Error::invalid(
                     ctx.run.path(&format!("tables/{}", probe::NAME)),
-                    "a row for each row of table features",
+                    "the images of table features",
                     format!("other images at row {first}"),
                     "run `prospect run probe` again",
                 ));
@@ -71,7 +71,7 @@ pub fn with_classifier<T>(
         };
         let tick = |step: &Step| {
             bar.note(&format!(
-                "pass {} of training {rounds}, {} of {n_folds} folds done",
+                "training {rounds}, pass {}, {} of {n_folds} folds converged",
                 step.passes, step.converged
             ));
             ctx.cancel.check()

@@ -1,4 +1,4 @@
-//! Why a label is doubted, in figures that a person can check.
+//! Evidence against a label, in figures that a person can check.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,36 +19,36 @@ use prospect_store::Manifest;
 
 use super::{super::neighbors::nearest_of, tables::Scores};
 
-/// What the tables say of one image beside its score.
+/// Evidence about one image.
 #[derive(Debug, Default)]
-struct Said {
-    /// By the probe or the network: class and probability.
+struct Evidence {
+    /// Class and probability, by the probe or the network.
     predicted: Option<(i32, f32)>,
     of_network: bool,
     votes: Option<Votes>,
-    /// Of the maps of both classes.
+    /// Overlap of the Grad-CAM maps of label and suggestion.
     overlap: Option<f64>,
 }
 
 pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     let scores = Scores::read(ctx, manifest)?;
     let budget = ctx.config.audit.budget;
-    let told: Vec<usize> = (0..scores.image_ids.len())
+    let reported: Vec<usize> = (0..scores.image_ids.len())
         .filter(|row| scores.flagged[*row] || scores.ranks[*row] as usize <= budget)
         .collect();
     let names = ClassNames::read(ctx.run, manifest)?;
-    let mut said: HashMap<u32, Said> = (told.iter())
-        .map(|row| (scores.image_ids[*row], Said::default()))
+    let mut evidence: HashMap<u32, Evidence> = (reported.iter())
+        .map(|row| (scores.image_ids[*row], Evidence::default()))
         .collect();
-    read_predictions(ctx, manifest, &mut said)?;
-    read_votes(ctx, manifest, &mut said)?;
-    let pairs: HashMap<u32, [i32; 2]> = (told.iter())
+    read_predictions(ctx, manifest, &mut evidence)?;
+    read_votes(ctx, manifest, &mut evidence)?;
+    let pairs: HashMap<u32, [i32; 2]> = (reported.iter())
         .filter_map(|row| {
             let (label, suggested) = scores.classes(*row);
             Some((scores.image_ids[*row], [label, suggested?.0]))
         })
         .collect();
-    read_overlaps(ctx, manifest, &names, &pairs, &mut said)?;
+    read_overlaps(ctx, manifest, &names, &pairs, &mut evidence)?;
     let finding = |row: usize| {
         let image_id = scores.image_ids[row];
         Finding {
@@ -58,31 +58,40 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
             flagged: scores.flagged[row],
             suggested_label: scores.suggested[row],
             other_id: None,
-            evidence: sentence(&scores, row, &said[&image_id], &names.dataset),
+            evidence: sentence(&scores, row, &evidence[&image_id], &names.dataset),
         }
     };
-    Ok(told.into_iter().map(finding).collect())
+    Ok(reported.into_iter().map(finding).collect())
 }
 
 /// "labelled hat; probe says shoes 0.97; 18 of 20 neighbours are shoes; Grad-CAM for the two classes overlaps 0.10"
-fn sentence(scores: &Scores, row: usize, said: &Said, names: &BTreeMap<i32, String>) -> String {
+fn sentence(
+    scores: &Scores,
+    row: usize,
+    evidence: &Evidence,
+    names: &BTreeMap<i32, String>,
+) -> String {
     let (label, suggested) = scores.classes(row);
     let mut parts = vec![format!("labelled {}", name_of(names, label))];
-    if let Some((class, p)) = said.predicted {
-        let who = if said.of_network { "network" } else { "probe" };
+    if let Some((class, p)) = evidence.predicted {
+        let who = if evidence.of_network {
+            "network"
+        } else {
+            "probe"
+        };
         let says = if class == label { "agrees" } else { "says" };
         parts.push(format!("{who} {says} {} {p:.2}", name_of(names, class)));
     }
-    if let Some(votes) = said.votes {
+    if let Some(votes) = evidence.votes {
         let (class, n) = votes.top.unwrap_or((label as u32, 0));
         let class = name_of(names, class as i32);
         parts.push(format!("{n} of {} neighbours are {class}", votes.labelled));
     }
-    let predicted = said.predicted.map(|(class, _)| class);
+    let predicted = evidence.predicted.map(|(class, _)| class);
     if let Some((class, p)) = suggested.filter(|(class, _)| predicted != Some(*class)) {
         parts.push(format!("most likely {} {p:.2}", name_of(names, class)));
     }
-    if let Some(overlap) = said.overlap {
+    if let Some(overlap) = evidence.overlap {
         parts.push(format!(
             "Grad-CAM for the two classes overlaps {overlap:.2}"
         ));
@@ -93,25 +102,29 @@ fn sentence(scores: &Scores, row: usize, said: &Said, names: &BTreeMap<i32, Stri
 fn read_predictions(
     ctx: &Context,
     manifest: &Manifest,
-    said: &mut HashMap<u32, Said>,
+    evidence: &mut HashMap<u32, Evidence>,
 ) -> Result<()> {
     let columns = (probe::image_id, probe::source, probe::pred, probe::p_pred);
     for batch in ctx.run.rows(manifest, columns) {
         let batch = batch?;
         ctx.cancel.check()?;
         for (id, source, class, share) in batch.iter() {
-            if let Some(said) = said.get_mut(&id) {
-                said.predicted = Some((class, share));
-                said.of_network = source == ProbabilitySource::Network.name();
+            if let Some(evidence) = evidence.get_mut(&id) {
+                evidence.predicted = Some((class, share));
+                evidence.of_network = source == ProbabilitySource::Network.name();
             }
         }
     }
     Ok(())
 }
 
-/// Votes over the dataset's classes as such.
-fn read_votes(ctx: &Context, manifest: &Manifest, said: &mut HashMap<u32, Said>) -> Result<()> {
-    let wanted = said.keys().copied().collect();
+/// Label votes of the neighbours.
+fn read_votes(
+    ctx: &Context,
+    manifest: &Manifest,
+    evidence: &mut HashMap<u32, Evidence>,
+) -> Result<()> {
+    let wanted = evidence.keys().copied().collect();
     let mut lists = nearest_of(ctx, manifest, &wanted, usize::MAX)?;
     let labels: Vec<u32> = (labels(ctx.run, manifest)?.into_iter())
         .map(|label| {
@@ -120,7 +133,7 @@ fn read_votes(ctx: &Context, manifest: &Manifest, said: &mut HashMap<u32, Said>)
                 .unwrap_or(UNLABELLED)
         })
         .collect();
-    for (id, said) in said {
+    for (id, evidence) in evidence {
         let Some(list) = lists.remove(id) else {
             continue;
         };
@@ -129,19 +142,18 @@ fn read_votes(ctx: &Context, manifest: &Manifest, said: &mut HashMap<u32, Said>)
             .iter()
             .filter_map(|id| labels.get(*id as usize).copied());
         let votes = Votes::count(own, of);
-        said.votes = (votes.labelled > 0).then_some(votes);
+        evidence.votes = (votes.labelled > 0).then_some(votes);
     }
     Ok(())
 }
 
-/// The shared energy of the maps of each pair of the dataset's classes, where the network knows both and `explain` made maps of
-/// both by Grad-CAM.
+/// Overlap of the Grad-CAM maps of label and suggested class, if the network knows both classes and `explain` made both maps.
 fn read_overlaps(
     ctx: &Context,
     manifest: &Manifest,
     names: &ClassNames,
     pairs: &HashMap<u32, [i32; 2]>,
-    said: &mut HashMap<u32, Said>,
+    evidence: &mut HashMap<u32, Evidence>,
 ) -> Result<()> {
     let network_of = names.network_of_dataset();
     if network_of.is_empty() || pairs.is_empty() || !manifest.has(explanations::NAME) {
@@ -179,8 +191,10 @@ fn read_overlaps(
     }
     for (id, pair) in pairs {
         let map = |class: i32| maps.get(&(*id, *network_of.get(&class)?));
-        if let (Some(a), Some(b), Some(said)) = (map(pair[0]), map(pair[1]), said.get_mut(id)) {
-            said.overlap = overlap(a, b);
+        if let (Some(a), Some(b), Some(evidence)) =
+            (map(pair[0]), map(pair[1]), evidence.get_mut(id))
+        {
+            evidence.overlap = overlap(a, b);
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What the detector needs of a run's tables.
+//! Inputs of the label error detector, from the run's tables.
 
 use std::collections::HashMap;
 
@@ -11,21 +11,21 @@ use prospect_engine::{
 };
 use prospect_store::Manifest;
 
-/// Of every image that the probe has a row for, in order of the ids.
+/// One row per image of table `probe`, in order of the ids.
 #[derive(Debug, Default)]
 pub struct Inputs {
     pub image_ids: Vec<u32>,
-    /// The dataset's classes by their place among the probabilities.
+    /// The dataset's class of each probability.
     pub classes: Vec<i32>,
-    /// Place of the label's class, or [`UNLABELLED`]; also where nothing could be learned of that class.
+    /// Index of the label in `classes`; [`UNLABELLED`] without a label or if the class could not be learned.
     pub given: Vec<u32>,
-    /// `[images, classes]`, of a classifier that has not seen the image's label.
-    pub first: Vec<f32>,
-    /// Fold of the probe; 0 where there is none, which concerns images without a label alone.
+    /// `[images, classes]`, out of sample.
+    pub probabilities: Vec<f32>,
+    /// Fold of the probe; 0 for images without one, which have no label.
     pub folds: Vec<u16>,
-    /// The probabilities are the network's own: nothing was trained on these labels.
+    /// Whether the probabilities are the network's own; then nothing is trained here.
     pub of_network: bool,
-    /// The probe's penalty.
+    /// L2 penalty of the probe.
     pub l2: f64,
     pub neighbors: NeighborRows,
 }
@@ -59,17 +59,17 @@ impl Inputs {
         Ok(inputs)
     }
 
-    pub fn first(&self) -> Probabilities<'_> {
+    pub fn probabilities(&self) -> Probabilities<'_> {
         Probabilities {
             classes: self.classes.len(),
-            values: &self.first,
+            values: &self.probabilities,
         }
     }
 
-    /// Images whose labels can be judged.
-    pub fn judged(&self) -> usize {
-        let judged = self.given.iter().filter(|label| **label != UNLABELLED);
-        judged.count()
+    /// Number of images whose labels can be evaluated.
+    pub fn evaluated(&self) -> usize {
+        let evaluated = self.given.iter().filter(|label| **label != UNLABELLED);
+        evaluated.count()
     }
 
     fn read_classes(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {
@@ -81,7 +81,7 @@ impl Inputs {
             for (position, class) in batch.iter() {
                 if usize::try_from(position) != Ok(self.classes.len()) {
                     let expected = "classes at positions 0, 1, …";
-                    return Err(batch.unexpected(expected, "something else"));
+                    return Err(batch.unexpected(expected, "another order"));
                 }
                 self.classes.push(class);
             }
@@ -105,10 +105,10 @@ impl Inputs {
             batch.check_length(&batch.columns().4, n)?;
             for (image_id, source, fold, label, probabilities) in batch.iter() {
                 self.image_ids.push(image_id);
-                self.first.extend_from_slice(probabilities);
+                self.probabilities.extend_from_slice(probabilities);
                 self.of_network |= source == ProbabilitySource::Network.name();
                 let label = label.and_then(|label| places.get(&label).copied());
-                // One class is not to be told from any other.
+                // A single class has no alternative.
                 let label = label.filter(|_| n > 1);
                 let learned = fold.is_some() || self.of_network;
                 self.given

@@ -1,8 +1,8 @@
-//! How likely each label is right; how many are expected to be wrong; and, measured on errors planted among them, what a review
-//! of the worst would find.
+//! Probability that each label is right, expected number of label errors, and the recall and precision of reviewing the worst
+//! labels, measured on injected errors.
 //!
-//! Part 0 judges the labels as they are, part 1 plants errors and judges again with the same function. Images whose label cannot
-//! be judged have no row: without a label, or of a class of which nothing can be learned without them.
+//! Part 0 evaluates the given labels; part 1 injects errors and evaluates again. Images without a label, or of a class that
+//! cannot be learned without them, have no row.
 
 mod classifier;
 mod evidence;
@@ -35,7 +35,7 @@ use self::{classifier::with_classifier, inputs::Inputs, tables::Scores};
 pub const STAGE: Stage = Stage {
     name: "labels",
     version: 2,
-    about: "find wrong labels",
+    about: "find label errors",
     needs: Needs::Named(&["scan", "extract", "neighbors", "probe"]),
     writes: &[
         &label_scores::TABLE,
@@ -49,10 +49,10 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Trainings of a judgement, and of one with planted errors, whose first round is not in the tables.
+/// Trainings without and with injected errors; the first round without is the stage `probe`.
 const TRAININGS: [u64; 2] = [detect::ROUNDS as u64, 1 + detect::ROUNDS as u64];
 
-/// Classes that one is thought to be confused with.
+/// Estimated classes that a class is confused with.
 const CONFUSED: u64 = 10;
 
 fn parameters(ctx: &Context) -> Result<Value> {
@@ -90,11 +90,11 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     if !writer.has_part(0) {
         let mut part = writer.part(0)?;
         let names = ClassNames::read(ctx.run, &work.manifest)?;
-        let detected = work.detect(&work.inputs.given, Some(work.inputs.first()))?;
-        let joint = ConfidentJoint::count(&work.inputs.given, &work.inputs.first());
+        let detected = work.detect(&work.inputs.given, Some(work.inputs.probabilities()))?;
+        let joint = ConfidentJoint::count(&work.inputs.given, &work.inputs.probabilities());
         let off_diagonal = joint.issues(
             &work.inputs.given,
-            &work.inputs.first(),
+            &work.inputs.probabilities(),
             Filter::OffDiagonal,
         );
         let scores = Scores::new(&work.inputs, &detected, &off_diagonal);
@@ -110,10 +110,10 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let joint = tables::read_joint(ctx, &manifest, &work.inputs)?;
     if !writer.has_part(1) {
         let mut part = writer.part(1)?;
-        let (reviews, planted) = work.calibrate(&scores, &joint)?;
+        let (reviews, injected) = work.calibrate(&scores, &joint)?;
         part.write(
             label_calibration::NAME,
-            &tables::calibration(&reviews, planted)?,
+            &tables::calibration(&reviews, injected)?,
         )?;
         writer.commit(part)?;
     }
@@ -129,7 +129,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
-/// What both parts share.
+/// State shared by both parts.
 struct Work<'a> {
     ctx: &'a Context<'a>,
     manifest: Manifest,
@@ -138,7 +138,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Judges these labels. `first`: probabilities by a classifier that learned from them; none: one is trained.
+    /// Evaluates labels. `first`: out-of-sample probabilities of a classifier trained on them; if None, one is trained.
     fn detect(&self, labels: &[u32], first: Option<Probabilities>) -> Result<Detection> {
         let inputs = &self.inputs;
         let labels = Labels {
@@ -164,7 +164,7 @@ impl Work<'_> {
         })
     }
 
-    /// What reviews of some sizes would find, and how many errors were planted to measure it.
+    /// Expected results of reviews of several sizes, and the number of errors injected to measure them.
     fn calibrate(&self, scores: &Scores, joint: &[f64]) -> Result<(Vec<Review>, usize)> {
         let (inputs, settings) = (&self.inputs, &self.ctx.config.audit);
         let mut right = vec![None; inputs.image_ids.len()];
@@ -174,28 +174,31 @@ impl Work<'_> {
             }
         }
         let channel = Channel::from_joint(inputs.classes.len(), joint);
-        let planted = inject(
+        let injected = inject(
             &inputs.given,
             &right,
             &channel,
             settings.planted,
             settings.seed,
         );
-        if planted.rows.is_empty() {
+        if injected.rows.is_empty() {
             return Ok((Vec::new(), 0));
         }
-        let found = self.detect(&planted.labels, inputs.of_network.then(|| inputs.first()))?;
+        let detected = self.detect(
+            &injected.labels,
+            inputs.of_network.then(|| inputs.probabilities()),
+        )?;
         let right = |posterior: &Option<Posterior>| posterior.map(|posterior| posterior.p_label);
-        let all: Vec<f32> = found.posteriors.iter().filter_map(right).collect();
-        let of_planted = planted.rows.iter().map(|row| &found.posteriors[*row]);
-        let of_planted: Vec<f32> = of_planted.filter_map(right).collect();
+        let all: Vec<f32> = detected.posteriors.iter().filter_map(right).collect();
+        let of_injected = injected.rows.iter().map(|row| &detected.posteriors[*row]);
+        let of_injected: Vec<f32> = of_injected.filter_map(right).collect();
         let sizes = sizes(scores, settings.budget);
-        let reviews = calibration::reviews(&scores.scores, &all, &of_planted, &sizes);
-        Ok((reviews, planted.rows.len()))
+        let reviews = calibration::reviews(&scores.scores, &all, &of_injected, &sizes);
+        Ok((reviews, injected.rows.len()))
     }
 }
 
-/// Sizes of reviews that are told of: 10, 20, 50, 100, …, the flagged ones, the budget.
+/// Review sizes: 10, 20, 50, 100, …, the number of flagged labels, the budget.
 fn sizes(scores: &Scores, budget: usize) -> Vec<usize> {
     let n = scores.image_ids.len();
     let steps = (1..).map(|power: u32| 10usize.saturating_pow(power));
@@ -214,8 +217,8 @@ fn sizes(scores: &Scores, budget: usize) -> Vec<usize> {
 
 fn summary(inputs: &Inputs, scores: &Scores, review: Option<&Review>) -> Value {
     let mut summary = json!({
-        "judged_images": scores.image_ids.len(),
-        "not_judged": inputs.image_ids.len() - scores.image_ids.len(),
+        "evaluated_images": scores.image_ids.len(),
+        "not_evaluated": inputs.image_ids.len() - scores.image_ids.len(),
         "expected_errors": scores.errors(),
         "flagged": scores.flagged_count(),
         "confident_joint": scores.off_diagonal.iter().filter(|off| **off).count(),
@@ -224,16 +227,15 @@ fn summary(inputs: &Inputs, scores: &Scores, review: Option<&Review>) -> Value {
         summary["review"] = json!(sentence(review));
     }
     if inputs.of_network && !scores.image_ids.is_empty() {
-        summary["caveat"] =
-            json!("a network that was trained on these labels may know them by heart");
+        summary["caveat"] = json!("a network trained on these labels may have memorised them");
     }
     summary
 }
 
-/// "reviewing 200 images finds an estimated 71 % of label errors, 62 % of those shown are wrong"
+/// "reviewing 200 images finds an estimated 71 % of label errors at 62 % precision"
 fn sentence(review: &Review) -> String {
     format!(
-        "reviewing {} images finds an estimated {:.0} % of label errors, {:.0} % of those shown are wrong",
+        "reviewing {} images finds an estimated {:.0} % of label errors at {:.0} % precision",
         count(review.reviewed as u64),
         100.0 * review.recall,
         100.0 * review.precision,
@@ -242,14 +244,14 @@ fn sentence(review: &Review) -> String {
 
 fn line(scores: &Scores, review: Option<&Review>) -> String {
     if scores.image_ids.is_empty() {
-        return "no labels that can be judged".into();
+        return "no labels to evaluate".into();
     }
     let flagged = count(scores.flagged_count() as u64);
     let review = review.map(|review| format!("; {}", sentence(review)));
     format!("{flagged} labels flagged{}", review.unwrap_or_default())
 }
 
-/// The worst labels: the flagged ones, and as many as are going to be reviewed. In no order.
+/// The flagged labels and the worst `[audit] budget` labels, in no order.
 fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     if !manifest.has(label_scores::NAME) {
         return Ok(Vec::new());

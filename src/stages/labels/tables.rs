@@ -1,4 +1,4 @@
-//! The rows of `label_scores`, `confident_joint` and `label_calibration`.
+//! Rows of `label_scores`, `confident_joint` and `label_calibration`.
 
 use arrow::array::{Float32Array, Float64Array, Int32Array, RecordBatch, StringArray};
 use prospect_analysis::audit::label_issues::{
@@ -17,7 +17,7 @@ use prospect_store::Manifest;
 
 use super::inputs::Inputs;
 
-/// Pairs of classes that fewer images are expected of are left out of `confident_joint`.
+/// Minimum expected images of a pair of classes in `confident_joint`.
 const NEGLIGIBLE: f64 = 0.01;
 
 /// `label_scores`, in order of the image ids.
@@ -25,26 +25,26 @@ const NEGLIGIBLE: f64 = 0.01;
 pub struct Scores {
     pub image_ids: Vec<u32>,
     labels: Vec<i32>,
-    /// None: the label is the most likely class.
+    /// None if the label is the most likely class.
     pub suggested: Vec<Option<i32>>,
     p_suggested: Vec<f32>,
     self_confidence: Vec<f32>,
     normalized_margin: Vec<f32>,
     knn_agreement: Vec<f32>,
-    /// Counted off the diagonal of the confident joint.
+    /// Whether the image is off the diagonal of the confident joint.
     pub off_diagonal: Vec<bool>,
-    /// How likely the label is right.
+    /// Probability that the label is right.
     pub scores: Vec<f32>,
     pub flagged: Vec<bool>,
-    /// From 1, the worst.
+    /// 1 is the worst.
     pub ranks: Vec<i32>,
 }
 
 impl Scores {
-    /// Flagged are the worst labels, as many as are expected to be wrong, if another class is more likely.
+    /// Flags as many of the worst labels as are expected to be wrong, where another class is more likely.
     pub fn new(inputs: &Inputs, detected: &Detection, off_diagonal: &[bool]) -> Scores {
         let mut scores = Scores::default();
-        let first = inputs.first();
+        let probabilities = inputs.probabilities();
         for (row, posterior) in detected.posteriors.iter().enumerate() {
             let (Some(posterior), label) = (posterior, inputs.given[row]) else {
                 continue;
@@ -58,17 +58,17 @@ impl Scores {
             scores.p_suggested.push(posterior.p_class);
             scores
                 .self_confidence
-                .push(self_confidence(label, first.row(row)));
+                .push(self_confidence(label, probabilities.row(row)));
             scores
                 .normalized_margin
-                .push(normalized_margin(label, first.row(row)));
+                .push(normalized_margin(label, probabilities.row(row)));
             scores.knn_agreement.push(votes.agreement());
             scores.off_diagonal.push(off_diagonal[row]);
             scores.scores.push(posterior.p_label);
         }
         let n = scores.image_ids.len();
         let mut order: Vec<usize> = (0..n).collect();
-        // Rows are in order of the ids, which ties keep.
+        // The sort is stable: ties stay in order of the ids.
         order.sort_by(|a, b| {
             let of = |row: &usize| (scores.scores[*row], scores.self_confidence[*row]);
             let (a, b) = (of(a), of(b));
@@ -83,7 +83,7 @@ impl Scores {
         scores
     }
 
-    /// How many labels are expected to be wrong.
+    /// Expected number of wrong labels.
     pub fn errors(&self) -> f64 {
         self.scores
             .iter()
@@ -148,14 +148,14 @@ impl Scores {
         Ok(scores)
     }
 
-    /// The label of a row, and the most likely other class with its probability where that is the more likely one.
+    /// The label of a row, and the suggested class with its probability, if any.
     pub fn classes(&self, row: usize) -> (i32, Option<(i32, f32)>) {
         let suggested = self.suggested[row].map(|class| (class, self.p_suggested[row]));
         (self.labels[row], suggested)
     }
 }
 
-/// Pairs of a label and a class that some image of that label confidently is, or is expected to be.
+/// Rows of `confident_joint`: pairs of label and true class with a confident or expected image.
 pub fn joint(
     inputs: &Inputs,
     counted: &ConfidentJoint,
@@ -163,7 +163,7 @@ pub fn joint(
     name_of: &dyn Fn(i32) -> String,
 ) -> Result<RecordBatch> {
     let k = inputs.classes.len();
-    // Counts of a class that no image is labelled as are cleanlab's: 1 of its own.
+    // For a class without labelled images, counts follow cleanlab: 1 on the diagonal.
     let kept = |at: &usize| counted.counts[*at] > 0 || detected.joint[*at] >= NEGLIGIBLE;
     let any = inputs.given.iter().any(|label| *label != UNLABELLED);
     let places: Vec<usize> = (0..if any { k * k } else { 0 }).filter(kept).collect();
@@ -189,7 +189,7 @@ pub fn joint(
     .batch()
 }
 
-/// How many images of each label are expected to be of each class, `[label, true class]` by their place among the probabilities.
+/// Expected images, `[label, true class]` by index in `classes`.
 pub fn read_joint(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result<Vec<f64>> {
     let k = inputs.classes.len();
     let mut joint = vec![0.0; k * k];
@@ -209,19 +209,19 @@ pub fn read_joint(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result
     Ok(joint)
 }
 
-pub fn calibration(reviews: &[Review], planted: usize) -> Result<RecordBatch> {
+pub fn calibration(reviews: &[Review], injected: usize) -> Result<RecordBatch> {
     let floats = |of: fn(&Review) -> f64| -> Float32Array {
         reviews.iter().map(|review| of(review) as f32).collect()
     };
     let reviewed = reviews.iter().map(|review| i32::try_from(review.reviewed));
-    let planted = u32::try_from(planted).unwrap_or(u32::MAX);
+    let injected = u32::try_from(injected).unwrap_or(u32::MAX);
     label_calibration::Columns {
         reviewed: reviewed.map(|n| n.unwrap_or(i32::MAX)).collect(),
         recall: floats(|review| review.recall),
         recall_low: floats(|review| review.recall_low),
         recall_high: floats(|review| review.recall_high),
         precision: floats(|review| review.precision),
-        planted: vec![planted; reviews.len()].into(),
+        planted: vec![injected; reviews.len()].into(),
     }
     .batch()
 }

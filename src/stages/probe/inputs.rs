@@ -1,4 +1,4 @@
-//! The images that the probe is about, their classes and their folds.
+//! Images of the probe with their classes and folds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -19,36 +19,36 @@ use prospect_engine::{
 use prospect_model::device::{self, Device};
 use prospect_store::Manifest;
 
-/// Most of a device's own memory that rows are kept in.
+/// Bytes of a GPU's memory for cached rows.
 const DEVICE_MEMORY: usize = 8 << 30;
-/// Bytes for rows where the machine does not say how much it can spare.
+/// Bytes for cached rows if the available memory is unknown.
 const MEMORY: usize = 2 << 30;
 
-/// One row per image that has features or, where the network judges, predictions; in order of the ids.
+/// One row per image with features or, if the network is the source, predictions; in order of the ids.
 #[derive(Default)]
 pub struct Inputs {
     pub image_ids: Vec<u32>,
-    /// The dataset's classes.
+    /// Labels, as the dataset's classes.
     pub labels: Vec<Option<i32>>,
-    /// Position of the label's class in `classes`, or [`UNLABELLED`].
+    /// Index of the label in `classes`, or [`UNLABELLED`].
     pub positions: Vec<u32>,
-    /// Folds of the rows that have a position; [`NO_FOLD`] for others.
+    /// Fold of each row with a position; [`NO_FOLD`] for others.
     pub folds: Vec<u16>,
     pub classes: Vec<Class>,
-    /// Classes that nothing can be learned of without the very images that are to be judged: these all lie in one fold.
+    /// Classes left out because all their images are in one fold: no model could learn them without the images it predicts.
     pub classes_left_out: usize,
-    /// Rows of the table, with images that are left out because their features are no numbers.
+    /// Rows of the table, including images left out because their features are not finite.
     pub table_rows: usize,
     pub images_left_out: usize,
-    /// Numbers of a feature vector.
+    /// Length of a feature vector.
     pub dimension: usize,
 }
 
-/// A class that the probe tells apart.
+/// A class of the probe.
 pub struct Class {
     pub number: i32,
     pub name: String,
-    /// Rows that have it.
+    /// Images labelled with it.
     pub images: u32,
 }
 
@@ -109,7 +109,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// Numbers the classes that occur; `in_two_folds`: only those with images in two folds at least.
+    /// Numbers the classes that occur; with `in_two_folds`, only those with images in at least two folds.
     fn number_classes(
         &mut self,
         ctx: &Context,
@@ -119,13 +119,13 @@ impl Inputs {
         let mut of_classes: BTreeMap<i32, (u32, BTreeSet<u16>)> = BTreeMap::new();
         for (label, fold) in self.labels.iter().zip(&self.folds) {
             if let Some(label) = label {
-                let (images, lie_in) = of_classes.entry(*label).or_default();
+                let (images, folds) = of_classes.entry(*label).or_default();
                 *images += 1;
-                lie_in.insert(*fold);
+                folds.insert(*fold);
             }
         }
         let all = of_classes.len();
-        of_classes.retain(|_, (_, lie_in)| !in_two_folds || lie_in.len() > 1);
+        of_classes.retain(|_, (_, folds)| !in_two_folds || folds.len() > 1);
         let places: HashMap<i32, u32> = of_classes.keys().copied().zip(0..).collect();
         let place = |label: &Option<i32>| places.get(&(*label)?).copied();
         let positions = self
@@ -149,14 +149,14 @@ impl Inputs {
         self.image_ids.binary_search(&image_id).ok()
     }
 
-    /// Rows whose label is one of the classes.
-    pub fn judged(&self) -> usize {
+    /// Number of rows whose label is one of the classes.
+    pub fn evaluated(&self) -> usize {
         let known = self.positions.iter();
         known.filter(|position| **position != UNLABELLED).count()
     }
 }
 
-/// The group of copies that each image is in, by the lowest id among them.
+/// The duplicate group of each image, or its own id.
 fn groups(ctx: &Context, manifest: &Manifest, image_ids: &[u32]) -> Result<Vec<u32>> {
     let mut group_of: HashMap<u32, u32> = HashMap::new();
     if manifest.has(duplicates::NAME) {
@@ -175,7 +175,7 @@ fn groups(ctx: &Context, manifest: &Manifest, image_ids: &[u32]) -> Result<Vec<u
     Ok(image_ids.iter().map(group).collect())
 }
 
-/// Hands the run's features to `work`, a row for each of the inputs'.
+/// Calls `work` with the run's features, one row per row of the inputs.
 pub fn with_features<T>(
     ctx: &Context,
     manifest: &Manifest,
@@ -197,7 +197,7 @@ pub fn with_features<T>(
     work(&features)
 }
 
-/// Bytes that features may be kept in: half of what can be spared.
+/// Bytes for cached features: half of the available memory.
 fn memory(device: Device) -> usize {
     if device != Device::Cpu {
         return DEVICE_MEMORY;

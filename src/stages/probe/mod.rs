@@ -1,10 +1,10 @@
-//! What each image is, by a classifier that has not seen its label: for every fold of the images, a linear probe on the features is
-//! trained on the other folds. Copies of a picture lie in one fold. Or, with `[audit] source = "network"`, by the network.
+//! Out-of-sample class probabilities: for each fold of the images, a linear probe on the features is trained on the other folds.
+//! Duplicates share a fold. With `[audit] source = "network"`, the network's own probabilities.
 //!
-//! Part 0 holds the models and how good they are; the parts after it hold the images, as many each as a part of `extract`.
+//! Part 0 holds the models and their quality; each further part holds as many images as a part of `extract`.
 
+mod classifier;
 mod inputs;
-mod judge;
 mod quality;
 mod tables;
 #[cfg(test)]
@@ -23,8 +23,8 @@ use prospect_store::{Manifest, StageWriter};
 use serde_json::{Value, json};
 
 use self::{
+    classifier::{Chunk, Classifier},
     inputs::{Inputs, with_features},
-    judge::{Chunk, Judge},
     quality::Tally,
     tables::Fitted,
 };
@@ -32,7 +32,7 @@ use self::{
 pub const STAGE: Stage = Stage {
     name: "probe",
     version: 1,
-    about: "train a linear classifier on the features, fold by fold",
+    about: "train a cross-validated linear classifier on the features",
     needs: Needs::Named(&["scan", "extract", "duplicates"]),
     writes: &[
         &probe::TABLE,
@@ -48,12 +48,12 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// What is to be said wherever the network judges its own training labels.
-const CAVEAT: &str = "the network may have memorised the labels that it was trained on: of those images it says too little";
+/// Caveat where the network evaluates its own training labels.
+const CAVEAT: &str = "the network may have memorised its training labels, so its probabilities can hide their errors";
 
 fn parameters(ctx: &Context) -> Result<Value> {
     let settings = &ctx.config.audit;
-    // The network was not trained here: folds and seed change nothing.
+    // The network is not trained here: folds and seed have no effect.
     Ok(match settings.source {
         ProbabilitySource::Network => json!({ "source": settings.source }),
         ProbabilitySource::Probe => json!({
@@ -64,7 +64,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
     })
 }
 
-/// What is left of probabilities and of weights.
+/// Compression ratios of probabilities and weights.
 const PROBABILITIES: f64 = 0.95;
 const WEIGHTS: f64 = 0.93;
 
@@ -88,42 +88,42 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let manifest = ctx.run.manifest()?;
     let inputs = Inputs::read(ctx, &manifest)?;
     if inputs.classes.len() < 2 {
-        return nothing(writer, &inputs);
+        return write_empty(writer, &inputs);
     }
     let parts = inputs.table_rows.div_ceil(ctx.config.extract.part_size);
     writer.set_parts_total(1 + parts)?;
     let mut fitted = None;
-    let judge = match ctx.config.audit.source {
+    let classifier = match ctx.config.audit.source {
         ProbabilitySource::Network => {
             tracing::warn!("[audit] source = \"network\": {CAVEAT}");
-            Judge::network(ctx, &manifest, &inputs.classes)?
+            Classifier::network(ctx, &manifest, &inputs.classes)?
         }
         ProbabilitySource::Probe if writer.has_part(0) => {
-            Judge::Probe(tables::read_models(ctx.run, &manifest)?)
+            Classifier::Probe(tables::read_models(ctx.run, &manifest)?)
         }
         ProbabilitySource::Probe => {
             let (models, tried) = fit(ctx, &manifest, &inputs)?;
             fitted = Some(tried);
-            Judge::Probe(models)
+            Classifier::Probe(models)
         }
     };
 
     let n = inputs.table_rows as u64;
     let bar = ctx.progress.stage("probe", n, "images");
     if !writer.has_part(0) {
-        bar.note("how good it is");
-        let found = tally(ctx, &manifest, &inputs, &judge)?;
+        bar.note("evaluation");
+        let tally = tally(ctx, &manifest, &inputs, &classifier)?;
         let mut part = writer.part(0)?;
         part.write(probe_classes::NAME, &tables::classes(&inputs.classes)?)?;
-        if let Judge::Probe(models) = &judge {
+        if let Classifier::Probe(models) = &classifier {
             let weights = tables::weights(models, &inputs.classes, inputs.dimension)?;
             part.write(probe_weights::NAME, &weights)?;
         }
         part.write(
             probe_quality::NAME,
-            &tables::quality(fitted.as_ref(), &found)?,
+            &tables::quality(fitted.as_ref(), &tally)?,
         )?;
-        part.write(probe_calibration::NAME, &tables::calibration(&found)?)?;
+        part.write(probe_calibration::NAME, &tables::calibration(&tally)?)?;
         writer.commit(part)?;
     }
     bar.note("");
@@ -132,18 +132,23 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         .count();
     bar.set_done(n.min((done * ctx.config.extract.part_size) as u64));
     let wanted = |chunk: usize| !writer.has_part(1 + chunk);
-    judge.each(ctx, &manifest, &inputs, &wanted, &mut |number, chunk| {
+    classifier.each(ctx, &manifest, &inputs, &wanted, &mut |number, chunk| {
         let mut part = writer.part(1 + number)?;
-        let rows = tables::probe(&chunk, &inputs, inputs.classes.len(), judge.source().name())?;
+        let rows = tables::probe(
+            &chunk,
+            &inputs,
+            inputs.classes.len(),
+            classifier.source().name(),
+        )?;
         part.write(probe::NAME, &rows)?;
         writer.commit(part)?;
         bar.advance(chunk.image_ids.len() as u64);
         Ok(())
     })?;
 
-    let summary = summary(ctx, &inputs, judge.source().name())?;
+    let summary = summary(ctx, &inputs, classifier.source().name())?;
     bar.finish(&format!(
-        "{} classes, {:.1} % right",
+        "{} classes, accuracy {:.1} %",
         inputs.classes.len(),
         100.0 * summary["accuracy"].as_f64().unwrap_or(0.0)
     ));
@@ -153,8 +158,8 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
-/// Where there is nothing to be told apart: tables without rows.
-fn nothing(writer: &StageWriter, inputs: &Inputs) -> Result<Outcome> {
+/// Writes tables without rows: fewer than two classes can be learned.
+fn write_empty(writer: &StageWriter, inputs: &Inputs) -> Result<Outcome> {
     writer.set_parts_total(1)?;
     if !writer.has_part(0) {
         let mut part = writer.part(0)?;
@@ -170,22 +175,22 @@ fn nothing(writer: &StageWriter, inputs: &Inputs) -> Result<Outcome> {
         part.write(probe_calibration::NAME, &tables::calibration(&none)?)?;
         writer.commit(part)?;
     }
-    let why = if inputs.image_ids.is_empty() {
+    let reason = if inputs.image_ids.is_empty() {
         "no image has features"
     } else if inputs.labels.iter().all(Option::is_none) {
         "no image has a label"
     } else {
-        "fewer than two classes that can be told apart"
+        "fewer than two learnable classes"
     };
     Ok(Outcome {
         result: None,
-        summary: json!({ "images": inputs.image_ids.len(), "nothing_to_learn": why }),
+        summary: json!({ "images": inputs.image_ids.len(), "nothing_to_learn": reason }),
     })
 }
 
-/// Models of all folds, by the penalty that does best on the images that they have not seen.
+/// Trains the models of all folds with the penalty of the lowest held-out loss.
 fn fit(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result<(Vec<Model>, Fitted)> {
-    // A fold of its own for rows without a class, which no model is trained on.
+    // Any fold will do for rows without a class: no model is trained on them.
     let folds: Vec<u16> = (inputs.folds.iter())
         .map(|fold| if *fold == NO_FOLD { 0 } else { *fold })
         .collect();
@@ -200,7 +205,7 @@ fn fit(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result<(Vec<Model
     let tick = |step: &Step| {
         bar.set_done(step.tried as u64);
         bar.note(&format!(
-            "penalty {:.1e}, pass {} over the features, {} of {} folds done",
+            "L2 penalty {:.1e}, pass {}, {} of {} folds converged",
             step.l2, step.passes, step.converged, problem.n_folds
         ));
         ctx.cancel.check()
@@ -208,7 +213,7 @@ fn fit(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result<(Vec<Model
     let fit = with_features(ctx, manifest, inputs, |features| {
         logistic::fit(features, &problem, &Settings::default(), &tick)
     })?;
-    bar.finish(&format!("penalty {:.1e}", fit.l2));
+    bar.finish(&format!("L2 penalty {:.1e} chosen", fit.l2));
     let fitted = Fitted {
         l2: fit.l2,
         tried: fit.tried,
@@ -216,27 +221,32 @@ fn fit(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result<(Vec<Model
     Ok((fit.models, fitted))
 }
 
-/// How good the probabilities are of labelled images.
-fn tally(ctx: &Context, manifest: &Manifest, inputs: &Inputs, judge: &Judge) -> Result<Tally> {
-    let mut found = Tally::default();
-    judge.each(ctx, manifest, inputs, &|_| true, &mut |_, chunk| {
+/// Quality of the probabilities, over labelled images.
+fn tally(
+    ctx: &Context,
+    manifest: &Manifest,
+    inputs: &Inputs,
+    classifier: &Classifier,
+) -> Result<Tally> {
+    let mut tally = Tally::default();
+    classifier.each(ctx, manifest, inputs, &|_| true, &mut |_, chunk| {
         let probabilities = chunk.probabilities.chunks_exact(inputs.classes.len());
         for (id, p) in chunk.image_ids.iter().zip(probabilities) {
             let position = inputs.row(*id).map(|row| inputs.positions[row]);
             if let Some(position) = position.filter(|position| *position != UNLABELLED) {
-                found.add(p, position as usize);
+                tally.add(p, position as usize);
             }
         }
         Ok(())
     })?;
-    Ok(found)
+    Ok(tally)
 }
 
 fn summary(ctx: &Context, inputs: &Inputs, source: &str) -> Result<Value> {
     let mut summary = json!({
         "source": source,
         "images": inputs.image_ids.len(),
-        "judged": inputs.judged(),
+        "evaluated_images": inputs.evaluated(),
         "classes": inputs.classes.len(),
     });
     let manifest = ctx.run.manifest()?;

@@ -1,6 +1,6 @@
-//! How far probabilities can be trusted: accuracy, log-loss, Brier score and calibration.
+//! Quality of probabilities: accuracy, log-loss, Brier score and calibration.
 
-/// Bins of the confidence, equally wide.
+/// Number of equally wide confidence bins.
 pub const BINS: usize = 15;
 
 /// Sums over labelled images.
@@ -13,7 +13,7 @@ pub struct Tally {
     pub bins: [Bin; BINS],
 }
 
-/// Images whose highest probability lies in one bin.
+/// Images whose confidence, the highest probability, is in one bin.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Bin {
     pub images: u64,
@@ -22,7 +22,7 @@ pub struct Bin {
 }
 
 impl Bin {
-    /// Mean highest probability, and share of the images of which it is the label's; none without images.
+    /// Mean confidence and accuracy; None without images.
     pub fn means(&self) -> Option<(f64, f64)> {
         let n = self.images as f64;
         (self.images > 0).then(|| (self.confidence / n, self.right as f64 / n))
@@ -34,47 +34,47 @@ impl Bin {
 pub struct Quality {
     pub log_loss: f64,
     pub accuracy: f64,
-    /// Expected calibration error (Guo 2017): the bins' distance between confidence and accuracy, weighted by their images.
+    /// Expected calibration error (Guo 2017): mean gap between confidence and accuracy, bins weighted by images.
     pub ece: f64,
-    /// Sum over the classes of the squared distance from what is so: 0 to 2.
+    /// Brier score over all classes: 0 to 2.
     pub brier: f64,
 }
 
 impl Tally {
-    /// Probabilities of all classes for an image that is of class `label`.
+    /// Adds the probabilities of an image of class `label`.
     pub fn add(&mut self, probabilities: &[f32], label: usize) {
         let best = best(probabilities);
         let (right, confidence) = (best == label, f64::from(probabilities[best]));
-        let missed = probabilities.iter().enumerate().map(|(class, p)| {
-            let so = if class == label { 1.0 } else { 0.0 };
-            (f64::from(*p) - so).powi(2)
+        let errors = probabilities.iter().enumerate().map(|(class, p)| {
+            let target = if class == label { 1.0 } else { 0.0 };
+            (f64::from(*p) - target).powi(2)
         });
-        // The least that float32 holds stands for what it does not.
+        // A probability that underflowed counts as the smallest normal float32.
         let of_label = f64::from(probabilities[label].max(f32::MIN_POSITIVE));
         self.images += 1;
         self.right += u64::from(right);
         self.log_loss -= of_label.ln();
-        self.brier += missed.sum::<f64>();
+        self.brier += errors.sum::<f64>();
         let bin = &mut self.bins[((confidence * BINS as f64) as usize).min(BINS - 1)];
         bin.images += 1;
         bin.right += u64::from(right);
         bin.confidence += confidence;
     }
 
-    /// None without images.
+    /// The means; None without images.
     pub fn quality(&self) -> Option<Quality> {
         let n = self.images as f64;
-        let apart = |bin: &Bin| (bin.confidence - bin.right as f64).abs() / n;
+        let gap = |bin: &Bin| (bin.confidence - bin.right as f64).abs() / n;
         (self.images > 0).then(|| Quality {
             log_loss: self.log_loss / n,
             accuracy: self.right as f64 / n,
-            ece: self.bins.iter().map(apart).sum(),
+            ece: self.bins.iter().map(gap).sum(),
             brier: self.brier / n,
         })
     }
 }
 
-/// The first of the most probable classes.
+/// The most probable class; the first one of ties.
 pub fn best(probabilities: &[f32]) -> usize {
     let all = probabilities.iter().enumerate();
     let better = |best: (usize, f32), (class, p): (usize, &f32)| match *p > best.1 {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_as_counted_by_hand() {
+    fn quality_matches_hand_computed_values() {
         let mut tally = Tally::default();
         assert_eq!(tally.quality(), None);
         tally.add(&[0.75, 0.25], 0);
@@ -98,7 +98,7 @@ mod tests {
         let quality = tally.quality().unwrap();
         let log_loss = -(0.75f64.ln() + 0.5f64.ln()) / 3.0;
         assert!((quality.log_loss - log_loss).abs() < 1e-12);
-        // Of two that are alike, the first one.
+        // Ties go to the first class.
         assert!((quality.accuracy - 2.0 / 3.0).abs() < 1e-12);
         assert!((quality.ece - (0.25 + 0.5) / 3.0).abs() < 1e-12);
         assert!((quality.brier - (0.125 + 0.5) / 3.0).abs() < 1e-12);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_thought_impossible_costs_much_and_not_everything() {
+    fn a_zero_probability_of_the_label_has_a_large_finite_loss() {
         let mut tally = Tally::default();
         tally.add(&[0.0, 1.0], 0);
         let quality = tally.quality().unwrap();

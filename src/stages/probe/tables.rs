@@ -1,4 +1,4 @@
-//! The rows of the probe's tables.
+//! Rows of the probe's tables.
 
 use std::iter::repeat_n;
 
@@ -11,12 +11,12 @@ use prospect_engine::schema::{
 use prospect_store::{Manifest, RunFolder, declare::Lists};
 
 use super::{
+    classifier::Chunk,
     inputs::{Class, Inputs},
-    judge::Chunk,
     quality::{Quality, Tally, best},
 };
 
-/// Rows of `probe`. `classes`: how many, at least 1 for a table without rows.
+/// Rows of `probe`. `classes`: number of classes, at least 1.
 pub fn probe(chunk: &Chunk, inputs: &Inputs, classes: usize, source: &str) -> Result<RecordBatch> {
     let n = chunk.image_ids.len();
     let mut rows = Rows::default();
@@ -63,7 +63,7 @@ struct Rows {
 impl Rows {
     fn push(&mut self, label: Option<i32>, fold: u16, position: u32, p: &[f32], classes: &[Class]) {
         let pred = best(p);
-        // The label's, or without one that of the prediction.
+        // The margin is the label's, or without a label the prediction's.
         let of = if position == UNLABELLED {
             pred
         } else {
@@ -85,7 +85,7 @@ impl Rows {
     }
 }
 
-/// By position.
+/// Rows of `probe_classes`, by position.
 pub fn classes(classes: &[Class]) -> Result<RecordBatch> {
     probe_classes::Columns {
         position: (0..classes.len() as i32).collect(),
@@ -96,7 +96,7 @@ pub fn classes(classes: &[Class]) -> Result<RecordBatch> {
     .batch()
 }
 
-/// A row for each class of each fold's model.
+/// Rows of `probe_weights`: one per class of each fold's model.
 pub fn weights(models: &[Model], classes: &[Class], dimension: usize) -> Result<RecordBatch> {
     let rows = (0i16..).zip(models).flat_map(|(fold, model)| {
         let of_classes = classes.iter().zip(&model.bias);
@@ -115,7 +115,7 @@ pub fn weights(models: &[Model], classes: &[Class], dimension: usize) -> Result<
     .batch()
 }
 
-/// The models, as [`weights`] wrote them.
+/// The models that [`weights`] wrote.
 pub fn read_models(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Model>> {
     let mut models: Vec<Model> = Vec::new();
     let columns = (
@@ -138,29 +138,29 @@ pub fn read_models(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Model>> {
                     model.bias.push(bias);
                     model.weights.extend_from_slice(weights);
                 }
-                _ => return Err(batch.unexpected("folds 0, 1, …", "something else")),
+                _ => return Err(batch.unexpected("folds 0, 1, …", "another order")),
             }
         }
     }
     Ok(models)
 }
 
-/// How the models came about.
+/// The chosen penalty and all penalties tried.
 pub struct Fitted {
     pub l2: f64,
     pub tried: Vec<Tried>,
 }
 
-/// The penalties that were tried, with what is said of the images by the chosen one; a row without a penalty where nothing was
-/// trained.
-pub fn quality(fitted: Option<&Fitted>, found: &Tally) -> Result<RecordBatch> {
-    let measured = found.quality();
+/// Rows of `probe_quality`: the penalties tried, with the measured quality of the chosen one; a single row without a penalty if
+/// nothing was trained.
+pub fn quality(fitted: Option<&Fitted>, tally: &Tally) -> Result<RecordBatch> {
+    let measured = tally.quality();
     let rows: Vec<(Option<&Tried>, Option<Quality>)> = match fitted {
         Some(fitted) => (fitted.tried.iter())
             .map(|tried| (Some(tried), measured.filter(|_| tried.l2 == fitted.l2)))
             .collect(),
         None => (measured.into_iter())
-            .map(|found| (None, Some(found)))
+            .map(|quality| (None, Some(quality)))
             .collect(),
     };
     let of_tried =
@@ -177,18 +177,18 @@ pub fn quality(fitted: Option<&Fitted>, found: &Tally) -> Result<RecordBatch> {
     probe_quality::Columns {
         l2: of_tried(|tried| tried.l2),
         chosen: rows.iter().map(|row| Some(row.1.is_some())).collect(),
-        log_loss: either(|found| found.log_loss, |tried| tried.log_loss),
-        accuracy: either(|found| found.accuracy, |tried| tried.accuracy),
-        ece: of_chosen(|found| found.ece),
-        brier: of_chosen(|found| found.brier),
-        images: vec![found.images as u32; rows.len()].into(),
+        log_loss: either(|quality| quality.log_loss, |tried| tried.log_loss),
+        accuracy: either(|quality| quality.accuracy, |tried| tried.accuracy),
+        ece: of_chosen(|quality| quality.ece),
+        brier: of_chosen(|quality| quality.brier),
+        images: vec![tally.images as u32; rows.len()].into(),
         passes: tried().map(|tried| Some(tried?.passes as i32)).collect(),
         converged: tried().map(|tried| Some(tried?.converged)).collect(),
     }
     .batch()
 }
 
-/// Figures of the chosen penalty, or of the network, as [`quality`] wrote them.
+/// Quality of the chosen penalty, or of the network, that [`quality`] wrote.
 pub fn read_chosen(run: &RunFolder, manifest: &Manifest) -> Result<Vec<(&'static str, f64)>> {
     let columns = (
         probe_quality::chosen,
@@ -210,9 +210,9 @@ pub fn read_chosen(run: &RunFolder, manifest: &Manifest) -> Result<Vec<(&'static
     Ok(figures)
 }
 
-/// Every bin, also those that no image lies in.
-pub fn calibration(found: &Tally) -> Result<RecordBatch> {
-    let bins = &found.bins;
+/// Rows of `probe_calibration`: all bins, including empty ones.
+pub fn calibration(tally: &Tally) -> Result<RecordBatch> {
+    let bins = &tally.bins;
     let mean = |of: fn((f64, f64)) -> f64| -> Float32Array {
         let means = bins.iter().map(|bin| bin.means());
         means

@@ -11,15 +11,15 @@ use super::*;
 const DIMENSION: usize = 5;
 const PART_SIZE: usize = 32;
 
-/// A run folder with images of classes that overlap a little.
+/// A run folder with images of slightly overlapping classes.
 struct Fake {
     project: Project,
     labels: Vec<Option<i32>>,
-    /// Class of which the image's vector is.
+    /// Class of each image's feature vector.
     shows: Vec<usize>,
-    /// Pairs of copies, and their group.
+    /// Duplicate pairs: two images and their group.
     copies: Vec<[u32; 3]>,
-    /// Class names that the network knows, in the order of its logits.
+    /// The network's class names, in order of its logits.
     network: Vec<&'static str>,
 }
 
@@ -47,7 +47,7 @@ impl Fake {
         (0..DIMENSION).map(value).collect()
     }
 
-    /// What scan, extract and duplicates would have written.
+    /// Writes the tables of scan, extract and duplicates.
     fn write(&self, run: &RunFolder) {
         let n = self.labels.len() as u32;
         let images = partly([
@@ -86,7 +86,7 @@ impl Fake {
                 image_id: image_ids.clone(),
                 vector: Lists::new(values.collect(), DIMENSION),
             };
-            // Sure of what the image shows.
+            // The network is confident of the true class.
             let logits = ids.iter().flat_map(|id| {
                 let shown = NAMES[self.shows[*id]];
                 let logit = move |name: &&str| if *name == shown { 3.0 } else { 0.0 };
@@ -120,7 +120,7 @@ impl Fake {
         }
     }
 
-    /// Runs the stage in a folder of its own, or on from where it stopped there.
+    /// Runs or resumes the stage in its own run folder.
     fn try_run(&self, name: &str, set: &[&str]) -> Result<(RunFolder, Value)> {
         let run = self.project.run(name);
         if run.manifest()?.stages.is_empty() {
@@ -135,7 +135,7 @@ impl Fake {
     }
 }
 
-/// Some columns of a table.
+/// A batch with some of a table's columns.
 fn partly<const N: usize>(columns: [(&str, ArrayRef); N]) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
@@ -194,7 +194,7 @@ fn count(run: &RunFolder, table: &str) -> u64 {
     run.read(&run.manifest().unwrap(), table).rows()
 }
 
-/// Name and checksum of every file that the stage wrote.
+/// Path and checksum of each file of the stage.
 fn files(run: &RunFolder) -> Vec<(String, String)> {
     let manifest = run.manifest().unwrap();
     let parts = manifest.stages[STAGE.name].parts.values();
@@ -205,7 +205,7 @@ fn files(run: &RunFolder) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_image_is_judged_by_a_model_that_has_not_seen_it_or_its_copies() {
+fn predictions_come_from_models_that_saw_neither_the_image_nor_its_duplicates() {
     let mut fake = Fake::new(240);
     fake.labels[7] = None;
     // A wrong label, and the only image of its class.
@@ -214,7 +214,7 @@ fn every_image_is_judged_by_a_model_that_has_not_seen_it_or_its_copies() {
     fake.copies = vec![[3, 6, 3], [3, 201, 3], [50, 80, 50]];
     let (run, summary) = fake.run("run", &[]);
     assert_eq!(summary["images"], 240);
-    assert_eq!(summary["judged"], 238);
+    assert_eq!(summary["evaluated_images"], 238);
     assert_eq!(summary["classes"], 3);
     assert_eq!(summary["classes_left_out"], 1);
     assert!(summary["accuracy"].as_f64().unwrap() > 0.9, "{summary}");
@@ -247,7 +247,7 @@ fn every_image_is_judged_by_a_model_that_has_not_seen_it_or_its_copies() {
     assert_eq!(rows[3].fold, rows[6].fold);
     assert_eq!(rows[3].fold, rows[201].fold);
     assert_eq!(rows[50].fold, rows[80].fold);
-    // Nobody told it so.
+    // The prediction is right although the label is wrong.
     assert_eq!((rows[30].label, rows[30].pred), (Some(1), 0));
     assert!(rows[30].margin < 0.0);
     assert_eq!(count(&run, "probe_classes"), 3);
@@ -256,7 +256,7 @@ fn every_image_is_judged_by_a_model_that_has_not_seen_it_or_its_copies() {
 }
 
 #[test]
-fn weights_say_of_the_features_what_the_table_says() {
+fn weights_applied_to_features_give_the_stored_probabilities() {
     let fake = Fake::new(90);
     let (run, summary) = fake.run("run", &[]);
     let models = tables::read_models(&run, &run.manifest().unwrap()).unwrap();
@@ -272,7 +272,7 @@ fn weights_say_of_the_features_what_the_table_says() {
             assert!((p - exp / sum).abs() < 1e-5);
         }
     }
-    // One of the penalties is chosen, the one with the least loss.
+    // The penalty with the lowest loss is chosen.
     let mut tried = Vec::new();
     let columns = (
         probe_quality::log_loss,
@@ -295,7 +295,7 @@ fn weights_say_of_the_features_what_the_table_says() {
 }
 
 #[test]
-fn lost_parts_are_made_anew_with_the_same_bytes() {
+fn lost_parts_are_rewritten_with_the_same_bytes() {
     let fake = Fake::new(100);
     let (run, summary) = fake.run("run", &[]);
     let expected = files(&run);
@@ -309,14 +309,14 @@ fn lost_parts_are_made_anew_with_the_same_bytes() {
         for file in lost {
             fs::remove_file(run.path(file)).unwrap();
         }
-        let (again, told) = fake.run("run", &[]);
+        let (again, repeated) = fake.run("run", &[]);
         assert_eq!(files(&again), expected);
-        assert_eq!(told, summary);
+        assert_eq!(repeated, summary);
     }
 }
 
 #[test]
-fn the_seed_makes_other_folds() {
+fn another_seed_gives_other_folds() {
     let fake = Fake::new(100);
     let folds = |run: &RunFolder| rows(run).iter().map(|row| row.fold).collect::<Vec<_>>();
     let (one, _) = fake.run("one", &[]);
@@ -335,7 +335,7 @@ fn without_two_classes_there_is_nothing_to_learn() {
     single.labels.fill(None);
     single.labels[..2].copy_from_slice(&[Some(0), Some(1)]);
     let no_features = Fake::new(0);
-    for (fake, why) in [
+    for (fake, expected) in [
         (one, "fewer than two"),
         (none, "no image has a label"),
         (single, "fewer than two"),
@@ -344,12 +344,15 @@ fn without_two_classes_there_is_nothing_to_learn() {
         for source in ["probe", "network"] {
             let (run, summary) = fake.run(source, &[&format!("audit.source={source}")]);
             if summary["nothing_to_learn"].is_null() {
-                // The network knows the classes of single images, too.
-                assert_eq!((source, &summary["judged"]), ("network", &json!(2)));
+                // The network needs no training images per class.
+                assert_eq!(
+                    (source, &summary["evaluated_images"]),
+                    ("network", &json!(2))
+                );
                 continue;
             }
-            let told = summary["nothing_to_learn"].as_str().unwrap();
-            assert!(told.starts_with(why), "{told}");
+            let reason = summary["nothing_to_learn"].as_str().unwrap();
+            assert!(reason.starts_with(expected), "{reason}");
             assert!(rows(&run).is_empty());
             assert_eq!(count(&run, "probe_quality"), 0);
         }
@@ -357,7 +360,7 @@ fn without_two_classes_there_is_nothing_to_learn() {
 }
 
 #[test]
-fn the_network_judges_classes_that_it_knows() {
+fn the_network_gives_probabilities_of_classes_that_it_knows() {
     let mut fake = Fake::new(70);
     fake.labels[9] = Some(1);
     fake.labels[10] = None;
@@ -367,7 +370,7 @@ fn the_network_judges_classes_that_it_knows() {
     assert!((summary["accuracy"].as_f64().unwrap() - 68.0 / 69.0).abs() < 1e-9);
     let found = rows(&run);
     assert_eq!(found.len(), 70);
-    // Among cat, dog and owl; the network's car is nobody's label.
+    // Softmax over cat, dog and owl; no image is labelled car.
     let e = 3f32.exp();
     assert!((found[0].p_label.unwrap() - e / (e + 2.0)).abs() < 1e-6);
     assert_eq!(
@@ -386,18 +389,18 @@ fn the_network_judges_classes_that_it_knows() {
 }
 
 #[test]
-fn a_network_that_does_not_know_the_classes_is_refused() {
+fn a_network_that_does_not_know_the_classes_is_rejected() {
     let mut fake = Fake::new(70);
     fake.network = vec!["owl", "car"];
     let error = fake
         .try_run("network", &["audit.source=network"])
         .err()
         .unwrap();
-    let told = error.to_string();
+    let message = error.to_string();
     assert!(matches!(error, Error::Config(_)));
     assert!(
-        told.contains("2 of the 3 classes by name (cat, dog)"),
-        "{told}"
+        message.contains("2 of the 3 classes by name (cat, dog)"),
+        "{message}"
     );
-    assert!(told.contains("source = \"probe\""), "{told}");
+    assert!(message.contains("source = \"probe\""), "{message}");
 }

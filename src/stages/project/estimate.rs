@@ -1,4 +1,4 @@
-//! How much project is going to write.
+//! Size estimate of stage `project`.
 
 use prospect_common::Result;
 use prospect_config::Labels;
@@ -9,11 +9,11 @@ use prospect_engine::{
 };
 use prospect_output::picture::scatter;
 
-/// A scatter as PNG, of 5 MB of pixels: 0.15 to 0.77 MB. As SVG, its legend, and each point: 64 to 65 bytes.
+/// A scatter plot as PNG: 5 MB of pixels make 0.15 to 0.77 MB. As SVG: the legend, and 64 to 65 bytes per point.
 const SCATTER_PNG: [f64; 2] = [5.2e6, 5e5];
 const SCATTER_SVG: [f64; 2] = [2e4, 65.0];
 
-/// Maps, their pictures and the principal components.
+/// Projections, their pictures and the principal components.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let settings = &ctx.config.project;
     let methods = settings.methods.len() as u64;

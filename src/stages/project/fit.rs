@@ -1,4 +1,4 @@
-//! Maps made anew, and how well maps keep neighbourhoods.
+//! Fits projections, and measures how well they preserve neighbourhoods.
 
 use prospect_analysis::space::{
     neighbors::{Graph, Metric, exact},
@@ -19,18 +19,23 @@ use super::{
     tables::{Map, Quality},
 };
 
-/// A map and what is to be said of it.
+/// A map with its fit statistics.
 #[derive(Default)]
-pub struct Made {
+pub struct FittedMap {
     pub map: Map,
-    /// Shares of the variance along its axes, of the linear ones.
+    /// Variance ratios of the two axes, of a linear method.
     pub ratios: Option<[f64; 2]>,
     pub kl: Option<f64>,
     pub perplexity: Option<f64>,
 }
 
-/// The map of all images by one method. `scores`: `[n, pca.len()]`, the images' principal components.
-pub fn fit(inputs: &Inputs, method: ProjectionMethod, pca: &Pca, scores: &[f32]) -> Result<Made> {
+/// Fits the map of all images by one method. `scores`: `[n, pca.len()]`, the images' principal component scores.
+pub fn fit(
+    inputs: &Inputs,
+    method: ProjectionMethod,
+    pca: &Pca,
+    scores: &[f32],
+) -> Result<FittedMap> {
     let settings = &inputs.ctx.config.project;
     let start = columns(scores, pca.len(), inputs.n());
     let phase = Phase::new(inputs.ctx, method.name(), "epochs");
@@ -41,12 +46,12 @@ pub fn fit(inputs: &Inputs, method: ProjectionMethod, pca: &Pca, scores: &[f32])
         }
         ProjectionMethod::PcaLinfa => {
             let features = &inputs.features;
-            let found = pca_linfa(&features.values, features.dimension, settings.components)?;
-            return Ok(linear(&found.scores, &found.variance_ratio, inputs.n()));
+            let pca = pca_linfa(&features.values, features.dimension, settings.components)?;
+            return Ok(linear(&pca.scores, &pca.variance_ratio, inputs.n()));
         }
-        // Images that are all alike lie in one place.
+        // Identical images have no components; all lie at the origin.
         ProjectionMethod::Tsne | ProjectionMethod::TsneLinfa if pca.is_empty() => {
-            return Ok(Made::new(start, inputs.n()));
+            return Ok(FittedMap::new(start, inputs.n()));
         }
         ProjectionMethod::Tsne => {
             let neighbors = score_neighbors(inputs, pca, scores)?;
@@ -74,31 +79,31 @@ pub fn fit(inputs: &Inputs, method: ProjectionMethod, pca: &Pca, scores: &[f32])
             }
         }
     };
-    Ok(Made {
+    Ok(FittedMap {
         kl: fitted.kl,
         perplexity: fitted.perplexity,
-        ..Made::new(fitted.xy, inputs.n())
+        ..FittedMap::new(fitted.xy, inputs.n())
     })
 }
 
-impl Made {
-    fn new(xy: Vec<f32>, n: usize) -> Made {
+impl FittedMap {
+    fn new(xy: Vec<f32>, n: usize) -> FittedMap {
         let map = Map {
             xy,
             z: None,
             placed: vec![false; n],
         };
-        Made {
+        FittedMap {
             map,
-            ..Made::default()
+            ..FittedMap::default()
         }
     }
 
-    /// How well it keeps the neighbourhoods of the features.
+    /// How well the map preserves the neighbourhoods in feature space.
     pub fn quality(&self, inputs: &Inputs) -> Quality {
         let ctx = inputs.ctx;
         let features = &inputs.features;
-        let judged = quality(
+        let measured = quality(
             &features.values,
             features.dimension,
             &self.map.xy,
@@ -106,31 +111,31 @@ impl Made {
             ctx.config.project.seed,
         );
         Quality {
-            trustworthiness: judged.map(|judged| judged.trustworthiness),
-            knn_preservation: judged.map(|judged| judged.knn_preservation),
-            k: judged.map_or(0, |judged| judged.k),
+            trustworthiness: measured.map(|measured| measured.trustworthiness),
+            knn_preservation: measured.map(|measured| measured.knn_preservation),
+            k: measured.map_or(0, |measured| measured.k),
             kl: self.kl,
             perplexity: self.perplexity,
             n: inputs.n(),
-            sampled: judged.map_or(0, |judged| judged.sampled),
+            sampled: measured.map_or(0, |measured| measured.sampled),
         }
     }
 }
 
-/// The first three of the scores; axes that are missing are 0.
-fn linear(scores: &[f32], ratios: &[f64], n: usize) -> Made {
+/// A map of the first three scores; missing axes are 0.
+fn linear(scores: &[f32], ratios: &[f64], n: usize) -> FittedMap {
     let m = ratios.len();
     let ratio = |axis: usize| ratios.get(axis).copied().unwrap_or(0.0);
     let z = (m > 2).then(|| scores.iter().skip(2).step_by(m).copied().collect());
-    let made = Made::new(columns(scores, m, n), n);
-    Made {
-        map: Map { z, ..made.map },
+    let fitted = FittedMap::new(columns(scores, m, n), n);
+    FittedMap {
+        map: Map { z, ..fitted.map },
         ratios: Some([ratio(0), ratio(1)]),
-        ..made
+        ..fitted
     }
 }
 
-/// The first two columns of `[n, m]`; columns that are missing are 0.
+/// The first two columns of `[n, m]`; missing columns are 0.
 fn columns(scores: &[f32], m: usize, n: usize) -> Vec<f32> {
     let score = |at: usize| scores.get(at).copied().unwrap_or(0.0);
     (0..n)
@@ -138,7 +143,7 @@ fn columns(scores: &[f32], m: usize, n: usize) -> Vec<f32> {
         .collect()
 }
 
-/// As many neighbours in the space of the principal components as t-SNE wants, by exact search.
+/// The neighbours that t-SNE needs, by exact search in principal component space.
 fn score_neighbors(inputs: &Inputs, pca: &Pca, scores: &[f32]) -> Result<Graph> {
     let k = neighbors_needed(inputs.n(), inputs.ctx.config.project.perplexity);
     let phase = Phase::new(inputs.ctx, "neighbours for t-SNE", "tiles");
@@ -146,13 +151,13 @@ fn score_neighbors(inputs: &Inputs, pca: &Pca, scores: &[f32]) -> Result<Graph> 
     exact::graph(scores, pca.len(), k, Metric::L2, inputs.device, &tick)
 }
 
-/// Whether the table `neighbors` has as many neighbours as UMAP wants.
+/// Whether the table `neighbors` has enough neighbours for UMAP.
 pub fn table_suffices(inputs: &Inputs) -> bool {
     let wanted = inputs.ctx.config.project.n_neighbors - 1;
     inputs.graph.k >= wanted.min(inputs.n().saturating_sub(1))
 }
 
-/// Neighbours for UMAP, by exact search in the space of the features, where the table `neighbors` has too few.
+/// Neighbours for UMAP by exact search in feature space; None if the table `neighbors` has enough.
 fn umap_neighbors(inputs: &Inputs) -> Result<Option<Graph>> {
     if table_suffices(inputs) {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What maps are made of: the images' features and who is near whom, and how the work shows that it goes on.
+//! Inputs of the projections: features and neighbours; and the progress of their phases.
 
 use std::{
     collections::HashMap,
@@ -19,13 +19,13 @@ use prospect_engine::{
 use prospect_model::device::{self, Device};
 use prospect_store::{Manifest, RunFolder};
 
-/// What all methods of one run share.
+/// Inputs shared by all methods.
 pub struct Inputs<'a> {
     pub ctx: &'a Context<'a>,
     pub features: Features,
-    /// Images whose features are no numbers.
+    /// Images left out because their features are not finite.
     pub left_out: usize,
-    /// The table `neighbors`, its ids being rows of `features`.
+    /// The table `neighbors`, with ids replaced by rows of `features`.
     pub graph: Graph,
     pub device: Device,
 }
@@ -43,13 +43,13 @@ impl<'a> Inputs<'a> {
         })
     }
 
-    /// How many images there are.
+    /// Number of images.
     pub fn n(&self) -> usize {
         self.features.image_ids.len()
     }
 }
 
-/// The neighbours of each image, by rows of `image_ids`.
+/// The neighbours of each image, as rows of `image_ids`.
 fn read_graph(run: &RunFolder, manifest: &Manifest, image_ids: &[u32]) -> Result<Graph> {
     let rows: HashMap<u32, u32> = image_ids.iter().copied().zip(0..).collect();
     let mut lists: Vec<Vec<(i16, Neighbor)>> = vec![Vec::new(); image_ids.len()];
@@ -63,12 +63,12 @@ fn read_graph(run: &RunFolder, manifest: &Manifest, image_ids: &[u32]) -> Result
         let batch = batch?;
         for (image_id, rank, neighbor_id, distance) in batch.iter() {
             let (Some(&row), Some(&id)) = (rows.get(&image_id), rows.get(&neighbor_id)) else {
-                return Err(batch.unexpected("images that have features", "another one"));
+                return Err(batch.unexpected("ids of images with features", "another id"));
             };
             lists[row as usize].push((rank, Neighbor { id, distance }));
         }
     }
-    // An index may have found fewer for some.
+    // An index may find fewer neighbours for some images.
     let k = lists.iter().map(Vec::len).min().unwrap_or(0);
     let mut neighbors = Vec::with_capacity(k * lists.len());
     for mut list in lists {
@@ -78,7 +78,7 @@ fn read_graph(run: &RunFolder, manifest: &Manifest, image_ids: &[u32]) -> Result
     Ok(Graph { k, neighbors })
 }
 
-/// A piece of work whose length shows when it begins.
+/// A phase whose total is known at its first step.
 pub struct Phase<'a> {
     ctx: &'a Context<'a>,
     note: &'a str,
@@ -98,7 +98,7 @@ impl<'a> Phase<'a> {
         }
     }
 
-    /// Shows that `done` of `total` are done; stops where that is asked for.
+    /// Reports progress and checks for cancellation.
     pub fn at(&self, done: u64, total: u64) -> Result<()> {
         let bar = self.bar.get_or_init(|| {
             let bar = self.ctx.progress.stage("project", total, self.unit);

@@ -1,7 +1,7 @@
-//! Maps of the whole dataset: `projection`, `pca_components`, `projection_quality` and pictures.
+//! Two-dimensional maps of the dataset: `projection`, `pca_components`, `projection_quality` and pictures.
 //!
-//! Part 0 holds the principal components, and their map if it is asked for; each further method is a part of its own. With
-//! `[project] onto`, nothing is laid out: the other run's maps stay as they are, and new images are put into them.
+//! Part 0 holds the principal components, and the PCA map if configured; each further method has its own part. With `[project]
+//! onto`, no map is fitted: the other run's maps are kept, and new images are placed into them.
 
 mod estimate;
 mod fit;
@@ -26,7 +26,7 @@ use prospect_store::{Manifest, PartWriter, StageWriter};
 use serde_json::{Value, json};
 
 use self::{
-    fit::{Made, fit, table_suffices},
+    fit::{FittedMap, fit, table_suffices},
     inputs::{Inputs, Phase},
     onto::Base,
 };
@@ -39,7 +39,7 @@ pub(super) use self::{
 pub const STAGE: Stage = Stage {
     name: "project",
     version: 1,
-    about: "lay all images out by PCA, t-SNE and UMAP",
+    about: "map all images by PCA, t-SNE and UMAP",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
     writes: &[
         &projection::TABLE,
@@ -53,7 +53,7 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Rows of features in memory at a time while their covariance is summed.
+/// Rows of features in memory at a time while the covariance is summed.
 const BATCH_ROWS: usize = 4096;
 
 fn parameters(ctx: &Context) -> Result<Value> {
@@ -70,7 +70,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
     }))
 }
 
-/// What each part holds; the first always is there.
+/// The method of each part; part 0 is always PCA.
 fn parts(methods: &[ProjectionMethod]) -> Vec<ProjectionMethod> {
     let others = methods
         .iter()
@@ -87,7 +87,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let base = Base::open(ctx)?;
     let inputs = Inputs::read(ctx, &manifest)?;
     if (0..parts.len()).any(|part| !writer.has_part(part)) {
-        make(&inputs, writer, &manifest, &parts, base.as_ref())?;
+        write_parts(&inputs, writer, &manifest, &parts, base.as_ref())?;
     }
     Ok(Outcome {
         result: Some(digest(ctx)?),
@@ -95,8 +95,8 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
-/// Writes the parts that are missing.
-fn make(
+/// Writes the missing parts.
+fn write_parts(
     inputs: &Inputs,
     writer: &StageWriter,
     manifest: &Manifest,
@@ -123,16 +123,16 @@ fn make(
         }
         if ctx.config.project.methods.contains(&method) {
             let started = Instant::now();
-            let made = match &matches {
-                Some(matches) => Made {
+            let fitted = match &matches {
+                Some(matches) => FittedMap {
                     map: matches.map(method, &pca)?,
-                    ..Made::default()
+                    ..FittedMap::default()
                 },
                 None => fit(inputs, method, &pca, &scores)?,
             };
             let seconds = started.elapsed().as_secs_f64();
-            tracing::info!(method = method.name(), seconds, "fitted");
-            write(inputs, method, &made, &colourings, &mut files)?;
+            tracing::info!(method = method.name(), seconds, "projection finished");
+            write_map(inputs, method, &fitted, &colourings, &mut files)?;
         } else {
             let none = tables::projection(method, &[], &tables::Map::default())?;
             files.write(projection::NAME, &none)?;
@@ -143,18 +143,18 @@ fn make(
     Ok(())
 }
 
-/// Rows and pictures of one map.
-fn write(
+/// Writes the rows and pictures of one map.
+fn write_map(
     inputs: &Inputs,
     method: ProjectionMethod,
-    made: &Made,
+    fitted: &FittedMap,
     colourings: &[pictures::Coloured],
     files: &mut PartWriter,
 ) -> Result<()> {
     let image_ids = &inputs.features.image_ids;
-    let rows = tables::projection(method, image_ids, &made.map)?;
+    let rows = tables::projection(method, image_ids, &fitted.map)?;
     files.write(projection::NAME, &rows)?;
-    let quality = made.quality(inputs);
+    let quality = fitted.quality(inputs);
     let rows = tables::quality(&[(method, quality.clone())])?;
     files.write(projection_quality::NAME, &rows)?;
     let mut remarks = Vec::new();
@@ -162,25 +162,25 @@ fn write(
         let k = quality.k;
         remarks.push(format!("trustworthiness {trust:.3}"));
         remarks.push(format!(
-            "{:.0} % of the {k} nearest neighbours kept",
+            "{:.0} % of the {k} nearest neighbours preserved",
             100.0 * kept
         ));
     }
     if let Some(kl) = quality.kl {
         remarks.push(format!("KL divergence {kl:.3}"));
     }
-    let placed = made.map.placed.iter().filter(|placed| **placed).count();
+    let placed = fitted.map.placed.iter().filter(|placed| **placed).count();
     if placed > 0 {
-        remarks.push(format!("{} placed later", text::count(placed as u64)));
+        remarks.push(format!("{} new images placed", text::count(placed as u64)));
     }
-    let axes = made.ratios.map(|ratios| {
+    let axes = fitted.ratios.map(|ratios| {
         [0, 1].map(|axis| {
             let percent = 100.0 * ratios[axis];
             format!("component {} ({percent:.1} % of the variance)", axis + 1)
         })
     });
     let axes = axes.as_ref().map(|[x, y]| [x.as_str(), y.as_str()]);
-    let map = (method, &made.map);
+    let map = (method, &fitted.map);
     pictures::draw(
         inputs.ctx,
         map,
@@ -191,7 +191,7 @@ fn write(
     )
 }
 
-/// Of the features, a batch at a time.
+/// Principal components of the features, a batch at a time.
 fn principal_components(ctx: &Context, manifest: &Manifest) -> Result<Pca> {
     let phase = Phase::new(ctx, "principal components", "images");
     let reader = FeatureReader::new(ctx.run, manifest, BATCH_ROWS);
@@ -211,7 +211,7 @@ fn principal_components(ctx: &Context, manifest: &Manifest) -> Result<Pca> {
     }
 }
 
-/// Changes with any of the stage's tables.
+/// Digest of the stage's tables.
 fn digest(ctx: &Context) -> Result<String> {
     let manifest = ctx.run.manifest()?;
     let mut hasher = blake3::Hasher::new();
@@ -244,9 +244,9 @@ fn summary(inputs: &Inputs, is_onto: bool) -> Result<Value> {
         summary["placed"] = json!(places.values().filter(|(_, placed)| *placed).count());
     } else if methods.contains(&ProjectionMethod::Umap) {
         summary["umap_neighbors"] = json!(if table_suffices(inputs) {
-            "of the table"
+            "from table neighbors"
         } else {
-            "searched exactly"
+            "exact search"
         });
     }
     for (method, quality) in tables::read_quality(ctx.run, &manifest)? {

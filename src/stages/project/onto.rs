@@ -1,4 +1,4 @@
-//! Another run's maps, kept as they are: what it has stays where it is, new images are put beside their neighbours.
+//! Reuse of another run's maps: known images keep their places, new images are placed next to their neighbours.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,33 +24,37 @@ use super::{
     tables::{self, Map, Place},
 };
 
-/// The stage that makes maps.
+/// Name of this stage.
 const PROJECT: &str = "project";
-/// Neighbours that say where a new image belongs.
+/// Neighbours that place a new image.
 const NEIGHBORS: usize = 15;
 /// Rows of the other run's features in memory at a time.
 const BLOCK_ROWS: usize = 32_768;
 
-/// The run whose maps are kept.
+/// The run whose maps are reused.
 pub struct Base {
     run: RunFolder,
     manifest: Manifest,
 }
 
-/// This run's images in the base: for each row of this run's features, the base's image of the same content.
+/// This run's images matched to the base's.
 pub struct Matches<'a> {
     base: &'a Base,
     inputs: &'a Inputs<'a>,
+    /// For each row of this run's features, the base's image with the same content.
     same: Vec<Option<u32>>,
-    /// The rows that the base does not have.
+    /// Rows without a match.
     new: Vec<usize>,
-    /// Of each new row, the nearest images of the base, nearest first; their ids are rows of `base_ids`.
+    /// For each new row, the nearest images of the base, nearest first, as rows of `base_ids`.
     nearest: Vec<Vec<Neighbor>>,
     base_ids: Vec<u32>,
 }
 
 impl Base {
-    /// The run that `[project] onto` names, if it does; of the same network, its maps complete.
+    /// The run that `[project] onto` names, if set.
+    ///
+    /// # Errors
+    /// It has another feature space, or lacks a finished map.
     pub fn open(ctx: &Context) -> Result<Option<Base>> {
         let Some(folder) = &ctx.config.project.onto else {
             return Ok(None);
@@ -60,14 +64,14 @@ impl Base {
         let run = RunFolder::open(folder)?;
         if run.root() == ctx.run.root() {
             return Err(complaint(format!(
-                "{named} is this run itself; name an earlier one, or leave it out"
+                "{named} is this run itself; name an earlier run, or leave `onto` out"
             )));
         }
         let manifest = run.manifest()?;
         let complete = |name: &str| manifest.stages.get(name).filter(|stage| stage.complete);
         let (Some(extract), Some(project)) = (complete("extract"), complete(PROJECT)) else {
             return Err(complaint(format!(
-                "{named} has no finished maps; make them there with `prospect run project`"
+                "{named} has no finished maps; finish them with `prospect run project` there"
             )));
         };
         let model = ctx.model()?;
@@ -85,11 +89,11 @@ impl Base {
             differ.push(format!("the feature layer (here {ours}, there {theirs})"));
         }
         if theirs("input") != &json!(model.input_spec(&ctx.config.input)?) {
-            differ.push("how images become its input".to_string());
+            differ.push("the preprocessing of images".to_string());
         }
         if !differ.is_empty() {
             return Err(complaint(format!(
-                "{named} differs in {}, so its maps are of another space; make new ones by leaving `onto` out",
+                "{named} differs in {}, so its maps are in another feature space; leave `onto` out to fit new ones",
                 differ.join(" and ")
             )));
         }
@@ -105,7 +109,7 @@ impl Base {
             .collect();
         if !lacks.is_empty() {
             return Err(complaint(format!(
-                "{named} has no map by {}; it has {}: name these in [project] methods",
+                "{named} has no map by {}; it has {}: set [project] methods to these",
                 lacks.join(", "),
                 has.join(", ")
             )));
@@ -113,7 +117,7 @@ impl Base {
         Ok(Some(Base { run, manifest }))
     }
 
-    /// Changes with the base's maps.
+    /// Key that changes with the base's maps.
     pub fn key(&self) -> &str {
         self.manifest
             .stages
@@ -125,7 +129,7 @@ impl Base {
         tables::read_components(&self.run, &self.manifest)
     }
 
-    /// Finds this run's images there by what their files hold; several copies are matched in order.
+    /// Matches this run's images to the base's by file content; identical files are matched in order.
     pub fn matches<'a>(
         &'a self,
         inputs: &'a Inputs<'a>,
@@ -141,12 +145,12 @@ impl Base {
         let ours: HashMap<u32, String> = read_digests(inputs.ctx.run, manifest)?
             .into_iter()
             .collect();
-        let mut met: HashMap<&str, usize> = HashMap::new();
+        let mut seen: HashMap<&str, usize> = HashMap::new();
         let same: Vec<Option<u32>> = (inputs.features.image_ids.iter())
             .map(|id| {
                 let digest = ours.get(id)?;
                 let copies = theirs.get(digest)?;
-                let nth = met.entry(digest).or_default();
+                let nth = seen.entry(digest).or_default();
                 *nth += 1;
                 copies.get(*nth - 1).or(copies.first()).copied()
             })
@@ -166,7 +170,7 @@ impl Base {
 }
 
 impl Matches<'_> {
-    /// Searches the base's features, a block at a time, for the neighbours of the new images.
+    /// Searches the base's features, block by block, for the neighbours of the new images.
     fn search(&mut self, mapped: &HashSet<u32>) -> Result<()> {
         if self.new.is_empty() {
             return Ok(());
@@ -210,14 +214,14 @@ impl Matches<'_> {
         Ok(())
     }
 
-    /// The base's map with this run's images in it. `pca`: the base's.
+    /// The base's map by one method, restricted to this run's images, with new ones placed. `pca`: the base's.
     pub fn map(&self, method: ProjectionMethod, pca: &Pca) -> Result<Map> {
         let places = tables::read_places(&self.base.run, &self.base.manifest, method)?;
         let place_of = |id: u32| -> Result<Place> {
             (places.get(&id).copied()).ok_or_else(|| {
                 Error::invalid(
                     self.base.run.path(&format!("tables/{}", projection::NAME)),
-                    format!("a place of image {id} by {}", method.name()),
+                    format!("a {} row of image {id}", method.name()),
                     "none",
                     "run `prospect verify` on that run",
                 )
@@ -257,7 +261,7 @@ impl Matches<'_> {
     }
 }
 
-/// The features of the images that are in `wanted`.
+/// The features of the wanted images.
 fn only(features: Features, wanted: &HashSet<u32>) -> Features {
     let Features {
         image_ids,

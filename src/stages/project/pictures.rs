@@ -1,4 +1,4 @@
-//! Scatters of a map, coloured by what is known of the images.
+//! Scatter plots of a map, coloured by label, prediction and correctness.
 
 use prospect_common::{Error, Result, text as words};
 use prospect_config::ProjectionMethod;
@@ -15,13 +15,13 @@ use super::tables::Map;
 pub struct Coloured {
     by: &'static str,
     unknown: &'static str,
-    /// Of each point, an index into `names`.
+    /// Index into `names` of each point.
     groups: Vec<Option<u32>>,
     names: Vec<String>,
     colouring: Colouring,
 }
 
-/// By label and by correctness, where there are labels (that the network knows), and by prediction.
+/// Colourings by label, prediction and correctness; those without any coloured point are left out.
 pub fn colourings(
     run: &RunFolder,
     manifest: &Manifest,
@@ -46,7 +46,7 @@ pub fn colourings(
         },
         Coloured {
             by: "correctness",
-            unknown: "no label that the network knows",
+            unknown: "no label known to the network",
             groups: (classes.right.iter())
                 .map(|right| right.map(|right| u32::from(!right)))
                 .collect(),
@@ -58,7 +58,7 @@ pub fn colourings(
     Ok(all)
 }
 
-/// Draws a map once for each colouring, as PNG and as SVG. `axes`: names of the axes, where they mean something.
+/// Draws a map in each colouring, as PNG and SVG. `axes`: names of the axes, if they have a meaning.
 pub fn draw(
     ctx: &Context,
     (method, map): (ProjectionMethod, &Map),
@@ -92,7 +92,7 @@ pub fn draw(
     Ok(())
 }
 
-/// What a method is called.
+/// Display name of a method.
 pub fn title(method: ProjectionMethod) -> &'static str {
     match method {
         ProjectionMethod::Pca => "PCA",

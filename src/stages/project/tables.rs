@@ -1,4 +1,4 @@
-//! The rows of `projection`, `pca_components` and `projection_quality`, written and read again.
+//! Rows of `projection`, `pca_components` and `projection_quality`: writing and reading.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,28 +12,28 @@ use prospect_config::ProjectionMethod;
 use prospect_engine::schema::{pca_components, projection, projection_quality};
 use prospect_store::{Manifest, RunFolder, declare::Lists};
 
-/// Where one method puts images.
+/// Coordinates of all images by one method.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Map {
     /// `[n, 2]`
     pub xy: Vec<f32>,
-    /// `[n]`; of PCA, the third score.
+    /// `[n]`, the third component; only PCA.
     pub z: Option<Vec<f32>>,
-    /// Whether each was put into a map that was there before it.
+    /// Whether each image was placed into an existing map.
     pub placed: Vec<bool>,
 }
 
-/// How well a map keeps neighbourhoods; what cannot be said of so few images, or of that method, is missing.
+/// How well a map preserves neighbourhoods; None where undefined for the method or for so few images.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Quality {
     pub trustworthiness: Option<f64>,
     pub knn_preservation: Option<f64>,
-    /// Neighbours of each image that both look at.
+    /// Neighbours per image in trustworthiness and k-NN preservation.
     pub k: usize,
     pub kl: Option<f64>,
     pub perplexity: Option<f64>,
     pub n: usize,
-    /// Images that both were measured on.
+    /// Images that these two were measured on.
     pub sampled: usize,
 }
 
@@ -101,7 +101,7 @@ pub fn quality(rows: &[(ProjectionMethod, Quality)]) -> Result<RecordBatch> {
     .batch()
 }
 
-/// The components that a run holds.
+/// The principal components of a run.
 pub fn read_components(run: &RunFolder, manifest: &Manifest) -> Result<Pca> {
     let mut pca = Pca::default();
     let mut rows = 0;
@@ -123,7 +123,7 @@ pub fn read_components(run: &RunFolder, manifest: &Manifest) -> Result<Pca> {
                 continue;
             }
             let (Some(variance), Some(ratio)) = (variance, ratio) else {
-                return Err(batch.unexpected("a variance of each component", "none"));
+                return Err(batch.unexpected("a variance for each component", "null"));
             };
             pca.components.extend_from_slice(vector);
             pca.variance.push(variance);
@@ -141,10 +141,10 @@ pub fn read_components(run: &RunFolder, manifest: &Manifest) -> Result<Pca> {
     Ok(pca)
 }
 
-/// Where an image lies in a map: x, y, z, and whether it was placed there later.
+/// Coordinates x, y, z of an image in a map, and whether it was placed into an existing map.
 pub type Place = ([f32; 3], bool);
 
-/// The places of a run's images by one method.
+/// The places of all images by one method.
 pub fn read_places(
     run: &RunFolder,
     manifest: &Manifest,
@@ -167,7 +167,7 @@ pub fn read_places(
     Ok(places)
 }
 
-/// The images that a run's maps hold; all maps hold the same.
+/// The images in a run's maps; every map has the same.
 pub fn read_ids(run: &RunFolder, manifest: &Manifest) -> Result<HashSet<u32>> {
     let mut ids = HashSet::new();
     for batch in run.rows(manifest, (projection::image_id,)) {
@@ -176,7 +176,7 @@ pub fn read_ids(run: &RunFolder, manifest: &Manifest) -> Result<HashSet<u32>> {
     Ok(ids)
 }
 
-/// The figures that a run holds, by method.
+/// The quality of each method's map.
 pub fn read_quality(run: &RunFolder, manifest: &Manifest) -> Result<Vec<(String, Quality)>> {
     let columns = (
         projection_quality::method,

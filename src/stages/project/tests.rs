@@ -18,10 +18,10 @@ const ALL: &str = "project.methods=[\"pca\", \"tsne\", \"umap\", \"pca-linfa\", 
 const NO_LABELS: &str = "images.labels=\"none\"";
 const METHODS: [ProjectionMethod; 5] = [ByPca, Tsne, Umap, PcaLinfa, TsneLinfa];
 
-/// Folders of pictures and runs over them with a golden network.
+/// Folders of pictures, and runs over them with a golden network.
 struct Project(prospect_testing::Project);
 
-/// A picture of 24 x 24 whose pixels look random, those of even numbers brighter.
+/// A pseudo-random picture of 24 x 24 pixels; even numbers give brighter ones.
 fn picture(number: usize) -> Vec<u8> {
     let mut picture = Picture::filled(24, 24, [0; 3]);
     let mut state = number as u64 + 1;
@@ -38,7 +38,7 @@ fn picture(number: usize) -> Vec<u8> {
 }
 
 impl Project {
-    /// With `images` pictures in two folders.
+    /// A project with `images` pictures in two class folders.
     fn new(images: usize) -> Project {
         let settings = format!(
             "[images]\ndir = \"photos\"\nmax_bad_fraction = 0.9\n[model]\npath = {:?}\ndevice = \"cpu\"\n[extract]\npart_size = 7\n",
@@ -57,12 +57,12 @@ impl Project {
             .write(&format!("{folder}/{class}/{number:02}.png"), bytes);
     }
 
-    /// Brings the stage up to date; its summary.
+    /// Brings the stage up to date; returns its summary.
     fn run(&self, run: &str, set: &[&str]) -> Result<Value> {
         self.0.bring(run, set, STAGES, "project")
     }
 
-    /// What would be done about the stage.
+    /// The planner's decision about the stage.
     fn decision(&self, run: &str, set: &[&str]) -> Decision {
         self.0.with(run, set, |ctx| {
             let plan = plan(ctx, STAGES, &["project".to_string()]).unwrap();
@@ -85,7 +85,7 @@ impl Project {
         })
     }
 
-    /// Each image's features.
+    /// Feature vector of each image.
     fn features(&self, run: &str) -> BTreeMap<u32, Vec<f32>> {
         self.0.with(run, &[], |ctx| {
             let manifest = ctx.run.manifest().unwrap();
@@ -106,7 +106,7 @@ impl Project {
         })
     }
 
-    /// Names and bytes of all files of the stage.
+    /// Paths and contents of the stage's files.
     fn files(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
         self.0.with(run, &[], |ctx| {
             let manifest = ctx.run.manifest().unwrap();
@@ -125,7 +125,7 @@ impl Project {
 }
 
 #[test]
-fn every_method_has_a_place_for_every_image_that_can_be_read() {
+fn every_method_places_every_readable_image() {
     let project = Project::new(40);
     project.add("photos", 77, b"no picture");
     let summary = project.run("run", &[ALL]).unwrap();
@@ -133,7 +133,7 @@ fn every_method_has_a_place_for_every_image_that_can_be_read() {
         (&summary["images"], &summary["left_out"]),
         (&json!(40), &json!(0))
     );
-    assert_eq!(summary["umap_neighbors"], "of the table");
+    assert_eq!(summary["umap_neighbors"], "from table neighbors");
     let features = project.features("run");
     let pca = project.pca("run");
     assert_eq!(summary["components"], pca.len());
@@ -186,7 +186,7 @@ fn every_method_has_a_place_for_every_image_that_can_be_read() {
 }
 
 #[test]
-fn a_stopped_stage_goes_on_to_the_same_bytes() {
+fn an_interrupted_stage_resumes_to_the_same_bytes() {
     let project = Project::new(25);
     project.run("run", &[]).unwrap();
     let before = project.files("run");
@@ -206,7 +206,7 @@ fn a_stopped_stage_goes_on_to_the_same_bytes() {
         assert_eq!(project.files("run"), before, "part {part}");
     }
     assert_eq!(project.decision("run", &[]), Decision::Reuse);
-    // Another folder, too.
+    // Another run folder has the same bytes.
     project.run("other", &[]).unwrap();
     assert_eq!(project.files("other"), before);
     let set = ["project.seed=1", "project.methods=[\"tsne\"]"];
@@ -217,7 +217,7 @@ fn a_stopped_stage_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn maps_that_are_not_asked_for_are_not_there_but_components_are() {
+fn only_configured_maps_are_written_but_always_the_components() {
     let project = Project::new(12);
     let summary = project
         .run(
@@ -229,7 +229,7 @@ fn maps_that_are_not_asked_for_are_not_there_but_components_are() {
             ],
         )
         .unwrap();
-    assert_eq!(summary["umap_neighbors"], "searched exactly");
+    assert_eq!(summary["umap_neighbors"], "exact search");
     assert_eq!(project.pca("run").len(), 2);
     assert!(project.places("run", ByPca).is_empty());
     assert_eq!(project.places("run", Umap).len(), 12);
@@ -240,7 +240,7 @@ fn maps_that_are_not_asked_for_are_not_there_but_components_are() {
 }
 
 #[test]
-fn searching_again_gives_umap_the_neighbours_of_the_table() {
+fn exact_search_and_table_give_umap_the_same_neighbours() {
     let project = Project::new(30);
     let by_umap = "project.methods=[\"umap\"]";
     project.run("run", &[by_umap, "neighbors.k=14"]).unwrap();
@@ -249,7 +249,7 @@ fn searching_again_gives_umap_the_neighbours_of_the_table() {
 }
 
 #[test]
-fn few_images_and_images_that_are_all_alike_are_mapped_too() {
+fn few_images_and_identical_images_are_mapped() {
     for n in 1..=4 {
         let project = Project::new(n);
         let summary = project.run("run", &[ALL, NO_LABELS]).unwrap();
@@ -287,7 +287,7 @@ fn few_images_and_images_that_are_all_alike_are_mapped_too() {
 }
 
 #[test]
-fn images_without_labels_are_coloured_by_prediction_alone() {
+fn images_without_labels_are_coloured_only_by_prediction() {
     let project = Project::new(6);
     project
         .run("run", &[NO_LABELS, "project.methods=[\"pca\"]"])
@@ -302,7 +302,7 @@ fn images_without_labels_are_coloured_by_prediction_alone() {
 }
 
 #[test]
-fn labels_that_the_network_does_not_know_are_neither_right_nor_wrong() {
+fn labels_unknown_to_the_network_are_neither_right_nor_wrong() {
     let project = Project::new(0);
     for number in 0..6 {
         let path = format!("photos/unheard/{number}.png");
@@ -314,8 +314,8 @@ fn labels_that_the_network_does_not_know_are_neither_right_nor_wrong() {
     assert!(!files.contains_key("pictures/project/pca-by-correctness.png"));
 }
 
-/// A run of 20 images and what puts a folder of those, two copies and three new ones into its maps.
-fn two_nights() -> (Project, [String; 2]) {
+/// A run of 20 images, and settings that place a folder of the same images, two copies and three new ones into its maps.
+fn base_and_new_images() -> (Project, [String; 2]) {
     let project = Project::new(20);
     project.run("first", &[]).unwrap();
     for number in 0..20 {
@@ -334,8 +334,8 @@ fn two_nights() -> (Project, [String; 2]) {
 }
 
 #[test]
-fn a_map_is_kept_and_new_images_are_put_into_it() {
-    let (project, set) = two_nights();
+fn maps_are_reused_and_new_images_placed_into_them() {
+    let (project, set) = base_and_new_images();
     let set = [&*set[0], &*set[1]];
     let first = project.files("first");
     let summary = project.run("second", &set).unwrap();
@@ -383,14 +383,14 @@ fn a_map_is_kept_and_new_images_are_put_into_it() {
     let quality = project.quality("second");
     assert!(quality["tsne"].kl.is_none() && quality["tsne"].trustworthiness.is_some());
 
-    // A third night onto the second: what was placed stays so marked.
+    // A third run onto the second: placed images keep their mark.
     let onto = format!("project.onto={:?}", project.0.path("second"));
     project.run("third", &[set[0], &onto]).unwrap();
     assert_eq!(
         project.places("third", Tsne),
         project.places("second", Tsne)
     );
-    // Stopped and gone on.
+    // Interrupted and resumed.
     let third = project.files("third");
     let lost = "third/tables/projection/part-00002.parquet";
     fs::remove_file(project.0.path(lost)).unwrap();
@@ -399,8 +399,8 @@ fn a_map_is_kept_and_new_images_are_put_into_it() {
 }
 
 #[test]
-fn a_map_that_changed_is_noticed() {
-    let (project, set) = two_nights();
+fn a_changed_base_map_runs_the_stage_again() {
+    let (project, set) = base_and_new_images();
     let set = [&*set[0], &*set[1]];
     project.run("second", &set).unwrap();
     assert_eq!(project.decision("second", &set), Decision::Reuse);
@@ -412,9 +412,9 @@ fn a_map_that_changed_is_noticed() {
 }
 
 #[test]
-fn maps_of_another_space_are_refused() {
-    let (project, set) = two_nights();
-    let refused = |more: &[&str]| {
+fn maps_of_another_feature_space_are_rejected() {
+    let (project, set) = base_and_new_images();
+    let error = |more: &[&str]| {
         let set: Vec<&str> = set
             .iter()
             .map(String::as_str)
@@ -422,27 +422,27 @@ fn maps_of_another_space_are_refused() {
             .collect();
         project.run("second", &set).unwrap_err().to_string()
     };
-    let message = refused(&[&format!("model.path={:?}", golden("residual.pt2"))]);
+    let message = error(&[&format!("model.path={:?}", golden("residual.pt2"))]);
     assert!(
         message.contains("the network (here ") && message.contains("the feature layer"),
         "{message}"
     );
-    let message = refused(&["extract.feature_layer=\"features.4\""]);
+    let message = error(&["extract.feature_layer=\"features.4\""]);
     assert!(
         message.contains("the feature layer (here features.4, there "),
         "{message}"
     );
-    let message = refused(&["project.methods=[\"pca\", \"pca-linfa\"]"]);
+    let message = error(&["project.methods=[\"pca\", \"pca-linfa\"]"]);
     assert!(
         message.contains("no map by pca-linfa; it has pca, tsne, umap"),
         "{message}"
     );
     let onto = |name: &str| format!("project.onto={:?}", project.0.path(name));
-    let message = refused(&[&onto("second")]);
+    let message = error(&[&onto("second")]);
     assert!(message.contains("is this run itself"), "{message}");
-    let message = refused(&[&onto("nowhere")]);
+    let message = error(&[&onto("nowhere")]);
     assert!(message.contains("nowhere"), "{message}");
     fs::create_dir(project.0.path("empty")).unwrap();
-    let message = refused(&[&onto("empty")]);
+    let message = error(&[&onto("empty")]);
     assert!(message.contains("has no finished maps"), "{message}");
 }

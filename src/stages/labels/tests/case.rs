@@ -1,4 +1,4 @@
-//! A run about three clusters of images, for the tests of the stage.
+//! A test run with three clusters of images.
 
 use std::iter::repeat_n;
 
@@ -17,7 +17,7 @@ const CLASSES: [&str; 3] = ["hat", "shoe", "bag"];
 const EACH: usize = 20;
 const DIMENSION: usize = 6;
 
-/// Three clusters of images, and tables about them as the stages before write them.
+/// Three clusters of images, and the tables of the earlier stages.
 pub struct Case {
     pub fake: Fake,
     pub labels: Vec<Option<i32>>,
@@ -31,7 +31,7 @@ pub fn true_class(id: usize) -> i32 {
 }
 
 impl Case {
-    /// Every label is the cluster's, numbered from 0, but for these.
+    /// Each label is the number of the cluster, except for these images.
     pub fn new(labels: &[(usize, Option<i32>)]) -> Case {
         let mut given: Vec<Option<i32>> = (0..CLASSES.len() * EACH)
             .map(|id| Some(true_class(id)))
@@ -125,12 +125,12 @@ impl Case {
         .unwrap()
     }
 
-    /// The dataset's classes that have labels.
+    /// Classes that can be learned.
     fn learned(&self) -> Vec<i32> {
         let mut classes: Vec<i32> = self.labels.iter().flatten().copied().collect();
         classes.sort_unstable();
         classes.dedup();
-        // A single image is no class that could be learned without it.
+        // A class with a single image cannot be learned without that image.
         classes.retain(|class| {
             self.labels
                 .iter()
@@ -141,10 +141,10 @@ impl Case {
         classes
     }
 
-    /// What a classifier says that knows the clusters.
+    /// The probabilities of a classifier that knows the clusters.
     fn probe(&self) -> RecordBatch {
         let classes = self.learned();
-        // Without classes there is nothing to say of any image.
+        // Without classes there are no rows.
         let n = if classes.is_empty() {
             0
         } else {

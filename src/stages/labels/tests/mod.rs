@@ -12,7 +12,7 @@ use super::*;
 
 mod case;
 
-/// A column of a table.
+/// The values of a column.
 fn cells<T, V>(run: &RunFolder, column: Column<T>) -> Vec<V>
 where
     T: for<'a> Cell<Value<'a> = V>,
@@ -85,7 +85,7 @@ fn wrong_labels_are_found_and_explained() {
 }
 
 #[test]
-fn planted_errors_tell_what_a_review_finds() {
+fn injected_errors_calibrate_reviews() {
     let case = Case::new(&WRONG).with_tables();
     let summary = case.run(&["audit.budget=3"]);
     let run = case.fake.run();
@@ -100,18 +100,18 @@ fn planted_errors_tell_what_a_review_finds() {
         "{review}"
     );
 
-    // Without planting nothing is measured, and nothing is said.
+    // Without injected errors, no review is measured.
     let summary = case.run(&["audit.planted=0"]);
     assert!(cells(&run, label_calibration::planted).is_empty());
     assert_eq!(summary["review"], Value::Null);
 }
 
 #[test]
-fn a_run_that_was_interrupted_ends_with_the_same_tables() {
+fn an_interrupted_run_resumes_to_the_same_tables() {
     let case = Case::new(&WRONG).with_tables();
     case.run(&[]);
     let all = digests(&case.fake.run());
-    // The tables of part 0 alone, as they stand after it.
+    // Only the tables of part 0.
     let interrupted = Case::new(&WRONG).with_tables();
     let (run, other) = (case.fake.run(), interrupted.fake.run());
     interrupted.fake.with(&[], |ctx| {
@@ -130,7 +130,7 @@ fn a_run_that_was_interrupted_ends_with_the_same_tables() {
 }
 
 #[test]
-fn stopping_is_heard() {
+fn cancellation_stops_the_stage() {
     let case = Case::new(&WRONG).with_tables();
     let cancel = Cancel::default();
     cancel.request();
@@ -140,7 +140,7 @@ fn stopping_is_heard() {
 }
 
 #[test]
-fn the_networks_own_probabilities_come_with_a_caveat() {
+fn probabilities_of_the_network_come_with_a_caveat() {
     let case = Case {
         source: "network",
         ..Case::new(&WRONG)
@@ -148,12 +148,7 @@ fn the_networks_own_probabilities_come_with_a_caveat() {
     .with_tables();
     let summary = case.run(&[]);
     assert_eq!(summary["flagged"], 3);
-    assert!(
-        summary["caveat"]
-            .as_str()
-            .unwrap()
-            .contains("know them by heart")
-    );
+    assert!(summary["caveat"].as_str().unwrap().contains("memorised"));
     assert!(summary["review"].is_string());
     let found = case.findings(&[]);
     assert!(
@@ -164,28 +159,28 @@ fn the_networks_own_probabilities_come_with_a_caveat() {
 }
 
 #[test]
-fn what_cannot_be_judged_has_no_row() {
+fn labels_that_cannot_be_evaluated_have_no_row() {
     // Image 0 has no label, image 1 alone is of class 3.
     let case = Case::new(&[(0, None), (1, Some(3)), (25, Some(2))]).with_tables();
     let summary = case.run(&[]);
     assert_eq!(
         (
-            summary["judged_images"].clone(),
-            summary["not_judged"].clone()
+            summary["evaluated_images"].clone(),
+            summary["not_evaluated"].clone()
         ),
         (json!(58), json!(2))
     );
     let ids = cells(&case.fake.run(), label_scores::image_id);
     assert_eq!(ids[0], 2);
     let ranks = cells(&case.fake.run(), label_scores::rank);
-    assert_eq!(ranks[25 - 2], 1, "the one wrong label is the worst");
+    assert_eq!(ranks[25 - 2], 1, "the only wrong label ranks worst");
 
     let all = |label: Option<i32>| (0..60).map(|id| (id, label)).collect::<Vec<_>>();
     for labels in [all(None), all(Some(1))] {
         let case = Case::new(&labels).with_tables();
         let summary = case.run(&[]);
         let run = case.fake.run();
-        assert_eq!(summary["judged_images"], 0);
+        assert_eq!(summary["evaluated_images"], 0);
         let manifest = run.manifest().unwrap();
         for table in STAGE.writes {
             assert!(manifest.has(table.name));
@@ -198,7 +193,7 @@ fn what_cannot_be_judged_has_no_row() {
 #[test]
 fn maps_of_both_classes_are_compared() {
     let case = Case::new(&WRONG).with_tables();
-    // The network numbers its classes bag 0, hat 1, shoe 2; image 4 is a hat labelled shoe.
+    // The network's classes are bag 0, hat 1, shoe 2; image 4 is a hat labelled shoe.
     let maps = [1.0, 1.0, 0.0, 0.0, 0.0, 2.0, 2.0, 0.0];
     let numbers = || Float32Array::from(vec![0.0; 2]);
     let batch = explanations::Columns {
@@ -228,9 +223,9 @@ fn maps_of_both_classes_are_compared() {
     add_tables(&case.fake.run(), "explain", &tables);
     case.run(&[]);
     for finding in case.findings(&[]) {
-        let told = finding
+        let has_overlap = finding
             .evidence
             .ends_with("; Grad-CAM for the two classes overlaps 0.50");
-        assert_eq!(told, finding.image_id == 4, "{}", finding.evidence);
+        assert_eq!(has_overlap, finding.image_id == 4, "{}", finding.evidence);
     }
 }

@@ -1,4 +1,4 @@
-//! Who gives the probabilities: linear probes on the features, or the network itself.
+//! Source of the probabilities: linear probes on the features, or the network itself.
 
 use prospect_analysis::space::linalg::{
     logistic::{Model, Predictor},
@@ -19,10 +19,10 @@ use prospect_store::Manifest;
 
 use super::inputs::{Class, Inputs};
 
-/// Classes that an error names.
+/// Classes named in an error.
 const NAMED: usize = 5;
 
-/// Some images.
+/// Probabilities of some images.
 #[derive(Default)]
 pub struct Chunk {
     pub image_ids: Vec<u32>,
@@ -30,24 +30,24 @@ pub struct Chunk {
     pub probabilities: Vec<f32>,
 }
 
-pub enum Judge {
-    /// One per fold.
+pub enum Classifier {
+    /// One model per fold.
     Probe(Vec<Model>),
-    /// Places of the classes among the network's logits.
+    /// Indices of the classes in the network's logits.
     Network(Vec<usize>),
 }
 
-impl Judge {
-    /// The network, for all of the classes.
+impl Classifier {
+    /// The network, restricted to these classes.
     ///
     /// # Errors
     /// It does not know one of them by name.
-    pub fn network(ctx: &Context, manifest: &Manifest, classes: &[Class]) -> Result<Judge> {
+    pub fn network(ctx: &Context, manifest: &Manifest, classes: &[Class]) -> Result<Classifier> {
         let names = ClassNames::read(ctx.run, manifest)?;
         let known = names.network_of_dataset();
         let place = |class: &Class| Some(*known.get(&class.number)? as usize);
         if let Some(places) = classes.iter().map(place).collect() {
-            return Ok(Judge::Network(places));
+            return Ok(Classifier::Network(places));
         }
         let unknown = classes.iter().filter(|class| place(class).is_none());
         let unknown: Vec<String> = unknown.map(|c| name_of(&names.dataset, c.number)).collect();
@@ -64,24 +64,24 @@ impl Judge {
 
     pub fn source(&self) -> ProbabilitySource {
         match self {
-            Judge::Probe(_) => ProbabilitySource::Probe,
-            Judge::Network(_) => ProbabilitySource::Network,
+            Classifier::Probe(_) => ProbabilitySource::Probe,
+            Classifier::Network(_) => ProbabilitySource::Network,
         }
     }
 
-    /// Gives the probabilities of the images, `[extract] part_size` of them at a time, in order of their ids; chunks that are not
-    /// wanted are passed over.
+    /// Calls `visit` with the number and the probabilities of each wanted chunk, in order of the image ids; a chunk has
+    /// `[extract] part_size` images.
     pub fn each(
         &self,
         ctx: &Context,
         manifest: &Manifest,
         inputs: &Inputs,
         wanted: &dyn Fn(usize) -> bool,
-        take: &mut dyn FnMut(usize, Chunk) -> Result<()>,
+        visit: &mut dyn FnMut(usize, Chunk) -> Result<()>,
     ) -> Result<()> {
         match self {
-            Judge::Probe(models) => by_probe(ctx, manifest, inputs, models, wanted, take),
-            Judge::Network(places) => by_network(ctx, manifest, places, wanted, take),
+            Classifier::Probe(models) => by_probe(ctx, manifest, inputs, models, wanted, visit),
+            Classifier::Network(places) => by_network(ctx, manifest, places, wanted, visit),
         }
     }
 }
@@ -92,7 +92,7 @@ fn by_probe(
     inputs: &Inputs,
     models: &[Model],
     wanted: &dyn Fn(usize) -> bool,
-    take: &mut dyn FnMut(usize, Chunk) -> Result<()>,
+    visit: &mut dyn FnMut(usize, Chunk) -> Result<()>,
 ) -> Result<()> {
     let mut predictor = None;
     let mut first = 0;
@@ -114,7 +114,7 @@ fn by_probe(
         };
         let probabilities = predictor.probabilities(&features.values, &inputs.folds[rows])?;
         let image_ids = features.image_ids;
-        take(
+        visit(
             number,
             Chunk {
                 image_ids,
@@ -125,13 +125,13 @@ fn by_probe(
     Ok(())
 }
 
-/// Softmax over the logits of the dataset's classes alone; images whose logits are no numbers are left out.
+/// Softmax over the logits of the dataset's classes only; images with non-finite logits are left out.
 fn by_network(
     ctx: &Context,
     manifest: &Manifest,
     places: &[usize],
     wanted: &dyn Fn(usize) -> bool,
-    take: &mut dyn FnMut(usize, Chunk) -> Result<()>,
+    visit: &mut dyn FnMut(usize, Chunk) -> Result<()>,
 ) -> Result<()> {
     let (size, mut number, mut rows) = (ctx.config.extract.part_size, 0, 0);
     let mut chunk = Chunk::default();
@@ -141,12 +141,12 @@ fn by_network(
         ctx.cancel.check()?;
         let width = batch.columns().1.length;
         if places.iter().any(|place| *place >= width) {
-            return Err(batch.unexpected("a logit of each class", format!("{width} logits")));
+            return Err(batch.unexpected("a logit for each class", format!("{width} logits")));
         }
         for (id, logits) in batch.iter() {
             if rows == size {
                 if wanted(number) {
-                    take(number, std::mem::take(&mut chunk))?;
+                    visit(number, std::mem::take(&mut chunk))?;
                 }
                 chunk = Chunk::default();
                 (number, rows) = (number + 1, 0);
@@ -163,7 +163,7 @@ fn by_network(
         }
     }
     if rows > 0 && wanted(number) {
-        take(number, chunk)?;
+        visit(number, chunk)?;
     }
     Ok(())
 }
