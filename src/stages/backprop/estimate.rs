@@ -1,4 +1,4 @@
-//! How much backprop is going to write.
+//! Size estimate of stage `backprop`.
 
 use prospect_common::Result;
 use prospect_engine::{
@@ -11,7 +11,7 @@ use super::trace::TILE_PIXELS;
 
 const GRADIENT_PNG: f64 = 0.2;
 
-/// The pixels that make the strongest patches of chosen units fire: beside each patch, one picture a rule.
+/// `unit_gradients`, and one picture per unit: for each patch, the crop and a gradient per rule.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (config, model) = (&ctx.config.backprop, ctx.model()?);
     let k = images.min(ctx.config.patches.k as u64);

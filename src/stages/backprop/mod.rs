@@ -1,8 +1,8 @@
-//! Which pixels made a unit fire: for the top patches of the most selective units, the gradient of that one cell at the pixels
-//! under the three ReLU rules, and the effective receptive field.
+//! Pixel gradients of units: for the top patches of the most selective units, the gradient of the patch's cell with respect to
+//! the pixels under the configured ReLU rules, and the effective receptive field.
 //!
-//! One full backward pass per patch and rule, batched over patches of different units and images; the plain rule always runs,
-//! for the effective field. A part is a layer, or a piece of its units whose tiles fit in memory.
+//! One backward pass per patch and rule, batched over units and images; the plain rule always runs, for the effective receptive
+//! field. A part is a layer, or a range of its units whose tiles fit in memory.
 
 mod estimate;
 mod tables;
@@ -40,7 +40,7 @@ use super::patches;
 pub const STAGE: Stage = Stage {
     name: "backprop",
     version: 1,
-    about: "trace the top patches of selective units back to their pixels",
+    about: "compute pixel gradients of selective units at their top patches",
     needs: Needs::Named(&["scan", "extract", "patches"]),
     writes: &[&unit_gradients::TABLE],
     findings: None,
@@ -50,11 +50,12 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Tiles held in memory at a time: 61 KiB each, 243 MiB in all.
+/// Tiles in memory at a time: 61 KiB each, 243 MiB in total.
 const MAX_TILES: usize = 4096;
-/// Pixels between the tiles of a patch, and between patches side by side.
+/// Pixels between the tiles of a patch.
 const GAP: u32 = 4;
-const APART: u32 = 16;
+/// Pixels between adjacent patches.
+const PATCH_GAP: u32 = 16;
 
 fn parameters(ctx: &Context) -> Result<Value> {
     Ok(json!({
@@ -63,17 +64,17 @@ fn parameters(ctx: &Context) -> Result<Value> {
     }))
 }
 
-/// A part: the index of a layer, and places among its chosen units.
+/// A part: the index of a layer, and a range of its chosen units.
 type Piece = (usize, Range<usize>);
 
-/// Depends on layers and settings alone, not on which units turn out to be dead. Every layer has a piece.
+/// The parts. They depend only on layers and settings, not on which units are dead. Every layer has at least one.
 fn plan(layers: &[Layer], units_per_layer: usize, tiles_per_unit: usize) -> Vec<Piece> {
     let capacity = (MAX_TILES / tiles_per_unit.max(1)).max(1);
     let mut pieces = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
-        let most = units_per_layer.min(layer.channels);
-        let starts = (0..most.max(1)).step_by(capacity);
-        pieces.extend(starts.map(|start| (index, start..most.min(start + capacity))));
+        let max = units_per_layer.min(layer.channels);
+        let starts = (0..max.max(1)).step_by(capacity);
+        pieces.extend(starts.map(|start| (index, start..max.min(start + capacity))));
     }
     pieces
 }
@@ -119,7 +120,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     warn_of_smooth(&smooth);
     let summary = summary(ctx.run, &layers, &smooth)?;
     bar.finish(&format!(
-        "{} patches of {} units",
+        "gradients of {} patches of {} units",
         summary["patches"], summary["units"]
     ));
     Ok(Outcome {
@@ -133,11 +134,11 @@ fn load(ctx: &Context) -> Result<Network> {
     ctx.model()?.load(device, Precision::Float32)
 }
 
-/// The guided and the DeconvNet rule are about ReLUs.
+/// Warns that the guided and deconv rules are only defined for ReLU.
 fn warn_of_smooth(smooth: &BTreeSet<String>) {
     if !smooth.is_empty() {
         tracing::warn!(
-            "{}: the guided and deconv rules are not defined for smooth activations; their derivative is taken",
+            "{}: guided and deconv rules are undefined for smooth activations; using the derivative",
             listed(smooth)
         );
     }
@@ -147,7 +148,7 @@ fn listed(names: &BTreeSet<String>) -> String {
     names.iter().cloned().collect::<Vec<_>>().join(", ")
 }
 
-/// Traces the patches of some of a layer's chosen units, and writes their rows and sheets.
+/// Traces the patches of a range of a layer's chosen units, and writes their rows and sheets.
 fn trace_piece(
     ctx: &Context,
     manifest: &Manifest,
@@ -157,9 +158,9 @@ fn trace_piece(
     mut files: PartWriter,
 ) -> Result<PartWriter> {
     let stats = read_stats(ctx.run, manifest, &layer.name)?;
-    let most = ctx.config.backprop.units_per_layer;
+    let max = ctx.config.backprop.units_per_layer;
     let candidates = stats.iter().filter_map(UnitStats::candidate);
-    let chosen = most_selective(candidates, ctx.config.patches.k, most);
+    let chosen = most_selective(candidates, ctx.config.patches.k, max);
     let chosen: BTreeSet<usize> = (chosen.into_iter())
         .skip(range.start)
         .take(range.len())
@@ -197,7 +198,7 @@ fn trace_piece(
     Ok(files)
 }
 
-/// The patches of a unit in reading order, each with its gradients to its right, as a PNG.
+/// A PNG of a unit's patches in reading order, each followed by its gradients.
 fn draw(strips: &[Option<Vec<Picture>>], rules: &[ReluRule]) -> Result<Vec<u8>, PictureError> {
     let mut headings = vec!["patch"];
     headings.extend(rules.iter().map(|rule| rule.name()));
@@ -210,13 +211,13 @@ fn draw(strips: &[Option<Vec<Picture>>], rules: &[ReluRule]) -> Result<Vec<u8>, 
         gap: GAP,
         background: palette::sheet::MAT,
     };
-    picture::png(&picture::strips(strips, &headings, &layout, APART)?)
+    picture::png(&picture::strips(strips, &headings, &layout, PATCH_GAP)?)
 }
 
-/// The picture of one unit as a PNG: the run's own where it is up to date, else drawn now. `None`: no image excites the unit.
+/// The PNG of one unit: the run's if up to date, otherwise drawn now. `None` if no image activates the unit.
 ///
 /// # Errors
-/// There is no such layer; the network is not the run's.
+/// The run has no such layer, or was made with another network.
 pub fn unit_sheet(ctx: &Context, layer: &str, unit: usize) -> Result<Option<Vec<u8>>> {
     let manifest = ctx.run.manifest()?;
     let path = unit_picture(STAGE.name, layer, unit);
@@ -231,7 +232,7 @@ pub fn unit_sheet(ctx: &Context, layer: &str, unit: usize) -> Result<Option<Vec<
         .find(|known| known.name == layer)
         .ok_or_else(|| Error::Missing {
             what: format!("layer {layer} in the run"),
-            next: "name one that `prospect query \"select layer from layers\"` shows".into(),
+            next: "choose one listed by `prospect query \"select layer from layers\"`".into(),
         })?;
     let stats = read_stats(ctx.run, &manifest, &layer.name)?;
     let Some(stats) = stats.iter().find(|stats| stats.unit == unit && !stats.dead) else {
@@ -251,8 +252,8 @@ pub fn unit_sheet(ctx: &Context, layer: &str, unit: usize) -> Result<Option<Vec<
         return Err(Error::invalid(
             &model.path,
             "the network that the run was made with",
-            "another one",
-            "name that one with [model] path, or bring the run up to date with `prospect run`",
+            "another network",
+            "set [model] path to that network, or update the run with `prospect run`",
         ));
     }
     let spec = input_spec(&manifest)?;
@@ -267,7 +268,7 @@ pub fn unit_sheet(ctx: &Context, layer: &str, unit: usize) -> Result<Option<Vec<
         .map_err(|error| Error::internal(&path, error))
 }
 
-/// Whether the run holds this picture, drawn under the rules that are set, of the patches that there are.
+/// Whether the run has this picture, drawn with the configured rules from the current patches.
 fn is_current(ctx: &Context, manifest: &Manifest, path: &str) -> bool {
     let (Some(stage), Some(patches)) = (
         manifest.stages.get(STAGE.name),

@@ -1,4 +1,4 @@
-//! The rows of `unit_gradients`.
+//! Rows of `unit_gradients`.
 
 use arrow::array::{Float32Array, RecordBatch, StringArray};
 use prospect_common::Result;
@@ -10,7 +10,7 @@ use prospect_engine::{
 
 use super::trace::Trace;
 
-/// One row per patch; what is not known of a patch whose image cannot be read again, or whose gradient is zero, is null.
+/// One row per patch; values are null where the image is unreadable or the gradient is zero.
 pub fn unit_gradients(
     layer: &Layer,
     rf: &str,

@@ -10,10 +10,10 @@ use prospect_testing::{golden, run_stage};
 
 use super::{super::STAGES, *};
 
-/// A run over small pictures with one of the golden networks.
+/// A run over small pictures with a golden network.
 struct Project(prospect_testing::Project);
 
-/// Pictures of 24 x 24 whose pixels look random; `images` of them, all alike if `alike`.
+/// `images` pseudo-random pictures of 24 x 24, identical if `alike`.
 fn project(network: &'static str, images: usize, alike: bool) -> Project {
     let settings = format!(
         "[images]\ndir = \"photos\"\n[model]\npath = {:?}\ndevice = \"cpu\"\n[extract]\npart_size = 5\n",
@@ -35,7 +35,7 @@ fn project(network: &'static str, images: usize, alike: bool) -> Project {
 }
 
 impl Project {
-    /// Brings a stage up to date; its summary.
+    /// Brings a stage up to date; returns its summary.
     fn run(&self, stage: &str, set: &[&str]) -> Result<Value> {
         self.0.bring("run", set, STAGES, stage)
     }
@@ -74,7 +74,7 @@ const EFFECTIVE: [&str; 4] = [
 const EVERY_UNIT: &str = "backprop.units_per_layer=1000";
 
 #[test]
-fn a_gradient_lies_inside_the_theoretical_box() {
+fn gradients_lie_inside_the_theoretical_box() {
     let project = project("plain", 9, false);
     let layers = "extract.layers=[\"features.0\", \"features.1\", \"features.4\"]";
     let summary = project
@@ -108,11 +108,11 @@ fn a_gradient_lies_inside_the_theoretical_box() {
 }
 
 #[test]
-fn where_a_cell_sees_everything_the_box_is_the_effective_one() {
+fn cells_that_see_the_whole_input_have_effective_boxes() {
     let project = project("residual", 9, false);
     let set = ["extract.layers=[\"layer2.0\"]", "patches.k=3"];
     let summary = project.run("backprop", &set).unwrap();
-    assert_eq!(summary["units"], 4, "the default number of each layer");
+    assert_eq!(summary["units"], 4, "the default per layer");
     for batch in project.rows("unit_gradients") {
         let rf = batch.column_by_name("rf").unwrap().as_string::<i32>();
         for row in 0..batch.num_rows() {
@@ -130,7 +130,7 @@ fn dead_units_have_no_rows() {
     let summary = project.run("backprop", &[EVERY_UNIT]).unwrap();
     assert_eq!(
         summary["units"], 0,
-        "units that answer all images alike are dead"
+        "units with the same activation for all images are dead"
     );
     assert_eq!(summary["patches"], 0);
     assert_eq!(project.rows("unit_gradients").len(), 0);
@@ -141,7 +141,7 @@ fn dead_units_have_no_rows() {
 }
 
 #[test]
-fn a_stopped_stage_goes_on_to_the_same_bytes() {
+fn an_interrupted_stage_resumes_to_the_same_bytes() {
     let project = project("residual", 12, false);
     let set = [
         "patches.k=4",
@@ -170,7 +170,7 @@ fn a_stopped_stage_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn an_image_that_is_gone_or_changed_leaves_nulls_and_empty_places() {
+fn missing_and_changed_images_leave_nulls_and_empty_positions() {
     let project = project("plain", 6, false);
     let set = [EVERY_UNIT, "patches.k=6"];
     project.run("patches", &set).unwrap();
@@ -178,10 +178,10 @@ fn an_image_that_is_gone_or_changed_leaves_nulls_and_empty_places() {
     fs::remove_file(photos.join("round/00.png")).unwrap();
     let other = png(&Picture::filled(24, 24, [1, 2, 3])).unwrap();
     fs::write(photos.join("square/01.png"), other).unwrap();
-    // Past scan, which would see the change.
+    // Without scan, which would notice the change.
     let summary = (project.0).with("run", &set, |ctx| run_stage(ctx, &STAGE).unwrap());
     assert_eq!(summary["unreadable_images"], 2);
-    let mut gone = BTreeSet::new();
+    let mut missing = BTreeSet::new();
     for batch in project.rows("unit_gradients") {
         let ids = batch.column_by_name("image_id").unwrap();
         let zero = batch.column_by_name("zero_gradient").unwrap();
@@ -190,22 +190,22 @@ fn an_image_that_is_gone_or_changed_leaves_nulls_and_empty_places() {
                 && floats(&batch, ["energy"], row)[0].is_some();
             assert_eq!(known, zero.is_valid(row));
             if !known {
-                gone.insert(ids.as_primitive::<UInt32Type>().value(row));
+                missing.insert(ids.as_primitive::<UInt32Type>().value(row));
             }
         }
     }
     // Sorted by path: round/00, round/02, round/04, square/01, ...
-    assert_eq!(gone, BTreeSet::from([0, 3]));
+    assert_eq!(missing, BTreeSet::from([0, 3]));
 }
 
 #[test]
-fn smooth_activations_are_named_and_saturated_clamps_are_passed() {
+fn smooth_activations_are_reported_and_saturated_clamps_bypassed() {
     let project = project("mobile", 8, false);
     let layers = "extract.layers=[\"features.0\", \"features.2\"]";
     let set = [EVERY_UNIT, layers, "patches.k=3"];
     let summary = project.run("backprop", &set).unwrap();
     assert_eq!(summary["smooth_activations"], "hardswish");
-    // features.2 ends in a ReLU6, where the cells that fire most have the value 6 and no gradient.
+    // features.2 ends in a ReLU6, whose strongest cells are saturated at 6 and have no gradient.
     let last = project.rows("unit_gradients").pop().unwrap();
     let zero = last.column_by_name("zero_gradient").unwrap().as_boolean();
     assert_eq!((zero.true_count(), zero.null_count()), (0, 0));
@@ -214,12 +214,12 @@ fn smooth_activations_are_named_and_saturated_clamps_are_passed() {
     assert_eq!(
         summary.get("smooth_activations"),
         None,
-        "the derivative is all that is asked for"
+        "the plain rule is the derivative"
     );
 }
 
 #[test]
-fn one_unit_is_shown_from_the_run_or_computed() {
+fn a_units_sheet_is_read_from_the_run_or_computed() {
     let project = project("residual", 12, false);
     let set = ["patches.k=4", "extract.layers=[\"layer1\", \"layer2\"]"];
     project.run("patches", &set).unwrap();
@@ -261,8 +261,8 @@ fn one_unit_is_shown_from_the_run_or_computed() {
         let picture = ::image::load_from_memory(bytes).unwrap();
         (picture.width(), picture.height())
     };
-    // Four strips of two tiles, two in a row.
-    let width = 2 * (2 * TILE + GAP) + APART;
+    // Four strips of two tiles, two strips per row.
+    let width = 2 * (2 * TILE + GAP) + PATCH_GAP;
     let head = picture::caption::line_height(13.0) + GAP;
     assert_eq!(size(&of_run), (width, head + 2 * TILE + GAP));
     assert_eq!(size(&computed), size(&of_run));
@@ -272,7 +272,7 @@ fn one_unit_is_shown_from_the_run_or_computed() {
         .with("run", &rules, |ctx| unit_sheet(ctx, "layer2", 3))
         .unwrap()
         .unwrap();
-    assert_ne!(size(&other), size(&of_run), "drawn anew under other rules");
+    assert_ne!(size(&other), size(&of_run), "drawn again with other rules");
 
     for (name, hint) in [
         ("layer2", "LAYER:CHANNEL"),
@@ -307,7 +307,7 @@ fn the_most_selective_units_are_traced() {
 }
 
 #[test]
-fn parts_are_divided_by_layers_and_settings_alone() {
+fn parts_depend_only_on_layers_and_settings() {
     let layer = |channels| Layer {
         name: "a".into(),
         channels,

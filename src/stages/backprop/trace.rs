@@ -1,4 +1,4 @@
-//! From cells of a layer back to the pixels: one batched backward pass per rule, and what is seen of it.
+//! Gradients of a layer's cells with respect to the pixels: batched backward passes per rule, receptive fields and pictures.
 
 use std::collections::BTreeSet;
 
@@ -20,23 +20,24 @@ use prospect_output::picture::{self, Picture, PixelBox};
 use prospect_store::Manifest;
 use rayon::prelude::*;
 
-/// Side of a tile in pixels.
+/// Width and height of a tile in pixels.
 pub const TILE: u32 = 144;
 /// Pixels of a tile.
 pub const TILE_PIXELS: u64 = TILE as u64 * TILE as u64;
-/// Most images in a backward pass, which keeps every activation: some 100 MB an image for a ResNet-50.
+/// Images per backward pass, which keeps all activations: about 100 MB per image for a ResNet-50.
 const MAX_BATCH: usize = 16;
 
-/// What was found of one patch.
+/// Gradients of one patch.
 #[derive(Debug)]
 pub struct Trace {
-    /// The box that `rf` means, in stored file pixels; `None` for the effective one of a gradient without energy.
+    /// Box of the receptive field that `rf` names, in stored file pixels; `None` if it is effective and the gradient is zero.
     pub field: Option<FileBox>,
-    /// The effective box in stored file pixels and the share of the gradient's energy in it; `None` without energy.
+    /// Effective receptive field in stored file pixels, and its fraction of the gradient's energy; `None` if the gradient is
+    /// zero.
     pub effective: Option<(FileBox, f32)>,
-    /// The greatest magnitude of the plain gradient.
+    /// Maximum magnitude of the plain gradient.
     pub gradient_max: f32,
-    /// The crop, then its gradient under each rule.
+    /// The crop, then the gradient under each rule.
     pub tiles: Vec<Picture>,
 }
 
@@ -46,11 +47,11 @@ pub struct Tracer<'a> {
     manifest: &'a Manifest,
     view: View<'a>,
     plain: Backprop,
-    /// Those of the pictures; `None` is the plain one.
+    /// Passes for the pictures; `None` means `plain`.
     rules: Vec<Option<Backprop>>,
 }
 
-/// What any thread may know of a layer and its images.
+/// Layer and input description shared by threads.
 struct View<'a> {
     spec: &'a InputSpec,
     layer: &'a Layer,
@@ -62,7 +63,7 @@ impl<'a> Tracer<'a> {
     /// `network` is that of `model`.
     ///
     /// # Errors
-    /// A model that has no such layer.
+    /// The model has no such layer.
     pub fn new(
         ctx: &'a Context<'a>,
         manifest: &'a Manifest,
@@ -100,7 +101,7 @@ impl<'a> Tracer<'a> {
         })
     }
 
-    /// What the boxes of this layer are: "theoretical", or "effective" where a cell sees as much as there is.
+    /// Kind of this layer's boxes: "theoretical", or "effective" if each cell sees the whole input.
     pub fn rf(&self) -> &'static str {
         if self.view.layer.sees_all(self.view.input_size) {
             "effective"
@@ -109,13 +110,13 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// Smooth activations on the way, where the derivative stands for the rules.
+    /// Smooth activations on the path, for which the rules use the derivative.
     pub fn smooth(&self) -> BTreeSet<String> {
         let rules = self.rules.iter().flatten();
         rules.flat_map(|rule| rule.smooth().to_vec()).collect()
     }
 
-    /// One entry per patch, in their order; `None` where the image cannot be read again.
+    /// Traces in the order of the patches; `None` if the image is unreadable.
     pub fn trace(&self, patches: &[Patch]) -> Result<Vec<Option<Trace>>> {
         let wanted: BTreeSet<u32> = patches.iter().map(|patch| patch.image_id).collect();
         let sources = Sources::read(self.ctx, self.manifest, |id| wanted.contains(&id))?;
@@ -141,7 +142,7 @@ impl<'a> Tracer<'a> {
         Ok(traces)
     }
 
-    /// `jobs` are ordered by image.
+    /// Traces a batch. `jobs` are sorted by image.
     fn trace_batch(
         &self,
         jobs: &[&Patch],
@@ -154,7 +155,7 @@ impl<'a> Tracer<'a> {
             .map(|group| view.input(&sources.decode(group[0].image_id)?))
             .collect();
         let (mut pixels, mut elements) = (Vec::new(), Vec::new());
-        // Each image's patches, and the place of the first among the gradients.
+        // Each image's patches, and the index of the first one's gradient.
         let mut placed = Vec::new();
         for (group, input) in groups.into_iter().zip(inputs) {
             placed.push((
@@ -183,7 +184,7 @@ impl<'a> Tracer<'a> {
         let traced: Vec<Vec<Result<Trace, String>>> = placed
             .into_par_iter()
             .map(|(group, first)| {
-                // Decoded anew: a whole batch of photos would be too much to keep meanwhile.
+                // Decoded again: keeping a batch of decoded photos would take too much memory.
                 let image = first.and_then(|first| Ok((first, sources.decode(group[0].image_id)?)));
                 let trace = |(at, patch): (usize, &&Patch)| {
                     let (first, image) = image.as_ref().map_err(String::clone)?;
@@ -211,7 +212,7 @@ impl View<'_> {
             return Ok(pixels);
         }
         Err(format!(
-            "it becomes {height}x{width} pixels, which the network does not take"
+            "its input size {height}x{width} does not match the network"
         ))
     }
 
@@ -233,7 +234,7 @@ impl View<'_> {
         let (height, width) = self.input_size;
         let size = (height as usize, width as usize);
         let finite = plain.iter().copied().filter(|value| value.is_finite());
-        let gradient_max = finite.fold(0.0_f32, |most, value| most.max(value.abs()));
+        let gradient_max = finite.fold(0.0_f32, |max, value| max.max(value.abs()));
         let effective = effective_field(plain, size.0, size.1);
         let field = if self.layer.sees_all(self.input_size) {
             effective.map(edges)
@@ -276,15 +277,15 @@ fn edges(field: EffectiveField) -> [f64; 4] {
     [field.x0, field.y0, field.x1, field.y1].map(|edge| edge as f64)
 }
 
-/// The value of which `value` is the upper-bounded part (ReLU6, Hardtanh), else `value` itself. Cell by cell the gradient is the
-/// same, except at the bound, where there is none behind the clamp: just there lie the cells that fire most.
+/// The input of the clamp (ReLU6, Hardtanh) that computes `value`, or `value` itself. The gradient per cell is the same, except
+/// that behind the clamp it vanishes at the upper bound, where the strongest cells are.
 fn before_limit(graph: &Graph, value: ValueId) -> ValueId {
     let producers = graph.producers();
     let limited = |value: ValueId| {
         let node = &graph.nodes[producers[value]?];
-        let (_, most) = operators::clamp_range(node)?;
+        let (_, max) = operators::clamp_range(node)?;
         let input = node.reads().first().copied()?;
-        most.is_finite().then_some(input)
+        max.is_finite().then_some(input)
     };
     std::iter::successors(Some(value), |&value| limited(value))
         .last()

@@ -1,4 +1,4 @@
-//! How much patches is going to write.
+//! Size estimate of stage `patches`.
 
 use prospect_common::Result;
 use prospect_engine::{
@@ -7,9 +7,9 @@ use prospect_engine::{
     schema::{patches, unit_stats},
 };
 
-use super::sheets::{TILE_PIXELS, most_sheets};
+use super::sheets::{TILE_PIXELS, max_sheets};
 
-/// `patches`, `unit_stats` and the contact sheets, which do not grow with the images.
+/// `patches`, `unit_stats` and the contact sheets; none grows with the number of images.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (config, model) = (&ctx.config.patches, ctx.model()?);
     let k = images.min(config.k as u64);
@@ -17,7 +17,7 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     for layer in &model.layers(&ctx.config.extract.layers)? {
         let channels = shape(model, layer)[0];
         units += channels;
-        sheets += most_sheets(&config.units, channels as usize) as u64;
+        sheets += max_sheets(&config.units, channels as usize) as u64;
     }
     Ok(vec![
         TableEstimate::of(&patches::TABLE, units * k),

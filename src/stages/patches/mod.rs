@@ -1,8 +1,8 @@
-//! The images and places that excite each unit most: `patches`, `unit_stats` and contact sheets.
+//! Top activating image patches of each unit: `patches`, `unit_stats` and contact sheets.
 //!
-//! Parts 0..L are the L layers of the table `layers`: each reads its layer's rows of `units` and writes `patches` and
-//! `unit_stats` for every unit. The parts after them hold the contact sheets of the chosen units; one such part cuts its
-//! crops for as many layers as fit in memory, so that an image is decoded once for all of them.
+//! Parts 0..L are the L layers of table `layers`: each reads its layer's rows of `units` and writes `patches` and `unit_stats`
+//! for all units. The parts after them hold the contact sheets of the chosen units; each covers as many layers as fit in memory,
+//! so that an image is decoded once for all of them.
 
 mod estimate;
 mod sheets;
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 pub const STAGE: Stage = Stage {
     name: "patches",
     version: 1,
-    about: "find what excites each unit most",
+    about: "find the top activating patches of each unit",
     needs: Needs::Named(&["scan", "extract"]),
     writes: &[&patches::TABLE, &unit_stats::TABLE],
     findings: None,
@@ -59,9 +59,9 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             }
             bar.note(&layer.name);
             let mut files = writer.part(part)?;
-            let found = tables::Found::of_layer(ctx, &manifest, layer, &images)?;
-            files.write(patches::NAME, &found.patches(layer, &images, &spec)?)?;
-            files.write(unit_stats::NAME, &found.unit_stats(layer, &images)?)?;
+            let top = tables::TopPatches::of_layer(ctx, &manifest, layer, &images)?;
+            files.write(patches::NAME, &top.patches(layer, &images, &spec)?)?;
+            files.write(unit_stats::NAME, &top.unit_stats(layer, &images)?)?;
             writer.commit(files)?;
             bar.advance(1);
         }
@@ -92,14 +92,14 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
-/// A listed unit that no layer has is a mistake in the configuration.
+/// Rejects listed units that no layer has.
 fn check_units(units: &UnitChoice, layers: &[Layer]) -> Result<()> {
     let UnitChoice::Listed(units) = units else {
         return Ok(());
     };
-    let most = layers.iter().map(|layer| layer.channels).max().unwrap_or(0);
+    let widest = layers.iter().map(|layer| layer.channels).max().unwrap_or(0);
     let beyond: Vec<String> = (units.iter())
-        .filter(|&&unit| unit as usize >= most)
+        .filter(|&&unit| unit as usize >= widest)
         .map(u32::to_string)
         .collect();
     if beyond.is_empty() {
@@ -108,7 +108,7 @@ fn check_units(units: &UnitChoice, layers: &[Layer]) -> Result<()> {
     let message = format!(
         "no recorded layer has unit {}; the widest has 0 to {}",
         beyond.join(", "),
-        most.saturating_sub(1)
+        widest.saturating_sub(1)
     );
     Err(Error::setting("patches", "units", message))
 }

@@ -1,4 +1,4 @@
-//! Contact sheets: the crops that excite a unit most, cut from the original files.
+//! Contact sheets of a unit's top patches, cropped from the original files.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -17,23 +17,23 @@ use prospect_output::picture::{self, Picture, PictureError, PixelBox, palette};
 use prospect_store::{Manifest, PartWriter};
 use rayon::prelude::*;
 
-/// How many units of each layer `units = "selective"` means.
+/// Units per layer with `units = "selective"`.
 pub const SELECTIVE: usize = 12;
-/// Side of a tile in pixels.
+/// Width and height of a tile in pixels.
 const TILE: u32 = 96;
 pub const TILE_PIXELS: u64 = (TILE * TILE) as u64;
 /// Pixels between tiles.
 const GAP: u32 = 4;
-/// Tiles held in memory at a time: 27 KiB each, 216 MiB in all.
+/// Tiles in memory at a time: 27 KiB each, 216 MiB in total.
 const MAX_TILES: usize = 8192;
-/// Images that are decoded between two looks at the stop flag.
+/// Images decoded between checks for cancellation.
 const CHUNK_IMAGES: usize = 64;
 
-/// The sheets of one part: per layer (its index) a range of places among the layer's pictured units.
+/// The sheets of one part: layer indices, each with a range of the layer's pictured units.
 pub type SheetPart = Vec<(usize, Range<usize>)>;
 
-/// Contact sheets of a layer with so many units, if none of them is dead.
-pub fn most_sheets(units: &UnitChoice, channels: usize) -> usize {
+/// Contact sheets of a layer without dead units.
+pub fn max_sheets(units: &UnitChoice, channels: usize) -> usize {
     match units {
         UnitChoice::All => channels,
         UnitChoice::Selective => channels.min(SELECTIVE),
@@ -43,18 +43,18 @@ pub fn most_sheets(units: &UnitChoice, channels: usize) -> usize {
     }
 }
 
-/// Divides the sheets into parts that fit in memory. Depends on layers and settings alone, not on which units turn
-/// out to be dead: a range may reach past the last pictured unit.
+/// Divides the sheets into parts that fit in memory. Depends only on layers and settings, not on which units are dead: a
+/// range may extend past the last pictured unit.
 pub fn plan(layers: &[Layer], units: &UnitChoice, k: usize) -> Vec<SheetPart> {
     let capacity = (MAX_TILES / k.max(1)).max(1);
     let mut parts = Vec::new();
     let mut part = SheetPart::new();
     let mut room = capacity;
     for (index, layer) in layers.iter().enumerate() {
-        let most = most_sheets(units, layer.channels);
+        let max = max_sheets(units, layer.channels);
         let mut next = 0;
-        while next < most {
-            let end = most.min(next + room);
+        while next < max {
+            let end = max.min(next + room);
             part.push((index, next..end));
             room -= end - next;
             next = end;
@@ -70,18 +70,18 @@ pub fn plan(layers: &[Layer], units: &UnitChoice, k: usize) -> Vec<SheetPart> {
     parts
 }
 
-/// Where the contact sheet of a unit lies in the run folder.
+/// Path of a unit's contact sheet in the run folder.
 pub fn path(layer: &str, unit: usize) -> String {
     unit_picture("patches", layer, unit)
 }
 
-/// A crop with its sheet and its place there.
+/// Sheet, position on the sheet, and tile.
 type PlacedTile = (usize, usize, Picture);
 
-/// What to cut out of each image, by its id.
+/// Crops to cut from each image, by image id.
 type CutsByImage = BTreeMap<u32, Vec<Cut>>;
 
-/// One crop to cut: its sheet, its place there, and what the cell sees of the input.
+/// A crop to cut: sheet, position on the sheet, and the cell whose receptive field it shows.
 struct Cut {
     sheet: usize,
     place: usize,
@@ -89,7 +89,7 @@ struct Cut {
     cell: (u32, u32),
 }
 
-/// Draws a part's sheets; says how many images could not be read again. Their places stay empty.
+/// Draws a part's sheets; returns the number of unreadable images, whose positions stay empty.
 pub fn draw(
     ctx: &Context,
     manifest: &Manifest,
@@ -99,7 +99,7 @@ pub fn draw(
     files: &mut PartWriter,
 ) -> Result<usize> {
     let (paths, cuts) = read_cuts(ctx, manifest, layers, chosen)?;
-    // No unit can have more tiles than there are images.
+    // A unit has at most one tile per image.
     let places =
         (ctx.config.patches.k as u64).min(ctx.run.read(manifest, images::NAME).rows()) as usize;
     let mut sheets: Vec<Vec<Option<Picture>>> = vec![vec![None; places]; paths.len()];
@@ -145,7 +145,7 @@ pub fn draw(
     Ok(unreadable)
 }
 
-/// The sheets' paths, and what to cut out of which image.
+/// Paths of the sheets, and the crops to cut from each image.
 fn read_cuts(
     ctx: &Context,
     manifest: &Manifest,
@@ -166,7 +166,7 @@ fn read_cuts(
         let rows = (ctx.run.rows(manifest, columns))
             .part(*layer)
             .only(patches::layer, &layers[*layer].name);
-        // Units come in ascending order; the n-th with a sheet has place n.
+        // Units are in ascending order; `pictured` counts those with a sheet.
         let mut last_unit = None;
         let mut pictured = 0;
         for batch in rows {
@@ -202,7 +202,7 @@ fn read_cuts(
     Ok((paths, cuts))
 }
 
-/// Cuts everything that is wanted of it: (sheet, place, tile).
+/// Cuts all crops of one image.
 fn cut_image(
     image: &RgbImage,
     spec: &InputSpec,

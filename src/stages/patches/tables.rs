@@ -1,4 +1,4 @@
-//! Top-K and statistics of one layer, and their tables.
+//! Top patches and statistics of one layer, and their tables.
 
 use std::collections::BTreeSet;
 
@@ -25,13 +25,13 @@ use super::sheets::{self, SELECTIVE};
 /// Rows of `units` in memory at a time.
 const BLOCK_ROWS: usize = 1024;
 
-/// What is needed of every image; vectors are indexed by image id.
+/// Header and class of each image, indexed by image id.
 pub struct Images {
     /// Width and height as stored, orientation.
     headers: Vec<(Option<i32>, Option<i32>, Option<i16>)>,
     /// Index into `labels`.
     classes: Vec<Option<u32>>,
-    /// The label values that occur, ascending.
+    /// Labels that occur, ascending.
     labels: Vec<i32>,
 }
 
@@ -74,9 +74,9 @@ impl Images {
     }
 }
 
-/// What one pass over a layer's `units` found.
-pub struct Found {
-    /// Per unit, best first.
+/// Top patches and statistics of a layer's units.
+pub struct TopPatches {
+    /// Per unit, strongest first.
     hits: Vec<Vec<Hit>>,
     summaries: Vec<UnitSummary>,
     measure: Measure,
@@ -84,13 +84,13 @@ pub struct Found {
     pictured: Vec<bool>,
 }
 
-impl Found {
+impl TopPatches {
     pub fn of_layer(
         ctx: &Context,
         manifest: &Manifest,
         layer: &Layer,
         images: &Images,
-    ) -> Result<Found> {
+    ) -> Result<TopPatches> {
         let k = ctx.config.patches.k;
         let mut top = LayerTopK::new(layer.channels, k);
         let mut stats = LayerStats::new(layer.channels, images.labels.len());
@@ -110,8 +110,8 @@ impl Found {
                 .iter()
                 .map(|&id| images.classes.get(id as usize).copied())
                 .collect();
-            let classes = classes
-                .ok_or_else(|| batch.unexpected("ids of the table images", "a greater one"))?;
+            let classes =
+                classes.ok_or_else(|| batch.unexpected("known image ids", "an unknown one"))?;
             top.offer_block(ids, values.values(), places.values());
             stats.add_block(&classes, values.values());
         }
@@ -120,7 +120,7 @@ impl Found {
         for unit in choose(&ctx.config.patches.units, &summaries, k) {
             pictured[unit] = true;
         }
-        Ok(Found {
+        Ok(TopPatches {
             hits: top.into_sorted(),
             summaries,
             measure: stats.measure(),
@@ -128,7 +128,7 @@ impl Found {
         })
     }
 
-    /// The rows of `patches`: per unit, rank 1 is the strongest; `crop` is the contact sheet that shows it.
+    /// Rows of `patches`: rank 1 is the unit's strongest; `crop` is the contact sheet showing the patch.
     pub fn patches(&self, layer: &Layer, images: &Images, spec: &InputSpec) -> Result<RecordBatch> {
         let n: usize = self.hits.iter().map(Vec::len).sum();
         let (mut units, mut ranks) = (Vec::with_capacity(n), Vec::with_capacity(n));
@@ -139,7 +139,7 @@ impl Found {
         let mut crops = Vec::with_capacity(n);
         for (unit, hits) in self.hits.iter().enumerate() {
             let sheet = self.pictured[unit].then(|| sheets::path(&layer.name, unit));
-            // In a rectified layer an image that leaves the unit silent shows nothing of what it looks for.
+            // In a rectified layer, an image with activation 0 shows nothing of what the unit detects.
             let rectified = self.summaries[unit].min >= 0.0;
             for (rank, hit) in (1..).zip(hits) {
                 let (row, col) = layer.cell(hit.position);
@@ -179,7 +179,7 @@ impl Found {
         .batch()
     }
 
-    /// The rows of `unit_stats`, one per unit.
+    /// Rows of `unit_stats`, one per unit.
     pub fn unit_stats(&self, layer: &Layer, images: &Images) -> Result<RecordBatch> {
         let n = self.summaries.len();
         let floats = |of: fn(&UnitSummary) -> f64| {
@@ -211,7 +211,7 @@ impl Found {
     }
 }
 
-/// The units that get contact sheets, never a dead one.
+/// The units with contact sheets; dead units have none.
 pub(super) fn choose(units: &UnitChoice, summaries: &[UnitSummary], k: usize) -> Vec<usize> {
     let live = (0..summaries.len()).filter(|&unit| !summaries[unit].is_dead());
     match units {

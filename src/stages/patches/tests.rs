@@ -6,15 +6,15 @@ use prospect_testing::{Fake, FakeImage, FakeLayer};
 
 use super::*;
 
-/// A number that looks random but is the same everywhere.
-fn scattered(seed: usize) -> usize {
+/// A deterministic pseudo-random number.
+fn pseudo_random(seed: usize) -> usize {
     let mut x = seed as u64 ^ 0x9e37_79b9_7f4a_7c15;
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (x ^ (x >> 31)) as usize
 }
 
-/// 14 images of 32 x 32 in one colour each, image 5 unreadable; a layer of 8 x 8 cells and one that sees everything.
+/// 14 single-colour images of 32 x 32, image 5 unreadable; a layer of 8 x 8 cells and one with a global receptive field.
 fn fake(part_size: usize) -> Fake {
     let n = 14;
     let images = (0..n)
@@ -35,18 +35,18 @@ fn fake(part_size: usize) -> Fake {
         height: (cells as i32) / width,
         width,
         field,
-        // Few values, so that ties are common; unit 1 is dead.
+        // Few distinct values, so that ties are common; unit 1 is dead.
         max: (0..n * channels)
             .map(|i| {
                 if i % channels == 1 {
                     0.0
                 } else {
-                    (scattered(i) % 5) as f32 / 2.0
+                    (pseudo_random(i) % 5) as f32 / 2.0
                 }
             })
             .collect(),
         argmax: (0..n * channels)
-            .map(|i| (scattered(i + 7) % cells) as u16)
+            .map(|i| (pseudo_random(i + 7) % cells) as u16)
             .collect(),
     };
     Fake {
@@ -106,7 +106,7 @@ fn patches(fake: &Fake) -> BTreeMap<(String, i32, i16), Row> {
 }
 
 #[test]
-fn the_table_is_a_full_sort_with_boxes_and_any_sharding_gives_it() {
+fn the_table_matches_a_full_sort_for_any_part_size() {
     let fake_one = fake(100);
     fake_one.write();
     let set = ["patches.k=4", "patches.units=[0, 1, 68]"];
@@ -129,7 +129,7 @@ fn the_table_is_a_full_sort_with_boxes_and_any_sharding_gives_it() {
                 assert_eq!((row.0, row.1), (id, value));
                 let (y, x) = (place as i32 / layer.width, place as i32 % layer.width);
                 assert_eq!((row.2, row.3), (y as i16, x as i16));
-                // Input pixels are file pixels here. Cell i sees [4 i - 2, 4 i + 5), cut to [0, 32].
+                // Input pixels equal file pixels. Cell i sees [4 i - 2, 4 i + 5), clipped to [0, 32].
                 let (edges, clipped) = match layer.field {
                     None => ([0.0, 0.0, 32.0, 32.0], false),
                     Some(_) => {
@@ -145,7 +145,7 @@ fn the_table_is_a_full_sort_with_boxes_and_any_sharding_gives_it() {
                 assert_eq!(
                     row.6.is_some(),
                     [0, 68].contains(&unit) && value > 0.0,
-                    "a sheet shows what excites"
+                    "sheets show only positive activations"
                 );
                 n += 1;
             }
@@ -175,10 +175,7 @@ fn sheets_show_the_crops_in_rank_order() {
         .run_stage(&STAGE, &["patches.k=4", "patches.units=\"all\""])
         .unwrap();
     assert_eq!(summary["units"], 73);
-    assert_eq!(
-        summary["contact_sheets"], 71,
-        "the dead unit of each layer has none"
-    );
+    assert_eq!(summary["contact_sheets"], 71, "dead units have none");
     assert_eq!(summary["unreadable_images"], 0);
     let found = patches(&fake);
     let (_, row) = found.first_key_value().unwrap();
@@ -207,14 +204,14 @@ fn sheets_show_the_crops_in_rank_order() {
 }
 
 #[test]
-fn selective_and_listed_units_alone_get_sheets() {
+fn only_selective_or_listed_units_have_sheets() {
     let fake = fake(6);
     fake.write();
     let summary = fake
         .run_stage(&STAGE, &["patches.units=\"selective\""])
         .unwrap();
     assert_eq!(summary["contact_sheets"], sheets::SELECTIVE + 2);
-    assert_eq!(summary["patches"], 73 * 9, "the table holds every unit");
+    assert_eq!(summary["patches"], 73 * 9, "the table has all units");
     let summary = fake
         .run_stage(&STAGE, &["patches.units=[0, 1, 69]"])
         .unwrap();
@@ -227,7 +224,7 @@ fn selective_and_listed_units_alone_get_sheets() {
 }
 
 #[test]
-fn a_stopped_stage_goes_on_to_the_same_bytes() {
+fn an_interrupted_stage_resumes_to_the_same_bytes() {
     let fake = fake(6);
     fake.write();
     let set = ["patches.k=3", "patches.units=[0, 2]"];
@@ -246,13 +243,13 @@ fn a_stopped_stage_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn an_image_that_is_gone_or_changed_leaves_its_places_empty() {
+fn missing_and_changed_images_leave_empty_positions() {
     let fake = fake(6);
     fake.write();
     fs::remove_file(fake.image_dir().join(&fake.images[0].path)).unwrap();
     let other = png(&Picture::filled(32, 32, [1, 2, 3])).unwrap();
     fs::write(fake.image_dir().join(&fake.images[1].path), other).unwrap();
-    // Unit 5 fires for both of them.
+    // Both images are among the top patches of unit 5.
     let set = ["patches.k=13", "patches.units=[5]"];
     let summary = fake.run_stage(&STAGE, &set).unwrap();
     assert_eq!(summary["unreadable_images"], 2);
@@ -260,7 +257,7 @@ fn an_image_that_is_gone_or_changed_leaves_its_places_empty() {
 }
 
 #[test]
-fn sheets_are_divided_by_layers_and_settings_alone() {
+fn sheet_parts_depend_only_on_layers_and_settings() {
     let layer = |channels| Layer {
         name: "a".into(),
         channels,
@@ -290,7 +287,7 @@ fn sheets_are_divided_by_layers_and_settings_alone() {
 }
 
 #[test]
-fn folders_of_layers_are_harmless_and_different() {
+fn folder_names_of_layers_are_safe_and_unique() {
     let long = "x".repeat(300);
     let names = [
         "a.b",

@@ -1,4 +1,4 @@
-//! How much scan is going to write.
+//! Size estimate of stage `scan`.
 
 use prospect_common::Result;
 use prospect_engine::{
@@ -6,17 +6,17 @@ use prospect_engine::{
     schema::{classes, images},
 };
 
-/// Of the user's columns in `images`, relative to the file that holds them.
+/// Bytes of the user's columns in `images`, relative to the metadata file.
 const METADATA: f64 = 0.5;
 
 /// `images`, with the user's columns, and `classes`.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let metadata = ctx.config.images.metadata.as_ref();
-    let theirs = metadata.and_then(|path| path.metadata().ok());
-    let theirs = theirs.map_or(0, |file| file.len());
+    let metadata = metadata.and_then(|path| path.metadata().ok());
+    let metadata = metadata.map_or(0, |file| file.len());
     let mut table = TableEstimate::of(&images::TABLE, images);
-    table.raw_bytes += theirs;
-    table.bytes += (theirs as f64 * METADATA) as u64;
+    table.raw_bytes += metadata;
+    table.bytes += (metadata as f64 * METADATA) as u64;
     let classes = match &ctx.config.model.path {
         Some(_) => ctx.model()?.sidecar.classes.len(),
         None => 0,

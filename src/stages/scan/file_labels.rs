@@ -1,4 +1,4 @@
-//! The label of one file, for commands that look at single images without a run.
+//! Labels of single files, for commands that work without a run.
 
 use std::path::{Path, PathBuf};
 
@@ -11,16 +11,16 @@ use prospect_dataset::{
 
 use super::labels::from_folders;
 
-/// Labels by the rules of `scan`, of files in the configured image folder.
+/// Labels of files in the configured image folder, by the rules of `scan`.
 pub struct FileLabels<'a> {
     config: &'a Config,
-    /// The image folder, as it is spelled and as it really is.
+    /// The image folder, as configured and with symlinks resolved.
     folders: Vec<PathBuf>,
     metadata: Metadata,
 }
 
 impl FileLabels<'_> {
-    /// Reads the metadata file, where labels stand in one.
+    /// Reads the metadata file, if it holds the labels.
     pub fn new(config: &Config) -> Result<FileLabels<'_>> {
         let images = &config.images;
         let metadata = match (&images.metadata, images.labels) {
@@ -38,10 +38,10 @@ impl FileLabels<'_> {
         })
     }
 
-    /// The label of a file; `None` outside the image folder and where there is none.
+    /// The label of a file; `None` outside the image folder or without a label.
     ///
     /// # Errors
-    /// The folders have to be listed to tell labels from splits, and cannot be.
+    /// The image folder, which distinguishes labels from splits, cannot be listed.
     pub fn label(&self, file: &Path) -> Result<Option<String>> {
         let Some(path) = self.relative(file) else {
             return Ok(None);
@@ -64,7 +64,7 @@ impl FileLabels<'_> {
         if !SPLITS.iter().any(|split| top.eq_ignore_ascii_case(split)) {
             return Ok(Some(top.to_string()));
         }
-        // `train` is a split only if no other top-level folder says otherwise.
+        // `train` is a split only if all top-level folders are splits.
         let listing = listing::walk(&self.config.images.dir, &self.config.run.dir)?;
         let mut paths: Vec<&str> = (listing.entries.iter())
             .map(|entry| entry.path.as_str())
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_those_of_the_scan() {
+    fn labels_match_those_of_scan() {
         let splits = ["train/cat/1.jpg", "test/dog/2.jpg", "3.jpg"];
         assert_eq!(
             label(&splits, "", "photos/train/cat/1.jpg").as_deref(),

@@ -1,20 +1,20 @@
-//! Labels and splits from folder names, and the numbers of the classes.
+//! Labels and splits from folder names; class numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use prospect_dataset::listing::SPLITS;
 
-/// What an image's folders say.
+/// Label and split of an image by its folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named<'p> {
     pub label: Option<&'p str>,
     pub split: Option<&'p str>,
 }
 
-/// What the folders of every path say: the top-level folder is the label, as for PyTorch's `ImageFolder`, whatever lies deeper.
+/// Labels and splits by folder: the top-level folder is the label at any depth, as in PyTorch's `ImageFolder`.
 ///
-/// If *all* top-level folders bear names of [`SPLITS`], they are splits, and the next folder is the label: `train/cat/1.jpg`.
-/// A class that is called `train` among others stays a class.
+/// If *all* top-level folders have names in [`SPLITS`], they are splits, and the next folder is the label: `train/cat/1.jpg`.
+/// A class named `train` among other classes stays a class.
 pub fn from_folders<'p>(paths: &[&'p str]) -> Vec<Named<'p>> {
     let is_split = |name: &str| SPLITS.iter().any(|split| name.eq_ignore_ascii_case(split));
     let mut tops = paths
@@ -39,8 +39,8 @@ pub fn from_folders<'p>(paths: &[&'p str]) -> Vec<Named<'p>> {
     paths.iter().map(named).collect()
 }
 
-/// The number of every label. If each label is the name of exactly one of the model's classes, the model's index, so that labels and
-/// predictions compare; else the rank among the sorted labels (by bytes; by value where all are whole numbers).
+/// The class number of each label. If each label names exactly one of the model's classes, that class's index, so that labels and
+/// predictions are comparable; otherwise the rank among the sorted labels (by bytes, or by value if all are integers).
 pub fn class_numbers(labels: &BTreeSet<&str>, model: &[String]) -> BTreeMap<String, i32> {
     let mut index: BTreeMap<&str, Option<i32>> = BTreeMap::new();
     for (class, name) in model.iter().enumerate() {
@@ -69,7 +69,7 @@ pub fn class_numbers(labels: &BTreeSet<&str>, model: &[String]) -> BTreeMap<Stri
 mod tests {
     use super::*;
 
-    fn said<'p>(paths: &[&'p str]) -> Vec<(Option<&'p str>, Option<&'p str>)> {
+    fn folders<'p>(paths: &[&'p str]) -> Vec<(Option<&'p str>, Option<&'p str>)> {
         let named = from_folders(paths);
         named
             .into_iter()
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn the_top_folder_is_the_label_unless_all_are_splits() {
         assert_eq!(
-            said(&["cat/1.jpg", "cat/deep/2.jpg", "train/3.jpg", "4.jpg"]),
+            folders(&["cat/1.jpg", "cat/deep/2.jpg", "train/3.jpg", "4.jpg"]),
             [
                 (Some("cat"), None),
                 (Some("cat"), None),
@@ -89,7 +89,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            said(&[
+            folders(&[
                 "0.jpg",
                 "Test/dress/1.jpg",
                 "train/hat/x/2.jpg",
@@ -102,7 +102,7 @@ mod tests {
                 (None, Some("validation")),
             ]
         );
-        assert_eq!(said(&["1.jpg"]), [(None, None)]);
+        assert_eq!(folders(&["1.jpg"]), [(None, None)]);
     }
 
     fn numbers(labels: &[&str], model: &[&str]) -> Vec<(String, i32)> {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_numbered_by_the_model_where_it_knows_them_all() {
+    fn classes_are_numbered_by_the_model_if_it_knows_them_all() {
         let pairs = |list: &[(&str, i32)]| {
             list.iter()
                 .map(|(name, n)| (name.to_string(), *n))
@@ -123,7 +123,7 @@ mod tests {
             numbers(&["dog", "ant"], &["cat", "dog", "ant"]),
             pairs(&[("ant", 2), ("dog", 1)])
         );
-        // The model does not know bee, or knows crane twice: ranks.
+        // Ranks, since the model does not know bee, or knows crane twice.
         assert_eq!(
             numbers(&["dog", "bee"], &["cat", "dog"]),
             pairs(&[("bee", 0), ("dog", 1)])

@@ -1,4 +1,4 @@
-//! Looks at every image file once: `images`, one row a file, good or bad, and `classes`.
+//! Reads and checks every image file: `images`, one row per file including unreadable ones, and `classes`.
 
 mod estimate;
 mod file_labels;
@@ -37,7 +37,7 @@ pub use labels::from_folders;
 pub const STAGE: Stage = Stage {
     name: "scan",
     version: 2,
-    about: "read every image file, check it, take its labels",
+    about: "read and check every image file, and assign labels",
     needs: Needs::Named(&[]),
     writes: &[&images::TABLE, &classes::TABLE],
     findings: None,
@@ -47,22 +47,22 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Files per part: what an interrupted scan does anew at most.
+/// Files per part; an interrupted scan repeats at most one part.
 const PART_FILES: usize = 2048;
-/// So many examples stand in a warning.
+/// Examples in a warning.
 const EXAMPLES: usize = 3;
 
-/// Everything that is known before a file is opened.
+/// Everything known before an image file is opened.
 struct Survey {
     listing: Listing,
     metadata: Metadata,
     /// BLAKE3 of the metadata file.
     metadata_digest: Option<String>,
-    /// For every entry: label and split.
-    said: Vec<(Option<String>, Option<String>)>,
-    /// The number of every label.
+    /// Label and split of each entry.
+    named: Vec<(Option<String>, Option<String>)>,
+    /// Class number of each label.
     numbers: BTreeMap<String, i32>,
-    /// Class names of the model, where its sidecar names them.
+    /// Class names in the model's sidecar, if any.
     model_classes: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ fn survey(ctx: &Context) -> Result<Survey> {
     let listing = listing::walk(&images.dir, ctx.run.root())?;
     if listing.entries.is_empty() {
         let message = format!(
-            "there is no image in {} ({} other files are there); name the folder of {} files",
+            "no images in {} ({} other files); set this to a folder of {} files",
             images.dir.display(),
             listing.n_other,
             EXTENSIONS.join(", ")
@@ -102,7 +102,7 @@ fn survey(ctx: &Context) -> Result<Survey> {
         .map(|entry| entry.path.as_str())
         .collect();
     let by_folder = labels::from_folders(&paths);
-    let said = paths.iter().zip(by_folder).map(|(path, folder)| {
+    let named = paths.iter().zip(by_folder).map(|(path, folder)| {
         let row = metadata.row(path);
         let label = match images.labels {
             Labels::Folder => folder.label,
@@ -112,12 +112,12 @@ fn survey(ctx: &Context) -> Result<Survey> {
         let split = row.and_then(|row| metadata.split(row)).or(folder.split);
         (label.map(str::to_string), split.map(str::to_string))
     });
-    let said: Vec<_> = said.collect();
+    let named: Vec<_> = named.collect();
     let model_classes = match &ctx.config.model.path {
         Some(_) => ctx.model()?.sidecar.classes.clone(),
         None => Vec::new(),
     };
-    let names: BTreeSet<&str> = said
+    let names: BTreeSet<&str> = named
         .iter()
         .filter_map(|(label, _)| label.as_deref())
         .collect();
@@ -126,7 +126,7 @@ fn survey(ctx: &Context) -> Result<Survey> {
         listing,
         metadata,
         metadata_digest,
-        said,
+        named,
         numbers,
         model_classes,
     })
@@ -151,7 +151,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     warn(&survey, &ctx.config.images.dir);
     let entries = &survey.listing.entries;
     let options = ctx.config.images.decode_options();
-    let known: Vec<Known> = (entries.iter().zip(&survey.said))
+    let known: Vec<Known> = (entries.iter().zip(&survey.named))
         .map(|(entry, (label, split))| Known {
             label: label
                 .as_ref()
@@ -185,29 +185,29 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let first_id = part * PART_FILES;
         let batch = rows::batch(first_id, entries, known, &rows, &survey.metadata)?;
         let mut output = writer.part(part)?;
-        output.set_reused(rows.iter().filter(|row| row.taken).count() as u64);
+        output.set_reused(rows.iter().filter(|row| row.reused).count() as u64);
         output.write(images::NAME, &batch)?;
         if part == 0 {
             output.write(classes::NAME, &classes(&survey)?)?;
         }
         writer.commit(output)?;
     }
-    let found = review(ctx)?;
-    bar.finish(&format!("{} cannot be read", text::count(found.bad)));
-    for example in &found.examples {
+    let check = check_table(ctx)?;
+    bar.finish(&format!("{} unreadable", text::count(check.bad)));
+    for example in &check.examples {
         tracing::warn!("{example}");
     }
-    if found.bad > found.examples.len() as u64 {
+    if check.bad > check.examples.len() as u64 {
         tracing::warn!(
-            "and {} more images that cannot be read",
-            found.bad - found.examples.len() as u64
+            "{} more unreadable images",
+            check.bad - check.examples.len() as u64
         );
     }
     let total = entries.len() as u64;
     let limit = ctx.config.images.max_bad_fraction;
-    if found.bad as f64 > limit * total as f64 {
+    if check.bad as f64 > limit * total as f64 {
         return Err(Error::TooManyBad {
-            bad: found.bad,
+            bad: check.bad,
             total,
             limit,
         });
@@ -215,7 +215,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let with_metadata = known.iter().filter(|one| one.metadata.is_some()).count();
     let mut summary = json!({
         "images": total,
-        "bad": found.bad,
+        "bad": check.bad,
         "labelled": known.iter().filter(|one| one.label.is_some()).count(),
         "classes": survey.numbers.len(),
         "other_files": survey.listing.n_other,
@@ -238,12 +238,12 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         );
     }
     Ok(Outcome {
-        result: Some(found.digest),
+        result: Some(check.digest),
         summary,
     })
 }
 
-/// Tells what is odd before the long work.
+/// Warns of problems before the files are read.
 fn warn(survey: &Survey, folder: &Path) {
     for warning in survey.listing.warnings.iter().take(EXAMPLES) {
         tracing::warn!(
@@ -254,13 +254,13 @@ fn warn(survey: &Survey, folder: &Path) {
     }
     if survey.listing.warnings.len() > EXAMPLES {
         tracing::warn!(
-            "and {} more such places",
+            "{} more warnings of this kind",
             survey.listing.warnings.len() - EXAMPLES
         );
     }
     for column in &survey.metadata.ignored {
         tracing::warn!(
-            "metadata: column {} is not kept: only numbers, true/false and text are",
+            "metadata: column {} is ignored: only numbers, booleans and text are supported",
             text::escaped(column)
         );
     }
@@ -278,7 +278,7 @@ fn warn(survey: &Survey, folder: &Path) {
             .map(|path| text::escaped(path))
             .collect();
         tracing::warn!(
-            "metadata: {} row(s) name no image file in {}, for example {}",
+            "metadata: {} row(s) without an image file in {}, for example {}",
             text::count(missing.len() as u64),
             text::escaped(&folder.display().to_string()),
             examples.join(", ")
@@ -286,7 +286,7 @@ fn warn(survey: &Survey, folder: &Path) {
     }
 }
 
-/// Table `classes`: the dataset's, then the model's.
+/// Rows of `classes`: the dataset's, then the model's.
 fn classes(survey: &Survey) -> Result<RecordBatch> {
     let mut own: Vec<(i32, &str)> = survey
         .numbers
@@ -308,17 +308,17 @@ fn classes(survey: &Survey) -> Result<RecordBatch> {
     .batch()
 }
 
-/// What the finished table says.
-struct Found {
-    /// Of all that later stages depend on. The metadata's attributes and the quality figures are not among it.
+/// Facts about the finished table `images`.
+struct TableCheck {
+    /// Digest of everything that later stages depend on: not the metadata's attributes, nor the quality metrics.
     digest: String,
     bad: u64,
-    /// The first bad ones, fit for a terminal.
+    /// Paths and errors of the first unreadable images, escaped for the terminal.
     examples: Vec<String>,
 }
 
-/// Reads the table back: a scan that goes on after a kill has not seen the rows of before.
-fn review(ctx: &Context) -> Result<Found> {
+/// Reads the table back: a resumed scan did not see the earlier rows.
+fn check_table(ctx: &Context) -> Result<TableCheck> {
     let columns = (
         images::path,
         images::digest,
@@ -329,7 +329,7 @@ fn review(ctx: &Context) -> Result<Found> {
         images::orientation,
     );
     let mut hasher = blake3::Hasher::new();
-    let mut found = Found {
+    let mut check = TableCheck {
         digest: String::new(),
         bad: 0,
         examples: Vec::new(),
@@ -345,14 +345,14 @@ fn review(ctx: &Context) -> Result<Found> {
             hasher.update(&label.unwrap_or(-1).to_le_bytes());
             hasher.update(&orientation.unwrap_or(0).to_le_bytes());
             if let Some(error) = error {
-                found.bad += 1;
-                if found.examples.len() < EXAMPLES {
+                check.bad += 1;
+                if check.examples.len() < EXAMPLES {
                     let (path, error) = (text::escaped(path), text::escaped(error));
-                    found.examples.push(format!("{path}: {error}"));
+                    check.examples.push(format!("{path}: {error}"));
                 }
             }
         }
     }
-    found.digest = hasher.finalize().to_hex()[..32].to_string();
-    Ok(found)
+    check.digest = hasher.finalize().to_hex()[..32].to_string();
+    Ok(check)
 }

@@ -1,4 +1,4 @@
-//! One file to one row of `images`, and rows to record batches.
+//! Rows of `images`: examining files, and record batches.
 
 use std::{fs::File, io::Read};
 
@@ -13,25 +13,25 @@ use prospect_engine::schema::images;
 
 use super::takeover::Earlier;
 
-/// No file of an image within `max_pixels` has more bytes a pixel than 16-bit RGBA, besides what is not pixels.
+/// Size limit of a file: 16-bit RGBA for `max_pixels`, plus an allowance for metadata.
 const BYTES_PER_PIXEL: u64 = 8;
-const BYTES_APART: u64 = 64 << 20;
+const METADATA_BYTES: u64 = 64 << 20;
 
-/// What a file turned out to be.
+/// The result of examining a file.
 #[derive(Debug, Default)]
 pub struct Row {
-    /// BLAKE3 of the bytes; none where they could not be read.
+    /// BLAKE3 of the bytes; None if they could not be read.
     pub digest: Option<String>,
-    /// Stored width and height, where the header says them.
+    /// Stored width and height, if the header could be read.
     pub size: Option<(u32, u32)>,
     pub orientation: Option<u8>,
     pub quality: Option<Quality>,
     pub error: Option<String>,
-    /// Not decoded: an earlier scan has seen a file of this content.
-    pub taken: bool,
+    /// Whether an earlier scan's row with the same content was reused instead of decoding.
+    pub reused: bool,
 }
 
-/// Reads one file, and decodes what no earlier scan has seen. Whatever is wrong with it is told in the row.
+/// Reads one file and decodes it, unless an earlier scan decoded the same content. Problems go into the row's error.
 pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &Earlier) -> Row {
     let mut row = Row::default();
     if let Some(problem) = &entry.problem {
@@ -51,7 +51,7 @@ pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &Earlier) -> Row
         row.size = seen.size;
         row.orientation = seen.orientation;
         row.quality = Some(seen.quality);
-        row.taken = true;
+        row.reused = true;
         return row;
     }
     let see = |row: &mut Row, header: Header| {
@@ -78,13 +78,13 @@ pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &Earlier) -> Row
 }
 
 fn read(entry: &Entry, options: &DecodeOptions) -> Result<Vec<u8>, String> {
-    let told = |error: std::io::Error| format!("cannot be read: {error}");
-    let file = File::open(&entry.file).map_err(told)?;
-    let length = file.metadata().map_err(told)?.len();
+    let message = |error: std::io::Error| format!("cannot be read: {error}");
+    let file = File::open(&entry.file).map_err(message)?;
+    let length = file.metadata().map_err(message)?.len();
     let limit = options
         .max_pixels
         .saturating_mul(BYTES_PER_PIXEL)
-        .saturating_add(BYTES_APART);
+        .saturating_add(METADATA_BYTES);
     if length > limit {
         return Err(format!(
             "{length} bytes are more than an image of max_pixels = {} needs",
@@ -92,21 +92,21 @@ fn read(entry: &Entry, options: &DecodeOptions) -> Result<Vec<u8>, String> {
         ));
     }
     let mut bytes = Vec::with_capacity(length as usize);
-    file.take(limit).read_to_end(&mut bytes).map_err(told)?;
+    file.take(limit).read_to_end(&mut bytes).map_err(message)?;
     Ok(bytes)
 }
 
-/// What is known about an image without its pixels.
+/// Label, split and metadata of an image.
 #[derive(Debug, Clone, Default)]
 pub struct Known<'k> {
     pub label: Option<i32>,
     pub label_name: Option<&'k str>,
     pub split: Option<&'k str>,
-    /// Row of the metadata.
+    /// Row in the metadata.
     pub metadata: Option<u32>,
 }
 
-/// Rows of `images`; the first has the id `first_id`.
+/// Rows of `images`; ids start at `first_id`.
 pub fn batch(
     first_id: usize,
     entries: &[Entry],
@@ -118,13 +118,13 @@ pub fn batch(
         let figures = rows.iter().map(|row| row.quality.as_ref().map(pick));
         figures.collect()
     };
-    let side = |pick: fn((u32, u32)) -> u32| {
-        let sides = rows.iter().map(|row| i32::try_from(pick(row.size?)).ok());
-        sides.collect()
+    let dimension = |pick: fn((u32, u32)) -> u32| {
+        let values = rows.iter().map(|row| i32::try_from(pick(row.size?)).ok());
+        values.collect()
     };
     let phash = |row: &Row| Some(row.quality.as_ref()?.phash);
-    let theirs: Vec<Option<u32>> = known.iter().map(|one| one.metadata).collect();
-    let theirs = (metadata.select(&theirs))
+    let attributes: Vec<Option<u32>> = known.iter().map(|one| one.metadata).collect();
+    let attributes = (metadata.select(&attributes))
         .map_err(|error| Error::internal("the metadata of images", error))?;
     let fields = metadata
         .attributes()
@@ -133,8 +133,8 @@ pub fn batch(
         image_id: (first_id..).take(rows.len()).map(|id| id as u32).collect(),
         path: entries.iter().map(|entry| Some(&entry.path)).collect(),
         digest: rows.iter().map(|row| row.digest.as_ref()).collect(),
-        width: side(|(width, _)| width),
-        height: side(|(_, height)| height),
+        width: dimension(|(width, _)| width),
+        height: dimension(|(_, height)| height),
         orientation: (rows.iter())
             .map(|row| row.orientation.map(i16::from))
             .collect(),
@@ -149,5 +149,5 @@ pub fn batch(
         saturation: figure(|quality| quality.saturation),
         phash: rows.iter().map(phash).collect(),
     }
-    .batch_and(fields.zip(theirs))
+    .batch_and(fields.zip(attributes))
 }

@@ -1,4 +1,4 @@
-//! What an earlier scan found in files of the same content.
+//! Reuse of an earlier scan's results for files with the same content.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use prospect_dataset::image::Quality;
 use prospect_engine::{Context, Stage, schema::images, takeover};
 use serde_json::Value;
 
-/// Sizes and quality figures by content. A file that could not be decoded is not among them: it is tried again.
+/// Sizes and quality metrics by content. Files that failed to decode are not included: they are tried again.
 #[derive(Default)]
 pub struct Earlier(HashMap<blake3::Hash, Seen>);
 
-/// What a content was found to be.
+/// Results for one content.
 pub struct Seen {
     pub size: Option<(u32, u32)>,
     pub orientation: Option<u8>,
@@ -63,7 +63,7 @@ impl Earlier {
         Ok(Earlier(known))
     }
 
-    /// What a file of this content is, if one was decoded.
+    /// The results for a content, if it was decoded.
     pub fn seen(&self, content: &blake3::Hash) -> Option<&Seen> {
         self.0.get(content)
     }

@@ -1,4 +1,4 @@
-//! Folders as they should not be, scanned through the runner; the table read back.
+//! Scans of folders with bad files, and checks of the tables.
 
 use std::{
     collections::BTreeMap,
@@ -55,7 +55,7 @@ impl Project {
         concat_batches(&batches[0].schema(), &batches).unwrap()
     }
 
-    /// Path to error, for every row.
+    /// Error of each row, by path.
     fn errors(&self) -> BTreeMap<String, Option<String>> {
         let table = self.table("images");
         let (paths, errors) = (texts(&table["path"]), texts(&table["error"]));
@@ -85,7 +85,7 @@ fn png(width: u32, height: u32) -> Vec<u8> {
 }
 
 #[test]
-fn every_bad_file_is_a_row_that_says_why() {
+fn every_unreadable_file_has_a_row_with_its_error() {
     let project = Project::new();
     let good = png(40, 30);
     project.write("good.png", &good);
@@ -95,7 +95,7 @@ fn every_bad_file_is_a_row_that_says_why() {
     let mut flipped = good.clone();
     flipped[20] ^= 1;
     project.write("crc.png", &flipped);
-    // Signature, then a header chunk that promises 60000x60000 in 8-bit RGB, its checksum right.
+    // Signature, then a header chunk of 60000x60000 in 8-bit RGB with a valid checksum.
     let mut bomb =
         b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
     bomb.extend([0x0f, 0xb0, 0xe2, 0x15]);
@@ -200,7 +200,7 @@ fn too_many_bad_images_are_an_error_after_the_table_is_written() {
     ));
     assert_eq!(error.exit_code(), 65);
     assert_eq!(project.errors().len(), 2);
-    // Nothing is read again once the limit is raised: the file may even be gone.
+    // With a higher limit, no image is read again.
     let file = project.0.path("run/tables/images/part-00000.parquet");
     let before = fs::read(&file).unwrap();
     project.scan(&["images.max_bad_fraction=0.5"]).unwrap();
@@ -274,7 +274,7 @@ fn metadata_gives_labels_splits_and_attributes() {
 }
 
 #[test]
-fn a_model_lends_its_class_numbers_where_it_knows_every_label() {
+fn class_numbers_are_the_models_if_it_knows_every_label() {
     let golden = golden("plain.pt2");
     let project = Project::new();
     let names: Vec<String> = prospect_config::open_model(&golden, None)
@@ -293,21 +293,21 @@ fn a_model_lends_its_class_numbers_where_it_knows_every_label() {
 }
 
 #[test]
-fn the_result_changes_with_what_later_stages_see_and_with_nothing_else() {
+fn the_result_changes_only_with_what_later_stages_depend_on() {
     let project = Project::new();
     project.write("x/a.png", png(6, 6));
     project.write("y/b.png", png(7, 6));
     let result = |settings: &[&str]| project.scan(settings).unwrap()["result"].clone();
     let first = result(&[]);
     project.write("x/a.png", png(6, 6));
-    assert_eq!(result(&[]), first, "touched, not changed");
+    assert_eq!(result(&[]), first, "rewritten with the same content");
     assert_ne!(result(&["images.labels=\"none\""]), first);
     project.write("x/a.png", png(6, 7));
     assert_ne!(result(&[]), first);
 }
 
 #[test]
-fn an_interrupted_scan_is_interrupted_and_goes_on() {
+fn an_interrupted_scan_can_be_resumed() {
     let project = Project::new();
     project.write("a.png", png(6, 6));
     let cancel = Cancel::default();
@@ -320,9 +320,9 @@ fn an_interrupted_scan_is_interrupted_and_goes_on() {
 }
 
 #[test]
-fn a_folder_without_images_is_told() {
+fn a_folder_without_images_is_an_error() {
     let project = Project::new();
     project.write("notes.txt", "x");
     let error = project.scan(&[]).unwrap_err().to_string();
-    assert!(error.contains("1 other files are there"), "{error}");
+    assert!(error.contains("1 other files"), "{error}");
 }
