@@ -115,7 +115,7 @@ fn every_format_is_written_from_a_run_and_again_the_same() {
             "{done}"
         );
         let remarks = done["remarks"].to_string();
-        assert!(remarks.contains("left out 1 unreadable image"), "{remarks}");
+        assert!(remarks.contains("skipped 1 unreadable image"), "{remarks}");
         let contents = |names: &[String]| -> Vec<Vec<u8>> {
             let all = names
                 .iter()

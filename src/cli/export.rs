@@ -154,7 +154,7 @@ mod tests {
             format: Format::Coco,
             path: "/a\nb".to_string(),
             files: 2,
-            told: prospect_output::export::Told {
+            told: prospect_output::export::Summary {
                 rows: 1,
                 open: "pycocotools.coco.COCO(\"/a\\nb/annotations.json\")".to_string(),
                 remarks: vec!["3 annotations".to_string()],

@@ -1,4 +1,4 @@
-//! Writers that take rows and give bytes: pictures, and exports in the formats of other tools.
+//! Writers that turn rows into bytes: pictures, and exports to other tools.
 
 pub mod export;
 pub mod picture;

@@ -1,4 +1,4 @@
-//! Embedding Atlas: one Parquet file with coordinates, neighbours by row, and thumbnails.
+//! Embedding Atlas: a Parquet file with coordinates, neighbours by row, and thumbnails.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,17 +11,17 @@ use arrow::{
 use prospect_common::Result;
 
 use super::{
-    Folder, Outline, Record, Told, Writer,
+    Folder, Outline, Record, Summary, Writer,
     columns::{self, Columns, Table},
     writer::word,
 };
 use crate::picture::Picture;
 
 const NAME: &str = "images.parquet";
-/// Of JPEG, 1 to 100.
+/// JPEG quality, 1 to 100.
 const QUALITY: u8 = 85;
-/// The map that is shown first, as far as there is one; all of them are columns.
-const SHOWN: [&str; 3] = ["umap", "tsne", "pca"];
+/// The map shown first, in order of preference; all maps are columns.
+const PREFERRED: [&str; 3] = ["umap", "tsne", "pca"];
 
 pub(super) struct Atlas {
     outline: Outline,
@@ -31,8 +31,8 @@ pub(super) struct Atlas {
 }
 
 impl Atlas {
-    pub fn new(folder: &Folder, outline: Outline, side: u32) -> Result<Atlas> {
-        let has_thumbnails = side > 0;
+    pub fn new(folder: &Folder, outline: Outline, thumbnail_size: u32) -> Result<Atlas> {
+        let has_thumbnails = thumbnail_size > 0;
         let columns = if has_thumbnails {
             with_thumbnails
         } else {
@@ -53,13 +53,13 @@ impl Writer for Atlas {
         self.table.push(&self.outline, record)
     }
 
-    fn finish(self: Box<Self>, folder: &Folder) -> Result<Told> {
+    fn finish(self: Box<Self>, folder: &Folder) -> Result<Summary> {
         self.table.finish(&self.outline)?;
-        let known = SHOWN
+        let preferred = PREFERRED
             .into_iter()
-            .find(|shown| self.outline.maps.iter().any(|map| map == shown));
+            .find(|name| self.outline.maps.iter().any(|map| map == name));
         let first = self.outline.maps.first().map(String::as_str);
-        let map = known.or(first).unwrap_or_default();
+        let map = preferred.or(first).unwrap_or_default();
         let mut open = format!(
             "embedding-atlas {} --x {map}_x --y {map}_y --neighbors neighbors",
             word(&folder.target().join(NAME))
@@ -67,7 +67,7 @@ impl Writer for Atlas {
         if self.has_thumbnails {
             open += " --image thumbnail";
         }
-        Ok(Told {
+        Ok(Summary {
             rows: self.rows,
             open,
             remarks: Vec::new(),
@@ -86,7 +86,7 @@ fn rows(outline: &Outline, records: &[Record]) -> Columns {
     let evidence = columns::texts(records.iter().map(columns::joined_evidence));
     all.push(("findings".to_string(), findings));
     all.push(("evidence".to_string(), evidence));
-    all.extend(columns::places(outline, records));
+    all.extend(columns::coordinates(outline, records));
     all.push(("neighbors".to_string(), neighbors(records)));
     all
 }
@@ -97,7 +97,7 @@ fn with_thumbnails(outline: &Outline, records: &[Record]) -> Columns {
     all
 }
 
-/// `{ids, distances}`, the ids being rows of the file from 0.
+/// `{ids, distances}`, where ids are row numbers from 0.
 fn neighbors(records: &[Record]) -> ArrayRef {
     let mut ids = ListBuilder::new(Int64Builder::new());
     let mut distances = ListBuilder::new(Float32Builder::new());
@@ -110,10 +110,10 @@ fn neighbors(records: &[Record]) -> ArrayRef {
         ("ids", Arc::new(ids.finish())),
         ("distances", Arc::new(distances.finish())),
     ];
-    together(arrays)
+    struct_array(arrays)
 }
 
-/// `{bytes, path}`, as Hugging Face stores images in tables.
+/// `{bytes, path}`, the format of images in Hugging Face tables.
 fn thumbnails(records: &[Record]) -> ArrayRef {
     let bytes = records
         .iter()
@@ -122,7 +122,7 @@ fn thumbnails(records: &[Record]) -> ArrayRef {
     let bytes: BinaryArray = bytes.iter().map(Option::as_deref).collect();
     let paths: StringArray = records.iter().map(|record| Some(&record.path)).collect();
     let arrays: [(&str, ArrayRef); 2] = [("bytes", Arc::new(bytes)), ("path", Arc::new(paths))];
-    together(arrays)
+    struct_array(arrays)
 }
 
 fn jpeg(picture: &Picture) -> Option<Vec<u8>> {
@@ -136,7 +136,7 @@ fn jpeg(picture: &Picture) -> Option<Vec<u8>> {
     encoded.ok().map(|()| bytes)
 }
 
-fn together(arrays: [(&str, ArrayRef); 2]) -> ArrayRef {
+fn struct_array(arrays: [(&str, ArrayRef); 2]) -> ArrayRef {
     let field = |(name, array): &(&str, ArrayRef)| {
         let kind: DataType = array.data_type().clone();
         Field::new(*name, kind, true)

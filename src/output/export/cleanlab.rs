@@ -1,11 +1,11 @@
-//! cleanlab: labels, out-of-fold probabilities, and the run's own findings, row for row.
+//! cleanlab: labels, out-of-fold probabilities, and the run's findings, with matching rows.
 
 use std::borrow::Cow;
 
 use prospect_common::{Result, text::counted};
 
 use super::{
-    Folder, Outline, Record, Told, Writer,
+    Folder, Outline, Record, Summary, Writer,
     csv_cells::{Csv, cell, number, optional},
     npy::Npy,
     writer::literal,
@@ -28,8 +28,8 @@ const IMAGES: [&str; 13] = [
 ];
 const ISSUES: [&str; 6] = ["row", "image_id", "path", "kind", "score", "evidence"];
 
-/// `labels.npy` (`[rows]`, positions of the classes), `pred_probs.npy` (`[rows, classes]`), `classes.json` (names by position),
-/// `images.csv` and `issues.csv`. Images without a label, and those that the probe has not judged, are in none of them.
+/// `labels.npy` (`[rows]`, class indices), `pred_probs.npy` (`[rows, classes]`), `classes.json` (names by index), `images.csv` and
+/// `issues.csv`, all without images that lack a label or a probe prediction.
 pub(super) struct Cleanlab {
     outline: Outline,
     labels: Npy,
@@ -37,12 +37,12 @@ pub(super) struct Cleanlab {
     images: Csv,
     issues: Csv,
     rows: u64,
-    left_out: u64,
+    skipped: u64,
 }
 
 impl Cleanlab {
     pub fn new(folder: &Folder, outline: Outline) -> Result<Cleanlab> {
-        let names: Vec<String> = (outline.judged.iter())
+        let names: Vec<String> = (outline.probe_classes.iter())
             .map(|class| outline.class(*class))
             .collect();
         let mut classes = folder.create("classes.json")?;
@@ -55,17 +55,22 @@ impl Cleanlab {
             issues: Csv::new(folder.create("issues.csv")?, &ISSUES)?,
             outline,
             rows: 0,
-            left_out: 0,
+            skipped: 0,
         })
     }
 }
 
 impl Writer for Cleanlab {
     fn write(&mut self, _: &Folder, record: Record) -> Result<()> {
-        let place = |label| self.outline.judged.iter().position(|class| *class == label);
-        let label = record.label.and_then(place);
+        let index = |label| {
+            self.outline
+                .probe_classes
+                .iter()
+                .position(|class| *class == label)
+        };
+        let label = record.label.and_then(index);
         let (Some(label), Some(probabilities)) = (label, &record.probabilities) else {
-            self.left_out += 1;
+            self.skipped += 1;
             return Ok(());
         };
         self.labels.row(&(label as i64).to_le_bytes())?;
@@ -82,10 +87,10 @@ impl Writer for Cleanlab {
             optional(record.split.as_deref()),
             number(Some(label)),
             optional(name.as_deref()),
-            optional(prediction.map(|judged| judged.name.as_str())),
-            number(prediction.map(|judged| judged.confidence)),
-            optional(probe.map(|judged| judged.name.as_str())),
-            number(probe.map(|judged| judged.confidence)),
+            optional(prediction.map(|predicted| predicted.name.as_str())),
+            number(prediction.map(|predicted| predicted.confidence)),
+            optional(probe.map(|predicted| predicted.name.as_str())),
+            number(probe.map(|predicted| predicted.confidence)),
             optional(suggested.as_deref()),
             number(record.label_score),
             number(record.label_issue),
@@ -104,20 +109,20 @@ impl Writer for Cleanlab {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, folder: &Folder) -> Result<Told> {
+    fn finish(self: Box<Self>, folder: &Folder) -> Result<Summary> {
         self.labels.finish()?;
         self.probabilities.finish()?;
         self.images.finish()?;
         self.issues.finish()?;
         let load = |name: &str| format!("numpy.load({})", literal(&folder.target().join(name)));
         let mut remarks = Vec::new();
-        if self.left_out > 0 {
-            let left_out = counted(self.left_out, "image");
+        if self.skipped > 0 {
+            let skipped = counted(self.skipped, "image");
             remarks.push(format!(
-                "left out {left_out} without a label or the probe's verdict"
+                "skipped {skipped} without a label or a probe prediction"
             ));
         }
-        Ok(Told {
+        Ok(Summary {
             rows: self.rows,
             open: format!(
                 "cleanlab.filter.find_label_issues({}, {})",

@@ -1,4 +1,4 @@
-//! COCO: `annotations.json`, and the probe's verdicts as `predictions.json`, in the format of results.
+//! COCO: `annotations.json`, and the probe's predictions in the results format as `predictions.json`.
 
 use std::fs;
 
@@ -6,16 +6,16 @@ use prospect_common::{Error, Result, text::count};
 use serde_json::{Value, json};
 
 use super::{
-    Folder, Outline, Record, Told, Writer, folder::Output, record::kinds, writer::literal,
+    Folder, Outline, Record, Summary, Writer, folder::Output, record::kinds, writer::literal,
 };
 
 const NAME: &str = "annotations.json";
 const PREDICTIONS: &str = "predictions.json";
-/// Annotations, until all images are written.
+/// Holds the annotations until all images are written.
 const SPOOL: &str = "annotations.spool";
 
-/// Ids of images are Prospect's; those of categories are one above the dataset's classes, and those of annotations count
-/// from 1: to the evaluation 0 is no annotation.
+/// Image ids are Prospect's; category ids are the dataset's classes plus 1; annotation ids count from 1, as COCO's evaluation
+/// treats 0 as no annotation.
 pub(super) struct Coco {
     images: Output,
     annotations: Output,
@@ -31,7 +31,7 @@ impl Coco {
     pub fn new(folder: &Folder, outline: Outline) -> Result<Coco> {
         let mut images = folder.create(NAME)?;
         let info = json!({
-            "description": "written by Prospect; file_name counts from the folder of images",
+            "description": "written by Prospect; file_name is relative to the image folder",
             "version": env!("CARGO_PKG_VERSION"),
         });
         let categories: Vec<Value> = (1..)
@@ -58,7 +58,7 @@ impl Coco {
     }
 }
 
-/// Appends an element of a list, a line each.
+/// Appends a list element on its own line.
 fn element(output: &mut Output, at: u64, value: &Value) -> Result<()> {
     output.bytes(if at == 0 { b"\n" } else { b",\n" })?;
     output.json(value)
@@ -101,22 +101,22 @@ impl Writer for Coco {
             }
         }
         if let Some(probe) = &record.probe {
-            let verdict = json!({
+            let prediction = json!({
                 "image_id": record.image_id,
                 "category_id": probe.class + 1,
                 "bbox": whole,
                 "score": probe.confidence,
             });
-            element(&mut self.predictions, self.n_predictions, &verdict)?;
+            element(&mut self.predictions, self.n_predictions, &prediction)?;
             self.n_predictions += 1;
         }
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>, folder: &Folder) -> Result<Told> {
+    fn finish(mut self: Box<Self>, folder: &Folder) -> Result<Summary> {
         self.annotations.finish()?;
         self.images.bytes(b"\n],\n\"annotations\": [")?;
-        let spool = folder.place(SPOOL)?;
+        let spool = folder.path(SPOOL)?;
         let mut file = fs::File::open(&spool).map_err(Error::io(&spool, "opening"))?;
         std::io::copy(&mut file, &mut self.images).map_err(Error::io(&spool, "copying"))?;
         fs::remove_file(&spool).map_err(Error::io(&spool, "removing"))?;
@@ -125,16 +125,16 @@ impl Writer for Coco {
         self.predictions.bytes(b"\n]\n")?;
         self.predictions.finish()?;
         let mut remarks = vec![format!(
-            "{} annotations, {} of them boxes round objects; file_name counts from {}",
+            "{} annotations, {} of them object bounding boxes; file_name is relative to {}",
             count(self.n_annotations),
             count(self.n_boxes),
             self.outline.images.display()
         )];
         if self.n_predictions > 0 {
             let path = literal(&folder.target().join(PREDICTIONS));
-            remarks.push(format!("the probe's verdicts: coco.loadRes({path})"));
+            remarks.push(format!("the probe's predictions: coco.loadRes({path})"));
         }
-        Ok(Told {
+        Ok(Summary {
             rows: self.rows,
             open: format!(
                 "pycocotools.coco.COCO({})",

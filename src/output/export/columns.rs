@@ -1,4 +1,4 @@
-//! Records as Arrow columns, for the formats that are Parquet.
+//! Records as Arrow columns, for Parquet formats.
 
 use std::{collections::HashMap, mem, path::PathBuf, sync::Arc};
 
@@ -12,20 +12,20 @@ use arrow::{
 use prospect_common::{Error, Result};
 use prospect_store::StandaloneTable;
 
-use super::{Folder, Judged, Outline, Record, record::kinds};
+use super::{Folder, Outline, Prediction, Record, record::kinds};
 
-/// Rows of a row group: what a reader takes at a time.
+/// Rows per row group, the unit that readers load.
 const ROWS: usize = 4096;
 
-/// Columns by name. All may be null: so their readers expect it.
+/// Named columns. All are nullable, as their readers expect.
 pub(super) type Columns = Vec<(String, ArrayRef)>;
 
-/// A Parquet file of records, written a row group at a time.
+/// A Parquet file of records, written one row group at a time.
 pub(super) struct Table {
     name: String,
-    place: PathBuf,
+    path: PathBuf,
     columns: fn(&Outline, &[Record]) -> Columns,
-    /// For its readers, beside the columns.
+    /// Schema metadata for its readers.
     metadata: HashMap<String, String>,
     records: Vec<Record>,
     file: Option<StandaloneTable>,
@@ -40,7 +40,7 @@ impl Table {
     ) -> Result<Table> {
         Ok(Table {
             name: name.to_string(),
-            place: folder.place(name)?,
+            path: folder.path(name)?,
             columns,
             metadata,
             records: Vec::new(),
@@ -61,7 +61,7 @@ impl Table {
         let batch = self.batch(columns)?;
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(StandaloneTable::create(&self.place, batch.schema())?),
+            none => none.insert(StandaloneTable::create(&self.path, batch.schema())?),
         };
         file.write(&batch)
     }
@@ -76,7 +76,7 @@ impl Table {
         RecordBatch::try_new(schema, arrays).map_err(|error| Error::internal(&self.name, error))
     }
 
-    /// Ends the file, which has its columns even without rows.
+    /// Finishes the file, which has columns even without rows.
     pub fn finish(mut self, outline: &Outline) -> Result<()> {
         if !self.records.is_empty() || self.file.is_none() {
             self.flush(outline)?;
@@ -105,20 +105,20 @@ pub(super) fn text_lists<'r>(rows: impl Iterator<Item = Vec<&'r str>>) -> ArrayR
     Arc::new(lists.finish())
 }
 
-/// What every Parquet export says of an image, but for its label and findings.
+/// The columns of all Parquet exports, except label and findings.
 pub(super) fn common(outline: &Outline, records: &[Record]) -> Columns {
-    let name = |judged: fn(&Record) -> &Option<Judged>| {
+    let name = |of: fn(&Record) -> &Option<Prediction>| {
         texts(
             records
                 .iter()
-                .map(move |record| Some(judged(record).as_ref()?.name.clone())),
+                .map(move |record| Some(of(record).as_ref()?.name.clone())),
         )
     };
-    let confidence = |judged: fn(&Record) -> &Option<Judged>| {
+    let confidence = |of: fn(&Record) -> &Option<Prediction>| {
         floats(
             records
                 .iter()
-                .map(move |record| Some(judged(record).as_ref()?.confidence)),
+                .map(move |record| Some(of(record).as_ref()?.confidence)),
         )
     };
     let numbers = |of: fn(&Record) -> u32| -> ArrayRef {
@@ -157,26 +157,26 @@ pub(super) fn common(outline: &Outline, records: &[Record]) -> Columns {
         .collect()
 }
 
-/// Coordinates on every map: `umap_x`, `umap_y`, …
-pub(super) fn places(outline: &Outline, records: &[Record]) -> Columns {
+/// Coordinates on all maps: `umap_x`, `umap_y`, …
+pub(super) fn coordinates(outline: &Outline, records: &[Record]) -> Columns {
     let maps = outline.maps.iter().enumerate();
     maps.flat_map(|(at, map)| {
         ["x", "y"].into_iter().enumerate().map(move |(axis, name)| {
             let values = records
                 .iter()
-                .map(|record| Some((*record.places.get(at)?)?[axis]));
+                .map(|record| Some((*record.coordinates.get(at)?)?[axis]));
             (format!("{map}_{name}"), floats(values))
         })
     })
     .collect()
 }
 
-/// `label, blurred`; none without findings.
+/// `label, blurred`; none if there are no findings.
 pub(super) fn joined_kinds(record: &Record) -> Option<String> {
     (!record.findings.is_empty()).then(|| kinds(record).join(", "))
 }
 
-/// The sentences of all findings.
+/// The evidence of all findings.
 pub(super) fn joined_evidence(record: &Record) -> Option<String> {
     let all: Vec<&str> = record
         .findings

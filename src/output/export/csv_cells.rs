@@ -1,4 +1,4 @@
-//! CSV that a spreadsheet may open.
+//! CSV that is safe to open in a spreadsheet.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ impl Csv {
         Ok(csv)
     }
 
-    /// Writes a row of cells as they are: numbers, and texts that [`cell`] has seen.
+    /// Writes a row of cells unchanged: numbers, and texts escaped by [`cell`].
     pub fn row<'c>(&mut self, cells: impl IntoIterator<Item = Cow<'c, str>>) -> Result<()> {
         let cells = cells.into_iter().map(|cell| cell.into_owned());
         let written = self.0.write_record(cells);
@@ -36,7 +36,7 @@ impl Csv {
     }
 }
 
-/// A text as a cell: an apostrophe stands before what a spreadsheet would take for a formula.
+/// A text as a cell, with an apostrophe before what a spreadsheet would treat as a formula.
 pub(super) fn cell(text: &str) -> Cow<'_, str> {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
         true => Cow::Owned(format!("'{text}")),
@@ -44,12 +44,12 @@ pub(super) fn cell(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// As [`cell`], empty where there is none.
+/// Like [`cell`]; empty for none.
 pub(super) fn optional<'t>(text: Option<&'t str>) -> Cow<'t, str> {
     text.map_or(Cow::Borrowed(""), cell)
 }
 
-/// A number, empty where there is none.
+/// A number; empty for none.
 pub(super) fn number<'t>(value: Option<impl ToString>) -> Cow<'t, str> {
     Cow::Owned(value.map_or(String::new(), |value| value.to_string()))
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formulas_are_texts() {
+    fn formulas_are_escaped() {
         for formula in ["=1+1", "+1", "-1", "@sum(a1)", "\t=1", "\r=1"] {
             assert_eq!(cell(formula), format!("'{formula}"));
         }

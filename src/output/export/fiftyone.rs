@@ -1,21 +1,22 @@
-//! FiftyOneDataset: `metadata.json` with the dataset's fields, `samples.json` with a document an image; the images stay where
-//! they are.
+//! FiftyOneDataset: `metadata.json` with the dataset's fields, `samples.json` with a document per image. The images are not
+//! copied.
 
 use prospect_common::{Result, text::counted};
 use serde_json::{Value, json};
 
 use super::{
-    Folder, Judged, Outline, Record, Told, Writer, folder::Output, record::kinds, writer::literal,
+    Folder, Outline, Prediction, Record, Summary, Writer, folder::Output, record::kinds,
+    writer::literal,
 };
 
-/// The oldest layout that we write; FiftyOne brings a dataset up to its own when it reads it.
+/// The format version written; FiftyOne migrates datasets when it reads them.
 const VERSION: &str = "1.0.0";
 
 pub(super) struct Fiftyone {
     outline: Outline,
     samples: Output,
     rows: u64,
-    left_out: u64,
+    skipped: u64,
 }
 
 impl Fiftyone {
@@ -29,7 +30,7 @@ impl Fiftyone {
             outline,
             samples,
             rows: 0,
-            left_out: 0,
+            skipped: 0,
         })
     }
 }
@@ -37,7 +38,7 @@ impl Fiftyone {
 impl Writer for Fiftyone {
     fn write(&mut self, _: &Folder, record: Record) -> Result<()> {
         let Some(file) = self.outline.file(&record) else {
-            self.left_out += 1;
+            self.skipped += 1;
             return Ok(());
         };
         let sample = sample(&self.outline, &record, &file.to_string_lossy());
@@ -48,18 +49,18 @@ impl Writer for Fiftyone {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>, folder: &Folder) -> Result<Told> {
+    fn finish(mut self: Box<Self>, folder: &Folder) -> Result<Summary> {
         self.samples.bytes(b"\n]}\n")?;
         self.samples.finish()?;
         let mut remarks = vec![format!(
             "the images stay in {}",
             self.outline.images.display()
         )];
-        if self.left_out > 0 {
-            let left_out = counted(self.left_out, "image");
-            remarks.push(format!("left out {left_out} whose paths leave that folder"));
+        if self.skipped > 0 {
+            let skipped = counted(self.skipped, "image");
+            remarks.push(format!("skipped {skipped} whose paths leave that folder"));
         }
-        Ok(Told {
+        Ok(Summary {
             rows: self.rows,
             open: format!(
                 "fiftyone.Dataset.from_dir({}, fiftyone.types.FiftyOneDataset)",
@@ -74,14 +75,14 @@ fn sample(outline: &Outline, record: &Record, file: &str) -> Value {
     let mut tags: Vec<&str> = record.split.as_deref().into_iter().collect();
     tags.extend(kinds(record));
     let id = |field: &str, at: usize| object_id(&format!("{field} {at} {}", record.image_id));
-    let verdict = |field: &str, judged: &Option<Judged>| {
-        let judged = judged.as_ref()?;
+    let prediction = |field: &str, predicted: &Option<Prediction>| {
+        let predicted = predicted.as_ref()?;
         Some(json!({
             "_id": id(field, 0),
             "_cls": "Classification",
             "tags": [],
-            "label": judged.name,
-            "confidence": judged.confidence,
+            "label": predicted.name,
+            "confidence": predicted.confidence,
         }))
     };
     let named = |field: &str, class: Option<i32>| {
@@ -108,27 +109,27 @@ fn sample(outline: &Outline, record: &Record, file: &str) -> Value {
         "_rand": random(record.image_id),
         "image_id": record.image_id,
         "ground_truth": named("ground_truth", record.label),
-        "prediction": verdict("prediction", &record.prediction),
-        "probe": verdict("probe", &record.probe),
+        "prediction": prediction("prediction", &record.prediction),
+        "probe": prediction("probe", &record.probe),
         "suggested": named("suggested", record.suggested),
         "label_score": record.label_score,
         "label_issue": record.label_issue,
         "findings": {"_cls": "Classifications", "classifications": findings},
     });
-    for (map, place) in outline.maps.iter().zip(&record.places) {
-        sample[format!("{map}_x")] = json!(place.map(|place| place[0]));
-        sample[format!("{map}_y")] = json!(place.map(|place| place[1]));
+    for (map, at) in outline.maps.iter().zip(&record.coordinates) {
+        sample[format!("{map}_x")] = json!(at.map(|at| at[0]));
+        sample[format!("{map}_y")] = json!(at.map(|at| at[1]));
     }
     sample
 }
 
-/// An id of 12 bytes: the same export has the same ids.
+/// A reproducible id of 12 bytes.
 fn object_id(of: &str) -> Value {
     let hash = blake3::hash(of.as_bytes()).to_hex();
     json!({"$oid": &hash.as_str()[..24]})
 }
 
-/// FiftyOne's own random number of a sample, 0 to 1.
+/// FiftyOne's random number of a sample, 0 to 1; reproducible.
 fn random(image_id: u32) -> f64 {
     let hash = blake3::hash(&image_id.to_le_bytes());
     let mut bits = [0; 4];
@@ -136,7 +137,7 @@ fn random(image_id: u32) -> f64 {
     f64::from(u32::from_le_bytes(bits)) / f64::from(u32::MAX)
 }
 
-/// The dataset's own document.
+/// The document of the dataset.
 fn dataset(outline: &Outline) -> Value {
     let mut fields = vec![
         leaf("id", "ObjectIdField"),

@@ -1,4 +1,4 @@
-//! The folder that an export is written into: seen by others only when it is whole.
+//! The folder of an export, which appears only when complete.
 
 use std::{
     ffi::OsString,
@@ -16,20 +16,20 @@ use walkdir::WalkDir;
 
 use super::Format;
 
-/// Says that a folder is ours. Hidden, for readers that take every file.
+/// Marks a folder as an export. Hidden from readers that load all files.
 const MARKER: &str = ".prospect-export.json";
-/// What the folder is called while it is being written, and what the one before it is called for a moment.
+/// Suffixes of the folder while being written, and of the one being replaced.
 const STAGING: &str = ".prospect.tmp";
 const REPLACED: &str = ".prospect.old";
 
-/// How the images themselves get into an export.
+/// How images are included in an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Images {
-    /// Hard links; symbolic links where those are not possible
+    /// Hard links, or symbolic links if not possible
     Link,
     /// Copies
     Copy,
-    /// Not at all: metadata.parquet is to be put into the image folder
+    /// Not included: put metadata.parquet into the image folder
     None,
 }
 
@@ -37,36 +37,35 @@ pub enum Images {
 struct Marker {
     format: String,
     rows: u64,
-    /// Files of the export, without this one.
+    /// Number of files, without this one.
     files: u64,
 }
 
-/// What is in a finished folder.
+/// The contents of a finished export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
     pub files: u64,
 }
 
-/// An export being written beside its place.
+/// An export being written beside its target.
 #[derive(Debug)]
 pub struct Folder {
     target: PathBuf,
     staging: PathBuf,
     format: Format,
-    /// Held as long as this lives.
+    /// Held until dropped.
     _lock: File,
     is_finished: bool,
 }
 
 impl Folder {
-    /// Begins an export of `format` that is going to be `target`, which must be missing, empty, or an earlier export of this
-    /// format that nobody has added to.
+    /// Starts an export of `format` to `target`, which must be missing, empty, or an unchanged earlier export of this format.
     ///
     /// # Errors
-    /// It is not; or another process is writing it.
+    /// Any other target, or one that another process is writing.
     pub fn begin(target: &Path, format: Format) -> Result<Folder> {
         let target = match fs::canonicalize(target) {
-            Ok(there) => there,
+            Ok(existing) => existing,
             Err(_) => std::path::absolute(target).map_err(Error::io(target, "finding"))?,
         };
         let (Some(_), Some(parent)) = (target.file_name(), target.parent()) else {
@@ -77,11 +76,11 @@ impl Folder {
             ));
         };
         check_replaceable(&target, format)?;
-        fs::create_dir_all(parent).map_err(Error::io(parent, "making the folder"))?;
+        fs::create_dir_all(parent).map_err(Error::io(parent, "creating the folder"))?;
         let staging = beside(&target, STAGING);
         match fs::create_dir(&staging) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Error::io(&staging, "making the folder")(error));
+                return Err(Error::io(&staging, "creating the folder")(error));
             }
             _ => {}
         }
@@ -109,50 +108,50 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Where the export is going to be, absolute.
+    /// The absolute path of the finished export.
     pub fn target(&self) -> &Path {
         &self.target
     }
 
-    /// Where the file `name` (`/`-separated) is to be written; the folders above it are made.
-    pub fn place(&self, name: &str) -> Result<PathBuf> {
+    /// The path to write file `name` (`/`-separated) to, creating its folders.
+    pub fn path(&self, name: &str) -> Result<PathBuf> {
         let path = self.staging.join(name);
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(Error::io(parent, "making the folder"))?;
+            fs::create_dir_all(parent).map_err(Error::io(parent, "creating the folder"))?;
         }
         Ok(path)
     }
 
-    /// A new file `name`.
+    /// Creates the file `name`.
     pub fn create(&self, name: &str) -> Result<Output> {
-        let path = self.place(name)?;
-        let file = File::create_new(&path).map_err(Error::io(&path, "making the file"))?;
+        let path = self.path(name)?;
+        let file = File::create_new(&path).map_err(Error::io(&path, "creating the file"))?;
         Ok(Output {
             file: BufWriter::with_capacity(1 << 16, file),
             path,
         })
     }
 
-    /// Puts an image into the export. The inner error says why it cannot be found.
+    /// Adds an image to the export. The inner error is the reason why it is unavailable.
     pub fn image(&self, source: &Path, name: &str, how: Images) -> Result<Result<(), String>> {
-        // A hard link to a symbolic link would point to nowhere from here.
+        // A hard link to a relative symbolic link would be broken here.
         let source = match fs::canonicalize(source) {
             Ok(source) if source.is_file() => source,
             Ok(_) => return Ok(Err("not a regular file".to_string())),
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let path = self.place(name)?;
+        let path = self.path(name)?;
         let placed = match how {
             Images::None => Ok(()),
             Images::Copy => fs::copy(&source, &path).map(|_| ()),
-            // Another file system, or a file of somebody else.
+            // On another file system, or another user's file.
             Images::Link => fs::hard_link(&source, &path).or_else(|_| symlink(&source, &path)),
         };
         placed.map_err(Error::io(&path, "linking or copying the image"))?;
         Ok(Ok(()))
     }
 
-    /// Puts the export in its place, instead of the one before.
+    /// Moves the export to its target, replacing an earlier one.
     pub fn finish(mut self, rows: u64) -> Result<Contents> {
         let files = count(&self.staging)?;
         let marker = Marker {
@@ -167,7 +166,7 @@ impl Folder {
         remove(&replaced)?;
         check_replaceable(&self.target, self.format)?;
         let rename = |from: &Path, to: &Path| {
-            fs::rename(from, to).map_err(Error::io(to, "putting the export in its place"))
+            fs::rename(from, to).map_err(Error::io(to, "moving the export to its target"))
         };
         if self.target.exists() {
             rename(&self.target, &replaced)?;
@@ -183,7 +182,7 @@ impl Folder {
         Ok(Contents { files })
     }
 
-    /// Removes what a killed export left behind.
+    /// Removes the leftovers of a killed export.
     fn empty(&self) -> Result<()> {
         let failed = |error| Error::io(&self.staging, "emptying")(error);
         for entry in fs::read_dir(&self.staging).map_err(failed)? {
@@ -203,7 +202,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if !self.is_finished {
-            // What stays is removed by the next export.
+            // The next export removes any leftovers.
             let _ = fs::remove_dir_all(&self.staging);
         }
     }
@@ -226,7 +225,7 @@ impl Output {
         (self.file.write_all(bytes)).map_err(Error::io(&self.path, "writing"))
     }
 
-    /// Appends a value as JSON, on one line. Numbers that are not finite become null.
+    /// Appends a value as JSON on one line. Non-finite numbers become null.
     pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
         serde_json::to_writer(&mut self.file, value).map_err(|error| match error.is_io() {
             true => Error::io(&self.path, "writing")(error.into()),
@@ -234,7 +233,7 @@ impl Output {
         })
     }
 
-    /// Makes the bytes durable, and gives the file back.
+    /// Syncs the file and returns it.
     pub fn finish(self) -> Result<File> {
         let file = (self.file.into_inner())
             .map_err(|error| Error::io(&self.path, "writing")(error.into_error()))?;
@@ -253,14 +252,14 @@ impl Write for Output {
     }
 }
 
-/// `/a/b` and `.tmp` give `/a/b.tmp`.
+/// Appends to a path: `/a/b` and `.tmp` give `/a/b.tmp`.
 fn beside(target: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(target);
     name.push(suffix);
     name.into()
 }
 
-/// Files and links in a folder, however deep, without the marker.
+/// Number of files and links in a folder and its subfolders, without the marker.
 fn count(folder: &Path) -> Result<u64> {
     let mut files = 0;
     for entry in WalkDir::new(folder) {
@@ -292,7 +291,7 @@ fn not_ours(target: &Path, format: Format, found: impl Into<String>) -> Error {
     )
 }
 
-/// Refuses to take away what is not an unchanged export of this format.
+/// Refuses to replace anything but an unchanged export of this format.
 fn check_replaceable(target: &Path, format: Format) -> Result<()> {
     let refuse = |found: String| Err(not_ours(target, format, found));
     let mut entries = match fs::read_dir(target) {
@@ -318,21 +317,21 @@ fn check_replaceable(target: &Path, format: Format) -> Result<()> {
     let files = count(target)?;
     if files != marker.files {
         return refuse(format!(
-            "an export of {} files with {files} in it",
+            "an export of {} files that now has {files}",
             marker.files
         ));
     }
     Ok(())
 }
 
-/// Whether `target` lies in `folder` or is it, as far as it is there already.
-pub fn lies_in(target: &Path, folder: &Path) -> bool {
+/// Whether `target`, which need not exist, is `folder` or inside it.
+pub fn is_inside(target: &Path, folder: &Path) -> bool {
     let target = std::path::absolute(target).unwrap_or_else(|_| target.to_path_buf());
-    let there = existing_ancestor(&target);
-    let (Ok(resolved), Ok(folder)) = (fs::canonicalize(there), fs::canonicalize(folder)) else {
+    let existing = existing_ancestor(&target);
+    let (Ok(resolved), Ok(folder)) = (fs::canonicalize(existing), fs::canonicalize(folder)) else {
         return false;
     };
-    let rest = target.strip_prefix(there).unwrap_or(Path::new(""));
+    let rest = target.strip_prefix(existing).unwrap_or(Path::new(""));
     resolved.join(rest).starts_with(folder)
 }
 
@@ -353,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn an_export_is_there_when_it_is_whole_and_replaces_its_forerunner() {
+    fn an_export_appears_when_complete_and_replaces_an_earlier_one() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("new/export");
         assert_eq!(write(&target, "one").unwrap(), Contents { files: 1 });
@@ -365,7 +364,7 @@ mod tests {
         assert_eq!(fs::read_to_string(target.join("a/b.txt")).unwrap(), "two");
         let names = fs::read_dir(dir.path().join("new")).unwrap();
         assert_eq!(names.count(), 1);
-        // What a killed process left is no part of the next export.
+        // Leftovers of a killed process are not part of the next export.
         let left = beside(&target, STAGING);
         fs::create_dir_all(left.join("a/deep")).unwrap();
         fs::write(left.join("a/deep/old.txt"), "").unwrap();
@@ -374,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_stays() {
+    fn other_folders_are_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let refused = |target: &Path, why: &str| {
             let error = write(target, "x").unwrap_err();
@@ -385,7 +384,7 @@ mod tests {
         fs::create_dir(&mine).unwrap();
         write(&mine, "an empty folder will do").unwrap();
         fs::write(mine.join("a/notes.txt"), "").unwrap();
-        refused(&mine, "an export of 1 files with 2 in it");
+        refused(&mine, "an export of 1 files that now has 2");
         let other = Folder::begin(&dir.path().join("other"), Format::Cleanlab).unwrap();
         other.finish(0).unwrap();
         refused(&dir.path().join("other"), "an export of cleanlab");
@@ -399,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_linked_or_copied_and_a_missing_one_is_told() {
+    fn images_are_linked_or_copied_and_missing_ones_reported() {
         let dir = tempfile::tempdir().unwrap();
         let photo = dir.path().join("photo.png");
         fs::write(&photo, "pixels").unwrap();
@@ -421,12 +420,15 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_known_before_it_is_there() {
+    fn missing_targets_are_resolved() {
         let dir = tempfile::tempdir().unwrap();
         symlink(dir.path(), dir.path().join("link")).unwrap();
-        assert!(lies_in(&dir.path().join("link/not/yet"), dir.path()));
-        assert!(lies_in(dir.path(), dir.path()));
-        assert!(!lies_in(&dir.path().join("a"), &dir.path().join("link/b")));
-        assert!(!lies_in(Path::new("/elsewhere"), dir.path()));
+        assert!(is_inside(&dir.path().join("link/not/yet"), dir.path()));
+        assert!(is_inside(dir.path(), dir.path()));
+        assert!(!is_inside(
+            &dir.path().join("a"),
+            &dir.path().join("link/b")
+        ));
+        assert!(!is_inside(Path::new("/elsewhere"), dir.path()));
     }
 }

@@ -1,17 +1,17 @@
-//! The formats of exports.
+//! Export formats.
 
 use clap::ValueEnum;
 use prospect_common::names;
 
 names! {
-    /// What reads the export.
+    /// The tool that reads the export.
     #[derive(ValueEnum)]
     pub enum Format {
-        /// Hugging Face datasets: an ImageFolder, one folder a split, each with a metadata.parquet
+        /// Hugging Face datasets: an ImageFolder with one folder per split, each with a metadata.parquet
         Huggingface = "huggingface",
         /// FiftyOne: a FiftyOneDataset with labels, predictions and findings as fields
         Fiftyone = "fiftyone",
-        /// COCO: annotations.json, a box an image or those of `[explain] boxes`; predictions.json of the probe
+        /// COCO: annotations.json with one box per image or those of `[explain] boxes`; predictions.json of the probe
         Coco = "coco",
         /// cleanlab: labels.npy and out-of-fold pred_probs.npy, images.csv, issues.csv
         Cleanlab = "cleanlab",
@@ -23,7 +23,7 @@ names! {
 }
 
 impl Format {
-    /// Tables without which there is no such export. All others are taken where the run has them.
+    /// Required tables. All others are optional.
     pub fn needs(self) -> &'static [&'static str] {
         match self {
             Format::Huggingface | Format::Fiftyone | Format::Coco => &["images"],

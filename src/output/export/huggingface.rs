@@ -1,5 +1,5 @@
-//! ImageFolder of Hugging Face `datasets`: a folder a split, each with the images under names of our own and a
-//! `metadata.parquet` whose column `file_name` counts from that folder.
+//! ImageFolder of Hugging Face `datasets`: one folder per split, each with renamed images and a `metadata.parquet` whose column
+//! `file_name` is relative to that folder.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
@@ -16,32 +16,32 @@ use prospect_dataset::listing::EXTENSIONS;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Folder, Images, Outline, Record, Told, Writer,
+    Folder, Images, Outline, Record, Summary, Writer,
     columns::{self, Columns, Table},
     record::kinds,
     writer::literal,
 };
 
-/// With more splits than this they are left to the column `split`.
-const MOST_SPLITS: usize = 64;
-/// How the loader knows a split by its folder's name.
+/// Maximum number of split folders; more splits are only in the column `split`.
+const MAX_SPLITS: usize = 64;
+/// Folder names by which the loader recognises splits.
 const KNOWN: [(&str, &[&str]); 3] = [
     ("train", &["train", "training"]),
     ("validation", &["validation", "valid", "dev", "val"]),
     ("test", &["test", "testing", "eval", "evaluation"]),
 ];
-/// For images without a split beside others that have one.
+/// For images without a split, if others have one.
 const NO_SPLIT: &str = "unsplit";
 
 pub(super) struct Huggingface {
     outline: Outline,
     how: Images,
-    /// Folder of each split; empty where all go into `train`.
+    /// Folder of each split; empty if all are in `train`.
     folders: BTreeMap<Option<String>, String>,
     tables: BTreeMap<String, Table>,
     rows: u64,
-    gone: u64,
-    /// Why the first of them is.
+    missing: u64,
+    /// Why the first one is missing.
     reason: String,
 }
 
@@ -53,12 +53,12 @@ impl Huggingface {
             how,
             tables: BTreeMap::new(),
             rows: 0,
-            gone: 0,
+            missing: 0,
             reason: String::new(),
         }
     }
 
-    /// The folder of a record's split; empty: the export's own.
+    /// The folder of a record's split; empty for the export's own folder.
     fn folder_of(&self, record: &Record) -> String {
         if self.how == Images::None {
             return String::new();
@@ -76,17 +76,17 @@ impl Writer for Huggingface {
             let source = self.outline.file(&record);
             let placed = match source {
                 Some(source) => folder.image(&source, &format!("{split}/{name}"), self.how)?,
-                None => Err("its path leaves the folder of images".to_string()),
+                None => Err("its path leaves the image folder".to_string()),
             };
             if let Err(reason) = placed {
-                if self.gone == 0 {
+                if self.missing == 0 {
                     self.reason = format!("{}: {reason}", escaped(&record.path));
                 }
-                self.gone += 1;
+                self.missing += 1;
                 return Ok(());
             }
         }
-        // Not needed any more, and a row group of them is held in memory.
+        // Not needed, and a whole row group is kept in memory.
         record.thumbnail = None;
         let table = match self.tables.entry(split) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -100,19 +100,19 @@ impl Writer for Huggingface {
                 } else {
                     under_ids
                 };
-                let told = HashMap::from([("huggingface".to_string(), features(&self.outline))]);
-                entry.insert(Table::new(folder, &name, of, told)?)
+                let info = HashMap::from([("huggingface".to_string(), features(&self.outline))]);
+                entry.insert(Table::new(folder, &name, of, info)?)
             }
         };
         self.rows += 1;
         table.push(&self.outline, record)
     }
 
-    fn finish(self: Box<Self>, folder: &Folder) -> Result<Told> {
-        if self.rows == 0 && self.gone > 0 {
+    fn finish(self: Box<Self>, folder: &Folder) -> Result<Summary> {
+        if self.rows == 0 && self.missing > 0 {
             return Err(Error::invalid(
                 &self.outline.images,
-                "the images of the run",
+                "the run's images",
                 format!("none of them ({})", self.reason),
                 "correct [images] dir, or run `prospect run`",
             ));
@@ -122,13 +122,13 @@ impl Writer for Huggingface {
             table.finish(&self.outline)?;
         }
         let mut remarks = Vec::new();
-        if self.gone > 0 {
-            let gone = counted(self.gone, "image");
-            remarks.push(format!("left out {gone} not there ({})", self.reason));
+        if self.missing > 0 {
+            let missing = counted(self.missing, "missing image");
+            remarks.push(format!("skipped {missing} ({})", self.reason));
         }
         if self.how == Images::None {
-            remarks.push("put metadata.parquet into the folder of images first".to_string());
-            return Ok(Told {
+            remarks.push("put metadata.parquet into the image folder first".to_string());
+            return Ok(Summary {
                 rows: self.rows,
                 open: imagefolder(&self.outline.images),
                 remarks,
@@ -143,7 +143,7 @@ impl Writer for Huggingface {
             false => format!("datasets.load_dataset({})", literal(folder.target())),
         };
         remarks.push(format!("splits {}", splits.join(", ")));
-        Ok(Told {
+        Ok(Summary {
             rows: self.rows,
             open,
             remarks,
@@ -158,7 +158,7 @@ fn imagefolder(dir: &Path) -> String {
     )
 }
 
-/// `000/000123.jpg`: no name of a stranger's, which could be taken for a pattern or a split.
+/// `000/000123.jpg`: never the original name, which could look like a pattern or a split.
 fn file_name(record: &Record) -> String {
     let id = record.image_id;
     let own = Path::new(&record.path)
@@ -169,12 +169,12 @@ fn file_name(record: &Record) -> String {
     format!("{:03}/{id:06}.{extension}", id / 1000)
 }
 
-/// A folder for each split, by a name that is safe in paths, patterns and YAML.
+/// A folder for each split, with a name that is safe in paths, patterns and YAML.
 fn folders(splits: &[Option<String>]) -> BTreeMap<Option<String>, String> {
-    if splits.len() > MOST_SPLITS || splits.iter().all(Option::is_none) {
+    if splits.len() > MAX_SPLITS || splits.iter().all(Option::is_none) {
         return BTreeMap::new();
     }
-    let mut taken: BTreeSet<String> = KNOWN.iter().map(|(name, _)| name.to_string()).collect();
+    let mut used: BTreeSet<String> = KNOWN.iter().map(|(name, _)| name.to_string()).collect();
     let mut folder = |split: &Option<String>| {
         let own = split.as_deref().unwrap_or(NO_SPLIT);
         let lower = own.to_lowercase();
@@ -188,7 +188,7 @@ fn folders(splits: &[Option<String>]) -> BTreeMap<Option<String>, String> {
         let safe: String = safe.collect();
         let mut name = safe.clone();
         let mut at = 1;
-        while name.is_empty() || !taken.insert(name.clone()) {
+        while name.is_empty() || !used.insert(name.clone()) {
             at += 1;
             name = format!("{safe}_{at}");
         }
@@ -198,7 +198,7 @@ fn folders(splits: &[Option<String>]) -> BTreeMap<Option<String>, String> {
     folders.collect()
 }
 
-/// The dataset card: `load_dataset(DIR)` takes the splits from it.
+/// The dataset card, from which `load_dataset(DIR)` reads the splits.
 fn card(splits: &[String]) -> String {
     let files = splits
         .iter()
@@ -206,13 +206,13 @@ fn card(splits: &[String]) -> String {
     let files: String = files.collect();
     format!(
         "---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n\n\
-         Written by Prospect. `path` is the image's file in the dataset, `prediction` the network's class, `probe` that of a \
-         linear classifier which has not seen the image's label, `label_score` how likely the label is right (0 to 1), \
-         `findings` and `evidence` what is wrong with the image.\n"
+         Written by Prospect. `path` is the image's file in the dataset, `prediction` the network's class, `probe` the class \
+         predicted by a linear classifier that has not seen the image's label, `label_score` how likely the label is right (0 to \
+         1), `findings` and `evidence` the image's problems.\n"
     )
 }
 
-/// What the loader is told of the columns: labels are classes with names. The others it sees by itself.
+/// The loader's column types: labels are named classes. It infers the others.
 fn features(outline: &Outline) -> String {
     let mut columns = Map::new();
     if !outline.classes.is_empty() {
@@ -222,12 +222,12 @@ fn features(outline: &Outline) -> String {
     json!({"info": {"features": Value::Object(columns)}}).to_string()
 }
 
-/// Rows of images that are in the export.
+/// Rows for images in the export.
 fn under_ids(outline: &Outline, records: &[Record]) -> Columns {
     rows(outline, records, file_name)
 }
 
-/// Rows of images that are where they were.
+/// Rows for images in their original folder.
 fn in_place(outline: &Outline, records: &[Record]) -> Columns {
     rows(outline, records, |record| record.path.clone())
 }
@@ -250,7 +250,7 @@ fn rows(outline: &Outline, records: &[Record], name: fn(&Record) -> String) -> C
         columns::text_lists(records.iter().map(kinds)),
     ));
     all.push(("evidence".to_string(), columns::text_lists(evidence)));
-    all.extend(columns::places(outline, records));
+    all.extend(columns::coordinates(outline, records));
     all
 }
 
@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn splits_become_folders_that_the_loader_knows() {
+    fn splits_become_folders_known_to_the_loader() {
         let of = |splits: &[Option<&str>]| -> Vec<String> {
             let splits: Vec<Option<String>> =
                 splits.iter().map(|one| one.map(String::from)).collect();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_ours_and_keep_known_extensions() {
+    fn file_names_are_replaced_except_known_extensions() {
         let name = |path: &str| {
             file_name(&Record {
                 image_id: 1_234_567,
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_card_names_every_split() {
+    fn the_card_lists_every_split() {
         let card = card(&["test".to_string(), "no".to_string()]);
         assert!(
             card.starts_with(

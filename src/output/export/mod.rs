@@ -1,8 +1,6 @@
-//! A run's findings in the formats of other tools: pure writers, which get one [`Record`] an image, in order of the ids, and
-//! keep no more than a batch of them.
+//! Exports a run to other tools. Writers get one [`Record`] per image, in id order, and keep at most one batch of them.
 //!
-//! File names, labels and evidence come from strangers: what goes into a table of text is escaped for that table, and no file
-//! of an export is named after them.
+//! File names, labels and evidence are untrusted: they are escaped for text formats and never used as names of exported files.
 
 mod atlas;
 mod cleanlab;
@@ -23,37 +21,41 @@ mod writer;
 use prospect_common::Result;
 
 pub use self::{
-    folder::{Contents, Folder, Images, lies_in},
+    folder::{Contents, Folder, Images, is_inside},
     format::Format,
-    record::{Found, Judged, Outline, Record},
-    writer::{Told, Writer},
+    record::{Finding, Outline, Prediction, Record},
+    writer::{Summary, Writer},
 };
 
 impl Format {
-    /// The side in pixels of its thumbnails, where `asked` for and `rows` images are in it; 0 for none.
-    pub fn thumbnail_side(self, asked: Option<u32>, rows: u64) -> u32 {
+    /// The width and height of the thumbnails of `rows` images in pixels, given the `requested` one; 0 for none.
+    pub fn thumbnail_size(self, requested: Option<u32>, rows: u64) -> u32 {
         match self {
-            Format::Tensorboard => tensorboard::sprite_side(rows, asked.unwrap_or(48)),
-            Format::EmbeddingAtlas => asked.unwrap_or(64),
+            Format::Tensorboard => tensorboard::sprite_size(rows, requested.unwrap_or(48)),
+            Format::EmbeddingAtlas => requested.unwrap_or(64),
             _ => 0,
         }
     }
 
-    /// Begins an export. `how` is for formats that hold the images themselves, `side` as [`Format::thumbnail_side`] gives it.
+    /// Starts an export. `how` is for formats that include the images; `thumbnail_size` is from [`Format::thumbnail_size`].
     pub fn writer(
         self,
         folder: &Folder,
         outline: Outline,
         how: Images,
-        side: u32,
+        thumbnail_size: u32,
     ) -> Result<Box<dyn Writer>> {
         Ok(match self {
             Format::Huggingface => Box::new(huggingface::Huggingface::new(outline, how)),
             Format::Fiftyone => Box::new(fiftyone::Fiftyone::new(folder, outline)?),
             Format::Coco => Box::new(coco::Coco::new(folder, outline)?),
             Format::Cleanlab => Box::new(cleanlab::Cleanlab::new(folder, outline)?),
-            Format::Tensorboard => Box::new(tensorboard::Tensorboard::new(folder, outline, side)?),
-            Format::EmbeddingAtlas => Box::new(atlas::Atlas::new(folder, outline, side)?),
+            Format::Tensorboard => Box::new(tensorboard::Tensorboard::new(
+                folder,
+                outline,
+                thumbnail_size,
+            )?),
+            Format::EmbeddingAtlas => Box::new(atlas::Atlas::new(folder, outline, thumbnail_size)?),
         })
     }
 }

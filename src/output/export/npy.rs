@@ -1,4 +1,4 @@
-//! Arrays as NumPy's `.npy` files, row by row.
+//! Writes NumPy's `.npy` files row by row.
 
 use std::io::{Seek, SeekFrom, Write};
 
@@ -6,13 +6,13 @@ use prospect_common::{Error, Result};
 
 use super::folder::{Folder, Output};
 
-/// Bytes of the whole header: enough for any shape, so that it can be written again when the rows are counted.
+/// Size of the header: enough for any shape, so that it can be rewritten when the number of rows is known.
 const HEADER: usize = 128;
 
 /// A file `[rows, columns]`, or `[rows]` without columns, little-endian, in C order.
 pub(super) struct Npy {
     output: Output,
-    /// NumPy's name of the type.
+    /// NumPy's type name.
     kind: &'static str,
     columns: Option<usize>,
     rows: u64,
@@ -35,7 +35,7 @@ impl Npy {
         })
     }
 
-    /// Appends a row, given as its bytes.
+    /// Appends a row's bytes.
     pub fn row(&mut self, bytes: &[u8]) -> Result<()> {
         self.rows += 1;
         self.output.bytes(bytes)
@@ -52,7 +52,7 @@ impl Npy {
     }
 }
 
-/// Format 1.0: magic, version, length, a dictionary of Python padded with spaces and ended by a line break.
+/// Format 1.0: magic, version, length, and a Python dictionary padded with spaces and ending in a line break.
 fn header(kind: &str, rows: u64, columns: Option<usize>) -> Vec<u8> {
     let shape = match columns {
         Some(columns) => format!("({rows}, {columns})"),
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_as_numpy_writes_them() {
+    fn headers_equal_numpys() {
         // numpy.save of numpy.zeros((3, 2), "<f4")
         let mut expected =
             b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }"

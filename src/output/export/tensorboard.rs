@@ -1,4 +1,4 @@
-//! The embedding projector of TensorBoard: `projector_config.pbtxt`, `tensors.tsv`, `metadata.tsv`, `sprite.png`.
+//! TensorBoard's embedding projector: `projector_config.pbtxt`, `tensors.tsv`, `metadata.tsv`, `sprite.png`.
 
 use std::fmt::Write as _;
 
@@ -7,13 +7,15 @@ use prospect_common::{
     text::{counted, escaped},
 };
 
-use super::{Folder, Judged, Outline, Record, Told, Writer, columns, folder::Output, writer::word};
+use super::{
+    Folder, Outline, Prediction, Record, Summary, Writer, columns, folder::Output, writer::word,
+};
 use crate::picture::{self, Picture};
 
-/// Browsers draw no texture with a longer side everywhere.
-const MOST_PIXELS: u32 = 8192;
-/// Smaller ones show nothing.
-const LEAST_SIDE: u32 = 8;
+/// Maximum width and height of the sprite: not all browsers support larger textures.
+const MAX_SPRITE: u32 = 8192;
+/// Minimum width and height of a recognisable thumbnail.
+const MIN_THUMBNAIL: u32 = 8;
 const GREY: [u8; 3] = [128; 3];
 const COLUMNS: [&str; 10] = [
     "image_id",
@@ -28,31 +30,31 @@ const COLUMNS: [&str; 10] = [
     "path",
 ];
 
-/// Text, not raw floats: the plugin tells the two apart by whether the bytes are text, which is a guess.
+/// Writes text, not raw floats: the plugin only guesses from the bytes which of the two a file contains.
 pub(super) struct Tensorboard {
     outline: Outline,
     tensors: Output,
     metadata: Output,
     sprite: Option<Sprite>,
     rows: u64,
-    left_out: u64,
+    skipped: u64,
 }
 
-/// Thumbnails in as many rows as columns, row by row.
+/// A square grid of thumbnails, row by row.
 struct Sprite {
     picture: Picture,
-    /// Pixels of a thumbnail's square.
-    side: u32,
+    /// Width and height of a thumbnail's cell in pixels.
+    size: u32,
     columns: u32,
 }
 
 impl Sprite {
-    /// For `n` thumbnails of a side that [`sprite_side`] allows.
-    fn new(n: u64, side: u32) -> Sprite {
+    /// For `n` thumbnails of a size from [`sprite_size`].
+    fn new(n: u64, size: u32) -> Sprite {
         let columns = columns_of(n);
         Sprite {
-            picture: Picture::filled(columns * side, columns * side, GREY),
-            side,
+            picture: Picture::filled(columns * size, columns * size, GREY),
+            size,
             columns,
         }
     }
@@ -62,9 +64,9 @@ impl Sprite {
             (at / u64::from(self.columns)) as u32,
             (at % u64::from(self.columns)) as u32,
         );
-        if thumbnail.width <= self.side && thumbnail.height <= self.side {
-            let left = column * self.side + (self.side - thumbnail.width) / 2;
-            let top = row * self.side + (self.side - thumbnail.height) / 2;
+        if thumbnail.width <= self.size && thumbnail.height <= self.size {
+            let left = column * self.size + (self.size - thumbnail.width) / 2;
+            let top = row * self.size + (self.size - thumbnail.height) / 2;
             self.picture.paste(thumbnail, left, top);
         }
     }
@@ -74,25 +76,25 @@ fn columns_of(n: u64) -> u32 {
     (n as f64).sqrt().ceil() as u32
 }
 
-/// The side of the thumbnails in a sprite of `n`, where `side` is wanted; 0 where not even small ones fit.
-pub(super) fn sprite_side(n: u64, side: u32) -> u32 {
-    let fits = MOST_PIXELS.checked_div(columns_of(n)).unwrap_or(0);
-    let side = side.min(fits);
-    if side < LEAST_SIDE { 0 } else { side }
+/// The size of `n` thumbnails in a sprite, at most `requested`; 0 if not even small ones fit.
+pub(super) fn sprite_size(n: u64, requested: u32) -> u32 {
+    let fits = MAX_SPRITE.checked_div(columns_of(n)).unwrap_or(0);
+    let size = requested.min(fits);
+    if size < MIN_THUMBNAIL { 0 } else { size }
 }
 
 impl Tensorboard {
-    pub fn new(folder: &Folder, outline: Outline, side: u32) -> Result<Tensorboard> {
+    pub fn new(folder: &Folder, outline: Outline, thumbnail_size: u32) -> Result<Tensorboard> {
         let mut metadata = folder.create("metadata.tsv")?;
         metadata.bytes(COLUMNS.join("\t").as_bytes())?;
         metadata.bytes(b"\n")?;
         Ok(Tensorboard {
-            sprite: (side > 0).then(|| Sprite::new(outline.rows, side)),
+            sprite: (thumbnail_size > 0).then(|| Sprite::new(outline.rows, thumbnail_size)),
             outline,
             tensors: folder.create("tensors.tsv")?,
             metadata,
             rows: 0,
-            left_out: 0,
+            skipped: 0,
         })
     }
 }
@@ -101,7 +103,7 @@ impl Writer for Tensorboard {
     fn write(&mut self, _: &Folder, record: Record) -> Result<()> {
         let finite = |features: &&Vec<f32>| features.iter().all(|value| value.is_finite());
         let Some(features) = record.features.as_ref().filter(finite) else {
-            self.left_out += 1;
+            self.skipped += 1;
             return Ok(());
         };
         let mut line = String::with_capacity(features.len() * 11);
@@ -121,7 +123,7 @@ impl Writer for Tensorboard {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, folder: &Folder) -> Result<Told> {
+    fn finish(self: Box<Self>, folder: &Folder) -> Result<Summary> {
         self.tensors.finish()?;
         self.metadata.finish()?;
         let mut config =
@@ -133,9 +135,9 @@ impl Writer for Tensorboard {
             let mut output = folder.create("sprite.png")?;
             output.bytes(&png)?;
             output.finish()?;
-            let side = sprite.side;
+            let size = sprite.size;
             config += &format!(
-                "  sprite {{\n    image_path: \"sprite.png\"\n    single_image_dim: {side}\n    single_image_dim: {side}\n  }}\n"
+                "  sprite {{\n    image_path: \"sprite.png\"\n    single_image_dim: {size}\n    single_image_dim: {size}\n  }}\n"
             );
         }
         config += "}\n";
@@ -143,11 +145,11 @@ impl Writer for Tensorboard {
         output.bytes(config.as_bytes())?;
         output.finish()?;
         let mut remarks = Vec::new();
-        if self.left_out > 0 {
-            let left_out = counted(self.left_out, "image");
-            remarks.push(format!("left out {left_out} without finite features"));
+        if self.skipped > 0 {
+            let skipped = counted(self.skipped, "image");
+            remarks.push(format!("skipped {skipped} without finite features"));
         }
-        Ok(Told {
+        Ok(Summary {
             rows: self.rows,
             open: format!("tensorboard --logdir {}", word(folder.target())),
             remarks,
@@ -155,17 +157,22 @@ impl Writer for Tensorboard {
     }
 }
 
-/// A row of the metadata: tabs and line breaks made visible.
+/// A row of the metadata, with escaped tabs and line breaks.
 fn cells(outline: &Outline, record: &Record) -> [String; COLUMNS.len()] {
     let text = |text: Option<String>| escaped(&text.unwrap_or_default()).into_owned();
     let class = |class: Option<i32>| text(class.map(|class| outline.class(class)));
-    let name = |judged: &Option<Judged>| text(judged.as_ref().map(|judged| judged.name.clone()));
+    let name = |of: &Option<Prediction>| text(of.as_ref().map(|predicted| predicted.name.clone()));
     let number = |value: Option<f32>| value.map_or(String::new(), |value| value.to_string());
     [
         record.image_id.to_string(),
         class(record.label),
         name(&record.prediction),
-        number(record.prediction.as_ref().map(|judged| judged.confidence)),
+        number(
+            record
+                .prediction
+                .as_ref()
+                .map(|predicted| predicted.confidence),
+        ),
         name(&record.probe),
         class(record.suggested),
         number(record.label_score),
@@ -180,16 +187,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sprite_holds_every_thumbnail_where_it_is_looked_for() {
+    fn thumbnails_are_at_their_place_in_the_sprite() {
         let mut sprite = Sprite::new(5, 8);
         assert_eq!((sprite.picture.width, sprite.columns), (24, 3));
         sprite.put(4, &Picture::filled(8, 2, [9, 0, 0]));
         let at = |x, y| sprite.picture.at(x, y).unwrap();
         assert_eq!((at(8, 11), at(15, 12)), ([9, 0, 0], [9, 0, 0]));
         assert_eq!((at(8, 10), at(7, 11), at(16, 11)), (GREY, GREY, GREY));
-        assert_eq!(sprite_side(100_000, 48), 25);
-        assert_eq!(sprite_side(10_000, 48), 48);
-        assert_eq!(sprite_side(2_000_000, 48), 0);
-        assert_eq!((sprite_side(0, 48), sprite_side(9, 0)), (0, 0));
+        assert_eq!(sprite_size(100_000, 48), 25);
+        assert_eq!(sprite_size(10_000, 48), 48);
+        assert_eq!(sprite_size(2_000_000, 48), 0);
+        assert_eq!((sprite_size(0, 48), sprite_size(9, 0)), (0, 0));
     }
 }

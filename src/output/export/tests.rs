@@ -1,4 +1,4 @@
-//! Every format, written for images with hostile names and labels, and read again without its consumer.
+//! Writes every format for images with hostile names and labels, and reads it back without its tool.
 
 use std::{
     collections::BTreeSet,
@@ -34,20 +34,20 @@ fn outline(images: &Path) -> Outline {
         classes: vec!["@cat\t\"1\"".into(), "dog\n</script>".into()],
         splits: vec![None, Some("te\"st\n".into()), Some("train".into())],
         maps: vec!["pca".into(), "umap".into()],
-        judged: vec![0, 1],
+        probe_classes: vec![0, 1],
     }
 }
 
 /// Three images: the first with everything, the second without a label, the last without anything.
 fn records() -> Vec<Record> {
-    let judged = |class: i32, name: &str| {
-        Some(Judged {
+    let predicted = |class: i32, name: &str| {
+        Some(Prediction {
             class,
             name: name.into(),
             confidence: 0.75,
         })
     };
-    let finding = |kind: &str| Found {
+    let finding = |kind: &str| Finding {
         kind: kind.into(),
         score: 0.25,
         evidence: "=labelled \"cat\",\nprobe says dog".into(),
@@ -58,13 +58,13 @@ fn records() -> Vec<Record> {
         size: [20, 10],
         split: Some("train".into()),
         label: Some(0),
-        prediction: judged(900, "+tabby\tcat"),
-        probe: judged(1, "dog\n</script>"),
+        prediction: predicted(900, "+tabby\tcat"),
+        probe: predicted(1, "dog\n</script>"),
         suggested: Some(1),
         label_score: Some(0.125),
         label_issue: Some(true),
         findings: vec![finding("label"), finding("leak"), finding("leak")],
-        places: vec![Some([1.0, 2.0]), Some([3.0, 4.5])],
+        coordinates: vec![Some([1.0, 2.0]), Some([3.0, 4.5])],
         features: Some(vec![0.5, -1.25e-8]),
         probabilities: Some(vec![0.25, 0.75]),
         neighbors: vec![(2, 0.5), (1, 1.5)],
@@ -77,7 +77,7 @@ fn records() -> Vec<Record> {
         path: HOSTILE[1].into(),
         size: [5, 5],
         split: Some("te\"st\n".into()),
-        places: vec![Some([5.0, 6.0]), None],
+        coordinates: vec![Some([5.0, 6.0]), None],
         features: Some(vec![f32::NAN, 0.0]),
         probabilities: Some(vec![0.5, 0.5]),
         neighbors: vec![(0, 0.5)],
@@ -88,7 +88,7 @@ fn records() -> Vec<Record> {
         path: HOSTILE[2].into(),
         size: [5, 5],
         label: Some(1),
-        places: vec![None, None],
+        coordinates: vec![None, None],
         features: Some(vec![1.0, 2.0]),
         ..Record::default()
     };
@@ -97,7 +97,7 @@ fn records() -> Vec<Record> {
 
 struct Exported {
     dir: tempfile::TempDir,
-    told: Told,
+    summary: Summary,
 }
 
 impl Exported {
@@ -119,14 +119,14 @@ impl Exported {
     }
 }
 
-/// Writes the records; of those in `gone` there is no file.
-fn export(format: Format, how: Images, gone: &[usize]) -> Exported {
+/// Writes the records; the files of those in `missing` do not exist.
+fn export(format: Format, how: Images, missing: &[usize]) -> Exported {
     let dir = tempfile::tempdir().unwrap();
     let photos = dir.path().join("photos");
     for (at, path) in HOSTILE.iter().enumerate() {
         let path = photos.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        if !gone.contains(&at) {
+        if !missing.contains(&at) {
             fs::write(path, format!("image {at}")).unwrap();
         }
     }
@@ -135,9 +135,9 @@ fn export(format: Format, how: Images, gone: &[usize]) -> Exported {
     for record in records() {
         writer.write(&folder, record).unwrap();
     }
-    let told = writer.finish(&folder).unwrap();
-    folder.finish(told.rows).unwrap();
-    Exported { dir, told }
+    let summary = writer.finish(&folder).unwrap();
+    folder.finish(summary.rows).unwrap();
+    Exported { dir, summary }
 }
 
 fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Vec<Option<&'b str>> {
@@ -145,7 +145,7 @@ fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Vec<Option<&'b str>> {
 }
 
 #[test]
-fn a_path_that_leaves_the_folder_names_no_file() {
+fn paths_that_leave_the_folder_are_refused() {
     let outline = outline(Path::new("/data"));
     let file = |path: &str| {
         let record = Record {
@@ -161,13 +161,13 @@ fn a_path_that_leaves_the_folder_names_no_file() {
 }
 
 #[test]
-fn paths_are_quoted_for_their_reader() {
+fn paths_are_quoted() {
     assert_eq!(literal(Path::new("a \"b\"\n")), r#""a \"b\"\n""#);
     assert_eq!(word(Path::new("it's")), r"'it'\''s'");
 }
 
 #[test]
-fn names_are_those_of_the_command_line() {
+fn format_names_equal_those_of_the_command_line() {
     for format in Format::value_variants() {
         let value = format.to_possible_value().unwrap();
         assert_eq!(value.get_name(), format.name());
@@ -177,14 +177,14 @@ fn names_are_those_of_the_command_line() {
 }
 
 #[test]
-fn huggingface_has_a_folder_a_split_with_images_beside_their_rows() {
+fn huggingface_has_one_folder_per_split_with_images_and_rows() {
     let done = export(Format::Huggingface, Images::Link, &[]);
-    assert_eq!(done.told.rows, 3);
-    // A split that the loader does not know by name is taken from the card.
+    assert_eq!(done.summary.rows, 3);
+    // Splits that the loader does not recognise by name come from the card.
     assert!(
-        done.told.open.starts_with("datasets.load_dataset(\"/"),
+        done.summary.open.starts_with("datasets.load_dataset(\"/"),
         "{}",
-        done.told.open
+        done.summary.open
     );
     for (split, at, name) in [
         ("train", 0, "000/000007.png"),
@@ -207,22 +207,26 @@ fn huggingface_has_a_folder_a_split_with_images_beside_their_rows() {
     let kinds = batch["findings"].as_list::<i32>().value(0);
     let kinds: Vec<_> = kinds.as_string::<i32>().iter().flatten().collect();
     assert_eq!(kinds, ["label", "leak"]);
-    // Batches have no metadata of their own.
+    // Batches have no metadata.
     let file = fs::File::open(done.path("train/metadata.parquet")).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-    let told: Value = serde_json::from_str(&reader.schema().metadata()["huggingface"]).unwrap();
-    assert_eq!(told["info"]["features"]["label"]["names"][0], "@cat\t\"1\"");
+    let info: Value = serde_json::from_str(&reader.schema().metadata()["huggingface"]).unwrap();
+    assert_eq!(info["info"]["features"]["label"]["names"][0], "@cat\t\"1\"");
 }
 
 #[test]
-fn huggingface_without_images_names_them_where_they_are() {
+fn huggingface_without_images_refers_to_the_original_ones() {
     let done = export(Format::Huggingface, Images::None, &[]);
     let batch = done.parquet("metadata.parquet");
     assert_eq!(texts(&batch, "file_name"), HOSTILE.map(Some));
-    assert!(done.told.open.contains("photos"), "{}", done.told.open);
+    assert!(
+        done.summary.open.contains("photos"),
+        "{}",
+        done.summary.open
+    );
     let done = export(Format::Huggingface, Images::Copy, &[0, 2]);
-    assert_eq!(done.told.rows, 1);
-    assert!(done.told.remarks[0].starts_with("left out 2 images not there"));
+    assert_eq!(done.summary.rows, 1);
+    assert!(done.summary.remarks[0].starts_with("skipped 2 missing images"));
     assert!(!done.path("train").join("metadata.parquet").exists());
 }
 
@@ -266,7 +270,7 @@ fn fiftyone_declares_every_field_of_its_samples() {
 }
 
 #[test]
-fn coco_has_boxes_where_there_are_and_whole_images_else() {
+fn coco_has_bounding_boxes_or_whole_images() {
     let done = export(Format::Coco, Images::Link, &[]);
     let coco = done.json("annotations.json");
     let images = coco["images"].as_array().unwrap();
@@ -295,10 +299,10 @@ fn coco_has_boxes_where_there_are_and_whole_images_else() {
 }
 
 #[test]
-fn cleanlab_has_a_row_for_each_judged_label_and_formulas_are_texts() {
+fn cleanlab_has_a_row_per_predicted_label_and_escapes_formulas() {
     let done = export(Format::Cleanlab, Images::Link, &[]);
-    assert_eq!(done.told.rows, 1);
-    assert!(done.told.remarks[0].starts_with("left out 2 images"));
+    assert_eq!(done.summary.rows, 1);
+    assert!(done.summary.remarks[0].starts_with("skipped 2 images"));
     let bytes = fs::read(done.path("pred_probs.npy")).unwrap();
     assert_eq!(
         bytes[128..],
@@ -343,9 +347,9 @@ fn cleanlab_has_a_row_for_each_judged_label_and_formulas_are_texts() {
 }
 
 #[test]
-fn tensorboard_has_a_line_a_point() {
+fn tensorboard_has_a_line_per_point() {
     let done = export(Format::Tensorboard, Images::Link, &[]);
-    assert_eq!(done.told.rows, 2);
+    assert_eq!(done.summary.rows, 2);
     assert_eq!(done.text("tensors.tsv"), "0.5\t-0.0000000125\n1\t2\n");
     let metadata = done.text("metadata.tsv");
     let lines: Vec<Vec<&str>> = metadata
@@ -368,11 +372,11 @@ fn tensorboard_has_a_line_a_point() {
 fn the_atlas_has_coordinates_neighbours_and_thumbnails() {
     let done = export(Format::EmbeddingAtlas, Images::Link, &[]);
     assert!(
-        done.told
+        done.summary
             .open
             .ends_with("--x umap_x --y umap_y --neighbors neighbors --image thumbnail"),
         "{}",
-        done.told.open
+        done.summary.open
     );
     let batch = done.parquet("images.parquet");
     let umap = batch["umap_y"].as_primitive::<Float32Type>();

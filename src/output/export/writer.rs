@@ -1,4 +1,4 @@
-//! What every format's writer does and tells.
+//! The interface of all formats.
 
 use std::path::Path;
 
@@ -9,30 +9,30 @@ use super::{Folder, Record};
 
 /// Writes one format.
 pub trait Writer {
-    /// Takes the next image.
+    /// Writes the next image.
     fn write(&mut self, folder: &Folder, record: Record) -> Result<()>;
 
-    /// Ends the files.
-    fn finish(self: Box<Self>, folder: &Folder) -> Result<Told>;
+    /// Finishes the files.
+    fn finish(self: Box<Self>, folder: &Folder) -> Result<Summary>;
 }
 
-/// What a finished export tells.
+/// The summary of a finished export.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Told {
+pub struct Summary {
     /// Images in it.
     pub rows: u64,
-    /// One line that opens it, in Python or for the shell.
+    /// A line of Python or shell that opens it.
     pub open: String,
-    /// What else its reader should know.
+    /// Further remarks.
     pub remarks: Vec<String>,
 }
 
-/// A path as a string literal of Python (and of JSON).
+/// A path as a Python (and JSON) string literal.
 pub(super) fn literal(path: &Path) -> String {
     serde_json::Value::from(path.to_string_lossy()).to_string()
 }
 
-/// A path as one word for the shell.
+/// A path as a shell word.
 pub(super) fn word(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }

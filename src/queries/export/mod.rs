@@ -16,7 +16,7 @@ use prospect_engine::{
     tables::sources::fitted,
 };
 use prospect_output::{
-    export::{Folder, Format, Images, Outline, Record, Told, lies_in},
+    export::{Folder, Format, Images, Outline, Record, Summary, is_inside},
     picture::Picture,
 };
 use prospect_stages::writer_of;
@@ -60,7 +60,7 @@ pub struct Export {
     pub path: String,
     pub files: u64,
     #[serde(flatten)]
-    pub told: Told,
+    pub told: Summary,
 }
 
 /// Writes an export. Keeps a batch of images in memory, and of all others some bytes each.
@@ -73,7 +73,7 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
         require(ctx, &manifest, table)?;
     }
     let dir = &ctx.config.images.dir;
-    if lies_in(asked.out, dir) && !lies_in(asked.out, ctx.run.root()) {
+    if is_inside(asked.out, dir) && !is_inside(asked.out, ctx.run.root()) {
         return Err(Error::usage(format!(
             "--out {}: it lies in the folder of images, whose next scan would find it; choose another folder",
             asked.out.display()
@@ -94,10 +94,10 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
             .iter()
             .map(|map| map.replace('-', "_"))
             .collect(),
-        judged: survey.judged.clone(),
+        probe_classes: survey.judged.clone(),
     };
     let n = outline.rows;
-    let side = asked.format.thumbnail_side(asked.thumbnails, n);
+    let side = asked.format.thumbnail_size(asked.thumbnails, n);
     let folder = Folder::begin(asked.out, asked.format)?;
     let mut writer = (asked.format).writer(&folder, outline.clone(), asked.images, side)?;
     let wanted = Wanted {
@@ -125,7 +125,7 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
     let mut told = writer.finish(&folder)?;
     if survey.unreadable > 0 {
         let unreadable = counted(survey.unreadable, "unreadable image");
-        told.remarks.push(format!("left out {unreadable}"));
+        told.remarks.push(format!("skipped {unreadable}"));
     }
     if survey.left_out > 0 {
         let of = counted(survey.left_out + survey.n, "image");

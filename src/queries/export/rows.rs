@@ -8,7 +8,7 @@ use prospect_engine::{
     Context,
     schema::{features, images, issues, label_scores, neighbors, predictions, probe, projection},
 };
-use prospect_output::export::{Found, Judged, Record};
+use prospect_output::export::{Finding, Prediction, Record};
 use prospect_store::Manifest;
 
 use super::{
@@ -35,7 +35,7 @@ pub struct Rows<'a> {
     predictions: Option<Walk<Verdict>>,
     probe: Option<Walk<Verdict>>,
     scores: Option<Walk<Score>>,
-    findings: HashMap<u32, Vec<Found>>,
+    findings: HashMap<u32, Vec<Finding>>,
     maps: Vec<Walk<[f32; 2]>>,
     features: Option<Walk<Vec<f32>>>,
     /// None where the classifier has seen the image.
@@ -199,7 +199,7 @@ impl<'a> Rows<'a> {
             record.label_issue = Some(score.flagged);
         }
         for walk in &mut self.maps {
-            record.places.push(walk.next_of(id)?);
+            record.coordinates.push(walk.next_of(id)?);
         }
         record.features = next_of(&mut self.features, id)?;
         record.probabilities = next_of(&mut self.probabilities, id)?.flatten();
@@ -220,9 +220,9 @@ fn next_of<T>(walk: &mut Option<Walk<T>>, id: u32) -> Result<Option<T>> {
 }
 
 impl Verdict {
-    fn judged<'n>(&self, name: impl Fn(i32) -> Option<&'n String>) -> Judged {
+    fn judged<'n>(&self, name: impl Fn(i32) -> Option<&'n String>) -> Prediction {
         let Verdict(class, confidence) = *self;
-        Judged {
+        Prediction {
             class,
             name: (name(class).cloned()).unwrap_or_else(|| format!("class {class}")),
             confidence,
@@ -231,7 +231,7 @@ impl Verdict {
 }
 
 /// What is flagged and no person has found fine, by image, in the table's order.
-fn findings(ctx: &Context, manifest: &Manifest) -> Result<HashMap<u32, Vec<Found>>> {
+fn findings(ctx: &Context, manifest: &Manifest) -> Result<HashMap<u32, Vec<Finding>>> {
     let columns = (
         issues::image_id,
         issues::kind,
@@ -240,11 +240,11 @@ fn findings(ctx: &Context, manifest: &Manifest) -> Result<HashMap<u32, Vec<Found
         issues::evidence,
         issues::reviewed,
     );
-    let mut found: HashMap<u32, Vec<Found>> = HashMap::new();
+    let mut found: HashMap<u32, Vec<Finding>> = HashMap::new();
     for batch in ctx.run.rows(manifest, columns) {
         for (id, kind, score, flagged, evidence, reviewed) in batch?.iter() {
             if flagged && reviewed != Some("ok") {
-                found.entry(id).or_default().push(Found {
+                found.entry(id).or_default().push(Finding {
                     kind: kind.to_string(),
                     score,
                     evidence: evidence.to_string(),
