@@ -1,6 +1,6 @@
-//! The house: which folders `src/` holds, which wing builds on which, and that no file of a wing imports another in a
-//! circle. What a file names is read from its text; a `pub use` is followed to the file that defines the item, and
-//! what is compiled for tests alone does not count.
+//! The architecture: the folders of `src/`, the dependencies between its crates, the wings, and no import cycles between the files
+//! of a wing. Imports are read from the source text; a `pub use` is followed to the file that defines the item, and test-only code
+//! is ignored.
 
 #[path = "wings/imports.rs"]
 mod imports;
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use imports::{Graph, circle, graph};
+use imports::{Graph, graph, shortest_cycle};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -28,7 +28,7 @@ fn names_in(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// The wings in the order of the root Cargo.toml's `members`, the lowest first.
+/// The wings in the order of `members` in the root Cargo.toml, lowest first.
 fn wings() -> Vec<String> {
     let manifest = read(&root().join("Cargo.toml"));
     let members = manifest.split("members = [").nth(1).unwrap();
@@ -39,7 +39,7 @@ fn wings() -> Vec<String> {
         .collect()
 }
 
-/// The wings that `manifest` builds on, those of its tests left out.
+/// The wings that `manifest` depends on, without dev-dependencies.
 fn dependencies(manifest: &str) -> Vec<&str> {
     let mut section = "";
     let mut found = Vec::new();
@@ -54,7 +54,7 @@ fn dependencies(manifest: &str) -> Vec<&str> {
     found
 }
 
-/// Every Rust file below `folder` by its path from there.
+/// All Rust files under `folder` by relative path.
 fn sources(folder: &Path) -> BTreeMap<String, String> {
     walkdir::WalkDir::new(folder)
         .into_iter()
@@ -67,18 +67,18 @@ fn sources(folder: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// One line for each import of a circle.
-fn told(wing: &str, graph: &Graph, circle: &[String]) -> String {
-    let mut text = format!("the files of src/{wing} import each other in a circle:");
-    for (file, next) in circle.iter().zip(circle.iter().cycle().skip(1)) {
+/// One line per import of a cycle.
+fn description(wing: &str, graph: &Graph, cycle: &[String]) -> String {
+    let mut text = format!("import cycle in src/{wing}:");
+    for (file, next) in cycle.iter().zip(cycle.iter().cycle().skip(1)) {
         let name = &graph[file][next];
-        text += &format!("\n  {file} names `{name}` of {next}");
+        text += &format!("\n  {file} imports `{name}` from {next}");
     }
     text
 }
 
 #[test]
-fn src_holds_the_wings_alone() {
+fn src_contains_only_the_wings() {
     let expected: BTreeSet<String> = wings()
         .into_iter()
         .chain(["lib.rs", "main.rs"].map(str::to_owned))
@@ -87,7 +87,7 @@ fn src_holds_the_wings_alone() {
 }
 
 #[test]
-fn a_wing_builds_on_those_below_it() {
+fn wings_depend_only_on_lower_ones() {
     let wings = wings();
     for (height, wing) in wings.iter().enumerate() {
         let manifest = read(&root().join("src").join(wing).join("Cargo.toml"));
@@ -101,17 +101,17 @@ fn a_wing_builds_on_those_below_it() {
 }
 
 #[test]
-fn no_files_import_each_other_in_a_circle() {
-    let mut complaints = Vec::new();
+fn files_have_no_import_cycles() {
+    let mut cycles = Vec::new();
     for wing in wings() {
         let graph = graph(&sources(&root().join("src").join(&wing)));
-        complaints.extend(circle(&graph).map(|circle| told(&wing, &graph, &circle)));
+        cycles.extend(shortest_cycle(&graph).map(|cycle| description(&wing, &graph, &cycle)));
     }
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    assert!(cycles.is_empty(), "{}", cycles.join("\n"));
 }
 
 #[test]
-fn dependencies_of_tests_are_left_out() {
+fn dev_dependencies_are_ignored() {
     let manifest = "[package]\nname = \"prospect-a\"\n[dependencies]\nprospect-b.workspace = true\nserde = \"1\"\n\
                     [dev-dependencies]\nprospect-c.workspace = true\n[build-dependencies]\nprospect-d = \"1\"\n";
     assert_eq!(dependencies(manifest), ["b", "d"]);

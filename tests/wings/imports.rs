@@ -1,4 +1,4 @@
-//! Which file of a crate names an item that another one defines.
+//! The imports between the files of a crate.
 
 mod tokens;
 
@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use tokens::tokens;
 
-/// For each file the files whose items it names, each with one of those names.
+/// For each file, the files that it imports items from, each with one of the names.
 pub type Graph = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Longer chains of re-exports are circular.
+/// Longer chains of re-exports are cyclic.
 const MAX_DEPTH: usize = 8;
 
-/// The imports between `sources`, the files of one crate by their paths from its lib.rs.
+/// The imports between `sources`, the files of a crate by path relative to its lib.rs.
 pub fn graph(sources: &BTreeMap<String, String>) -> Graph {
     let mut wing = Wing {
         sources,
@@ -34,26 +34,26 @@ pub fn graph(sources: &BTreeMap<String, String>) -> Graph {
     graph
 }
 
-/// The shortest circle: each file imports the next, and the last one the first.
-pub fn circle(graph: &Graph) -> Option<Vec<String>> {
+/// The shortest import cycle: each file imports the next, and the last one the first.
+pub fn shortest_cycle(graph: &Graph) -> Option<Vec<String>> {
     graph
         .keys()
-        .filter_map(|start| shortest_way_back(graph, start))
+        .filter_map(|start| shortest_cycle_from(graph, start))
         .min_by_key(Vec::len)
 }
 
-fn shortest_way_back(graph: &Graph, start: &str) -> Option<Vec<String>> {
+fn shortest_cycle_from(graph: &Graph, start: &str) -> Option<Vec<String>> {
     let mut came_from = HashMap::new();
     let mut queue = VecDeque::from([start]);
     while let Some(file) = queue.pop_front() {
         for next in graph.get(file).into_iter().flat_map(BTreeMap::keys) {
             if next == start {
-                let mut way = vec![file.to_owned()];
-                while let Some(&before) = came_from.get(way.last()?.as_str()) {
-                    way.push(String::from(before));
+                let mut path = vec![file.to_owned()];
+                while let Some(&before) = came_from.get(path.last()?.as_str()) {
+                    path.push(String::from(before));
                 }
-                way.reverse();
-                return Some(way);
+                path.reverse();
+                return Some(path);
             }
             if !came_from.contains_key(next.as_str()) {
                 came_from.insert(next.as_str(), file);
@@ -73,11 +73,11 @@ struct Module {
     children: BTreeMap<String, usize>,
     items: BTreeSet<String>,
     uses: Vec<Use>,
-    /// Paths in the code outside `use`.
+    /// Paths in code outside `use`.
     mentioned: Vec<Names>,
 }
 
-/// What one leaf of a `use` brings into scope, `*` for everything.
+/// A name that a `use` brings into scope, `*` for all.
 struct Use {
     name: String,
     path: Names,
@@ -95,7 +95,7 @@ impl Wing<'_> {
         self.add_module(file, parent, folder, &tokens)
     }
 
-    /// Adds a module whose children lie in `folder`, which is empty or ends in a slash.
+    /// Adds a module whose children are in `folder`, which is empty or ends in a slash.
     fn add_module(
         &mut self,
         file: &str,
@@ -148,7 +148,7 @@ impl Wing<'_> {
             ["macro_rules", "!", name, ..] => {
                 module.items.insert(String::from(*name));
             }
-            // Items that a macro defines are taken from what it is given.
+            // Items defined by a macro are read from its arguments.
             [_, "!", given @ ..] => module.items.extend(defined_names(given)),
             _ => module.items.extend(defined_names(declared).take(1)),
         }
@@ -157,12 +157,11 @@ impl Wing<'_> {
         }
     }
 
-    /// The file that defines the item at the end of `path`, named in the module `id`; none for modules and what other
-    /// crates define.
+    /// The file that defines the item at the end of `path`, as seen from module `id`; none for modules and items of other crates.
     fn definer(&self, id: usize, path: &[String], depth: usize) -> Option<&str> {
         let module = &self.modules[id];
         let (name, rest) = path.split_first()?;
-        // A module and an item may have one name.
+        // A module and an item may have the same name.
         if !rest.is_empty()
             && let Some(inner) = self.step(id, name)
         {
@@ -186,7 +185,7 @@ impl Wing<'_> {
         })
     }
 
-    /// The module that `name` leads to from the module `id`.
+    /// The module that `name` refers to in module `id`.
     fn step(&self, id: usize, name: &str) -> Option<usize> {
         match name {
             "crate" => Some(0),
@@ -197,7 +196,7 @@ impl Wing<'_> {
     }
 }
 
-/// Reads a tree of `use`, of which `before` has been read.
+/// Reads a `use` tree after the prefix `before`.
 fn read_use(tree: &[&str], before: &[String], public: bool, uses: &mut Vec<Use>) {
     let mut path = before.to_vec();
     let mut rest = tree;
@@ -245,7 +244,7 @@ fn split_at_commas<'a, 'b>(tokens: &'b [&'a str]) -> Vec<&'b [&'a str]> {
         .collect()
 }
 
-/// Takes the paths in `code`, and the `use`s in its blocks, which count as the module's.
+/// Reads the paths in `code` and the `use`s in its blocks, which count as the module's.
 fn read_code(code: &[&str], module: &mut Module) {
     let mut at = 0;
     while at < code.len() {
@@ -269,7 +268,7 @@ fn read_code(code: &[&str], module: &mut Module) {
             path.push(String::from(name));
             at += 2;
         }
-        // Single words in small letters are mostly variables, unless called.
+        // Single lower-case words are mostly variables, unless called.
         let names_an_item = path.len() > 1
             || path[0].starts_with(|letter: char| letter.is_ascii_uppercase())
             || matches!(code.get(at), Some(&("(" | "!" | "::")));
@@ -279,7 +278,7 @@ fn read_code(code: &[&str], module: &mut Module) {
     }
 }
 
-/// The names behind the keywords that define items.
+/// The names after keywords that define items.
 fn defined_names(tokens: &[&str]) -> impl Iterator<Item = String> {
     const KEYWORDS: [&str; 8] = [
         "const", "enum", "fn", "static", "struct", "trait", "type", "union",
@@ -291,7 +290,7 @@ fn defined_names(tokens: &[&str]) -> impl Iterator<Item = String> {
         .map(|pair| String::from(pair[1]))
 }
 
-/// How many tokens the item at the start of `tokens` takes, with its attributes.
+/// Length in tokens of the item at the start of `tokens`, with its attributes.
 fn item_length(tokens: &[&str]) -> usize {
     let prefix = prefix_length(tokens);
     let ends_in_semicolon = match &tokens[prefix..] {
@@ -309,7 +308,7 @@ fn item_length(tokens: &[&str]) -> usize {
     tokens.len()
 }
 
-/// How many tokens the attributes and `pub` at the start of an item take.
+/// Length in tokens of the attributes and `pub` at the start of an item.
 fn prefix_length(tokens: &[&str]) -> usize {
     let mut at = 0;
     loop {
@@ -323,7 +322,7 @@ fn prefix_length(tokens: &[&str]) -> usize {
     }
 }
 
-/// How many tokens the brackets at the start of `tokens` and what they hold take.
+/// Length in tokens of the bracketed group at the start of `tokens`.
 fn group_length(tokens: &[&str]) -> usize {
     let mut depth = 0;
     for (at, token) in tokens.iter().enumerate() {
@@ -343,7 +342,7 @@ fn nesting(token: &str) -> i32 {
     }
 }
 
-/// Leaves out the items under `#[cfg(test)]`, at any depth.
+/// Removes items under `#[cfg(test)]` at any depth.
 fn without_tests<'a>(tokens: &[&'a str]) -> Vec<&'a str> {
     let mut kept = Vec::new();
     let mut rest = tokens;
@@ -363,8 +362,8 @@ fn is_word(token: &str) -> bool {
 }
 
 #[test]
-fn a_circle_is_found() {
-    let found = circle(&read(&[
+fn a_cycle_is_found() {
+    let found = shortest_cycle(&read(&[
         ("lib.rs", "mod a; mod b; mod c;"),
         ("a.rs", "use crate::b::B; pub struct A(B);"),
         (
@@ -377,8 +376,8 @@ fn a_circle_is_found() {
 }
 
 #[test]
-fn the_shortest_circle_is_told() {
-    let found = circle(&read(&[
+fn the_shortest_cycle_is_found() {
+    let found = shortest_cycle(&read(&[
         ("lib.rs", "mod a; mod b; mod c; mod d;"),
         ("a.rs", "use crate::b::B; pub struct A;"),
         ("b.rs", "use crate::c::C; pub struct B;"),
@@ -389,7 +388,7 @@ fn the_shortest_circle_is_told() {
 }
 
 #[test]
-fn a_chain_is_no_circle() {
+fn a_chain_is_not_a_cycle() {
     let graph = read(&[
         ("lib.rs", "mod a; pub mod b; pub use a::A;"),
         ("a.rs", "use crate::b; pub struct A(b::B);"),
@@ -397,11 +396,11 @@ fn a_chain_is_no_circle() {
         ("b/c.rs", "pub struct C; // crate::A, super::B\n"),
     ]);
     assert_eq!(edges(&graph), ["a.rs > b/mod.rs", "b/mod.rs > b/c.rs"]);
-    assert_eq!(circle(&graph), None);
+    assert_eq!(shortest_cycle(&graph), None);
 }
 
 #[test]
-fn a_re_export_is_followed_to_the_definition() {
+fn re_exports_are_followed_to_the_definition() {
     let graph = read(&[
         ("lib.rs", "mod a; pub mod b; pub use b::*;"),
         ("a.rs", "use crate::{C, b::d::D as E}; fn f(_: C, _: E) {}"),
@@ -422,7 +421,7 @@ fn a_re_export_is_followed_to_the_definition() {
 }
 
 #[test]
-fn a_name_that_a_file_exports_and_uses_counts() {
+fn re_exported_names_that_are_used_count() {
     let graph = read(&[
         (
             "lib.rs",
@@ -430,7 +429,7 @@ fn a_name_that_a_file_exports_and_uses_counts() {
         ),
         ("a.rs", "pub struct A; pub fn f() { super::g(); }"),
     ]);
-    assert_eq!(circle(&graph).unwrap(), ["a.rs", "lib.rs"]);
+    assert_eq!(shortest_cycle(&graph).unwrap(), ["a.rs", "lib.rs"]);
 }
 
 #[test]

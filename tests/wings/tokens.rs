@@ -1,6 +1,6 @@
-//! Rust source text in tokens.
+//! Splits Rust source text into tokens.
 
-/// Words, `::` and single marks; comments, lifetimes and the content of literals are left out.
+/// Words, `::` and single symbols, without comments, lifetimes and the contents of literals.
 pub fn tokens(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -34,7 +34,7 @@ fn word_length(text: &str) -> usize {
         .unwrap_or(text.len())
 }
 
-/// How many bytes the string or character at the start of `text` takes, if there is one.
+/// Length in bytes of the string or character literal at the start of `text`, if any.
 fn literal_length(text: &str) -> Option<usize> {
     let raw = text.trim_start_matches(['b', 'c']);
     if text.len() - raw.len() <= 1
@@ -49,7 +49,7 @@ fn literal_length(text: &str) -> Option<usize> {
     let plain = text.strip_prefix(['b', 'c']).unwrap_or(text);
     let mut letters = plain.char_indices();
     let (_, quote) = letters.next().filter(|(_, quote)| "\"'".contains(*quote))?;
-    // A quote that no other follows is a lifetime's.
+    // A quote without a closing one starts a lifetime.
     if quote == '\'' && !plain.starts_with("'\\") && plain.chars().nth(2) != Some('\'') {
         return None;
     }
@@ -64,7 +64,7 @@ fn literal_length(text: &str) -> Option<usize> {
 }
 
 #[test]
-fn text_is_no_code() {
+fn literals_and_comments_are_not_code() {
     let text = "/* a::B */ r#\"x\" a::B\"# b'\\'' '\"' \"\\\" a::B\" f::<'a>('x', c\"é\")";
     let expected = [
         "\"", "\"", "\"", "\"", "f", "::", "<", ">", "(", "\"", ",", "\"", ")",
