@@ -151,7 +151,7 @@ pub(super) fn query(global: &Global, args: &QueryArgs) -> anyhow::Result<u8> {
             .into_iter()
             .chain(args.params.iter().map(String::as_str));
         let title = title.collect::<Vec<_>>().join("   ");
-        let shown = store::cells(&frame, cards::MOST)?;
+        let shown = store::cells(&frame, cards::MAX_CARDS)?;
         draw(&ctx, &title, &shown, frame.height(), sheet)?;
     }
     Ok(0)

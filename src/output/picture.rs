@@ -1,4 +1,4 @@
-//! Contact sheets, filter grids, signed maps, overlays and charts: pixels or numbers in, pixels out.
+//! Draws contact sheets, filter grids, signed maps, overlays and charts.
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
 use image::{ExtendedColorType, ImageEncoder, codecs::png};
@@ -23,34 +23,34 @@ pub use gradient::gradient_picture;
 pub use panels::{COLUMNS, Panel, side_by_side};
 pub use strips::strips;
 
-/// Sides of a sheet or grid stay below this many pixels.
-const MAX_GRID_SIDE: usize = 16_384;
-/// Why a picture could not be made.
+/// Maximum width and height of a picture.
+const MAX_SIZE: usize = 16_384;
+/// Why a picture could not be drawn.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PictureError {
-    /// The numbers do not fill the shape.
+    /// The number of values does not match the shape.
     #[error("expected {expected} values for shape {shape:?}, got {found}")]
     Shape {
         shape: Vec<usize>,
         expected: usize,
         found: usize,
     },
-    /// Nothing to draw, or more than a picture can hold.
+    /// Nothing to draw, or too large a picture.
     #[error("cannot draw a picture of {width} x {height} pixels")]
     Size { width: usize, height: usize },
-    /// The PNG encoder refused.
+    /// The PNG encoder failed.
     #[error("cannot encode the picture: {0}")]
     Encode(String),
 }
 
 impl From<PictureError> for Error {
-    /// Sizes and shapes are Prospect's own choice.
+    /// Internal: sizes and shapes are chosen by Prospect.
     fn from(error: PictureError) -> Error {
         Error::internal("drawing a picture", error)
     }
 }
 
-/// An RGB picture: row-major, 3 bytes a pixel, rows from the top.
+/// An RGB picture: row-major, 3 bytes per pixel, rows from the top.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     pub width: u32,
@@ -78,7 +78,7 @@ impl Picture {
         Some([self.pixels[i], self.pixels[i + 1], self.pixels[i + 2]])
     }
 
-    /// Copies `other` in with its top left corner at (`left`, `top`); what sticks out is cut off.
+    /// Copies `other` with its top left corner to (`left`, `top`), clipped to this picture.
     pub fn paste(&mut self, other: &Picture, left: u32, top: u32) {
         let columns = other.width.min(self.width.saturating_sub(left)) as usize;
         let rows = other.height.min(self.height.saturating_sub(top)) as usize;
@@ -101,7 +101,7 @@ pub struct PixelBox {
 }
 
 impl PixelBox {
-    /// All of a `width` x `height` image.
+    /// The whole `width` x `height` image.
     pub fn whole(width: u32, height: u32) -> PixelBox {
         PixelBox {
             x0: 0,
@@ -111,34 +111,33 @@ impl PixelBox {
         }
     }
 
-    /// The whole pixels nearest to the box `[x0, y0, x1, y1]` (pixel edges), inside a `width` x `height` image and at least
-    /// one. Lengths are rounded on their own, so that a square stays one. `None` for an image without pixels or a box
-    /// that is not a number.
+    /// Rounds the box `[x0, y0, x1, y1]` (pixel edges) to at least one whole pixel inside a `width` x `height` image. Lengths are
+    /// rounded separately, so that a square stays square. `None` for an image without pixels or a box with NaN.
     pub fn nearest(edges: [f32; 4], width: u32, height: u32) -> Option<PixelBox> {
         if width == 0 || height == 0 || edges.iter().any(|e| e.is_nan()) {
             return None;
         }
-        let along = |low: f32, high: f32, side: u32| {
-            let low = low.clamp(0.0, side as f32);
-            let high = high.clamp(low, side as f32);
-            let length = ((high - low).round() as u32).clamp(1, side);
-            let start = (low.round() as u32).min(side - length);
+        let axis = |low: f32, high: f32, size: u32| {
+            let low = low.clamp(0.0, size as f32);
+            let high = high.clamp(low, size as f32);
+            let length = ((high - low).round() as u32).clamp(1, size);
+            let start = (low.round() as u32).min(size - length);
             (start, start + length)
         };
-        let (x0, x1) = along(edges[0], edges[2], width);
-        let (y0, y1) = along(edges[1], edges[3], height);
+        let (x0, x1) = axis(edges[0], edges[2], width);
+        let (y0, y1) = axis(edges[1], edges[3], height);
         Some(PixelBox { x0, y0, x1, y1 })
     }
 }
 
-/// Cuts `part` out of an image (RGB, row-major, `width * height * 3` bytes) and scales it to fit a `side` x `side` square,
-/// keeping its aspect: shrunk with an antialiasing triangle filter, enlarged by repeating pixels, so that no detail is invented.
+/// Crops `part` from an image (RGB, row-major, `width * height * 3` bytes) and scales it to fit a `size` x `size` square, keeping
+/// its aspect ratio: downsampled with an antialiasing triangle filter, or enlarged by repeating pixels, which invents no detail.
 pub fn tile(
     pixels: &[u8],
     width: u32,
     height: u32,
     part: PixelBox,
-    side: u32,
+    size: u32,
 ) -> Result<Picture, PictureError> {
     let (w, h) = (
         part.x1.saturating_sub(part.x0),
@@ -146,13 +145,13 @@ pub fn tile(
     );
     let longest = w.max(h).max(1);
     let fit = |length: u32| {
-        let scaled = (u64::from(length) * u64::from(side) * 2 / u64::from(longest)).div_ceil(2);
-        (scaled as u32).clamp(side.min(1), side)
+        let scaled = (u64::from(length) * u64::from(size) * 2 / u64::from(longest)).div_ceil(2);
+        (scaled as u32).clamp(size.min(1), size)
     };
     scaled(pixels, width, height, part, (fit(w), fit(h)))
 }
 
-/// As [`tile`], to a width and height of its own.
+/// Like [`tile`], but to an exact width and height.
 fn scaled(
     pixels: &[u8],
     width: u32,
@@ -191,11 +190,11 @@ fn scaled(
         }
         return Ok(out);
     }
-    let refused = |e: &dyn std::fmt::Display| PictureError::Encode(e.to_string());
+    let failed = |e: &dyn std::fmt::Display| PictureError::Encode(e.to_string());
     let source =
-        images::ImageRef::new(width, height, pixels, PixelType::U8x3).map_err(|e| refused(&e))?;
+        images::ImageRef::new(width, height, pixels, PixelType::U8x3).map_err(|e| failed(&e))?;
     let mut target = images::Image::from_slice_u8(out_w, out_h, &mut out.pixels, PixelType::U8x3)
-        .map_err(|e| refused(&e))?;
+        .map_err(|e| failed(&e))?;
     let options = ResizeOptions::new()
         .crop(
             f64::from(part.x0),
@@ -206,18 +205,18 @@ fn scaled(
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     Resizer::new()
         .resize(&source, &mut target, &options)
-        .map_err(|e| refused(&e))?;
+        .map_err(|e| failed(&e))?;
     Ok(out)
 }
 
-/// How a sheet of tiles is laid out.
+/// The layout of a sheet of tiles.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
-    /// Tiles in a row.
+    /// Tiles per row.
     pub columns: usize,
-    /// Width and height of each tile's place.
-    pub side: u32,
-    /// Pixels between places (none round the edge).
+    /// Width and height of each tile's cell.
+    pub tile_size: u32,
+    /// Pixels between cells (none around the edge).
     pub gap: u32,
     pub background: Rgb,
 }
@@ -226,24 +225,20 @@ impl Layout {
     /// Width and height of a sheet of `n` tiles.
     pub fn size(&self, n: usize) -> (u32, u32) {
         let columns = self.columns.max(1);
-        let extent = |places: usize| {
-            let places = u32::try_from(places).unwrap_or(u32::MAX);
-            places
-                .saturating_mul(self.side.saturating_add(self.gap))
+        let extent = |cells: usize| {
+            let cells = u32::try_from(cells).unwrap_or(u32::MAX);
+            cells
+                .saturating_mul(self.tile_size.saturating_add(self.gap))
                 .saturating_sub(self.gap)
         };
         (extent(columns.min(n)), extent(n.div_ceil(columns)))
     }
 }
 
-/// Tiles in reading order, each centred in its place; `None` leaves its place empty.
+/// Tiles in reading order, each centred in its cell; `None` leaves a cell empty.
 pub fn contact_sheet(tiles: &[Option<Picture>], layout: &Layout) -> Result<Picture, PictureError> {
     let (width, height) = layout.size(tiles.len());
-    if width == 0
-        || height == 0
-        || width as usize > MAX_GRID_SIDE
-        || height as usize > MAX_GRID_SIDE
-    {
+    if width == 0 || height == 0 || width as usize > MAX_SIZE || height as usize > MAX_SIZE {
         return Err(PictureError::Size {
             width: width as usize,
             height: height as usize,
@@ -251,22 +246,23 @@ pub fn contact_sheet(tiles: &[Option<Picture>], layout: &Layout) -> Result<Pictu
     }
     let mut sheet = Picture::filled(width, height, layout.background);
     let columns = layout.columns.max(1);
-    let step = layout.side + layout.gap;
-    for (place, tile) in tiles.iter().enumerate() {
+    let step = layout.tile_size + layout.gap;
+    for (cell, tile) in tiles.iter().enumerate() {
         if let Some(tile) = tile {
-            let left = (place % columns) as u32 * step + layout.side.saturating_sub(tile.width) / 2;
-            let top = (place / columns) as u32 * step + layout.side.saturating_sub(tile.height) / 2;
+            let centred = |length: u32| layout.tile_size.saturating_sub(length) / 2;
+            let left = (cell % columns) as u32 * step + centred(tile.width);
+            let top = (cell / columns) as u32 * step + centred(tile.height);
             sheet.paste(tile, left, top);
         }
     }
     Ok(sheet)
 }
 
-/// Whether `found` values fill `shape`, no side of which may be empty.
+/// Checks that `found` values match a non-empty `shape`.
 fn check_shape(found: usize, shape: &[usize]) -> Result<(), PictureError> {
     let expected = shape
         .iter()
-        .try_fold(1_usize, |n, &side| n.checked_mul(side))
+        .try_fold(1_usize, |n, &length| n.checked_mul(length))
         .unwrap_or(usize::MAX);
     if expected == 0 || expected != found {
         return Err(PictureError::Shape {
@@ -278,14 +274,14 @@ fn check_shape(found: usize, shape: &[usize]) -> Result<(), PictureError> {
     Ok(())
 }
 
-/// The picture as a PNG file (8-bit RGB, no metadata): the same bytes for the same pixels.
+/// The picture as a PNG file (8-bit RGB, no metadata); the same pixels give the same bytes.
 pub fn png(picture: &Picture) -> Result<Vec<u8>, PictureError> {
     check_shape(
         picture.pixels.len(),
         &[picture.height as usize, picture.width as usize, 3],
     )?;
     let mut bytes = Vec::new();
-    // Slower compression makes photos 3 % smaller and takes forty times as long.
+    // Slower compression makes photos 3 % smaller but takes forty times as long.
     png::PngEncoder::new_with_quality(
         &mut bytes,
         png::CompressionType::Fast,
@@ -309,10 +305,10 @@ mod tests {
     const BLUE: [u8; 3] = [0, 0, 200];
 
     #[test]
-    fn sheet_places_and_centres_tiles() {
+    fn sheets_arrange_and_centre_tiles() {
         let layout = Layout {
             columns: 2,
-            side: 4,
+            tile_size: 4,
             gap: 1,
             background: [9; 3],
         };
@@ -335,8 +331,8 @@ mod tests {
     }
 
     #[test]
-    fn enlarging_repeats_pixels_and_keeps_aspect() {
-        // 3 x 2 image; the right 2 x 2 cut out becomes 4 x 4, the top row 6 x 2.
+    fn enlarging_repeats_pixels_and_keeps_the_aspect_ratio() {
+        // 3 x 2 image; the right 2 x 2 crop becomes 4 x 4, the top row 6 x 2.
         let pixels: Vec<u8> = (0..6).flat_map(|i| [i * 10; 3]).collect();
         let right = PixelBox {
             x0: 1,
@@ -356,8 +352,8 @@ mod tests {
     }
 
     #[test]
-    fn shrinking_averages() {
-        // Columns alternate 0 and 200: any antialiased halving of the interior is 100.
+    fn downsampling_averages() {
+        // Columns alternate between 0 and 200: any antialiased downsampling of the interior gives 100.
         let pixels: Vec<u8> = (0..16 * 16)
             .flat_map(|i| [if i % 2 == 0 { 0 } else { 200 }; 3])
             .collect();
@@ -371,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thin_crop_still_has_a_pixel() {
+    fn thin_crops_keep_a_pixel() {
         let pixels = vec![7; 1000 * 3];
         let all = PixelBox::whole(1000, 1);
         let picture = tile(&pixels, 1000, 1, all, 10).unwrap();
@@ -379,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn boxes_snap_to_pixels_and_stay_inside() {
+    fn boxes_are_rounded_to_pixels_inside_the_image() {
         let nearest = |edges| PixelBox::nearest(edges, 10, 8).unwrap();
         let expect = |x0, y0, x1, y1| PixelBox { x0, y0, x1, y1 };
         assert_eq!(nearest([1.2, 2.0, 3.1, 4.0]), expect(1, 2, 3, 4));
@@ -399,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn png_is_lossless_and_repeatable() {
+    fn png_is_lossless_and_reproducible() {
         let mut picture = Picture::filled(5, 3, RED);
         picture.paste(&Picture::filled(3, 3, BLUE), 4, 1);
         let bytes = png(&picture).unwrap();

@@ -12,7 +12,7 @@ use prospect_engine::{
 };
 use prospect_output::picture::{
     self, Picture,
-    cards::{Card, MOST, Page, SIDE},
+    cards::{Card, MAX_CARDS, PICTURE_SIZE, Page},
 };
 use prospect_store::{Cells, Manifest};
 use rayon::prelude::*;
@@ -52,7 +52,7 @@ pub fn draw_answer(
         )));
     }
     let manifest = ctx.run.manifest()?;
-    let shown = answer.rows.len().min(MOST);
+    let shown = answer.rows.len().min(MAX_CARDS);
     let named: Vec<Vec<Option<Named>>> = (answer.rows[..shown].iter())
         .map(|row| places.iter().map(|places| named(row, places)).collect())
         .collect();
@@ -65,7 +65,7 @@ pub fn draw_answer(
     let sources = Sources::read(ctx, &manifest, |id| wanted.contains(&id))?;
     let picture = |named: &Named| -> Result<Picture, String> {
         let id = id(named).ok_or("no row in the table images")?;
-        fitted(&sources.decode(id)?, SIDE)
+        fitted(&sources.decode(id)?, PICTURE_SIZE)
     };
     let title = match shown < of {
         true => format!(

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use prospect_common::{Result, text};
 use prospect_dataset::image::{self, DecodeOptions, RgbImage};
-use prospect_output::picture::{self, Picture, PixelBox, neighbors::SIDE};
+use prospect_output::picture::{self, Picture, PixelBox, neighbors::PICTURE_SIZE};
 use prospect_store::Manifest;
 
 use super::files::{File, files};
@@ -65,7 +65,7 @@ impl Sources {
 
 /// The whole image, small enough for a sheet of images.
 pub fn small(image: &RgbImage) -> Result<Picture, String> {
-    fitted(image, SIDE)
+    fitted(image, PICTURE_SIZE)
 }
 
 /// The whole image, scaled so that its longer side has `side` pixels.

@@ -13,23 +13,22 @@ use super::{
     },
 };
 
-/// A line of text is this many times as high as its letters' `size`.
+/// Line height relative to the font size.
 const LINE: f32 = 1.25;
 
-/// Hack: every letter as wide as every other, legible at 12 pixels. Text is left out where it cannot be read, which a
-/// test excludes.
+/// The font Hack: monospaced, legible at 12 pixels. Without it there is no text, which a test rules out.
 fn font() -> Option<&'static FontRef<'static>> {
     static FONT: OnceLock<Option<FontRef>> = OnceLock::new();
     FONT.get_or_init(|| FontRef::try_from_slice(epaint_default_fonts::HACK_REGULAR).ok())
         .as_ref()
 }
 
-/// Pixels from one line's top to the next one's.
+/// Pixels from the top of one line to the next.
 pub fn line_height(size: f32) -> u32 {
     (size * LINE).ceil() as u32
 }
 
-/// The glyphs of `text` with the left edge of the first at 0, and the line's whole advance in pixels.
+/// The glyphs of `text`, starting at x = 0, and the advance of the line in pixels.
 pub(super) fn set(font: &FontRef, size: f32, text: &str) -> (Vec<Glyph>, f32) {
     let font = font.as_scaled(PxScale::from(size));
     let mut glyphs = Vec::new();
@@ -50,13 +49,12 @@ pub fn text_width(size: f32, text: &str) -> u32 {
     font().map_or(0, |font| set(font, size, text).1.ceil() as u32)
 }
 
-/// As much of `text` as `width` pixels hold, a cut marked with an ellipsis.
+/// `text` shortened to `width` pixels, with an ellipsis if it was cut.
 pub fn fitted(size: f32, text: &str, width: u32) -> Cow<'_, str> {
     cut(text, |text| text_width(size, text) <= width)
 }
 
-/// A text, made safe to show, in at most `limit` lines of at most `width` pixels, broken between words; what they do not hold is
-/// cut.
+/// Escaped text in at most `limit` lines of at most `width` pixels, broken between words; the rest is cut.
 pub fn wrapped(size: f32, text: &str, width: u32, limit: usize) -> Vec<String> {
     let text = text::escaped(text);
     let mut lines: Vec<String> = Vec::new();
@@ -75,7 +73,7 @@ pub fn wrapped(size: f32, text: &str, width: u32, limit: usize) -> Vec<String> {
     lines
 }
 
-/// As much of `text` as fits, a cut marked with an ellipsis.
+/// The longest prefix of `text` that fits, with an ellipsis if it was cut.
 pub(super) fn cut(text: &str, fits: impl Fn(&str) -> bool) -> Cow<'_, str> {
     if fits(text) {
         return Cow::Borrowed(text);
@@ -85,8 +83,8 @@ pub(super) fn cut(text: &str, fits: impl Fn(&str) -> bool) -> Cow<'_, str> {
     Cow::Owned(cut.unwrap_or_default())
 }
 
-/// Draws one line with its top left corner at (`left`, `top`), letters `size` pixels from the lowest descent to the highest
-/// ascent. What sticks out of the picture is cut off.
+/// Draws one line of text with its top left corner at (`left`, `top`), clipped to the picture. `size` is the height in pixels from
+/// the lowest descent to the highest ascent.
 pub fn draw_text(picture: &mut Picture, left: i32, top: i32, size: f32, colour: Rgb, text: &str) {
     let Some(font) = font() else { return };
     let (width, height) = (i64::from(picture.width), i64::from(picture.height));
@@ -111,27 +109,27 @@ pub fn draw_text(picture: &mut Picture, left: i32, top: i32, size: f32, colour: 
     }
 }
 
-/// A square place `side` pixels wide with a picture in its middle, cut off where it is larger, or with the word that there is none.
-pub(super) fn draw_place(
+/// Draws a square cell of `size` pixels with a centred, clipped picture, or with a note if there is none.
+pub(super) fn draw_cell(
     sheet: &mut Picture,
     picture: Option<&Picture>,
     left: u32,
     top: u32,
-    side: u32,
+    size: u32,
 ) {
-    const LETTERS: f32 = 12.0;
-    let mut place = Picture::filled(side, side, GROUND);
-    let middle = |length: u32| side.saturating_sub(length) / 2;
+    const FONT_SIZE: f32 = 12.0;
+    let mut cell = Picture::filled(size, size, GROUND);
+    let centred = |length: u32| size.saturating_sub(length) / 2;
     match picture {
-        Some(picture) => place.paste(picture, middle(picture.width), middle(picture.height)),
+        Some(picture) => cell.paste(picture, centred(picture.width), centred(picture.height)),
         None => {
-            let words = "cannot be shown";
-            let x = middle(text_width(LETTERS, words)) as i32;
-            let y = middle(line_height(LETTERS)) as i32;
-            draw_text(&mut place, x, y, LETTERS, FAINT, words);
+            let note = "not available";
+            let x = centred(text_width(FONT_SIZE, note)) as i32;
+            let y = centred(line_height(FONT_SIZE)) as i32;
+            draw_text(&mut cell, x, y, FONT_SIZE, FAINT, note);
         }
     }
-    sheet.paste(&place, left, top);
+    sheet.paste(&cell, left, top);
 }
 
 #[cfg(test)]
@@ -140,7 +138,7 @@ mod tests {
 
     const INK: Rgb = [255, 200, 100];
 
-    /// Bounds of what is not black: x0, y0, x1, y1.
+    /// Bounds of all pixels that are not black: x0, y0, x1, y1.
     fn inked(picture: &Picture) -> Option<(u32, u32, u32, u32)> {
         let mut found: Option<(u32, u32, u32, u32)> = None;
         for y in 0..picture.height {
@@ -155,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_lie_where_they_should_and_are_smooth() {
+    fn text_is_positioned_and_antialiased() {
         let mut picture = Picture::filled(200, 40, [0; 3]);
         draw_text(&mut picture, 10, 5, 20.0, INK, "Hällo p=0.5");
         let (x0, y0, x1, y1) = inked(&picture).unwrap();
@@ -177,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn text_outside_is_cut_off() {
+    fn text_is_clipped_to_the_picture() {
         let mut picture = Picture::filled(30, 12, [0; 3]);
         draw_text(&mut picture, -15, -6, 20.0, INK, "MMMMMMMM");
         assert_eq!(
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_shortened_to_fit() {
+    fn long_text_is_shortened() {
         let name = "European fire salamander";
         assert_eq!(fitted(12.0, name, 1000), name);
         for width in [0, 5, 40, 100, 130] {
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_wrapped_between_words() {
+    fn long_text_is_wrapped_between_words() {
         let text = "labelled hat; probe says shoes 0.97; 18 of 20 neighbours are shoes; Grad-CAM overlaps 0.1 and more";
         let wrapped = |text: &str| wrapped(12.0, text, 192, 3);
         let lines = wrapped(text);

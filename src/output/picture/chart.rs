@@ -1,4 +1,4 @@
-//! What charts share: a canvas on either of plotters' backends, letters, colours, rectangles.
+//! Shared by charts: a canvas on either plotters backend, text, colours and rectangles.
 
 use std::{fmt::Display, sync::OnceLock};
 
@@ -19,31 +19,29 @@ use super::{
     scaled,
 };
 
-/// A chart is drawn in this many times as many pixels as its layout has units: shrunk again, its edges are smooth; in SVG,
-/// places are that much finer.
-const FINE: f32 = 2.0;
+/// Pixels per layout unit: bitmaps are downsampled for smooth edges, and SVG coordinates are finer.
+const SCALE: f32 = 2.0;
 
-/// What SVG viewers are asked for; plotters makes it so much smaller there that wider letters than ours fit, too.
+/// The font family in SVG; plotters scales it down so far that fonts wider than ours also fit.
 const FAMILY: &str = "sans-serif";
 
-/// Ubuntu Light: narrower than the letters of [`caption`](super::caption), so names are cut less often.
+/// Ubuntu Light: narrower than the font of [`caption`](super::caption), so fewer names are cut.
 fn font() -> Option<&'static FontRef<'static>> {
     static FONT: OnceLock<Option<FontRef>> = OnceLock::new();
     FONT.get_or_init(|| FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).ok())
         .as_ref()
 }
 
-/// Width of one line in units. A letter that ours do not have counts as wide as any may be: a viewer of SVG may have it.
+/// Width of a line in units. Letters missing from our font count with their maximum width: an SVG viewer may have them.
 pub(super) fn width(size: f32, text: &str) -> f32 {
     let Some(font) = font() else { return 0.0 };
-    let foreign = text.chars().filter(|&letter| font.glyph_id(letter).0 == 0);
-    set(font, size, text).1 + foreign.count() as f32 * size * 0.6
+    let missing = text.chars().filter(|&letter| font.glyph_id(letter).0 == 0);
+    set(font, size, text).1 + missing.count() as f32 * size * 0.6
 }
 
-/// A stranger's text for one line: control characters and what reorders text are made visible, as everywhere; what XML may not
-/// hold is replaced; at most `room` units wide.
+/// Untrusted text as one line of at most `room` units: control characters are escaped, and characters invalid in XML replaced.
 pub(super) fn line(size: f32, text: &str, room: f32) -> String {
-    // Hundreds of letters fit on no line: a name of megabytes costs nothing.
+    // No line fits more letters, and a name may be megabytes long.
     let head: String = text.chars().take(400).collect();
     let clean = escaped(head.trim()).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
     let clean = if clean.is_empty() {
@@ -54,7 +52,7 @@ pub(super) fn line(size: f32, text: &str, room: f32) -> String {
     cut(clean, |text| width(size, text) <= room).into_owned()
 }
 
-/// In units, y from the top.
+/// A rectangle in units, y from the top.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Rect {
     pub x0: f32,
@@ -81,7 +79,7 @@ impl Rect {
         self.y1 - self.y0
     }
 
-    /// Grown on all sides.
+    /// Enlarged by x and y in both directions.
     pub fn grown(&self, x: f32, y: f32) -> Rect {
         Rect {
             x0: self.x0 - x,
@@ -104,7 +102,7 @@ impl Rect {
     }
 }
 
-/// Where a line of text stands relative to its place.
+/// Alignment of a line of text relative to its position.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Align {
     Left,
@@ -113,7 +111,7 @@ pub(super) enum Align {
 }
 
 impl Align {
-    /// The share of a line that lies before its place.
+    /// The fraction of a line before its position.
     fn before(self) -> f32 {
         match self {
             Align::Left => 0.0,
@@ -127,13 +125,13 @@ impl Align {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Words {
     pub text: String,
-    /// On the middle line of its capitals.
+    /// Position, at half the height of capitals.
     pub at: [f32; 2],
     pub align: Align,
-    /// From the lowest descent to the highest ascent, in units.
+    /// Height in units, from the lowest descent to the highest ascent.
     pub size: f32,
     pub colour: Rgb,
-    /// Read upwards, from left below to left above.
+    /// Rotated to read upwards.
     pub turned: bool,
 }
 
@@ -160,7 +158,7 @@ impl Words {
         }
     }
 
-    /// What it covers.
+    /// Bounding box.
     pub fn bounds(&self) -> Rect {
         let long = width(self.size, &self.text);
         let before = long * self.align.before();
@@ -173,40 +171,40 @@ impl Words {
     }
 }
 
-/// Capitals reach this share of a line's size above its foot.
+/// Height of capitals relative to the font size.
 const CAPITALS: f32 = 0.62;
 
-/// From the place of a text in plotters' SVG to the foot of its letters, as a share of its size.
-const FOOT: f32 = 0.76 / 1.24;
+/// Offset of the baseline from a text's position in plotters' SVG, relative to the font size.
+const BASELINE: f32 = 0.76 / 1.24;
 
-/// How text gets onto a canvas.
+/// How text is put on a canvas.
 #[derive(Clone, Copy)]
 enum Letters {
     /// As pixels.
     Drawn,
-    /// As text, in letters that the viewer chooses.
+    /// As text, in the viewer's font.
     Written,
 }
 
-/// A backend that is drawn on in units.
+/// Draws on a backend in units.
 pub(super) struct Canvas<B: DrawingBackend> {
     backend: B,
     letters: Letters,
 }
 
 impl<B: DrawingBackend> Canvas<B> {
-    fn place([x, y]: [f32; 2]) -> (i32, i32) {
-        ((x * FINE).round() as i32, (y * FINE).round() as i32)
+    fn pixel([x, y]: [f32; 2]) -> (i32, i32) {
+        ((x * SCALE).round() as i32, (y * SCALE).round() as i32)
     }
 
     pub fn rect(&mut self, rect: &Rect, colour: Rgb, alpha: f64) -> Result<(), PictureError> {
         let (from, to) = (
-            Self::place([rect.x0, rect.y0]),
-            Self::place([rect.x1, rect.y1]),
+            Self::pixel([rect.x0, rect.y0]),
+            Self::pixel([rect.x1, rect.y1]),
         );
         let style = RGBColor(colour[0], colour[1], colour[2]).mix(alpha);
         let drawn = self.backend.draw_rect(from, to, &style.filled(), true);
-        drawn.map_err(refused)
+        drawn.map_err(failed)
     }
 
     pub fn dot(
@@ -216,12 +214,12 @@ impl<B: DrawingBackend> Canvas<B> {
         colour: Rgb,
         alpha: f64,
     ) -> Result<(), PictureError> {
-        let radius = (radius * FINE).round().max(1.0) as u32;
+        let radius = (radius * SCALE).round().max(1.0) as u32;
         let style = RGBColor(colour[0], colour[1], colour[2]).mix(alpha);
         let drawn = self
             .backend
-            .draw_circle(Self::place(at), radius, &style, true);
-        drawn.map_err(refused)
+            .draw_circle(Self::pixel(at), radius, &style, true);
+        drawn.map_err(failed)
     }
 
     pub fn words(&mut self, words: &Words) -> Result<(), PictureError> {
@@ -239,7 +237,7 @@ impl<B: DrawingBackend> Canvas<B> {
         };
         let [r, g, b] = words.colour;
         let colour = RGBColor(r, g, b);
-        let font = (FAMILY, words.size * FINE).into_font();
+        let font = (FAMILY, words.size * SCALE).into_font();
         let font = font.transform(if words.turned {
             FontTransform::Rotate270
         } else {
@@ -248,28 +246,31 @@ impl<B: DrawingBackend> Canvas<B> {
         let style = TextStyle::from(font)
             .color(&colour)
             .pos(Pos::new(align, VPos::Top));
-        let down = words.size * (CAPITALS / 2.0 - FOOT);
+        let down = words.size * (CAPITALS / 2.0 - BASELINE);
         let [x, y] = words.at;
         let at = if words.turned {
             [x + down, y]
         } else {
             [x, y + down]
         };
-        let drawn = self.backend.draw_text(&words.text, &style, Self::place(at));
-        drawn.map_err(refused)
+        let drawn = self.backend.draw_text(&words.text, &style, Self::pixel(at));
+        drawn.map_err(failed)
     }
 
-    /// Letter by letter: plotters would forget how far each stands from the one before.
+    /// Draws glyph by glyph, as plotters ignores kerning.
     fn draw_letters(&mut self, words: &Words) -> Result<(), PictureError> {
         let Some(font) = font() else {
             return Ok(());
         };
-        let size = words.size * FINE;
+        let size = words.size * SCALE;
         let (glyphs, long) = set(font, size, &words.text);
-        let foot = font.as_scaled(PxScale::from(size)).ascent();
-        let (left, top) = (-long * words.align.before(), size * CAPITALS / 2.0 - foot);
+        let baseline = font.as_scaled(PxScale::from(size)).ascent();
+        let (left, top) = (
+            -long * words.align.before(),
+            size * CAPITALS / 2.0 - baseline,
+        );
         let (left, top) = (left.round() as i32, top.round() as i32);
-        let (x0, y0) = Self::place(words.at);
+        let (x0, y0) = Self::pixel(words.at);
         let [r, g, b] = words.colour;
         let (w, h) = self.backend.get_size();
         for outline in glyphs
@@ -291,43 +292,43 @@ impl<B: DrawingBackend> Canvas<B> {
                     result = self.backend.draw_pixel((x, y), ink);
                 }
             });
-            result.map_err(refused)?;
+            result.map_err(failed)?;
         }
         Ok(())
     }
 }
 
-fn refused(error: impl Display) -> PictureError {
+fn failed(error: impl Display) -> PictureError {
     PictureError::Encode(error.to_string())
 }
 
-/// What can be drawn on any canvas.
+/// A chart that can be drawn on any canvas.
 pub(super) trait Chart {
     /// Width and height in units.
     fn size(&self) -> (u32, u32);
     fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Result<(), PictureError>;
 }
 
-/// One pixel a unit.
+/// As a bitmap with one pixel per unit.
 pub(super) fn picture(chart: &impl Chart) -> Result<Picture, PictureError> {
     let (width, height) = chart.size();
-    let (w, h) = (width * FINE as u32, height * FINE as u32);
-    let mut fine = Picture::filled(w, h, PAPER);
+    let (w, h) = (width * SCALE as u32, height * SCALE as u32);
+    let mut large = Picture::filled(w, h, PAPER);
     let mut canvas = Canvas {
-        backend: BitMapBackend::with_buffer(&mut fine.pixels, (w, h)),
+        backend: BitMapBackend::with_buffer(&mut large.pixels, (w, h)),
         letters: Letters::Drawn,
     };
     chart.draw(&mut canvas)?;
-    canvas.backend.present().map_err(refused)?;
+    canvas.backend.present().map_err(failed)?;
     drop(canvas);
     let whole = PixelBox::whole(w, h);
-    scaled(&fine.pixels, w, h, whole, (width, height))
+    scaled(&large.pixels, w, h, whole, (width, height))
 }
 
 /// As an SVG document.
 pub(super) fn svg(chart: &impl Chart) -> Result<String, PictureError> {
     let (width, height) = chart.size();
-    let (w, h) = (width * FINE as u32, height * FINE as u32);
+    let (w, h) = (width * SCALE as u32, height * SCALE as u32);
     let mut document = String::new();
     let mut canvas = Canvas {
         backend: SVGBackend::with_string(&mut document, (w, h)),
@@ -336,11 +337,11 @@ pub(super) fn svg(chart: &impl Chart) -> Result<String, PictureError> {
     let paper = Rect::sized(0.0, 0.0, width as f32, height as f32);
     canvas.rect(&paper, PAPER, 1.0)?;
     chart.draw(&mut canvas)?;
-    canvas.backend.present().map_err(refused)?;
+    canvas.backend.present().map_err(failed)?;
     drop(canvas);
-    // Fine units, the size of a picture. Texts are escaped, so no quotation mark of theirs is taken for these.
+    // Set the displayed size. Texts are escaped, so their quotation marks cannot match.
     let size = |w, h| format!("width=\"{w}\" height=\"{h}\"");
     let document = document.replacen(&size(w, h), &size(width, height), 1);
-    let spared = [" stroke=\"none\" stroke-width=\"1\"", " stroke=\"none\""];
-    Ok(document.replace(spared[0], "").replace(spared[1], ""))
+    let defaults = [" stroke=\"none\" stroke-width=\"1\"", " stroke=\"none\""];
+    Ok(document.replace(defaults[0], "").replace(defaults[1], ""))
 }

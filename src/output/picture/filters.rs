@@ -1,16 +1,16 @@
-//! Weights and signed maps in colour.
+//! Pictures of weights and signed maps.
 
 use super::{
-    MAX_GRID_SIDE, Picture, PictureError, check_shape,
+    MAX_SIZE, Picture, PictureError, check_shape,
     palette::{Rgb, chart::PAPER, diverging},
 };
 
-/// Filters are enlarged to about this many pixels a side, by whole factors, while the grid stays under [`ROOMY_SIDE`].
-const FILTER_SIDE: usize = 42;
-const ROOMY_SIDE: usize = 2_048;
+/// Filters are enlarged by an integer factor to about this size, as long as the grid stays below [`MAX_ENLARGED_GRID`].
+const FILTER_SIZE: usize = 42;
+const MAX_ENLARGED_GRID: usize = 2_048;
 /// Pixels between the filters of a grid.
 const FILTER_GAP: usize = 2;
-/// A signed map `[height, width]` on the diverging scale, where ±`limit` are the ends (`limit` 0: all white).
+/// Draws a signed map `[height, width]` on the diverging scale from -`limit` to `limit` (all white if `limit` is 0).
 pub fn signed_map(
     values: &[f32],
     height: usize,
@@ -26,16 +26,16 @@ pub fn signed_map(
     Ok(picture)
 }
 
-/// The filters of a convolution as a grid. `weights` is `[out, in, h, w]`, row-major, as in PyTorch.
+/// Draws the filters of a convolution as a grid. `weights` is `[out, in, h, w]`, row-major, as in PyTorch.
 ///
 /// Unsigned: `(w - min) / (max - min)` with the filter's own min and max over all its channels, scaled to 0..255; a constant
-/// filter is mid-grey (128). Three input channels make one RGB tile per filter, one channel one grey tile, both in a
-/// near-square grid; with any other number every filter is a row of grey tiles, one per input channel.
+/// filter is mid-grey (128). With three input channels, each filter is an RGB tile; with one, a grey tile, both in a near-square
+/// grid. Otherwise each filter is a row of grey tiles, one per input channel.
 ///
-/// Signed: the diverging scale, white where the weight is zero, ends at the filter's largest magnitude over all its
-/// channels; colour means sign here, so every filter is a row of tiles, one per input channel (one channel: near-square grid).
+/// Signed: the diverging scale, white at zero, up to the filter's largest magnitude over all its channels. As colour means sign,
+/// each filter is a row of tiles, one per input channel (one channel: near-square grid).
 ///
-/// Filters are enlarged by repeating pixels. Weights that are not finite are drawn as if zero (signed) or mid-grey.
+/// Filters are enlarged by repeating pixels. Non-finite weights are drawn like zero (signed) or mid-grey.
 pub fn filter_grid(
     weights: &[f32],
     shape: [usize; 4],
@@ -56,15 +56,16 @@ pub fn filter_grid(
         places * length * scale + (places - 1) * FILTER_GAP
     };
     let fits = |scale: &usize| {
-        extent(columns, w, *scale) <= ROOMY_SIDE && extent(rows, h, *scale) <= ROOMY_SIDE
+        extent(columns, w, *scale) <= MAX_ENLARGED_GRID
+            && extent(rows, h, *scale) <= MAX_ENLARGED_GRID
     };
-    let wanted = (FILTER_SIDE / h.max(w)).max(1);
+    let wanted = (FILTER_SIZE / h.max(w)).max(1);
     let scale = (1..=wanted).rev().find(fits).unwrap_or(1);
     let (width, height) = (extent(columns, w, scale), extent(rows, h, scale));
-    if width > MAX_GRID_SIDE || height > MAX_GRID_SIDE {
+    if width > MAX_SIZE || height > MAX_SIZE {
         return Err(PictureError::Size { width, height });
     }
-    // What lies between filters: neither end of any scale.
+    // The gaps have a colour at neither end of a scale.
     let mut grid = Picture::filled(width as u32, height as u32, PAPER);
     for (out, filter) in weights.chunks_exact(n_in * h * w).enumerate() {
         let colour = FilterScale::of(filter, signed);
@@ -90,7 +91,7 @@ pub fn filter_grid(
     Ok(grid)
 }
 
-/// One filter's way from weight to colour.
+/// Maps a filter's weights to colours.
 enum FilterScale {
     MinMax { min: f32, max: f32 },
     Signed { limit: f32 },
@@ -110,10 +111,10 @@ impl FilterScale {
         }
     }
 
-    /// 0..255 of a weight on the min-max scale; mid-grey where the scale has no extent.
+    /// A weight on the min-max scale as 0..255; mid-grey if min equals max.
     fn grey(&self, weight: f32) -> u8 {
         match *self {
-            // Halved first, so that the difference of the greatest floats stays finite.
+            // Halved first, so that the difference of the largest floats stays finite.
             FilterScale::MinMax { min, max } if max > min && weight.is_finite() => {
                 (255.0 * (weight / 2.0 - min / 2.0) / (max / 2.0 - min / 2.0)).round() as u8
             }
@@ -146,11 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn rgb_filters_are_scaled_over_all_their_channels() {
+    fn rgb_filters_are_scaled_over_all_channels() {
         // Two filters [3, 1, 2]: the first spans -1..3, the second is constant.
         let weights = [-1.0, 0.0, 1.0, 3.0, 2.0, 1.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0];
         let grid = filter_grid(&weights, [2, 3, 1, 2], false).unwrap();
-        let scale = (FILTER_SIDE / 2) as u32;
+        let scale = (FILTER_SIZE / 2) as u32;
         assert_eq!(grid.width, 2 * 2 * scale + FILTER_GAP as u32);
         assert_eq!(grid.height, scale);
         // (w + 1) / 4 * 255 of R = -1, G = 1, B = 2 in the left cell; of 0, 3, 1 in the right.
@@ -165,7 +166,7 @@ mod tests {
     fn signed_filters_are_rows_of_channels() {
         let weights = [-2.0, 0.0, 1.0, 0.5, 0.0, 0.0];
         let grid = filter_grid(&weights, [2, 3, 1, 1], true).unwrap();
-        let step = (FILTER_SIDE + FILTER_GAP) as u32;
+        let step = (FILTER_SIZE + FILTER_GAP) as u32;
         assert_eq!(grid.at(0, 0), Some(diverging(-1.0)));
         assert_eq!(grid.at(step, 0), Some([255; 3]));
         assert_eq!(grid.at(2 * step, 0), Some(diverging(0.5)));
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_shapes_are_errors_and_odd_weights_are_drawn() {
+    fn invalid_shapes_are_errors_and_non_finite_weights_are_drawn() {
         assert!(filter_grid(&[1.0], [1, 1, 1, 2], false).is_err());
         assert!(filter_grid(&[], [0, 3, 1, 1], false).is_err());
         assert!(filter_grid(&[1.0], [usize::MAX, 2, 1, 1], true).is_err());

@@ -1,19 +1,19 @@
-//! Gradients at the pixels, as pictures.
+//! Pictures of input gradients.
 
 use super::{Picture, PictureError, PixelBox, check_shape, scaled};
 
-/// The share of the shown values that the scale spans; larger ones are cut to its ends.
+/// The quantile of magnitudes at the ends of the scale; larger ones are clipped.
 const SPAN: f64 = 0.99;
 
-/// Zero, between the ends.
+/// The level of zero.
 const ZERO: f32 = 127.5;
 
-/// The part of a gradient `[3, height, width]` (red, green, blue planes, row-major) in its own colours, drawn `size` (width,
-/// height) pixels large: zero is mid-grey, positive values are brighter, negative ones darker, as in Springenberg et al. 2015,
-/// "Striving for simplicity". The scale is the picture's own: the 99th percentile of the part's magnitudes becomes full brightness
-/// (or their maximum, where fewer than 1 % are not zero). Values that are not finite are drawn as zero.
+/// Draws part of a gradient `[3, height, width]` (red, green and blue planes, row-major) at `size` (width, height) in pixels: zero
+/// is mid-grey, positive values are brighter, negative ones darker, as in Springenberg et al. 2015, "Striving for simplicity". The
+/// scale is the picture's own: the 99th percentile of the part's magnitudes is full brightness (or their maximum, if fewer than 1 %
+/// are non-zero). Non-finite values are drawn as zero.
 ///
-/// Shrunk with an antialiasing triangle filter, enlarged by repeating pixels, as [`tile`](super::tile) does.
+/// Downsampled with an antialiasing triangle filter, or enlarged by repeating pixels, like [`tile`](super::tile).
 pub fn gradient_picture(
     gradient: &[f32],
     (height, width): (usize, usize),
@@ -47,7 +47,7 @@ pub fn gradient_picture(
     scaled(&pixels, w, h, whole, size)
 }
 
-/// The magnitude that becomes full brightness; 0 where there is none.
+/// The magnitude of full brightness; 0 if all values are zero.
 fn limit(values: &[f32]) -> f32 {
     let mut magnitudes: Vec<f32> = values.iter().map(|value| value.abs()).collect();
     let last = magnitudes.len() - 1;
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_mid_grey_and_signs_are_dark_and_bright() {
+    fn zero_is_mid_grey_and_signs_are_darker_or_brighter() {
         // 1 x 3: red +2, green -2, blue +1 in the three pixels.
         let gradient = [2.0, 0.0, 0.0, 0.0, -2.0, 0.0, 0.0, 0.0, 1.0];
         let picture = gradient_picture(&gradient, (1, 3), all(3, 1), (3, 1)).unwrap();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_what_is_not_finite_are_grey() {
+    fn zero_and_non_finite_values_are_grey() {
         for value in [0.0, f32::NAN, f32::INFINITY] {
             let picture = gradient_picture(&[value; 12], (2, 2), all(2, 2), (4, 4)).unwrap();
             assert_eq!(picture, Picture::filled(4, 4, [GREY; 3]));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn one_huge_value_does_not_hide_the_others() {
+    fn an_outlier_does_not_hide_other_values() {
         let mut gradient = vec![1.0; 3 * 100];
         gradient[7] = 1e6;
         let picture = gradient_picture(&gradient, (10, 10), all(10, 10), (10, 10)).unwrap();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scale_is_the_parts_own_and_parts_are_enlarged() {
+    fn parts_have_their_own_scale_and_are_enlarged() {
         let mut gradient = vec![0.0; 3 * 16];
         gradient[0] = 100.0;
         gradient[15] = -1.0;

@@ -1,4 +1,4 @@
-//! Class activation maps laid over the photo that they explain.
+//! Overlays of class activation maps on their photo.
 
 use prospect_dataset::image::{Geometry, RgbImage};
 
@@ -9,14 +9,14 @@ use super::{
     tile,
 };
 
-/// Photos with a shorter longest side are enlarged to about this many pixels, by a whole factor.
+/// Smaller photos are enlarged to about this many pixels along the longer side, by an integer factor.
 const SMALL: u32 = 256;
-/// How much of an overlay is heat; the rest is the photo, grey, so that colour means heat alone.
+/// Opacity of the heat map over the grey photo.
 const HEAT: f32 = 0.55;
-/// Brightness of what the network did not see.
+/// Brightness of pixels outside the network's input.
 const UNSEEN: f32 = 0.2;
 
-/// A raw map `[rows, cols]` over the whole of the network's input, and what to say about it.
+/// A raw map `[rows, cols]` over the whole network input, with its caption.
 #[derive(Debug, Clone)]
 pub struct Heat<'a> {
     pub map: &'a [f32],
@@ -26,17 +26,17 @@ pub struct Heat<'a> {
     pub lines: Vec<String>,
 }
 
-/// The photo and beside it a panel per heat: the photo in grey, upright as a viewer shows it, under the raw map, rectified at
-/// 0, on a perceptually uniform colour scale from 0 to the map's own maximum. What the network did not see is dark.
-/// `about` is the photo's caption. The photo is scaled to a longest side of at most `max_side` pixels.
+/// Draws the photo and a panel per heat map: the upright grey photo under the raw map, rectified at 0, on a perceptually uniform
+/// colour scale from 0 to the map's maximum. Pixels outside the network's input are dark. `about` is the photo's caption. The
+/// photo is scaled to at most `max_size` pixels along the longer side.
 pub fn heat_picture(
     image: &RgbImage,
     geometry: &Geometry,
     about: Vec<String>,
     heats: &[Heat],
-    max_side: u32,
+    max_size: u32,
 ) -> Result<Picture, PictureError> {
-    let scene = Scene::new(image, geometry, max_side)?;
+    let scene = Scene::new(image, geometry, max_size)?;
     let mut panels = vec![scene.photo(about)];
     for heat in heats {
         panels.push(scene.heat(heat)?);
@@ -44,46 +44,46 @@ pub fn heat_picture(
     side_by_side(&panels, COLUMNS)
 }
 
-/// A photo at the size at which it is shown, and the way from its pixels to the network's input.
+/// A photo at its displayed size, with the mapping from its pixels to the network's input.
 pub struct Scene<'a> {
     photo: Picture,
     geometry: &'a Geometry,
-    /// Of the photo before it was scaled.
+    /// Size of the upright photo before scaling.
     upright: (u32, u32),
 }
 
 impl Scene<'_> {
-    /// `geometry` is that of `image`.
+    /// `geometry` belongs to `image`.
     pub fn new<'a>(
         image: &RgbImage,
         geometry: &'a Geometry,
-        max_side: u32,
+        max_size: u32,
     ) -> Result<Scene<'a>, PictureError> {
         let (width, height) = (image.width, image.height);
         let longest = width.max(height).max(1);
-        let side = match max_side / longest {
-            0 => max_side,
-            room => longest * (SMALL / longest).clamp(1, room),
+        let size = match max_size / longest {
+            0 => max_size,
+            max_factor => longest * (SMALL / longest).clamp(1, max_factor),
         };
         let whole = PixelBox::whole(width, height);
         Ok(Scene {
-            photo: tile(&image.pixels, width, height, whole, side)?,
+            photo: tile(&image.pixels, width, height, whole, size)?,
             geometry,
             upright: (width, height),
         })
     }
 
-    /// The photo as it is.
+    /// The plain photo.
     pub fn photo(&self, lines: Vec<String>) -> Panel {
         Panel::new(self.photo.clone(), lines)
     }
 
-    /// The photo under a map, and the colours' meaning.
+    /// The photo under a map, with its colour bar.
     pub fn heat(&self, heat: &Heat) -> Result<Panel, PictureError> {
         check_shape(heat.map.len(), &[heat.rows, heat.cols])?;
-        let (map, max) = shares(heat.map);
-        let picture = self.veiled(|input, grey| {
-            let share = between(&map, (heat.rows, heat.cols), input);
+        let (map, max) = normalised(heat.map);
+        let picture = self.map_seen(|input, grey| {
+            let share = interpolate(&map, (heat.rows, heat.cols), input);
             mixed([grey; 3], palette::heat(share), HEAT)
         });
         Ok(Panel {
@@ -92,39 +92,39 @@ impl Scene<'_> {
         })
     }
 
-    /// A picture of the network's input (or of anything with its frame) where the input lies in the photo.
+    /// The photo with a picture of the network's input (or of the same extent) at the input's position.
     pub fn input(&self, picture: &Picture, lines: Vec<String>) -> Result<Panel, PictureError> {
         let shape = [picture.height as usize, picture.width as usize, 3];
         check_shape(picture.pixels.len(), &shape)?;
-        let shown = self.veiled(|(y, x), _| {
-            let along = |share: f64, side: u32| ((share * f64::from(side)) as u32).min(side - 1);
+        let shown = self.map_seen(|(y, x), _| {
+            let index = |share: f64, size: u32| ((share * f64::from(size)) as u32).min(size - 1);
             picture
-                .at(along(x, picture.width), along(y, picture.height))
+                .at(index(x, picture.width), index(y, picture.height))
                 .unwrap_or_default()
         });
         Ok(Panel::new(shown, lines))
     }
 
-    /// The photo with every pixel that the network saw replaced by what `seen` makes of its place in the input (row and
-    /// column as shares of the input's sides) and its brightness; the others are dark.
-    fn veiled(&self, seen: impl Fn((f64, f64), u8) -> Rgb) -> Picture {
+    /// Recolours the pixels inside the network's input by `colour`, a function of the position in the input (row and column as
+    /// fractions of its height and width) and the brightness; the others are dark.
+    fn map_seen(&self, colour: impl Fn((f64, f64), u8) -> Rgb) -> Picture {
         let mut picture = self.photo.clone();
         let width = picture.width as usize;
         for (at, pixel) in picture.pixels.chunks_exact_mut(3).enumerate() {
             let grey = ((luma(pixel) + 500) / 1000) as u8;
-            let veiled = match self.input_share(at / width, at % width) {
-                Some(place) => seen(place, grey),
+            let recoloured = match self.input_position(at / width, at % width) {
+                Some(position) => colour(position, grey),
                 None => [mix(0, grey, UNSEEN); 3],
             };
-            pixel.copy_from_slice(&veiled);
+            pixel.copy_from_slice(&recoloured);
         }
         picture
     }
 
-    /// Where the middle of a shown pixel lies in the input: row and column as shares of its sides.
-    fn input_share(&self, row: usize, col: usize) -> Option<(f64, f64)> {
-        let upright = |at: usize, shown: u32, side: u32| {
-            (at as f64 + 0.5) * f64::from(side) / f64::from(shown)
+    /// The position of a displayed pixel's centre in the input: row and column as fractions of its height and width.
+    fn input_position(&self, row: usize, col: usize) -> Option<(f64, f64)> {
+        let upright = |at: usize, shown: u32, size: u32| {
+            (at as f64 + 0.5) * f64::from(size) / f64::from(shown)
         };
         let (x, y) = self.geometry.input_point(
             upright(col, self.photo.width, self.upright.0),
@@ -135,9 +135,8 @@ impl Scene<'_> {
     }
 }
 
-/// The map rectified at 0 and divided by its maximum, where that is over 0 (else all zero); and the raw maximum. What is not
-/// a number counts as zero.
-fn shares(map: &[f32]) -> (Vec<f32>, f32) {
+/// The map rectified at 0 and divided by its maximum, if positive (otherwise all zero), and the raw maximum. NaN counts as zero.
+fn normalised(map: &[f32]) -> (Vec<f32>, f32) {
     let finite = |v: f32| {
         if v.is_nan() {
             0.0
@@ -156,35 +155,35 @@ fn shares(map: &[f32]) -> (Vec<f32>, f32) {
     (map.iter().map(share).collect(), max)
 }
 
-/// A map `[rows, cols]` at a place given as shares of its sides, linear between the middles of cells, constant beyond the
-/// outermost: half-pixel bilinear upsampling (`align_corners = false`), at any point.
-fn between(map: &[f32], (rows, cols): (usize, usize), (y, x): (f64, f64)) -> f32 {
-    let along = |share: f64, side: usize| {
-        let last = side.saturating_sub(1);
-        let at = (share * side as f64 - 0.5).clamp(0.0, last as f64);
+/// Half-pixel bilinear interpolation (`align_corners = false`) of a map `[rows, cols]` at a point given as fractions of its height
+/// and width.
+fn interpolate(map: &[f32], (rows, cols): (usize, usize), (y, x): (f64, f64)) -> f32 {
+    let axis = |share: f64, size: usize| {
+        let last = size.saturating_sub(1);
+        let at = (share * size as f64 - 0.5).clamp(0.0, last as f64);
         let low = at as usize;
         (low, (low + 1).min(last), at - low as f64)
     };
-    let (top, bottom, down) = along(y, rows);
-    let (left, right, across) = along(x, cols);
+    let (top, bottom, down) = axis(y, rows);
+    let (left, right, across) = axis(x, cols);
     let value = |row: usize, col: usize| f64::from(map[row * cols + col]);
     let line = |row: usize| value(row, left) * (1.0 - across) + value(row, right) * across;
     (line(top) * (1.0 - down) + line(bottom) * down) as f32
 }
 
-/// A map `[rows, cols]` enlarged to `[height, width]`: half-pixel bilinear (`align_corners = false`), as PyTorch's
-/// `interpolate` and OpenCV's `resize` do it.
+/// Upsamples a map `[rows, cols]` to `[height, width]`: half-pixel bilinear (`align_corners = false`), like PyTorch's `interpolate`
+/// and OpenCV's `resize`.
 pub fn upsample(
     map: &[f32],
     (rows, cols): (usize, usize),
     (height, width): (usize, usize),
 ) -> Result<Vec<f32>, PictureError> {
     check_shape(map.len(), &[rows, cols])?;
-    let middle = |at: usize, side: usize| (at as f64 + 0.5) / side as f64;
+    let middle = |at: usize, size: usize| (at as f64 + 0.5) / size as f64;
     let mut out = Vec::with_capacity(height * width);
     for row in 0..height {
         let y = middle(row, height);
-        out.extend((0..width).map(|col| between(map, (rows, cols), (y, middle(col, width)))));
+        out.extend((0..width).map(|col| interpolate(map, (rows, cols), (y, middle(col, width)))));
     }
     Ok(out)
 }
@@ -224,7 +223,7 @@ mod tests {
         Geometry::new(&image.header, &spec)
     }
 
-    /// Columns and rows, x0, y0, x1, y1, in which the overlay is at its hottest.
+    /// Bounds x0, y0, x1, y1 of the hottest pixels.
     fn hottest(panel: &Panel) -> [u32; 4] {
         let picture = &panel.picture;
         let places = (0..picture.height).flat_map(|y| (0..picture.width).map(move |x| (x, y)));
@@ -253,8 +252,8 @@ mod tests {
         scene.heat(&heat).unwrap()
     }
 
-    /// With one hot cell in a corner of the map, the overlay is hottest from that corner to the cell's middle (beyond it, the
-    /// heat falls towards the next cell); the colour scale keeps its last colour down to a share of 255 / 256.
+    /// With one hot cell in a corner of the map, the overlay is hottest from that corner to the cell's centre (beyond it, the heat
+    /// falls towards the next cell); the colour scale has its last colour down to 255 / 256.
     fn near(found: [u32; 4], expected: [f64; 4]) {
         for (found, expected) in found.into_iter().zip(expected) {
             assert!(
@@ -265,12 +264,12 @@ mod tests {
     }
 
     const UNSEEN_PIXEL: [u8; 3] = [20; 3];
-    /// Seen, but no heat: 45 % of the grey, and 55 % of the scale's first colour, (0, 0, 4).
+    /// Seen but without heat: 45 % of the grey and 55 % of the scale's first colour, (0, 0, 4).
     const COLD_PIXEL: [u8; 3] = [45, 45, 47];
 
     #[test]
     fn a_wide_photo() {
-        // 800x400 to 448x224, of which columns 112..336 are kept: 200..600 of the photo. Cells of the 2x2 map are 200 wide.
+        // 800x400 to 448x224; the crop keeps columns 112..336, which are 200..600 of the photo. Cells of the 2x2 map are 200 wide.
         let image = image(800, 400, 1);
         let geometry = geometry(&image, Resize::Short(224), Some((224, 224)));
         let panel = overlay(&image, &geometry, &[0.0, 1.0, 0.0, 0.0], 2);
@@ -282,8 +281,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tall_photo_turned_by_its_exif_tag() {
-        // Upright 300x600, stored 600x300 on its side; 7x7 cells of 300 / 7 pixels from row 150 on.
+    fn a_tall_photo_with_exif_orientation() {
+        // Upright 300x600, stored as 600x300; 7x7 cells of 300 / 7 pixels from row 150.
         for turn in [1, 6, 8] {
             let image = image(300, 600, turn);
             let geometry = geometry(&image, Resize::Short(256), Some((256, 256)));
@@ -301,9 +300,9 @@ mod tests {
     }
 
     #[test]
-    fn a_padded_photo_and_one_squeezed_to_fit() {
-        // 300x200 in a 400x400 input: the photo lies at columns 50..350, rows 100..300. The cell in the middle of a 3x3
-        // map covers columns and rows 133..267 of the input; the heat peaks at its middle.
+    fn a_padded_and_a_distorted_photo() {
+        // 300x200 in a 400x400 input: the photo is at columns 50..350 and rows 100..300. The central cell of a 3x3 map covers
+        // columns and rows 133..267 of the input; the heat peaks at its centre.
         let small = image(300, 200, 1);
         let padded = geometry(&small, Resize::None, Some((400, 400)));
         let mut map = [0.0; 9];
@@ -315,8 +314,8 @@ mod tests {
             [150.0 - 0.5, 100.0 - 0.5, 150.0 + 0.5, 100.0 + 0.5],
         );
         assert!(x0 + x1 == 300.0 && y0 + y1 == 200.0, "in the middle");
-        // Squeezed, all of it is seen.
-        let squeezed = geometry(
+        // Distorted, but seen completely.
+        let distorted = geometry(
             &small,
             Resize::Exact {
                 height: 50,
@@ -324,12 +323,12 @@ mod tests {
             },
             None,
         );
-        let panel = overlay(&small, &squeezed, &[0.0, 0.0, 0.0, 1.0], 2);
+        let panel = overlay(&small, &distorted, &[0.0, 0.0, 0.0, 1.0], 2);
         near(hottest(&panel), [225.0, 150.0, 300.0, 200.0]);
     }
 
     #[test]
-    fn large_photos_shrink_and_small_ones_grow() {
+    fn large_photos_are_downsampled_and_small_ones_enlarged() {
         let large = image(4000, 2000, 1);
         let seen = geometry(&large, Resize::Short(224), Some((224, 224)));
         let scene = Scene::new(&large, &seen, 512).unwrap();
@@ -346,14 +345,14 @@ mod tests {
         );
         let tiny = image(32, 16, 1);
         let seen = geometry(&tiny, Resize::None, None);
-        for (max_side, side) in [(512, 256), (100, 96), (20, 20)] {
-            let scene = Scene::new(&tiny, &seen, max_side).unwrap();
-            assert_eq!((scene.photo.width, scene.photo.height), (side, side / 2));
+        for (max_size, size) in [(512, 256), (100, 96), (20, 20)] {
+            let scene = Scene::new(&tiny, &seen, max_size).unwrap();
+            assert_eq!((scene.photo.width, scene.photo.height), (size, size / 2));
         }
     }
 
     #[test]
-    fn maps_without_heat_are_dimmed_photos() {
+    fn maps_without_positive_values_are_dimmed_photos() {
         let image = image(40, 40, 1);
         let geometry = geometry(&image, Resize::None, None);
         for (map, max) in [
@@ -380,8 +379,8 @@ mod tests {
             );
         }
         let odd = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY, 0.0];
-        let (shares, max) = shares(&odd);
-        assert_eq!((shares, max), (vec![0.0, 0.0, 1.0, 0.0], f32::MAX));
+        let (normalised, max) = normalised(&odd);
+        assert_eq!((normalised, max), (vec![0.0, 0.0, 1.0, 0.0], f32::MAX));
         let heat = Heat {
             map: &odd,
             rows: 3,
@@ -403,7 +402,7 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
         }
-        // By hand: cells' middles at 0.5 and 1.5 of 2; of 4 pixels, the outer ones lie beyond them.
+        // By hand: cell centres at 0.5 and 1.5 of 2; of 4 pixels, the outer ones are beyond them.
         assert_eq!(
             upsample(&[0.0, 4.0], (1, 2), (1, 4)).unwrap(),
             [0.0, 1.0, 3.0, 4.0]
@@ -413,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_the_input_lies_where_the_input_does() {
+    fn pictures_of_the_input_are_at_its_position() {
         let image = image(800, 400, 1);
         let geometry = geometry(&image, Resize::Short(200), Some((200, 200)));
         let mut input = Picture::filled(200, 200, [128; 3]);

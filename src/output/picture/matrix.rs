@@ -1,4 +1,4 @@
-//! Which class is taken for which, as a matrix of colours.
+//! Confusion matrices.
 
 mod content;
 mod layout;
@@ -13,9 +13,9 @@ use super::{
     chart::{self, Canvas, Chart},
 };
 
-pub use self::content::{Cell, Entry, Figures, MOST_CLASSES, Matrix};
+pub use self::content::{Cell, Entry, Figures, MAX_CLASSES, Matrix};
 
-/// The matrix, coloured by the square root of the share, so that one image in a hundred can be seen beside ninety-nine.
+/// Draws a matrix. Colours follow the square root of the fraction, so that one image in a hundred is visible.
 pub fn matrix_picture(matrix: &Matrix) -> Result<Picture, PictureError> {
     chart::picture(&Layout::new(matrix)?)
 }

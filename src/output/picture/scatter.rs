@@ -1,4 +1,4 @@
-//! Maps: every image a point, coloured by what is known of it.
+//! Maps: scatter plots with one point per image, coloured by group.
 
 mod colours;
 mod content;
@@ -22,7 +22,7 @@ use super::{
 
 pub use self::content::{Colouring, Scatter};
 
-/// Points in an SVG document at most: a browser still turns its pages.
+/// Maximum points in an SVG document, so that browsers stay responsive.
 pub const SVG_POINTS: usize = 20_000;
 
 /// The map as a PNG file, 1600 pixels wide.
@@ -30,7 +30,7 @@ pub fn scatter_png(scatter: &Scatter) -> Result<Vec<u8>, PictureError> {
     png(&chart::picture(&Layout::new(scatter, usize::MAX)?)?)
 }
 
-/// The map as an SVG document. Of more than [`SVG_POINTS`] points a seeded sample is drawn, and the subtitle says so.
+/// The map as an SVG document. Of more than [`SVG_POINTS`] points, a reproducible sample is drawn, as noted in the subtitle.
 pub fn scatter_svg(scatter: &Scatter) -> Result<String, PictureError> {
     chart::svg(&Layout::new(scatter, SVG_POINTS)?)
 }

@@ -10,7 +10,7 @@ use prospect_engine::{
 };
 use prospect_output::picture::{
     self, Picture,
-    neighbors::{Frame, MOST, Row, Tile, neighbor_sheet, pages},
+    neighbors::{Frame, MAX_NEIGHBORS, Row, Tile, neighbor_sheet, pages},
 };
 use rayon::prelude::*;
 
@@ -31,7 +31,7 @@ pub fn draw_sheets(
         let (page, after) = rest.split_at(*n);
         rest = after;
         let shown = |answer: &Answer| -> Vec<u32> {
-            let hits = answer.neighbors.iter().take(MOST);
+            let hits = answer.neighbors.iter().take(MAX_NEIGHBORS);
             let seen = hits.map(|hit| &hit.image).chain([&answer.query]);
             seen.filter_map(|seen| seen.image_id).collect()
         };
@@ -71,7 +71,7 @@ struct Photos<'a> {
 impl Photos<'_> {
     fn row(&self, answer: &Answer) -> Row {
         let query = &answer.query;
-        let shown = answer.neighbors.len().min(MOST);
+        let shown = answer.neighbors.len().min(MAX_NEIGHBORS);
         Row {
             query: Tile {
                 picture: self.picture(query),

@@ -207,7 +207,7 @@ fn draw(strips: &[Option<Vec<Picture>>], rules: &[ReluRule]) -> Result<Vec<u8>, 
         columns: (1..)
             .find(|columns| columns * columns * n_tiles >= strips.len())
             .unwrap_or(1),
-        side: TILE,
+        tile_size: TILE,
         gap: GAP,
         background: palette::sheet::MAT,
     };

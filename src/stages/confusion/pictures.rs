@@ -10,7 +10,7 @@ use prospect_common::{
 use prospect_engine::tables::classes::name_of;
 use prospect_output::picture::{
     PictureError,
-    matrix::{Cell, Entry, Figures, MOST_CLASSES, Matrix, matrix_picture},
+    matrix::{Cell, Entry, Figures, MAX_CLASSES, Matrix, matrix_picture},
     png,
 };
 
@@ -164,7 +164,7 @@ fn shown(classes: &BTreeSet<u32>, pairs: &[Pair]) -> Vec<u32> {
     // Stable: equally confused classes stay in the order of their numbers.
     ranked.sort_by_key(|class| std::cmp::Reverse(class.1));
     let mut shown: Vec<u32> = (ranked.into_iter())
-        .take(MOST_CLASSES)
+        .take(MAX_CLASSES)
         .map(|(class, _)| class)
         .collect();
     shown.sort_unstable();
@@ -183,13 +183,13 @@ mod tests {
             count,
             share: 0.5,
         };
-        let n = MOST_CLASSES as u32 + 50;
+        let n = MAX_CLASSES as u32 + 50;
         let classes: BTreeSet<u32> = (0..n).collect();
         let mut pairs: Vec<Pair> = (0..n).map(|class| pair(class, class, 9)).collect();
         // The last 60 classes are confused with class 3.
         pairs.extend((n - 60..n).map(|class| pair(class, 3, 1)));
         let drawn = shown(&classes, &pairs);
-        assert_eq!(drawn.len(), MOST_CLASSES);
+        assert_eq!(drawn.len(), MAX_CLASSES);
         assert!(drawn.is_sorted() && drawn.contains(&3));
         assert!((n - 60..n).all(|class| drawn.contains(&class)));
         assert!(drawn.contains(&0) && !drawn.contains(&(n - 61)));

@@ -130,7 +130,7 @@ pub fn draw(
     }
     let layout = picture::Layout {
         columns: (1..).find(|c| c * c >= places).unwrap_or(1),
-        side: TILE,
+        tile_size: TILE,
         gap: GAP,
         background: palette::sheet::MAT,
     };

@@ -1,29 +1,29 @@
-//! What a matrix shows and says.
+//! The contents of a matrix.
 
-/// A square has room for so many classes.
-pub const MOST_CLASSES: usize = 1000;
+/// Maximum number of classes.
+pub const MAX_CLASSES: usize = 1000;
 
-/// A matrix and what is said about it. Texts may be anything: they are cut to their room, control characters made visible.
+/// A matrix with its texts, which may be untrusted: they are escaped and cut to fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
     pub title: &'a str,
     pub subtitle: &'a str,
-    /// Rows from the top, columns from the left; at most [`MOST_CLASSES`].
+    /// Names of rows from the top and columns from the left; at most [`MAX_CLASSES`].
     pub names: &'a [String],
-    /// The name of a last column, apart from the others, for what is none of these classes.
+    /// The name of a separate last column for all other classes.
     pub other: Option<&'a str>,
-    /// In any order; a place without a cell is empty.
+    /// In any order; missing cells are empty.
     pub cells: &'a [Cell],
-    /// What the rows and what the columns are.
+    /// Names of the row and column axes.
     pub axes: [&'a str; 2],
-    /// What the colours are shares of: `of the label's images`.
+    /// What the fractions refer to: `of the label's images`.
     pub of: &'a str,
     pub figures: Figures,
-    /// A heading and the lines under it, beside the matrix.
+    /// A list beside the matrix: its heading and lines.
     pub list: (&'a str, &'a [Entry]),
 }
 
-/// What is written into the cells where there is room.
+/// The numbers in cells that are large enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Figures {
     Counts,
@@ -36,7 +36,7 @@ pub struct Cell {
     /// `names.len()` for the last column.
     pub column: usize,
     pub count: u64,
-    /// Of the row, in 0..=1: the colour.
+    /// Fraction of the row, in 0..=1, shown by the colour.
     pub share: f64,
 }
 

@@ -1,8 +1,8 @@
-//! Where everything of a matrix stands, in units from the top left corner, before anything is drawn.
+//! The layout of a matrix, in units from the top left corner.
 
 use prospect_common::text::count;
 
-use super::content::{Cell, Figures, MOST_CLASSES, Matrix};
+use super::content::{Cell, Figures, MAX_CLASSES, Matrix};
 use crate::picture::{
     PictureError,
     chart::{Align, Rect, Words, line, width},
@@ -14,34 +14,34 @@ use crate::picture::{
 };
 
 const MARGIN: f32 = 40.0;
-/// What title and subtitle take.
+/// Height of title and subtitle.
 const HEAD: f32 = 118.0;
 const TITLE: f32 = 38.0;
 const SUBTITLE: f32 = 23.0;
-/// The matrix' longest side, and a cell's.
-const SIDE: f32 = 1000.0;
-const MOST_CELL: f32 = 88.0;
-/// A line of names is at least so high; where cells are lower, some names are left out.
-const LEAST_LINE: f32 = 15.0;
-/// Beyond so many classes no name is written: the few that had room would not help to find the others.
-const NAMED: usize = 150;
+/// Maximum size of the matrix and of a cell.
+const MAX_GRID: f32 = 1000.0;
+const MAX_CELL: f32 = 88.0;
+/// Minimum height of a name; if cells are smaller, some names are skipped.
+const MIN_LINE: f32 = 15.0;
+/// With more classes no names are shown: too few would fit to be useful.
+const MAX_NAMED: usize = 150;
 const NAME_WIDTH: f32 = 230.0;
-/// From this side on, cells stand apart by a light line and hold their figure.
-const APART: f32 = 12.0;
-const FIGURED: f32 = 30.0;
-/// A cell off the diagonal is drawn at least so wide, over its neighbours if need be: a single pixel is not seen.
-const SEEN: f32 = 3.0;
+/// Minimum cell sizes for separating lines and for numbers.
+const SEPARATED: f32 = 12.0;
+const NUMBERED: f32 = 30.0;
+/// Minimum drawn size of an off-diagonal cell, overlapping its neighbours if necessary: a single pixel would be missed.
+const MIN_VISIBLE: f32 = 3.0;
 const AXIS: f32 = 36.0;
-const LETTERS: f32 = 21.0;
-/// Colour bar and list.
-const BESIDE: f32 = 400.0;
+const FONT_SIZE: f32 = 21.0;
+/// Width of colour bar and list.
+const SIDEBAR: f32 = 400.0;
 const GUTTER: f32 = 50.0;
 const STEP: f32 = 32.0;
-/// Of the list, at least so many lines are shown beside a small matrix.
-const LEAST_ROWS: usize = 8;
+/// Minimum lines of the list beside a small matrix.
+const MIN_ROWS: usize = 8;
 /// Between the classes and the column of all others.
-const OTHER: f32 = 14.0;
-/// Shares with a tick on the colour bar.
+const OTHER_GAP: f32 = 14.0;
+/// Ticks of the colour bar.
 const TICKS: [(f64, &str); 6] = [
     (0.0, "0"),
     (0.01, "1 %"),
@@ -62,15 +62,15 @@ impl Layout {
         let n = matrix.names.len();
         let columns = n + usize::from(matrix.other.is_some());
         let outside = |cell: &&Cell| cell.row >= n || cell.column >= columns;
-        if n == 0 || n > MOST_CLASSES || matrix.cells.iter().any(|cell| outside(&cell)) {
+        if n == 0 || n > MAX_CLASSES || matrix.cells.iter().any(|cell| outside(&cell)) {
             return Err(PictureError::Size {
                 width: columns,
                 height: n,
             });
         }
-        let cell = (SIDE / n as f32).min(MOST_CELL);
-        let letters = (cell * 0.72).clamp(LEAST_LINE, LETTERS);
-        let names: Vec<String> = if n <= NAMED {
+        let cell = (MAX_GRID / n as f32).min(MAX_CELL);
+        let letters = (cell * 0.72).clamp(MIN_LINE, FONT_SIZE);
+        let names: Vec<String> = if n <= MAX_NAMED {
             let names = matrix.names.iter();
             names.map(|name| line(letters, name, NAME_WIDTH)).collect()
         } else {
@@ -90,12 +90,12 @@ impl Layout {
         let side = cell * n as f32;
         let grid = Rect::sized(MARGIN + AXIS + room, HEAD, side, side);
         let last = if other.is_some() {
-            OTHER + cell.max(LEAST_LINE)
+            OTHER_GAP + cell.max(MIN_LINE)
         } else {
             0.0
         };
         let beside = grid.x1 + last + GUTTER;
-        let page = (beside + BESIDE + MARGIN).max(1000.0);
+        let page = (beside + SIDEBAR + MARGIN).max(1000.0);
         let mut layout = Layout {
             size: (0, 0),
             fills: Vec::new(),
@@ -104,15 +104,17 @@ impl Layout {
         layout.titles(matrix, page - 2.0 * MARGIN);
         layout.cells(matrix, &grid, cell);
         layout.names(&names, other, &grid, (cell, letters));
-        let [rows, columns] = matrix.axes.map(|axis| line(LETTERS, axis, side.max(300.0)));
+        let [rows, columns] = matrix
+            .axes
+            .map(|axis| line(FONT_SIZE, axis, side.max(300.0)));
         let middle = grid.y0 + side / 2.0;
-        // A long name of a short axis starts at the matrix' top and goes on below.
-        let middle = middle.max(grid.y0 + width(LETTERS, &rows) / 2.0);
-        let rows = Words::new(rows, [MARGIN + 8.0, middle], LETTERS, SOFT);
+        // A long name of a short axis starts at the top of the matrix and extends below.
+        let middle = middle.max(grid.y0 + width(FONT_SIZE, &rows) / 2.0);
+        let rows = Words::new(rows, [MARGIN + 8.0, middle], FONT_SIZE, SOFT);
         layout.words.push(rows.aligned(Align::Centre).turned());
         let foot = grid.y1 + below + AXIS * 0.6;
         let middle = grid.x0 + side / 2.0;
-        let columns = Words::new(columns, [middle, foot], LETTERS, SOFT);
+        let columns = Words::new(columns, [middle, foot], FONT_SIZE, SOFT);
         layout.words.push(columns.aligned(Align::Centre));
         let end = layout.beside(matrix, beside, (HEAD, foot + AXIS * 0.5));
         let height = end.max(foot + AXIS * 0.4) + MARGIN * 0.6;
@@ -135,9 +137,9 @@ impl Layout {
         let n = matrix.names.len();
         self.fills.push((*grid, GROUND));
         let last = Rect::sized(
-            grid.x1 + OTHER,
+            grid.x1 + OTHER_GAP,
             grid.y0,
-            cell.max(LEAST_LINE),
+            cell.max(MIN_LINE),
             grid.height(),
         );
         if matrix.other.is_some() {
@@ -151,22 +153,22 @@ impl Layout {
             Rect::sized(grid.x0 + column as f32 * cell, top, cell, cell)
         };
         let mut cells: Vec<_> = matrix.cells.iter().filter(|cell| cell.count > 0).collect();
-        // What is large lies on top, the diagonal on top of all.
+        // Draw large fractions over small ones, and the diagonal last.
         cells.sort_by(|a, b| {
             let diagonal = |cell: &Cell| cell.row == cell.column;
             (diagonal(a).cmp(&diagonal(b))).then(a.share.total_cmp(&b.share))
         });
         for found in cells {
             let mut rect = place(found.row, found.column);
-            if cell >= APART {
+            if cell >= SEPARATED {
                 rect = rect.grown(-0.5, -0.5);
-            } else if cell < SEEN && found.row != found.column {
-                let more = (SEEN - cell) / 2.0;
+            } else if cell < MIN_VISIBLE && found.row != found.column {
+                let more = (MIN_VISIBLE - cell) / 2.0;
                 rect = rect.grown(if found.column == n { 0.0 } else { more }, more);
             }
             let fill = palette::share(found.share);
             self.fills.push((rect, fill));
-            if cell < FIGURED {
+            if cell < NUMBERED {
                 continue;
             }
             let figure = match matrix.figures {
@@ -195,7 +197,7 @@ impl Layout {
         grid: &Rect,
         (cell, letters): (f32, f32),
     ) {
-        let every = (LEAST_LINE / cell).ceil().max(1.0) as usize;
+        let every = (MIN_LINE / cell).ceil().max(1.0) as usize;
         for (place, name) in names.iter().enumerate().step_by(every) {
             let along = (place as f32 + 0.5) * cell;
             let row = Words::new(name, [grid.x0 - 8.0, grid.y0 + along], letters, INK);
@@ -204,26 +206,26 @@ impl Layout {
             self.words.push(column.aligned(Align::Right).turned());
         }
         if let Some(other) = other {
-            let x = grid.x1 + OTHER + cell.max(LEAST_LINE) / 2.0;
+            let x = grid.x1 + OTHER_GAP + cell.max(MIN_LINE) / 2.0;
             let other = Words::new(other, [x, grid.y1 + 8.0], letters, INK);
             self.words.push(other.aligned(Align::Right).turned());
         }
     }
 
-    /// Colour bar and list, from `top`, the list as far as `foot` at least; gives back where they end.
+    /// Colour bar and list from `top`, the list at least to `foot`; returns their lower end.
     fn beside(&mut self, matrix: &Matrix, left: f32, (top, foot): (f32, f32)) -> f32 {
         let mut y = top + 12.0;
-        let heading = line(LETTERS, &format!("share {}", matrix.of), BESIDE);
+        let heading = line(FONT_SIZE, &format!("share {}", matrix.of), SIDEBAR);
         self.words
-            .push(Words::new(heading, [left, y], LETTERS, SOFT));
+            .push(Words::new(heading, [left, y], FONT_SIZE, SOFT));
         y += 24.0;
         let steps = 200;
-        let along = |at: f64| left + BESIDE * at as f32;
+        let along = |at: f64| left + SIDEBAR * at as f32;
         for step in 0..steps {
             let at = (step as f64 + 0.5) / f64::from(steps);
             let from = along(f64::from(step) / f64::from(steps));
-            let bar = Rect::sized(from, y, BESIDE / steps as f32 + 0.5, 22.0);
-            // Places along the bar are square roots of shares.
+            let bar = Rect::sized(from, y, SIDEBAR / steps as f32 + 0.5, 22.0);
+            // Positions along the bar are square roots of fractions.
             self.fills.push((bar, palette::share(at * at)));
         }
         y += 40.0;
@@ -237,23 +239,23 @@ impl Layout {
             self.words.push(tick.aligned(align));
         }
         y += 26.0;
-        let scale = "square-root scale; grey cells: none";
+        let scale = "square-root scale; grey: no images";
         self.words.push(Words::new(scale, [left, y], 17.0, SOFT));
         let (heading, entries) = matrix.list;
         if entries.is_empty() {
             return y + 10.0;
         }
         y += 64.0;
-        let heading = line(LETTERS, heading, BESIDE);
+        let heading = line(FONT_SIZE, heading, SIDEBAR);
         self.words
-            .push(Words::new(heading, [left, y], LETTERS, SOFT));
+            .push(Words::new(heading, [left, y], FONT_SIZE, SOFT));
         y += STEP + 4.0;
-        let rows = (((foot - y) / STEP) as usize + 1).max(LEAST_ROWS);
+        let rows = (((foot - y) / STEP) as usize + 1).max(MIN_ROWS);
         for entry in entries.iter().take(rows) {
-            let figure = Words::new(&entry.figure, [left + BESIDE, y], LETTERS, SOFT);
-            let room = BESIDE - width(LETTERS, &entry.figure) - 16.0;
-            let text = line(LETTERS, &entry.text, room);
-            self.words.push(Words::new(text, [left, y], LETTERS, INK));
+            let figure = Words::new(&entry.figure, [left + SIDEBAR, y], FONT_SIZE, SOFT);
+            let room = SIDEBAR - width(FONT_SIZE, &entry.figure) - 16.0;
+            let text = line(FONT_SIZE, &entry.text, room);
+            self.words.push(Words::new(text, [left, y], FONT_SIZE, INK));
             self.words.push(figure.aligned(Align::Right));
             y += STEP;
         }
@@ -261,7 +263,7 @@ impl Layout {
     }
 }
 
-/// In whole percents; nothing instead of 0, which the colour says better.
+/// A whole number of percent; empty for 0, which the colour shows better.
 fn percent(share: f64) -> String {
     let percent = (share * 100.0).round();
     if percent < 1.0 {

@@ -27,7 +27,7 @@ fn cells(n: usize, other: bool) -> Vec<Cell> {
         })
     };
     let mut cells: Vec<Cell> = (0..n).flat_map(row).collect();
-    // With few classes several of them fall together.
+    // With few classes, some coincide.
     cells.sort_by_key(|cell| (cell.row, cell.column));
     cells.dedup_by_key(|cell| (cell.row, cell.column));
     cells
@@ -44,7 +44,7 @@ fn entries(n: usize) -> Vec<Entry> {
 
 fn matrix<'a>(names: &'a [String], cells: &'a [Cell], entries: &'a [Entry]) -> Matrix<'a> {
     Matrix {
-        title: "What the labels are taken for",
+        title: "Labels and predicted classes",
         subtitle: "92.9 % of 10,000 images right",
         names,
         other: None,
@@ -57,7 +57,7 @@ fn matrix<'a>(names: &'a [String], cells: &'a [Cell], entries: &'a [Entry]) -> M
 }
 
 #[test]
-fn no_text_lies_over_another_or_sticks_out() {
+fn texts_do_not_overlap_and_stay_inside() {
     for n in [1, 2, 3, 10, 30, 31, 70, 100, 150, 151, 1000] {
         let names = names(n);
         for other in [None, Some("other classes of the network")] {
@@ -88,7 +88,7 @@ fn no_text_lies_over_another_or_sticks_out() {
 }
 
 #[test]
-fn rows_are_labels_and_columns_what_they_are_taken_for() {
+fn rows_are_labels_and_columns_are_predictions() {
     let names = ["a", "b", "c"].map(str::to_string);
     let cells = [(0, 0, 1.0, 7), (1, 1, 0.5, 1), (1, 2, 0.5, 1)].map(|cell| {
         let (row, column, share, count) = cell;
@@ -110,7 +110,7 @@ fn rows_are_labels_and_columns_what_they_are_taken_for() {
     assert_eq!(figure.unwrap().text, "1");
     let picture = matrix_picture(&matrix(&names, &cells, &[])).unwrap();
     assert_eq!((picture.width, picture.height), layout.size);
-    // Beside the figure.
+    // Beside the number.
     let at = |x: f32, y: f32| picture.at(x as u32 - 25, y as u32 - 25).unwrap();
     assert_eq!(at(x, y), palette::share(0.5));
     assert_eq!(at(x, place("c", false)[1]), GROUND);
@@ -121,7 +121,7 @@ fn rows_are_labels_and_columns_what_they_are_taken_for() {
 }
 
 #[test]
-fn one_in_a_hundred_is_seen_and_more_is_darker() {
+fn one_in_a_hundred_is_visible_and_more_is_darker() {
     let luma = |share: f64| palette::luma(&palette::share(share));
     for step in 0..100 {
         let share = f64::from(step) / 100.0;
@@ -134,7 +134,7 @@ fn one_in_a_hundred_is_seen_and_more_is_darker() {
         luma(0.01)
     );
     assert_eq!(palette::share(7.0), palette::share(1.0));
-    // Of a thousand classes, too, a single confusion has a pixel of its full colour.
+    // Even among a thousand classes, a single confusion has a pixel of its full colour.
     let names = names(1000);
     let lone = [Cell {
         row: 700,
@@ -152,7 +152,7 @@ fn one_in_a_hundred_is_seen_and_more_is_darker() {
 }
 
 #[test]
-fn hostile_names_and_figures_do_no_harm() {
+fn hostile_names_and_numbers_are_harmless() {
     let mut names = names(4);
     names[0] = "\u{202e}\u{0}\n".into();
     names[1] = String::new();
@@ -173,7 +173,7 @@ fn hostile_names_and_figures_do_no_harm() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn cells_outside_the_matrix_are_refused() {
     let two = names(2);
     let outside = |row, column| {
         [Cell {
@@ -191,5 +191,5 @@ fn what_does_not_fit_is_refused() {
     };
     matrix_picture(&with_other).unwrap();
     assert!(matrix_picture(&matrix(&[], &[], &[])).is_err());
-    assert!(matrix_picture(&matrix(&names(MOST_CLASSES + 1), &[], &[])).is_err());
+    assert!(matrix_picture(&matrix(&names(MAX_CLASSES + 1), &[], &[])).is_err());
 }

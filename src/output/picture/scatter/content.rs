@@ -1,31 +1,30 @@
-//! What a map shows and says.
+//! The contents of a map.
 
-/// What the colours say.
+/// The meaning of the colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colouring {
-    /// Each group's own; with more groups than colours, groups of one colour lie apart.
+    /// A colour per group; with more groups than colours, groups of the same colour are far apart.
     Groups,
-    /// Group 0 is right and recedes, group 1 is wrong and lies on top.
+    /// Group 0 is right and subdued, group 1 is wrong and on top.
     Correctness,
 }
 
-/// A map and what is said about it. Texts may be anything: they are cut to their room, control characters made visible.
+/// A map with its texts, which may be untrusted: they are escaped and cut to fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Scatter<'a> {
     pub title: &'a str,
     pub subtitle: &'a str,
-    /// x to the right, y upwards, both on the same scale. A point that is no number is left out.
+    /// x to the right, y upwards, both on the same scale. Non-finite points are not drawn.
     pub points: &'a [[f32; 2]],
-    /// Each point's group, an index of `names`; `None`: grey, beneath the others.
+    /// Each point's group, an index into `names`; `None` for grey, below the others.
     pub groups: &'a [Option<u32>],
-    /// In the order of the legend. With at most 20 names the colour is that of the place in this list, so that pictures with one
-    /// list have one scheme.
+    /// In legend order. Up to 20 names are coloured by their index, so that pictures with the same list have the same colours.
     pub names: &'a [String],
-    /// What the groups are, above the legend: `label`.
+    /// Heading of the legend: `label`.
     pub by: &'a str,
-    /// What a grey point is: `no label`.
+    /// Name of the grey points: `no label`.
     pub unknown: &'a str,
-    /// Names of the axes; `None` where they mean nothing.
+    /// Names of the axes; `None` if they have no meaning.
     pub axes: Option<[&'a str; 2]>,
     pub colouring: Colouring,
 }

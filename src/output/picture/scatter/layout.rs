@@ -1,6 +1,6 @@
-//! Where everything of a map stands, in units from the top left corner, before anything is drawn.
+//! The layout of a map, in units from the top left corner.
 
-use prospect_common::text::count;
+use prospect_common::text::{count, counted};
 
 use super::{
     colours::of_groups,
@@ -19,37 +19,37 @@ use crate::picture::{
 
 const WIDTH: f32 = 1600.0;
 const MARGIN: f32 = 40.0;
-/// The map's side.
-const SIDE: f32 = 1080.0;
-/// What title and subtitle take.
+/// Width of the map.
+const MAP_WIDTH: f32 = 1080.0;
+/// Height of title and subtitle.
 const HEAD: f32 = 118.0;
 const TITLE: f32 = 38.0;
 const SUBTITLE: f32 = 23.0;
-/// The least of its width that a map is high.
-const LEAST_FLAT: f32 = 0.7;
-/// Room for an axis' name.
+/// Minimum height of a map relative to its width.
+const MIN_ASPECT: f32 = 0.7;
+/// Height of an axis name.
 const AXIS: f32 = 34.0;
-const AXIS_LETTERS: f32 = 21.0;
+const AXIS_FONT_SIZE: f32 = 21.0;
 /// Between the map and the legend.
 const GUTTER: f32 = 40.0;
-/// Groups up to which a legend in one column, generously set, names all.
+/// Maximum groups of a large-font, single-column legend.
 const FEW: usize = 20;
-/// From so many points on, names stand on the map of few groups, too; fewer points are rather seen than read.
+/// Minimum points for names on the map even with few groups.
 const NAMED_FROM: usize = 1000;
-/// The most of the map that names may cover.
-const COVERED: f32 = 0.12;
-/// Among so few points, the names of single ones cover none of the others.
+/// Maximum fraction of the map covered by names.
+const MAX_COVERED: f32 = 0.12;
+/// With at most this many points, names of small groups do not cover other points.
 const SPARSE: usize = 2500;
-/// A name on the map is at most so wide.
+/// Maximum width of a name on the map.
 const NAME_WIDTH: f32 = 190.0;
 /// Between the legend's columns.
-const BETWEEN: f32 = 26.0;
+const COLUMN_GAP: f32 = 26.0;
 
 pub struct Layout {
     pub size: (u32, u32),
     pub frame: Rect,
     pub styles: Vec<Style>,
-    /// From the lowest to the topmost.
+    /// In drawing order.
     pub marks: Vec<Mark>,
     pub names: Vec<Name>,
     pub swatches: Vec<Swatch>,
@@ -61,7 +61,7 @@ pub struct Style {
     pub radius: f32,
     pub colour: Rgb,
     pub alpha: f64,
-    /// A light rim keeps few, large points apart.
+    /// A light rim separates large points.
     pub rim: bool,
 }
 
@@ -81,7 +81,7 @@ pub struct Swatch {
 #[derive(Debug, Clone)]
 pub struct Name {
     pub words: Words,
-    /// How much its light ground hides of the points beneath.
+    /// Opacity of its light background.
     pub ground: f64,
 }
 
@@ -92,8 +92,8 @@ impl Name {
 }
 
 impl Layout {
-    /// Of more than `most` points, a seeded sample is drawn.
-    pub fn new(scatter: &Scatter, most: usize) -> Result<Layout, PictureError> {
+    /// Of more than `max_points`, a reproducible sample is drawn.
+    pub fn new(scatter: &Scatter, max_points: usize) -> Result<Layout, PictureError> {
         let n = scatter.points.len();
         if scatter.groups.len() != n {
             return Err(PictureError::Shape {
@@ -113,14 +113,14 @@ impl Layout {
         let axis = if scatter.axes.is_some() { AXIS } else { 0.0 };
         let extents = Extents::of(scatter.points);
         let present = present(scatter);
-        // A flat map needs no square, as long as the legend has its place.
-        let flat = if present > FEW { 1.0 } else { LEAST_FLAT };
-        let across = SIDE - axis;
+        // A flat map need not be square, as long as the legend fits.
+        let min_aspect = if present > FEW { 1.0 } else { MIN_ASPECT };
+        let across = MAP_WIDTH - axis;
         let frame = Rect::sized(
             MARGIN + axis,
             HEAD,
             across,
-            extents.height(across).max(across * flat),
+            extents.height(across).max(across * min_aspect),
         );
         let height = frame.y1 + axis + MARGIN;
         let view = View::new(&extents, &frame);
@@ -131,11 +131,11 @@ impl Layout {
                 both.take(scatter.names.len()).collect()
             }
             Colouring::Groups => {
-                let places: Vec<_> = groups.iter().map(|g| (g.index, g.centre)).collect();
-                of_groups(scatter.names.len(), &places)
+                let centres: Vec<_> = groups.iter().map(|g| (g.index, g.centre)).collect();
+                of_groups(scatter.names.len(), &centres)
             }
         };
-        let (marks, outside, drawn) = marks(scatter, &view, &frame, most);
+        let (marks, outside, drawn) = marks(scatter, &view, &frame, max_points);
         let mut layout = Layout {
             size: (WIDTH as u32, height as u32),
             frame,
@@ -167,14 +167,10 @@ impl Layout {
         let shown = scatter.points.len() - outside;
         if drawn < shown {
             let (drawn, all) = (count(drawn as u64), count(shown as u64));
-            notes.push(format!("{drawn} of {all} points drawn"));
+            notes.push(format!("showing {drawn} of {all} points"));
         }
         if outside > 0 {
-            let points = if outside == 1 {
-                "1 point lies".to_string()
-            } else {
-                format!("{} points lie", count(outside as u64))
-            };
+            let points = counted(outside as u64, "point");
             notes.push(format!("{points} far outside"));
         }
         if !notes.is_empty() {
@@ -184,29 +180,29 @@ impl Layout {
         }
         if let Some([x, y]) = scatter.axes {
             let frame = self.frame;
-            let name = |text| line(AXIS_LETTERS, text, frame.width());
+            let name = |text| line(AXIS_FONT_SIZE, text, frame.width());
             let below = [(frame.x0 + frame.x1) / 2.0, frame.y1 + AXIS * 0.55];
             let beside = [frame.x0 - AXIS * 0.55, (frame.y0 + frame.y1) / 2.0];
             let words =
-                |text, at| Words::new(name(text), at, AXIS_LETTERS, SOFT).aligned(Align::Centre);
+                |text, at| Words::new(name(text), at, AXIS_FONT_SIZE, SOFT).aligned(Align::Centre);
             self.words.push(words(x, below));
             self.words.push(words(y, beside).turned());
         }
     }
 
-    /// Names at their groups' middle, the largest groups first, as many as fit apart from one another.
+    /// Puts names at their groups' centres, largest groups first, as many as fit without overlap.
     fn name_groups(&mut self, scatter: &Scatter, groups: &[Group], colours: &[Rgb]) {
         let size = if groups.len() <= FEW { 24.0 } else { 19.0 };
-        let room = self.frame.width() * self.frame.height() * COVERED;
+        let room = self.frame.width() * self.frame.height() * MAX_COVERED;
         let sparse = self.marks.len() <= SPARSE;
         let radius = self.styles.first().map_or(0.0, |style| style.radius * 0.8);
         let mut covered = 0.0;
-        let mut taken: Vec<Rect> = Vec::new();
+        let mut placed: Vec<Rect> = Vec::new();
         for group in groups {
             let text = line(size, &scatter.names[group.index], NAME_WIDTH);
             let colour = mixed(colours[group.index], INK, 0.65);
             let [x, y] = group.centre;
-            // Few points are not to be hidden by their name.
+            // A name must not hide the few points of its group.
             let few = group.n <= 4;
             let beside = width(size, &text) / 2.0 + 16.0;
             let moves = if few {
@@ -223,13 +219,13 @@ impl Layout {
                 let rect = name.covers().grown(3.0, 1.0);
                 let clear = few && sparse;
                 let dots = rect.grown(radius, radius);
-                let free = taken.iter().all(|other| !rect.overlaps(other))
+                let free = placed.iter().all(|other| !rect.overlaps(other))
                     && !(clear && self.marks.iter().any(|mark| dots.has(mark.at)));
                 if free && self.frame.holds(&rect) {
                     if !clear {
                         covered += rect.width() * rect.height();
                     }
-                    taken.push(rect);
+                    placed.push(rect);
                     self.names.push(name);
                     break;
                 }
@@ -241,7 +237,7 @@ impl Layout {
     }
 
     fn legend(&mut self, scatter: &Scatter, mut groups: Vec<Group>, colours: &[Rgb], n: usize) {
-        let left = MARGIN + SIDE + GUTTER;
+        let left = MARGIN + MAP_WIDTH + GUTTER;
         let right = WIDTH - MARGIN;
         let known: usize = groups.iter().map(|group| group.n).sum();
         let (size, step) = match groups.len() {
@@ -281,10 +277,10 @@ impl Layout {
             entries.push((None, &more, hidden.iter().map(|group| group.n).sum()));
         }
         entries.extend(unknown.map(|n| (Some(GREY), scatter.unknown, n)));
-        let wide = (right - left - BETWEEN * (columns - 1) as f32) / columns as f32;
+        let wide = (right - left - COLUMN_GAP * (columns - 1) as f32) / columns as f32;
         let radius = size * 0.32;
         for (place, (colour, name, n)) in entries.into_iter().enumerate() {
-            let x = left + (place / rows) as f32 * (wide + BETWEEN);
+            let x = left + (place / rows) as f32 * (wide + COLUMN_GAP);
             let y = top + (place % rows) as f32 * step;
             let at = [x + radius, y];
             self.swatches
@@ -300,7 +296,7 @@ impl Layout {
     }
 }
 
-/// One for every group and, last, one for grey points.
+/// One per group and, last, one for grey points.
 fn styles(colouring: Colouring, colours: &[Rgb], drawn: usize) -> Vec<Style> {
     let n = (drawn as f64).max(1.0);
     let radius = (30.0 / n.powf(0.28)).clamp(1.0, 7.0) as f32;
@@ -308,7 +304,7 @@ fn styles(colouring: Colouring, colours: &[Rgb], drawn: usize) -> Vec<Style> {
     let style = |radius: f32, colour, alpha: f64| Style {
         radius: (radius * 2.0).round() / 2.0,
         colour,
-        // Two decimals: SVG says it for every point.
+        // Two decimals, as SVG repeats it for every point.
         alpha: (alpha * 100.0).round() / 100.0,
         rim: drawn <= 600,
     };
@@ -322,20 +318,25 @@ fn styles(colouring: Colouring, colours: &[Rgb], drawn: usize) -> Vec<Style> {
     styles
 }
 
-/// What is drawn from the lowest to the topmost, how many points lie outside the frame, and how many are drawn.
-fn marks(scatter: &Scatter, view: &View, frame: &Rect, most: usize) -> (Vec<Mark>, usize, usize) {
+/// The points in drawing order, the number outside the frame, and the number drawn.
+fn marks(
+    scatter: &Scatter,
+    view: &View,
+    frame: &Rect,
+    max_points: usize,
+) -> (Vec<Mark>, usize, usize) {
     let inside = |&point: &u32| frame.has(view.place(scatter.points[point as usize]));
     let mut order: Vec<u32> = shuffled(scatter.points.len());
     order.retain(inside);
     let outside = scatter.points.len() - order.len();
-    order.truncate(most);
+    order.truncate(max_points);
     let grey = scatter.names.len() as u32;
     let layer = |point: &u32| match (scatter.groups[*point as usize], scatter.colouring) {
         (None, _) => 0,
         (Some(_), Colouring::Groups) => 1,
         (Some(group), Colouring::Correctness) => 1 + group,
     };
-    // Stable: within a layer the shuffled order stays.
+    // Stable: keeps the shuffled order within a layer.
     order.sort_by_key(layer);
     let marks = order.iter().map(|&point| Mark {
         at: view.place(scatter.points[point as usize]),

@@ -1,4 +1,4 @@
-//! The points of a map: where they fall in its frame, in which order they are drawn, where each group has its middle.
+//! The points of a map: positions in the frame, drawing order, and group centres.
 
 use prospect_common::statistics::upper_median;
 
@@ -6,14 +6,14 @@ use super::content::Scatter;
 use crate::picture::chart::Rect;
 
 /// Between the frame and the outermost point, in units.
-const INSIDE: f32 = 26.0;
-/// The middle part of the points on each axis: all but this share at either end.
-const ENDS: f64 = 0.001;
-/// The frame shows the middle part and so many times its extent on either side, as far as there are points: a few strays would
-/// squeeze the rest into a corner.
-const AROUND: f64 = 1.0;
+const PADDING: f32 = 26.0;
+/// Fraction of points at either end of an axis that count as outliers.
+const OUTLIERS: f64 = 0.001;
+/// The frame extends at most this far beyond the other points, relative to their extent, so that outliers do not squeeze the rest
+/// into a corner.
+const MAX_EXTENSION: f64 = 1.0;
 
-/// What of a map is shown: lowest and highest of x and of y.
+/// The visible ranges of x and y.
 pub struct Extents([(f64, f64); 2]);
 
 impl Extents {
@@ -21,32 +21,32 @@ impl Extents {
         Extents([0, 1].map(|axis| extent(points, axis)))
     }
 
-    fn sides(&self) -> [f64; 2] {
+    fn size(&self) -> [f64; 2] {
         self.0.map(|(low, high)| high - low)
     }
 
-    /// The height, in units, of a frame `across` units wide that leaves no empty bands above and below; at most a square.
+    /// The height in units of a frame `across` units wide without empty bands above and below; at most square.
     pub fn height(&self, across: f32) -> f32 {
-        let [width, height] = self.sides();
+        let [width, height] = self.size();
         if height >= width {
             return across;
         }
-        (height / width) as f32 * (across - 2.0 * INSIDE) + 2.0 * INSIDE
+        (height / width) as f32 * (across - 2.0 * PADDING) + 2.0 * PADDING
     }
 }
 
 /// From a map's coordinates to units: one scale for both axes, y upwards.
 pub struct View {
     scale: f64,
-    /// What lies in the middle of the frame, and where that is.
+    /// The map's coordinates at the frame's centre, and that centre in units.
     middle: [f64; 2],
     centre: [f64; 2],
 }
 
 impl View {
     pub fn new(extents: &Extents, frame: &Rect) -> View {
-        let [width, height] = extents.sides();
-        let fit = |side: f64, room: f32| f64::from(room - 2.0 * INSIDE) / side;
+        let [width, height] = extents.size();
+        let fit = |extent: f64, room: f32| f64::from(room - 2.0 * PADDING) / extent;
         let scale = fit(width, frame.width()).min(fit(height, frame.height()));
         View {
             scale: if scale.is_finite() { scale } else { 1.0 },
@@ -58,7 +58,7 @@ impl View {
         }
     }
 
-    /// Not a number where the point is none.
+    /// The position of a point in units; NaN stays NaN.
     pub fn place(&self, [x, y]: [f32; 2]) -> [f32; 2] {
         let [u, v] = [
             (f64::from(x) - self.middle[0]) * self.scale,
@@ -68,7 +68,7 @@ impl View {
     }
 }
 
-/// What of an axis is shown.
+/// The visible range of an axis.
 fn extent(points: &[[f32; 2]], axis: usize) -> (f64, f64) {
     let is_number = |point: &&[f32; 2]| point.iter().all(|value| value.is_finite());
     let mut values: Vec<f32> = (points.iter().filter(is_number))
@@ -83,37 +83,39 @@ fn extent(points: &[[f32; 2]], axis: usize) -> (f64, f64) {
     };
     values.sort_by(f32::total_cmp);
     let last = values.len() - 1;
-    let cut = (values.len() as f64 * ENDS).ceil().min(last as f64 / 2.0) as usize;
+    let cut = (values.len() as f64 * OUTLIERS)
+        .ceil()
+        .min(last as f64 / 2.0) as usize;
     let (low, high) = ends(&values, cut, last - cut);
     let (lowest, highest) = ends(&values, 0, last);
-    let around = (high - low) * AROUND;
-    if around > 0.0 {
-        (lowest.max(low - around), highest.min(high + around))
+    let extension = (high - low) * MAX_EXTENSION;
+    if extension > 0.0 {
+        (lowest.max(low - extension), highest.min(high + extension))
     } else {
         (lowest, highest)
     }
 }
 
-/// A group of which there is at least one point.
+/// A group with at least one point.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     pub index: usize,
-    /// Points, also those outside the frame.
+    /// Number of points, including those outside the frame.
     pub n: usize,
-    /// In units: its point next to the median of each coordinate.
+    /// In units: the point nearest to the median of both coordinates.
     pub centre: [f32; 2],
 }
 
-/// How many groups have a point.
+/// Number of groups with at least one point.
 pub fn present(scatter: &Scatter) -> usize {
-    let mut there = vec![false; scatter.names.len()];
+    let mut is_present = vec![false; scatter.names.len()];
     for group in scatter.groups.iter().flatten() {
-        there[*group as usize] = true;
+        is_present[*group as usize] = true;
     }
-    there.into_iter().filter(|&there| there).count()
+    is_present.into_iter().filter(|&present| present).count()
 }
 
-/// The largest first, in the order of the names where they are of one size.
+/// Groups by descending size, then in the order of the names.
 pub fn groups(scatter: &Scatter, view: &View) -> Vec<Group> {
     let mut members: Vec<Vec<[f32; 2]>> = vec![Vec::new(); scatter.names.len()];
     for (group, &point) in scatter.groups.iter().zip(scatter.points) {
@@ -145,16 +147,15 @@ fn centre(places: &[[f32; 2]]) -> [f32; 2] {
     nearest.copied().unwrap_or([x, y])
 }
 
-/// 0..n in an order that is always the same and does not follow the images' order, so that no class covers the others; its
-/// beginning is a sample of them all.
+/// A fixed permutation of 0..n that mixes the images' order, so that no class covers the others; any prefix is a sample.
 pub fn shuffled(n: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n as u32).collect();
-    order.sort_by_cached_key(|&point| scattered(point.into()));
+    order.sort_by_cached_key(|&point| splitmix64(point.into()));
     order
 }
 
-/// splitmix64 (Steele, Lea & Flood 2014): different numbers stay different.
-fn scattered(number: u64) -> u64 {
+/// Steele, Lea & Flood 2014; a bijection.
+fn splitmix64(number: u64) -> u64 {
     let mut z = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -7,7 +7,7 @@ use crate::picture::{
 fn random(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed;
     move || {
-        // xorshift64: any fixed sequence does.
+        // xorshift64: any fixed sequence will do.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -15,7 +15,7 @@ fn random(seed: u64) -> impl FnMut() -> f32 {
     }
 }
 
-/// A cluster for every group.
+/// One cluster per group.
 struct Fake {
     points: Vec<[f32; 2]>,
     groups: Vec<Option<u32>>,
@@ -36,7 +36,7 @@ impl Fake {
                 .collect(),
         };
         for _ in 0..n {
-            // Small numbers more often.
+            // Lower group numbers are more frequent.
             let group = ((random() * random()) * n_groups as f32) as usize;
             let [x, y] = centres[group];
             fake.points.push([x + random() * 6.0, y + random() * 6.0]);
@@ -66,7 +66,7 @@ fn all_words(layout: &Layout) -> Vec<&Words> {
 }
 
 #[test]
-fn no_text_lies_over_another_or_sticks_out() {
+fn texts_do_not_overlap_and_stay_inside() {
     for n_groups in [1, 2, 10, 20, 21, 45, 100, 300, 1000] {
         for n in [40, 3000] {
             let mut fake = Fake::new(n, n_groups);
@@ -82,7 +82,7 @@ fn no_text_lies_over_another_or_sticks_out() {
                 let (w, h) = layout.size;
                 let page = Rect::sized(0.0, 0.0, w as f32, h as f32);
                 for (at, one) in words.iter().enumerate() {
-                    // Lines may touch, letters do not.
+                    // Lines may touch, letters may not.
                     let one_bounds = one.bounds().grown(0.0, -1.5);
                     assert!(page.holds(&one_bounds), "{one:?}");
                     for other in &words[at + 1..] {
@@ -108,7 +108,7 @@ fn the_legend_counts_every_point_once() {
         });
         assert_eq!(figures.sum::<usize>(), 5000, "{n_groups}");
     }
-    // More classes than places: the largest, and how many besides.
+    // More classes than fit: the largest, and the number of others.
     let fake = Fake::new(20_000, 1000);
     let layout = Layout::new(&fake.scatter(), usize::MAX).unwrap();
     let texts: Vec<&str> = layout.words.iter().map(|words| &*words.text).collect();
@@ -121,7 +121,7 @@ fn the_legend_counts_every_point_once() {
 }
 
 #[test]
-fn both_axes_have_one_scale_and_y_points_up() {
+fn both_axes_have_the_same_scale_and_y_points_up() {
     let fake = Fake {
         points: vec![[0.0, 0.0], [10.0, 0.0], [0.0, 5.0], [f32::NAN, 1.0]],
         groups: vec![Some(0), Some(1), Some(2), None],
@@ -137,11 +137,11 @@ fn both_axes_have_one_scale_and_y_points_up() {
     assert!(right > x && up < y);
     assert!(((right - x) - 2.0 * (y - up)).abs() < 0.01);
     let notes = &layout.words[1].text;
-    assert!(notes.ends_with("1 point lies far outside"), "{notes}");
+    assert!(notes.ends_with("1 point far outside"), "{notes}");
 }
 
 #[test]
-fn a_few_strays_do_not_squeeze_the_rest() {
+fn outliers_do_not_squeeze_the_rest() {
     let mut fake = Fake::new(2000, 3);
     fake.points[5] = [1e30, -1e30];
     fake.points[6] = [-4000.0, 3.0];
@@ -152,7 +152,7 @@ fn a_few_strays_do_not_squeeze_the_rest() {
         (low.min(x), high.max(x))
     });
     assert!(high - low > 300.0, "{low} {high}");
-    // All in one place, or none at all.
+    // All points equal, or all NaN.
     for points in [vec![[3.0, 4.0]; 2000], vec![[f32::NAN; 2]; 2000]] {
         fake.points = points;
         let layout = Layout::new(&fake.scatter(), usize::MAX).unwrap();
@@ -165,7 +165,7 @@ fn a_few_strays_do_not_squeeze_the_rest() {
 }
 
 #[test]
-fn grey_lies_beneath_and_wrong_on_top() {
+fn grey_points_are_below_and_wrong_ones_on_top() {
     let mut fake = Fake::new(3000, 2);
     for i in 0..1000 {
         fake.groups[i * 3] = None;
@@ -179,7 +179,7 @@ fn grey_lies_beneath_and_wrong_on_top() {
     let mut expected = styles.clone();
     expected.sort_by_key(|&style| (style + 1) % 3);
     assert_eq!(styles, expected);
-    // Groups alike are mixed, or the last would cover the others.
+    // Ordinary groups are mixed, or the last would cover the others.
     let layout = Layout::new(&fake.scatter(), usize::MAX).unwrap();
     let styles: Vec<u32> = layout.marks.iter().map(|mark| mark.style).collect();
     assert!(styles[..1000].iter().all(|&style| style == 2));
@@ -189,7 +189,7 @@ fn grey_lies_beneath_and_wrong_on_top() {
 }
 
 #[test]
-fn with_more_groups_than_colours_those_of_one_colour_lie_apart() {
+fn groups_of_the_same_colour_are_far_apart() {
     let fake = Fake::new(20_000, 60);
     let layout = Layout::new(&fake.scatter(), usize::MAX).unwrap();
     let mut centres = vec![[0.0f32; 2]; 60];
@@ -225,7 +225,7 @@ fn with_more_groups_than_colours_those_of_one_colour_lie_apart() {
 }
 
 #[test]
-fn few_groups_keep_their_colour_from_picture_to_picture() {
+fn few_groups_have_the_same_colours_in_all_pictures() {
     let mut fake = Fake::new(500, 9);
     let before = Layout::new(&fake.scatter(), usize::MAX).unwrap();
     fake.groups.iter_mut().for_each(|group| {
@@ -237,7 +237,7 @@ fn few_groups_keep_their_colour_from_picture_to_picture() {
     }
 }
 
-/// Names of elements; fails on anything that is not well-formed, as far as plotters' output goes.
+/// The element names of plotters' SVG; fails if it is not well-formed.
 fn elements(svg: &str) -> Vec<&str> {
     let mut open = Vec::new();
     let mut found = Vec::new();
@@ -271,7 +271,7 @@ fn elements(svg: &str) -> Vec<&str> {
 }
 
 #[test]
-fn hostile_names_stay_text() {
+fn hostile_names_are_escaped() {
     let mut fake = Fake::new(1500, 8);
     let names = [
         "<script>alert(1)</script>",
@@ -307,7 +307,7 @@ fn hostile_names_stay_text() {
 }
 
 #[test]
-fn a_document_of_many_points_stays_small_and_says_so() {
+fn svgs_of_many_points_show_a_noted_sample() {
     let fake = Fake::new(50_000, 10);
     let svg = scatter_svg(&fake.scatter()).unwrap();
     let circles = elements(&svg)
@@ -315,9 +315,9 @@ fn a_document_of_many_points_stays_small_and_says_so() {
         .filter(|&&name| name == "circle")
         .count();
     assert_eq!(circles, SVG_POINTS + 10);
-    assert!(svg.contains("perplexity 30 · 20,000 of 50,000 points drawn"));
+    assert!(svg.contains("perplexity 30 · showing 20,000 of 50,000 points"));
     assert!(svg.len() < 2_000_000, "{}", svg.len());
-    // An even sample.
+    // The sample covers all groups equally.
     let layout = Layout::new(&fake.scatter(), SVG_POINTS).unwrap();
     let share = |group: u32| {
         let drawn = layout.marks.iter().filter(|mark| mark.style == group);
@@ -334,7 +334,7 @@ fn a_document_of_many_points_stays_small_and_says_so() {
 }
 
 #[test]
-fn pictures_are_repeatable_and_of_one_size() {
+fn pictures_are_reproducible_and_equal_in_size() {
     let fake = Fake::new(400, 5);
     let png = scatter_png(&fake.scatter()).unwrap();
     assert_eq!(png, scatter_png(&fake.scatter()).unwrap());
@@ -346,7 +346,7 @@ fn pictures_are_repeatable_and_of_one_size() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_refused() {
+fn inconsistent_input_is_refused() {
     let mut fake = Fake::new(50, 3);
     fake.groups[9] = Some(3);
     assert!(matches!(
