@@ -441,8 +441,8 @@ fn what_does_not_fit_is_refused_before_any_work() {
     let message = error.to_string();
     for words in [
         "about 8.8 KiB",
-        "only 8.8 KiB are free",
-        "extract (stage",
+        "only 8.8 KiB is free",
+        "extract (stage ",
         "another [run] dir",
     ] {
         assert!(message.contains(words), "{message}");

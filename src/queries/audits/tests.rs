@@ -140,7 +140,7 @@ fn wrong_parameters_are_told_together() {
     assert!(of_kind.bind(&["kind=leak".into()]).is_ok() && of_kind.bind(&["kind=".into()]).is_ok());
     let text = of_kind.bind(&["kind=lek".into()]).unwrap_err().to_string();
     assert!(
-        text.contains("-p kind: expected a kind of finding (known are label, ")
+        text.contains("-p kind: expected a kind of finding (expected one of label, ")
             && text.contains("did you mean `leak`"),
         "{text}"
     );

@@ -5,9 +5,8 @@ use prospect_config::{Config, Labels};
 use super::*;
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/golden")
-        .join(name)
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+    fs::canonicalize(folder).unwrap().join(name)
 }
 
 fn dataset(files: &[&str]) -> tempfile::TempDir {

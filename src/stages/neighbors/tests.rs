@@ -178,7 +178,7 @@ fn few_or_no_images() {
             &["neighbors.block_size=1"],
             &["neighbors.method=hnsw"],
         ] {
-            let (run, summary) = fake.run(&set.join(""), set);
+            let (run, summary) = fake.run(&format!("run{}", set.concat()), set);
             assert_eq!(rows(&run).len(), expected, "{n} {set:?}");
             assert_eq!(summary["images"], n, "{set:?}");
         }

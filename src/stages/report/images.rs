@@ -152,7 +152,7 @@ impl Shown {
             record.insert("size".into(), json!(size));
         }
         record.insert("thumb".into(), json!(file.error.is_none()));
-        if self.large.contains(&file.image_id) {
+        if file.error.is_none() && self.large.contains(&file.image_id) {
             record.insert("large".into(), json!(true));
         }
         record

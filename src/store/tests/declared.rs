@@ -156,7 +156,7 @@ fn altered_files_are_reported_with_table_column_and_type() {
     for (at, array, found) in altered {
         let mut columns = intact.to_vec();
         columns[at].1 = array;
-        let (_folder, run) = written(&named(columns));
+        let (_folder, run) = written(&RecordBatch::try_from_iter(columns).unwrap());
         let manifest = run.manifest().unwrap();
         let all = (birds::image_id, birds::name, birds::weight, birds::wings);
         let error = run.rows(&manifest, all).next().unwrap().err().unwrap();
@@ -165,7 +165,7 @@ fn altered_files_are_reported_with_table_column_and_type() {
             assert!(message.contains(part), "{part}: {message}");
         }
     }
-    let (_folder, run) = written(&named(intact[..2].to_vec()));
+    let (_folder, run) = written(&RecordBatch::try_from_iter(intact[..2].to_vec()).unwrap());
     let manifest = run.manifest().unwrap();
     let error = run.rows(&manifest, (birds::weight,)).next().unwrap().err();
     assert!(error.unwrap().to_string().contains("a column weight"));

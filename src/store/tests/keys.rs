@@ -70,7 +70,7 @@ fn the_lock_has_one_holder_and_ends_with_it() {
     let lock = run.lock("prospect run").unwrap();
     assert_eq!(
         lock.abandoned_by(),
-        Some("pid 1 on node7: prospect run [2J")
+        Some("pid 1 on node7: prospect run\\u{1b}[2J")
     );
 }
 
