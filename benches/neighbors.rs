@@ -148,8 +148,8 @@ fn with_audit(values: &[f32], dimension: usize, reach: &[f32]) {
     let block = Block::new(ids, values, dimension, Metric::L2, Device::Cpu).expect("finite");
     let (build, index) = seconds(|| Index::build(&block, &|_, _| Ok(())).expect("built"));
     let (search, graph) = seconds(|| {
-        let effort = audit::effort(&index, &block, K, 0.99).expect("searched");
-        audit::graph(&index, &block, K, effort, &|_, _| Ok(())).expect("searched")
+        let ef = audit::choose_ef(&index, &block, K, 0.99).expect("searched");
+        audit::graph(&index, &block, K, ef, &|_, _| Ok(())).expect("searched")
     });
     let hits: usize = (graph.nearest.iter().zip(reach))
         .map(|(near, reach)| {

@@ -154,12 +154,12 @@ fn main() {
 
     let (took, search) = ours(&values, dimension, &problem, L2::Search);
     let l2 = search.l2;
-    let passes: usize = search.tried.iter().map(|tried| tried.passes).sum();
+    let passes: usize = search.trials.iter().map(|tried| tried.passes).sum();
     println!(
         "search: {took:.2} s, {} penalties, {passes} passes",
-        search.tried.len()
+        search.trials.len()
     );
-    for tried in &search.tried {
+    for tried in &search.trials {
         println!("        {tried:?}");
     }
     let rounds = number("BENCH_ROUNDS", 3);
@@ -178,7 +178,7 @@ fn main() {
         }
     }
     let (took, fit) = best.expect("at least one round");
-    let tried = &fit.tried[0];
+    let tried = &fit.trials[0];
     println!(
         "penalty {l2:.3e}: {took:.2} s, log-loss {:.5}, accuracy {:.4}, {} passes",
         tried.log_loss, tried.accuracy, tried.passes
@@ -195,7 +195,7 @@ fn main() {
     }
     if number("BENCH_SEARCH", 1) == 1 {
         let (took, search) = ours(&values, dimension, &problem, L2::Search);
-        let penalties: Vec<String> = search.tried.iter().map(|t| t.l2.to_string()).collect();
+        let penalties: Vec<String> = search.trials.iter().map(|t| t.l2.to_string()).collect();
         let [theirs, ..] = theirs(&format!("search {}", penalties.join(" ")));
         println!(
             "{} penalties: {took:.2} s, theirs {theirs:.2} s; ours is {:.1} times as fast",

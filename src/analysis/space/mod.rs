@@ -1,4 +1,4 @@
-//! The space of feature vectors.
+//! Feature space.
 
 pub mod confusion;
 pub mod linalg;

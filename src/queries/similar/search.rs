@@ -1,7 +1,7 @@
 //! Finding the nearest: in the stored graph where it holds the answer, else by search.
 
 use prospect_analysis::space::neighbors::{
-    Metric, NOBODY, Neighbor,
+    Metric, NO_ID, Neighbor,
     exact::{self, Block},
     lists::Nearest,
 };
@@ -254,7 +254,7 @@ impl<'a> Search<'a> {
 
     /// The queries as a block; an id of its own keeps an image from being its own neighbour.
     fn queries(&self, queries: &[Open]) -> Result<Block> {
-        let ids = (queries.iter()).map(|query| query.seen.image_id.unwrap_or(NOBODY));
+        let ids = (queries.iter()).map(|query| query.seen.image_id.unwrap_or(NO_ID));
         let values: Vec<f32> = (queries.iter())
             .flat_map(|query| query.vector.iter().copied())
             .collect();

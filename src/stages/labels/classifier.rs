@@ -1,7 +1,7 @@
 //! The probe, retrained on other labels.
 
 use prospect_analysis::space::linalg::logistic::{
-    self, Features, L2, Model, Problem, Settings, Step, Visit,
+    self, Features, L2, Model, Problem, Progress, Settings, Visit,
 };
 use prospect_common::{Error, Result};
 use prospect_engine::{Context, progress::Bar, schema::probe, tables::features::FeatureReader};
@@ -69,10 +69,10 @@ pub fn with_classifier<T>(
             start: start.as_deref(),
             ..Settings::default()
         };
-        let tick = |step: &Step| {
+        let tick = |progress: &Progress| {
             bar.note(&format!(
                 "training {rounds}, pass {}, {} of {n_folds} folds converged",
-                step.passes, step.converged
+                progress.passes, progress.folds_done
             ));
             ctx.cancel.check()
         };

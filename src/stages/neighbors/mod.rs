@@ -190,17 +190,17 @@ impl Work<'_> {
             }
             writer.commit(part)?;
         }
-        let effort = audit::effort(&index, &block, settings.k, settings.min_recall)?;
-        let accepted = effort.1 >= settings.min_recall;
+        let chosen = audit::choose_ef(&index, &block, settings.k, settings.min_recall)?;
+        let accepted = chosen.1 >= settings.min_recall;
         let mut part = writer.part(1)?;
         let audit = if accepted {
-            let found = audit::graph(&index, &block, settings.k, effort, &self.tick([0.7, 1.0]))?;
+            let found = audit::graph(&index, &block, settings.k, chosen, &self.tick([0.7, 1.0]))?;
             let lists = (block.ids().iter()).zip(&found.nearest).zip(&found.exact);
             let lists = lists.map(|((id, nearest), exact)| (*id, nearest.items(), *exact));
             tables::write_neighbors(&mut part, neighbors::NAME, lists)?;
             found.audit
         } else {
-            let (ef, recall, sample) = effort;
+            let (ef, recall, sample) = chosen;
             Audit {
                 ef,
                 recall,

@@ -11,7 +11,7 @@ mod tables;
 mod tests;
 
 use prospect_analysis::space::linalg::logistic::{
-    self, MOST_TRIED, Model, NO_FOLD, Problem, Settings, Step, UNLABELLED,
+    self, MAX_PENALTIES, Model, NO_FOLD, Problem, Progress, Settings, UNLABELLED,
 };
 use prospect_common::Result;
 use prospect_config::ProbabilitySource;
@@ -201,12 +201,14 @@ fn fit(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result<(Vec<Model
         folds: &folds,
         n_folds: ctx.config.audit.folds as u16,
     };
-    let bar = ctx.progress.stage("probe", MOST_TRIED as u64, "penalties");
-    let tick = |step: &Step| {
-        bar.set_done(step.tried as u64);
+    let bar = ctx
+        .progress
+        .stage("probe", MAX_PENALTIES as u64, "penalties");
+    let tick = |progress: &Progress| {
+        bar.set_done(progress.penalties_done as u64);
         bar.note(&format!(
             "L2 penalty {:.1e}, pass {}, {} of {} folds converged",
-            step.l2, step.passes, step.converged, problem.n_folds
+            progress.l2, progress.passes, progress.folds_done, problem.n_folds
         ));
         ctx.cancel.check()
     };
@@ -216,7 +218,7 @@ fn fit(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result<(Vec<Model
     bar.finish(&format!("L2 penalty {:.1e} chosen", fit.l2));
     let fitted = Fitted {
         l2: fit.l2,
-        tried: fit.tried,
+        trials: fit.trials,
     };
     Ok((fit.models, fitted))
 }

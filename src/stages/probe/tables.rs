@@ -3,7 +3,7 @@
 use std::iter::repeat_n;
 
 use arrow::array::{Float32Array, Float64Array, RecordBatch, StringArray};
-use prospect_analysis::space::linalg::logistic::{Model, NO_FOLD, Tried, UNLABELLED};
+use prospect_analysis::space::linalg::logistic::{Model, NO_FOLD, PenaltyTrial, UNLABELLED};
 use prospect_common::Result;
 use prospect_engine::schema::{
     probe, probe_calibration, probe_classes, probe_quality, probe_weights,
@@ -148,37 +148,39 @@ pub fn read_models(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Model>> {
 /// The chosen penalty and all penalties tried.
 pub struct Fitted {
     pub l2: f64,
-    pub tried: Vec<Tried>,
+    pub trials: Vec<PenaltyTrial>,
 }
 
 /// Rows of `probe_quality`: the penalties tried, with the measured quality of the chosen one; a single row without a penalty if
 /// nothing was trained.
 pub fn quality(fitted: Option<&Fitted>, tally: &Tally) -> Result<RecordBatch> {
     let measured = tally.quality();
-    let rows: Vec<(Option<&Tried>, Option<Quality>)> = match fitted {
-        Some(fitted) => (fitted.tried.iter())
+    let rows: Vec<(Option<&PenaltyTrial>, Option<Quality>)> = match fitted {
+        Some(fitted) => (fitted.trials.iter())
             .map(|tried| (Some(tried), measured.filter(|_| tried.l2 == fitted.l2)))
             .collect(),
         None => (measured.into_iter())
             .map(|quality| (None, Some(quality)))
             .collect(),
     };
-    let of_tried =
-        |of: fn(&Tried) -> f64| -> Float64Array { rows.iter().map(|row| row.0.map(of)).collect() };
+    let of_trial = |of: fn(&PenaltyTrial) -> f64| -> Float64Array {
+        rows.iter().map(|row| row.0.map(of)).collect()
+    };
     let of_chosen =
         |of: fn(Quality) -> f64| -> Float64Array { rows.iter().map(|row| row.1.map(of)).collect() };
-    let either = |of_chosen: fn(Quality) -> f64, of_tried: fn(&Tried) -> f64| -> Float64Array {
-        let values = rows.iter();
-        values
-            .map(|row| row.1.map(of_chosen).or(row.0.map(of_tried)))
-            .collect()
-    };
+    let either =
+        |of_chosen: fn(Quality) -> f64, of_trial: fn(&PenaltyTrial) -> f64| -> Float64Array {
+            let values = rows.iter();
+            values
+                .map(|row| row.1.map(of_chosen).or(row.0.map(of_trial)))
+                .collect()
+        };
     let tried = || rows.iter().map(|row| row.0);
     probe_quality::Columns {
-        l2: of_tried(|tried| tried.l2),
+        l2: of_trial(|trial| trial.l2),
         chosen: rows.iter().map(|row| Some(row.1.is_some())).collect(),
-        log_loss: either(|quality| quality.log_loss, |tried| tried.log_loss),
-        accuracy: either(|quality| quality.accuracy, |tried| tried.accuracy),
+        log_loss: either(|quality| quality.log_loss, |trial| trial.log_loss),
+        accuracy: either(|quality| quality.accuracy, |trial| trial.accuracy),
         ece: of_chosen(|quality| quality.ece),
         brier: of_chosen(|quality| quality.brier),
         images: vec![tally.images as u32; rows.len()].into(),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use prospect_analysis::space::{
     neighbors::{
-        NOBODY, Neighbor,
+        NO_ID, Neighbor,
         exact::{Block, Search},
     },
     projection::{pca::Pca, place::place},
@@ -189,7 +189,7 @@ impl Matches<'_> {
             .flat_map(|row| &features.values[row * dimension..(row + 1) * dimension])
             .copied()
             .collect();
-        let search = Search::new(block(vec![NOBODY; self.new.len()], &values)?, NEIGHBORS);
+        let search = Search::new(block(vec![NO_ID; self.new.len()], &values)?, NEIGHBORS);
         let phase = Phase::new(ctx, "neighbours of new images", "images");
         let reader = FeatureReader::new(&self.base.run, &self.base.manifest, BLOCK_ROWS);
         let total = reader.rows() as u64;

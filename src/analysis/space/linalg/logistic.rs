@@ -1,13 +1,12 @@
-//! Multinomial logistic regression with an L2 penalty, for all folds of a cross-validation at a time.
+//! Multinomial logistic regression with an L2 penalty, for all folds of a cross-validation at once.
 //!
 //! Fold `f` minimises `Σ w_i·CE(softmax(W x_i + b), y_i) / Σ w_i + l2/2·|W|²` over the rows of the other folds; the intercept `b`
-//! is not penalised. (scikit-learn's C is `1 / (l2·Σ w_i)`.) All folds share each pass over the rows: a block's scores are one
-//! product with the folds' weights side by side, and the same product says how well each fold does on the rows that it has
-//! not seen.
+//! is not penalised. (scikit-learn's C is `1 / (l2·Σ w_i)`.) All folds share each pass over the rows: a block's logits are one
+//! product with the concatenated weights of the folds, which also gives each fold's predictions for its held-out rows.
 //!
-//! L-BFGS in the coordinates `u = Uθ`, where `UᵀU = c·Cov(x) + l2·I` is the Hessian where all classes are alike: Böhning 1992,
-//! with the shares of the classes in place of his bound. On the CPU every product is made by one thread, and sums are added
-//! in an order that the rows alone decide: the result is the same whatever the number of threads.
+//! L-BFGS runs in the coordinates `u = Uθ`, where `UᵀU = c·Cov(x) + l2·I` is the Hessian at equal class probabilities (Böhning
+//! 1992, with class frequencies in place of his bound). On the CPU every product runs on one thread, and the order of sums
+//! depends on the rows only, so the result does not depend on the number of threads.
 
 mod features;
 mod lbfgs;
@@ -23,7 +22,7 @@ use tch::{TchError, Tensor};
 use self::{
     features::torch,
     lbfgs::{Minimiser, Preconditioner},
-    pass::{Held, Rows},
+    pass::{HeldOut, Rows},
     predict::dot,
 };
 use super::products::one_thread_each;
@@ -34,59 +33,60 @@ pub use self::{
     problem::{L2, Problem, Settings, UNLABELLED},
 };
 
-/// The first L2 penalty that is tried, relative to the features' total variance; each of the next is 10^-0.5 of the one before,
-/// so many at most.
-const STRONGEST: f64 = 1.0;
-pub const MOST_TRIED: usize = 15;
-/// Penalties are tried until the log-loss is so much worse than the best.
-const WORSE: f64 = 1.01;
-/// Intercept of a class that no row of a fold has: its probability is exactly 0 in float32, and so is its gradient.
-const ABSENT: f64 = -1e4;
+/// The strongest L2 penalty, relative to the features' total variance, and the maximum number of penalties; each is 10^-0.5 times
+/// the previous one.
+const STRONGEST_PENALTY: f64 = 1.0;
+pub const MAX_PENALTIES: usize = 15;
+/// The search ends when the log-loss exceeds the best one by this factor.
+const STOP_RATIO: f64 = 1.01;
+/// Intercept of a class without training rows in a fold: its probability and gradient are exactly 0 in float32.
+const ABSENT_BIAS: f64 = -1e4;
 
+/// Result of [`fit`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
     /// The penalty of `models`.
     pub l2: f64,
-    /// In the order of trying: the strongest first.
-    pub tried: Vec<Tried>,
-    /// One per fold, trained on the rows of the others.
+    /// All penalties tried, the strongest first.
+    pub trials: Vec<PenaltyTrial>,
+    /// One per fold, trained on the rows of the other folds.
     pub models: Vec<Model>,
 }
 
-/// How a penalty does on the rows that each fold has not seen, weighted as in training. Rows of a class that their fold's model
-/// could not know are left out.
+/// Performance of a penalty on held-out rows, weighted as in training. Rows of a class without training rows in their fold are
+/// excluded.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tried {
+pub struct PenaltyTrial {
     pub l2: f64,
-    /// Nats; NaN without any such row.
+    /// In nats; NaN without held-out rows.
     pub log_loss: f64,
     pub accuracy: f64,
-    /// Over the rows.
+    /// Passes over the rows.
     pub passes: usize,
-    /// Whether all folds ended by the tolerance, and not by a limit.
+    /// Whether all folds reached the tolerance before a limit.
     pub converged: bool,
 }
 
-/// Told after every pass over the rows.
-pub struct Step {
+/// Progress, reported after every pass over the rows.
+pub struct Progress {
     pub l2: f64,
-    /// Penalties that are done.
-    pub tried: usize,
-    /// Passes so far, over all penalties.
+    /// Number of finished penalties.
+    pub penalties_done: usize,
+    /// Number of passes so far, over all penalties.
     pub passes: usize,
-    /// Folds that this penalty is done for.
-    pub converged: usize,
+    /// Number of finished folds of the current penalty.
+    pub folds_done: usize,
 }
 
 /// Fits a model per fold. An error of `tick` stops it.
 ///
 /// # Errors
-/// Labels, weights or folds that are not one per row or out of their range; libtorch fails, for want of memory for instance.
+/// Labels, weights or folds that do not match the rows or are out of range; failures of libtorch, such as lack of memory.
 pub fn fit(
     features: &Features,
     problem: &Problem,
     settings: &Settings,
-    tick: &dyn Fn(&Step) -> Result<()>,
+    tick: &dyn Fn(&Progress) -> Result<()>,
 ) -> Result<Fit> {
     problem.check(features, settings)?;
     let _guard = tch::no_grad_guard();
@@ -97,15 +97,15 @@ pub fn fit(
 struct Run<'a> {
     features: &'a Features<'a>,
     settings: &'a Settings<'a>,
-    tick: &'a dyn Fn(&Step) -> Result<()>,
+    tick: &'a dyn Fn(&Progress) -> Result<()>,
     rows: Rows<'a>,
     classes: usize,
-    /// Of each fold: weights, then the intercepts of the centred features, `[dimension + 1, classes]`.
+    /// One per fold: weights, then the intercepts of the centred features, `[dimension + 1, classes]`.
     theta: Vec<Tensor>,
-    /// Mean of `p (1 - p)` of the classes, `p` their shares.
+    /// Mean of `p (1 - p)` over images, with the class frequencies `p`.
     curvature: f64,
     passes: usize,
-    tried: Vec<Tried>,
+    trials: Vec<PenaltyTrial>,
 }
 
 impl<'a> Run<'a> {
@@ -113,25 +113,26 @@ impl<'a> Run<'a> {
         features: &'a Features<'a>,
         problem: &'a Problem<'a>,
         settings: &'a Settings<'a>,
-        tick: &'a dyn Fn(&Step) -> Result<()>,
+        tick: &'a dyn Fn(&Progress) -> Result<()>,
     ) -> Result<Run<'a>> {
         let rows = Rows::new(problem);
         let (d, k) = (features.dimension(), problem.classes);
         let mean = features.mean()?;
         let mut theta = Vec::new();
         let mut curvature: f64 = 0.0;
-        for (fold, shares) in rows.shares().iter().enumerate() {
+        for (fold, frequencies) in rows.class_frequencies().iter().enumerate() {
             let mut values = vec![0f32; (d + 1) * k];
             let start = settings.start.map(|models| &models[fold]);
-            for (class, share) in shares.iter().enumerate() {
-                curvature += share * share * (1.0 - share) / f64::from(problem.n_folds);
+            for (class, frequency) in frequencies.iter().enumerate() {
+                curvature += frequency * frequency * (1.0 - frequency) / f64::from(problem.n_folds);
                 let at = d * k + class;
-                if *share == 0.0 {
-                    values[at] = ABSENT as f32;
+                if *frequency == 0.0 {
+                    values[at] = ABSENT_BIAS as f32;
                     continue;
                 }
-                values[at] = share.ln() as f32;
-                let Some(model) = start.filter(|m| f64::from(m.bias[class]) > ABSENT / 2.0) else {
+                values[at] = frequency.ln() as f32;
+                let Some(model) = start.filter(|m| f64::from(m.bias[class]) > ABSENT_BIAS / 2.0)
+                else {
                     continue;
                 };
                 let weights = &model.weights[class * d..(class + 1) * d];
@@ -139,12 +140,12 @@ impl<'a> Run<'a> {
                 let column = values[class..].iter_mut().step_by(k);
                 column.zip(weights).for_each(|(to, from)| *to = *from);
             }
-            let place = |values: &[f32]| {
+            let upload = |values: &[f32]| {
                 Tensor::f_from_slice(values)?
                     .f_reshape([d as i64 + 1, k as i64])?
                     .f_to_device(features.device())
             };
-            theta.push(place(&values).map_err(|error| torch(&error))?);
+            theta.push(upload(&values).map_err(|error| torch(&error))?);
         }
         Ok(Run {
             features,
@@ -155,7 +156,7 @@ impl<'a> Run<'a> {
             theta,
             curvature: curvature.max(1e-6),
             passes: 0,
-            tried: Vec::new(),
+            trials: Vec::new(),
         })
     }
 
@@ -168,14 +169,14 @@ impl<'a> Run<'a> {
             }
             L2::Search => {
                 let mut best: Option<(f64, f64, Vec<Tensor>)> = None;
-                for step in 0..MOST_TRIED {
-                    let l2 = scale * STRONGEST * 10f64.powf(-(step as f64) / 2.0);
-                    let found = self.minimise(l2)?;
-                    let least = best.as_ref().map_or(f64::INFINITY, |best| best.0);
-                    if found < least || best.is_none() {
+                for step in 0..MAX_PENALTIES {
+                    let l2 = scale * STRONGEST_PENALTY * 10f64.powf(-(step as f64) / 2.0);
+                    let log_loss = self.minimise(l2)?;
+                    let lowest = best.as_ref().map_or(f64::INFINITY, |best| best.0);
+                    if log_loss < lowest || best.is_none() {
                         let theta = self.theta.iter().map(Tensor::copy).collect();
-                        best = Some((found, l2, theta));
-                    } else if found.is_nan() || found > WORSE * least {
+                        best = Some((log_loss, l2, theta));
+                    } else if log_loss.is_nan() || log_loss > STOP_RATIO * lowest {
                         break;
                     }
                 }
@@ -188,18 +189,18 @@ impl<'a> Run<'a> {
         Ok(Fit {
             l2,
             models: models?,
-            tried: self.tried,
+            trials: self.trials,
         })
     }
 
-    /// All folds at one penalty, from where they are; gives the log-loss out of fold.
+    /// Minimises all folds for one penalty, warm-started; returns the held-out log-loss.
     fn minimise(&mut self, l2: f64) -> Result<f64> {
         let preconditioner = Preconditioner::new(self.features, self.curvature, l2)?;
-        let together = self.folds_together();
-        let (mut held, mut converged) = (Held::default(), true);
+        let group_size = self.folds_per_group();
+        let (mut held_out, mut converged) = (HeldOut::default(), true);
         let (before, mut done) = (self.passes, 0);
         let folds: Vec<usize> = (0..self.theta.len()).collect();
-        for group in folds.chunks(together) {
+        for group in folds.chunks(group_size) {
             let start = group.iter().map(|fold| self.theta[*fold].shallow_clone());
             let start = start.collect();
             let mut minimiser =
@@ -208,23 +209,23 @@ impl<'a> Run<'a> {
                 let (folds, trial) = minimiser.trial()?;
                 let evaluation = pass::evaluate(self.features, &self.rows, &folds, &trial)?;
                 self.passes += 1;
-                minimiser.take(evaluation)?;
-                (self.tick)(&Step {
+                minimiser.update(evaluation)?;
+                (self.tick)(&Progress {
                     l2,
-                    tried: self.tried.len(),
+                    penalties_done: self.trials.len(),
                     passes: self.passes,
-                    converged: done + minimiser.n_done(),
+                    folds_done: done + minimiser.n_done(),
                 })?;
             }
             done += group.len();
-            for (fold, found) in group.iter().zip(minimiser.finish()) {
-                held.add(&found.held);
-                converged &= found.converged;
-                self.theta[*fold] = found.theta;
+            for (fold, minimum) in group.iter().zip(minimiser.finish()) {
+                held_out.add(&minimum.held_out);
+                converged &= minimum.converged;
+                self.theta[*fold] = minimum.theta;
             }
         }
-        let (log_loss, accuracy) = held.means();
-        self.tried.push(Tried {
+        let (log_loss, accuracy) = held_out.means();
+        self.trials.push(PenaltyTrial {
             l2,
             log_loss,
             accuracy,
@@ -234,14 +235,14 @@ impl<'a> Run<'a> {
         Ok(log_loss)
     }
 
-    /// Folds whose state fits into the memory.
-    fn folds_together(&self) -> usize {
+    /// Number of folds whose state fits into memory.
+    fn folds_per_group(&self) -> usize {
         let bytes = 4 * (self.features.dimension() + 1) * self.classes;
         let each = bytes.max(1) * (lbfgs::TENSORS + self.features.lanes());
         (self.settings.memory / each).clamp(1, self.theta.len().max(1))
     }
 
-    /// Back from centred features.
+    /// The model for uncentred features.
     fn model(&self, theta: &Tensor) -> Result<Model> {
         let (d, k) = (self.features.dimension(), self.classes);
         let read = || -> Result<Vec<f32>, TchError> {

@@ -1,16 +1,16 @@
-//! Dense linear algebra on libtorch. Besides `model`, the only place that knows tch.
+//! Dense linear algebra on libtorch; besides `model`, the only module that uses tch.
 
 pub mod logistic;
 pub mod products;
 pub mod spectrum;
 
-/// Probabilities of logits; the largest is taken off first, so that none overflows.
+/// Softmax; subtracts the maximum against overflow.
 pub fn softmax(logits: &[f64]) -> Vec<f64> {
-    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut shares: Vec<f64> = logits.iter().map(|z| (z - most).exp()).collect();
-    let sum: f64 = shares.iter().sum();
-    shares.iter_mut().for_each(|share| *share /= sum);
-    shares
+    let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut probabilities: Vec<f64> = logits.iter().map(|z| (z - max).exp()).collect();
+    let sum: f64 = probabilities.iter().sum();
+    probabilities.iter_mut().for_each(|p| *p /= sum);
+    probabilities
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Scalar products of many vectors with many others.
+//! Inner products between two sets of vectors.
 
 use std::ops::Range;
 
@@ -7,29 +7,29 @@ use tch::{Device, Kind, TchError, Tensor};
 
 /// Vectors `[n, dimension]` in float32, ready to be multiplied on a device.
 pub struct Rows {
-    /// Row-major in main memory.
+    /// Row-major in host memory.
     host: Tensor,
-    /// The same where the products are made.
-    there: Tensor,
+    /// The same on the device of the products.
+    on_device: Tensor,
     n: usize,
     dimension: usize,
 }
 
-// SAFETY: both tensors are made in `new` and never written again; libtorch counts references atomically, and any number of
-// threads may read a tensor.
+// SAFETY: both tensors are created in `new` and never written again; libtorch counts references atomically, and threads may
+// read a tensor concurrently.
 unsafe impl Sync for Rows {}
 
 impl Rows {
-    /// `values`: `[n, dimension]`, row-major, without a rest.
+    /// From `values` `[n, dimension]`, row-major.
     pub fn new(values: &[f32], dimension: usize, device: Device) -> Result<Rows> {
         let n = values.len().checked_div(dimension).unwrap_or(0);
         let host = Tensor::f_from_slice(&values[..n * dimension])
             .and_then(|tensor| tensor.f_reshape([n as i64, dimension as i64]))
             .map_err(|error| torch(&error))?;
-        let there = host.f_to_device(device).map_err(|error| torch(&error))?;
+        let on_device = host.f_to_device(device).map_err(|error| torch(&error))?;
         Ok(Rows {
             host,
-            there,
+            on_device,
             n,
             dimension,
         })
@@ -47,9 +47,9 @@ impl Rows {
         self.dimension
     }
 
-    /// Where products are made.
+    /// Device of the products.
     pub fn device(&self) -> Device {
-        self.there.device()
+        self.on_device.device()
     }
 
     /// All values, row-major.
@@ -57,7 +57,7 @@ impl Rows {
         if self.n * self.dimension == 0 {
             return &[];
         }
-        // SAFETY: made in `new`: a contiguous float32 tensor on the CPU of n * dimension values, which lives as long as
+        // SAFETY: created in `new` as a contiguous float32 tensor on the CPU with n * dimension values, which lives as long as
         // `self` and is never written.
         unsafe {
             std::slice::from_raw_parts(self.host.data_ptr().cast::<f32>(), self.n * self.dimension)
@@ -68,7 +68,7 @@ impl Rows {
         &self.values()[i * self.dimension..(i + 1) * self.dimension]
     }
 
-    /// On the CPU: leaves the products of the rows `a` with rows `b` of `other` in `tile`, `[a.len(), b.len()]` row-major.
+    /// On the CPU: the products of rows `a` with rows `b` of `other`, `[a.len(), b.len()]` row-major, in the memory of `tile`.
     pub fn products<'t>(
         &self,
         a: Range<usize>,
@@ -87,16 +87,16 @@ impl Rows {
             Ok(())
         };
         multiply().map_err(|error| torch(&error))?;
-        // SAFETY: the buffer is a contiguous float32 tensor on the CPU of at least rows * columns values (narrow checked it),
+        // SAFETY: the buffer is a contiguous float32 tensor on the CPU with at least rows * columns values (checked by narrow),
         // borrowed for as long as the slice.
         Ok(unsafe {
             std::slice::from_raw_parts(tile.buffer.data_ptr().cast::<f32>(), rows * columns)
         })
     }
 
-    /// On any device: for each of the rows `a`, the `k` rows `j` of `other` with the least `offsets[j] - 2 * product`, least
-    /// first: their indices and those values, `[a.len(), k]` row-major.
-    pub fn least(
+    /// On any device: for each of the rows `a`, the `k` rows `j` of `other` with the smallest `offsets[j] - 2 * product`, in
+    /// ascending order: their indices and these values, `[a.len(), k]` row-major.
+    pub fn smallest(
         &self,
         a: Range<usize>,
         other: &Rows,
@@ -105,9 +105,9 @@ impl Rows {
     ) -> Result<(Vec<i64>, Vec<f32>)> {
         let _guard = tch::no_grad_guard();
         let select = || -> std::result::Result<(Vec<i64>, Vec<f32>), TchError> {
-            let offsets = Tensor::f_from_slice(offsets)?.f_to_device(self.there.device())?;
-            let left = (self.there).f_narrow(0, a.start as i64, a.len() as i64)?;
-            let products = left.f_mm(&other.there.f_tr()?)?;
+            let offsets = Tensor::f_from_slice(offsets)?.f_to_device(self.on_device.device())?;
+            let left = (self.on_device).f_narrow(0, a.start as i64, a.len() as i64)?;
+            let products = left.f_mm(&other.on_device.f_tr()?)?;
             let scores = offsets
                 .f_unsqueeze(0)?
                 .f_sub(&products.f_mul_scalar(2.0)?)?;
@@ -124,7 +124,7 @@ impl Rows {
     }
 }
 
-/// Room for products, used again and again.
+/// Reusable memory for products.
 pub struct Tile {
     buffer: Tensor,
 }
@@ -138,8 +138,7 @@ impl Tile {
     }
 }
 
-/// Runs `work` with libtorch on one thread per caller, so that many callers may multiply at a time without its threads
-/// standing in each other's way.
+/// Runs `work` with one libtorch thread per caller, so that concurrent callers do not oversubscribe the processor.
 pub fn one_thread_each<T>(work: impl FnOnce() -> T) -> T {
     struct Restore(i32);
     impl Drop for Restore {

@@ -1,7 +1,7 @@
-//! Symmetric matrices in float64: sums of products of columns, and eigenvectors.
+//! Symmetric matrices in float64: Gram matrices and eigenvectors.
 //!
-//! libtorch's results depend in their last digits on the number of threads that share a product, so each product here is
-//! made by one thread alone: the bytes are the same whatever the number of threads.
+//! The last digits of libtorch's results depend on the number of threads per product. Here each product runs on one thread, so
+//! the results are bit-identical for any number of threads.
 
 use prospect_common::{Error, Result};
 use rayon::prelude::*;
@@ -9,10 +9,10 @@ use tch::{TchError, Tensor};
 
 use super::products::one_thread_each;
 
-/// Rows of a matrix that one thread makes at a time.
+/// Rows of the matrix per task.
 const STRIP: usize = 128;
 
-/// Eigenvalues and eigenvectors of a symmetric matrix, the greatest value first.
+/// Eigenvalues and eigenvectors of a symmetric matrix, in descending order.
 pub struct Spectrum {
     pub values: Vec<f64>,
     /// `[values.len(), size]`: row `i` belongs to `values[i]`; orthonormal.
@@ -21,7 +21,7 @@ pub struct Spectrum {
 
 /// Adds `rowsᵀ rows` to the upper triangle of `sum`.
 ///
-/// `rows`: `[n, size]`; `sum`: `[size, size]`; both row-major, without a rest.
+/// `rows` is `[n, size]` and `sum` is `[size, size]`, both row-major.
 pub fn add_gram(rows: &[f64], size: usize, sum: &mut [f64]) -> Result<()> {
     if rows.is_empty() || size == 0 {
         return Ok(());
@@ -34,7 +34,7 @@ pub fn add_gram(rows: &[f64], size: usize, sum: &mut [f64]) -> Result<()> {
         .collect();
     one_thread_each(|| {
         strips.into_par_iter().try_for_each(|(start, rows, sum)| {
-            // Of each thread, whatever it did before.
+            // A setting of each thread.
             tch::set_num_threads(1);
             let products = strip(&rows, start, sum.len() / size).map_err(|error| torch(&error))?;
             for (row, (sum, products)) in (sum
@@ -50,7 +50,7 @@ pub fn add_gram(rows: &[f64], size: usize, sum: &mut [f64]) -> Result<()> {
     })
 }
 
-/// The products of the columns `start..start + n` with those from `start` on: `[n, size - start]`.
+/// The products of columns `start..start + n` with the columns from `start` on, `[n, size - start]`.
 fn strip(rows: &Tensor, start: usize, n: usize) -> Result<Vec<f64>, TchError> {
     let _guard = tch::no_grad_guard();
     let width = rows.size()[1] - start as i64;
@@ -62,10 +62,10 @@ fn strip(rows: &Tensor, start: usize, n: usize) -> Result<Vec<f64>, TchError> {
     Ok(out)
 }
 
-/// All eigenvalues of a symmetric matrix, and the eigenvectors of the `most` greatest.
+/// All eigenvalues of a symmetric matrix, and the eigenvectors of the `n_vectors` largest.
 ///
-/// `matrix`: `[size, size]`, row-major, of which the upper triangle is read. An eigenvector's sign is arbitrary.
-pub fn spectrum(matrix: &[f64], size: usize, most: usize) -> Result<Spectrum> {
+/// `matrix` is `[size, size]`, row-major; only the upper triangle is read. The sign of an eigenvector is arbitrary.
+pub fn spectrum(matrix: &[f64], size: usize, n_vectors: usize) -> Result<Spectrum> {
     if size == 0 {
         return Ok(Spectrum {
             values: Vec::new(),
@@ -73,20 +73,20 @@ pub fn spectrum(matrix: &[f64], size: usize, most: usize) -> Result<Spectrum> {
         });
     }
     let _guard = tch::no_grad_guard();
-    let most = most.min(size);
+    let n_vectors = n_vectors.min(size);
     let decompose = || -> Result<(Vec<f64>, Vec<f64>), TchError> {
         let side = size as i64;
         let matrix = Tensor::f_from_slice(matrix)?.f_reshape([side, side])?;
         // Ascending; vectors in columns.
         let (values, vectors) = matrix.f_linalg_eigh("U")?;
         let values = values.f_flip([0])?;
-        let vectors = (vectors.f_narrow(1, side - most as i64, most as i64)?)
+        let vectors = (vectors.f_narrow(1, side - n_vectors as i64, n_vectors as i64)?)
             .f_flip([1])?
             .f_tr()?
             .f_contiguous()?;
-        let mut out = (vec![0.0; size], vec![0.0; most * size]);
+        let mut out = (vec![0.0; size], vec![0.0; n_vectors * size]);
         values.f_copy_data(&mut out.0, size)?;
-        vectors.f_copy_data(&mut out.1, most * size)?;
+        vectors.f_copy_data(&mut out.1, n_vectors * size)?;
         Ok(out)
     };
     let (values, vectors) = one_thread_each(decompose).map_err(|error| torch(&error))?;
@@ -104,8 +104,8 @@ fn torch(error: &TchError) -> Error {
 mod tests {
     use super::*;
 
-    /// Numbers that look random, in [-0.5, 0.5).
-    fn scattered(n: usize) -> Vec<f64> {
+    /// Pseudo-random numbers in [-0.5, 0.5).
+    fn pseudo_random(n: usize) -> Vec<f64> {
         let mut state = 7u64;
         let mut next = || {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(97);
@@ -115,9 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn a_gram_matrix_is_the_sum_of_products_whatever_the_number_of_threads() {
+    fn gram_matrices_are_exact_for_any_number_of_threads() {
         for (n, size) in [(1, 1), (5, 3), (40, 128), (33, 300)] {
-            let rows = scattered(n * size);
+            let rows = pseudo_random(n * size);
             let gram = || {
                 let mut sum = vec![1.0; size * size];
                 add_gram(&rows, size, &mut sum).unwrap();
@@ -139,9 +139,9 @@ mod tests {
     }
 
     #[test]
-    fn eigenvectors_belong_to_their_values_whatever_the_number_of_threads() {
+    fn eigenvectors_match_their_values_for_any_number_of_threads() {
         let size = 150;
-        let rows = scattered(200 * size);
+        let rows = pseudo_random(200 * size);
         let mut matrix = vec![0.0; size * size];
         add_gram(&rows, size, &mut matrix).unwrap();
         let found = spectrum(&matrix, size, 40).unwrap();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_matrix_has_nothing() {
+    fn an_empty_matrix_has_an_empty_spectrum() {
         let none = spectrum(&[], 0, 5).unwrap();
         assert!(none.values.is_empty() && none.vectors.is_empty());
         add_gram(&[], 3, &mut [0.0; 9]).unwrap();

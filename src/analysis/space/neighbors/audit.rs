@@ -1,4 +1,4 @@
-//! What an index misses: how many of the true neighbours it finds, which points it cannot come to, and their repair.
+//! Audit of an index: recall, unreachable points, and their repair.
 
 use std::collections::HashMap;
 
@@ -12,42 +12,42 @@ use super::{
     lists::Nearest,
 };
 
-/// Rows whose neighbours are also searched exactly.
+/// Sample size of the recall, which needs exact search.
 const SAMPLE: usize = 1000;
 const SEED: u64 = 1;
-/// Candidates that a search looks at, at most.
+/// Maximum ef.
 const MAX_EF: usize = 1024;
-/// Rows searched between two ticks.
+/// Rows per tick.
 const STRIP: usize = 1024;
 
-/// How good an index is.
+/// Quality of an index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Audit {
-    /// Candidates that a search looks at.
+    /// Size of the candidate list of a search.
     pub ef: usize,
-    /// Share of the true neighbours that it finds, in a sample.
+    /// Fraction of true neighbours found, in a sample.
     pub recall: f64,
     pub sample: usize,
-    /// Share of the rows that find themselves, or an exact copy.
+    /// Fraction of rows that find themselves or an exact copy.
     pub self_recall: f64,
-    /// Rows that no chain of links leads to.
+    /// Number of rows that are not reachable through links.
     pub unreachable: usize,
-    /// Rows whose neighbours were searched exactly, because they are unreachable or do not find themselves.
+    /// Number of rows searched exactly, because they are unreachable or do not find themselves.
     pub repaired: usize,
 }
 
-/// A graph that an index found, repaired.
-pub struct Found {
-    /// Of each row of the block.
+/// Neighbour graph from an index, repaired.
+pub struct RepairedGraph {
+    /// One list per row of the block.
     pub nearest: Vec<Nearest>,
-    /// Whether they were searched exactly.
+    /// Whether each row was searched exactly.
     pub exact: Vec<bool>,
     pub audit: Audit,
 }
 
-/// The least effort with which `index` finds at least `min_recall` of the true neighbours of a seeded sample of the block's
-/// rows, and what it finds so: (ef, recall, rows in the sample). Where no effort is enough, the greatest one.
-pub fn effort(
+/// The smallest ef at which `index` finds at least `min_recall` of the true neighbours of a seeded sample of the block's rows, or
+/// the largest one tried: (ef, recall, sample size).
+pub fn choose_ef(
     index: &Index,
     block: &Block,
     k: usize,
@@ -62,20 +62,20 @@ pub fn effort(
     let mut ef = (2 * k).max(64);
     loop {
         let found = index.search(&queries, k + 1, ef);
-        let (mut hits, mut wanted) = (0, 0);
+        let (mut hits, mut total) = (0, 0);
         for ((row, ids), truth) in sample.iter().zip(found).zip(&truth) {
-            // Ties are as good as those that the exact search took.
-            let reach = truth.last().map_or(f32::NEG_INFINITY, |last| last.distance);
-            let near = measured(block, *row, &ids, &rows, k);
+            // Ties with the last true neighbour count as hits.
+            let radius = truth.last().map_or(f32::NEG_INFINITY, |last| last.distance);
+            let near = nearest_of(block, *row, &ids, &rows, k);
             hits += (near.items().iter())
-                .filter(|one| one.distance <= reach)
+                .filter(|one| one.distance <= radius)
                 .count();
-            wanted += truth.len();
+            total += truth.len();
         }
-        let recall = if wanted == 0 {
+        let recall = if total == 0 {
             1.0
         } else {
-            hits as f64 / wanted as f64
+            hits as f64 / total as f64
         };
         if recall >= min_recall || 2 * ef > MAX_EF {
             return Ok((ef, recall, sample.len()));
@@ -84,15 +84,15 @@ pub fn effort(
     }
 }
 
-/// The k nearest of every row of `block` by `index`, with `effort`'s figures. Rows that the index cannot come to, or that do
-/// not find themselves, get their neighbours by exact search, and are offered to all others.
+/// The k nearest neighbours of every row of `block` by `index`, with the results of [`choose_ef`]. Rows that are unreachable or
+/// do not find themselves are searched exactly and offered to all others.
 pub fn graph(
     index: &Index,
     block: &Block,
     k: usize,
     (ef, recall, sample): (usize, f64, usize),
     tick: &Tick,
-) -> Result<Found> {
+) -> Result<RepairedGraph> {
     let n = block.len();
     let rows = rows_by_id(block);
     let mut nearest = Vec::with_capacity(n);
@@ -102,10 +102,10 @@ pub fn graph(
         let part: Vec<usize> = (start..(start + STRIP).min(n)).collect();
         let found = index.search(&block.pick(&part)?, k + 1, ef);
         for (row, ids) in part.iter().zip(found) {
-            let near = measured(block, *row, &ids, &rows, k);
+            let near = nearest_of(block, *row, &ids, &rows, k);
             let has_copy = (near.items().first()).is_some_and(|one| one.distance == 0.0);
-            let is_short = near.items().len() < k.min(n - 1);
-            if is_short || !ids.contains(&block.ids()[*row]) && !has_copy {
+            let is_incomplete = near.items().len() < k.min(n - 1);
+            if is_incomplete || !ids.contains(&block.ids()[*row]) && !has_copy {
                 lost[*row] = true;
                 lost_by_search += 1;
             }
@@ -122,8 +122,8 @@ pub fn graph(
         }
     }
     let repaired = repair(block, k, &lost, &mut nearest)?;
-    let found_themselves = n - lost_by_search;
-    Ok(Found {
+    let self_found = n - lost_by_search;
+    Ok(RepairedGraph {
         nearest,
         exact: lost,
         audit: Audit {
@@ -133,7 +133,7 @@ pub fn graph(
             self_recall: if n == 0 {
                 1.0
             } else {
-                found_themselves as f64 / n as f64
+                self_found as f64 / n as f64
             },
             unreachable,
             repaired,
@@ -141,7 +141,7 @@ pub fn graph(
     })
 }
 
-/// Searches exactly for the rows marked as lost, and offers them to all others, whom no search could lead to them.
+/// Searches the lost rows exactly, and offers them to all others, which cannot find them.
 fn repair(block: &Block, k: usize, lost: &[bool], nearest: &mut [Nearest]) -> Result<usize> {
     let rows: Vec<usize> = (0..lost.len()).filter(|row| lost[*row]).collect();
     if rows.is_empty() {
@@ -157,8 +157,8 @@ fn repair(block: &Block, k: usize, lost: &[bool], nearest: &mut [Nearest]) -> Re
     Ok(rows.len())
 }
 
-/// The nearest of the rows with these ids to row `row`, itself left out.
-fn measured(
+/// The nearest of the rows with these ids to `row`, excluding itself.
+fn nearest_of(
     block: &Block,
     row: usize,
     ids: &[u32],
@@ -180,7 +180,7 @@ fn rows_by_id(block: &Block) -> HashMap<u32, usize> {
     ids.map(|(row, id)| (*id, row)).collect()
 }
 
-/// Rows of the sample, from a fixed seed.
+/// Rows of the sample, with a fixed seed.
 fn sample(block: &Block) -> Vec<usize> {
     let mut random = StdRng::seed_from_u64(SEED);
     let mut rows = index::sample(&mut random, block.len(), SAMPLE.min(block.len())).into_vec();

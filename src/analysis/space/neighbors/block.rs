@@ -1,4 +1,4 @@
-//! Rows to be searched, and the distance of two of them.
+//! Blocks of rows and their distances.
 
 use std::ops::Range;
 
@@ -8,27 +8,27 @@ use rayon::prelude::*;
 
 use crate::space::{linalg::products::Rows, neighbors::Metric};
 
-/// Rows and columns of a tile: its products (1 MiB) are looked through while they are in a core's cache.
+/// Rows and columns of a tile: its products (1 MiB) fit into a core's cache.
 pub(super) const TILE: usize = 512;
-/// Values that are summed side by side, in a fixed order.
+/// Number of parallel sums, added in a fixed order.
 pub(super) const LANES: usize = 16;
 
 /// Rows of finite numbers with their ids.
 pub struct Block {
     pub(super) ids: Vec<u32>,
     pub(super) rows: Rows,
-    /// What products are compared with: squared lengths (1 for the cosine), lessened by the rounding error's bound.
+    /// Half the squared norms (1/2 for the cosine), minus a bound on the rounding error of products.
     pub(super) half_norms: Vec<f32>,
-    /// Cosine: rows without a direction.
+    /// Zero vectors, for the cosine.
     zero: Vec<bool>,
     metric: Metric,
-    /// Relative rounding error of a distance summed from differences.
+    /// Bound on the relative rounding error of a distance.
     slack: f32,
 }
 
 impl Block {
-    /// `values`: `[ids.len(), dimension]`, row-major, all finite and with a finite squared length. For the cosine the rows are
-    /// brought to unit length: then half the squared distance is 1 - cos, without its cancellation between near rows.
+    /// From `values` `[ids.len(), dimension]`, row-major, all finite with finite squared norms. For the cosine, rows are normalised:
+    /// then half the squared distance is 1 - cos, without cancellation for near rows.
     pub fn new(
         ids: Vec<u32>,
         values: &[f32],
@@ -37,7 +37,7 @@ impl Block {
         device: Device,
     ) -> Result<Block> {
         let epsilon = f32::EPSILON;
-        // Twice Higham's bound, for the length's own rounding and that of the comparison.
+        // Twice Higham's bound, for the rounding of the norm and of the comparison.
         let error = (dimension as f32 + 16.0) * epsilon;
         let slack = (dimension as f32 / LANES as f32 + 16.0) * epsilon;
         let mut zero = Vec::new();
@@ -52,7 +52,7 @@ impl Block {
             Metric::Cosine => {
                 let mut values = values.to_vec();
                 zero = (values.par_chunks_exact_mut(dimension.max(1)))
-                    .map(to_unit_length)
+                    .map(normalise)
                     .collect();
                 let rows = Rows::new(&values, dimension, device)?;
                 (rows, vec![(1.0 - error) / 2.0; ids.len()])
@@ -68,7 +68,7 @@ impl Block {
         })
     }
 
-    /// Some of its rows.
+    /// A block of some of the rows.
     pub fn pick(&self, rows: &[usize]) -> Result<Block> {
         let values: Vec<f32> = (rows.iter())
             .flat_map(|row| self.rows.row(*row).iter().copied())
@@ -90,7 +90,7 @@ impl Block {
         &self.ids
     }
 
-    /// Row `i`; for the cosine, at unit length.
+    /// Row `i`; normalised for the cosine.
     pub fn row(&self, i: usize) -> &[f32] {
         self.rows.row(i)
     }
@@ -103,7 +103,7 @@ impl Block {
         self.ids.is_empty()
     }
 
-    /// The distance of row `i` to row `j` of `other`, from the differences of their values.
+    /// The distance between row `i` and row `j` of `other`, from the differences of their values.
     pub fn distance(&self, i: usize, other: &Block, j: usize) -> f32 {
         match self.metric {
             Metric::L2 => squared_distance(self.rows.row(i), other.rows.row(j)).sqrt(),
@@ -112,14 +112,14 @@ impl Block {
         }
     }
 
-    /// Pairs whose product, less the other's half norm, is under this cannot be among the nearest.
-    pub(super) fn least_product(&self, i: usize, reach: f32) -> f32 {
-        if reach == f32::NEG_INFINITY {
+    /// Minimum of product minus the other's half norm for pairs within `radius`.
+    pub(super) fn min_product(&self, i: usize, radius: f32) -> f32 {
+        if radius == f32::NEG_INFINITY {
             return f32::INFINITY;
         }
         let squared = match self.metric {
-            Metric::L2 => reach * reach,
-            Metric::Cosine => 2.0 * reach,
+            Metric::L2 => radius * radius,
+            Metric::Cosine => 2.0 * radius,
         };
         self.half_norms[i] - squared * (1.0 + 2.0 * self.slack) / 2.0 - f32::MIN_POSITIVE
     }
@@ -137,7 +137,7 @@ impl Block {
     }
 }
 
-/// Sums over a row in [`LANES`] sums side by side, then those in order.
+/// Sums over a row in [`LANES`] parallel sums, then adds these in order.
 #[inline(always)]
 fn lanes(row: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
     let mut sums = [0f32; LANES];
@@ -154,26 +154,26 @@ fn lanes(row: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
     sums.iter().sum()
 }
 
-/// The squared Euclidean distance; the same for (a, b) and (b, a).
+/// The squared Euclidean distance, exactly symmetric.
 fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0f32; LANES];
     let (chunks_a, chunks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let rest = chunks_a.remainder().iter().zip(chunks_b.remainder());
     for (a, b) in chunks_a.zip(chunks_b) {
         for ((sum, x), y) in sums.iter_mut().zip(a).zip(b) {
-            let apart = x - y;
-            *sum += apart * apart;
+            let difference = x - y;
+            *sum += difference * difference;
         }
     }
     for (sum, (x, y)) in sums.iter_mut().zip(rest) {
-        let apart = x - y;
-        *sum += apart * apart;
+        let difference = x - y;
+        *sum += difference * difference;
     }
     sums.iter().sum()
 }
 
-/// Brings a row to unit length, in float64; whether it has none.
-fn to_unit_length(row: &mut [f32]) -> bool {
+/// Normalises a row to unit length, in float64; returns whether it is zero.
+fn normalise(row: &mut [f32]) -> bool {
     let squared: f64 = row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
     if squared == 0.0 {
         return true;

@@ -1,8 +1,8 @@
-//! Every row with every other. Products of blocks of rows say which pairs may be near; those are measured directly.
+//! Exact search: products of blocks of rows preselect pairs, whose distances are then computed directly.
 //!
-//! `|a|² + |b|² - 2ab` loses digits where vectors are long and close, so it only rules pairs out, with a bound on its rounding
-//! error (Higham 2002, section 3.1: `γ_d |a|·|b|`); what is kept and in which order is decided by the distance computed
-//! from the differences. The result is therefore the same for any block size, order and number of threads.
+//! `|a|² + |b|² - 2ab` suffers from cancellation for long and close vectors, so it only rules pairs out, with a bound on its
+//! rounding error (Higham 2002, section 3.1: `γ_d |a|·|b|`); the ranking uses distances computed from differences. So the result
+//! does not depend on block size, order and number of threads.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -25,24 +25,24 @@ use crate::space::{
 
 pub use super::block::Block;
 
-/// Rows whose products with a block are made at a time on another device.
+/// Rows per matrix product on other devices.
 const STRIP: usize = 4096;
-/// Candidates that another device gives beyond the k, so that rounding seldom calls for a second look.
-const SPARE: usize = 12;
-/// Told how many of how many tiles are done; an error stops the search.
+/// Candidates beyond k that other devices select, so that rounding rarely requires a full comparison.
+const EXTRA_CANDIDATES: usize = 12;
+/// Progress callback with finished and total steps; an error stops the search.
 pub type Tick<'a> = dyn Fn(u64, u64) -> Result<()> + Sync + 'a;
 
-/// The nearest other rows of each row of one block.
+/// The nearest neighbours of each row within a block.
 pub fn within(block: &Block, k: usize, tick: &Tick) -> Result<Vec<Nearest>> {
     if !block.on_cpu() {
-        return selected_by_device(block, k, tick);
+        return within_on_device(block, k, tick);
     }
     let found = Lists::new(block, k);
     let n = block.strips();
-    // Each pair once, neighbours in this list without a strip in common where possible.
+    // Each pair once, ordered so that consecutive pairs rarely share a strip.
     let pairs: Vec<(usize, usize)> = (0..=n / 2)
-        .flat_map(|apart| (0..n).map(move |at| (at, (at + apart) % n, apart)))
-        .filter(|(at, _, apart)| 2 * apart != n || *at < n / 2)
+        .flat_map(|offset| (0..n).map(move |at| (at, (at + offset) % n, offset)))
+        .filter(|(at, _, offset)| 2 * offset != n || *at < n / 2)
         .map(|(at, other, _)| (at, other))
         .collect();
     tiles(&pairs, tick, |(i, j), tile| {
@@ -53,7 +53,7 @@ pub fn within(block: &Block, k: usize, tick: &Tick) -> Result<Vec<Nearest>> {
             let mut own = found.strip(i);
             scan(dots, (block, i, &mut own), (block, j, None));
         } else {
-            // Always the lower one first, so that no two wait for each other.
+            // The lower strip is always locked first, which avoids deadlocks.
             let mut low = found.strip(i.min(j));
             let mut high = found.strip(i.max(j));
             let (first, second) = if i < j {
@@ -68,19 +68,19 @@ pub fn within(block: &Block, k: usize, tick: &Tick) -> Result<Vec<Nearest>> {
     Ok(found.finish())
 }
 
-/// As [`within`], selected where the products are made; also right on the CPU.
-pub(super) fn selected_by_device(block: &Block, k: usize, tick: &Tick) -> Result<Vec<Nearest>> {
+/// Like [`within`], with candidates selected on the device; also works on the CPU.
+pub(super) fn within_on_device(block: &Block, k: usize, tick: &Tick) -> Result<Vec<Nearest>> {
     let found = Lists::new(block, k);
-    found.by_device(block, block, tick)?;
+    found.select_on_device(block, block, tick)?;
     Ok(found.finish())
 }
 
-/// For each row of two blocks, its nearest rows in the other one.
+/// For each row of two blocks, its nearest neighbours in the other block.
 pub fn between(a: &Block, b: &Block, k: usize, tick: &Tick) -> Result<[Vec<Nearest>; 2]> {
     let (of_a, of_b) = (Lists::new(a, k), Lists::new(b, k));
     if !a.on_cpu() {
-        of_a.by_device(a, b, tick)?;
-        of_b.by_device(b, a, tick)?;
+        of_a.select_on_device(a, b, tick)?;
+        of_b.select_on_device(b, a, tick)?;
     } else {
         tiles(&cross(a, b), tick, |(i, j), tile| {
             let dots = a.rows.products(a.strip(i), &b.rows, b.strip(j), tile)?;
@@ -92,7 +92,7 @@ pub fn between(a: &Block, b: &Block, k: usize, tick: &Tick) -> Result<[Vec<Neare
     Ok([of_a.finish(), of_b.finish()])
 }
 
-/// The nearest of each row of `vectors`, `[n, dimension]`, among all others.
+/// The nearest neighbours of each row of `vectors`, `[n, dimension]`.
 pub fn graph(
     vectors: &[f32],
     dimension: usize,
@@ -111,23 +111,25 @@ pub fn graph(
     })
 }
 
-/// The nearest rows of a few queries, among blocks that come one after another.
+/// The nearest neighbours of a few queries in successive blocks.
 pub struct Search {
     queries: Block,
     found: Lists,
 }
 
 impl Search {
-    /// A query does not find the row of its own id.
+    /// Queries do not find rows with their own id.
     pub fn new(queries: Block, k: usize) -> Search {
         let found = Lists::new(&queries, k);
         Search { queries, found }
     }
 
-    /// `block` has the queries' dimension and metric; none of its ids were in another one.
+    /// Searches a block with the queries' dimension and metric; ids must differ from those of earlier blocks.
     pub fn add(&self, block: &Block) -> Result<()> {
         if !self.queries.on_cpu() {
-            return self.found.by_device(&self.queries, block, &|_, _| Ok(()));
+            return self
+                .found
+                .select_on_device(&self.queries, block, &|_, _| Ok(()));
         }
         let pairs = cross(&self.queries, block);
         tiles(&pairs, &|_, _| Ok(()), |(i, j), tile| {
@@ -145,15 +147,15 @@ impl Search {
     }
 }
 
-/// Pairs of strips of two blocks, neighbours in the list without one in common where possible.
+/// Pairs of strips of two blocks, ordered so that consecutive pairs rarely share a strip.
 fn cross(a: &Block, b: &Block) -> Vec<(usize, usize)> {
     let (rows, columns) = (a.strips(), b.strips());
     (0..columns)
-        .flat_map(|apart| (0..rows).map(move |i| (i, (i + apart) % columns)))
+        .flat_map(|offset| (0..rows).map(move |i| (i, (i + offset) % columns)))
         .collect()
 }
 
-/// Works through tiles on all cores, each with room of its own.
+/// Processes tiles on all cores, each with its own memory.
 fn tiles(
     pairs: &[(usize, usize)],
     tick: &Tick,
@@ -171,7 +173,7 @@ fn tiles(
     })
 }
 
-/// The nearest so far of a block's rows, by strips.
+/// Current nearest neighbours of a block's rows, by strips.
 struct Lists {
     strips: Vec<Mutex<Strip>>,
     k: usize,
@@ -179,8 +181,8 @@ struct Lists {
 
 struct Strip {
     nearest: Vec<Nearest>,
-    /// [`Block::least_product`] of each row, as its list stands.
-    least: Vec<f32>,
+    /// Current [`Block::min_product`] of each row.
+    min_products: Vec<f32>,
 }
 
 impl Lists {
@@ -189,8 +191,8 @@ impl Lists {
             let rows = block.strip(at);
             let empty = Nearest::new(k);
             Mutex::new(Strip {
-                least: (rows.clone())
-                    .map(|row| block.least_product(row, empty.reach()))
+                min_products: (rows.clone())
+                    .map(|row| block.min_product(row, empty.radius()))
                     .collect(),
                 nearest: vec![empty; rows.len()],
             })
@@ -202,7 +204,7 @@ impl Lists {
     }
 
     fn strip(&self, at: usize) -> MutexGuard<'_, Strip> {
-        // A strip is whole between two offers, whatever happened to the thread that held it.
+        // A strip stays consistent if the thread that locked it panics between offers.
         (self.strips[at].lock()).unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -218,32 +220,32 @@ impl Lists {
             .collect()
     }
 
-    /// Selects on the device, and measures what it selected. A row for which the products do not rule out all others is
-    /// compared with every one.
-    fn by_device(&self, rows: &Block, among: &Block, tick: &Tick) -> Result<()> {
+    /// Selects candidates on the device and computes their distances. A row for which the products do not rule out all other rows
+    /// is compared with every row.
+    fn select_on_device(&self, rows: &Block, among: &Block, tick: &Tick) -> Result<()> {
         let (n, m) = (rows.len(), among.len());
-        let wanted = (self.k + SPARE).min(m);
-        if n == 0 || wanted == 0 {
+        let n_candidates = (self.k + EXTRA_CANDIDATES).min(m);
+        if n == 0 || n_candidates == 0 {
             return Ok(());
         }
         let offsets: Vec<f32> = among.half_norms.iter().map(|half| 2.0 * half).collect();
         for start in (0..n).step_by(STRIP) {
             let part = start..(start + STRIP).min(n);
             let (indices, scores) =
-                (rows.rows).least(part.clone(), &among.rows, &offsets, wanted)?;
+                (rows.rows).smallest(part.clone(), &among.rows, &offsets, n_candidates)?;
             let strips = start / TILE..part.end.div_ceil(TILE);
             strips.into_par_iter().for_each(|at| {
                 let mut strip = self.strip(at);
                 let first = at * TILE;
-                for (place, list) in strip.nearest.iter_mut().enumerate() {
-                    let row = first + place;
-                    let here = (row - start) * wanted..(row - start + 1) * wanted;
-                    let selected = &indices[here.clone()];
+                for (index, list) in strip.nearest.iter_mut().enumerate() {
+                    let row = first + index;
+                    let own = (row - start) * n_candidates..(row - start + 1) * n_candidates;
+                    let selected = &indices[own.clone()];
                     for j in selected {
                         measure(list, (rows, row), (among, *j as usize));
                     }
-                    let closest_left = -scores[here.end - 1] / 2.0;
-                    if wanted < m && closest_left >= rows.least_product(row, list.reach()) {
+                    let best_unselected = -scores[own.end - 1] / 2.0;
+                    if n_candidates < m && best_unselected >= rows.min_product(row, list.radius()) {
                         for j in (0..m).filter(|j| !selected.contains(&(*j as i64))) {
                             measure(list, (rows, row), (among, j));
                         }
@@ -256,7 +258,7 @@ impl Lists {
     }
 }
 
-/// Offers row `j` of `among` to the list of row `i`, unless it is the same.
+/// Offers row `j` of `among` to the list of row `i`, unless their ids are equal.
 fn measure(list: &mut Nearest, (rows, i): (&Block, usize), (among, j): (&Block, usize)) {
     let id = among.ids[j];
     if id != rows.ids[i] {
@@ -265,7 +267,7 @@ fn measure(list: &mut Nearest, (rows, i): (&Block, usize), (among, j): (&Block, 
     }
 }
 
-/// Offers to the rows' lists, and to the columns' where there are any, what the products of a tile do not rule out.
+/// Offers the pairs that the products of a tile do not rule out to the lists of the rows and, if given, of the columns.
 fn scan(
     dots: &[f32],
     (a, i, rows): (&Block, usize, &mut Strip),
@@ -280,27 +282,27 @@ fn scan(
         let mut start = 0;
         while start < width {
             let end = (start + LANES).min(width);
-            let least = rows.least[r];
+            let min = rows.min_products[r];
             let near = match &columns {
                 None => any(&dots[start..end], &halves[start..end], |dot, half| {
-                    dot - half >= least
+                    dot - half >= min
                 }),
                 Some(columns) => {
                     any(&dots[start..end], &halves[start..end], |dot, half| {
-                        dot - half >= least
+                        dot - half >= min
                     }) | any(
                         &dots[start..end],
-                        &columns.least[start..end],
-                        |dot, least| dot - half >= least,
+                        &columns.min_products[start..end],
+                        |dot, min| dot - half >= min,
                     )
                 }
             };
             if near {
                 for c in start..end {
                     let column = across.start + c;
-                    let for_row = dots[c] - halves[c] >= rows.least[r];
+                    let for_row = dots[c] - halves[c] >= rows.min_products[r];
                     let for_column = (columns.as_ref())
-                        .is_some_and(|columns| dots[c] - half >= columns.least[c]);
+                        .is_some_and(|columns| dots[c] - half >= columns.min_products[c]);
                     if !(for_row || for_column) || a.ids[row] == b.ids[column] {
                         continue;
                     }
@@ -321,15 +323,15 @@ fn scan(
 impl Strip {
     fn offer(&mut self, at: usize, (block, row): (&Block, usize), (id, distance): (u32, f32)) {
         let list = &mut self.nearest[at];
-        let one = Neighbor { id, distance };
-        if list.wants(&one) {
-            list.offer(one);
-            self.least[at] = block.least_product(row, list.reach());
+        let neighbor = Neighbor { id, distance };
+        if list.accepts(&neighbor) {
+            list.offer(neighbor);
+            self.min_products[at] = block.min_product(row, list.radius());
         }
     }
 }
 
-/// Whether the test holds for one of the pairs; without a branch, so that it is done on many at a time.
+/// Whether the test holds for any pair; branch-free, so that it vectorises.
 #[inline(always)]
 fn any(a: &[f32], b: &[f32], test: impl Fn(f32, f32) -> bool) -> bool {
     (a.iter().zip(b)).fold(false, |found, (a, b)| found | test(*a, *b))

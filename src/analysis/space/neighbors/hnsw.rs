@@ -1,4 +1,4 @@
-//! A hierarchical navigable small world graph (Malkov & Yashunin 2018) by hnsw_rs, which writes and reads its own files.
+//! HNSW index (Malkov & Yashunin 2018) by hnsw_rs, in its own file format.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,30 +13,29 @@ use rayon::prelude::*;
 
 use super::exact::{Block, Tick};
 
-/// Links of a point in the upper layers; twice as many in the lowest. hnswlib's default.
-const LINKS: usize = 16;
-/// Candidates looked at when a point is put in.
+/// M of the paper: links per point in the upper layers; the lowest has twice as many. hnswlib's default.
+const M: usize = 16;
+/// Candidates considered when a point is inserted.
 const EF_CONSTRUCTION: usize = 200;
 const MAX_LAYERS: usize = 16;
-/// The files that hold an index, in one folder.
+/// The files of an index, in one folder.
 pub const FILES: [&str; 2] = ["neighbors.hnsw.graph", "neighbors.hnsw.data"];
 const NAME: &str = "neighbors";
-/// Of the order in which points are put in.
+/// Seed of the insertion order.
 const SEED: u64 = 0;
-/// Points put in between two ticks.
+/// Insertions per tick.
 const TICK: usize = 256;
 
-/// An index of a block's rows, found by their ids. For the cosine it holds rows of unit length, among which Euclidean
-/// distances have the same order.
+/// Index of a block's rows by id. For the cosine the rows are normalised, so that Euclidean distances give the same order.
 pub struct Index {
     graph: Hnsw<'static, f32, DistL2>,
 }
 
 impl Index {
-    /// Puts the rows in one by one, shuffled by a fixed seed, because neighbours in a folder are alike: the same rows make the
-    /// same index. (Put in by many threads at a time, hnsw_rs loses points.)
+    /// Inserts the rows one by one, so that the index is deterministic (and because hnsw_rs loses points in parallel insertion), in
+    /// an order shuffled by a fixed seed, because consecutive files are similar.
     pub fn build(block: &Block, tick: &Tick) -> Result<Index> {
-        let graph = Hnsw::new(LINKS, block.len(), MAX_LAYERS, EF_CONSTRUCTION, DistL2 {});
+        let graph = Hnsw::new(M, block.len(), MAX_LAYERS, EF_CONSTRUCTION, DistL2 {});
         let mut rows: Vec<usize> = (0..block.len()).collect();
         rows.shuffle(&mut StdRng::seed_from_u64(SEED));
         for (done, row) in rows.into_iter().enumerate() {
@@ -48,7 +47,7 @@ impl Index {
         Ok(Index { graph })
     }
 
-    /// Writes [`FILES`] into `folder`, which must not hold them yet.
+    /// Writes [`FILES`] into `folder`, where they must not exist.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let saved = guarded(|| self.graph.file_dump(folder, NAME));
         match saved {
@@ -58,20 +57,20 @@ impl Index {
         }
     }
 
-    /// Reads what [`Index::save`] wrote. The files' checksums have been checked before: hnsw_rs believes their lengths.
+    /// Reads the files of [`Index::save`]. Their checksums must have been verified, since hnsw_rs trusts their lengths.
     pub fn load(folder: &Path) -> Result<Index> {
         for file in FILES {
             let path = folder.join(file);
             std::fs::metadata(&path).map_err(Error::io(&path, "opening"))?;
         }
-        // The index may borrow from its reader (where it is mapped, which is not asked for), so the few bytes stay.
+        // The type of the index borrows from its reader (for memory mapping, unused here), so these few bytes are leaked.
         let reader: &'static mut HnswIo = Box::leak(Box::new(HnswIo::new(folder, NAME)));
         let graph = guarded(|| reader.load_hnsw::<f32, DistL2>())
             .map_err(|found| unusable(folder, found))?;
         Ok(Index { graph })
     }
 
-    /// Points in it.
+    /// Number of points.
     pub fn len(&self) -> usize {
         self.graph.get_nb_point()
     }
@@ -80,7 +79,7 @@ impl Index {
         self.len() == 0
     }
 
-    /// The ids of about `k` points near each query, in no certain order; `ef` candidates are looked at, at least `k`.
+    /// Ids of about `k` points near each query, in no particular order, with a candidate list of size `ef`, at least `k`.
     pub fn search(&self, queries: &Block, k: usize, ef: usize) -> Vec<Vec<u32>> {
         (0..queries.len())
             .into_par_iter()
@@ -91,7 +90,7 @@ impl Index {
             .collect()
     }
 
-    /// Ids, sorted, of the points to which some chain of links leads from the topmost ones; no search can come to others.
+    /// Sorted ids of the points reachable through links from the top layer; searches cannot find others.
     pub fn reachable(&self) -> Vec<u32> {
         if self.is_empty() {
             return Vec::new();
@@ -110,12 +109,12 @@ impl Index {
                 top.1.push(id);
             }
         }
-        let mut waiting: VecDeque<u32> = top.1.into();
+        let mut queue: VecDeque<u32> = top.1.into();
         let mut reached = Vec::with_capacity(links.len());
-        while let Some(id) = waiting.pop_front() {
+        while let Some(id) = queue.pop_front() {
             if let Some(next) = links.remove(&id) {
                 reached.push(id);
-                waiting.extend(next);
+                queue.extend(next);
             }
         }
         reached.sort_unstable();
@@ -123,21 +122,21 @@ impl Index {
     }
 }
 
-/// What hnsw_rs says, or cries out, in words.
+/// Turns errors and panics of hnsw_rs into messages.
 fn guarded<T, E: std::fmt::Display>(
     work: impl FnOnce() -> std::result::Result<T, E>,
 ) -> std::result::Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("contents that hnsw_rs gives up on".into()),
+        Err(_) => Err("contents that hnsw_rs cannot read".into()),
     }
 }
 
 fn unusable(folder: &Path, found: String) -> Error {
     Error::invalid(
         folder,
-        "an index as hnsw_rs writes it",
+        "an index of hnsw_rs",
         found,
         "remove it with `prospect clean neighbors`, and run `prospect run neighbors` again",
     )

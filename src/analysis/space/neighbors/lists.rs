@@ -1,10 +1,10 @@
-//! The nearest so far.
+//! Bounded lists of nearest neighbours.
 
 use super::Neighbor;
 
-/// The nearest of one row, nearest first, ties by id; at most `k`.
+/// Up to `k` nearest neighbours of one row, nearest first, ties by id.
 ///
-/// What it ends with does not depend on the order in which neighbours are offered.
+/// The result does not depend on the order of offers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Nearest {
     k: usize,
@@ -19,17 +19,17 @@ impl Nearest {
         }
     }
 
-    /// Takes `one` if it is among the nearest. Each id is offered once.
-    pub fn offer(&mut self, one: Neighbor) {
-        let place = self.items.partition_point(|held| before(held, &one));
-        if place < self.k {
+    /// Inserts `neighbor` if it is among the nearest. Each id may be offered once only.
+    pub fn offer(&mut self, neighbor: Neighbor) {
+        let index = self.items.partition_point(|known| before(known, &neighbor));
+        if index < self.k {
             self.items.truncate(self.k - 1);
-            self.items.insert(place, one);
+            self.items.insert(index, neighbor);
         }
     }
 
-    /// The distance from which on nothing is taken any more, ties aside; infinite while there is room.
-    pub fn reach(&self) -> f32 {
+    /// Distance beyond which no neighbour is accepted; infinite while the list is not full.
+    pub fn radius(&self) -> f32 {
         match self.items.last() {
             _ if self.items.len() < self.k => f32::INFINITY,
             Some(last) => last.distance,
@@ -37,11 +37,11 @@ impl Nearest {
         }
     }
 
-    /// Whether `one` would be taken.
-    pub fn wants(&self, one: &Neighbor) -> bool {
+    /// Whether `neighbor` would be inserted.
+    pub fn accepts(&self, neighbor: &Neighbor) -> bool {
         match self.items.last() {
             _ if self.items.len() < self.k => true,
-            Some(last) => before(one, last),
+            Some(last) => before(neighbor, last),
             None => false,
         }
     }
@@ -50,14 +50,14 @@ impl Nearest {
         &self.items
     }
 
-    /// Takes what is nearest of another list of the same row; ids that are in both are taken once.
+    /// Merges another list of the same row; ids in both are inserted once.
     pub fn merge(&mut self, other: &[Neighbor]) {
-        for one in other {
-            if !self.wants(one) {
+        for neighbor in other {
+            if !self.accepts(neighbor) {
                 break;
             }
-            if self.items.iter().all(|held| held.id != one.id) {
-                self.offer(*one);
+            if self.items.iter().all(|known| known.id != neighbor.id) {
+                self.offer(*neighbor);
             }
         }
     }

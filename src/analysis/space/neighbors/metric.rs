@@ -3,11 +3,11 @@
 use prospect_common::names;
 
 names! {
-    /// How far two feature vectors are apart.
+    /// Distance between two feature vectors.
     pub enum Metric {
         /// Euclidean.
         L2 = "l2",
-        /// One minus the cosine of the angle between them; 1 where one of them is zero.
+        /// One minus the cosine of the angle; 1 if either vector is zero.
         Cosine = "cosine",
     }
 }

@@ -1,6 +1,7 @@
-//! Nearest neighbours: exactly by blocks of products, or by a graph index that is audited.
+//! Nearest neighbours, by exact search or by an audited HNSW index.
 //!
-//! - [`exact`]: every row with every other; [`lists`]: the nearest so far; [`hnsw`]: the index; [`audit`]: what it misses
+//! - [`exact`]: exact search; [`lists`]: bounded lists of neighbours; [`hnsw`]: the index; [`audit`]: its recall and repair;
+//!   [`quality`]: label agreement and hubness of a neighbour graph
 
 pub mod audit;
 mod block;
@@ -14,24 +15,24 @@ mod tests;
 
 pub use metric::Metric;
 
-/// The id of a query that is none of the rows searched.
-pub const NOBODY: u32 = u32::MAX;
+/// Id of a query that is not one of the searched rows.
+pub const NO_ID: u32 = u32::MAX;
 
-/// One row near another.
+/// A neighbour of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Neighbor {
-    /// Of the row.
+    /// Id of the neighbouring row.
     pub id: u32,
-    /// `l2`: Euclidean; `cosine`: 1 - cos, from 0 to 2.
+    /// Euclidean distance for `l2`; 1 - cos, from 0 to 2, for `cosine`.
     pub distance: f32,
 }
 
-/// The nearest other rows of each of `n` rows, nearest first, ties by id.
+/// The k nearest neighbours of each of `n` rows, nearest first, ties by id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
-    /// Neighbours of each row: what was asked for, or n - 1 where there are no more.
+    /// Neighbours per row, at most n - 1.
     pub k: usize,
-    /// Row `i`'s are `neighbors[i * k..(i + 1) * k]`; their ids are rows.
+    /// Those of row `i` are `neighbors[i * k..(i + 1) * k]`; ids are row indices.
     pub neighbors: Vec<Neighbor>,
 }
 
@@ -40,7 +41,7 @@ impl Graph {
         &self.neighbors[i * self.k..(i + 1) * self.k]
     }
 
-    /// How many rows have neighbours; 0 where `k` is.
+    /// Number of rows; 0 if `k` is 0.
     pub fn rows(&self) -> usize {
         self.neighbors.len().checked_div(self.k).unwrap_or(0)
     }

@@ -1,67 +1,66 @@
-//! What a graph of neighbours says of its rows: do neighbours share labels, and are a few rows everybody's neighbours?
+//! Label agreement and hubness of a neighbour graph.
 //!
-//! The in-degree of a row is N_k of Radovanović, Nanopoulos & Ivanović 2010 ("Hubs in space", JMLR 11): in how many other
-//! rows' lists of k it stands. Its skewness over the rows is their hubness; rows that stand in no list are antihubs.
+//! The in-degree of a row is N_k of Radovanović, Nanopoulos & Ivanović 2010 ("Hubs in space", JMLR 11): the number of other rows
+//! that have it among their k nearest neighbours. Its skewness is the hubness; rows with in-degree 0 are antihubs.
 
 use std::collections::BTreeMap;
 
 use super::Neighbor;
 
-/// Takes lists of neighbours in any order, a row's in as many pieces as come.
+/// Accumulates lists of neighbours, in any order and number of pieces.
 pub struct Tally {
     labels: Vec<Option<i32>>,
     rows: Vec<Sums>,
 }
 
-/// What has been seen of one row.
+/// Sums of one row.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
     in_degree: u32,
     neighbors: u32,
-    /// Of the neighbours, those with a label, and those with this row's.
+    /// Neighbours with a label, and with the row's label.
     labelled: u32,
     agreeing: u32,
     distance: f64,
 }
 
-/// What is known of one row.
+/// Quality of one row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowQuality {
     pub row: u32,
-    /// How many rows have it among their neighbours.
+    /// Number of rows that have it among their neighbours.
     pub in_degree: u32,
     pub mean_distance: f32,
-    /// Share of its labelled neighbours that have its label, 0..=1; `None` without a label or labelled neighbours.
+    /// Fraction of labelled neighbours with the row's label, 0..=1; `None` without a label or labelled neighbours.
     pub label_agreement: Option<f32>,
 }
 
-/// What is known of several rows.
+/// Quality of a group of rows.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GroupQuality {
     pub rows: u32,
-    /// Mean over the rows that have one.
+    /// Mean over the rows with a label agreement.
     pub label_agreement: Option<f64>,
     pub in_degree_mean: Option<f64>,
     pub in_degree_max: u32,
-    /// Third central moment over the cube of the standard deviation, both over all rows (no correction for a sample);
-    /// `None` where all are equal.
+    /// Population skewness: third central moment over the cube of the standard deviation; `None` if all are equal.
     pub in_degree_skewness: Option<f64>,
-    /// Rows with an in-degree of 0.
+    /// Number of rows with in-degree 0.
     pub antihubs: u32,
 }
 
-/// What is known of a graph.
+/// Quality of a graph.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Quality {
-    /// Rows that have neighbours, in order.
+    /// Rows with neighbours, in order.
     pub rows: Vec<RowQuality>,
     pub all: GroupQuality,
-    /// By label; rows without one are in none.
+    /// Groups by label, without unlabelled rows.
     pub classes: BTreeMap<i32, GroupQuality>,
 }
 
 impl Tally {
-    /// `labels`: of every row, whether it has neighbours or not.
+    /// From the label of every row, with or without neighbours.
     pub fn new(labels: Vec<Option<i32>>) -> Tally {
         Tally {
             rows: vec![Sums::default(); labels.len()],
@@ -69,7 +68,7 @@ impl Tally {
         }
     }
 
-    /// How many rows there are; ids are below it.
+    /// Number of rows; ids are smaller.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -78,7 +77,7 @@ impl Tally {
         self.rows.is_empty()
     }
 
-    /// Takes some or all neighbours of `row`.
+    /// Adds some or all neighbours of `row`.
     pub fn add(&mut self, row: u32, neighbors: &[Neighbor]) {
         let own = self.labels[row as usize];
         for neighbor in neighbors {
@@ -165,7 +164,7 @@ mod tests {
         Neighbor { id, distance }
     }
 
-    /// A star: row 0 is everybody's neighbour. Of 5 rows the hub has in-degree 4, row 1 has 1 (the hub's own neighbour).
+    /// A star: row 0 is the neighbour of all others, row 1 that of row 0; in-degrees 4 and 1.
     #[test]
     fn a_hub_is_found() {
         let labels = vec![Some(7), Some(7), Some(3), None, Some(3)];
@@ -210,13 +209,13 @@ mod tests {
             ),
             (Some(1.0), Some(2.5), 4)
         );
-        // Two values lie evenly about their mean.
+        // Two values are symmetric about their mean.
         assert_eq!(seven.in_degree_skewness, Some(0.0));
     }
 
-    /// The figures are `scipy.stats.skew` of the same values, scipy 1.17.1.
+    /// Reference values from `scipy.stats.skew`, scipy 1.17.1.
     #[test]
-    fn skewness_is_scipys() {
+    fn skewness_equals_scipys() {
         let values = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8, 4];
         assert!((skewness(&values).unwrap() - 0.278_104_103_887_039_3).abs() < 1e-12);
         let values = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 5, 8, 13, 21, 146];
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_neighbours_are_left_out() {
+    fn rows_without_neighbours_are_excluded() {
         let mut tally = Tally::new(vec![Some(0), Some(1), None]);
         tally.add(2, &[near(0, 1.0)]);
         let quality = tally.finish();
@@ -238,7 +237,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the lists come, whole or in pieces, the result is that of the definitions.
+        /// Whole lists and pieces in any order give the result of the definitions.
         #[test]
         fn pieces_and_order_do_not_matter(
             labels in prop::collection::vec(prop::option::of(0..3i32), 2..20),
@@ -248,7 +247,7 @@ mod tests {
             let n = labels.len();
             let mut lists = vec![Vec::new(); n];
             for (from, to, distance) in &edges {
-                // A whole number: sums of them are exact.
+                // Integers, whose sums are exact.
                 lists[from.index(n)].push(near(to.index(n) as u32, f32::from(*distance)));
             }
             let mut whole = Tally::new(labels.clone());

@@ -3,7 +3,7 @@ use prospect_model::device::Device;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
-    Graph, NOBODY, Neighbor, audit,
+    Graph, NO_ID, Neighbor, audit,
     exact::{self, Block, Search},
     hnsw::{self, Index},
     lists::Nearest,
@@ -22,7 +22,7 @@ fn graph(values: &[f32], dimension: usize, k: usize, metric: Metric) -> Graph {
     exact::graph(values, dimension, k, metric, Device::Cpu, &no_tick).unwrap()
 }
 
-/// By the definition, in float64.
+/// The distance by definition, in float64.
 fn distance(a: &[f32], b: &[f32], metric: Metric) -> f64 {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
         (a.iter().zip(b))
@@ -45,7 +45,7 @@ fn distance(a: &[f32], b: &[f32], metric: Metric) -> f64 {
     }
 }
 
-/// Holds a graph against all distances: nobody left out is nearer than the last one that is in.
+/// Compares a graph with all distances.
 fn check(graph: &Graph, values: &[f32], dimension: usize, metric: Metric) {
     let rows: Vec<&[f32]> = values.chunks(dimension).collect();
     let n = rows.len();
@@ -71,7 +71,7 @@ fn check(graph: &Graph, values: &[f32], dimension: usize, metric: Metric) {
     }
 }
 
-/// Vectors of one of three kinds: scattered, in tight clusters far from the origin, and mostly copies of a few.
+/// Vectors of one of three kinds: scattered, in tight clusters far from the origin, or mostly copies of a few.
 fn vectors() -> impl Strategy<Value = (Vec<f32>, usize)> {
     let shape = (2usize..700, 1usize..40, 0u8..3, any::<u64>());
     shape.prop_map(|(n, dimension, kind, seed)| {
@@ -85,11 +85,11 @@ fn vectors() -> impl Strategy<Value = (Vec<f32>, usize)> {
         let centres: Vec<f32> = (0..5 * dimension).map(|_| 200.0 * next()).collect();
         let values = (0..n).flat_map(|row| {
             let centre = (row * 7 + row / 3) % 5 * dimension;
-            let spread = [100.0, 0.01, 0.0][kind as usize];
-            let odd = kind == 2 && row % 11 == 0;
+            let scale = [100.0, 0.01, 0.0][kind as usize];
+            let is_outlier = kind == 2 && row % 11 == 0;
             (0..dimension)
                 .map(|x| {
-                    let own = next() * if odd { 10.0 } else { spread };
+                    let own = next() * if is_outlier { 10.0 } else { scale };
                     if kind == 0 {
                         own
                     } else {
@@ -106,7 +106,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn exact_search_is_brute_force((values, dimension) in vectors(), k in 1usize..30, cosine in any::<bool>()) {
+    fn exact_search_equals_brute_force((values, dimension) in vectors(), k in 1usize..30, cosine in any::<bool>()) {
         let metric = if cosine { Metric::Cosine } else { Metric::L2 };
         let graph = graph(&values, dimension, k, metric);
         prop_assert_eq!(graph.k, k.min(values.len() / dimension - 1));
@@ -137,18 +137,18 @@ proptest! {
         }
         let merged: Vec<Neighbor> = merged.into_iter().flatten().flat_map(Vec::from).collect();
         prop_assert_eq!(&merged, &whole.neighbors);
-        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        prop_assert_eq!(&alone.install(|| graph(&values, dimension, k, Metric::L2)), &whole);
-        let everything = block((0..n as u32).collect(), &values, dimension, Metric::L2);
-        let selected = exact::selected_by_device(&everything, whole.k, &no_tick).unwrap();
+        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        prop_assert_eq!(&single.install(|| graph(&values, dimension, k, Metric::L2)), &whole);
+        let all = block((0..n as u32).collect(), &values, dimension, Metric::L2);
+        let selected = exact::within_on_device(&all, whole.k, &no_tick).unwrap();
         let selected: Vec<Neighbor> = selected.into_iter().flat_map(Vec::from).collect();
         prop_assert_eq!(&selected, &whole.neighbors);
     }
 }
 
 #[test]
-fn copies_tie_by_id_and_the_query_leaves_itself_out_by_id() {
-    // Rows 0, 2 and 4 are one picture.
+fn copies_tie_by_id_and_queries_exclude_their_own_id() {
+    // Rows 0, 2 and 4 are copies.
     let values = [0.0, 0.0, 3.0, 4.0, 0.0, 0.0, 6.0, 8.0, 0.0, 0.0];
     let graph = graph(&values, 2, 3, Metric::L2);
     let ids = |row: usize| -> Vec<u32> { graph.row(row).iter().map(|n| n.id).collect() };
@@ -170,10 +170,10 @@ impl Distances for [Neighbor] {
 }
 
 #[test]
-fn queries_from_elsewhere_find_all_rows() {
+fn external_queries_find_all_rows() {
     let values = [0.0, 1.0, 2.0, 3.0];
     let rows = block(vec![10, 11, 12, 13], &values, 1, Metric::L2);
-    let queries = block(vec![NOBODY, 11], &[0.9, 1.0], 1, Metric::L2);
+    let queries = block(vec![NO_ID, 11], &[0.9, 1.0], 1, Metric::L2);
     let search = Search::new(queries, 2);
     search.add(&rows).unwrap();
     let found = search.finish();
@@ -190,13 +190,13 @@ fn few_rows_have_few_neighbours() {
     let two = graph(&[1.0, 2.0], 1, 5, Metric::Cosine);
     assert_eq!(two.k, 1);
     assert_eq!(two.row(0)[0].id, 1);
-    // A vector without a direction is at a right angle to everything.
+    // The zero vector is orthogonal to all others.
     let zero = graph(&[0.0, 0.0, 1.0, 0.0], 2, 1, Metric::Cosine);
     assert_eq!(zero.row(0)[0].distance, 1.0);
     assert_eq!(zero.row(1)[0].distance, 1.0);
 }
 
-/// Points in tight clusters, from a fixed seed.
+/// Points in tight clusters, with a fixed seed.
 fn clustered(n: usize, dimension: usize) -> Vec<f32> {
     let mut random = StdRng::seed_from_u64(3);
     (0..n)
@@ -208,15 +208,15 @@ fn clustered(n: usize, dimension: usize) -> Vec<f32> {
 }
 
 #[test]
-fn points_that_no_search_can_come_to_are_found_and_repaired() {
+fn unreachable_points_are_found_and_repaired() {
     let (n, dimension, k) = (600, 8, 5);
     let values = clustered(n, dimension);
     let whole = block((0..n as u32).collect(), &values, dimension, Metric::L2);
     let lost = [7, 8, 130, 131, 599];
     let rest: Vec<usize> = (0..n).filter(|row| !lost.contains(row)).collect();
     let index = Index::build(&whole.pick(&rest).unwrap(), &no_tick).unwrap();
-    let effort = audit::effort(&index, &whole, k, 0.9).unwrap();
-    let found = audit::graph(&index, &whole, k, effort, &no_tick).unwrap();
+    let ef = audit::choose_ef(&index, &whole, k, 0.9).unwrap();
+    let found = audit::graph(&index, &whole, k, ef, &no_tick).unwrap();
     assert_eq!(found.audit.unreachable, lost.len());
     assert!(found.audit.repaired >= lost.len() && found.audit.self_recall < 1.0);
     let exact = graph(&values, dimension, k, Metric::L2);
@@ -224,15 +224,15 @@ fn points_that_no_search_can_come_to_are_found_and_repaired() {
         assert!(found.exact[row]);
         assert_eq!(found.nearest[row].items(), exact.row(row));
     }
-    // Others have them among their neighbours again.
-    let holds = |items: &[Neighbor], row: usize| items.iter().any(|one| one.id as usize == row);
+    // They are among the neighbours of the others again.
+    let contains = |items: &[Neighbor], row: usize| items.iter().any(|one| one.id as usize == row);
     for row in (0..n).filter(|row| !lost.contains(row)) {
         for missing in lost
             .iter()
-            .filter(|missing| holds(exact.row(row), **missing))
+            .filter(|missing| contains(exact.row(row), **missing))
         {
             assert!(
-                holds(found.nearest[row].items(), *missing),
+                contains(found.nearest[row].items(), *missing),
                 "{row} lacks {missing}"
             );
         }
@@ -240,7 +240,7 @@ fn points_that_no_search_can_come_to_are_found_and_repaired() {
 }
 
 #[test]
-fn an_index_read_again_gives_the_same_answers_and_is_the_same_file() {
+fn an_index_is_deterministic_and_survives_saving() {
     let values = clustered(500, 6);
     let whole = block((0..500).collect(), &values, 6, Metric::Cosine);
     let folders = [(); 2].map(|_| tempfile::tempdir().unwrap());
@@ -262,7 +262,7 @@ fn an_index_read_again_gives_the_same_answers_and_is_the_same_file() {
     let built = Index::build(&whole, &no_tick).unwrap();
     let read = Index::load(folders[0].path()).unwrap();
     assert_eq!(built.search(&whole, 10, 64), read.search(&whole, 10, 64));
-    // A file cut short is an error.
+    // A truncated file is an error.
     let path = folders[0].path().join(hnsw::FILES[0]);
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();

@@ -1,4 +1,4 @@
-//! The rows that classifiers are fitted to: centred, cut into blocks, kept where memory allows.
+//! Feature rows for fitting: centred, split into blocks, and kept in memory if they fit.
 
 use prospect_common::{Error, Result};
 use rayon::prelude::*;
@@ -6,29 +6,29 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::space::linalg::products::one_thread_each;
 
-/// Receives blocks of rows: the first row's number, and values `[rows, width]`, row-major.
+/// Receives a block of rows: the index of its first row, and values `[rows, width]`, row-major.
 pub type Visit<'v> = dyn FnMut(usize, &[f32]) -> Result<()> + 'v;
-/// Gives all rows in their order, in the same blocks each time.
+/// Visits all rows in order, in the same blocks each time.
 pub type Blocks<'a> = dyn Fn(&mut Visit) -> Result<()> + 'a;
 
-/// Rows that one thread multiplies at a time: with 1280 numbers each, 2.5 MiB.
+/// Rows of a block on the CPU: 2.5 MiB with 1280 dimensions.
 const CPU_ROWS: usize = 512;
 const DEVICE_ROWS: usize = 8192;
-/// Sums that blocks are added to in turn, and so threads that can be busy.
+/// Number of partial sums, to which blocks are added round robin; limits the number of busy threads.
 const CPU_LANES: usize = 16;
-/// So many rows per dimension are enough for a covariance that only guides the way.
+/// Rows per dimension for the covariance, which only preconditions.
 const ROWS_PER_DIMENSION: usize = 8;
-/// Rows of a covariance that one thread makes at a time.
+/// Rows of the covariance per task.
 const STRIP: usize = 128;
 
-/// Some rows, centred, where they are multiplied.
+/// Consecutive rows on the device.
 pub struct Block {
     pub first: usize,
     /// `[rows, dimension]`
     pub values: Tensor,
 }
 
-/// Rows for any number of fits.
+/// Feature rows, usable for any number of fits.
 pub struct Features<'a> {
     blocks: &'a Blocks<'a>,
     dimension: usize,
@@ -37,16 +37,16 @@ pub struct Features<'a> {
     memory: usize,
     /// `[1, dimension]`
     mean: Tensor,
-    /// Upper triangle, `[dimension, dimension]` in float64, of some of the rows.
+    /// Upper triangle, `[dimension, dimension]` in float64, from a sample of the rows.
     covariance: Tensor,
     variance: f64,
-    /// All blocks, where memory allows.
+    /// All blocks, if they fit into memory.
     kept: Option<Vec<Block>>,
 }
 
 impl<'a> Features<'a> {
-    /// `memory`: bytes for keeping the rows, of the device's memory where it has its own; where it is too little, they are read anew
-    /// for every pass. The results are the same.
+    /// Keeps the rows in up to `memory` bytes of the device's memory; if they do not fit, every pass reads them again, with the same
+    /// results.
     pub fn new(
         blocks: &'a Blocks<'a>,
         dimension: usize,
@@ -55,20 +55,20 @@ impl<'a> Features<'a> {
     ) -> Result<Features<'a>> {
         let _guard = tch::no_grad_guard();
         one_thread_each(|| {
-            let nothing = (Kind::Float, device);
+            let options = (Kind::Float, device);
             let mut features = Features {
                 blocks,
                 dimension,
                 rows: 0,
                 device,
                 memory,
-                mean: Tensor::zeros([1, dimension as i64], nothing),
+                mean: Tensor::zeros([1, dimension as i64], options),
                 covariance: Tensor::zeros([0, 0], (Kind::Double, device)),
                 variance: 1.0,
                 kept: Some(Vec::new()),
             };
-            features.count()?;
-            features.measure()?;
+            features.scan()?;
+            features.estimate_covariance()?;
             Ok(features)
         })
     }
@@ -81,7 +81,7 @@ impl<'a> Features<'a> {
         self.dimension
     }
 
-    /// Whether a pass reads them from memory.
+    /// Whether the rows are kept in memory.
     pub fn is_kept(&self) -> bool {
         self.kept.is_some()
     }
@@ -94,7 +94,7 @@ impl<'a> Features<'a> {
         &self.covariance
     }
 
-    /// Sum over the dimensions; 1 where there is none.
+    /// Total variance over the dimensions; 1 for constant features.
     pub(super) fn variance(&self) -> f64 {
         self.variance
     }
@@ -120,14 +120,14 @@ impl<'a> Features<'a> {
         }
     }
 
-    /// Rows and mean, and keeps the rows if they fit.
-    fn count(&mut self) -> Result<()> {
+    /// Counts the rows, computes their mean, and keeps them if they fit.
+    fn scan(&mut self) -> Result<()> {
         let mut kept = Some(Vec::new());
         let (mut rows, mut sums) = (0, vec![0f64; self.dimension]);
         (self.blocks)(&mut |first, values| {
             if self.dimension == 0 || first != rows || values.len() % self.dimension != 0 {
                 let why = format!(
-                    "expected vectors of {} numbers from row {rows} on, found {} numbers from row {first} on",
+                    "expected vectors of {} values from row {rows} on, found {} values from row {first} on",
                     self.dimension,
                     values.len()
                 );
@@ -141,7 +141,7 @@ impl<'a> Features<'a> {
             rows += values.len() / self.dimension;
             kept = match kept.take() {
                 Some(mut blocks) if 4 * rows * self.dimension <= self.memory => {
-                    blocks.extend(cut(self.device, self.dimension, first, values)?);
+                    blocks.extend(split(self.device, self.dimension, first, values)?);
                     Some(blocks)
                 }
                 _ => None,
@@ -167,8 +167,8 @@ impl<'a> Features<'a> {
         Ok(())
     }
 
-    /// Covariance and variance, of blocks spread evenly over the rows.
-    fn measure(&mut self) -> Result<()> {
+    /// Covariance and variance of an evenly spaced sample of blocks.
+    fn estimate_covariance(&mut self) -> Result<()> {
         let d = self.dimension;
         let mut strips: Vec<(usize, Tensor)> = (0..d.div_ceil(STRIP))
             .map(|strip| {
@@ -180,12 +180,12 @@ impl<'a> Features<'a> {
                 )
             })
             .collect();
-        let every = (self.rows / (ROWS_PER_DIMENSION * d).max(1)).max(1);
+        let stride = (self.rows / (ROWS_PER_DIMENSION * d).max(1)).max(1);
         let (mut at, mut rows) = (0, 0);
         self.each(&mut |blocks| {
             for block in blocks {
                 at += 1;
-                if (at - 1) % every != 0 {
+                if (at - 1) % stride != 0 {
                     continue;
                 }
                 rows += block.values.size()[0];
@@ -194,38 +194,38 @@ impl<'a> Features<'a> {
                 let add = |((start, sum), values): (&mut (usize, Tensor), Tensor)| {
                     add_strip(*start, sum, &values).map_err(|error| torch(&error))
                 };
-                in_turn_or_parallel(self.device, tasks, add)?;
+                run_tasks(self.device, tasks, add)?;
             }
             Ok(())
         })?;
-        let together = || -> Result<Tensor, TchError> {
+        let assemble = || -> Result<Tensor, TchError> {
             let side = d as i64;
-            let whole = Tensor::f_zeros([side, side], (Kind::Double, self.device))?;
+            let matrix = Tensor::f_zeros([side, side], (Kind::Double, self.device))?;
             for (start, sum) in &strips {
                 let (start, [height, width]) = (*start as i64, [sum.size()[0], sum.size()[1]]);
-                let mut place = whole
+                let mut part = matrix
                     .f_narrow(0, start, height)?
                     .f_narrow(1, start, width)?;
-                place.f_copy_(&sum.f_div_scalar(rows.max(1))?)?;
+                part.f_copy_(&sum.f_div_scalar(rows.max(1))?)?;
             }
-            Ok(whole)
+            Ok(matrix)
         };
-        self.covariance = together().map_err(|error| torch(&error))?;
+        self.covariance = assemble().map_err(|error| torch(&error))?;
         let trace = self.covariance.f_trace().and_then(f64::try_from);
         let trace = trace.map_err(|error| torch(&error))?;
         if !trace.is_finite() {
             return Err(Error::invalid(
                 "features",
-                "finite numbers whose squares are finite",
-                "others",
-                "leave out images whose features are not finite",
+                "finite values with finite squares",
+                "values that are not finite",
+                "exclude the images with such features",
             ));
         }
         self.variance = if trace > 0.0 { trace } else { 1.0 };
         Ok(())
     }
 
-    /// Gives all blocks, in row order, some at a time.
+    /// Visits all blocks in row order, several at a time.
     pub(super) fn each(&self, take: &mut dyn FnMut(Vec<Block>) -> Result<()>) -> Result<()> {
         if let Some(kept) = &self.kept {
             let share = |block: &Block| Block {
@@ -235,7 +235,7 @@ impl<'a> Features<'a> {
             return take(kept.iter().map(share).collect());
         }
         (self.blocks)(&mut |first, values| {
-            let mut blocks = cut(self.device, self.dimension, first, values)?;
+            let mut blocks = split(self.device, self.dimension, first, values)?;
             for block in &mut blocks {
                 let centred = block.values.f_sub_(&self.mean);
                 let _ = centred.map_err(|error| torch(&error))?;
@@ -245,7 +245,7 @@ impl<'a> Features<'a> {
     }
 }
 
-/// Adds the products of the columns from `start` on, of which `sum` has the first rows.
+/// Adds the products of the columns from `start` on to the strip `sum` of the covariance.
 fn add_strip(start: usize, sum: &mut Tensor, values: &Tensor) -> Result<(), TchError> {
     let width = sum.size()[1];
     let right = values.f_narrow(1, start as i64, width)?;
@@ -255,8 +255,8 @@ fn add_strip(start: usize, sum: &mut Tensor, values: &Tensor) -> Result<(), TchE
     Ok(())
 }
 
-/// Cuts rows into blocks where they are multiplied; `first` is the number of the first one.
-pub(super) fn cut(
+/// Splits rows into blocks on the device; `first` is the index of the first row.
+pub(super) fn split(
     device: Device,
     dimension: usize,
     first: usize,
@@ -278,8 +278,8 @@ pub(super) fn cut(
     blocks.map_err(|error| torch(&error))
 }
 
-/// Does all tasks: on the CPU by several threads, each of which libtorch leaves alone.
-pub(super) fn in_turn_or_parallel<T: Send>(
+/// Runs all tasks: in parallel on the CPU, with one libtorch thread each, or in turn on other devices.
+pub(super) fn run_tasks<T: Send>(
     device: Device,
     tasks: Vec<T>,
     work: impl Fn(T) -> Result<()> + Sync,
@@ -288,7 +288,7 @@ pub(super) fn in_turn_or_parallel<T: Send>(
         return tasks.into_iter().try_for_each(work);
     }
     tasks.into_par_iter().try_for_each(|task| {
-        // Of each thread, whatever it did before.
+        // A setting of each thread.
         tch::set_num_threads(1);
         let _guard = tch::no_grad_guard();
         work(task)

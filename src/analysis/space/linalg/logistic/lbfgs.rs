@@ -1,5 +1,5 @@
-//! L-BFGS (Nocedal & Wright 2006, algorithm 7.5) of several folds in lock step: each pass tries a point of every fold that is
-//! not done.
+//! L-BFGS (Nocedal & Wright 2006, algorithm 7.5) for several folds in lock step: each pass evaluates one point of every unfinished
+//! fold.
 
 use std::collections::VecDeque;
 
@@ -7,27 +7,27 @@ use prospect_common::Result;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
-    features::{Features, in_turn_or_parallel, torch},
-    pass::{Evaluation, Held},
+    features::{Features, run_tasks, torch},
+    pass::{Evaluation, HeldOut},
 };
 
-/// Steps that are remembered.
+/// Number of stored steps.
 const HISTORY: usize = 8;
-/// Tensors of a model's size that a fold has at a time.
+/// Tensors of a model's size per fold.
 pub const TENSORS: usize = 2 * HISTORY + 8;
-/// Steps of one minimisation, and halvings of one step.
+/// Maximum steps of a minimisation, and halvings of a step.
 const MAX_STEPS: usize = 300;
 const MAX_HALVINGS: usize = 20;
-/// Of the slope, that a step must come to (Armijo).
-const SUFFICIENT: f64 = 1e-4;
-/// Of the loss, that float32 may hide.
+/// Sufficient decrease, as a fraction of the slope (Armijo).
+const ARMIJO: f64 = 1e-4;
+/// Relative rounding error of the loss in float32.
 const NOISE: f64 = 1e-7;
-/// Least penalty that the preconditioner sees, relative to the curvature of all features: float32 hides less.
-const LEAST: f64 = 1e-7;
-/// Rows of a product that one thread makes at a time.
+/// Minimum penalty of the preconditioner, relative to the total variance; smaller ones vanish in float32.
+const MIN_PENALTY: f64 = 1e-7;
+/// Rows of a product per task.
 const STRIP: i64 = 128;
 
-/// The coordinates `u = U θ` with `UᵀU = curvature·Cov + l2·I`, the intercept being a feature of variance 1 without penalty.
+/// The coordinates `u = U θ` with `UᵀU = curvature·Cov + l2·I`; the intercept is a feature of variance 1 without penalty.
 pub struct Preconditioner {
     /// `U⁻¹` and its transpose, `[dimension + 1, dimension + 1]`.
     inverse: Tensor,
@@ -42,8 +42,8 @@ impl Preconditioner {
             let hessian = Tensor::f_eye(d + 1, of)?;
             let mut corner = hessian.f_narrow(0, 0, d)?.f_narrow(1, 0, d)?;
             corner.f_copy_(covariance)?;
-            let least = (l2 / curvature).max(LEAST * features.variance());
-            let _ = corner.f_diagonal(0, 0, 1)?.f_add_scalar_(least)?;
+            let penalty = (l2 / curvature).max(MIN_PENALTY * features.variance());
+            let _ = corner.f_diagonal(0, 0, 1)?.f_add_scalar_(penalty)?;
             let hessian = hessian.f_mul_scalar(curvature)?;
             let upper = hessian.f_linalg_cholesky(true)?;
             let unit = Tensor::f_eye(d + 1, of)?;
@@ -57,20 +57,20 @@ impl Preconditioner {
         factor().map_err(|error| torch(&error))
     }
 
-    /// Gradients, `[dimension + 1, n]`, in these coordinates.
+    /// Converts gradients `[dimension + 1, n]` to these coordinates.
     fn gradient(&self, of_theta: &Tensor) -> Result<Tensor> {
         product(&self.transposed, of_theta)
     }
 
-    /// Directions of `theta`.
+    /// Converts directions back to `theta`.
     fn direction(&self, of_u: &Tensor) -> Result<Tensor> {
         product(&self.inverse, of_u)
     }
 }
 
-/// The same whatever the number of threads.
+/// Matrix product, bit-identical for any number of threads.
 fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let make = || -> Result<(Tensor, Vec<(i64, Tensor)>), TchError> {
+    let allocate = || -> Result<(Tensor, Vec<(i64, Tensor)>), TchError> {
         let rows = a.size()[0];
         let out = Tensor::f_empty([rows, b.size()[1]], (Kind::Float, a.device()))?;
         let height = match a.device() {
@@ -83,24 +83,24 @@ fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let strips: Result<Vec<(i64, Tensor)>, TchError> = strips.collect();
         Ok((out, strips?))
     };
-    let (out, strips) = make().map_err(|error| torch(&error))?;
+    let (out, strips) = allocate().map_err(|error| torch(&error))?;
     let tasks = strips.into_iter();
     let tasks: Vec<_> = (tasks.map(|s| (s, a.shallow_clone(), b.shallow_clone()))).collect();
-    in_turn_or_parallel(a.device(), tasks, |((start, strip), a, b)| {
+    run_tasks(a.device(), tasks, |((start, strip), a, b)| {
         let rows = a.f_narrow(0, start, strip.size()[0]);
-        let made = rows.and_then(|rows| rows.f_mm_out(&strip, &b));
-        made.map(|_| ()).map_err(|error| torch(&error))
+        let product = rows.and_then(|rows| rows.f_mm_out(&strip, &b));
+        product.map(|_| ()).map_err(|error| torch(&error))
     })?;
     Ok(out)
 }
 
-/// Several folds on their way down.
+/// Minimisation of several folds.
 pub struct Minimiser<'a> {
     preconditioner: &'a Preconditioner,
     l2: f64,
     tolerance: f64,
     folds: Vec<Descent>,
-    /// Those that the trial at hand is of.
+    /// Indices of the folds in the current trial.
     tried: Vec<usize>,
 }
 
@@ -109,21 +109,21 @@ struct Descent {
     fold: usize,
     theta: Tensor,
     loss: f64,
-    /// Of `u`.
+    /// With respect to `u`.
     gradient: Tensor,
-    /// None before the first evaluation.
+    /// `None` before the first evaluation.
     direction: Option<Direction>,
-    /// Differences of `u` and of gradients, and one over their product.
+    /// Differences of `u` and of gradients, and the inverse of their inner product.
     history: VecDeque<(Tensor, Tensor, f64)>,
     steps: usize,
-    held: Held,
+    held_out: HeldOut,
     end: Option<End>,
 }
 
 struct Direction {
     of_theta: Tensor,
     of_u: Tensor,
-    /// Of the loss along it.
+    /// Derivative of the loss along the direction.
     slope: f64,
     length: f64,
     halvings: usize,
@@ -135,10 +135,10 @@ enum End {
     Limit,
 }
 
-/// Where a fold has come to.
-pub struct Found {
+/// Final state of a fold.
+pub struct Minimum {
     pub theta: Tensor,
-    pub held: Held,
+    pub held_out: HeldOut,
     pub converged: bool,
 }
 
@@ -158,7 +158,7 @@ impl<'a> Minimiser<'a> {
             direction: None,
             history: VecDeque::new(),
             steps: 0,
-            held: Held::default(),
+            held_out: HeldOut::default(),
             end: None,
         });
         Minimiser {
@@ -178,18 +178,18 @@ impl<'a> Minimiser<'a> {
         self.folds.iter().filter(|fold| fold.end.is_some()).count()
     }
 
-    pub fn finish(self) -> impl Iterator<Item = Found> {
-        self.folds.into_iter().map(|fold| Found {
+    pub fn finish(self) -> impl Iterator<Item = Minimum> {
+        self.folds.into_iter().map(|fold| Minimum {
             theta: fold.theta,
-            held: fold.held,
+            held_out: fold.held_out,
             converged: fold.end == Some(End::Converged),
         })
     }
 
-    /// Points to be evaluated, side by side, and the folds that they are of.
+    /// The folds to evaluate and their concatenated points.
     pub fn trial(&mut self) -> Result<(Vec<usize>, Tensor)> {
-        let places = 0..self.folds.len();
-        self.tried = places.filter(|at| self.folds[*at].end.is_none()).collect();
+        let indices = 0..self.folds.len();
+        self.tried = indices.filter(|at| self.folds[*at].end.is_none()).collect();
         let tried = self.tried.iter().map(|at| &self.folds[*at]);
         let points: Result<Vec<Tensor>, TchError> = tried.clone().map(Descent::point).collect();
         let points = points.and_then(|points| Tensor::f_cat(&points, 1));
@@ -197,20 +197,27 @@ impl<'a> Minimiser<'a> {
         Ok((tried.map(|fold| fold.fold).collect(), points))
     }
 
-    /// Goes on with what was found at the trial.
-    pub fn take(&mut self, found: Evaluation) -> Result<()> {
+    /// Updates the folds with the evaluation of the trial.
+    pub fn update(&mut self, evaluation: Evaluation) -> Result<()> {
         let mut moved = Vec::new();
-        let classes = found.gradient.size()[1] / self.tried.len().max(1) as i64;
+        let classes = evaluation.gradient.size()[1] / self.tried.len().max(1) as i64;
         let mut gradients = Vec::new();
-        for (at, place) in self.tried.iter().enumerate() {
-            let fold = &mut self.folds[*place];
+        for (at, index) in self.tried.iter().enumerate() {
+            let fold = &mut self.folds[*index];
             let mut accept = || -> Result<Option<Tensor>, TchError> {
-                let gradient = found.gradient.f_narrow(1, at as i64 * classes, classes)?;
-                fold.accept(self.l2, found.losses[at], &found.held[at], &gradient)
+                let gradient = evaluation
+                    .gradient
+                    .f_narrow(1, at as i64 * classes, classes)?;
+                fold.accept(
+                    self.l2,
+                    evaluation.losses[at],
+                    &evaluation.held_out[at],
+                    &gradient,
+                )
             };
             if let Some(gradient) = accept().map_err(|error| torch(&error))? {
                 gradients.push(gradient);
-                moved.push(*place);
+                moved.push(*index);
             }
         }
         if moved.is_empty() {
@@ -219,19 +226,19 @@ impl<'a> Minimiser<'a> {
         let gradients = Tensor::f_cat(&gradients, 1).map_err(|error| torch(&error))?;
         let gradients = self.preconditioner.gradient(&gradients)?;
         let mut directions = Vec::new();
-        for (at, place) in moved.iter().enumerate() {
-            let fold = &mut self.folds[*place];
-            let mut turn = || -> Result<Tensor, TchError> {
+        for (at, index) in moved.iter().enumerate() {
+            let fold = &mut self.folds[*index];
+            let mut next = || -> Result<Tensor, TchError> {
                 let gradient = gradients.f_narrow(1, at as i64 * classes, classes)?;
-                fold.turn(gradient.f_contiguous()?)
+                fold.next_direction(gradient.f_contiguous()?)
             };
-            directions.push(turn().map_err(|error| torch(&error))?);
+            directions.push(next().map_err(|error| torch(&error))?);
         }
-        let wide = Tensor::f_cat(&directions, 1).map_err(|error| torch(&error))?;
-        let wide = self.preconditioner.direction(&wide)?;
-        for ((at, place), of_u) in moved.into_iter().enumerate().zip(directions) {
-            let fold = &mut self.folds[place];
-            let of_theta = wide.f_narrow(1, at as i64 * classes, classes);
+        let all = Tensor::f_cat(&directions, 1).map_err(|error| torch(&error))?;
+        let all = self.preconditioner.direction(&all)?;
+        for ((at, index), of_u) in moved.into_iter().enumerate().zip(directions) {
+            let fold = &mut self.folds[index];
+            let of_theta = all.f_narrow(1, at as i64 * classes, classes);
             let of_theta = of_theta.and_then(|of_theta| of_theta.f_contiguous());
             let slope = product_of(&fold.gradient, &of_u);
             let both = of_theta.and_then(|of_theta| Ok((of_theta, slope?)));
@@ -264,12 +271,13 @@ impl Descent {
         }
     }
 
-    /// Moves to the point tried if that is good enough, and gives its gradient, of `theta`; else shortens the step.
+    /// Accepts the trial point if the loss decreases enough, and returns its gradient with respect to `theta`; otherwise halves
+    /// the step.
     fn accept(
         &mut self,
         l2: f64,
         loss: f64,
-        held: &Held,
+        held_out: &HeldOut,
         gradient: &Tensor,
     ) -> Result<Option<Tensor>, TchError> {
         let point = self.point()?;
@@ -277,8 +285,8 @@ impl Descent {
         let weights = point.f_narrow(0, 0, rows)?;
         let loss = loss + l2 / 2.0 * product_of(&weights, &weights)?;
         if let Some(direction) = &mut self.direction {
-            let enough = SUFFICIENT * direction.length * direction.slope + NOISE * self.loss;
-            if loss.is_nan() || loss > self.loss + enough {
+            let allowed = ARMIJO * direction.length * direction.slope + NOISE * self.loss;
+            if loss.is_nan() || loss > self.loss + allowed {
                 direction.length /= 2.0;
                 direction.halvings += 1;
                 if direction.halvings > MAX_HALVINGS {
@@ -291,17 +299,17 @@ impl Descent {
         let gradient = gradient.f_contiguous()?;
         let mut of_weights = gradient.f_narrow(0, 0, rows)?;
         let _ = of_weights.f_add_(&weights.f_mul_scalar(l2)?)?;
-        (self.theta, self.loss, self.held) = (point, loss, *held);
+        (self.theta, self.loss, self.held_out) = (point, loss, *held_out);
         Ok(Some(gradient))
     }
 
-    /// Remembers the step that led here; gives the direction of `u` to go on in.
-    fn turn(&mut self, gradient: Tensor) -> Result<Tensor, TchError> {
+    /// Stores the last step and returns the next direction of `u` (two-loop recursion).
+    fn next_direction(&mut self, gradient: Tensor) -> Result<Tensor, TchError> {
         if let Some(direction) = self.direction.take() {
             let step = direction.of_u.f_mul_scalar(direction.length)?;
             let change = gradient.f_sub(&self.gradient)?;
             let product = product_of(&step, &change)?;
-            // Positive on a convex function, but for rounding.
+            // Positive for a convex function, except for rounding.
             if product > 0.0 {
                 if self.history.len() == HISTORY {
                     self.history.pop_front();
@@ -311,24 +319,24 @@ impl Descent {
         }
         let mut q = gradient.f_neg()?;
         self.gradient = gradient;
-        let mut shares = Vec::with_capacity(self.history.len());
+        let mut alphas = Vec::with_capacity(self.history.len());
         for (step, change, inverse) in self.history.iter().rev() {
-            let share = inverse * product_of(step, &q)?;
-            let _ = q.f_sub_(&change.f_mul_scalar(share)?)?;
-            shares.push(share);
+            let alpha = inverse * product_of(step, &q)?;
+            let _ = q.f_sub_(&change.f_mul_scalar(alpha)?)?;
+            alphas.push(alpha);
         }
         if let Some((_, change, inverse)) = self.history.back() {
             let _ = q.f_mul_scalar_(1.0 / (inverse * product_of(change, change)?))?;
         }
-        for ((step, change, inverse), share) in self.history.iter().zip(shares.iter().rev()) {
-            let share = share - inverse * product_of(change, &q)?;
-            let _ = q.f_add_(&step.f_mul_scalar(share)?)?;
+        for ((step, change, inverse), alpha) in self.history.iter().zip(alphas.iter().rev()) {
+            let alpha = alpha - inverse * product_of(change, &q)?;
+            let _ = q.f_add_(&step.f_mul_scalar(alpha)?)?;
         }
         Ok(q)
     }
 }
 
-/// Sum of the products of two contiguous tensors' numbers.
+/// Inner product of two contiguous tensors.
 fn product_of(a: &Tensor, b: &Tensor) -> Result<f64, TchError> {
     f64::try_from(a.f_view([-1])?.f_dot(&b.f_view([-1])?)?)
 }

@@ -1,73 +1,73 @@
-//! One pass over the rows: losses and gradients of several folds at a time, and how each does on the rows that it must not see.
+//! One pass over the rows: losses and gradients of several folds, and their performance on held-out rows.
 
 use prospect_common::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
-    features::{Block, Features, in_turn_or_parallel, torch},
+    features::{Block, Features, run_tasks, torch},
     predict::Scores,
     problem::{Problem, UNLABELLED},
 };
 
-/// The rows' labels, weights and folds, and their sums.
+/// Labels, weights and folds of the rows, and sums of the weights.
 pub struct Rows<'a> {
     problem: &'a Problem<'a>,
-    /// Sum of the training rows' weights by fold, and of each class, `[n_folds, classes]`.
+    /// Total weight of the training rows by fold, and by fold and class, `[n_folds, classes]`.
     totals: Vec<f64>,
-    of_classes: Vec<f64>,
+    class_totals: Vec<f64>,
 }
 
 impl<'a> Rows<'a> {
     pub fn new(problem: &'a Problem<'a>) -> Rows<'a> {
         let (folds, classes) = (usize::from(problem.n_folds), problem.classes);
-        // First what each fold holds itself.
-        let mut of_classes = vec![0f64; folds * classes];
+        // First the sums of each fold's own rows.
+        let mut class_totals = vec![0f64; folds * classes];
         for (row, label) in problem.labels.iter().enumerate() {
             if *label != UNLABELLED {
                 let fold = usize::from(problem.folds[row]);
-                of_classes[fold * classes + *label as usize] += weight(problem, row);
+                class_totals[fold * classes + *label as usize] += weight(problem, row);
             }
         }
         for class in 0..classes {
-            // Counted anew without it, as a difference may leave a rest where there is nothing.
+            // Summed again without each fold, since a difference may leave a rounding error instead of 0.
             let own: Vec<f64> = (0..folds)
-                .map(|f| of_classes[f * classes + class])
+                .map(|f| class_totals[f * classes + class])
                 .collect();
             for fold in 0..folds {
                 let others = own.iter().enumerate().filter(|(other, _)| *other != fold);
-                of_classes[fold * classes + class] = others.map(|(_, weight)| weight).sum();
+                class_totals[fold * classes + class] = others.map(|(_, weight)| weight).sum();
             }
         }
-        let totals = of_classes
+        let totals = class_totals
             .chunks(classes.max(1))
             .map(|row| row.iter().sum());
         Rows {
             problem,
             totals: totals.collect(),
-            of_classes,
+            class_totals,
         }
     }
 
-    /// Of each class among the rows that a fold is trained on; 0 if there is none.
-    pub fn shares(&self) -> Vec<Vec<f64>> {
+    /// Class frequencies among the training rows of each fold.
+    pub fn class_frequencies(&self) -> Vec<Vec<f64>> {
         let folds = 0..usize::from(self.problem.n_folds);
         let classes = self.problem.classes;
-        let shares = folds.map(|fold| {
-            let row = &self.of_classes[fold * classes..(fold + 1) * classes];
+        let frequencies = folds.map(|fold| {
+            let row = &self.class_totals[fold * classes..(fold + 1) * classes];
             let total = self.totals.get(fold).filter(|total| **total > 0.0);
             row.iter().map(|w| w / total.unwrap_or(&1.0)).collect()
         });
-        shares.collect()
+        frequencies.collect()
     }
 
-    /// Weight of a row in what is said of its own fold: 0 where that fold's model cannot know its class.
-    fn held_weight(&self, row: usize) -> f64 {
+    /// Weight of a row as a held-out row: 0 if its class has no training rows in its fold.
+    fn held_out_weight(&self, row: usize) -> f64 {
         let (label, fold) = (self.problem.labels[row], self.problem.folds[row]);
         if label == UNLABELLED {
             return 0.0;
         }
         let at = usize::from(fold) * self.problem.classes + label as usize;
-        match self.of_classes[at] > 0.0 {
+        match self.class_totals[at] > 0.0 {
             true => weight(self.problem, row),
             false => 0.0,
         }
@@ -80,44 +80,44 @@ fn weight(problem: &Problem, row: usize) -> f64 {
         .map_or(1.0, |weights| f64::from(weights[row]))
 }
 
-/// Sums over rows that a model has not seen.
+/// Sums over held-out rows.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Held {
+pub struct HeldOut {
     log_loss: f64,
-    right: f64,
+    correct: f64,
     weight: f64,
 }
 
-impl Held {
-    pub fn add(&mut self, other: &Held) {
+impl HeldOut {
+    pub fn add(&mut self, other: &HeldOut) {
         self.log_loss += other.log_loss;
-        self.right += other.right;
+        self.correct += other.correct;
         self.weight += other.weight;
     }
 
     /// Log-loss and accuracy; NaN without rows.
     pub fn means(&self) -> (f64, f64) {
-        (self.log_loss / self.weight, self.right / self.weight)
+        (self.log_loss / self.weight, self.correct / self.weight)
     }
 }
 
-/// What a pass says of each of some folds.
+/// Result of a pass for several folds.
 pub struct Evaluation {
     /// Mean cross-entropy of the training rows.
     pub losses: Vec<f64>,
     /// `[dimension + 1, folds * classes]`
     pub gradient: Tensor,
-    pub held: Vec<Held>,
+    pub held_out: Vec<HeldOut>,
 }
 
-/// Sums over the blocks that come to it in turn.
+/// Partial sums over every n-th block.
 struct Lane {
     gradient: Tensor,
     losses: Vec<f64>,
-    held: Vec<Held>,
+    held_out: Vec<HeldOut>,
 }
 
-/// One pass for some folds. `theta`: `[dimension + 1, folds.len() * classes]`.
+/// One pass for several folds; `theta` is `[dimension + 1, folds.len() * classes]`.
 pub fn evaluate(
     features: &Features,
     rows: &Rows,
@@ -129,7 +129,7 @@ pub fn evaluate(
         Ok(Lane {
             gradient: theta.f_zeros_like()?,
             losses: vec![0.0; folds.len()],
-            held: vec![Held::default(); folds.len()],
+            held_out: vec![HeldOut::default(); folds.len()],
         })
     };
     let lanes: Result<Vec<Lane>, TchError> = (0..features.lanes()).map(lane).collect();
@@ -144,7 +144,7 @@ pub fn evaluate(
         }
         let tasks = lanes.iter_mut().zip(shares);
         let tasks: Vec<_> = tasks.map(|(l, share)| (l, share, scores.share())).collect();
-        in_turn_or_parallel(features.device(), tasks, |(lane, share, scores)| {
+        run_tasks(features.device(), tasks, |(lane, share, scores)| {
             for block in share {
                 let added = lane.add(&block, rows, folds, &scores);
                 added.map_err(|error| torch(&error))?;
@@ -161,7 +161,7 @@ pub fn evaluate(
         let _ = added.map_err(|error| torch(&error))?;
         for at in 0..folds.len() {
             sum.losses[at] += lane.losses[at];
-            sum.held[at].add(&lane.held[at]);
+            sum.held_out[at].add(&lane.held_out[at]);
         }
     }
     for (loss, fold) in sum.losses.iter_mut().zip(folds) {
@@ -170,11 +170,11 @@ pub fn evaluate(
     Ok(Evaluation {
         losses: sum.losses,
         gradient: sum.gradient,
-        held: sum.held,
+        held_out: sum.held_out,
     })
 }
 
-/// Without any training row there is nothing to be divided.
+/// Avoids a division by 0 without training rows.
 fn positive(total: f64) -> f64 {
     if total > 0.0 { total } else { 1.0 }
 }
@@ -196,18 +196,18 @@ impl Lane {
         {
             return Ok(());
         }
-        // A row without a label has no weight anywhere, whatever class it is taken for here.
+        // Rows without a label have no weight, so any class will do.
         let label = |row| match problem.labels[row] {
             UNLABELLED => 0,
             label => i64::from(label),
         };
         let labels: Vec<i64> = of_block.clone().map(label).collect();
-        // Where the row's own fold is among these.
-        let place = |row: usize| {
+        // Index of the row's own fold among `folds`.
+        let index = |row: usize| {
             let fold = usize::from(problem.folds[row]);
             folds.iter().position(|other| *other == fold)
         };
-        let places: Vec<Option<usize>> = of_block.clone().map(place).collect();
+        let own_folds: Vec<Option<usize>> = of_block.clone().map(index).collect();
         let mut weights = vec![0f32; n * m];
         for (row, weights) in of_block.clone().zip(weights.chunks_exact_mut(m)) {
             if problem.labels[row] == UNLABELLED {
@@ -227,7 +227,7 @@ impl Lane {
         let labels = labels.f_view([n as i64, 1, 1])?.f_expand(columns, false)?;
         let mut log_p = scores.of(&block.values)?.f_log_softmax(-1, Kind::Float)?;
         let of_labels = log_p.f_gather(2, &labels, false)?;
-        let best = best_of_places(&log_p, &places)?;
+        let best = best_classes(&log_p, &own_folds)?;
 
         let mut of_label = vec![0f32; n * m];
         let flat = of_labels.f_to_device(Device::Cpu)?.f_reshape([-1])?;
@@ -238,46 +238,50 @@ impl Lane {
                 continue;
             }
             let weight = weight(problem, row);
-            for (place, log_p) in log_p.iter().enumerate() {
-                if Some(place) != places[at] {
-                    self.losses[place] -= weight * f64::from(*log_p);
+            for (index, log_p) in log_p.iter().enumerate() {
+                if Some(index) != own_folds[at] {
+                    self.losses[index] -= weight * f64::from(*log_p);
                 }
             }
-            let held = rows.held_weight(row);
-            if let (Some(place), true) = (places[at], held > 0.0) {
-                let right = best[at] == i64::from(problem.labels[row]);
-                self.held[place].add(&Held {
-                    log_loss: -held * f64::from(log_p[place]),
-                    right: if right { held } else { 0.0 },
-                    weight: held,
+            let held_out = rows.held_out_weight(row);
+            if let (Some(index), true) = (own_folds[at], held_out > 0.0) {
+                let correct = best[at] == i64::from(problem.labels[row]);
+                self.held_out[index].add(&HeldOut {
+                    log_loss: -held_out * f64::from(log_p[index]),
+                    correct: if correct { held_out } else { 0.0 },
+                    weight: held_out,
                 });
             }
         }
 
-        let mut rest = log_p.f_exp_()?;
+        let mut residuals = log_p.f_exp_()?;
         let ones = of_labels.f_full_like(-1.0)?;
-        let _ = rest.f_scatter_add_(2, &labels, &ones)?;
+        let _ = residuals.f_scatter_add_(2, &labels, &ones)?;
         let weights = Tensor::f_from_slice(&weights)?.f_to_device(device)?;
-        let _ = rest.f_mul_(&weights.f_view(columns)?)?;
-        let rest = rest.f_view([n as i64, -1])?;
+        let _ = residuals.f_mul_(&weights.f_view(columns)?)?;
+        let residuals = residuals.f_view([n as i64, -1])?;
         let dimension = block.values.size()[1];
         let mut of_weights = self.gradient.f_narrow(0, 0, dimension)?;
-        let _ = of_weights.f_addmm_(&block.values.f_tr()?, &rest)?;
+        let _ = of_weights.f_addmm_(&block.values.f_tr()?, &residuals)?;
         let mut of_bias = self.gradient.f_narrow(0, dimension, 1)?;
-        let _ = of_bias.f_add_(&rest.f_sum_dim_intlist([0i64].as_slice(), true, Kind::Float)?)?;
+        let _ = of_bias.f_add_(&residuals.f_sum_dim_intlist(
+            [0i64].as_slice(),
+            true,
+            Kind::Float,
+        )?)?;
         Ok(())
     }
 }
 
-/// The best class of each row by the model at its place; of rows without one, by the first model.
-fn best_of_places(log_p: &Tensor, places: &[Option<usize>]) -> Result<Vec<i64>, TchError> {
-    let places: Vec<i64> = places.iter().map(|p| p.unwrap_or(0) as i64).collect();
+/// The best class of each row by its own fold's model; by the first model if that is not among the folds.
+fn best_classes(log_p: &Tensor, own_folds: &[Option<usize>]) -> Result<Vec<i64>, TchError> {
+    let own_folds: Vec<i64> = own_folds.iter().map(|p| p.unwrap_or(0) as i64).collect();
     let [n, classes] = [log_p.size()[0], log_p.size()[2]];
-    let index = Tensor::f_from_slice(&places)?.f_to_device(log_p.device())?;
+    let index = Tensor::f_from_slice(&own_folds)?.f_to_device(log_p.device())?;
     let index = index.f_view([n, 1, 1])?.f_expand([n, 1, classes], false)?;
     let best = log_p.f_gather(1, &index, false)?.f_argmax(-1, false)?;
     let best = best.f_to_device(Device::Cpu)?.f_reshape([-1])?;
-    let mut out = vec![0i64; places.len()];
-    best.f_copy_data(&mut out, places.len())?;
+    let mut out = vec![0i64; own_folds.len()];
+    best.f_copy_data(&mut out, own_folds.len())?;
     Ok(out)
 }

@@ -1,24 +1,24 @@
-//! What models say of rows.
+//! Predictions of fitted models.
 
 use prospect_common::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::features::{Block, Features, Visit, cut, in_turn_or_parallel, torch};
+use super::features::{Block, Features, Visit, run_tasks, split, torch};
 use crate::space::linalg::products::one_thread_each;
 
-/// Among the folds given to [`predict`]: the mean over all models.
+/// Fold of rows that are predicted by the mean over all models.
 pub const NO_FOLD: u16 = u16::MAX;
 
-/// Scores of a row `x` are `W x + b`.
+/// Linear model with logits `W x + b`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    /// `[classes, dimension]`, row-major, of the features as they were given.
+    /// `[classes, dimension]`, row-major, for uncentred features.
     pub weights: Vec<f32>,
     /// `[classes]`
     pub bias: Vec<f32>,
 }
 
-/// What makes scores of features.
+/// Linear map from features to logits, of several models.
 pub(super) struct Scores {
     /// `[dimension, models * classes]` and `[1, models * classes]`.
     weights: Tensor,
@@ -51,7 +51,7 @@ impl Scores {
     }
 }
 
-/// Models side by side.
+/// Concatenated models for prediction.
 pub struct Predictor {
     scores: Scores,
     classes: usize,
@@ -60,16 +60,16 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Of rows of `dimension` numbers.
+    /// For rows of length `dimension`.
     ///
     /// # Errors
-    /// Models of different shapes, or none; libtorch fails.
+    /// No models, or of different shapes; libtorch's message.
     pub fn new(models: &[Model], dimension: usize, device: Device) -> Result<Predictor> {
-        Predictor::around(models, &vec![0.0; dimension], device)
+        Predictor::centred(models, &vec![0.0; dimension], device)
     }
 
-    /// Of rows from which `mean` was subtracted.
-    fn around(models: &[Model], mean: &[f64], device: Device) -> Result<Predictor> {
+    /// For rows centred by `mean`.
+    fn centred(models: &[Model], mean: &[f64], device: Device) -> Result<Predictor> {
         let (d, k) = (
             mean.len(),
             models.first().map_or(0, |model| model.bias.len()),
@@ -78,8 +78,8 @@ impl Predictor {
         if k == 0 || models.iter().any(|model| shape(model) != (k * d, k)) {
             return Err(Error::invalid(
                 "a classifier's models",
-                format!("weights of {d} features for each class"),
-                "others",
+                format!("{d} weights for each class"),
+                "other shapes",
                 "run `prospect verify`, then `prospect run probe` again",
             ));
         }
@@ -94,28 +94,28 @@ impl Predictor {
                 theta[d * width + at * k + class] = bias as f32;
             }
         }
-        let place = || {
+        let upload = || {
             let theta = Tensor::f_from_slice(&theta)?.f_reshape([d as i64 + 1, width as i64])?;
             Scores::new(&theta.f_to_device(device)?, models.len())
         };
         Ok(Predictor {
-            scores: place().map_err(|error| torch(&error))?,
+            scores: upload().map_err(|error| torch(&error))?,
             classes: k,
             dimension: d,
             device,
         })
     }
 
-    /// Probabilities `[rows, classes]` of `values`, `[rows, dimension]`: of each row by the model of its fold, with [`NO_FOLD`] the
-    /// mean of those by all models. The same whatever the number of threads.
+    /// Probabilities `[rows, classes]` for `values` `[rows, dimension]`: each row by the model of its fold, or for [`NO_FOLD`] the
+    /// mean over all models. Bit-identical for any number of threads.
     ///
     /// # Errors
-    /// Folds that are not one per row, or not of the models; libtorch fails.
+    /// Folds that do not match the rows or the models; libtorch's message.
     pub fn probabilities(&self, values: &[f32], folds: &[u16]) -> Result<Vec<f32>> {
         self.check(values.len().checked_div(self.dimension).unwrap_or(0), folds)?;
         let _guard = tch::no_grad_guard();
         one_thread_each(|| {
-            let blocks = cut(self.device, self.dimension, 0, values)?;
+            let blocks = split(self.device, self.dimension, 0, values)?;
             Ok(self.blocks(blocks, folds)?.concat())
         })
     }
@@ -133,12 +133,12 @@ impl Predictor {
         Err(Error::internal("a classifier's rows", why))
     }
 
-    /// `folds`: of all rows.
+    /// `folds` are those of all rows.
     fn blocks(&self, blocks: Vec<Block>, folds: &[u16]) -> Result<Vec<Vec<f32>>> {
         let mut found: Vec<Vec<f32>> = blocks.iter().map(|_| Vec::new()).collect();
         let tasks = blocks.into_iter().zip(&mut found);
         let tasks: Vec<_> = tasks.map(|(b, to)| (b, to, self.scores.share())).collect();
-        in_turn_or_parallel(self.device, tasks, |(block, to, scores)| {
+        run_tasks(self.device, tasks, |(block, to, scores)| {
             *to = probabilities(&block, folds, &scores).map_err(|error| torch(&error))?;
             Ok(())
         })?;
@@ -146,22 +146,22 @@ impl Predictor {
     }
 }
 
-/// Gives the probabilities of each block of rows, `[rows, classes]`, in row order; see [`Predictor::probabilities`].
+/// Passes the probabilities `[rows, classes]` of each block to `take`, in row order; see [`Predictor::probabilities`].
 ///
 /// # Errors
-/// As there, or what `take` says.
+/// As there, and those of `take`.
 pub fn predict(
     features: &Features,
     models: &[Model],
     folds: &[u16],
     take: &mut Visit,
 ) -> Result<()> {
-    let predictor = Predictor::around(models, &features.mean()?, features.device())?;
+    let predictor = Predictor::centred(models, &features.mean()?, features.device())?;
     predictor.check(features.rows(), folds)?;
     let _guard = tch::no_grad_guard();
     one_thread_each(|| {
         features.each(&mut |blocks| {
-            // So many in memory at a time.
+            // Limits the blocks in memory.
             let mut blocks = blocks.into_iter().peekable();
             while let Some(first) = blocks.peek().map(|block| block.first) {
                 let some = blocks.by_ref().take(features.lanes()).collect();

@@ -61,7 +61,7 @@ impl Clusters {
         }
     }
 
-    /// All in memory or, with little of it, read for every pass, so many rows at a time.
+    /// Features kept in memory or, with little of it, read in blocks of `at_a_time` rows in every pass.
     fn with<T>(&self, memory: usize, at_a_time: usize, work: impl Fn(&Features) -> T) -> T {
         let blocks = |visit: &mut Visit| {
             let chunks = self.values.chunks(at_a_time * DIMENSION).enumerate();
@@ -81,7 +81,7 @@ impl Clusters {
     }
 }
 
-const MUCH: usize = 1 << 30;
+const AMPLE: usize = 1 << 30;
 
 fn tight(l2: L2) -> Settings<'static> {
     Settings {
@@ -91,11 +91,11 @@ fn tight(l2: L2) -> Settings<'static> {
     }
 }
 
-fn quiet(_: &Step) -> Result<()> {
+fn silent(_: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// Softmax of the scores, in float64.
+/// Softmax of the logits, in float64.
 fn probabilities(model: &Model, x: &[f32]) -> Vec<f64> {
     let scores = model.weights.chunks(DIMENSION).zip(&model.bias);
     let scores = scores.map(|(w, b)| {
@@ -103,15 +103,15 @@ fn probabilities(model: &Model, x: &[f32]) -> Vec<f64> {
         products.sum::<f64>() + f64::from(*b)
     });
     let scores: Vec<f64> = scores.collect();
-    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = scores.iter().map(|score| (score - most).exp()).sum();
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = scores.iter().map(|score| (score - max).exp()).sum();
     scores
         .iter()
-        .map(|score| (score - most).exp() / sum)
+        .map(|score| (score - max).exp() / sum)
         .collect()
 }
 
-/// Gradient of a fold's loss as the module's documentation states it, by the definition.
+/// Gradient of a fold's loss, by the definition in the module's documentation.
 fn gradient(data: &Clusters, fold: usize, model: &Model, l2: f64) -> Vec<f64> {
     let rows = (0..data.labels.len()).filter(|row| data.is_training(*row, fold));
     let total: f64 = rows.clone().map(|row| f64::from(data.weights[row])).sum();
@@ -141,34 +141,34 @@ fn gradient(data: &Clusters, fold: usize, model: &Model, l2: f64) -> Vec<f64> {
 }
 
 #[test]
-fn every_folds_model_has_no_gradient_left() {
+fn the_gradient_vanishes_at_every_folds_model() {
     let data = clusters(700);
     for l2 in [1.0, 1e-2, 1e-5] {
-        let fit = data.with(MUCH, 700, |features| {
-            fit(features, &data.problem(), &tight(L2::Fixed(l2)), &quiet).unwrap()
+        let fit = data.with(AMPLE, 700, |features| {
+            fit(features, &data.problem(), &tight(L2::Fixed(l2)), &silent).unwrap()
         });
-        assert_eq!((fit.l2, fit.models.len(), fit.tried.len()), (l2, 4, 1));
-        assert!(fit.tried[0].converged);
+        assert_eq!((fit.l2, fit.models.len(), fit.trials.len()), (l2, 4, 1));
+        assert!(fit.trials[0].converged);
         for (fold, model) in fit.models.iter().enumerate() {
             let gradient = gradient(&data, fold, model, l2);
-            let most = gradient.iter().fold(0f64, |most, g| most.max(g.abs()));
-            assert!(most < 2e-4, "{l2} {fold}: {most}");
+            let max = gradient.iter().fold(0f64, |max, g| max.max(g.abs()));
+            assert!(max < 2e-4, "{l2} {fold}: {max}");
         }
     }
 }
 
 #[test]
-fn what_is_said_out_of_fold_is_what_the_models_say_of_rows_that_they_have_not_seen() {
+fn held_out_results_match_the_predictions_of_held_out_rows() {
     let data = clusters(700);
-    data.with(MUCH, 700, |features| {
-        let fit = fit(features, &data.problem(), &Settings::default(), &quiet).unwrap();
-        let chosen = fit.tried.iter().find(|tried| tried.l2 == fit.l2).unwrap();
+    data.with(AMPLE, 700, |features| {
+        let fit = fit(features, &data.problem(), &Settings::default(), &silent).unwrap();
+        let chosen = fit.trials.iter().find(|trial| trial.l2 == fit.l2).unwrap();
         assert!(
-            fit.tried
+            fit.trials
                 .iter()
-                .all(|tried| tried.log_loss >= chosen.log_loss)
+                .all(|trial| trial.log_loss >= chosen.log_loss)
         );
-        assert!(fit.tried.windows(2).all(|pair| pair[0].l2 > pair[1].l2));
+        assert!(fit.trials.windows(2).all(|pair| pair[0].l2 > pair[1].l2));
         let mut found = Vec::new();
         predict(features, &fit.models, &data.folds, &mut |first, p| {
             assert_eq!(first * CLASSES, found.len());
@@ -198,11 +198,11 @@ fn what_is_said_out_of_fold_is_what_the_models_say_of_rows_that_they_have_not_se
 }
 
 #[test]
-fn without_a_fold_a_row_gets_the_mean_of_all_models() {
+fn rows_without_a_fold_get_the_mean_of_all_models() {
     let data = clusters(100);
-    data.with(MUCH, 100, |features| {
+    data.with(AMPLE, 100, |features| {
         let settings = tight(L2::Fixed(0.1));
-        let models = fit(features, &data.problem(), &settings, &quiet)
+        let models = fit(features, &data.problem(), &settings, &silent)
             .unwrap()
             .models;
         let mut found = Vec::new();
@@ -220,11 +220,11 @@ fn without_a_fold_a_row_gets_the_mean_of_all_models() {
 }
 
 #[test]
-fn the_same_bytes_with_any_number_of_threads() {
+fn fits_are_bit_identical_for_any_number_of_threads() {
     let data = clusters(3000);
     let fitted = || {
-        data.with(MUCH, 3000, |features| {
-            fit(features, &data.problem(), &Settings::default(), &quiet).unwrap()
+        data.with(AMPLE, 3000, |features| {
+            fit(features, &data.problem(), &Settings::default(), &silent).unwrap()
         })
     };
     let one = fitted();
@@ -238,24 +238,24 @@ fn the_same_bytes_with_any_number_of_threads() {
 }
 
 #[test]
-fn little_memory_reads_the_rows_anew_and_takes_fold_by_fold() {
+fn little_memory_reads_the_rows_again_and_fits_fold_by_fold() {
     let data = clusters(2100);
     let problem = data.problem();
     let fitted = |memory, at_a_time| {
         data.with(memory, at_a_time, |features| {
             assert_eq!(
                 (features.rows(), features.is_kept()),
-                (2100, memory == MUCH)
+                (2100, memory == AMPLE)
             );
             let settings = Settings {
                 memory,
                 ..tight(L2::Fixed(0.01))
             };
-            fit(features, &problem, &settings, &quiet).unwrap()
+            fit(features, &problem, &settings, &silent).unwrap()
         })
     };
-    let (whole, cut) = (fitted(MUCH, 2100), fitted(1000, 300));
-    assert!(cut.tried[0].passes > whole.tried[0].passes);
+    let (whole, cut) = (fitted(AMPLE, 2100), fitted(1000, 300));
+    assert!(cut.trials[0].passes > whole.trials[0].passes);
     for (a, b) in whole.models.iter().zip(&cut.models) {
         for (a, b) in a.weights.iter().zip(&b.weights) {
             assert!((a - b).abs() < 1e-4, "{a} {b}");
@@ -264,21 +264,21 @@ fn little_memory_reads_the_rows_anew_and_takes_fold_by_fold() {
 }
 
 #[test]
-fn a_class_that_a_fold_has_not_seen_has_no_probability_there_and_does_not_count() {
+fn a_class_without_training_rows_has_zero_probability_and_is_excluded() {
     let mut data = clusters(300);
     data.weights.fill(1.0);
-    // The last class has rows of fold 1 alone.
+    // The last class has rows of fold 1 only.
     for row in 0..300 {
         if data.labels[row] == 2 && data.folds[row] != 1 {
             data.labels[row] = 0;
         }
     }
-    data.with(MUCH, 300, |features| {
-        let fit = fit(features, &data.problem(), &Settings::default(), &quiet).unwrap();
+    data.with(AMPLE, 300, |features| {
+        let fit = fit(features, &data.problem(), &Settings::default(), &silent).unwrap();
         assert!(
-            fit.tried
+            fit.trials
                 .iter()
-                .all(|tried| tried.converged && tried.log_loss < 3.0)
+                .all(|trial| trial.converged && trial.log_loss < 3.0)
         );
         for (fold, model) in fit.models.iter().enumerate() {
             let p = probabilities(model, data.row(0));
@@ -295,27 +295,27 @@ fn a_class_that_a_fold_has_not_seen_has_no_probability_there_and_does_not_count(
 }
 
 #[test]
-fn going_on_from_a_solution_takes_a_single_pass() {
+fn a_warm_start_at_the_solution_takes_one_pass() {
     let data = clusters(700);
     let problem = data.problem();
-    data.with(MUCH, 700, |features| {
+    data.with(AMPLE, 700, |features| {
         let settings = tight(L2::Fixed(0.01));
-        let cold = fit(features, &problem, &settings, &quiet).unwrap();
+        let cold = fit(features, &problem, &settings, &silent).unwrap();
         let start = Some(cold.models.as_slice());
         let settings = Settings {
             start,
             tolerance: 1e-6,
             ..settings
         };
-        let warm = fit(features, &problem, &settings, &quiet).unwrap();
-        assert_eq!(warm.tried[0].passes, 1);
-        assert!((warm.tried[0].log_loss - cold.tried[0].log_loss).abs() < 1e-6);
+        let warm = fit(features, &problem, &settings, &silent).unwrap();
+        assert_eq!(warm.trials[0].passes, 1);
+        assert!((warm.trials[0].log_loss - cold.trials[0].log_loss).abs() < 1e-6);
     });
 }
 
 #[test]
-fn nothing_to_learn_is_learned_at_once() {
-    // One class; features that are all alike; no labels at all.
+fn degenerate_problems_are_solved() {
+    // One class; no labels; constant features.
     let data = clusters(60);
     let one = Problem {
         classes: 1,
@@ -327,57 +327,57 @@ fn nothing_to_learn_is_learned_at_once() {
         labels: &[UNLABELLED; 60],
         ..data.problem()
     };
-    data.with(MUCH, 60, |features| {
-        let found = fit(features, &one, &Settings::default(), &quiet).unwrap();
+    data.with(AMPLE, 60, |features| {
+        let found = fit(features, &one, &Settings::default(), &silent).unwrap();
         assert_eq!(
-            (found.tried[0].log_loss, found.tried[0].accuracy),
+            (found.trials[0].log_loss, found.trials[0].accuracy),
             (0.0, 1.0)
         );
-        let found = fit(features, &none, &Settings::default(), &quiet).unwrap();
-        assert!(found.tried[0].log_loss.is_nan());
+        let found = fit(features, &none, &Settings::default(), &silent).unwrap();
+        assert!(found.trials[0].log_loss.is_nan());
     });
-    let alike = Clusters {
+    let constant = Clusters {
         values: vec![3.0; 60 * DIMENSION],
         ..clusters(60)
     };
-    alike.with(MUCH, 60, |features| {
-        let found = fit(features, &alike.problem(), &Settings::default(), &quiet).unwrap();
-        assert!(found.tried[0].log_loss < 1.2);
+    constant.with(AMPLE, 60, |features| {
+        let found = fit(features, &constant.problem(), &Settings::default(), &silent).unwrap();
+        assert!(found.trials[0].log_loss < 1.2);
     });
 }
 
 #[test]
-fn a_tick_stops_it_and_odd_rows_are_refused() {
+fn a_failing_tick_stops_the_fit_and_invalid_rows_are_refused() {
     let data = clusters(60);
-    data.with(MUCH, 60, |features| {
-        let stop = |_: &Step| Err(Error::Interrupted);
+    data.with(AMPLE, 60, |features| {
+        let stop = |_: &Progress| Err(Error::Interrupted);
         assert!(fit(features, &data.problem(), &Settings::default(), &stop).is_err());
         let labels = vec![CLASSES as u32; 60];
-        let odd = Problem {
+        let invalid = Problem {
             labels: &labels,
             ..data.problem()
         };
-        assert!(fit(features, &odd, &Settings::default(), &quiet).is_err());
-        let odd = Problem {
+        assert!(fit(features, &invalid, &Settings::default(), &silent).is_err());
+        let invalid = Problem {
             n_folds: 3,
             ..data.problem()
         };
-        assert!(fit(features, &odd, &Settings::default(), &quiet).is_err());
-        let odd = Problem {
+        assert!(fit(features, &invalid, &Settings::default(), &silent).is_err());
+        let invalid = Problem {
             folds: &[0; 59],
             ..data.problem()
         };
-        assert!(fit(features, &odd, &Settings::default(), &quiet).is_err());
+        assert!(fit(features, &invalid, &Settings::default(), &silent).is_err());
     });
-    let endless = |visit: &mut Visit| visit(0, &[f32::INFINITY; 4]);
-    assert!(Features::new(&endless, 2, Device::Cpu, MUCH).is_err());
+    let infinite = |visit: &mut Visit| visit(0, &[f32::INFINITY; 4]);
+    assert!(Features::new(&infinite, 2, Device::Cpu, AMPLE).is_err());
 }
 
-/// Of a probability, and relative to a log-loss: float32 against float64, each at its own minimum.
+/// Tolerances for float32 against float64, each at its own minimum: of a probability, and relative to a log-loss.
 const PROBABILITY: f64 = 5e-4;
 const LOSS: f64 = 1e-4;
 
-/// What tests/golden/make_probe.py wrote: bytes by name.
+/// Tensors from tests/golden/make_probe.py: bytes by name.
 fn golden() -> HashMap<String, Vec<u8>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/probe.safetensors");
     let file = fs::read(path).unwrap();
@@ -396,10 +396,10 @@ fn numbers<const N: usize, T>(bytes: &[u8], of: fn([u8; N]) -> T) -> Vec<T> {
 }
 
 #[test]
-fn probabilities_and_losses_are_scikit_learns() {
+fn probabilities_and_losses_equal_scikit_learns() {
     let golden = golden();
     for name in ["plain", "weighted", "wide"] {
-        let tensor = |what: &str| golden.get(&format!("{name}.{what}")).cloned();
+        let tensor = |key: &str| golden.get(&format!("{name}.{key}")).cloned();
         let values = numbers(&tensor("features").unwrap(), f32::from_le_bytes);
         let labels = numbers(&tensor("labels").unwrap(), u32::from_le_bytes);
         let folds = numbers(&tensor("folds").unwrap(), u16::from_le_bytes);
@@ -417,17 +417,17 @@ fn probabilities_and_losses_are_scikit_learns() {
             n_folds: 5,
         };
         let blocks = |visit: &mut Visit| visit(0, &values);
-        let features = Features::new(&blocks, values.len() / n, Device::Cpu, MUCH).unwrap();
+        let features = Features::new(&blocks, values.len() / n, Device::Cpu, AMPLE).unwrap();
         let cases = penalties
             .iter()
             .zip(losses)
             .zip(expected.chunks(n * classes));
         for ((l2, loss), expected) in cases {
-            let fit = fit(&features, &problem, &tight(L2::Fixed(*l2)), &quiet).unwrap();
-            let tried = &fit.tried[0];
+            let fit = fit(&features, &problem, &tight(L2::Fixed(*l2)), &silent).unwrap();
+            let trial = &fit.trials[0];
             assert!(
-                (tried.log_loss / loss - 1.0).abs() < LOSS,
-                "{name} {l2}: {tried:?} {loss}"
+                (trial.log_loss / loss - 1.0).abs() < LOSS,
+                "{name} {l2}: {trial:?} {loss}"
             );
             let mut found = Vec::new();
             predict(&features, &fit.models, &folds, &mut |_, p| {
@@ -435,12 +435,12 @@ fn probabilities_and_losses_are_scikit_learns() {
                 Ok(())
             })
             .unwrap();
-            let apart = found
+            let difference = found
                 .iter()
                 .zip(expected)
                 .map(|(a, b)| f64::from((a - b).abs()));
-            let apart = apart.fold(0.0, f64::max);
-            assert!(apart < PROBABILITY, "{name} {l2}: {apart}");
+            let difference = difference.fold(0.0, f64::max);
+            assert!(difference < PROBABILITY, "{name} {l2}: {difference}");
         }
     }
 }
