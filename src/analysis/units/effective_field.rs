@@ -1,7 +1,7 @@
 //! Effective receptive field of a cell: the smallest box with most of the energy of its gradient.
 //!
-//! The theoretical receptive field of a deep cell can be the whole image, but nearly all of its gradient lies in a small part (Luo,
-//! Li, Urtasun & Zemel 2016, "Understanding the effective receptive field in deep convolutional neural networks").
+//! The theoretical receptive field of a deep cell can be the whole image, but nearly all of its gradient lies in a small part
+//! (Luo, Li, Urtasun & Zemel 2016, "Understanding the effective receptive field in deep convolutional neural networks").
 
 /// Minimum fraction of the gradient's energy in the box.
 pub const SHARE: f64 = 0.9;
@@ -22,8 +22,9 @@ pub struct EffectiveField {
 
 /// The smallest box with 90 % of a gradient's energy; `None` for a zero gradient.
 ///
-/// `gradient` is `[3, height, width]`, row-major. A pixel's energy is the sum of its squared channels; values that are not finite
-/// count as 0. The search is exhaustive and minimises the area; ties go to the smallest height, then the topmost, then the leftmost box.
+/// `gradient` is `[3, height, width]`, row-major. A pixel's energy is the sum of its squared channels; values that are not
+/// finite count as 0. The search is exhaustive and minimises the area; ties go to the smallest height, then the topmost, then
+/// the leftmost box.
 ///
 /// # Panics
 /// If the length is wrong.

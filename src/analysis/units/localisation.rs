@@ -14,9 +14,10 @@ pub struct Localisation {
 
 /// Compares a raw map of `rows` × `cols` finite values, row-major, with boxes `x0, y0, x1, y1` in pixels of the upright file.
 ///
-/// Cell (i, j) covers `[j·W/cols, (j+1)·W/cols)` × `[i·H/rows, (i+1)·H/rows)` of the network's H×W input. Its energy, the positive
-/// part of its value, is distributed uniformly over the region of the file that it covers, through resizing and crop; overlapping
-/// boxes count once. Pixels outside the crop have no energy, and cells in the padding of a small image are in no box.
+/// Cell (i, j) covers `[j·W/cols, (j+1)·W/cols)` × `[i·H/rows, (i+1)·H/rows)` of the network's H×W input. Its energy, the
+/// positive part of its value, is distributed uniformly over the region of the file that it covers, through resizing and
+/// crop; overlapping boxes count once. Pixels outside the crop have no energy, and cells in the padding of a small image are
+/// in no box.
 ///
 /// `None` for a map without positive values or an image without boxes.
 pub fn localisation(

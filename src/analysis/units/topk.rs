@@ -1,7 +1,7 @@
 //! The top K images of each unit, collected while the dataset streams by.
 //!
-//! Order: descending value, ties by ascending image id. An image occurs in a unit's list at most once, with its maximum (ties: the
-//! smallest position). NaN is ignored; infinities are not; -0 counts as 0.
+//! Order: descending value, ties by ascending image id. An image occurs in a unit's list at most once, with its maximum
+//! (ties: the smallest position). NaN is ignored; infinities are not; -0 counts as 0.
 //!
 //! A hit is dropped only if K other images beat it, and lists only improve. So the lists of any shards, merged in any order and
 //! grouping, equal the top K of a full sort, as the tests check.

@@ -37,8 +37,8 @@ pub struct UnitSummary {
     pub n_active: u64,
     /// In 0..=1, of rectified activations (both measures are defined for firing rates); 0 for a unit that is never positive.
     pub selectivity: f64,
-    /// The class with the highest mean rectified activation, ties going to the first; `None` without classes or for a unit that is
-    /// never positive.
+    /// The class with the highest mean rectified activation, ties going to the first; `None` without classes or for a unit
+    /// that is never positive.
     pub top_class: Option<u32>,
 }
 

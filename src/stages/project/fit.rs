@@ -3,7 +3,7 @@
 use prospect_analysis::space::{
     neighbors::{Graph, Metric, exact},
     projection::{
-        layout::Fitted,
+        layout::Layout,
         linfa::{pca_linfa, tsne_linfa},
         pca::Pca,
         quality::quality,
@@ -65,7 +65,7 @@ pub fn fit(
             let fitted = tsne_linfa(scores, pca.len(), settings.perplexity)?;
             let neighbors = score_neighbors(inputs, pca, scores)?;
             let kl = kl_divergence(&neighbors, settings.perplexity, &fitted.xy)?;
-            Fitted { kl, ..fitted }
+            Layout { kl, ..fitted }
         }
         ProjectionMethod::Umap => {
             let settings = UmapSettings {

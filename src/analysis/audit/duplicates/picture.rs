@@ -1,9 +1,9 @@
 //! Similarity of two pictures: their thumbnails are aligned and compared pixel by pixel.
 //!
-//! The comparison uses the detail of the luma, edges and shapes, and ignores brightness, contrast and broad shading. One thumbnail
-//! is scaled and shifted over the other at 16 and 32 pixels, by Gauss-Newton steps that also fit gain and offset (Lucas and Kanade
-//! 1981; Evangelidis and Psarakis, PAMI 2008), so that a copy with cropped margins still matches; then the overlap is compared at
-//! 64 pixels.
+//! The comparison uses the detail of the luma, edges and shapes, and ignores brightness, contrast and broad shading. One
+//! thumbnail is scaled and shifted over the other at 16 and 32 pixels, by Gauss-Newton steps that also fit gain and offset
+//! (Lucas and Kanade 1981; Evangelidis and Psarakis, PAMI 2008), so that a copy with cropped margins still matches; then the
+//! overlap is compared at 64 pixels.
 
 /// Width and height of thumbnails, for originals of any shape.
 pub const SIDE: usize = 64;

@@ -1,9 +1,10 @@
 //! Estimated recall and precision of a review of the worst labels, measured on injected errors.
 //!
-//! Scores are probabilities and comparable between the two runs, except that more errors make every label more doubtful. So the
-//! odds of the run with injected errors are first scaled by the odds of an error before and after the injection. The recall of the
-//! `n` worst labels is then the fraction of injected errors that score no better than the n-th worst label of the run without them,
-//! bounded by `n` over the expected number of errors. Precision is recall times expected errors over `n`.
+//! Scores are probabilities and comparable between the two runs, except that more errors make every label more doubtful. So
+//! the odds of the run with injected errors are first scaled by the odds of an error before and after the injection. The
+//! recall of the `n` worst labels is then the fraction of injected errors that score no better than the n-th worst label of
+//! the run without them, bounded by `n` over the expected number of errors. Precision is recall times expected errors over
+//! `n`.
 
 use crate::audit::groups::wilson;
 

@@ -1,8 +1,8 @@
 //! Label errors: the probability that each label is right, from out-of-sample predictions.
 //!
-//! [`confident`] is confident learning as in cleanlab, [`scores`] has simple scores, [`channel`] models the confusion of labels,
-//! [`detect`] combines them with the neighbours and refits of the classifier, [`inject`] changes known labels, and [`calibration`]
-//! estimates from these the yield of a review.
+//! [`confident`] is confident learning as in cleanlab, [`scores`] has simple scores, [`channel`] models the confusion of
+//! labels, [`detect`] combines them with the neighbours and refits of the classifier, [`inject`] changes known labels, and
+//! [`calibration`] estimates from these the yield of a review.
 
 pub mod calibration;
 pub mod channel;

@@ -27,8 +27,8 @@ pub struct Block {
 }
 
 impl Block {
-    /// From `values` `[ids.len(), dimension]`, row-major, all finite with finite squared norms. For the cosine, rows are normalised:
-    /// then half the squared distance is 1 - cos, without cancellation for near rows.
+    /// From `values` `[ids.len(), dimension]`, row-major, all finite with finite squared norms. For the cosine, rows are
+    /// normalised: then half the squared distance is 1 - cos, without cancellation for near rows.
     pub fn new(
         ids: Vec<u32>,
         values: &[f32],

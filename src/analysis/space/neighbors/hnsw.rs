@@ -32,8 +32,8 @@ pub struct Index {
 }
 
 impl Index {
-    /// Inserts the rows one by one, so that the index is deterministic (and because hnsw_rs loses points in parallel insertion), in
-    /// an order shuffled by a fixed seed, because consecutive files are similar.
+    /// Inserts the rows one by one, so that the index is deterministic (and because hnsw_rs loses points in parallel
+    /// insertion), in an order shuffled by a fixed seed, because consecutive files are similar.
     pub fn build(block: &Block, tick: &Tick) -> Result<Index> {
         let graph = Hnsw::new(M, block.len(), MAX_LAYERS, EF_CONSTRUCTION, DistL2 {});
         let mut rows: Vec<usize> = (0..block.len()).collect();

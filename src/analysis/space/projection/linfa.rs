@@ -1,4 +1,4 @@
-//! linfa's PCA and t-SNE: selectable, and references for ours.
+//! linfa's PCA and t-SNE, as alternatives to and references for ours.
 
 use linfa::{
     DatasetBase,
@@ -9,35 +9,35 @@ use linfa_tsne::TSneParams;
 use ndarray::Array2;
 use prospect_common::{Error, Result};
 
-use super::layout::Fitted;
+use super::layout::Layout;
 
 /// Opening angle of linfa-tsne's tree.
 const THETA: f64 = 0.5;
-/// Epochs of linfa-tsne, 250 of them with exaggeration: as many as ours.
+/// Epochs of linfa-tsne, 250 of them with exaggeration, like ours.
 const EPOCHS: usize = 750;
 
-/// Principal components as linfa-reduction finds them.
+/// Principal components by linfa-reduction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinfaPca {
-    /// Of the points: `[n, m]`.
+    /// Scores of the points, `[n, m]`.
     pub scores: Vec<f32>,
-    /// `[m, dimension]`, of length 1; the largest loading of each is positive.
+    /// `[m, dimension]`, unit vectors whose largest loading is positive.
     pub components: Vec<f64>,
     pub mean: Vec<f64>,
-    /// Of the scores, over n - 1. Not linfa's, which divides by the number of components less 1.
+    /// Variance of the scores, divided by n - 1; linfa's own divides by the number of components - 1.
     pub variance: Vec<f64>,
-    /// Of the points' total variance.
+    /// Fractions of the total variance.
     pub variance_ratio: Vec<f64>,
 }
 
-/// The first principal components of `points`, `[n, dimension]`: at most `components`, and no more than there are.
+/// Up to `components` principal components of `points`, `[n, dimension]`.
 ///
-/// linfa takes them from a truncated singular value decomposition of all points in memory, in f64.
+/// linfa computes them by truncated singular value decomposition of all points in memory, in f64.
 pub fn pca_linfa(points: &[f32], dimension: usize, components: usize) -> Result<LinfaPca> {
     let dataset = dataset(points, dimension)?;
     let n = dataset.records.nrows();
-    let wanted = components.min(dimension).min(n.saturating_sub(1));
-    if wanted == 0 {
+    let n_components = components.min(dimension).min(n.saturating_sub(1));
+    if n_components == 0 {
         return Ok(LinfaPca {
             scores: Vec::new(),
             components: Vec::new(),
@@ -50,7 +50,7 @@ pub fn pca_linfa(points: &[f32], dimension: usize, components: usize) -> Result<
             variance_ratio: Vec::new(),
         });
     }
-    let model = Pca::params(wanted)
+    let model = Pca::params(n_components)
         .fit(&dataset)
         .map_err(|error| refused("pca-linfa", &error))?;
     let mean = model.mean().to_vec();
@@ -90,23 +90,22 @@ pub fn pca_linfa(points: &[f32], dimension: usize, components: usize) -> Result<
     })
 }
 
-/// linfa-tsne's map of `points`, `[n, dimension]`, with the perplexity lowered to a third of the other points where there are
-/// too few.
+/// linfa-tsne's layout of `points`, `[n, dimension]`, with the perplexity limited to a third of the number of other points.
 ///
-/// It cannot be seeded (its vantage-point tree draws from the operating system's random numbers): two runs differ. It runs
-/// on one thread, says nothing until it is done, and reports no divergence. Fewer than four points stay at the origin.
-pub fn tsne_linfa(points: &[f32], dimension: usize, perplexity: f64) -> Result<Fitted> {
+/// It cannot be seeded, since its vantage-point tree uses the operating system's random numbers, so two runs differ. It runs on
+/// one thread, without progress, and reports no divergence. Fewer than four points stay at the origin.
+pub fn tsne_linfa(points: &[f32], dimension: usize, perplexity: f64) -> Result<Layout> {
     let dataset = dataset(points, dimension)?;
     let n = dataset.records.nrows();
     let perplexity = perplexity.min(n.saturating_sub(1) as f64 / 3.0);
     let first = dataset.records.rows().into_iter().next();
-    let spread = dataset
+    let has_spread = dataset
         .records
         .rows()
         .into_iter()
         .any(|row| Some(row) != first);
-    if perplexity < 1.0 || dimension < 2 || !spread {
-        return Ok(Fitted::degenerate(n));
+    if perplexity < 1.0 || dimension < 2 || !has_spread {
+        return Ok(Layout::degenerate(n));
     }
     let map = TSneParams::embedding_size(2)
         .perplexity(perplexity)
@@ -118,10 +117,10 @@ pub fn tsne_linfa(points: &[f32], dimension: usize, perplexity: f64) -> Result<F
     if let Some(at) = xy.iter().position(|value| !value.is_finite()) {
         return Err(refused(
             "tsne-linfa",
-            &format!("the place of row {} is {}", at / 2, xy[at]),
+            &format!("the position of row {} is {}", at / 2, xy[at]),
         ));
     }
-    Ok(Fitted {
+    Ok(Layout {
         xy,
         kl: None,
         perplexity: Some(perplexity),
@@ -136,7 +135,7 @@ fn dataset(
     if let Some(at) = points.iter().position(|value| !value.is_finite()) {
         return Err(Error::invalid(
             "features",
-            "finite numbers",
+            "finite values",
             format!("{} in row {}", points[at], at / dimension.max(1)),
             "remove the images whose features are not finite",
         ));
@@ -153,7 +152,7 @@ fn refused(method: &str, error: &dyn std::fmt::Display) -> Error {
         "features",
         format!("points that {method} accepts"),
         error.to_string(),
-        "take the method without linfa in [project] methods",
+        "use the method without linfa in [project] methods",
     )
 }
 
@@ -161,7 +160,7 @@ fn refused(method: &str, error: &dyn std::fmt::Display) -> Error {
 mod tests {
     use super::{super::testing::random, *};
 
-    /// A cuboid that is 9, 4 and 1 wide along axes of its own.
+    /// A rotated cuboid with sides 9, 4 and 1.
     fn cloud() -> Vec<f32> {
         let numbers = random(200, 3, 1);
         (numbers.chunks_exact(3))
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_points_and_bad_numbers() {
+    fn too_few_points_and_values_that_are_not_finite() {
         assert!(pca_linfa(&[], 3, 2).unwrap().scores.is_empty());
         assert!(
             pca_linfa(&[1.0, 2.0, 3.0], 3, 2)
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn tsne_keeps_neighbourhoods() {
+    fn tsne_preserves_neighbourhoods() {
         let points = cloud();
         let map = tsne_linfa(&points, 3, 30.0).unwrap();
         assert_eq!(map.xy.len(), 400);

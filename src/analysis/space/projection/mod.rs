@@ -1,4 +1,4 @@
-//! Maps of many vectors: linear, by principal components, and by neighbourhoods, by t-SNE and UMAP.
+//! Projections of feature vectors: PCA, t-SNE and UMAP.
 
 pub mod layout;
 pub mod linfa;

@@ -1,9 +1,9 @@
-//! Principal components: directions of greatest variance.
+//! Principal component analysis.
 //!
-//! Means and covariances are summed in float64 over chunks of rows, each about its own mean, and merged exactly (Chan,
-//! Golub & LeVeque 1983), so that large means cost no digits and shards may be summed apart. While there are no more rows
-//! than columns the rows themselves are kept, and the smaller matrix of their products is decomposed: what is held depends on
-//! the number of columns alone.
+//! Means and covariances are computed in float64 per chunk of rows and merged by the updating formulas of Chan, Golub &
+//! LeVeque (1983), so that large means cost no precision and shards can be processed separately. With at most as many rows as
+//! columns, the rows themselves are kept and their smaller Gram matrix is decomposed, so memory depends on the number of
+//! columns only.
 
 #[cfg(test)]
 mod tests;
@@ -13,22 +13,22 @@ use rayon::prelude::*;
 
 use crate::space::linalg::spectrum::{Spectrum, add_gram, spectrum};
 
-/// Rows, or columns of wide data, that are multiplied at a time.
+/// Rows, or columns of wide data, per product.
 const CHUNK: usize = 1024;
-/// Largest side of a matrix that is decomposed: half a gigabyte, and its eigenvectors take minutes.
-const MAX_SIDE: usize = 8192;
-/// Values that are summed side by side, in a fixed order.
+/// Maximum size of a decomposed matrix: half a gigabyte, and its eigenvectors take minutes.
+const MAX_SIZE: usize = 8192;
+/// Number of parallel sums, added in a fixed order.
 const LANES: usize = 8;
 
-/// What principal components are made of: grows row by row, and by merging.
+/// Covariance of rows, updated by blocks and mergeable.
 pub struct Covariance {
     dimension: usize,
-    /// Rows that are not in `moments` yet: all of them as long as that is `None`.
+    /// Rows not yet in `moments`; all rows while that is `None`.
     rows: Vec<f32>,
     moments: Option<Moments>,
 }
 
-/// Mean and sums of products about it.
+/// Mean and central sums of products.
 struct Moments {
     n: f64,
     mean: Vec<f64>,
@@ -36,22 +36,22 @@ struct Moments {
     products: Vec<f64>,
 }
 
-/// Principal components, the one of greatest variance first. As many as were asked for, or fewer: of n rows and D columns
-/// at most min(n - 1, D) have any variance, and directions whose variance is rounding noise are left out.
+/// Principal components by descending variance. There are fewer than requested if fewer directions have a variance above rounding
+/// errors; n rows and D columns have at most min(n - 1, D).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pca {
     /// `[D]`
     pub mean: Vec<f64>,
-    /// `[m, D]`, orthonormal; of each, the loading of largest magnitude is positive.
+    /// `[m, D]`, orthonormal; the loading of largest magnitude of each is positive.
     pub components: Vec<f64>,
-    /// `[m]`, by n - 1.
+    /// `[m]`, divided by n - 1.
     pub variance: Vec<f64>,
-    /// `[m]`: shares of the variance of all columns together.
+    /// `[m]`, fractions of the total variance.
     pub variance_ratio: Vec<f64>,
 }
 
 impl Covariance {
-    /// Of rows of `dimension` numbers.
+    /// For rows of length `dimension`.
     pub fn new(dimension: usize) -> Covariance {
         Covariance {
             dimension,
@@ -60,26 +60,26 @@ impl Covariance {
         }
     }
 
-    /// Takes rows, `[n, dimension]` row-major, of finite numbers.
+    /// Adds finite rows, `[n, dimension]` row-major.
     ///
     /// # Errors
-    /// More than `MAX_SIDE` columns and as many rows.
+    /// More than `MAX_SIZE` columns and rows.
     pub fn add(&mut self, values: &[f32]) -> Result<()> {
         if self.dimension == 0 {
             return Ok(());
         }
-        for some in values.chunks(CHUNK * self.dimension) {
-            self.rows.extend_from_slice(some);
+        for chunk in values.chunks(CHUNK * self.dimension) {
+            self.rows.extend_from_slice(chunk);
             let n = self.rows.len() / self.dimension;
-            if self.moments.is_none() && n > self.dimension.min(MAX_SIDE) {
+            if self.moments.is_none() && n > self.dimension.min(MAX_SIZE) {
                 self.moments = Some(Moments::new(self.dimension)?);
             }
-            self.sum_up(CHUNK)?;
+            self.flush(CHUNK)?;
         }
         Ok(())
     }
 
-    /// Takes all rows that `other`, of the same dimension, has taken.
+    /// Merges the rows of `other`, of the same dimension.
     ///
     /// # Errors
     /// As [`Covariance::add`].
@@ -94,14 +94,14 @@ impl Covariance {
         self.add(&rows)
     }
 
-    /// Moves whole chunks of rows, of `least` rows at least, into the moments.
-    fn sum_up(&mut self, least: usize) -> Result<()> {
+    /// Moves chunks of at least `min_rows` rows into the moments.
+    fn flush(&mut self, min_rows: usize) -> Result<()> {
         let Some(moments) = &mut self.moments else {
             return Ok(());
         };
         let chunk = CHUNK * self.dimension;
         let mut done = 0;
-        while self.rows.len() - done >= (least * self.dimension).max(1) {
+        while self.rows.len() - done >= (min_rows * self.dimension).max(1) {
             let end = self.rows.len().min(done + chunk);
             moments.merge(&Moments::of(&self.rows[done..end], self.dimension)?);
             done = end;
@@ -110,22 +110,22 @@ impl Covariance {
         Ok(())
     }
 
-    /// The `most` first principal components.
-    pub fn finish(mut self, most: usize) -> Result<Pca> {
-        self.sum_up(1)?;
+    /// The first principal components, up to `max_components`.
+    pub fn finish(mut self, max_components: usize) -> Result<Pca> {
+        self.flush(1)?;
         match self.moments {
-            Some(moments) => moments.decompose(most),
-            None => of_few_rows(&self.rows, self.dimension, most),
+            Some(moments) => moments.decompose(max_components),
+            None => of_few_rows(&self.rows, self.dimension, max_components),
         }
     }
 }
 
 impl Moments {
     fn new(dimension: usize) -> Result<Moments> {
-        if dimension > MAX_SIDE {
+        if dimension > MAX_SIZE {
             let message = format!(
-                "the principal components of more than {MAX_SIDE} images of {dimension} features each would need a \
-                 matrix of {dimension} x {dimension}; name a layer of at most {MAX_SIDE} features"
+                "principal components of more than {MAX_SIZE} images with {dimension} features need a {dimension} x \
+                 {dimension} matrix; name a layer with at most {MAX_SIZE} features"
             );
             return Err(Error::setting("extract", "feature_layer", message));
         }
@@ -136,7 +136,7 @@ impl Moments {
         })
     }
 
-    /// Of at most [`CHUNK`] rows.
+    /// Moments of at most [`CHUNK`] rows.
     fn of(rows: &[f32], dimension: usize) -> Result<Moments> {
         let mut moments = Moments::new(dimension)?;
         moments.n = (rows.len() / dimension) as f64;
@@ -152,34 +152,35 @@ impl Moments {
             return;
         }
         let dimension = self.mean.len();
-        let apart: Vec<f64> = (other.mean.iter().zip(&self.mean))
+        let difference: Vec<f64> = (other.mean.iter().zip(&self.mean))
             .map(|(theirs, ours)| theirs - ours)
             .collect();
         let weight = self.n * other.n / n;
         let rows = (self.products.par_chunks_exact_mut(dimension))
             .zip(other.products.par_chunks_exact(dimension));
         rows.enumerate().for_each(|(i, (ours, theirs))| {
-            let between = weight * apart[i];
-            for ((ours, theirs), apart) in ours.iter_mut().zip(theirs).zip(&apart).skip(i) {
-                *ours += theirs + between * apart;
+            let scaled = weight * difference[i];
+            for ((ours, theirs), difference) in ours.iter_mut().zip(theirs).zip(&difference).skip(i)
+            {
+                *ours += theirs + scaled * difference;
             }
         });
-        for (mean, apart) in self.mean.iter_mut().zip(&apart) {
-            *mean += apart * (other.n / n);
+        for (mean, difference) in self.mean.iter_mut().zip(&difference) {
+            *mean += difference * (other.n / n);
         }
         self.n = n;
     }
 
-    fn decompose(self, most: usize) -> Result<Pca> {
+    fn decompose(self, max_components: usize) -> Result<Pca> {
         let dimension = self.mean.len();
-        let Spectrum { values, vectors } = spectrum(&self.products, dimension, most)?;
+        let Spectrum { values, vectors } = spectrum(&self.products, dimension, max_components)?;
         let total = trace(&self.products, dimension);
         Ok(Pca::new(self.mean, vectors, &values, total, self.n))
     }
 }
 
-/// By the products of rows with rows: with `B` the centred rows and `B Bᵀ u = λ u`, `Bᵀ u / √λ` is a component.
-fn of_few_rows(rows: &[f32], dimension: usize, most: usize) -> Result<Pca> {
+/// From the Gram matrix: with `B` the centred rows and `B Bᵀ u = λ u`, `Bᵀ u / √λ` is a component.
+fn of_few_rows(rows: &[f32], dimension: usize, max_components: usize) -> Result<Pca> {
     let n = rows.len().checked_div(dimension).unwrap_or(0);
     let (mean, centred) = centred(rows, dimension);
     let mut products = vec![0.0; n * n];
@@ -192,8 +193,8 @@ fn of_few_rows(rows: &[f32], dimension: usize, most: usize) -> Result<Pca> {
         add_gram(&transposed, n, &mut products)?;
     }
     let total = trace(&products, n);
-    let Spectrum { values, vectors } = spectrum(&products, n, most)?;
-    let kept = significant(&values, n).min(most);
+    let Spectrum { values, vectors } = spectrum(&products, n, max_components)?;
+    let kept = significant(&values, n).min(max_components);
     let mut components: Vec<f64> = (vectors.par_chunks_exact(n.max(1)).take(kept))
         .flat_map_iter(|weights| {
             let mut sum = vec![0.0; dimension];
@@ -208,8 +209,7 @@ fn of_few_rows(rows: &[f32], dimension: usize, most: usize) -> Result<Pca> {
     Ok(Pca::new(mean, components, &values, total, n as f64))
 }
 
-/// The mean of the rows, and the rows less it. The mean of what is left is taken away again, so that the rounding of a large
-/// mean does not stay.
+/// The mean of the rows and the centred rows. Centring runs twice, to remove the rounding error of large means.
 fn centred(rows: &[f32], dimension: usize) -> (Vec<f64>, Vec<f64>) {
     let mut rows: Vec<f64> = rows.iter().map(|&x| x.into()).collect();
     let mut mean = vec![0.0; dimension];
@@ -218,15 +218,15 @@ fn centred(rows: &[f32], dimension: usize) -> (Vec<f64>, Vec<f64>) {
         return (mean, rows);
     }
     for _ in 0..2 {
-        let mut left = vec![0.0; dimension];
+        let mut residual = vec![0.0; dimension];
         for row in rows.chunks_exact(dimension) {
-            (left.iter_mut().zip(row)).for_each(|(sum, x)| *sum += x);
+            (residual.iter_mut().zip(row)).for_each(|(sum, x)| *sum += x);
         }
-        left.iter_mut().for_each(|sum| *sum /= n as f64);
+        residual.iter_mut().for_each(|sum| *sum /= n as f64);
         for row in rows.chunks_exact_mut(dimension) {
-            (row.iter_mut().zip(&left)).for_each(|(x, left)| *x -= left);
+            (row.iter_mut().zip(&residual)).for_each(|(x, residual)| *x -= residual);
         }
-        (mean.iter_mut().zip(&left)).for_each(|(mean, left)| *mean += left);
+        (mean.iter_mut().zip(&residual)).for_each(|(mean, residual)| *mean += residual);
     }
     (mean, rows)
 }
@@ -235,38 +235,38 @@ fn trace(matrix: &[f64], size: usize) -> f64 {
     matrix.iter().step_by(size + 1).sum()
 }
 
-/// How many of the eigenvalues, greatest first, are more than the rounding of a matrix of that size.
+/// Number of eigenvalues, in descending order, above the rounding error of a matrix of this size.
 fn significant(values: &[f64], size: usize) -> usize {
-    let greatest = values.first().copied().unwrap_or(0.0);
-    let noise = 10.0 * size as f64 * f64::EPSILON * greatest;
+    let largest = values.first().copied().unwrap_or(0.0);
+    let noise = 10.0 * size as f64 * f64::EPSILON * largest;
     values.partition_point(|&value| value > noise)
 }
 
-/// Gram-Schmidt, each vector twice: directions of small variance lose digits on the way through the rows.
+/// Gram-Schmidt, twice per vector, since directions of small variance lose precision in the product with the rows.
 fn orthonormalise(vectors: &mut [f64], dimension: usize) {
     for at in 0..vectors.len().checked_div(dimension).unwrap_or(0) {
-        let (before, from) = vectors.split_at_mut(at * dimension);
-        let vector = &mut from[..dimension];
+        let (before, rest) = vectors.split_at_mut(at * dimension);
+        let vector = &mut rest[..dimension];
         for _ in 0..2 {
-            let length = dot(vector, vector).sqrt();
-            vector.iter_mut().for_each(|x| *x /= length);
+            let norm = dot(vector, vector).sqrt();
+            vector.iter_mut().for_each(|x| *x /= norm);
             for other in before.chunks_exact(dimension) {
                 let along = dot(vector, other);
                 (vector.iter_mut().zip(other)).for_each(|(x, other)| *x -= along * other);
             }
         }
-        let length = dot(vector, vector).sqrt();
-        vector.iter_mut().for_each(|x| *x /= length);
+        let norm = dot(vector, vector).sqrt();
+        vector.iter_mut().for_each(|x| *x /= norm);
     }
 }
 
 impl Pca {
-    /// `vectors`: `[.., D]`, orthonormal; `values`: all eigenvalues of the sums of products, whose trace is `total`.
+    /// From orthonormal `vectors` `[.., D]` and all eigenvalues of the sums of products, whose trace is `total`.
     fn new(mean: Vec<f64>, mut vectors: Vec<f64>, values: &[f64], total: f64, n: f64) -> Pca {
         let dimension = mean.len();
-        let possible = significant(values, values.len());
-        let most = vectors.len().checked_div(dimension).unwrap_or(0);
-        let kept = possible.min(most).min((n - 1.0).max(0.0) as usize);
+        let nonzero = significant(values, values.len());
+        let available = vectors.len().checked_div(dimension).unwrap_or(0);
+        let kept = nonzero.min(available).min((n - 1.0).max(0.0) as usize);
         vectors.truncate(kept * dimension);
         for vector in vectors.chunks_exact_mut(dimension.max(1)) {
             let mut largest = 0.0_f64;
@@ -288,7 +288,7 @@ impl Pca {
         }
     }
 
-    /// How many components there are.
+    /// Number of components.
     pub fn len(&self) -> usize {
         self.variance.len()
     }
@@ -297,7 +297,7 @@ impl Pca {
         self.variance.is_empty()
     }
 
-    /// The scores of rows `[n, D]`: `[n, m]`. Those of a row do not depend on the rows beside it.
+    /// The scores `[n, m]` of rows `[n, D]`, each row independently of the others.
     pub fn transform(&self, rows: &[f32]) -> Vec<f32> {
         let dimension = self.mean.len().max(1);
         let scores = rows.par_chunks_exact(dimension).flat_map_iter(|row| {

@@ -1,4 +1,4 @@
-//! What a map keeps of the points' neighbourhoods.
+//! Preservation of neighbourhoods by a map.
 
 #[cfg(test)]
 mod tests;
@@ -7,34 +7,34 @@ use rayon::prelude::*;
 
 use super::layout::{GOLDEN, mix};
 
-/// Multiplications that the distances between the points may take; more points or longer vectors: fewer are judged.
+/// Maximum multiplications for the distances between points; it limits the sample.
 const BUDGET: usize = 5_000_000_000;
-/// Points that are judged, at least and at most (fewer only where there are not so many).
-const LEAST: usize = 250;
-const MOST: usize = 2_000;
-/// Partial sums of a distance: what the processor adds at once.
+/// Minimum and maximum sample size, if there are enough points.
+const MIN_SAMPLE: usize = 250;
+const MAX_SAMPLE: usize = 2_000;
+/// Number of parallel sums of a distance, one SIMD register.
 const LANES: usize = 8;
 
-/// How far neighbours in the map are neighbours in truth.
+/// Quality of a map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quality {
-    /// Venna & Kaski 2001, as scikit-learn computes it: 1 less what the map's k nearest that are not among the true k
-    /// nearest cost, each by how far down the true order it stands; 1 is best.
+    /// Venna & Kaski 2001, as in scikit-learn: 1 minus a penalty for neighbours in the map that are not among the true k nearest,
+    /// by their true rank; 1 is best.
     pub trustworthiness: f64,
-    /// Share of the true k nearest that are among the map's k nearest; 1 is best.
+    /// Fraction of the true k nearest neighbours among the map's k nearest; 1 is best.
     pub knn_preservation: f64,
-    /// Neighbours that were looked at: what was asked for, and less than half of the points.
+    /// Number of neighbours considered, less than half the number of points.
     pub k: usize,
-    /// Points in the map.
+    /// Number of points in the map.
     pub n: usize,
-    /// Points that were judged, each against all others.
+    /// Number of evaluated points.
     pub sampled: usize,
 }
 
-/// Judges the map `xy`, `[n, 2]`, of `points`, `[n, dimension]`, by Euclidean distances, equal ones by row.
+/// Evaluates the map `xy`, `[n, 2]`, of `points`, `[n, dimension]`, by Euclidean distances, ties by row.
 ///
-/// All points are judged where there are few; of many a sample of 250 to 2,000 that depends on `seed`, which keeps the cost
-/// linear in n. The standard error of the trustworthiness is then well below 0.002. `None` for fewer than three points.
+/// With many points, a seeded sample of 250 to 2,000 is evaluated, which keeps the cost linear in n with a standard error of the
+/// trustworthiness well below 0.002. `None` for fewer than three points.
 pub fn quality(
     points: &[f32],
     dimension: usize,
@@ -48,15 +48,15 @@ pub fn quality(
     if k == 0 {
         return None;
     }
-    let affordable = (BUDGET / (n * dimension.max(1))).clamp(LEAST, MOST);
+    let affordable = (BUDGET / (n * dimension.max(1))).clamp(MIN_SAMPLE, MAX_SAMPLE);
     let sample = sample(n, affordable, seed);
-    let judged: Vec<(u64, u64)> = (sample.par_iter())
+    let results: Vec<(u64, u64)> = (sample.par_iter())
         .map_init(Distances::default, |distances, &i| {
-            judge(points, dimension, xy, k, i, distances)
+            evaluate(points, dimension, xy, k, i, distances)
         })
         .collect();
     let (cost, kept) =
-        (judged.iter()).fold((0, 0), |(cost, kept), row| (cost + row.0, kept + row.1));
+        (results.iter()).fold((0, 0), |(cost, kept), row| (cost + row.0, kept + row.1));
     let rows = sample.len() as f64;
     let worst = k as f64 * (2 * n - 3 * k - 1) as f64;
     Some(Quality {
@@ -68,29 +68,29 @@ pub fn quality(
     })
 }
 
-/// At most `most` different rows of `n`, ascending.
-fn sample(n: usize, most: usize, seed: u64) -> Vec<usize> {
-    if n <= most {
+/// A sample of up to `size` of `n` rows, ascending.
+fn sample(n: usize, size: usize, seed: u64) -> Vec<usize> {
+    if n <= size {
         return (0..n).collect();
     }
-    let lot = |row: usize| mix(mix(seed).wrapping_add((row as u64 + 1).wrapping_mul(GOLDEN)));
+    let key = |row: usize| mix(mix(seed).wrapping_add((row as u64 + 1).wrapping_mul(GOLDEN)));
     let mut rows: Vec<usize> = (0..n).collect();
-    rows.select_nth_unstable_by_key(most, |&row| (lot(row), row));
-    rows.truncate(most);
+    rows.select_nth_unstable_by_key(size, |&row| (key(row), row));
+    rows.truncate(size);
     rows.sort_unstable();
     rows
 }
 
-/// Squared distances of one point to all, and an order of rows: kept between points to save allocations.
+/// Squared distances of one point to all others, and an order of rows; reused to save allocations.
 #[derive(Default)]
 struct Distances {
     points: Vec<f32>,
-    places: Vec<f32>,
+    map: Vec<f32>,
     order: Vec<u32>,
 }
 
-/// By how many ranks the map's `k` nearest of row `i` stand beyond the true `k` nearest, and how many are among those.
-fn judge(
+/// For the map's `k` nearest neighbours of row `i`: the sum of their true ranks beyond `k`, and how many are among the true `k`.
+fn evaluate(
     points: &[f32],
     dimension: usize,
     xy: &[f32],
@@ -99,36 +99,36 @@ fn judge(
     distances: &mut Distances,
 ) -> (u64, u64) {
     let Distances {
-        points: of_points,
-        places: of_places,
+        points: in_space,
+        map: in_map,
         order,
     } = distances;
-    let here = &points[i * dimension..(i + 1) * dimension];
-    of_points.clear();
-    of_points.extend(
+    let own = &points[i * dimension..(i + 1) * dimension];
+    in_space.clear();
+    in_space.extend(
         points
             .chunks_exact(dimension.max(1))
-            .map(|there| squared_distance(here, there)),
+            .map(|other| squared_distance(own, other)),
     );
-    of_places.clear();
-    of_places.extend(
+    in_map.clear();
+    in_map.extend(
         xy.chunks_exact(2)
-            .map(|there| (xy[2 * i] - there[0]).powi(2) + (xy[2 * i + 1] - there[1]).powi(2)),
+            .map(|other| (xy[2 * i] - other[0]).powi(2) + (xy[2 * i + 1] - other[1]).powi(2)),
     );
     order.clear();
-    order.extend((0..of_places.len() as u32).filter(|&row| row as usize != i));
-    let by_place = |&row: &u32| (Total(of_places[row as usize]), row);
-    order.select_nth_unstable_by_key(k - 1, by_place);
+    order.extend((0..in_map.len() as u32).filter(|&row| row as usize != i));
+    let by_distance = |&row: &u32| (Total(in_map[row as usize]), row);
+    order.select_nth_unstable_by_key(k - 1, by_distance);
     let (mut cost, mut kept) = (0, 0);
     for &row in &order[..k] {
-        let rank = rank(of_points, row as usize, i);
+        let rank = rank(in_space, row as usize, i);
         cost += rank.saturating_sub(k) as u64;
         kept += u64::from(rank <= k);
     }
     (cost, kept)
 }
 
-/// How many rows other than `own` are as near as `row`, itself included, equal ones counting up to its own number.
+/// Rank of `row` by distance from `own`, ties by row.
 fn rank(distances: &[f32], row: usize, own: usize) -> usize {
     let limit = distances[row];
     let nearer = distances
@@ -139,12 +139,12 @@ fn rank(distances: &[f32], row: usize, own: usize) -> usize {
         .iter()
         .filter(|&&distance| distance == limit)
         .count();
-    // The point itself is at distance 0, before all that are farther.
+    // The point itself is not ranked.
     let own_counted = distances[own] < limit || (distances[own] == limit && own < row);
     nearer + ties - usize::from(own_counted)
 }
 
-/// An f32 that is ordered: none of them is NaN.
+/// An f32 with a total order; never NaN here.
 #[derive(PartialEq)]
 struct Total(f32);
 

@@ -1,25 +1,24 @@
-//! Symmetric weights between neighbours.
+//! Sparse symmetric weights between neighbours.
 
 use rayon::prelude::*;
 
 use crate::space::neighbors::Graph;
 
-/// Weights of the points that are neighbours, from either side, by rows.
+/// Symmetric weights of neighbour pairs, in compressed rows.
 pub(super) struct SparseRows {
-    /// Row `i`'s entries are `entries[starts[i]..starts[i + 1]]`, by ascending column.
+    /// The entries of row `i` are `entries[starts[i]..starts[i + 1]]`, by ascending column.
     starts: Vec<usize>,
     entries: Vec<(u32, f32)>,
 }
 
 impl SparseRows {
-    /// Combines what each point gives its first `k` neighbours, `given[i * k + rank]`, with what they give it.
+    /// Symmetrises the directed weights `directed[i * k + rank]` of each point to its first `k` neighbours.
     ///
-    /// `combine(ours, theirs)`: what one gives the other and gets from it, 0 where the one is not among the other's
-    /// neighbours; symmetric.
+    /// `combine` is a symmetric function of the two weights of a pair; a missing one is 0.
     pub fn symmetric(
         neighbors: &Graph,
         k: usize,
-        given: &[f32],
+        directed: &[f32],
         combine: impl Fn(f32, f32) -> f32 + Sync,
     ) -> SparseRows {
         let n = neighbors.rows();
@@ -28,21 +27,21 @@ impl SparseRows {
                 .iter()
                 .map(|neighbor| neighbor.id as usize)
         };
-        // What each point gets, by ascending giver, since givers come in order.
-        let mut got_starts = vec![0usize; n + 1];
+        // Incoming weights of each point, by ascending source.
+        let mut incoming_starts = vec![0usize; n + 1];
         for i in 0..n {
             for target in targets(i) {
-                got_starts[target + 1] += 1;
+                incoming_starts[target + 1] += 1;
             }
         }
         for i in 0..n {
-            got_starts[i + 1] += got_starts[i];
+            incoming_starts[i + 1] += incoming_starts[i];
         }
-        let mut got = vec![(0u32, 0f32); n * k];
-        let mut next = got_starts.clone();
+        let mut incoming = vec![(0u32, 0f32); n * k];
+        let mut next = incoming_starts.clone();
         for i in 0..n {
-            for (target, &weight) in targets(i).zip(&given[i * k..(i + 1) * k]) {
-                got[next[target]] = (i as u32, weight);
+            for (target, &weight) in targets(i).zip(&directed[i * k..(i + 1) * k]) {
+                incoming[next[target]] = (i as u32, weight);
                 next[target] += 1;
             }
         }
@@ -50,11 +49,15 @@ impl SparseRows {
             .into_par_iter()
             .map(|i| {
                 let mut ours: Vec<(u32, f32)> = (neighbors.row(i)[..k].iter())
-                    .zip(&given[i * k..(i + 1) * k])
+                    .zip(&directed[i * k..(i + 1) * k])
                     .map(|(neighbor, &weight)| (neighbor.id, weight))
                     .collect();
                 ours.sort_unstable_by_key(|&(id, _)| id);
-                union(&ours, &got[got_starts[i]..got_starts[i + 1]], &combine)
+                union(
+                    &ours,
+                    &incoming[incoming_starts[i]..incoming_starts[i + 1]],
+                    &combine,
+                )
             })
             .collect();
         let mut starts = vec![0];
@@ -75,7 +78,7 @@ impl SparseRows {
         self.starts.len() - 1
     }
 
-    /// Leaves out the entries for whose weight `keep` is false.
+    /// Removes the entries for whose weight `keep` is false.
     pub fn retain(&mut self, keep: impl Fn(f32) -> bool) {
         let (mut kept, mut start) = (0, 0);
         for row in 0..self.rows() {
@@ -92,15 +95,15 @@ impl SparseRows {
         self.entries.truncate(kept);
     }
 
-    /// Deals each row's entries in turn to as many as `hands`, beginning with another one in each row.
-    pub fn dealt(&self, hands: usize) -> Vec<SparseRows> {
-        (0..hands)
-            .map(|hand| {
+    /// Splits each row's entries round robin into `parts` matrices, with a different start in each row.
+    pub fn split(&self, parts: usize) -> Vec<SparseRows> {
+        (0..parts)
+            .map(|part| {
                 let mut starts = vec![0];
-                let mut entries = Vec::with_capacity(self.entries.len() / hands + 1);
+                let mut entries = Vec::with_capacity(self.entries.len() / parts + 1);
                 for i in 0..self.rows() {
-                    let first = (hand + i) % hands;
-                    entries.extend(self.row(i).iter().skip(first).step_by(hands));
+                    let first = (part + i) % parts;
+                    entries.extend(self.row(i).iter().skip(first).step_by(parts));
                     starts.push(entries.len());
                 }
                 SparseRows { starts, entries }
@@ -113,7 +116,7 @@ impl SparseRows {
     }
 }
 
-/// Merges two lists that ascend by id; an id of one list alone has weight 0 in the other.
+/// Merges two lists sorted by id; an id missing in one list has weight 0 there.
 fn union(
     ours: &[(u32, f32)],
     theirs: &[(u32, f32)],
@@ -156,10 +159,10 @@ mod tests {
         assert_eq!(rows.row(0), [(1, 0.5)]);
         assert_eq!(rows.row(1), [(0, 0.5), (2, 1.25)]);
         assert_eq!(rows.row(2), [(1, 1.25)]);
-        let hands = rows.dealt(2);
-        assert_eq!([hands[0].row(0), hands[1].row(0)], [&[(1, 0.5)][..], &[]]);
+        let parts = rows.split(2);
+        assert_eq!([parts[0].row(0), parts[1].row(0)], [&[(1, 0.5)][..], &[]]);
         assert_eq!(
-            [hands[0].row(1), hands[1].row(1)],
+            [parts[0].row(1), parts[1].row(1)],
             [[(2, 1.25)], [(0, 0.5)]]
         );
         rows.retain(|weight| weight > 1.0);

@@ -1,8 +1,8 @@
-//! Points for the tests of this folder.
+//! Test data of this folder.
 
 use crate::space::neighbors::{Graph, Neighbor};
 
-/// `[n, width]` numbers in 0..1 from a linear congruential sequence, which any language repeats exactly.
+/// `[n, width]` numbers in 0..1 from a linear congruential generator, reproducible in any language.
 pub fn random(n: usize, width: usize, mut state: u64) -> Vec<f32> {
     (0..n * width)
         .map(|_| {
@@ -14,7 +14,7 @@ pub fn random(n: usize, width: usize, mut state: u64) -> Vec<f32> {
         .collect()
 }
 
-/// `n` points in `clusters` far from each other, point `i` in cluster `i % clusters`; each cluster is 1 wide.
+/// `n` points in distant clusters of width 1, point `i` in cluster `i % clusters`.
 pub fn clustered(n: usize, clusters: usize, dimension: usize) -> Vec<f32> {
     let centres = random(clusters, dimension, 11);
     let mut points = random(n, dimension, 12);
@@ -27,7 +27,7 @@ pub fn clustered(n: usize, clusters: usize, dimension: usize) -> Vec<f32> {
     points
 }
 
-/// The `k` nearest others of each point, by comparing all pairs.
+/// The `k` nearest neighbours of each point, by brute force.
 pub fn graph(points: &[f32], dimension: usize, k: usize) -> Graph {
     let n = points.len() / dimension;
     let k = k.min(n.saturating_sub(1));
@@ -52,7 +52,7 @@ pub fn graph(points: &[f32], dimension: usize, k: usize) -> Graph {
     Graph { k, neighbors }
 }
 
-/// The first two coordinates, centred: a start as good as principal components for the tests' points.
+/// The first two coordinates, centred: for these points as good a start as principal components.
 pub fn start(points: &[f32], dimension: usize) -> Vec<f32> {
     let n = (points.len() / dimension).max(1) as f32;
     let mean = [0, 1].map(|axis| {
@@ -68,7 +68,7 @@ pub fn start(points: &[f32], dimension: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Mean distance between the places of points of one cluster, and of different clusters.
+/// Mean distance in the map between points of the same cluster, and of different clusters.
 pub fn cluster_distances(xy: &[f32], clusters: usize) -> (f64, f64) {
     let n = xy.len() / 2;
     let (mut sums, mut counts) = ([0.0; 2], [0.0; 2]);
@@ -82,7 +82,7 @@ pub fn cluster_distances(xy: &[f32], clusters: usize) -> (f64, f64) {
     (sums[0] / counts[0], sums[1] / counts[1])
 }
 
-/// What `run` returns on pools of one thread and of five.
+/// Results of `run` on thread pools of one and five threads.
 pub fn on_one_and_five_threads<T: Send>(run: impl Fn() -> T + Sync) -> [T; 2] {
     [1, 5].map(|threads| {
         rayon::ThreadPoolBuilder::new()

@@ -45,8 +45,8 @@ pub struct Features<'a> {
 }
 
 impl<'a> Features<'a> {
-    /// Keeps the rows in up to `memory` bytes of the device's memory; if they do not fit, every pass reads them again, with the same
-    /// results.
+    /// Keeps the rows in up to `memory` bytes of the device's memory; if they do not fit, every pass reads them again, with
+    /// the same results.
     pub fn new(
         blocks: &'a Blocks<'a>,
         dimension: usize,

@@ -1,5 +1,5 @@
-//! L-BFGS (Nocedal & Wright 2006, algorithm 7.5) for several folds in lock step: each pass evaluates one point of every unfinished
-//! fold.
+//! L-BFGS (Nocedal & Wright 2006, algorithm 7.5) for several folds in lock step: each pass evaluates one point of every
+//! unfinished fold.
 
 use std::collections::VecDeque;
 

@@ -106,8 +106,8 @@ impl Predictor {
         })
     }
 
-    /// Probabilities `[rows, classes]` for `values` `[rows, dimension]`: each row by the model of its fold, or for [`NO_FOLD`] the
-    /// mean over all models. Bit-identical for any number of threads.
+    /// Probabilities `[rows, classes]` for `values` `[rows, dimension]`: each row by the model of its fold, or for
+    /// [`NO_FOLD`] the mean over all models. Bit-identical for any number of threads.
     ///
     /// # Errors
     /// Folds that do not match the rows or the models; libtorch's message.

@@ -5,19 +5,19 @@ use serde_json::Value;
 
 use super::*;
 
-/// Greatest angle between the spaces that two orthonormal sets of rows span is less than this, in radians.
+/// Tolerance of the largest angle between two subspaces, in radians.
 const ANGLE: f64 = 1e-4;
-/// Relative.
+/// Relative tolerance of variances.
 const VARIANCE: f64 = 1e-5;
 
-fn pca_of(rows: &[f32], dimension: usize, most: usize) -> Pca {
+fn pca_of(rows: &[f32], dimension: usize, max: usize) -> Pca {
     let mut covariance = Covariance::new(dimension);
     covariance.add(rows).unwrap();
-    covariance.finish(most).unwrap()
+    covariance.finish(max).unwrap()
 }
 
-/// Numbers that look random, in [-0.5, 0.5).
-fn scattered(n: usize, seed: u64) -> Vec<f32> {
+/// Pseudo-random numbers in [-0.5, 0.5).
+fn pseudo_random(n: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(97);
@@ -26,16 +26,16 @@ fn scattered(n: usize, seed: u64) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-/// An upper bound of the sine of the greatest angle: the length of what of `a` lies outside the space of `b`.
-fn apart(a: &[f64], b: &[f64], dimension: usize) -> f64 {
+/// Upper bound of the sine of the largest angle: the norm of the part of `a` outside the span of `b`.
+fn subspace_distance(a: &[f64], b: &[f64], dimension: usize) -> f64 {
     let mut outside = 0.0;
     for a in a.chunks(dimension) {
-        let mut left = a.to_vec();
+        let mut residual = a.to_vec();
         for b in b.chunks(dimension) {
             let along = dot(a, b);
-            (left.iter_mut().zip(b)).for_each(|(left, b)| *left -= along * b);
+            (residual.iter_mut().zip(b)).for_each(|(residual, b)| *residual -= along * b);
         }
-        outside += dot(&left, &left);
+        outside += dot(&residual, &residual);
     }
     outside.sqrt()
 }
@@ -62,10 +62,9 @@ fn assert_sound(pca: &Pca) {
                 dot(a, b)
             );
         }
-        let largest = a.iter().fold(
-            0.0_f64,
-            |most, x| if x.abs() > most.abs() { *x } else { most },
-        );
+        let largest = a
+            .iter()
+            .fold(0.0_f64, |max, x| if x.abs() > max.abs() { *x } else { max });
         assert!(largest > 0.0);
     }
     assert!(pca.variance.windows(2).all(|pair| pair[0] >= pair[1]));
@@ -81,7 +80,7 @@ struct Case {
     ratio: Vec<f64>,
 }
 
-/// What tests/golden/make_projection.py wrote.
+/// Reference values from tests/golden/make_projection.py.
 fn cases() -> Vec<(&'static str, Case)> {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/projection.safetensors");
@@ -90,13 +89,13 @@ fn cases() -> Vec<(&'static str, Case)> {
     let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
     let header: Value = serde_json::from_slice(header).unwrap();
     let case = |name| {
-        let bytes = |what: &str| {
-            let entry = &header[format!("{name}.{what}")];
+        let bytes = |key: &str| {
+            let entry = &header[format!("{name}.{key}")];
             let at = |end: usize| entry["data_offsets"][end].as_u64().unwrap() as usize;
             &data[at(0)..at(1)]
         };
-        let numbers = |what: &str| -> Vec<f64> {
-            let numbers = bytes(what).as_chunks().0.iter();
+        let numbers = |key: &str| -> Vec<f64> {
+            let numbers = bytes(key).as_chunks().0.iter();
             numbers.map(|&number| f64::from_le_bytes(number)).collect()
         };
         let values = bytes("data").as_chunks().0.iter();
@@ -121,18 +120,18 @@ impl Case {
         assert_near(&pca.mean, &self.mean, 1e-9);
         assert_near(&pca.variance, &self.variance, VARIANCE);
         assert_near(&pca.variance_ratio, &self.ratio, VARIANCE);
-        // Every component by itself: the variances are all different.
+        // Every component is unique, since the variances differ.
         let pairs =
             (pca.components.chunks(self.dimension)).zip(self.components.chunks(self.dimension));
         for (found, expected) in pairs {
-            assert!(apart(found, expected, self.dimension) < ANGLE);
+            assert!(subspace_distance(found, expected, self.dimension) < ANGLE);
         }
         for first in 1..=pca.len() {
-            let some = ..first * self.dimension;
+            let part = ..first * self.dimension;
             assert!(
-                apart(
-                    &pca.components[some],
-                    &self.components[some],
+                subspace_distance(
+                    &pca.components[part],
+                    &self.components[part],
                     self.dimension
                 ) < ANGLE
             );
@@ -141,10 +140,10 @@ impl Case {
 }
 
 #[test]
-fn components_are_those_of_scikit_learn() {
+fn components_equal_scikit_learns() {
     for (name, case) in cases() {
         println!("{name}");
-        // Directions without variance are left out, however many are asked for.
+        // Directions without variance are excluded, however many are requested.
         let pca = pca_of(&case.data, case.dimension, 1000);
         case.check(&pca);
     }
@@ -159,12 +158,12 @@ fn seven_uneven_shards_merge_to_the_same_components() {
         let mut shards: Vec<Covariance> = (edges.windows(2))
             .map(|edge| {
                 let mut shard = Covariance::new(case.dimension);
-                let some = edge[0] * case.dimension..edge[1] * case.dimension;
-                shard.add(&case.data[some]).unwrap();
+                let part = edge[0] * case.dimension..edge[1] * case.dimension;
+                shard.add(&case.data[part]).unwrap();
                 shard
             })
             .collect();
-        // Any order, and a merged shard may be merged again.
+        // In any order, and merged shards can be merged again.
         shards.swap(0, 5);
         let mut second = shards.split_off(4).into_iter();
         let mut merged = second.next().unwrap();
@@ -179,14 +178,14 @@ fn seven_uneven_shards_merge_to_the_same_components() {
 }
 
 #[test]
-fn the_rows_batches_and_threads_do_not_matter() {
+fn batches_and_threads_do_not_matter() {
     let (n, dimension) = (2500, 70);
-    let rows = scattered(n * dimension, 5);
+    let rows = pseudo_random(n * dimension, 5);
     let whole = pca_of(&rows, dimension, 9);
     assert_eq!(whole.len(), 9);
     let mut covariance = Covariance::new(dimension);
-    for some in rows.chunks(dimension * 111) {
-        covariance.add(some).unwrap();
+    for part in rows.chunks(dimension * 111) {
+        covariance.add(part).unwrap();
     }
     assert_eq!(covariance.finish(9).unwrap(), whole);
     for threads in [1, 2] {
@@ -203,9 +202,9 @@ fn the_rows_batches_and_threads_do_not_matter() {
 }
 
 #[test]
-fn what_is_held_does_not_grow_with_the_rows() {
+fn memory_does_not_grow_with_the_rows() {
     let dimension = 30;
-    let rows = scattered(1000 * dimension, 3);
+    let rows = pseudo_random(1000 * dimension, 3);
     let mut covariance = Covariance::new(dimension);
     for _ in 0..40 {
         covariance.add(&rows).unwrap();
@@ -217,25 +216,25 @@ fn what_is_held_does_not_grow_with_the_rows() {
     );
     let pca = covariance.finish(5).unwrap();
     let once = pca_of(&rows, dimension, 5);
-    assert!(apart(&pca.components, &once.components, dimension) < 1e-9);
+    assert!(subspace_distance(&pca.components, &once.components, dimension) < 1e-9);
     // 40 copies of n rows: n - 1 becomes n - 1/40.
     assert_near(&pca.variance, &once.variance, 1.1e-3);
 }
 
 #[test]
-fn large_means_cost_no_digits() {
+fn large_means_cost_no_precision() {
     // Variances 4, 1 and 0.25 around means whose squares are 2e13 times as large.
     let (n, dimension) = (3000, 3);
     let mut rows = Vec::new();
-    for (at, x) in scattered(n * dimension, 11).into_iter().enumerate() {
+    for (at, x) in pseudo_random(n * dimension, 11).into_iter().enumerate() {
         let scale = [4.0, 2.0, 1.0][at % 3] * 12f32.sqrt() / 2.0;
-        // Sixteenths are exact so far from 0.
+        // Multiples of 1/16 are exact at this distance from 0.
         rows.push((x * scale * 16.0).round() / 16.0);
     }
     let far: Vec<f32> = rows.iter().map(|x| x + 500_000.0).collect();
     let (near, far) = (pca_of(&rows, dimension, 3), pca_of(&far, dimension, 3));
     assert_near(&far.variance, &near.variance, 1e-9);
-    assert!(apart(&far.components[..3], &near.components[..3], dimension) < 1e-9);
+    assert!(subspace_distance(&far.components[..3], &near.components[..3], dimension) < 1e-9);
 }
 
 #[test]
@@ -255,13 +254,13 @@ fn a_line_has_one_component() {
 }
 
 #[test]
-fn the_largest_loading_is_positive_the_first_of_equal_ones() {
+fn the_first_largest_loading_is_positive() {
     let pca = pca_of(&[-1.0, 1.0, 1.0, -1.0, -2.0, 2.0], 2, 1);
     assert!(pca.components[0] > 0.0 && pca.components[1] < 0.0);
 }
 
 #[test]
-fn little_or_nothing_has_no_components() {
+fn degenerate_inputs_have_no_components() {
     assert_eq!(
         pca_of(&[], 3, 5),
         Pca {
@@ -277,15 +276,15 @@ fn little_or_nothing_has_no_components() {
     assert_eq!(two.components, [0.0, 1.0, 0.0]);
     assert_eq!(two.variance, [2.0]);
     for rows in [5, 5000] {
-        let alike = pca_of(&[0.1, 7.3, -1e4].repeat(rows), 3, 5);
-        assert!(alike.is_empty() && alike.variance_ratio.is_empty());
+        let constant = pca_of(&[0.1, 7.3, -1e4].repeat(rows), 3, 5);
+        assert!(constant.is_empty() && constant.variance_ratio.is_empty());
     }
 }
 
 #[test]
-fn too_many_columns_for_a_covariance_are_refused_but_few_rows_of_them_are_not() {
-    let dimension = MAX_SIDE + 1;
-    let pca = pca_of(&scattered(3 * dimension, 2), dimension, 5);
+fn too_many_columns_are_refused_unless_rows_are_few() {
+    let dimension = MAX_SIZE + 1;
+    let pca = pca_of(&pseudo_random(3 * dimension, 2), dimension, 5);
     assert_eq!(pca.len(), 2);
     let error = Moments::new(dimension).err().unwrap();
     assert!(error.to_string().contains("feature_layer"), "{error}");
@@ -294,10 +293,10 @@ fn too_many_columns_for_a_covariance_are_refused_but_few_rows_of_them_are_not() 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Wide or tall, the rows fall back to what they were where all components are kept, and scores have the variances.
+    /// With all components, wide or tall rows are reconstructed, and scores have the variances.
     #[test]
-    fn scores_hold_everything(n in 2usize..60, dimension in 1usize..60, seed in 1u64..1000) {
-        let rows = scattered(n * dimension, seed);
+    fn all_components_reconstruct_the_rows(n in 2usize..60, dimension in 1usize..60, seed in 1u64..1000) {
+        let rows = pseudo_random(n * dimension, seed);
         let pca = pca_of(&rows, dimension, 1000);
         assert_sound(&pca);
         prop_assert_eq!(pca.len(), dimension.min(n - 1));
@@ -307,8 +306,8 @@ proptest! {
             for (column, x) in row.iter().enumerate() {
                 let along = (scores.iter().zip(pca.components.chunks(dimension)))
                     .map(|(score, component)| f64::from(*score) * component[column]);
-                let again = pca.mean[column] + along.sum::<f64>();
-                prop_assert!((again - f64::from(*x)).abs() < 1e-5);
+                let reconstructed = pca.mean[column] + along.sum::<f64>();
+                prop_assert!((reconstructed - f64::from(*x)).abs() < 1e-5);
             }
         }
         for component in 0..m {

@@ -1,6 +1,6 @@
 use super::{super::testing::random, *};
 
-/// sklearn.manifold.trustworthiness, scikit-learn 1.9.1, of `random(60, 5, 3)` and `random(60, 2, 4)`.
+/// Reference values from sklearn.manifold.trustworthiness, scikit-learn 1.9.1, for `random(60, 5, 3)` and `random(60, 2, 4)`.
 #[test]
 fn equals_scikit_learn() {
     let points = random(60, 5, 3);
@@ -21,7 +21,7 @@ fn equals_scikit_learn() {
 }
 
 #[test]
-fn a_faithful_map_is_perfect_and_a_line_turned_over_is_not() {
+fn a_faithful_map_is_perfect_and_a_permuted_line_is_not() {
     let line: Vec<f32> = (0..40).map(|i| (i * i) as f32).collect();
     let flat = |order: &dyn Fn(usize) -> usize| -> Vec<f32> {
         (0..40)
@@ -38,8 +38,8 @@ fn a_faithful_map_is_perfect_and_a_line_turned_over_is_not() {
 }
 
 #[test]
-fn copies_do_not_count_as_oneself() {
-    // Three pairs of copies: with k = 1 everybody's nearest is its copy, in truth and in the map.
+fn copies_are_neighbours() {
+    // Three pairs of copies: with k = 1, the nearest neighbour is the copy, in space and in the map.
     let points = [0.0, 5.0, 9.0, 0.0, 5.0, 9.0];
     let xy: Vec<f32> = points.iter().flat_map(|&value| [value, 1.0]).collect();
     let found = quality(&points, 1, &xy, 1, 0).unwrap();
@@ -58,18 +58,18 @@ fn few_points() {
 }
 
 #[test]
-fn a_sample_is_near_the_whole_and_depends_on_the_seed_alone() {
+fn a_sample_is_accurate_and_depends_only_on_the_seed() {
     let (n, points) = (3000, random(3000, 3, 5));
     let xy: Vec<f32> = points
         .chunks(3)
         .flat_map(|point| [point[0], point[1]])
         .collect();
     let all: u64 = (0..n)
-        .map(|i| judge(&points, 3, &xy, 10, i, &mut Distances::default()).0)
+        .map(|i| evaluate(&points, 3, &xy, 10, i, &mut Distances::default()).0)
         .sum();
     let whole = 1.0 - 2.0 * all as f64 / (n as f64 * 10.0 * (2 * n - 31) as f64);
     let sampled = quality(&points, 3, &xy, 10, 1).unwrap();
-    assert_eq!(sampled.sampled, MOST);
+    assert_eq!(sampled.sampled, MAX_SAMPLE);
     assert!(
         (sampled.trustworthiness - whole).abs() < 0.005,
         "{whole} {sampled:?}"

@@ -1,4 +1,4 @@
-//! How close points are to each other, as t-SNE sees it, and how well a map says the same.
+//! t-SNE's affinities and their divergence from those of a map.
 
 use barnes_hut_tree::{BarnesHutTree, Dim, Morton};
 use rayon::prelude::*;
@@ -6,43 +6,44 @@ use rayon::prelude::*;
 use super::super::sparse::SparseRows;
 use crate::space::neighbors::{Graph, Neighbor};
 
-/// Steps of the search for a bandwidth, at most.
+/// Maximum steps of the bandwidth search.
 const STEPS: usize = 200;
-/// How near the entropy has to come to the perplexity's logarithm.
+/// Tolerance of the entropy.
 const TOLERANCE: f64 = 1e-5;
-/// Points up to which a map's affinities are summed over all pairs.
+/// Maximum number of points for a sum over all pairs.
 const ALL_PAIRS: usize = 20_000;
-/// Opening angle of the tree that sums them beyond.
-const FINE: f32 = 0.1;
+/// Opening angle of the tree for more points.
+const FINE_THETA: f32 = 0.1;
 
-/// The tree that sums over far points together, of places in the plane.
+/// Barnes-Hut tree of positions in the plane.
 pub type Tree = BarnesHutTree<f32, u64, 2>;
 
-/// The joint probabilities P of pairs of points; they sum to 1.
+/// Joint probabilities P of pairs of points, with sum 1.
 pub struct Affinities {
     pub rows: SparseRows,
 }
 
 impl Affinities {
-    /// Gaussian kernels over each point's first `k` neighbours, as wide as `perplexity` says (van der Maaten & Hinton
-    /// 2008), made symmetric: `P_ij = (p_j|i + p_i|j) / 2n`.
+    /// Gaussian kernels over each point's first `k` neighbours, with bandwidths for `perplexity` (van der Maaten & Hinton 2008),
+    /// symmetrised: `P_ij = (p_j|i + p_i|j) / 2n`.
     pub fn new(neighbors: &Graph, k: usize, perplexity: f64) -> Affinities {
         let n = neighbors.rows();
-        let mut given = vec![0f32; n * k];
-        given
+        let mut directed = vec![0f32; n * k];
+        directed
             .par_chunks_mut(k.max(1))
             .enumerate()
             .for_each(|(i, row)| conditional(&neighbors.row(i)[..k], perplexity, row));
         let scale = 0.5 / n as f32;
-        let mut rows =
-            SparseRows::symmetric(neighbors, k, &given, |ours, theirs| (ours + theirs) * scale);
+        let mut rows = SparseRows::symmetric(neighbors, k, &directed, |ours, theirs| {
+            (ours + theirs) * scale
+        });
         rows.retain(|p| p > 0.0);
         Affinities { rows }
     }
 
-    /// `Σ P ln(P / Q)` in nats, Q being the map's affinities: Student's t with one degree of freedom over the distances of
-    /// the places `xy`, `[n, 2]`. The normaliser of Q is summed over all pairs up to 20,000 points, and beyond by a tree,
-    /// whose error is some thousandths of a nat.
+    /// `Σ P ln(P / Q)` in nats, where Q are the affinities of the map `xy`, `[n, 2]`: Student's t with one degree of freedom. The
+    /// normaliser of Q is a sum over all pairs up to 20,000 points; beyond, it is computed by a tree with an error of some
+    /// thousandths of a nat.
     pub fn divergence(&self, xy: &[f32]) -> f64 {
         let normaliser = normaliser(xy, ALL_PAIRS).ln();
         let rows: Vec<f64> = (0..self.rows.rows())
@@ -52,7 +53,7 @@ impl Affinities {
                     .map(|&(j, p)| {
                         let p = f64::from(p);
                         let squared =
-                            f64::from(squared_distance(place(xy, i), place(xy, j as usize)));
+                            f64::from(squared_distance(position(xy, i), position(xy, j as usize)));
                         p * (p.ln() + squared.ln_1p() + normaliser)
                     })
                     .sum()
@@ -62,16 +63,17 @@ impl Affinities {
     }
 }
 
-/// Probabilities `exp(-β d²)`, normalised, with the entropy `ln perplexity`; the nearest alone where that cannot be reached.
+/// Normalised probabilities `exp(-β d²)` with entropy `ln perplexity`; if it cannot be reached, the nearest neighbours get
+/// all weight.
 pub fn conditional(neighbors: &[Neighbor], perplexity: f64, out: &mut [f32]) {
     let squared = |neighbor: &Neighbor| f64::from(neighbor.distance).powi(2);
-    let Some(least) = neighbors.first().map(squared) else {
+    let Some(min) = neighbors.first().map(squared) else {
         return;
     };
-    // Only differences matter, and the nearest one's exponent is then 0: the sum never vanishes.
+    // Relative to the nearest neighbour, whose exponent is then 0, so that the sum never vanishes.
     let excess: Vec<f64> = neighbors
         .iter()
-        .map(|neighbor| squared(neighbor) - least)
+        .map(|neighbor| squared(neighbor) - min)
         .collect();
     let mut kernel = vec![0.0; excess.len()];
     let (mut low, mut high, mut beta) = (0.0, f64::INFINITY, 1.0);
@@ -106,17 +108,17 @@ pub fn conditional(neighbors: &[Neighbor], perplexity: f64, out: &mut [f32]) {
     }
 }
 
-/// `Σ 1 / (1 + |y_i - y_j|²)` over all ordered pairs: one by one up to `all_pairs` points, else by a tree.
+/// `Σ 1 / (1 + |y_i - y_j|²)` over all ordered pairs: exactly up to `all_pairs` points, otherwise by a tree.
 pub fn normaliser(xy: &[f32], all_pairs: usize) -> f64 {
     let n = xy.len() / 2;
     let rows: Vec<f64> = if n <= all_pairs {
         (0..n)
             .into_par_iter()
             .map(|i| {
-                let here = place(xy, i);
+                let own = position(xy, i);
                 let sum: f64 = (xy.chunks_exact(2))
                     .map(|other| {
-                        f64::from(1.0 / (1.0 + squared_distance(here, [other[0], other[1]])))
+                        f64::from(1.0 / (1.0 + squared_distance(own, [other[0], other[1]])))
                     })
                     .sum();
                 sum - 1.0
@@ -127,15 +129,15 @@ pub fn normaliser(xy: &[f32], all_pairs: usize) -> f64 {
         (0..n)
             .into_par_iter()
             .map_init(<Dim<2> as Morton<2>>::empty_stack, |stack, i| {
-                f64::from(repulsion(&tree, xy, i, FINE, stack.as_mut())[2])
+                f64::from(repulsion(&tree, xy, i, FINE_THETA, stack.as_mut())[2])
             })
             .collect()
     };
     rows.iter().sum()
 }
 
-/// Of point `i`: the sum over the others of `q² (y_i - y_j)`, two numbers, and of `q = 1 / (1 + |y_i - y_j|²)`. Cells of the
-/// tree of half width `w` at distance `d` count as one where `w / d < theta`.
+/// For point `i`: the sums over the others of `q² (y_i - y_j)`, two components, and of `q = 1 / (1 + |y_i - y_j|²)`. Tree
+/// cells of half width `w` at distance `d` are summarised if `w / d < theta`.
 #[inline]
 pub fn repulsion(tree: &Tree, xy: &[f32], i: usize, theta: f32, stack: &mut [u32]) -> [f32; 3] {
     let (mut force, mut sum) = ([0.0; 2], 0.0);
@@ -143,7 +145,7 @@ pub fn repulsion(tree: &Tree, xy: &[f32], i: usize, theta: f32, stack: &mut [u32
     [force[0], force[1], sum]
 }
 
-pub fn place(xy: &[f32], i: usize) -> [f32; 2] {
+pub fn position(xy: &[f32], i: usize) -> [f32; 2] {
     [xy[2 * i], xy[2 * i + 1]]
 }
 

@@ -15,7 +15,7 @@ const SETTINGS: TsneSettings = TsneSettings {
     seed: 42,
 };
 
-fn fit(points: &[f32], dimension: usize, settings: &TsneSettings) -> Fitted {
+fn fit(points: &[f32], dimension: usize, settings: &TsneSettings) -> Layout {
     let n = points.len() / dimension;
     let neighbors = graph(points, dimension, neighbors_needed(n, settings.perplexity));
     tsne(
@@ -28,7 +28,7 @@ fn fit(points: &[f32], dimension: usize, settings: &TsneSettings) -> Fitted {
 }
 
 #[test]
-fn affinities_have_the_perplexity_and_add_up_to_one() {
+fn affinities_have_the_perplexity_and_sum_to_one() {
     let points = random(200, 3, 1);
     let neighbors = graph(&points, 3, 30);
     let affinities = Affinities::new(&neighbors, 30, 10.0);
@@ -60,9 +60,9 @@ fn affinities_have_the_perplexity_and_add_up_to_one() {
     }
 }
 
-/// openTSNE 1.0.4, PerplexityBasedNN(random(12, 3, 9), perplexity=2, method="exact"): the first row.
+/// The first row of openTSNE 1.0.4's PerplexityBasedNN(random(12, 3, 9), perplexity=2, method="exact").
 #[test]
-fn affinities_are_opentsnes() {
+fn affinities_equal_opentsnes() {
     let neighbors = graph(&random(12, 3, 9), 3, 6);
     let affinities = Affinities::new(&neighbors, 6, 2.0);
     assert_eq!(affinities.rows.row(0).len(), OPEN_TSNE.len());
@@ -85,11 +85,11 @@ const OPEN_TSNE: [(u32, f64); 6] = [
 ];
 
 #[test]
-fn a_step_goes_down_the_divergence() {
+fn a_step_follows_the_gradient_of_the_divergence() {
     let points = random(60, 3, 1);
     let affinities = Affinities::new(&graph(&points, 3, 20), 20, 7.0);
     let xy: Vec<f32> = random(60, 2, 2).iter().map(|value| 8.0 * value).collect();
-    // The first step, from rest, is -rate (gain) gradient; the rate is n, and the gain 1.2 where the gradient is positive.
+    // The first step is -rate * gain * gradient, with rate n, and gain 1.2 if the gradient is positive.
     let mut descent = Descent::new(xy.clone());
     descent.step(&affinities, 1.0);
     let numeric = |at: usize| {
@@ -111,7 +111,7 @@ fn a_step_goes_down_the_divergence() {
 }
 
 #[test]
-fn the_tree_sums_what_all_pairs_do() {
+fn the_tree_approximates_the_sum_over_all_pairs() {
     let xy: Vec<f32> = random(3000, 2, 5)
         .iter()
         .map(|value| 60.0 * value)
@@ -121,10 +121,10 @@ fn the_tree_sums_what_all_pairs_do() {
     for i in (0..3000).step_by(500) {
         let mut exact = [0f64; 3];
         for j in (0..3000).filter(|&j| j != i) {
-            let (here, there) = (place(&xy, i), place(&xy, j));
-            let q = 1.0 / (1.0 + f64::from(squared_distance(here, there)));
-            exact[0] += q * q * f64::from(here[0] - there[0]);
-            exact[1] += q * q * f64::from(here[1] - there[1]);
+            let (own, other) = (position(&xy, i), position(&xy, j));
+            let q = 1.0 / (1.0 + f64::from(squared_distance(own, other)));
+            exact[0] += q * q * f64::from(own[0] - other[0]);
+            exact[1] += q * q * f64::from(own[1] - other[1]);
             exact[2] += q;
         }
         let found = repulsion(&tree, &xy, i, THETA, stack.as_mut());
@@ -142,7 +142,7 @@ fn the_tree_sums_what_all_pairs_do() {
 }
 
 #[test]
-fn the_finer_tree_gives_the_normaliser() {
+fn the_finer_tree_approximates_the_normaliser() {
     let xy: Vec<f32> = random(3000, 2, 5)
         .iter()
         .map(|value| 60.0 * value)
@@ -153,7 +153,7 @@ fn the_finer_tree_gives_the_normaliser() {
 }
 
 #[test]
-fn clusters_stay_together_and_neighbours_neighbours() {
+fn clusters_and_neighbourhoods_are_preserved() {
     let points = clustered(300, 5, 10);
     let map = fit(&points, 10, &SETTINGS);
     let (within, between) = cluster_distances(&map.xy, 5);
@@ -171,7 +171,7 @@ fn clusters_stay_together_and_neighbours_neighbours() {
 }
 
 #[test]
-fn the_same_on_any_number_of_threads() {
+fn maps_are_bit_identical_for_any_number_of_threads() {
     let points = clustered(500, 4, 6);
     let [one, five] = on_one_and_five_threads(|| fit(&points, 6, &SETTINGS));
     assert_eq!(one, five);
@@ -187,41 +187,41 @@ fn the_same_on_any_number_of_threads() {
 }
 
 #[test]
-fn few_points_and_equal_ones() {
+fn few_or_equal_points() {
     assert!(fit(&[], 3, &SETTINGS).xy.is_empty());
     assert_eq!(fit(&[1.0, 2.0, 3.0], 3, &SETTINGS).xy, [0.0; 2]);
-    assert_eq!(fit(&[0.5; 60], 3, &SETTINGS), Fitted::degenerate(20));
+    assert_eq!(fit(&[0.5; 60], 3, &SETTINGS), Layout::degenerate(20));
     for n in 2..12 {
         let map = fit(&random(n, 3, 3), 3, &SETTINGS);
         assert_eq!(map.perplexity, Some((n - 1) as f64 / 3.0));
         assert!(map.xy.iter().all(|value| value.is_finite()), "{n}: {map:?}");
         assert!(
-            (0..n).all(|i| (0..i).all(|j| place(&map.xy, i) != place(&map.xy, j))),
+            (0..n).all(|i| (0..i).all(|j| position(&map.xy, i) != position(&map.xy, j))),
             "{n}: {map:?}"
         );
     }
-    // Copies tie, and come apart by the noise alone.
+    // Copies are separated only by the noise.
     let mut points = random(40, 3, 4);
     points.extend_from_within(..60);
     let map = fit(&points, 3, &SETTINGS);
     assert!(map.xy.iter().all(|value| value.is_finite()));
-    let apart = |i: usize, j: usize| squared_distance(place(&map.xy, i), place(&map.xy, j));
-    let copies: f32 = (0..20).map(|i| apart(i, 40 + i)).sum();
-    let others: f32 = (0..20).map(|i| apart(i, 40 + (i + 1) % 20)).sum();
+    let squared = |i: usize, j: usize| squared_distance(position(&map.xy, i), position(&map.xy, j));
+    let copies: f32 = (0..20).map(|i| squared(i, 40 + i)).sum();
+    let others: f32 = (0..20).map(|i| squared(i, 40 + (i + 1) % 20)).sum();
     assert!(copies < 0.1 * others, "{copies} {others}");
 }
 
 #[test]
-fn progress_is_told_and_an_error_stops() {
+fn progress_is_reported_and_an_error_stops() {
     let points = clustered(50, 2, 3);
     let neighbors = graph(&points, 3, 30);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let stopped = tsne(
         &neighbors,
         &start(&points, 3),
         &SETTINGS,
         &mut |done, total| {
-            told.push((done, total));
+            reported.push((done, total));
             if done == 3 {
                 Err(Error::Interrupted)
             } else {
@@ -230,21 +230,21 @@ fn progress_is_told_and_an_error_stops() {
         },
     );
     assert!(matches!(stopped, Err(Error::Interrupted)));
-    assert_eq!(told, [(1, 750), (2, 750), (3, 750)]);
-    let mut bad = neighbors;
-    bad.neighbors[7] = Neighbor {
+    assert_eq!(reported, [(1, 750), (2, 750), (3, 750)]);
+    let mut invalid = neighbors;
+    invalid.neighbors[7] = Neighbor {
         id: 0,
         distance: f32::NAN,
     };
-    assert!(tsne(&bad, &start(&points, 3), &SETTINGS, &mut |_, _| Ok(())).is_err());
+    assert!(tsne(&invalid, &start(&points, 3), &SETTINGS, &mut |_, _| Ok(())).is_err());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Few different values on a grid, so that copies and ties abound.
+    /// Few distinct values on a grid, for many copies and ties.
     #[test]
-    fn any_points_get_finite_places(
+    fn any_points_get_finite_positions(
         points in prop::collection::vec(prop::sample::select(vec![0.0f32, 1.0, 1e-6, -3.0, 1e6]), 0..80),
         perplexity in 1.0f64..40.0,
     ) {

@@ -1,12 +1,12 @@
-//! The forces between two places of a map, by their squared distance.
+//! UMAP's membership curve and its forces, as functions of the squared distance.
 
-/// Distances that the curve is fitted at: equally spaced from 0 to three times the spread, which is 1.
-const POINTS: usize = 300;
-const FARTHEST: f64 = 3.0;
-/// Rounds of the fit, at most; it takes about ten.
-const ROUNDS: usize = 200;
+/// Samples for the curve fit: equally spaced distances from 0 to three times the spread, which is 1.
+const SAMPLES: usize = 300;
+const MAX_DISTANCE: f64 = 3.0;
+/// Maximum iterations of the fit; about ten are needed.
+const MAX_ITERATIONS: usize = 200;
 
-/// `1 / (1 + a d^2b)`: how strongly two places at distance `d` belong together.
+/// Membership strength at distance `d`: `1 / (1 + a d^2b)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Curve {
     pub a: f64,
@@ -14,11 +14,11 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// The least-squares fit to what UMAP is after: 1 up to `min_dist`, from there `exp(-(d - min_dist))`. By Levenberg and
-    /// Marquardt from a = b = 1, as scipy's `curve_fit`, which umap-learn calls.
+    /// Least-squares fit to UMAP's target: 1 up to `min_dist`, then `exp(-(d - min_dist))`. Uses Levenberg-Marquardt from a =
+    /// b = 1, like scipy's `curve_fit` in umap-learn.
     pub fn fit(min_dist: f64) -> Curve {
-        let samples: Vec<(f64, f64)> = (0..POINTS)
-            .map(|i| FARTHEST * i as f64 / (POINTS - 1) as f64)
+        let samples: Vec<(f64, f64)> = (0..SAMPLES)
+            .map(|i| MAX_DISTANCE * i as f64 / (SAMPLES - 1) as f64)
             .map(|d| {
                 (
                     d,
@@ -33,7 +33,7 @@ impl Curve {
         let mut curve = Curve { a: 1.0, b: 1.0 };
         let mut error = curve.error(&samples);
         let mut damping = 1e-3;
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ITERATIONS {
             let next = curve.step(&samples, damping);
             let next_error = next.error(&samples);
             if next_error < error {
@@ -60,10 +60,10 @@ impl Curve {
             .sum()
     }
 
-    /// One damped step of Gauss and Newton, staying where a and b are positive.
+    /// One damped Gauss-Newton step that keeps a and b positive.
     fn step(self, samples: &[(f64, f64)], damping: f64) -> Curve {
         let (mut aa, mut ab, mut bb, mut ra, mut rb) = (0.0, 0.0, 0.0, 0.0, 0.0);
-        // At d = 0 the curve is 1 whatever a and b are.
+        // At d = 0 the curve is 1 for all a and b.
         for &(d, y) in samples.iter().filter(|sample| sample.0 > 0.0) {
             let power = d.powf(2.0 * self.b);
             let value = self.at(d);
@@ -84,30 +84,30 @@ impl Curve {
         }
     }
 
-    /// What the difference of two places at squared distance `x` is multiplied by to draw them together: negative.
+    /// Attraction at squared distance `x`, as a negative factor of the difference of positions.
     pub fn attraction(self) -> Force {
         Force::new(|x| {
             -2.0 * self.a * self.b * x.powf(self.b - 1.0) / (1.0 + self.a * x.powf(self.b))
         })
     }
 
-    /// The same to push them apart: positive.
+    /// Repulsion at squared distance `x`, as a positive factor of the difference of positions.
     pub fn repulsion(self) -> Force {
         Force::new(|x| 2.0 * self.b / ((0.001 + x) * (1.0 + self.a * x.powf(self.b))))
     }
 }
 
-/// Bits of the mantissa that are part of a cell's number: 64 cells per doubling.
+/// Mantissa bits of a cell index: 64 cells per doubling.
 const CELL_BITS: u32 = 6;
 const SHIFT: u32 = f32::MANTISSA_DIGITS - 1 - CELL_BITS;
-/// Powers of two that the cells reach from and to; beyond them the nearest value stands.
+/// Exponents of two of the covered range; the value is constant beyond it.
 const LOWEST: i32 = -24;
 const HIGHEST: i32 = 24;
 
-/// A smooth function of a positive number, by linear interpolation in cells that grow with it: a power takes longer than
-/// all the rest of a force. The cell is read off the number's exponent and leading bits. Error below 5e-4, relative.
+/// A smooth function of a positive number by linear interpolation, since a power takes longer than the rest of a force. Cells are
+/// logarithmic, indexed by exponent and leading mantissa bits. The relative error is below 5e-4.
 pub struct Force {
-    /// Of each cell: `c + s x`.
+    /// Coefficients `c + s x` of each cell.
     lines: Vec<(f32, f32)>,
 }
 
@@ -125,7 +125,7 @@ impl Force {
         Force { lines }
     }
 
-    /// Of `x` ≥ 0.
+    /// The value at `x` ≥ 0.
     #[inline(always)]
     pub fn at(&self, x: f32) -> f32 {
         let bits = (x.to_bits()).clamp(first_cell() << SHIFT, (last_cell() << SHIFT) - 1);
@@ -148,7 +148,7 @@ mod tests {
 
     /// From umap-learn 0.5.12's find_ab_params(1.0, min_dist).
     #[test]
-    fn the_curve_is_umap_learns() {
+    fn the_curve_equals_umap_learns() {
         for (min_dist, a, b) in FITTED {
             let curve = Curve::fit(min_dist);
             assert!((curve.a / a - 1.0).abs() < 1e-4, "{min_dist}: {curve:?}");
@@ -166,7 +166,7 @@ mod tests {
     ];
 
     #[test]
-    fn interpolated_forces_are_near_the_formula() {
+    fn interpolated_forces_approximate_the_formula() {
         let curve = Curve { a: 1.577, b: 0.895 };
         let (attraction, repulsion) = (curve.attraction(), curve.repulsion());
         for step in 0..4000 {

@@ -15,7 +15,7 @@ const SETTINGS: UmapSettings = UmapSettings {
     seed: 42,
 };
 
-fn fit(points: &[f32], dimension: usize, settings: &UmapSettings) -> Fitted {
+fn fit(points: &[f32], dimension: usize, settings: &UmapSettings) -> Layout {
     let neighbors = graph(points, dimension, 20);
     umap(
         &neighbors,
@@ -26,9 +26,9 @@ fn fit(points: &[f32], dimension: usize, settings: &UmapSettings) -> Fitted {
     .unwrap()
 }
 
-/// umap-learn 0.5.12, fuzzy_simplicial_set(random(12, 3, 9), n_neighbors=5, metric="euclidean"), divided by its maximum.
+/// umap-learn 0.5.12's fuzzy_simplicial_set(random(12, 3, 9), n_neighbors=5, metric="euclidean"), divided by its maximum.
 #[test]
-fn memberships_are_umap_learns() {
+fn memberships_equal_umap_learns() {
     let rows = fuzzy::memberships(&graph(&random(12, 3, 9), 3, 4), 4, 500);
     assert_eq!(rows.row(0).len(), UMAP_LEARN.len());
     for (&(j, strength), (expected_j, expected)) in rows.row(0).iter().zip(UMAP_LEARN) {
@@ -43,14 +43,18 @@ fn memberships_are_umap_learns() {
 const UMAP_LEARN: [(u32, f32); 4] = [(2, 0.83521795), (3, 1.0), (8, 0.37743315), (10, 0.329117)];
 
 #[test]
-fn pairs_are_drawn_as_often_as_they_are_strong() {
-    let draws = |strength| (0..500).filter(|&epoch| is_drawn(strength, epoch)).count();
-    assert_eq!([1.0, 0.5, 0.25, 0.002].map(draws), [500, 250, 125, 1]);
-    assert_eq!(draws(0.3), 150);
+fn pairs_are_sampled_in_proportion_to_their_strength() {
+    let count = |strength| {
+        (0..500)
+            .filter(|&epoch| is_sampled(strength, epoch))
+            .count()
+    };
+    assert_eq!([1.0, 0.5, 0.25, 0.002].map(count), [500, 250, 125, 1]);
+    assert_eq!(count(0.3), 150);
 }
 
 #[test]
-fn clusters_stay_together_and_neighbours_neighbours() {
+fn clusters_and_neighbourhoods_are_preserved() {
     let points = clustered(300, 5, 10);
     let map = fit(&points, 10, &SETTINGS);
     let (within, between) = cluster_distances(&map.xy, 5);
@@ -61,7 +65,7 @@ fn clusters_stay_together_and_neighbours_neighbours() {
 }
 
 #[test]
-fn the_same_on_any_number_of_threads() {
+fn maps_are_bit_identical_for_any_number_of_threads() {
     let points = clustered(500, 4, 6);
     let [one, five] = on_one_and_five_threads(|| fit(&points, 6, &SETTINGS));
     assert_eq!(one, five);
@@ -77,15 +81,15 @@ fn the_same_on_any_number_of_threads() {
 }
 
 #[test]
-fn few_points_and_equal_ones() {
+fn few_or_equal_points() {
     assert!(fit(&[], 3, &SETTINGS).xy.is_empty());
     assert_eq!(fit(&[1.0, 2.0, 3.0], 3, &SETTINGS).xy, [0.0; 2]);
-    assert_eq!(fit(&[0.5; 60], 3, &SETTINGS), Fitted::degenerate(20));
+    assert_eq!(fit(&[0.5; 60], 3, &SETTINGS), Layout::degenerate(20));
     for n in 2..12 {
         let map = fit(&random(n, 3, 3), 3, &SETTINGS);
         assert!(map.xy.iter().all(|value| value.is_finite()), "{n}: {map:?}");
     }
-    let lonely = fit(
+    let isolated = fit(
         &random(30, 3, 3),
         3,
         &UmapSettings {
@@ -93,11 +97,11 @@ fn few_points_and_equal_ones() {
             ..SETTINGS
         },
     );
-    assert!(lonely.xy.iter().all(|value| value.is_finite()));
+    assert!(isolated.xy.iter().all(|value| value.is_finite()));
 }
 
 #[test]
-fn wide_clusters_where_min_dist_is_large() {
+fn a_large_min_dist_widens_clusters() {
     let points = clustered(200, 2, 4);
     let dense = fit(
         &points,
@@ -115,7 +119,7 @@ fn wide_clusters_where_min_dist_is_large() {
             ..SETTINGS
         },
     );
-    let nearest = |map: &Fitted| {
+    let nearest = |map: &Layout| {
         let neighbors = graph(&map.xy, 2, 1).neighbors;
         neighbors
             .iter()
@@ -132,16 +136,16 @@ fn wide_clusters_where_min_dist_is_large() {
 }
 
 #[test]
-fn progress_is_told_and_an_error_stops() {
+fn progress_is_reported_and_an_error_stops() {
     let points = clustered(50, 2, 3);
-    let mut told = 0;
+    let mut reported = 0;
     let stopped = umap(
         &graph(&points, 3, 20),
         &start(&points, 3),
         &SETTINGS,
         &mut |done, total| {
             assert_eq!(total, 500);
-            told = done;
+            reported = done;
             if done == 3 {
                 Err(Error::Interrupted)
             } else {
@@ -150,15 +154,15 @@ fn progress_is_told_and_an_error_stops() {
         },
     );
     assert!(matches!(stopped, Err(Error::Interrupted)));
-    assert_eq!(told, 3);
+    assert_eq!(reported, 3);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Few different values on a grid, so that copies and ties abound.
+    /// Few distinct values on a grid, for many copies and ties.
     #[test]
-    fn any_points_get_finite_places(
+    fn any_points_get_finite_positions(
         points in prop::collection::vec(prop::sample::select(vec![0.0f32, 1.0, 1e-6, -3.0, 1e6]), 0..80),
         n_neighbors in 2usize..30,
         min_dist in 0.0f64..1.0,
