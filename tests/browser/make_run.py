@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes photos, their labels and a configuration, for a run of the pipeline that the browser tests look at.
+"""Generates photos, labels and a configuration for the pipeline run behind the browser tests.
 
     python3 tests/browser/make_run.py FOLDER [--hostile]
 
-Seeded noise and shapes in three classes, with a few wrong labels, copies, dark and broken files. With --hostile, files and
-classes have names that would do harm on a page that did not take them as text. Needs nothing but Python.
+Seeded noise and shapes in three classes, with a few wrong labels, copies, dark and broken files. With --hostile, file and
+class names attack pages that do not escape them. Needs only Python.
 """
 
 import argparse
@@ -24,7 +24,7 @@ HOSTILE_CLASSES = [
     "\"'><img src=x onerror=alert(1)> {{7*7}} ${7*7} <!-- ]]>",
     "\u202egpj.exe\u2066 two\nlines\u2028three\u2029 \u200f" + "and long " * 30,
 ]
-# A file's name holds no slash and at most 255 bytes.
+# File names have no slash and at most 255 bytes.
 HOSTILE_NAMES = [
     "<script>alert(1)<script>", "\"'><img src=x onerror=alert(1)>", "new\nline", "\u202egpj", "{{7*7}}", "u2028\u2028", "a" * 200,
     "javascript:alert(1)", "&lt;b&gt;&amp;", "%2e%2e%2f", "`${alert(1)}`", "\\u003cscript", "#?hash", "=cmd,comma",

@@ -1,5 +1,5 @@
-// What a person does with the report, in a browser that reads it from disk. RUN, HOSTILE: run folders; PROSPECT: the program; SHOTS: a
-// folder for screenshots. tests/browser/run.sh sets them.
+// User scenarios for the report, opened from disk in a browser. tests/browser/run.sh sets the variables: RUN and HOSTILE, run folders;
+// PROSPECT, the program; SHOTS, a folder for screenshots.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ before(async () => {
 });
 after(() => browser.close());
 
-/** A test with a tab of its own, in which nothing may go wrong. */
+/** A test with its own tab, which must stay free of errors. */
 function scene(name, body, options) {
   test(name, async () => {
     const page = await tab(browser, options);
@@ -35,21 +35,21 @@ function scene(name, body, options) {
   });
 }
 
-/** What a page must not be, at whatever size. */
+/** Checks layout and accessibility of the current page. */
 async function sound(page) {
   const found = await page.evaluate(() => {
     const named = (element) => element.getAttribute('aria-label') || element.textContent.trim() || element.title || element.labels?.length || element.querySelector('img[alt]')?.alt;
-    const seen = (element) => element.checkVisibility();
+    const visible = (element) => element.checkVisibility();
     return {
       wider: document.documentElement.scrollWidth - document.documentElement.clientWidth,
       headings: document.querySelectorAll('h1').length,
-      nameless: [...document.querySelectorAll('button, a, select, input')].filter((element) => seen(element) && !named(element)).map((element) => element.outerHTML),
-      speechless: [...document.images].filter((image) => !image.hasAttribute('alt')).map((image) => image.outerHTML),
+      unnamed: [...document.querySelectorAll('button, a, select, input')].filter((element) => visible(element) && !named(element)).map((element) => element.outerHTML),
+      without_alt: [...document.images].filter((image) => !image.hasAttribute('alt')).map((image) => image.outerHTML),
       broken: [...document.images].filter((image) => image.complete && image.loading !== 'lazy' && !image.naturalWidth).map((image) => image.src),
       language: document.documentElement.lang,
     };
   });
-  assert.deepEqual(found, { wider: 0, headings: 1, nameless: [], speechless: [], broken: [], language: 'en' }, page.url());
+  assert.deepEqual(found, { wider: 0, headings: 1, unnamed: [], without_alt: [], broken: [], language: 'en' }, page.url());
 }
 
 describe('every page', () => {
@@ -69,13 +69,13 @@ describe('every page', () => {
 });
 
 describe('the gallery', () => {
-  scene('leads to a picture, and from it to its neighbours', async (page) => {
+  scene('opens an image, and from there its neighbours', async (page) => {
     await visit(page, RUN, 'labels.html');
     await page.locator('#cards .card .main .thumb').first().click();
     const dialog = page.locator('dialog[open]');
     await dialog.locator('img.whole').waitFor();
     const first = await dialog.getAttribute('data-image');
-    assert.ok(await dialog.locator('.findings li').count(), 'its findings are told');
+    assert.ok(await dialog.locator('.findings li').count(), 'its findings are listed');
     assert.equal(await dialog.locator('img.whole').evaluate((image) => image.decode().then(() => image.naturalWidth > 0)), true);
     await dialog.locator('.near .thumb').first().click();
     await page.waitForFunction((id) => document.querySelector('dialog[open]').dataset.image !== id, first);
@@ -103,23 +103,23 @@ describe('the gallery', () => {
     assert.ok(await cards.count());
   });
 
-  scene('is reviewed by keyboard, and what is exported can be imported', async (page) => {
+  scene('is reviewed by keyboard, and the export can be imported', async (page) => {
     await visit(page, RUN, 'labels.html');
     const paths = await page.locator('#cards .card .path').allTextContents();
     assert.ok(paths.length >= 4);
-    // The first is fine, the second to be fixed, the third skipped, the fourth decided and taken back.
+    // The first is OK, the second needs fixing, the third is skipped, the fourth decided and undone.
     for (const key of ['j', 'o', 'f', 's', 'o', 'u']) await page.keyboard.press(key);
     assert.match(await page.locator('#decided').textContent(), /^2 decided/);
     await page.reload();
     await settled(page);
-    assert.match(await page.locator('#decided').textContent(), /^2 decided/, 'kept over a reload');
+    assert.match(await page.locator('#decided').textContent(), /^2 decided/, 'kept after a reload');
     const [download] = await Promise.all([page.waitForEvent('download'), page.locator('#export').click()]);
     const file = join(SHOTS, 'reviews.csv');
     await download.saveAs(file);
     const [head, ...rows] = readFileSync(file, 'utf8').trim().split('\n');
     assert.equal(head, 'path,kind,verdict,note,date,digest');
     assert.deepEqual(rows.map((row) => row.split(',').slice(0, 3)), [[paths[0], 'label', 'ok'], [paths[1], 'label', 'fix']]);
-    const config = ['-c', join(RUN, '..', 'pipeline.toml'), '--set', `audit.reviews=${join(SHOTS, 'taken.csv')}`];
+    const config = ['-c', join(RUN, '..', 'pipeline.toml'), '--set', `audit.reviews=${join(SHOTS, 'imported.csv')}`];
     execFileSync(PROSPECT, ['review', 'import', file, ...config]);
     const listed = execFileSync(PROSPECT, ['review', 'list', ...config], { encoding: 'utf8' });
     assert.ok(listed.includes(paths[0]) && listed.includes(paths[1]), listed);
@@ -140,13 +140,13 @@ describe('the map', () => {
     await page.mouse.up();
   }
 
-  /** Opens the map and waits until it is drawn. */
+  /** Opens the map and waits for its first frame. */
   async function open(page) {
     await visit(page, RUN, 'map.html');
     await page.waitForFunction(() => document.getElementById('stage').dataset.frames > 0);
   }
 
-  scene('has points, and a lasso lists those within', async (page) => {
+  scene('draws points, and a lasso lists those inside', async (page) => {
     await open(page);
     const all = images(await showing(page));
     const drawn = await page.locator('#stage canvas').evaluate((canvas) => new Promise((resolve) => requestAnimationFrame(() => {
@@ -167,17 +167,17 @@ describe('the map', () => {
     const left = images(await selected(page));
     await drag(page, [[0.5, 0.01], [0.99, 0.01], [0.99, 0.99], [0.5, 0.99]]);
     const right = images(await selected(page));
-    assert.equal(left + right, all, 'two halves are the whole');
+    assert.equal(left + right, all, 'the halves add up');
     await page.locator('#grid .thumb.filled img').first().waitFor();
     await page.screenshot({ path: join(SHOTS, 'map-selected.png'), fullPage: true });
     await page.locator('#grid .thumb').first().click();
     await page.locator('dialog[open] img.whole').waitFor();
     await page.keyboard.press('Escape');
     await page.locator('#clear').click();
-    assert.match(await selected(page), /^Nothing is selected/);
+    assert.match(await selected(page), /^Nothing selected/);
   });
 
-  scene('gives ids and a query to take along', async (page) => {
+  scene('copies ids and a query', async (page) => {
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
     await open(page);
     await page.locator('#in-view').click();
@@ -193,7 +193,7 @@ describe('the map', () => {
     assert.equal((await page.locator('#copied').inputValue()).split(', ').length, n);
   });
 
-  scene('filters, colours and changes its layout', async (page) => {
+  scene('filters, changes colours and layouts', async (page) => {
     await open(page);
     const all = images(await showing(page));
     await page.locator('#legend button').first().click();
@@ -215,7 +215,7 @@ describe('the map', () => {
     }
   });
 
-  scene('shows the picture under the pointer', async (page) => {
+  scene('shows the image under the pointer', async (page) => {
     await open(page);
     const box = await page.locator('#stage').boundingBox();
     for (let step = 0; step < 4000 && !(await page.locator('#hover').isVisible()); step++) {
@@ -229,7 +229,7 @@ describe('the map', () => {
     await page.locator('dialog[open] img.whole').waitFor();
   });
 
-  scene('is worked by keyboard', async (page) => {
+  scene('works by keyboard', async (page) => {
     await open(page);
     const all = images(await showing(page));
     await page.locator('#plot').focus();
@@ -244,7 +244,7 @@ describe('the map', () => {
     assert.equal(images(await selected(page)), all);
   });
 
-  test('says so where there is no WebGL, and lists all the same', async () => {
+  test('reports missing WebGL and still lists images', async () => {
     const without = await launch('--disable-3d-apis');
     try {
       const page = await tab(without);
@@ -262,7 +262,7 @@ describe('the map', () => {
   });
 });
 
-describe('names that would do harm', { skip: !HOSTILE && 'no HOSTILE run' }, () => {
+describe('hostile names', { skip: !HOSTILE && 'no HOSTILE run' }, () => {
   scene('are text on every page', async (page) => {
     for (const name of PAGES) {
       await visit(page, HOSTILE, name);
@@ -283,7 +283,7 @@ describe('names that would do harm', { skip: !HOSTILE && 'no HOSTILE run' }, () 
   scene('are text in the gallery, the dialog and the map', async (page) => {
     await visit(page, HOSTILE, 'labels.html');
     const words = await page.locator('#cards').textContent();
-    assert.ok(words.includes("</script><script>alert('label')</script>") || words.includes('<img src=x onerror=alert(1)>'), 'they are shown as they are');
+    assert.ok(words.includes("</script><script>alert('label')</script>") || words.includes('<img src=x onerror=alert(1)>'), 'shown verbatim');
     await page.locator('#cards .card .main .thumb').first().click();
     await page.locator('dialog[open] img.whole').waitFor();
     await page.screenshot({ path: join(SHOTS, 'hostile-dialog.png') });
@@ -302,7 +302,7 @@ describe('names that would do harm', { skip: !HOSTILE && 'no HOSTILE run' }, () 
     const [download] = await Promise.all([page.waitForEvent('download'), page.locator('#export').click()]);
     const file = join(SHOTS, 'hostile-reviews.csv');
     await download.saveAs(file);
-    const config = ['-c', join(HOSTILE, '..', 'pipeline.toml'), '--set', `audit.reviews=${join(SHOTS, 'hostile-taken.csv')}`];
+    const config = ['-c', join(HOSTILE, '..', 'pipeline.toml'), '--set', `audit.reviews=${join(SHOTS, 'hostile-imported.csv')}`];
     execFileSync(PROSPECT, ['review', 'import', file, ...config]);
   });
 });

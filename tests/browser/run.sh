@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The report in a browser: bash tests/browser/run.sh [RUN]
+# Tests the report in a browser: bash tests/browser/run.sh [RUN]
 #
-# Makes a run of made-up photos (unless a finished one is named, with its pipeline.toml beside it), another with names that would do
-# harm, and looks at their reports with Debian's Chromium from disk. Screenshots go to target/browser (or $SHOTS). Needs node, Chromium
-# (or another one as $CHROMIUM), Python and a built target/release/prospect (or another one as $PROSPECT). With $PYTHON being one that
-# has numpy and pyarrow, also measures the map with 100,000 images, and with a million of which it draws a part.
+# Makes a run of generated photos (unless RUN names a finished one, with its pipeline.toml beside it) and another with hostile names,
+# and opens their reports from disk in Debian's Chromium. Screenshots go to target/browser (or $SHOTS). Needs node, Chromium (or
+# $CHROMIUM), Python and a built target/release/prospect (or $PROSPECT). If $PYTHON has numpy and pyarrow, also measures the map with
+# 100,000 images, and with a million, of which it draws part.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PROSPECT=${PROSPECT:-$here/../../target/release/prospect}
@@ -40,5 +40,5 @@ if "$python" -c 'import numpy, pyarrow' 2>/dev/null; then
   done
   node speed.mjs "$work/100000" "$work/1000000"
 else
-  echo "not measured: $python has no numpy and pyarrow"
+  echo "skipped the benchmark: $python lacks numpy or pyarrow"
 fi

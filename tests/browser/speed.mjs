@@ -1,5 +1,5 @@
-// How fast the map is: node speed.mjs RUN [RUN…]. Prints the seconds until it can be used, and the times between frames while it is
-// dragged and zoomed, which a person sees as smooth up to some 50 ms and as interactive up to some 100 ms.
+// Benchmark of the map: node speed.mjs RUN [RUN…]. Prints the time until it is usable, and the time between frames while dragging and
+// zooming: up to about 50 ms looks smooth, up to about 100 ms interactive.
 import { launch, tab, visit } from './browser.mjs';
 
 const browser = await launch();
@@ -43,7 +43,7 @@ for (const run of process.argv.slice(2)) {
     await gesture();
     const gaps = (await page.evaluate(() => window.gaps)).sort((a, b) => a - b);
     const at = (share) => `${gaps[Math.floor(share * (gaps.length - 1))].toFixed(0)} ms`;
-    measured[name] = `median ${at(0.5)}, 95 % ${at(0.95)}, most ${at(1)} of ${gaps.length} frames (${await frames() - before} drawn)`;
+    measured[name] = `median ${at(0.5)}, 95 % ${at(0.95)}, max ${at(1)} of ${gaps.length} frames (${await frames() - before} drawn)`;
   }
   console.log(`${run}: ${n}, usable after ${(loaded / 1000).toFixed(1)} s`);
   for (const [name, figures] of Object.entries(measured)) console.log(`  ${name}: ${figures}`);

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Adds made-up images to a finished run, to see what its report does with very many.
+"""Adds synthetic images to a finished run, to test its report at scale.
 
     python3 tests/browser/swell.py RUN 1000000
 
-The tables images, predictions, projection and issues get rows for as many images as are said, in classes and clusters that hang
-together, every hundredth with a finding; nothing else changes, so `prospect run report` takes the run as it is. The made-up images
-have no files and say so. Needs numpy and pyarrow.
+The tables images, predictions, projection and issues grow to the given number of images, with classes correlated with clusters and
+a finding for every hundredth image. Nothing else changes, so `prospect run report` accepts the run. The synthetic images have no
+files; their `error` says so. Needs numpy and pyarrow.
 """
 
 import argparse
@@ -32,7 +32,7 @@ class Run:
         ]
 
     def append(self, record, columns):
-        """Appends rows to a file; columns that are not given are null, or as in its first row."""
+        """Appends rows to a file; columns not given are null or, if not nullable, repeat its first row."""
         path = self.folder / record["path"]
         rows = pq.read_table(path)
         n = len(next(iter(columns.values())))
@@ -72,8 +72,8 @@ def main():
     pred = np.where(rng.random(n) < 0.9, label, known[rng.integers(0, known.size, n)])
 
     run.append(images[-1], {
-        "image_id": ids, "path": np.char.mod("made up/%08d.jpg", ids), "label": label.astype(np.int32),
-        "label_name": np.array([names[c] for c in known])[cluster % known.size], "error": np.full(n, "made up: there is no file"),
+        "image_id": ids, "path": np.char.mod("synthetic/%08d.jpg", ids), "label": label.astype(np.int32),
+        "label_name": np.array([names[c] for c in known])[cluster % known.size], "error": np.full(n, "synthetic: no file"),
     })
     run.append(run.files("predictions")[-1], {"image_id": ids, "pred": pred.astype(np.int32), "p_pred": rng.random(n, np.float32)})
     for record in run.files("projection"):
@@ -86,7 +86,7 @@ def main():
     odd = ids[::100]
     run.append(run.files("issues")[-1], {
         "image_id": odd, "kind": np.full(odd.size, "outlier"), "score": rng.random(odd.size, np.float32),
-        "flagged": np.ones(odd.size, bool), "evidence": np.full(odd.size, "made up"), "rank": np.arange(odd.size, dtype=np.int32) + 10_000,
+        "flagged": np.ones(odd.size, bool), "evidence": np.full(odd.size, "synthetic"), "rank": np.arange(odd.size, dtype=np.int32) + 10_000,
     })
     run.finish()
 

@@ -1,6 +1,6 @@
-//! The page of classes: what each is taken for, how sure its accuracy is, and what is known of it besides.
+//! The page of classes: the confusion matrix, accuracies with intervals, and details of each class.
 //!
-//! Cells of the confusion matrix and what is known of a class are in data files of some classes each, read when they are opened.
+//! Details of classes and matrix cells are in data files of a few classes each, loaded when first opened.
 
 mod gather;
 #[cfg(test)]
@@ -22,13 +22,13 @@ use super::{
     shortcuts::{Group, Groups, Suspect, suspects},
 };
 
-/// Classes of which the whole matrix is shown; of more, the pairs that are confused most.
+/// Classes up to which the whole matrix is shown; beyond that, the most confused pairs.
 const MATRIX: usize = 30;
-/// Data files of classes at most.
+/// Maximum number of data files of classes.
 const FILES: usize = 100;
-/// Images of each cell that are wanted in the report before any cell's others.
+/// Images of each cell that enter the report before any cell's others.
 const FIRST: usize = 6;
-/// Groups of a class, and shortcuts, one of each mark.
+/// Groups shown per class, and shortcuts, one per mark.
 const GROUPS: usize = 5;
 const SHORTCUTS: usize = 3;
 
@@ -37,16 +37,15 @@ const SHORTCUTS: usize = 3;
 #[template(path = "classes.html")]
 struct ClassesPage {
     shell: Shell,
-    /// Whether the images have labels, and whether anybody predicts them.
+    /// Whether the images have labels, and whether the network or the probe predicts them.
     labelled: bool,
-    judged: bool,
+    predicted: bool,
     is_matrix: bool,
     subtitle: String,
     source: String,
     unknown: String,
 }
 
-/// The page, the files that its script reads, by name, and the images that it shows, most important first.
 pub fn page(frame: &Frame) -> Result<Page> {
     let (ctx, manifest) = (frame.ctx, &frame.manifest);
     let classes = Classes::of_run(ctx, manifest)?;
@@ -87,7 +86,7 @@ impl ClassesPage {
         let n = plural(classes.classes.len() as u64, "class", "classes");
         let subtitle = match (overall.accuracy(), overall.interval()) {
             (Some(accuracy), Some((low, high))) => format!(
-                "{n}; {} of {} right: {} (95 % interval {} to {})",
+                "{n}; {} of {} correct: {} (95 % interval {} to {})",
                 count(overall.correct),
                 plural(overall.evaluated, "image", "images"),
                 percent(accuracy),
@@ -101,25 +100,25 @@ impl ClassesPage {
         };
         let source = match classes.source {
             Some(Source::Network) => {
-                "Predictions are the network's own, matched with the labels by name."
+                "Predictions are the network's, matched to the labels by name."
             }
             Some(Source::Probe) => {
-                "The network does not know these labels by name, so predictions are those of a linear probe on its \
-                 features, each made by folds that have not seen the image."
+                "No class of the network has these names, so a linear probe on its features predicts the labels, \
+                 cross-validated: no image is predicted by a probe trained on it."
             }
             None => "",
         };
         ClassesPage {
             shell,
             labelled: !classes.classes.is_empty(),
-            judged: classes.source.is_some(),
+            predicted: classes.source.is_some(),
             is_matrix: classes.classes.len() <= MATRIX,
             subtitle,
             source: source.into(),
             unknown: match classes.unknown {
                 0 => String::new(),
                 n => format!(
-                    "{} left out, whose names the network does not know.",
+                    "{} left out for lack of a network class of the same name.",
                     plural(n as u64, "class is", "classes are")
                 ),
             },
@@ -127,7 +126,7 @@ impl ClassesPage {
     }
 }
 
-/// What the script needs before any class is opened.
+/// The data that the script loads first.
 fn overview(classes: &Classes, groups: &Groups, at_a_time: usize) -> Value {
     let row = |class: &Class| {
         let interval = class.tally.interval();
@@ -141,14 +140,14 @@ fn overview(classes: &Classes, groups: &Groups, at_a_time: usize) -> Value {
             class.own_neighbors.map(short),
         ])
     };
-    let strangers: Vec<String> = classes
-        .strangers
+    let other_classes: Vec<String> = classes
+        .other_classes
         .iter()
         .map(|name| shown(name, NAME))
         .collect();
     json!({
         "classes": classes.classes.iter().map(row).collect::<Vec<Value>>(),
-        "strangers": strangers,
+        "other_classes": other_classes,
         "cells": classes.cells.iter().map(|cell| (cell.from, cell.to, cell.n)).collect::<Vec<_>>(),
         "at_a_time": at_a_time,
         "groups_by": groups.source,
@@ -197,10 +196,10 @@ fn about(classes: &Classes, place: usize, suspects: &[Suspect], groups: &Groups)
     })
 }
 
-/// Values as bytes, 255 the map's greatest.
+/// Values as bytes; 255 is the map's maximum.
 fn mean_map(map: &MeanMap) -> Value {
-    let most = map.values.iter().copied().fold(0.0, f64::max);
-    let scale = if most > 0.0 { 255.0 / most } else { 0.0 };
+    let max = map.values.iter().copied().fold(0.0, f64::max);
+    let scale = if max > 0.0 { 255.0 / max } else { 0.0 };
     let bytes: Vec<u8> = map
         .values
         .iter()
@@ -214,7 +213,7 @@ fn mean_map(map: &MeanMap) -> Value {
     })
 }
 
-/// The first of every mistake, the most frequent mistakes first; then the rest of them; then what is right.
+/// The first images of every mistake, most frequent mistakes first; then their other images; then correct predictions.
 fn images(cells: &[Cell]) -> Vec<u32> {
     let mut mistakes: Vec<&Cell> = cells.iter().filter(|cell| cell.from != cell.to).collect();
     mistakes.sort_by_key(|cell| std::cmp::Reverse(cell.n));
@@ -224,7 +223,7 @@ fn images(cells: &[Cell]) -> Vec<u32> {
     let rest = mistakes
         .iter()
         .flat_map(|cell| cell.images.iter().skip(FIRST));
-    let right = cells.iter().filter(|cell| cell.from == cell.to);
-    let right = right.flat_map(|cell| cell.images.iter().take(2 * FIRST));
-    first.chain(rest).chain(right).copied().collect()
+    let correct = cells.iter().filter(|cell| cell.from == cell.to);
+    let correct = correct.flat_map(|cell| cell.images.iter().take(2 * FIRST));
+    first.chain(rest).chain(correct).copied().collect()
 }

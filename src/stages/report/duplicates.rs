@@ -1,4 +1,4 @@
-//! Groups of pictures that are one.
+//! The page of duplicate groups.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,10 +16,10 @@ use super::{
     issues::Issue,
 };
 
-/// Groups that are shown, and members of each.
+/// Groups shown, and members shown of each.
 const GROUPS: usize = 1000;
 const MEMBERS: usize = 24;
-/// Groups whose pictures are there in a larger size.
+/// Groups whose pictures have a large version.
 const LARGE: usize = 100;
 
 #[derive(Template)]
@@ -52,34 +52,34 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             std::cmp::Reverse(group.members.len()),
         )
     });
-    let told = frame.told("duplicates");
+    let summary = frame.summary("duplicates");
     let figure = |label: &str, name: &str, note: &str| {
-        let n = told[name].as_u64().unwrap_or(0);
+        let n = summary[name].as_u64().unwrap_or(0);
         Figure::number(label, words::count(n), note.to_string())
     };
     let pairs = |kind: Kind, name: &str, note: &str| figure(&kind.heading(), name, note);
-    let least = told["min_similarity"].as_f64();
+    let min = summary["min_similarity"].as_f64();
     let page = Duplicates {
         shell: frame.shell("duplicates", &["duplicates.js"]),
         about: format!(
-            "{}. A group holds one file or one picture several times, saved, scaled, cropped or mirrored; groups with several labels, and those across splits, come first.",
+            "{} of identical files or of one picture saved, scaled, cropped or mirrored several times. Groups with conflicting labels come first, then those across splits.",
             plural(groups.len() as u64, "group", "groups")
         ),
         empty: groups.is_empty(),
-        nothing: match (frame.manifest.has(duplicates::NAME), least) {
-            (false, _) => "The stage duplicates has not been run: prospect run duplicates, then prospect run report.".into(),
-            (true, Some(least)) if least >= prospect_analysis::audit::duplicates::threshold::MAX_SIMILARITY => {
-                "No exact duplicates. Near-copies cannot be told: different pictures of this dataset are too alike.".into()
+        nothing: match (frame.manifest.has(duplicates::NAME), min) {
+            (false, _) => "Duplicates have not been looked for yet. Run prospect run duplicates report.".into(),
+            (true, Some(min)) if min >= prospect_analysis::audit::duplicates::threshold::MAX_SIMILARITY => {
+                "No exact duplicates. Near-duplicates cannot be detected: different pictures of this dataset look too similar.".into()
             }
-            _ => frame.found(ReportPage::Duplicates),
+            _ => frame.counts(ReportPage::Duplicates),
         },
         figures: vec![
             figure("Images in groups", "images_in_groups", ""),
             pairs(Kind::DuplicateExact, "exact_pairs", "pairs"),
-            pairs(Kind::DuplicateNear, "near_pairs", "pairs: the same picture, another file"),
+            pairs(Kind::DuplicateNear, "near_pairs", "pairs: same picture, different file"),
             figure("Mirrored", "mirrored_pairs", "pairs"),
             pairs(Kind::DuplicateLabel, "label_conflicts", "pairs"),
-            pairs(Kind::Leak, "cross_split_pairs", "pairs: a test that was trained on"),
+            pairs(Kind::Leak, "cross_split_pairs", "pairs in different splits"),
         ],
     };
     let mut page = frame.page("duplicates", &page)?;
@@ -91,7 +91,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
                 "size": group.members.len(),
                 "findings": group.findings,
                 "mirrored": group.mirrored,
-                "least": group.min_similarity.map(|min| (min * 1e3).round() / 1e3),
+                "min_similarity": group.min_similarity.map(|min| (min * 1e3).round() / 1e3),
             })
         })
         .collect();
@@ -115,7 +115,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
     Ok(page)
 }
 
-/// Says of each group what was flagged in it; findings about images that are in no group make groups of their own.
+/// Adds the flagged findings to their groups; findings about images outside all groups form new groups.
 fn add_findings(groups: &mut Vec<Group>, issues: &[Issue]) {
     let mut places: HashMap<u32, usize> = HashMap::new();
     for (place, group) in groups.iter().enumerate() {
@@ -147,7 +147,7 @@ fn add_findings(groups: &mut Vec<Group>, issues: &[Issue]) {
     }
 }
 
-/// The groups of the table, in their order there.
+/// The groups, in the order of the table.
 fn groups(frame: &Frame) -> Result<Vec<Group>> {
     let mut groups: BTreeMap<u32, Group> = BTreeMap::new();
     if !frame.manifest.has(duplicates::NAME) {

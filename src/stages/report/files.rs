@@ -1,4 +1,4 @@
-//! Files that cannot be read, and photos that show too little.
+//! The page of bad images: unreadable files and photos of poor quality.
 
 use askama::Template;
 use prospect_common::{Result, text as words};
@@ -10,7 +10,7 @@ use super::{
     issues::Issue,
 };
 
-/// Photos and files of a kind that are shown.
+/// Photos and files shown per kind.
 const PHOTOS: usize = 60;
 const FILES: usize = 500;
 
@@ -27,10 +27,10 @@ struct OfKind {
     anchor: &'static str,
     name: String,
     count: String,
-    /// Of photos: why the worst is the worst.
+    /// Evidence of the worst photo.
     evidence: String,
     images: String,
-    /// In place of photos that cannot be shown.
+    /// Listed in place of photos that cannot be shown.
     files: Vec<File>,
     more: String,
     query: String,
@@ -63,7 +63,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             files: Vec::new(),
             more: match of_kind.len() - first.len() {
                 0 => String::new(),
-                more => format!("And {} more:", words::count(more as u64)),
+                more => format!("{} more:", words::count(more as u64)),
             },
             query: format!("prospect query findings -p kind={kind}"),
         };
@@ -71,7 +71,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             section.files = listed(frame, first);
         } else {
             let first: Vec<u32> = first.iter().map(|issue| issue.image_id).collect();
-            section.evidence = format!("The worst: {}", shown(&worst.evidence, MESSAGE));
+            section.evidence = format!("Worst: {}", shown(&worst.evidence, MESSAGE));
             section.images = ids(&first);
             images.extend(first);
         }
@@ -79,12 +79,10 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
     }
     let page = Files {
         shell: frame.shell("files", &[]),
-        about: frame.found(ReportPage::Files),
+        about: frame.counts(ReportPage::Files),
         nothing: match frame.manifest.has(issues::NAME) {
-            true => "Nothing of this kind was found.",
-            false => {
-                "Files and photos are judged by the stage audit: prospect run audit, then prospect run report."
-            }
+            true => "No bad images found.",
+            false => "The audit has not run yet. Run prospect run audit report.",
         },
         kinds: sections,
     };

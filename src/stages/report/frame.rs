@@ -1,4 +1,4 @@
-//! What all pages share: the bar above them, and how a page is handed over.
+//! Shared by all pages: the navigation bar, names and numbers, data files.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::super::{audit, earlier::EARLIER};
 
-/// The pages in the order of the bar: file name without `.html`, and heading.
+/// The pages in the order of the navigation bar: file name without `.html`, and heading.
 pub const PAGES: [(&str, &str); 9] = [
     ("index", "Overview"),
     ("labels", "Label issues"),
@@ -28,38 +28,38 @@ pub const PAGES: [(&str, &str); 9] = [
     ("run", "Run"),
 ];
 
-/// Characters of a name and of a message from outside that are shown in a page's text.
+/// Characters to which names, paths and messages are cut.
 pub const NAME: usize = 60;
 pub const PATH: usize = 160;
 pub const MESSAGE: usize = 400;
 
-/// What every page is made from.
+/// The common input of all pages.
 pub(super) struct Frame<'a> {
     pub ctx: &'a Context<'a>,
     pub manifest: Manifest,
     pub names: ClassNames,
-    /// How many findings of a kind are flagged and not judged fine.
+    /// Flagged findings per kind, without those reviewed as OK.
     pub flagged: BTreeMap<Kind, u64>,
-    /// The files of the images that findings are about.
+    /// Files of the images with findings.
     pub files: BTreeMap<u32, File>,
     pub dataset: String,
 }
 
-/// A page and what belongs to it.
+/// A page with its data, files and images.
 pub(super) struct Page {
     pub name: &'static str,
     pub html: String,
-    /// `data/NAME.js`: what is given to `prospect.data(NAME, …)`.
+    /// Name and value of each `data/NAME.js`.
     pub data: Vec<(String, Value)>,
-    /// Further files, by their path in the folder `report`.
+    /// Further files, by path in the folder `report`.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Images that it shows, most important first.
+    /// Images on the page, most important first.
     pub images: Vec<u32>,
-    /// Of these, images that it shows large.
+    /// Those of them shown large.
     pub large: Vec<u32>,
 }
 
-/// What `layout.html` shows of the page and its siblings.
+/// The fields of `layout.html`.
 pub(super) struct Shell {
     pub title: String,
     pub dataset: String,
@@ -73,12 +73,12 @@ pub(super) struct Link {
     pub href: String,
     pub name: &'static str,
     pub current: bool,
-    /// How many findings it shows; empty where that says nothing.
+    /// Flagged findings on that page; empty if none.
     pub count: String,
 }
 
 impl Frame<'_> {
-    /// `name`: one of [`PAGES`]; `scripts`: of the folder `assets`, besides the common one.
+    /// `name`: one of [`PAGES`]; `scripts`: files in `assets` besides `report.js`.
     pub fn shell(&self, name: &str, scripts: &'static [&'static str]) -> Shell {
         let count = |page: &str| {
             let kinds = self.flagged.iter();
@@ -105,10 +105,10 @@ impl Frame<'_> {
         }
     }
 
-    /// How many findings of a page's kinds are flagged, or that there are none.
-    pub fn found(&self, page: ReportPage) -> String {
+    /// Counts of flagged findings on a page, in words.
+    pub fn counts(&self, page: ReportPage) -> String {
         if !self.manifest.has(issues::NAME) {
-            return "The audit has not been run.".into();
+            return "The audit has not run yet.".into();
         }
         let flagged = |kind: Kind| Some(kind.counted(*self.flagged.get(&kind)?));
         let found: Vec<String> = page.kinds().filter_map(flagged).collect();
@@ -118,7 +118,7 @@ impl Frame<'_> {
         found.join(", ") + "."
     }
 
-    /// Sentences about those of the kinds of which nothing is flagged; empty before the audit.
+    /// One sentence for each kind without flagged findings; empty before the audit.
     pub fn clear(&self, kinds: impl Iterator<Item = Kind>) -> String {
         if !self.manifest.has(issues::NAME) {
             return String::new();
@@ -128,12 +128,12 @@ impl Frame<'_> {
         sentences.join(" ")
     }
 
-    /// What a stage has told, null where it has not run.
-    pub fn told(&self, stage: &str) -> &Value {
+    /// The summary of a stage; null if it has not run.
+    pub fn summary(&self, stage: &str) -> &Value {
         (self.manifest.stages.get(stage)).map_or(&Value::Null, |record| &record.summary)
     }
 
-    /// Renders a page that has no data and shows no images.
+    /// Renders a page, without data or images yet.
     pub fn page(&self, name: &'static str, template: &impl Template) -> Result<Page> {
         let html = (template.render())
             .map_err(|error| Error::internal(format!("report/{name}.html"), error))?;
@@ -153,20 +153,20 @@ pub fn stages() -> impl Iterator<Item = &'static Stage> {
     EARLIER.iter().chain([&audit::STAGE])
 }
 
-/// The pictures that a stage drew, by their paths in the run folder.
+/// Paths in the run folder of the pictures that a stage drew.
 pub fn drawn<'m>(manifest: &'m Manifest, stage: &str) -> impl Iterator<Item = &'m str> {
     let parts = manifest.stages.get(stage).map(|stage| stage.parts.values());
     let files = parts.into_iter().flatten().flat_map(|part| &part.files);
     (files.filter(|file| file.table.is_none())).map(|file| file.path.as_str())
 }
 
-/// A name from outside for the page's text: control and reordering characters visible, cut to a sane length.
+/// Untrusted text for a page: shortened, with control and reordering characters made visible.
 pub fn shown(name: &str, limit: usize) -> String {
     // Cut first: an escape must not be cut in two.
     text::escaped(&text::shortened(name, limit)).into_owned()
 }
 
-/// A number for a page's script, to four digits, which is what pages show at most; null where it is none.
+/// A number for a script, rounded to four digits; null if not finite.
 pub fn short(number: f64) -> Value {
     let short = format!("{number:.3e}").parse::<f64>().ok();
     short
@@ -174,13 +174,13 @@ pub fn short(number: f64) -> Value {
         .map_or(Value::Null, Value::from)
 }
 
-/// Ids as `data-images` takes them.
+/// Ids in the format of `data-images`.
 pub fn ids(images: &[u32]) -> String {
     let ids: Vec<String> = images.iter().map(u32::to_string).collect();
     ids.join(" ")
 }
 
-/// A data file. Within a string of JSON `<` may be written so; a page could else be ended by one that is pasted into it.
+/// A data file. `<` is escaped, so that the file stays inert when inlined in a page.
 pub fn script(name: &str, value: &Value) -> String {
     let json = text::escaped_json(&value.to_string()).replace('<', "\\u003c");
     format!("prospect.data({}, {json});\n", Value::from(name))
@@ -191,7 +191,7 @@ pub(super) struct Figure {
     pub label: String,
     pub value: String,
     pub note: String,
-    /// Words are set smaller than numbers.
+    /// Text is set smaller than numbers.
     pub is_text: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Which images are in the report, and what it says of each.
+//! Selects the images of the report and writes their records.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -17,31 +17,31 @@ use super::{
     issues::Issue,
 };
 
-/// Images whose records stand in one data file.
+/// Image ids per data file.
 pub const SHARD: u32 = 1000;
-/// Neighbours of each image that are told.
+/// Neighbours listed per image.
 const NEIGHBORS: usize = 12;
-/// Images that are there in a larger size at most.
+/// Maximum number of large pictures.
 const LARGE: usize = 2000;
-/// Findings of an image that are told.
+/// Findings listed per image.
 const FINDINGS: usize = 12;
 
 /// The images that the report shows.
 pub struct Shown {
     pub all: BTreeSet<u32>,
-    /// Of these, those of which there is a large picture.
+    /// Those with a large picture.
     pub large: HashSet<u32>,
-    /// Nearest images, nearest first, of those of the pages.
+    /// Nearest images of each, nearest first.
     near: HashMap<u32, Vec<u32>>,
 }
 
 impl Shown {
-    /// At most `most` of the `n` images: those of the pages in the order in which they give them, the nearest of these, and of
-    /// all others as many as there is room for, evenly spread.
-    pub fn choose(frame: &Frame, pages: &[Page], n: u32, most: usize) -> Result<Shown> {
+    /// At most `max` of the `n` images: those on the pages, in their order of importance; then their nearest images; then an
+    /// even sample of the rest.
+    pub fn choose(frame: &Frame, pages: &[Page], n: u32, max: usize) -> Result<Shown> {
         let mut all = BTreeSet::new();
         let mut take = |id: u32| {
-            if id < n && all.len() < most {
+            if id < n && all.len() < max {
                 all.insert(id);
             }
         };
@@ -58,11 +58,11 @@ impl Shown {
         for id in few.iter().flat_map(|page| &page.images) {
             near.get(id).into_iter().flatten().for_each(|id| take(*id));
         }
-        // Every stride-th, then those between, and so on: wherever there is no more room, they are evenly spread.
+        // In this order any prefix is an even sample, wherever the limit cuts it.
         for ids in many.iter().map(|page| &page.images) {
-            spread(ids.len()).for_each(|at| take(ids[at]));
+            even_order(ids.len()).for_each(|at| take(ids[at]));
         }
-        spread(n as usize).for_each(|id| take(id as u32));
+        even_order(n as usize).for_each(|id| take(id as u32));
         let large = (pages.iter().flat_map(|page| &page.large))
             .copied()
             .filter(|id| all.contains(id));
@@ -76,7 +76,7 @@ impl Shown {
         Ok(Shown { all, large, near })
     }
 
-    /// The shards as `prospect.load` names them, with the records of their images, which are `files`.
+    /// The data files `index` and `images-NNN`, with the records of all `files`.
     pub fn records(
         &self,
         frame: &Frame,
@@ -110,7 +110,10 @@ impl Shown {
             if let Some(path) = overlays.get(id) {
                 record.insert(
                     "overlays".into(),
-                    json!([[path, "The photo, and where the network saw each class"]]),
+                    json!([[
+                        path,
+                        "The photo, and where the network saw evidence for each class"
+                    ]]),
                 );
             }
         }
@@ -135,7 +138,7 @@ impl Shown {
         Ok(files)
     }
 
-    /// What the table `images` says of a file.
+    /// The fields from the table `images`.
     fn record(&self, file: &File) -> Map<String, Value> {
         let mut record = Map::new();
         record.insert("path".into(), json!(file.path));
@@ -159,7 +162,7 @@ impl Shown {
     }
 }
 
-/// The class that a table gives each image, and how likely that is.
+/// Adds each image's predicted class and its probability.
 fn add_classes(
     frame: &Frame,
     columns: (Column<u32>, Column<i32>, Column<f32>),
@@ -181,8 +184,8 @@ fn add_classes(
     Ok(())
 }
 
-/// The places 0..n, so that any first part of them is evenly spread: by the bits of a counter, the least first (van der Corput).
-fn spread(n: usize) -> impl Iterator<Item = usize> {
+/// 0..n in an order whose every prefix is evenly spaced: bit-reversed counting (van der Corput).
+fn even_order(n: usize) -> impl Iterator<Item = usize> {
     let bits = n.next_power_of_two().trailing_zeros();
     (0..n.next_power_of_two())
         .map(move |at| match bits {
@@ -197,14 +200,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_spread_evenly() {
+    fn every_prefix_is_evenly_spaced() {
         for n in [0, 1, 2, 5, 8, 1000] {
-            let places: Vec<usize> = spread(n).collect();
+            let places: Vec<usize> = even_order(n).collect();
             let mut sorted = places.clone();
             sorted.sort_unstable();
             assert_eq!(sorted, (0..n).collect::<Vec<_>>());
         }
-        let mut first: Vec<usize> = spread(1024).take(64).collect();
+        let mut first: Vec<usize> = even_order(1024).take(64).collect();
         first.sort_unstable();
         assert!(first.windows(2).all(|pair| pair[1] - pair[0] == 16));
     }

@@ -1,4 +1,4 @@
-//! The findings as the pages show them.
+//! Reads the findings.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,12 @@ pub struct Issue {
     pub suggested: Option<String>,
     pub evidence: String,
     pub other: Option<u32>,
-    /// What somebody has decided: `ok` or `fix`.
+    /// The review's verdict: `ok` or `fix`.
     pub reviewed: Option<String>,
 }
 
 impl Issue {
-    /// As scripts get it.
+    /// The record in data files.
     pub fn record(&self) -> Value {
         json!({
             "kind": self.kind.info().words[0],
@@ -37,7 +37,7 @@ impl Issue {
     }
 }
 
-/// In the order of the table: by kind, the worst first. Empty without it.
+/// In the order of the table: by kind, worst first. Empty if the table is missing.
 pub fn read(run: &RunFolder, manifest: &Manifest, names: &ClassNames) -> Result<Vec<Issue>> {
     let mut found = Vec::new();
     if !manifest.has(issues::NAME) {
@@ -71,7 +71,7 @@ pub fn read(run: &RunFolder, manifest: &Manifest, names: &ClassNames) -> Result<
     Ok(found)
 }
 
-/// How many of each kind are flagged.
+/// Number of flagged findings per kind.
 pub fn flagged(issues: &[Issue]) -> BTreeMap<Kind, u64> {
     let mut counts = BTreeMap::new();
     for issue in issues.iter().filter(|issue| issue.flagged) {

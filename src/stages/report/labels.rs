@@ -1,4 +1,4 @@
-//! The gallery of findings, to be looked through and decided upon.
+//! The gallery of findings, for review.
 
 use std::collections::HashMap;
 
@@ -13,9 +13,9 @@ use super::{
     issues::Issue,
 };
 
-/// Findings of a kind that are in the gallery.
+/// Findings per kind in the gallery.
 const OF_KIND: usize = 600;
-/// Pictures of findings about labels that are there in a larger size, and of the other kinds.
+/// Large pictures per kind: findings about labels, and others.
 const LARGE: usize = 400;
 const LARGE_OTHERS: usize = 60;
 
@@ -47,12 +47,12 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             Some(json!([kind, kind.heading(), n, kind.info().subject]))
         })
         .collect();
-    let mut about = frame.found(ReportPage::Labels);
-    match frame.told("labels")["review"].as_str() {
+    let mut about = frame.counts(ReportPage::Labels);
+    match frame.summary("labels")["review"].as_str() {
         Some(review) if frame.flagged.contains_key(&Kind::Label) => {
-            about += &format!(" As measured on planted errors, {review}.");
+            about += &format!(" Measured on injected errors, {review}.");
         }
-        _ => about += " Candidates and other findings are listed, too.",
+        _ => about += " Candidates and other findings are listed as well.",
     }
     let page = Labels {
         shell: frame.shell("labels", &["labels.js"]),
@@ -65,12 +65,12 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
         "findings".into(),
         json!({ "kinds": kinds, "findings": findings, "most": OF_KIND }),
     ));
-    let ids = |wanted: &dyn Fn(&Issue) -> bool, most: usize| -> Vec<u32> {
+    let ids = |wanted: &dyn Fn(&Issue) -> bool, max: usize| -> Vec<u32> {
         let mut seen: HashMap<Kind, usize> = HashMap::new();
         let mut first = |issue: &&&Issue| {
             let n = seen.entry(issue.kind).or_default();
             *n += 1;
-            *n <= most
+            *n <= max
         };
         kept.iter()
             .filter(|issue| wanted(issue))

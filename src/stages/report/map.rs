@@ -1,4 +1,4 @@
-//! The dataset as a map: every image a point, where PCA, t-SNE and UMAP put it.
+//! The map page: every image a point, placed by PCA, t-SNE or UMAP.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,10 +17,10 @@ use super::{
     issues::Issue,
 };
 
-/// What a class is where there is none.
+/// Code for a missing class.
 const NONE: u32 = u32::MAX;
 
-/// The best first: the page opens with it.
+/// Best first: the page opens with it.
 const METHODS: [ProjectionMethod; 5] = [
     ProjectionMethod::Umap,
     ProjectionMethod::Tsne,
@@ -54,7 +54,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             shell: frame.shell("map", &["vendor/deck.js", "points.js", "map.js"]),
             about: about(n, ids.len(), among),
             nothing: if ids.is_empty() {
-                "There is no map yet: prospect run project, then prospect run report.".into()
+                "No map yet. Run prospect run project report.".into()
             } else {
                 String::new()
             },
@@ -71,19 +71,19 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
 
 fn about(all: usize, kept: usize, found: usize) -> String {
     let count = |n: usize| words::count(n as u64);
-    let what = "Every image a point; those that the network finds alike lie together.";
+    let what = "Each point is an image; images that the network finds similar lie close together.";
     if kept == all {
         return what.into();
     }
     format!(
-        "{what} Of {} images {} are drawn: {} with findings, and an even sample of the others ([report] map_points says how many).",
+        "{what} Of {} images, {} are drawn: {} with findings and a random sample of the others ([report] map_points sets the limit).",
         count(all),
         count(kept),
         count(found)
     )
 }
 
-/// The kinds of findings of each image that are flagged and not judged fine, as bits in the order of [`Kind::ALL`].
+/// Kinds of each image's flagged findings, without those reviewed as OK, as bits in the order of [`Kind::ALL`].
 fn findings(issues: &[Issue]) -> HashMap<u32, u32> {
     let mut found = HashMap::new();
     for issue in issues {
@@ -94,16 +94,16 @@ fn findings(issues: &[Issue]) -> HashMap<u32, u32> {
     found
 }
 
-/// At most `most` of the images, those with findings before others; in an order of which every beginning is an even sample.
-fn kept(mut ids: Vec<u32>, found: &HashMap<u32, u32>, most: usize) -> Vec<u32> {
+/// At most `max` of the images, those with findings before others, in an order whose every prefix is a random sample.
+fn kept(mut ids: Vec<u32>, found: &HashMap<u32, u32>, max: usize) -> Vec<u32> {
     let place = |id: &u32| (mix(GOLDEN.wrapping_mul(u64::from(*id) + 1)), *id);
     ids.sort_unstable_by_key(|id| (!found.contains_key(id), place(id)));
-    ids.truncate(most);
+    ids.truncate(max);
     ids.sort_unstable_by_key(place);
     ids
 }
 
-/// What the script draws: little-endian numbers in base64, one of each point.
+/// The script's data: little-endian arrays in base64, one value per point.
 fn data(frame: &Frame, ids: &[u32], found: &HashMap<u32, u32>) -> Result<Value> {
     let run = frame.ctx.run;
     let classes = frame.names.of_images(run, &frame.manifest, ids)?;
@@ -124,7 +124,7 @@ fn base64(values: impl Iterator<Item = u32>) -> String {
     STANDARD.encode(values.flat_map(u32::to_le_bytes).collect::<Vec<u8>>())
 }
 
-/// Name, figures and places of every map that holds the images.
+/// Title, quality and coordinates of every projection that covers the images.
 fn methods(frame: &Frame, ids: &[u32]) -> Result<Vec<Value>> {
     let run = frame.ctx.run;
     let quality = read_quality(run, &frame.manifest)?;
@@ -146,14 +146,14 @@ fn methods(frame: &Frame, ids: &[u32]) -> Result<Vec<Value>> {
         });
         let note = figures.map_or(String::new(), |(trust, kept, k)| {
             let percent = 100.0 * kept;
-            format!("{title}: trustworthiness {trust:.3}; {percent:.0} % of the {k} nearest neighbours are near here too.")
+            format!("{title}: trustworthiness {trust:.3}; {percent:.0} % of the {k} nearest neighbours in feature space are also neighbours on the map.")
         });
         found.push(json!({ "title": title, "note": note, "xy": quantised(&xy) }));
     }
     Ok(found)
 }
 
-/// Places in the middle of a square of 65,535 steps a side, in base64.
+/// Coordinates quantised to a square of 65,535 steps, centred, in base64.
 fn quantised(xy: &[[f32; 2]]) -> String {
     let ends = [0, 1].map(|axis| {
         let finite = xy.iter().map(|place| place[axis]).filter(|v| v.is_finite());
@@ -174,7 +174,7 @@ fn quantised(xy: &[[f32; 2]]) -> String {
     STANDARD.encode(steps.flat_map(u16::to_le_bytes).collect::<Vec<u8>>())
 }
 
-/// Where the images lie, as far as there is room for it.
+/// Paths of the images, shortened.
 fn paths(frame: &Frame, ids: &[u32]) -> Result<Vec<String>> {
     let run = frame.ctx.run;
     let wanted: HashSet<u32> = ids.iter().copied().collect();
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_with_findings_stay_and_the_others_are_an_even_sample() {
+    fn findings_are_kept_and_the_others_sampled_evenly() {
         let found: HashMap<u32, u32> = (0..1000).step_by(100).map(|id| (id, 1)).collect();
         let some = kept((0..1000).collect(), &found, 300);
         assert_eq!(some.len(), 300);
@@ -205,7 +205,7 @@ mod tests {
         assert!((110..190).contains(&low), "{low} of 300 in the first half");
         let low = some[..100].iter().filter(|id| **id < 500).count();
         assert!((30..70).contains(&low), "{low} of the first 100");
-        // With no room for all findings, only those.
+        // If not all findings fit, only findings are kept.
         assert!(
             kept((0..1000).collect(), &found, 5)
                 .iter()
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn places_keep_their_proportions() {
+    fn quantised_coordinates_keep_their_proportions() {
         let steps = STANDARD
             .decode(quantised(&[[-1.0, 5.0], [3.0, 6.0], [1.0, 7.0]]))
             .unwrap();

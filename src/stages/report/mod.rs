@@ -1,8 +1,8 @@
-//! Pages that open from disk: what is wrong with the dataset, what the network sees in it, and how the run went.
+//! The HTML report: problems of the dataset, the network's view of it, and the run itself.
 //!
-//! Plain files under `report/`, which need neither server nor network. The first part holds the pages, the data that their scripts
-//! load, and scripts and styles; each further part some of the pictures. Pages show part of a large dataset (`[report] images`), so
-//! the report stays of bounded size; all else is asked for by SQL.
+//! Plain files under `report/` that open from disk, without a server or network access. The first part holds pages, data files,
+//! scripts and styles; each further part holds thumbnails. Pages show part of a large dataset (`[report] images`) to bound the size
+//! of the report; SQL reaches the rest.
 
 mod classes;
 mod duplicates;
@@ -42,8 +42,8 @@ use self::frame::{Frame, Page};
 
 pub const STAGE: Stage = Stage {
     name: "report",
-    version: 3,
-    about: "put figures, findings, pictures and a map on pages",
+    version: 4,
+    about: "write figures, findings, pictures and a map as HTML pages",
     needs: Needs::Earlier,
     writes: &[],
     findings: None,
@@ -54,10 +54,10 @@ pub const STAGE: Stage = Stage {
 };
 
 const INDEX: &str = "report/index.html";
-/// Images whose pictures make a part.
+/// Images per part.
 const PART: usize = 1000;
 
-/// Scripts, styles and pictures of the pages.
+/// Scripts, styles and the icon.
 const ASSETS: [(&str, &[u8]); 13] = [
     ("icon.svg", include_bytes!("assets/icon.svg")),
     ("report.css", include_bytes!("assets/report.css")),
@@ -77,10 +77,10 @@ const ASSETS: [(&str, &[u8]); 13] = [
     ),
 ];
 
-/// Bytes of a page with its data, and of what an image's record takes.
+/// Estimated bytes of a page with its data, and of an image's record.
 const PAGE: u64 = 400 << 10;
 const RECORD: u64 = 400;
-/// Images with a large picture, as far as is known before.
+/// Estimated number of images with a large picture.
 const LARGE: u64 = 500;
 
 fn parameters(ctx: &Context) -> Result<Value> {
@@ -105,9 +105,9 @@ fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     )])
 }
 
-/// The image folder's name, with that of the folder around it where it says little.
+/// The image folder's name, prefixed by its parent's if the name is generic.
 fn dataset(ctx: &Context) -> String {
-    const SAY_LITTLE: [&str; 7] = [
+    const GENERIC: [&str; 7] = [
         "images", "photos", "data", "train", "val", "test", "dataset",
     ];
     let dir = &ctx.config.images.dir;
@@ -116,7 +116,7 @@ fn dataset(ctx: &Context) -> String {
     let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
     let own = name(&dir).unwrap_or_else(|| dir.to_string_lossy().into_owned());
     match dir.parent().and_then(name) {
-        Some(around) if SAY_LITTLE.contains(&own.to_lowercase().as_str()) => {
+        Some(around) if GENERIC.contains(&own.to_lowercase().as_str()) => {
             format!("{around}/{own}")
         }
         _ => own,

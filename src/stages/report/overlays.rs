@@ -1,4 +1,4 @@
-//! Where the network looked, in the images that the pages show large: drawn from the stored maps.
+//! Explanation overlays for the large pictures, drawn from the stored maps.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,7 +16,7 @@ use super::{
     images::SHARD,
 };
 
-/// The layer and method whose maps are shown: those of the first row.
+/// Layer and method of the first row, whose maps are shown.
 fn first(frame: &Frame) -> Result<Option<(String, CamMethod)>> {
     if !frame.manifest.has(explanations::NAME) {
         return Ok(None);
@@ -32,7 +32,7 @@ fn first(frame: &Frame) -> Result<Option<(String, CamMethod)>> {
     Ok(None)
 }
 
-/// Draws the overlays of the wanted images and says where each lies, from the pages' folder.
+/// Draws the overlays of the wanted images; returns their paths relative to the pages.
 pub fn draw_all(
     frame: &Frame,
     wanted: &HashSet<u32>,

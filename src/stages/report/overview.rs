@@ -1,4 +1,4 @@
-//! The first page: what is wrong with the dataset, and what is new.
+//! The first page: the main figures, the worst findings, and changes since the last run.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +15,7 @@ use super::{
     issues::Issue,
 };
 
-/// Pictures of each kind of finding, and of what is new.
+/// Pictures per kind of finding, and of new findings.
 const PICTURES: usize = 8;
 const NEW: usize = 16;
 /// Standard deviations of a 95 % interval.
@@ -72,15 +72,15 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
         })
     });
     let kinds: Vec<OfKind> = kinds.collect();
-    let network = frame.told("extract")["network"].as_str();
+    let network = frame.summary("extract")["network"].as_str();
     let subtitle = match network {
         Some(network) => format!(
-            "What {} sees in {}",
-            shown(network, NAME),
-            shown(&frame.dataset, NAME)
+            "{}, analysed with {}",
+            shown(&frame.dataset, NAME),
+            shown(network, NAME)
         ),
         None => format!(
-            "{} was not run through a network",
+            "{}, analysed without a network",
             shown(&frame.dataset, NAME)
         ),
     };
@@ -91,8 +91,8 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
         figures: figures(frame)?,
         since,
         nothing: match frame.manifest.has(issues::NAME) {
-            true => "Nothing was found that ought to be looked at.",
-            false => "The audits have not been run: prospect run audit, then prospect run report.",
+            true => "No findings: the audits flagged no image.",
+            false => "The audits have not run yet. Run prospect run audit report.",
         },
         clear: frame.clear(Kind::ALL.into_iter()),
         warnings: warnings(frame),
@@ -105,42 +105,41 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
 }
 
 fn figures(frame: &Frame) -> Result<Vec<Figure>> {
-    let scan = frame.told("scan");
+    let scan = frame.summary("scan");
     let images = scan["images"].as_u64().unwrap_or(0);
     let mut figures = vec![Figure::number(
         "Images",
         words::count(images),
         match scan["bad"].as_u64() {
-            Some(0) | None => "every file could be read".into(),
+            Some(0) | None => "all files readable".into(),
             Some(bad) => format!("{} unreadable", plural(bad, "file is", "files are")),
         },
     )];
     if let Some((wrong, low, high)) = wrong_labels(frame)? {
-        let judged = frame.told("labels")["evaluated_images"]
+        let evaluated = frame.summary("labels")["evaluated_images"]
             .as_u64()
             .unwrap_or(0)
             .max(1) as f64;
         figures.push(Figure::number(
-            "Wrong labels, estimated",
-            percent(wrong / judged),
+            "Estimated wrong labels",
+            percent(wrong / evaluated),
             format!(
-                "about {}, 95 % interval {} to {}, if the detector's probabilities are right",
+                "about {}; 95 % interval {} to {}, assuming calibrated label scores",
                 words::count(wrong.round() as u64),
-                percent(low / judged),
-                percent(high / judged)
+                percent(low / evaluated),
+                percent(high / evaluated)
             ),
         ));
     }
-    if let Some(review) = frame.told("labels")["review"].as_str() {
+    if let Some(review) = frame.summary("labels")["review"].as_str() {
         figures.push(Figure::words(
-            "A review",
+            "Expected from a review",
             review.to_string(),
-            "measured on errors planted among the labels; of doubtful cases, fewer are wrong"
-                .into(),
+            "measured on injected label errors; real suspects are wrong less often".into(),
         ));
     }
-    let confusion = frame.told("confusion");
-    if let (Some(accuracy), Some(judged)) = (
+    let confusion = frame.summary("confusion");
+    if let (Some(accuracy), Some(evaluated)) = (
         confusion["accuracy"].as_f64(),
         confusion["evaluated_images"].as_u64().filter(|n| *n > 0),
     ) {
@@ -148,12 +147,12 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
             "Accuracy of the network",
             percent(accuracy),
             format!(
-                "on {} whose label it knows",
-                plural(judged, "image", "images")
+                "on {} labelled with its classes",
+                plural(evaluated, "image", "images")
             ),
         ));
     }
-    let probe = frame.told("probe");
+    let probe = frame.summary("probe");
     if let Some(accuracy) = probe["accuracy"]
         .as_f64()
         .filter(|_| probe["source"] == "probe")
@@ -161,11 +160,10 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
         figures.push(Figure::number(
             "Accuracy of the probe",
             percent(accuracy),
-            "a linear classifier on the network's features, on images that it was not trained on"
-                .into(),
+            "linear classifier on the network's features, cross-validated".into(),
         ));
     }
-    let extract = frame.told("extract");
+    let extract = frame.summary("extract");
     if let Some(speed) = extract["images_per_second"].as_f64() {
         let device = extract["device"].as_str().unwrap_or("?");
         figures.push(Figure::number(
@@ -177,7 +175,7 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// How many labels are expected to be wrong, with a 95 % interval: each is so with its own probability, by itself.
+/// Expected number of wrong labels with a 95 % interval, treating labels as independent.
 fn wrong_labels(frame: &Frame) -> Result<Option<(f64, f64, f64)>> {
     if !frame.manifest.has(label_scores::NAME) {
         return Ok(None);
@@ -185,10 +183,10 @@ fn wrong_labels(frame: &Frame) -> Result<Option<(f64, f64, f64)>> {
     let (mut expected, mut variance, mut n) = (0.0, 0.0, 0.0);
     let scores = (frame.ctx.run).rows(&frame.manifest, (label_scores::score,));
     for batch in scores {
-        for (right,) in batch?.iter() {
-            let right = f64::from(right);
-            expected += 1.0 - right;
-            variance += right * (1.0 - right);
+        for (score,) in batch?.iter() {
+            let p_correct = f64::from(score);
+            expected += 1.0 - p_correct;
+            variance += p_correct * (1.0 - p_correct);
             n += 1.0;
         }
     }
@@ -200,7 +198,7 @@ fn wrong_labels(frame: &Frame) -> Result<Option<(f64, f64, f64)>> {
     )))
 }
 
-/// What has become of the findings of the run before.
+/// Changes of the findings since the previous run.
 fn since(frame: &Frame, images: &mut Vec<u32>) -> Result<Option<Since>> {
     if !frame.manifest.has(changes::NAME) {
         return Ok(None);
@@ -238,7 +236,7 @@ fn since(frame: &Frame, images: &mut Vec<u32>) -> Result<Option<Since>> {
     }))
 }
 
-/// Stages that have not been run, and what the pages lack without them.
+/// Stages that have not run, and how to run them.
 fn warnings(frame: &Frame) -> Vec<String> {
     let complete = |name| {
         let record = frame.manifest.stages.get(name);
@@ -248,7 +246,7 @@ fn warnings(frame: &Frame) -> Vec<String> {
         .filter(|stage| !complete(stage.name))
         .map(|stage| {
             format!(
-                "{}: {}. Make it with prospect run {}",
+                "{} ({}): run prospect run {} report",
                 stage.name, stage.about, stage.name
             )
         })

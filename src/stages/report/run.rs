@@ -1,4 +1,4 @@
-//! How the run went: stages, times, keys.
+//! The page of the run: stages, times, keys.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::frame::{Figure, Frame, NAME, Page, Shell, shown, stages};
 
-/// Characters of what a stage has told.
-const TOLD: usize = 600;
+/// Characters to which a stage's summary is cut.
+const SUMMARY: usize = 600;
 
 #[derive(Template)]
 #[template(path = "run.html")]
@@ -26,14 +26,14 @@ struct Run {
 struct Stage {
     name: String,
     time: String,
-    /// Of the longest, in percent.
+    /// Percent of the longest stage.
     share: String,
     parts: String,
     rows: String,
     size: String,
     key: String,
     whole_key: String,
-    told: String,
+    summary: String,
 }
 
 pub fn page(frame: &Frame) -> Result<Page> {
@@ -43,7 +43,7 @@ pub fn page(frame: &Frame) -> Result<Page> {
             continue;
         };
         let of_parts: f64 = record.parts.values().map(|part| part.seconds).sum();
-        // A stage that works on several parts at once measures itself.
+        // A stage that works on several parts at once measures its own time.
         let seconds = record.summary["seconds"].as_f64().unwrap_or(of_parts);
         found.push((stage.name, record, seconds));
     }
@@ -62,7 +62,7 @@ pub fn page(frame: &Frame) -> Result<Page> {
         Stage {
             name: match record.complete {
                 true => name.to_string(),
-                false => format!("{name} (not complete)"),
+                false => format!("{name} (incomplete)"),
             },
             time: duration(*seconds),
             share: format!("{:.1}", 100.0 * seconds / longest),
@@ -71,7 +71,7 @@ pub fn page(frame: &Frame) -> Result<Page> {
             size: words::bytes(files().map(|file| file.bytes).sum()),
             key: record.key.chars().take(12).collect(),
             whole_key: record.key.clone(),
-            told: shown(&told(&record.summary), TOLD),
+            summary: shown(&described(&record.summary), SUMMARY),
         }
     });
     let stages = stages.collect();
@@ -89,14 +89,14 @@ pub fn page(frame: &Frame) -> Result<Page> {
 }
 
 fn figures(frame: &Frame, seconds: f64, bytes: u64) -> Vec<Figure> {
-    let extract = frame.told("extract");
+    let extract = frame.summary("extract");
     let text = |name: &str| extract[name].as_str().map(|text| shown(text, NAME));
     let mut figures = vec![
-        Figure::number("Time", duration(seconds), "of all stages".into()),
+        Figure::number("Time", duration(seconds), "all stages together".into()),
         Figure::number(
             "On disk",
             words::bytes(bytes),
-            "tables and pictures, without this report".into(),
+            "tables and pictures, excluding this report".into(),
         ),
     ];
     if let Some(network) = text("network") {
@@ -114,7 +114,7 @@ fn figures(frame: &Frame, seconds: f64, bytes: u64) -> Vec<Figure> {
                 let busy = busy.map_or(String::new(), |busy| {
                     format!(", busy {} of the time", percent(busy))
                 });
-                format!("held up by {}{busy}", bottleneck(step))
+                format!("limited by {}{busy}", bottleneck(step))
             }
             None => String::new(),
         };
@@ -124,22 +124,22 @@ fn figures(frame: &Frame, seconds: f64, bytes: u64) -> Vec<Figure> {
             note,
         ));
     }
-    let taken = frame
+    let reused = frame
         .manifest
         .stages
         .get("extract")
         .map_or(0, |record| record.reused());
-    if taken > 0 {
+    if reused > 0 {
         figures.push(Figure::number(
-            "Taken from before",
-            words::count(taken),
-            "images that have not changed".into(),
+            "Reused",
+            words::count(reused),
+            "images unchanged since the previous run".into(),
         ));
     }
     figures.push(Figure::words(
         "Prospect",
         env!("CARGO_PKG_VERSION").into(),
-        "the version that made these pages".into(),
+        "version that wrote this report".into(),
     ));
     figures
 }
@@ -148,7 +148,7 @@ fn duration(seconds: f64) -> String {
     words::duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-/// What `extract` calls its steps, in words.
+/// Display name of a step of `extract`.
 fn bottleneck(step: &str) -> String {
     match step {
         "decode" => "decoding".into(),
@@ -158,8 +158,8 @@ fn bottleneck(step: &str) -> String {
     }
 }
 
-/// The figures that a stage has told, without lists of rows.
-fn told(summary: &Value) -> String {
+/// The scalars of a summary, as text.
+fn described(summary: &Value) -> String {
     let Some(fields) = summary.as_object() else {
         return String::new();
     };

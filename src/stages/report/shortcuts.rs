@@ -1,4 +1,4 @@
-//! The page of shortcuts and bias: units that fire for a mark, attributes that go with labels, and groups that fare worse.
+//! The page of shortcuts and bias: units that fire for a mark, attributes correlated with labels, groups with low accuracy.
 
 mod gather;
 #[cfg(test)]
@@ -23,10 +23,10 @@ use super::frame::{Frame, MESSAGE, NAME, PATH, Page, Shell, drawn, shown};
 
 pub use self::gather::{Group, Groups, Suspect, suspects};
 
-/// Marks that have a card, if they are findings or among the first so many; the others are rows of a table.
+/// Maximum number of cards, and candidates that get one; other marks are rows of a table.
 const CARDS: usize = 12;
 const CANDIDATES: usize = 4;
-/// Attributes whose accuracy is shown by value, and values of one.
+/// Attributes with accuracy by value, and values per attribute.
 const ATTRIBUTES: usize = 16;
 const VALUES: usize = 12;
 /// Associations in the table.
@@ -56,15 +56,15 @@ struct Card {
     title: String,
     flagged: bool,
     score: String,
-    said: String,
+    evidence: String,
     figures: Vec<(&'static str, String)>,
-    /// The evidence's sheet, and the unit's best patches; nothing where none was drawn.
+    /// The suspect's sheet and the unit's top patches; empty if not drawn.
     picture: String,
     alt: String,
     sheet: String,
     unit: String,
     layer: String,
-    /// On the page of units; nothing where the layer is not known.
+    /// To the page of units; empty if the layer is unknown.
     link: String,
     others: String,
 }
@@ -91,7 +91,8 @@ struct AssociationRow {
     /// The bar's length in percent.
     percent: String,
     p_value: String,
-    said: String,
+    /// The most associated label and value.
+    pair: String,
     lift: String,
     images: String,
 }
@@ -104,7 +105,7 @@ struct GroupRow {
     accuracy: String,
     interval: String,
     overall: String,
-    /// Surely, that is even at the upper end of the interval.
+    /// Whether even the upper end of the interval lies below the overall accuracy.
     falls_short: bool,
     bar: Bar,
 }
@@ -123,7 +124,7 @@ struct AttributePanel {
     more: String,
 }
 
-/// The page and the images that it shows, which are none: its pictures are the stage's.
+/// Shows no images of its own: the pictures are those that the stage drew.
 pub fn page(frame: &Frame) -> Result<Page> {
     let (ctx, manifest) = (frame.ctx, &frame.manifest);
     let tables = Tables {
@@ -141,7 +142,7 @@ pub fn page(frame: &Frame) -> Result<Page> {
     frame.page("shortcuts", &ShortcutsPage::new(shell, &tables))
 }
 
-/// Each layer's place on the page of units.
+/// Index of each layer on the page of units.
 fn layer_places(ctx: &Context, manifest: &Manifest) -> Result<HashMap<String, usize>> {
     let layers = read_layers(ctx.run, manifest)?;
     Ok((layers.into_iter().enumerate())
@@ -149,7 +150,7 @@ fn layer_places(ctx: &Context, manifest: &Manifest) -> Result<HashMap<String, us
         .collect())
 }
 
-/// What the tables have.
+/// Contents of the tables.
 #[derive(Default)]
 struct Tables {
     ready: bool,
@@ -157,7 +158,7 @@ struct Tables {
     associations: Vec<Association>,
     groups: Groups,
     layers: HashMap<String, usize>,
-    /// The contact sheets that `patches` drew.
+    /// Contact sheets drawn by `patches`.
     pictures: HashSet<String>,
 }
 
@@ -178,9 +179,9 @@ impl ShortcutsPage {
         }
         let mut marks: Vec<Vec<&Suspect>> = of_mark.into_values().collect();
         marks.sort_by_key(|mark| mark[0].rank);
-        let told = |at: usize| at < CANDIDATES || marks[at].iter().any(|one| one.flagged);
+        let has_card = |at: usize| at < CANDIDATES || marks[at].iter().any(|one| one.flagged);
         let cards: Vec<Card> = (0..marks.len())
-            .filter(|&at| told(at))
+            .filter(|&at| has_card(at))
             .take(CARDS)
             .map(|at| Card::of(&marks[at], tables))
             .collect();
@@ -191,7 +192,7 @@ impl ShortcutsPage {
             .map(|one| SuspectRow::of(one, tables, &anchors));
         let more = |n: usize, shown: usize, what: &str| match n.saturating_sub(shown) {
             0 => String::new(),
-            more => format!("And {} more in the table {what}.", count(more as u64)),
+            more => format!("{} more in the table {what}.", count(more as u64)),
         };
         let (metadata, quality): (Vec<_>, Vec<_>) = tables
             .groups
@@ -213,10 +214,8 @@ impl ShortcutsPage {
             attributes: attributes.map(AttributePanel::of).collect(),
             more_attributes: more(tables.groups.attributes.len(), ATTRIBUTES, "groups"),
             source: match tables.groups.source.as_deref() {
-                Some("network") => "the network's own predictions",
-                _ => {
-                    "a linear probe on the network's features, by folds that have not seen the image"
-                }
+                Some("network") => "the network's predictions",
+                _ => "a cross-validated linear probe on the network's features",
             },
         }
     }
@@ -241,11 +240,10 @@ fn verdict(suspects: &[Suspect]) -> String {
     }
     if classes.is_empty() {
         return match suspects.len() {
-            0 => "No unit fires in one small place of one class's pictures, and the classifier leans on none that looks at the \
-                  border."
+            0 => "No unit fires for one small place in the images of one class, and the classifier relies on no unit that looks \
+                  at the border."
                 .into(),
-            _ => "Nothing here is strong enough to be told as a finding; these are the likeliest candidates, and most of them will \
-                  be harmless."
+            _ => "Nothing here is strong enough to be a finding. These are the likeliest candidates; most are harmless."
                 .into(),
         };
     }
@@ -255,20 +253,19 @@ fn verdict(suspects: &[Suspect]) -> String {
         n => format!(" and {n} more"),
     };
     format!(
-        "{} for something that only the photos of one class bear: {}{more}. Look at the pictures: is it the object, or a mark beside \
-         it?",
+        "{} for something found only in photos of one class: {}{more}. Look at the pictures: is it the object, or a mark beside it?",
         plural(flagged.len() as u64, "unit fires", "units fire"),
         shown.join(", ")
     )
 }
 
-/// Evidence with a capital.
+/// The evidence, capitalised.
 fn sentence(evidence: &str) -> String {
-    let said = shown(evidence, MESSAGE);
-    let mut characters = said.chars();
+    let evidence = shown(evidence, MESSAGE);
+    let mut characters = evidence.chars();
     match characters.next() {
         Some(first) => first.to_uppercase().chain(characters).collect(),
-        None => said,
+        None => evidence,
     }
 }
 
@@ -276,30 +273,27 @@ impl Card {
     fn of(mark: &[&Suspect], tables: &Tables) -> Card {
         let first = mark[0];
         let class = shown(&first.class_name, NAME);
-        let mut figures = vec![("Images that bear it", count(first.images.into()))];
+        let mut figures = vec![("Images", count(first.images.into()))];
         let mut figure_of = |name: &'static str, share: Option<f64>| {
             figures.extend(share.map(|share| (name, percent(share))));
         };
-        figure_of("Of the class's images", first.share_of_class);
-        figure_of("Of all others", first.share_of_others);
+        figure_of("Share of the class", first.share_of_class);
+        figure_of("Share of all others", first.share_of_others);
         if first.share_of_class.is_none() {
-            figure_of("Strongest at the border", Some(first.border_share));
+            figure_of("Peak at the border", Some(first.border_share));
         }
-        figure_of("Strongest outside the boxes", first.outside_boxes);
-        figure_of("Explanation at the border", first.border_energy);
+        figure_of("Peak outside the boxes", first.outside_boxes);
+        figure_of("Explanation energy at the border", first.border_energy);
         if let (Some(with), Some(without)) = (first.p_with, first.p_without) {
             figures.push(("p(class) with, without", format!("{with:.2}, {without:.2}")));
         }
         if let Some(drop) = first.accuracy_drop {
             figures.push((
-                "Accuracy lost without it",
+                "Accuracy drop without it",
                 format!("{:.1} points", 100.0 * drop),
             ));
         }
-        figures.push((
-            "Tells the class (AUROC)",
-            format!("{:.2}", first.exclusivity),
-        ));
+        figures.push(("AUROC", format!("{:.2}", first.exclusivity)));
         let picture = mark.iter().find_map(|one| one.picture.as_ref());
         let sheet = unit_picture(
             "patches",
@@ -310,7 +304,7 @@ impl Card {
             anchor: format!("mark-{}", first.mark),
             title: match first.kind.as_str() {
                 "mark" => format!("A mark on {class}?"),
-                _ => format!("The border of {class}?"),
+                _ => format!("Border of {class}?"),
             },
             alt: format!(
                 "Photos of {class} where unit {} is strongest, the place enlarged, and photos without it",
@@ -318,7 +312,7 @@ impl Card {
             ),
             flagged: first.flagged,
             score: format!("{:.2}", first.score),
-            said: sentence(&first.evidence),
+            evidence: sentence(&first.evidence),
             figures,
             picture: picture.map_or(String::new(), |path| format!("../{path}")),
             sheet: match tables.pictures.contains(&sheet) {
@@ -372,14 +366,14 @@ impl AssociationRow {
         AssociationRow {
             attribute: shown(&association.attribute, NAME),
             kind: match association.kind.as_str() {
-                "metadata" => "your metadata".into(),
-                "quality" => "the picture".into(),
+                "metadata" => "metadata".into(),
+                "quality" => "image".into(),
                 other => shown(other, NAME),
             },
             strength: format!("{:.3}", association.nmi),
             percent: format!("{:.1}", 100.0 * association.nmi.clamp(0.0, 1.0)),
             p_value: format!("{:.3}", association.p_value),
-            said: top.map_or(String::new(), |top| {
+            pair: top.map_or(String::new(), |top| {
                 format!(
                     "{} among {}",
                     shown(&top.label, NAME),
@@ -419,7 +413,7 @@ impl GroupRow {
 }
 
 impl AttributePanel {
-    /// Of many values the worst.
+    /// Shows the worst of many values.
     fn of(attribute: &ByValue) -> AttributePanel {
         let mut groups: Vec<&Group> = attribute.groups.iter().collect();
         let more = groups.len().saturating_sub(VALUES);
@@ -433,8 +427,8 @@ impl AttributePanel {
             more: match more {
                 0 => String::new(),
                 n => format!(
-                    "{} do better.",
-                    plural(n as u64, "more value", "more values")
+                    "{} higher accuracy.",
+                    plural(n as u64, "more value has", "more values have")
                 ),
             },
         }

@@ -13,11 +13,11 @@ use super::{
 };
 
 const HOSTILE: &str = "<script>alert('x')</script>\"\n\u{202e}gpj";
-/// Images that can be decoded, and that cannot.
+/// Number of readable and of unreadable images.
 const GOOD: usize = 12;
 const BAD: usize = 60;
 
-/// Names from strangers everywhere: labels, paths, errors, layers.
+/// Hostile names everywhere: labels, paths, errors, layers.
 fn hostile() -> Fake {
     let long = "long ".repeat(60);
     let label = |id: usize| match id % 3 {
@@ -96,7 +96,7 @@ fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
     rest.filter_map(|rest| rest.split('"').next()).collect()
 }
 
-/// The value that a data file gives to its name.
+/// The value of a data file.
 fn data(report: &std::path::Path, name: &str) -> Value {
     let text = fs::read_to_string(report.join(format!("data/{name}.js"))).unwrap();
     assert!(!text.contains('<') && !text.contains('\u{2028}'), "{name}");
@@ -107,7 +107,7 @@ fn data(report: &std::path::Path, name: &str) -> Value {
 }
 
 #[test]
-fn names_from_strangers_are_inert_on_every_page() {
+fn hostile_names_are_inert_on_every_page() {
     let fake = hostile();
     fake.write();
     find(&fake);
@@ -141,7 +141,7 @@ fn names_from_strangers_are_inert_on_every_page() {
             !html.contains(" style=") && !html.contains(" onclick="),
             "{page}"
         );
-        // A name that broke out of an attribute or element would unbalance these.
+        // A name that escapes its attribute or element would unbalance these.
         for element in [
             "li", "ul", "ol", "td", "span", "th", "tr", "bdi", "div", "section", "article", "dd",
             "a", "p", "code",
@@ -168,7 +168,7 @@ fn names_from_strangers_are_inert_on_every_page() {
 }
 
 #[test]
-fn every_link_leads_to_a_file_and_every_picture_is_there() {
+fn every_link_and_every_picture_exists() {
     let fake = hostile();
     fake.write();
     find(&fake);
@@ -206,7 +206,7 @@ fn every_link_leads_to_a_file_and_every_picture_is_there() {
 }
 
 #[test]
-fn a_record_tells_label_prediction_and_findings() {
+fn a_record_holds_label_prediction_and_findings() {
     let fake = hostile();
     fake.write();
     find(&fake);
@@ -238,7 +238,7 @@ fn a_record_tells_label_prediction_and_findings() {
 }
 
 #[test]
-fn every_kind_is_on_the_page_that_it_names_and_counted_there() {
+fn every_kind_is_listed_and_counted_on_its_page() {
     let fake = hostile();
     fake.write();
     find(&fake);
@@ -275,7 +275,7 @@ fn every_kind_is_on_the_page_that_it_names_and_counted_there() {
 }
 
 #[test]
-fn a_large_dataset_is_shown_in_part_findings_first() {
+fn the_image_limit_keeps_findings_first() {
     let fake = hostile();
     fake.write();
     find(&fake);
@@ -294,7 +294,7 @@ fn a_large_dataset_is_shown_in_part_findings_first() {
 }
 
 #[test]
-fn without_findings_the_pages_say_what_to_run() {
+fn without_findings_the_pages_name_the_stage_to_run() {
     let fake = hostile();
     fake.write();
     let report = report(&fake, &[]);
@@ -310,7 +310,7 @@ fn without_findings_the_pages_say_what_to_run() {
 }
 
 #[test]
-fn the_same_tables_give_the_same_files() {
+fn equal_tables_give_equal_files() {
     let whole = hostile();
     whole.write();
     find(&whole);
@@ -334,7 +334,7 @@ fn the_same_tables_give_the_same_files() {
 }
 
 #[test]
-fn a_data_file_cannot_end_a_script() {
+fn a_data_file_cannot_close_a_script_element() {
     let text = script("a", &json!({ "x": "</script><!--\u{2028}\u{2029}" }));
     assert!(!text.contains('<') && !text.contains('\u{2028}') && !text.contains('\u{2029}'));
     let json = text

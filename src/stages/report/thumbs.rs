@@ -1,4 +1,4 @@
-//! Small pictures for the pages.
+//! Thumbnails and large pictures for the pages.
 
 use prospect_common::{Error, Result};
 use prospect_engine::tables::sources::{Sources, fitted};
@@ -8,15 +8,15 @@ use rayon::prelude::*;
 
 use super::images::{SHARD, Shown};
 
-/// Longest sides, in pixels. Smaller images are not enlarged.
+/// Maximum width and height in pixels. Smaller images are not enlarged.
 const SIDE: u32 = 128;
 const LARGE: u32 = 480;
-/// JPEG quality: at 80 no artefact is seen at these sizes.
+/// JPEG quality: 80 shows no artefacts at these sizes.
 const QUALITY: u8 = 80;
 /// Images in memory at a time.
 const CHUNK: usize = 64;
 
-/// About the bytes of a small and of a large picture.
+/// Estimated bytes of a thumbnail and of a large picture.
 pub const BYTES: [u64; 2] = [4 << 10, 40 << 10];
 
 /// `thumbs/000/000123.jpg`, in the folder `report`.
@@ -30,7 +30,7 @@ struct Drawn {
     large: Option<Vec<u8>>,
 }
 
-/// Writes the pictures of some images. One that cannot be read any more gets a grey one, and a warning.
+/// Writes the pictures of some images. An image that can no longer be read gets a grey placeholder and a warning.
 pub fn draw(
     sources: &Sources,
     shown: &Shown,
@@ -61,7 +61,7 @@ fn drawn(sources: &Sources, shown: &Shown, id: u32) -> Result<Drawn, String> {
     }
     let at = |side: u32| match &picture {
         Ok(image) => jpeg(&fitted(image, side.min(image.width.max(image.height)))?),
-        // The file has changed or gone since.
+        // The file has changed or disappeared since the scan.
         Err(_) => jpeg(&Picture::filled(SIDE, SIDE, GONE)),
     };
     Ok(Drawn {

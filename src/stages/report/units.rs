@@ -1,6 +1,6 @@
-//! The page of units: what each looks for, layer by layer.
+//! The page of units: what each responds to, layer by layer.
 //!
-//! The page itself lists the layers; their units are in data files of their own, read when a layer is opened.
+//! The page lists the layers; their units are in one data file per layer, loaded when the layer is opened.
 
 mod gather;
 #[cfg(test)]
@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 use self::gather::{Layer, Unit, Units};
 use super::frame::{Frame, NAME, PATH, Page, Shell, short, shown};
 
-/// Units of each class that the search over all layers finds, and of each layer that are shown before any search.
+/// Units per class in the search over all layers, and units per layer shown before any search.
 const OF_CLASS: usize = 96;
 const OF_LAYER: usize = 3;
-/// Classes that the search proposes.
+/// Maximum number of class names suggested by the search.
 const MAX_NAMED: usize = 2_000;
-/// The picture of the first filters, in the folder of the report.
+/// The picture of the first-layer filters, in the folder `report`.
 const FILTERS: &str = "filters.png";
-/// Units of each layer whose images are wanted in the report.
+/// Units per layer whose images enter the report.
 const WITH_IMAGES: usize = 48;
 
 /// `units.html`.
@@ -38,7 +38,7 @@ struct UnitsPage {
     subtitle: String,
     measure: &'static str,
     classes: Vec<String>,
-    /// What the picture of the first filters shows; nothing where there is none.
+    /// Caption of the first-layer filters; empty without a picture.
     filters: String,
     layers: Vec<LayerRow>,
 }
@@ -49,7 +49,7 @@ struct LayerRow {
     shape: String,
     field: String,
     units: String,
-    /// Nothing where none is.
+    /// Empty if none.
     dead: String,
 }
 
@@ -59,7 +59,6 @@ struct Filters {
     png: Vec<u8>,
 }
 
-/// The page, the files that its script reads, by name, and the images that it shows, most important first.
 pub fn page(frame: &Frame) -> Result<Page> {
     let (ctx, manifest) = (frame.ctx, &frame.manifest);
     let units = Units::of_run(ctx, manifest)?;
@@ -84,7 +83,7 @@ pub fn page(frame: &Frame) -> Result<Page> {
 }
 
 impl UnitsPage {
-    /// `units` is missing where `patches` has not run.
+    /// `units`: `None` if `patches` has not run.
     fn new(shell: Shell, units: Option<&Units>, filters: Option<&Filters>) -> UnitsPage {
         let sum = |of: fn(&Layer) -> usize| {
             let layers = units.iter().flat_map(|units| &units.layers);
@@ -107,9 +106,11 @@ impl UnitsPage {
             subtitle,
             measure: match units.map(|units| units.measure.as_str()) {
                 Some("class_selectivity") => {
-                    "class selectivity: 0, all classes excite the unit alike; 1, one class only"
+                    "class selectivity: 0 if all classes activate the unit equally, 1 if only one does"
                 }
-                _ => "lifetime sparseness: 0, all images excite the unit alike; 1, one image only",
+                _ => {
+                    "lifetime sparseness: 0 if all images activate the unit equally, 1 if only one does"
+                }
             },
             classes: names
                 .take(MAX_NAMED)
@@ -132,7 +133,7 @@ impl LayerRow {
             shape: format!("{rows}\u{a0}×\u{a0}{cols}"),
             field: match layer.field {
                 Some([height, width]) => format!("{height}\u{a0}×\u{a0}{width}\u{a0}px"),
-                None => "everything".into(),
+                None => "whole image".into(),
             },
             units: count(layer.n_units as u64),
             dead: match layer.n_dead {
@@ -144,12 +145,12 @@ impl LayerRow {
 }
 
 impl Filters {
-    /// `None` where the network is not there any more, or does not begin with a convolution.
+    /// `None` if the network is gone or does not begin with a convolution.
     fn of_model(ctx: &Context) -> Option<Filters> {
         let first = ctx.model().ok()?.first_filters().ok()?;
         let [n, channels, height, width] = first.shape;
         let png = png(&filter_grid(&first.values, first.shape, false).ok()?).ok()?;
-        let scaled = "each scaled to its own least and greatest weight";
+        let scaled = "each scaled to its own minimum and maximum weight";
         Some(Filters {
             about: format!(
                 "The {n} filters of {}, {channels} × {height} × {width}, {scaled}",
@@ -160,7 +161,7 @@ impl Filters {
     }
 }
 
-/// What the script needs before any layer is opened.
+/// The data that the script loads first.
 fn overview(units: &Units) -> Value {
     let layers = units.layers.iter().map(|layer| {
         let best = units.by_selectivity(layer).into_iter().take(OF_LAYER);
@@ -213,7 +214,7 @@ fn layer_data(layer: &Layer) -> Value {
     json!(layer.units.iter().map(row).collect::<Vec<Value>>())
 }
 
-/// Of the most selective units of every layer, by turns.
+/// Images of the most selective units, taking turns between layers.
 fn images(units: &Units) -> Vec<u32> {
     let best: Vec<Vec<&Unit>> = units
         .layers

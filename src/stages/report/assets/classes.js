@@ -1,7 +1,7 @@
 'use strict';
 /*
- * The page of classes. Cells of the matrix and what is known of a class come from data/classes-NN.js when they are first
- * opened. What is open stands in the address: #class=3 or #cell=3-5, places in the list of classes.
+ * The page of classes. Details of classes and matrix cells come from data/classes-NN.js when first opened. The address records
+ * what is open: #class=3 or #cell=3-5, indices into the list of classes.
  */
 (() => {
   const { el, name, count, percent, load, thumb } = prospect;
@@ -14,13 +14,13 @@
   const detailTitle = document.getElementById('detail-title');
   const content = document.getElementById('detail-content');
 
-  /** What data/classes.js says. */
+  /** The value of data/classes.js. */
   let facts;
   let classes;
 
-  const nameOf = (at) => classes[at]?.name ?? facts.strangers[at - classes.length] ?? '?';
+  const nameOf = (at) => classes[at]?.name ?? facts.other_classes[at - classes.length] ?? '?';
   const shard = (at) => load(`classes-${String(Math.floor(at / facts.at_a_time)).padStart(2, '0')}`);
-  const accuracyOf = (one) => (one.judged > 0 ? one.right / one.judged : null);
+  const accuracyOf = (one) => (one.evaluated > 0 ? one.correct / one.evaluated : null);
   const has = (one, words) => one.toLowerCase().includes(words.trim().toLowerCase());
 
   const svg = (tag, attributes, ...children) => {
@@ -30,39 +30,39 @@
     return element;
   };
   const of = (share) => `${(100 * share).toFixed(2)}%`;
-  /** A share with its interval and, where there is one, what it is measured by. */
+  /** A bar for a fraction, with its interval and, if given, the overall value to compare with. */
   const interval = (share, low, high, overall) => svg('svg', { class: 'interval', 'aria-hidden': 'true' },
     svg('rect', { class: 'length', width: of(share), height: '100%', rx: 2 }),
     svg('line', { class: 'range', x1: of(low), x2: of(high), y1: '50%', y2: '50%' }),
     overall === undefined ? '' : svg('line', { class: 'overall', x1: of(overall), x2: of(overall), y1: '0', y2: '100%' }));
   const toClass = (at, className) => el('button', { type: 'button', class: `link ${className ?? ''}`, onclick: () => openClass(at) }, name(nameOf(at)));
 
-  /* The matrix, of few classes. */
+  /* The confusion matrix, for few classes. */
 
   function matrix() {
     const n = classes.length;
-    const others = facts.strangers.length > 0;
+    const others = facts.other_classes.length > 0;
     const counts = new Map();
     let most = 0;
     for (const [from, to, number] of facts.cells) {
       const column = Math.min(to, n);
       const key = `${from}-${column}`;
-      const share = number / Math.max(classes[from].judged, 1);
+      const share = number / Math.max(classes[from].evaluated, 1);
       const sum = counts.get(key) ?? { n: 0, share: 0, to, alone: 0 };
       counts.set(key, { n: sum.n + number, share: sum.share + share, to: sum.n >= number ? sum.to : to, alone: sum.alone + 1 });
       if (from !== column) most = Math.max(most, counts.get(key).share);
     }
     const columns = [...classes.keys(), ...(others ? [n] : [])];
-    const head = el('tr', {}, el('td', { class: 'corner' }, el('span', { class: 'quiet' }, 'label ↓ taken for →')),
+    const head = el('tr', {}, el('td', { class: 'corner' }, el('span', { class: 'quiet' }, 'label ↓ prediction →')),
       columns.map((at) => el('th', { scope: 'col' }, el('span', {}, at === n ? 'others' : name(nameOf(at))))));
     const body = classes.map((one, from) => el('tr', {}, el('th', { scope: 'row' }, toClass(from)),
       columns.map((to) => {
         const cell = counts.get(`${from}-${to}`);
         if (!cell) return el('td', { class: 'none' }, '·');
         const right = from === to;
-        const said = `${one.name} taken for ${to === n ? 'other classes' : nameOf(to)}: ${count(cell.n)}, ${percent(cell.share, 1)}`;
+        const text = `${one.name} predicted as ${to === n ? 'other classes' : nameOf(to)}: ${count(cell.n)}, ${percent(cell.share, 1)}`;
         const button = el('button', {
-          type: 'button', tabIndex: -1, 'data-cell': `${from}-${to}`, 'aria-label': prospect.visible(said), title: prospect.visible(said),
+          type: 'button', tabIndex: -1, 'data-cell': `${from}-${to}`, 'aria-label': prospect.visible(text), title: prospect.visible(text),
           onclick: () => (to === n && cell.alone > 1 ? openClass(from) : openCell(from, cell.to)),
         }, count(cell.n));
         const td = el('td', { class: right ? 'right' : 'wrong' }, button);
@@ -92,27 +92,27 @@
       button.tabIndex = 0;
       button.focus();
     });
-    place.replaceChildren(table, el('p', { class: 'quiet', id: 'matrix-keys' }, 'A cell opens its images; arrow keys walk from cell to cell.'));
+    place.replaceChildren(table, el('p', { class: 'quiet', id: 'matrix-keys' }, 'Click a cell to see its images; arrow keys move between cells.'));
   }
 
-  /* The pairs that are confused most, of many classes. */
+  /* The most confused pairs, for many classes. */
 
   function pairs(words = '') {
     const mistakes = facts.cells.filter(([from, to]) => from !== to && (words === '' || has(nameOf(from), words) || has(nameOf(to), words)));
     mistakes.sort((a, b) => b[2] - a[2] || a[0] - b[0]);
     const rows = mistakes.slice(0, PAIRS).map(([from, to, n]) => el('tr', {},
-      el('td', {}, toClass(from), el('span', { class: 'quiet' }, ' taken for '), name(nameOf(to))),
+      el('td', {}, toClass(from), el('span', { class: 'quiet' }, ' predicted as '), name(nameOf(to))),
       el('td', { class: 'number' }, el('button', { type: 'button', class: 'link', 'data-cell': `${from}-${to}`, onclick: () => openCell(from, to) }, count(n), el('span', { class: 'hidden' }, ' images'))),
-      el('td', { class: 'number quiet' }, percent(n / Math.max(classes[from].judged, 1), 1))));
+      el('td', { class: 'number quiet' }, percent(n / Math.max(classes[from].evaluated, 1), 1))));
     const table = el('table', { class: 'pairs' },
-      el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Label and prediction'), el('th', { scope: 'col', class: 'number' }, 'Images'), el('th', { scope: 'col', class: 'number' }, 'of the label'))),
+      el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Label and prediction'), el('th', { scope: 'col', class: 'number' }, 'Images'), el('th', { scope: 'col', class: 'number' }, 'Of the class'))),
       el('tbody', {}, rows));
     const more = mistakes.length - rows.length;
-    place.replaceChildren(rows.length > 0 ? table : el('p', { class: 'quiet' }, 'None.'),
-      more > 0 ? el('p', { class: 'quiet' }, `And ${count(more)} more pairs: search for a class.`) : '');
+    place.replaceChildren(rows.length > 0 ? table : el('p', { class: 'quiet' }, 'No pairs.'),
+      more > 0 ? el('p', { class: 'quiet' }, `${count(more)} more pairs: search for a class to see them.`) : '');
   }
 
-  /* What is open. */
+  /* The open class or cell. */
 
   function mark(key, address) {
     for (const button of document.querySelectorAll('[data-cell]')) button.classList.toggle('open', button.dataset.cell === key);
@@ -124,45 +124,45 @@
     detail.hidden = false;
   }
 
-  /** Brings the detail into view where it is not beside the matrix. */
+  /** Scrolls to the detail unless it is already beside the matrix. */
   function look() {
     detailTitle.focus({ preventScroll: true });
     const { top } = detail.getBoundingClientRect();
     if (top < 0 || top > window.innerHeight * 0.6) detail.scrollIntoView({ block: 'start' });
   }
 
-  /** Unasked for it neither takes the focus nor stands in the address. */
-  async function openCell(from, to, unasked = false) {
+  /** `initial`: opened by the page itself, so neither focused nor recorded in the address. */
+  async function openCell(from, to, initial = false) {
     const key = isMatrix ? `${from}-${Math.min(to, classes.length)}` : `${from}-${to}`;
-    mark(key, unasked ? null : `#cell=${from}-${to}`);
+    mark(key, initial ? null : `#cell=${from}-${to}`);
     const [, , n] = facts.cells.find(([a, b]) => a === from && b === to) ?? [from, to, 0];
     const ids = (await shard(from)).cells[`${from}-${to}`] ?? [];
     const right = from === to;
-    detailTitle.replaceChildren(...(right ? [name(nameOf(from)), ' taken for what it is'] : [name(nameOf(from)), ' taken for ', name(nameOf(to))]));
-    const share = n / Math.max(classes[from].judged, 1);
+    detailTitle.replaceChildren(...(right ? [name(nameOf(from)), ' predicted correctly'] : [name(nameOf(from)), ' predicted as ', name(nameOf(to))]));
+    const share = n / Math.max(classes[from].evaluated, 1);
     const back = !right && facts.cells.find(([a, b]) => a === to && b === from);
     const images = el('div', { class: 'grid' });
     const note = el('p', { class: 'quiet' });
     opened(
-      el('p', {}, `${count(n)} of ${count(classes[from].judged)} images, ${percent(share, 1)}. ${right ? 'The least sure first.' : 'The surest mistakes first.'}`),
+      el('p', {}, `${count(n)} of ${count(classes[from].evaluated)} images, ${percent(share, 1)}. ${right ? 'Least confident first.' : 'Most confident mistakes first.'}`),
       images, note,
       el('p', {}, 'About ', toClass(from), !right && classes[to] ? [' and ', toClass(to)] : '',
-        back ? ['; the other way round: ', el('button', { type: 'button', class: 'link', onclick: () => openCell(to, from) }, `${count(back[2])} images`)] : '', '.'));
+        back ? ['; the reverse: ', el('button', { type: 'button', class: 'link', onclick: () => openCell(to, from) }, `${count(back[2])} images`)] : '', '.'));
     await fill(images, ids, n, note);
-    if (!unasked) look();
+    if (!initial) look();
   }
 
-  /** The images that are in the report, and a word about the others. */
+  /** Shows the images that are in the report and counts the others. */
   async function fill(images, ids, n, note) {
     const known = await Promise.all(ids.map((id) => prospect.image(id).catch(() => null)));
     const there = ids.filter((_, at) => known[at]);
     images.append(...there.map((id) => thumb(id)));
     const missing = n - there.length;
-    if (missing > 0) note.textContent = there.length === 0 ? 'None of these images is in the report, which shows a part of the dataset.' : `${count(missing)} more are not in the report.`;
+    if (missing > 0) note.textContent = there.length === 0 ? 'None of these images is in the report, which holds part of the dataset.' : `${count(missing)} more are not in the report.`;
     else note.remove();
   }
 
-  /** The mean map over what the network saw, from dark to bright. */
+  /** The mean map over the network's input, from dark to bright. */
   function meanMap(one, map) {
     const bytes = Uint8Array.from(atob(map.values), (c) => c.charCodeAt(0));
     const small = el('canvas', { width: map.width, height: map.height });
@@ -182,10 +182,10 @@
     const drawing = canvas.getContext('2d');
     drawing.imageSmoothingQuality = 'high';
     drawing.drawImage(small, 0, 0, wide, high);
-    return el('figure', { class: 'mean' }, canvas, el('figcaption', {}, `Where the network looked, mean of ${count(map.images)} images (`, name(facts.map_of ?? ''), ')'));
+    return el('figure', { class: 'mean' }, canvas, el('figcaption', {}, `Where the network looked: mean map of ${count(map.images)} images (`, name(facts.map_of ?? ''), ')'));
   }
 
-  /** By thirds, in words. */
+  /** The position of the maximum, by thirds. */
   function strongest(bytes, { width, height }) {
     const at = bytes.indexOf(Math.max(...bytes));
     const third = (value, of) => Math.min(2, Math.floor((3 * (value + 0.5)) / of));
@@ -203,36 +203,36 @@
     const fact = (term, ...value) => terms.append(el('div', {}, el('dt', {}, term), el('dd', {}, ...value)));
     fact('Images', count(one.images));
     const accuracy = accuracyOf(one);
-    if (accuracy !== null) fact('Right', `${percent(accuracy, 1)} `, el('span', { class: 'quiet' }, `(95 %: ${percent(one.low, 1)} to ${percent(one.high, 1)})`));
-    const cell = ([from, to, n], shown) => el('li', {}, name(nameOf(shown)), ' ', el('button', { type: 'button', class: 'link', 'aria-label': prospect.visible(`${count(n)} images of ${nameOf(from)} taken for ${nameOf(to)}`), onclick: () => openCell(from, to) }, count(n)));
+    if (accuracy !== null) fact('Accuracy', `${percent(accuracy, 1)} `, el('span', { class: 'quiet' }, `(95 %: ${percent(one.low, 1)} to ${percent(one.high, 1)})`));
+    const cell = ([from, to, n], shown) => el('li', {}, name(nameOf(shown)), ' ', el('button', { type: 'button', class: 'link', 'aria-label': prospect.visible(`${count(n)} images of ${nameOf(from)} predicted as ${nameOf(to)}`), onclick: () => openCell(from, to) }, count(n)));
     const list = (cells, shown) => el('ul', { class: 'inline' }, cells.toSorted((a, b) => b[2] - a[2]).slice(0, 6).map((found) => cell(found, shown(found))));
     const away = facts.cells.filter(([from, to]) => from === at && to !== at);
     const into = facts.cells.filter(([from, to]) => to === at && from !== at);
-    if (away.length > 0) fact('Taken for', list(away, ([, to]) => to));
-    if (into.length > 0) fact('Taken for it', list(into, ([from]) => from));
+    if (away.length > 0) fact('Predicted as', list(away, ([, to]) => to));
+    if (into.length > 0) fact('Confused with it', list(into, ([from]) => from));
     if (one.own !== null) fact('Neighbours', `${percent(one.own)} of its own class`, known.overlap.length > 0 ? el('ul', { class: 'inline' }, known.overlap.slice(0, 4).map(([other, share]) => el('li', {}, name(nameOf(other)), ` ${percent(share, 1)}`))) : null);
-    fact('Units', el('a', { href: `units.html#${new URLSearchParams({ class: one.name })}` }, 'what fires for it'));
+    fact('Units', el('a', { href: `units.html#${new URLSearchParams({ class: one.name })}` }, 'units that fire for it'));
     const parts = [el('div', { class: known.map ? 'side' : '' }, terms, known.map ? meanMap(one, known.map) : null)];
     if (known.shortcuts.length > 0) {
       parts.push(el('h3', {}, 'Shortcuts'), el('ul', { class: 'findings' }, known.shortcuts.map(({ evidence, flagged }) =>
         el('li', { class: flagged ? 'flagged' : 'candidate' }, el('span', { class: 'tag' }, flagged ? 'finding' : 'candidate'), ' ', name(evidence)))),
-      el('p', {}, el('a', { href: 'shortcuts.html' }, 'The pictures')));
+      el('p', {}, el('a', { href: 'shortcuts.html' }, 'See the pictures')));
     }
     if (known.groups.length > 0) {
-      parts.push(el('h3', {}, 'Where it fares worse', el('span', { class: 'quiet by' }, facts.groups_by === 'network' ? ' than all of the class' : ' than all of the class, by the probe')), el('ul', { class: 'bars' }, known.groups.map((group) => el('li', {},
+      parts.push(el('h3', {}, 'Groups with low accuracy', el('span', { class: 'quiet by' }, facts.groups_by === 'network' ? ' compared with the whole class' : ' compared with the whole class, by the probe')), el('ul', { class: 'bars' }, known.groups.map((group) => el('li', {},
         el('span', { class: 'name' }, el('span', { class: 'quiet' }, name(group.attribute)), ' ', name(group.value)),
         interval(group.accuracy, ...group.interval, group.overall), el('span', { class: 'number' }, percent(group.accuracy, 1), el('span', { class: 'quiet' }, ` of ${count(group.images)}`))))));
     }
     const ids = cells[`${at}-${at}`] ?? [];
     const images = el('div', { class: 'grid small' });
     const note = el('p', { class: 'quiet' });
-    if (ids.length > 0) parts.push(el('h3', {}, 'Right, but the least sure'), images, note);
+    if (ids.length > 0) parts.push(el('h3', {}, 'Correct, least confident'), images, note);
     opened(...parts);
     await fill(images, ids.slice(0, 12), 0, note);
     look();
   }
 
-  /* Class by class. */
+  /* The table of all classes. */
 
   const table = document.getElementById('class-table');
   const pager = document.getElementById('table-pager');
@@ -244,12 +244,12 @@
   };
 
   function drawTable() {
-    const judged = classes.some((one) => one.judged > 0);
+    const evaluated = classes.some((one) => one.evaluated > 0);
     const neighbours = classes.some((one) => one.own !== null);
     const found = classes.filter((one) => listed.words === '' || has(one.name, listed.words)).sort(orders[listed.sort]);
     const column = (text, number) => el('th', { scope: 'col', class: number ? 'number' : '' }, text);
     table.tHead.replaceChildren(el('tr', {}, column('Class'), column('Images', true),
-      judged ? [column('Right'), column('95 %', true), column('Most often taken for')] : null, neighbours ? column('Neighbours of its class', true) : null));
+      evaluated ? [column('Accuracy'), column('95 %', true), column('Most often predicted as')] : null, neighbours ? column('Same-class neighbours', true) : null));
     const worst = new Map();
     for (const cell of facts.cells) {
       const [from, to, n] = cell;
@@ -259,10 +259,10 @@
       const accuracy = accuracyOf(one);
       const most = worst.get(one.at);
       return el('tr', {}, el('th', { scope: 'row' }, toClass(one.at)), el('td', { class: 'number' }, count(one.images)),
-        judged ? [
+        evaluated ? [
           el('td', { class: 'strength' }, accuracy === null ? '–' : [interval(accuracy, one.low, one.high), el('span', {}, percent(accuracy, 1))]),
           el('td', { class: 'number quiet' }, accuracy === null ? '' : `${(100 * one.low).toFixed(1)} to ${percent(one.high, 1)}`),
-          el('td', {}, most ? [name(nameOf(most[1])), ' ', el('button', { type: 'button', class: 'link', 'aria-label': prospect.visible(`${count(most[2])} images of ${one.name} taken for ${nameOf(most[1])}`), onclick: () => openCell(most[0], most[1]) }, count(most[2]))] : ''),
+          el('td', {}, most ? [name(nameOf(most[1])), ' ', el('button', { type: 'button', class: 'link', 'aria-label': prospect.visible(`${count(most[2])} images of ${one.name} predicted as ${nameOf(most[1])}`), onclick: () => openCell(most[0], most[1]) }, count(most[2]))] : ''),
         ] : null,
         neighbours ? el('td', { class: 'number' }, one.own === null ? '' : percent(one.own)) : null);
     }));
@@ -287,7 +287,7 @@
   document.getElementById('pair-class')?.addEventListener('input', (event) => pairs(event.target.value));
   document.getElementById('pair-class')?.form.addEventListener('submit', (event) => event.preventDefault());
 
-  /** Opens what the address names; at first the pair that is confused most. */
+  /** Opens what the address names, or else the most confused pair. */
   function recall() {
     const words = new URLSearchParams(location.hash.slice(1));
     const [from, to] = (words.get('cell') ?? '').split('-').map(Number);
@@ -299,7 +299,7 @@
 
   load('classes').then((value) => {
     facts = value;
-    classes = facts.classes.map(([name, images, judged, right, low, high, own], at) => ({ at, name, images, judged, right, low, high, own }));
+    classes = facts.classes.map(([name, images, evaluated, correct, low, high, own], at) => ({ at, name, images, evaluated, correct, low, high, own }));
     const names = classes.slice(0, 2000).map((one) => el('option', { value: one.name }));
     document.getElementById('class-names').append(...names);
     if (place) (isMatrix ? matrix : pairs)();

@@ -1,5 +1,5 @@
 'use strict';
-/* Groups of pictures that are one, with filters. */
+/* Groups of duplicates, with filters. */
 document.addEventListener('DOMContentLoaded', async () => {
   const place = document.getElementById('groups');
   if (!place) return;
@@ -25,7 +25,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     shown = groups.filter(keeps);
     drawn = 0;
     place.replaceChildren();
-    at('shown').textContent = groups.length < all ? `${count(shown.length)} of the first ${count(groups.length)} groups; there are ${count(all)}` : `${count(shown.length)} groups`;
+    at('shown').textContent = groups.length < all ? `${count(shown.length)} of the first ${count(groups.length)} groups (${count(all)} in all)` : `${count(shown.length)} ${shown.length === 1 ? 'group' : 'groups'}`;
     more();
   }
 
@@ -36,11 +36,11 @@ document.addEventListener('DOMContentLoaded', async () => {
     at('more').hidden = drawn >= shown.length;
   }
 
-  function group({ images, size, findings, mirrored, least }) {
+  function group({ images, size, findings, mirrored, min_similarity: similarity }) {
     const tags = [...findings.map((kind) => words.get(kind)), ...(mirrored ? ['mirrored'] : [])];
     return el('li', { class: 'panel group' },
       el('p', {}, `${count(size)} ${size === 1 ? 'picture' : 'pictures'} `, tags.map((tag) => [el('span', { class: 'tag' }, tag), ' ']),
-        least !== null && least < 1 ? el('span', { class: 'quiet' }, ` similarity ${least.toFixed(3)} or more`) : null),
+        similarity !== null && similarity < 1 ? el('span', { class: 'quiet' }, ` similarity at least ${similarity.toFixed(3)}`) : null),
       el('div', { class: 'grid' }, images.map((id) => thumb(id))),
       size > images.length ? el('p', { class: 'quiet' }, `and ${count(size - images.length)} more`) : null);
   }

@@ -1,5 +1,5 @@
 'use strict';
-/* The gallery of findings: filters, cards, and a review by keyboard that ends as a CSV for `prospect review import`. */
+/* The gallery of findings: filters, cards, and a review by keyboard, exported as a CSV for `prospect review import`. */
 document.addEventListener('DOMContentLoaded', async () => {
   const gallery = document.getElementById('gallery');
   if (!gallery) return;
@@ -9,13 +9,13 @@ document.addEventListener('DOMContentLoaded', async () => {
   const aboutLabels = new Set(kinds.filter(([, , , about]) => about === 'label').map(([key]) => key));
   const AT_A_TIME = 40;
 
-  /* Decisions stay in this browser until they are exported. */
+  /* Decisions are stored in this browser until they are exported. */
   const KEY = `prospect-reviews:${location.pathname}`;
   const subject = (finding) => `${finding.kind} ${finding.digest ?? ''} ${finding.path}`;
   let decisions = new Map();
   try {
     decisions = new Map(JSON.parse(localStorage.getItem(KEY) ?? '[]'));
-  } catch { /* no storage: decisions last as long as the page */ }
+  } catch { /* no storage: decisions last until the page is closed */ }
   const undone = [];
   const known = new Set(findings.map(subject));
   decisions = new Map([...decisions].filter(([key]) => known.has(key)));
@@ -30,7 +30,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     type: 'button', 'data-kind': key, 'aria-pressed': String(key === kind), onclick: () => choose(key),
   }, heading, ' ', el('span', { class: 'count' })))));
   if (kinds.some(([, , n]) => n > most)) {
-    at('kinds').after(el('p', { class: 'quiet' }, `Of each kind the worst ${count(most)} are here; all of them: `, el('code', {}, 'prospect query "select * from issues"')));
+    at('kinds').after(el('p', { class: 'quiet' }, `Showing the worst ${count(most)} of each kind. All of them: `, el('code', {}, 'prospect query "select * from issues"')));
   }
 
   function choose(key) {
@@ -41,7 +41,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     list();
   }
 
-  /* Pairs of a given and a suggested label, the most frequent first. */
+  /* Pairs of given and suggested label, most frequent first. */
   function pairs() {
     const counts = new Map();
     for (const finding of findings) {
@@ -93,7 +93,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     at('cards').append(...next.map((finding, place) => card(finding, drawn + place)));
     drawn += next.length;
     at('more').hidden = drawn >= shown.length;
-    if (!shown.length) at('cards').append(el('li', { class: 'empty' }, 'Nothing of this kind.'));
+    if (!shown.length) at('cards').append(el('li', { class: 'empty' }, 'No findings match.'));
   }
 
   function card(finding, place) {
@@ -110,19 +110,19 @@ document.addEventListener('DOMContentLoaded', async () => {
         labels,
         el('p', { class: 'path quiet' }, name(finding.path)),
         el('p', {}, name(finding.evidence)),
-        el('p', { class: 'quiet' }, ofLabel ? `label right with probability ${percent(finding.score, 1)}` : `score ${finding.score}`,
-          finding.flagged ? null : ', a candidate', finding.reviewed ? `, judged ${finding.reviewed} before` : null),
+        el('p', { class: 'quiet' }, ofLabel ? `probability that the label is correct: ${percent(finding.score, 1)}` : `score ${finding.score}`,
+          finding.flagged ? null : ', a candidate', finding.reviewed ? `, reviewed before: ${finding.reviewed}` : null),
         el('div', { class: 'decide' },
-          el('button', { type: 'button', class: 'button', 'data-verdict': 'ok', onclick: () => decide(place, 'ok') }, 'Fine'),
-          el('button', { type: 'button', class: 'button', 'data-verdict': 'fix', onclick: () => decide(place, 'fix') }, 'To be fixed'))),
+          el('button', { type: 'button', class: 'button', 'data-verdict': 'ok', onclick: () => decide(place, 'ok') }, 'OK'),
+          el('button', { type: 'button', class: 'button', 'data-verdict': 'fix', onclick: () => decide(place, 'fix') }, 'Needs fixing'))),
       el('div', { class: 'beside' }, overlays, strip));
-    if (finding.other !== null) strip.append(thumb(finding.other, { note: 'the other' }));
+    if (finding.other !== null) strip.append(thumb(finding.other, { note: 'other image' }));
     fillSoon(item, finding, strip, overlays);
     paint(item, finding);
     return item;
   }
 
-  /* Neighbours and maps are read when the card comes near. */
+  /* Neighbours and overlays are loaded shortly before the card comes into view. */
   const soon = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (entry.isIntersecting) {
@@ -190,16 +190,16 @@ document.addEventListener('DOMContentLoaded', async () => {
     try {
       localStorage.setItem(KEY, JSON.stringify([...decisions]));
     } catch { /* no storage */ }
-    told();
+    showCount();
   }
 
-  function told() {
+  function showCount() {
     const n = decisions.size;
-    at('decided').textContent = n ? `${count(n)} decided, not yet exported` : 'nothing decided yet';
+    at('decided').textContent = n ? `${count(n)} decided, not exported yet` : 'no decisions yet';
     at('export').disabled = n === 0;
   }
 
-  /* One row a decision, as `prospect review import` reads them. */
+  /* One row per decision, as `prospect review import` reads them. */
   function csv() {
     const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
     const rows = findings.filter((finding) => verdict(finding)).map((finding) => {
@@ -244,5 +244,5 @@ document.addEventListener('DOMContentLoaded', async () => {
   for (const id of ['pair', 'state', 'order']) at(id).addEventListener('change', list);
   at('more').addEventListener('click', more);
   choose(kind);
-  told();
+  showCount();
 });

@@ -1,16 +1,16 @@
 'use strict';
-/* The map of the dataset: colours, filters, what the pointer is over, and the selection. */
+/* The map of the dataset: colours, filters, hover and selection. */
 document.addEventListener('DOMContentLoaded', async () => {
   const plot = document.getElementById('plot');
   if (!plot) return;
   const { el, count, name, visible, thumb } = prospect;
   const at = (id) => document.getElementById(id);
-  const SIDE = 1000; // of the square that holds a map
+  const SIDE = 1000; // side of the square that a layout fills
   const NONE = 0xffffffff;
-  const NEAR = 10; // pixels from the pointer to the point that it means
+  const NEAR = 10; // pixels within which the pointer hits a point
   const AT_A_TIME = 60;
   const LISTED = 300;
-  // Okabe and Ito's colours, and more, each far from those before it as red- and green-blind people see them too.
+  // Okabe and Ito's palette, extended by colours that stay distinct with red-green blindness.
   const LIGHT = ['#0072b2', '#e69f00', '#009e73', '#d55e00', '#56b4e9', '#cc79a7', '#332288', '#6b4a00', '#9860f8', '#a03870', '#101018', '#400800'];
   const DARK = ['#3d94d6', '#f0b030', '#0aa87c', '#f0703a', '#9bdcff', '#f090c8', '#8a6cf0', '#f4f08a', '#d82838', '#78d890', '#b040c0', '#188860'];
   const scheme = matchMedia('(prefers-color-scheme: dark)');
@@ -29,7 +29,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     return { title, note, places, area: area(places) };
   });
 
-  /** The ways to colour and to filter. `of` gives a point's group for its colour, `has` whether it belongs to a group. */
+  /** Groupings for colours and filters. `of`: the group that colours a point; `has`: whether a point belongs to a group. */
   function byCode(title, names, codes, none) {
     return { title, names, none, of: (i) => codes[i], has: (i, group) => codes[i] === group };
   }
@@ -67,7 +67,7 @@ document.addEventListener('DOMContentLoaded', async () => {
   const rgb = (hex) => [1, 3, 5].map((from) => parseInt(hex.slice(from, from + 2), 16));
   const grey = () => (scheme.matches ? '#6b7484' : '#b4b9c2');
 
-  /** The colours of the largest groups; with a filter, of those that it keeps. Others are grey. */
+  /** Colours for the largest groups, or for those that the filter keeps. Others are grey. */
   function colours() {
     const palette = scheme.matches ? DARK : LIGHT;
     const named = way.groups.filter(({ group }) => group !== NONE).map(({ group }) => group);
@@ -113,7 +113,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     }));
     at('legend').querySelector(`[data-group="${focused}"]`)?.focus();
     at('rest').hidden = found.length <= LISTED;
-    at('rest').textContent = `and ${count(found.length - LISTED)} more: find them by name`;
+    at('rest').textContent = `and ${count(found.length - LISTED)} more: search by name`;
     const kept = shown.reduce((sum, one) => sum + one, 0);
     at('showing').textContent = kept === n ? `${count(n)} images` : `${count(kept)} of ${count(n)} images`;
     at('all').hidden = kept === n && ways.every(({ only }) => !only.size);
@@ -159,14 +159,14 @@ document.addEventListener('DOMContentLoaded', async () => {
     const any = selection.length > 0;
     for (const button of ['copy-ids', 'copy-sql', 'clear']) at(button).hidden = !any;
     at('copied').hidden = true;
-    at('selected').textContent = any ? told() : 'Nothing is selected: draw a lasso around points, or list what is in view.';
+    at('selected').textContent = any ? description() : 'Nothing selected. Draw a lasso around points, or list the images in view.';
     at('grid').replaceChildren();
     listed = 0;
     more();
   }
 
-  /** How many are selected, and of which groups. */
-  function told() {
+  /** The number of selected images and their groups. */
+  function description() {
     const counts = new Map();
     for (const i of selection) counts.set(way.of(i), (counts.get(way.of(i)) ?? 0) + 1);
     const most = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 5).map(([group, images]) => {
@@ -191,11 +191,11 @@ document.addEventListener('DOMContentLoaded', async () => {
     at('copied').value = text;
     try {
       await navigator.clipboard.writeText(text);
-      at('selected').textContent = `${what} copied. ${told()}`;
+      at('selected').textContent = `${what} copied. ${description()}`;
     } catch {
       at('copied').hidden = false;
       at('copied').select();
-      at('selected').textContent = `${what} below, marked to be copied. ${told()}`;
+      at('selected').textContent = `${what} below, selected for copying. ${description()}`;
     }
   }
 
@@ -208,11 +208,11 @@ document.addEventListener('DOMContentLoaded', async () => {
     const { clientWidth: width, clientHeight: height } = at('stage');
     const [left, top] = cloud ? cloud.at([0, 0]) : [-SIDE, SIDE];
     const [right, bottom] = cloud ? cloud.at([width, height]) : [SIDE, -SIDE];
-    select(those((x, y) => x >= left && x <= right && y >= bottom && y <= top));
+    select(pointsWhere((x, y) => x >= left && x <= right && y >= bottom && y <= top));
   });
 
-  /** The shown points whose place fulfils a condition. */
-  function those(condition) {
+  /** The visible points whose coordinates meet a condition. */
+  function pointsWhere(condition) {
     const found = [];
     for (let i = 0; i < n; i++) if (shown[i] && condition(xy[2 * i], xy[2 * i + 1])) found.push(i);
     return found;
@@ -241,7 +241,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     return found;
   }
 
-  /** Shows what is known of a point beside it. */
+  /** Shows a point's details beside it. */
   async function over(i) {
     if (i === pointed) return;
     pointed = i;
@@ -255,7 +255,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     const shot = el('span', { class: 'missing' }, '…');
     const file = el('p', { class: 'quiet' });
     at('hover').replaceChildren(shot, line(ways[0]) ?? '', line(ways[1]) ?? '',
-      found.length ? el('p', {}, el('span', { class: 'quiet' }, 'Found '), found.join(', ')) : '', file);
+      found.length ? el('p', {}, el('span', { class: 'quiet' }, 'Findings '), found.join(', ')) : '', file);
     const box = at('hover').getBoundingClientRect();
     at('hover').style.left = `${Math.max(0, x + box.width + 24 < width ? x + 16 : x - box.width - 16)}px`;
     at('hover').style.top = `${Math.min(Math.max(8, y - box.height / 2), Math.max(8, height - 260))}px`;
@@ -276,7 +276,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     if (!cloud || event.button !== 0 || event.target.closest('button')) return;
     pressed = pixel(event);
     if (hand !== 'lasso' && !event.shiftKey) return;
-    // Not for the canvas, which would move.
+    // Keep the event from the canvas, which would pan.
     event.stopPropagation();
     event.preventDefault();
     plot.setPointerCapture(event.pointerId);
@@ -301,7 +301,7 @@ document.addEventListener('DOMContentLoaded', async () => {
       const corners = lasso.map((corner) => cloud.at(corner));
       lasso = null;
       at('lasso').removeAttribute('points');
-      if (corners.length > 2) select(those(inside(corners)));
+      if (corners.length > 2) select(pointsWhere(inside(corners)));
     } else if (cloud && pressed && Math.hypot(here[0] - pressed[0], here[1] - pressed[1]) < 4 && !event.target.closest('button')) {
       const point = nearest(here);
       if (point !== null) prospect.open(ids[point]);
@@ -317,7 +317,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     over(null);
   });
 
-  /** Whether a place is within a polygon: a ray from it crosses the sides an odd number of times. */
+  /** Whether a point is within a polygon: a ray from it crosses the edges an odd number of times. */
   function inside(corners) {
     return (x, y) => {
       let odd = false;
@@ -345,7 +345,7 @@ document.addEventListener('DOMContentLoaded', async () => {
 
   // Layouts ----------------------------------------------------------------------------------------------------------------------
 
-  /** The centre and the sides of what the points fill. */
+  /** Centre, width and height of the points' bounding box. */
   function area(places) {
     let [left, right, bottom, top] = [Infinity, -Infinity, Infinity, -Infinity];
     for (let k = 0; k < places.length; k += 2) {
@@ -383,7 +383,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     cloud?.fit(layout.area);
   }
 
-  // All together -----------------------------------------------------------------------------------------------------------------
+  // Set-up ----------------------------------------------------------------------------------------------------------------------
 
   at('methods').append(...layouts.map((one) => el('li', {}, el('button', { type: 'button', onclick: () => go(one) }, one.title))));
   at('way').append(...ways.filter(({ groups }) => groups.some(({ group }) => group !== NONE)).map(({ title }) => el('option', { value: title }, title)));
@@ -392,7 +392,7 @@ document.addEventListener('DOMContentLoaded', async () => {
     at('find').value = '';
     paint();
     legend();
-    if (selection.length) at('selected').textContent = told();
+    if (selection.length) at('selected').textContent = description();
   });
   at('find').addEventListener('input', legend);
   at('all').addEventListener('click', () => {
@@ -419,7 +419,7 @@ document.addEventListener('DOMContentLoaded', async () => {
 
   const failed = () => {
     cloud = null;
-    fail('This browser offers no WebGL 2, which draws the map. Filters and lists work without it: choose a class, then “List what is in view”.');
+    fail('This browser has no WebGL 2, which the map needs. Filters and lists still work: choose a class, then “List images in view”.');
   };
   if (points.possible()) {
     const base = n > 50000 ? 2.5 : n > 10000 ? 3.5 : n > 1500 ? 5 : 7;

@@ -1,15 +1,15 @@
 'use strict';
 /*
- * Draws points by deck.gl: a layer of its own, as deck.gl's circles take twenty times as long where there is no graphics card. While
- * the view moves, only as many points are drawn as the machine draws in time, and all of them as soon as it rests. The points come
- * in an order of which every beginning is an even sample.
+ * Draws points with deck.gl, in a layer of our own: without a graphics card, deck.gl's circles take twenty times as long. While the
+ * view moves, only as many points are drawn as keep the frame rate; once it rests, all of them. Points are ordered so that every
+ * prefix is an even sample.
  */
 const points = (() => {
   const LEVELS = 4;
-  /** Milliseconds between frames, beyond which fewer points are drawn, and within which more. */
+  /** Milliseconds between frames: above SLOW fewer points are drawn, below FAST more. */
   const SLOW = 45;
   const FAST = 28;
-  const FEWEST = 4000;
+  const MIN_POINTS = 4000;
   const REST = 300;
 
   const block = `layout(std140) uniform dotsUniforms {
@@ -38,7 +38,7 @@ void main() {
   fragment = vec4(colour.rgb, colour.a * inside);
 }`;
 
-  /** Whether this browser can draw them. */
+  /** Whether this browser has WebGL 2. */
   function possible() {
     return Boolean(window.deck && document.createElement('canvas').getContext('webgl2'));
   }
@@ -84,7 +84,7 @@ void main() {
 
       finalizeState(context) {
         super.finalizeState(context);
-        for (const held of ['model', 'positions', 'colours']) this.state[held].destroy();
+        for (const resource of ['model', 'positions', 'colours']) this.state[resource].destroy();
       }
     }
     Dots.layerName = 'Dots';
@@ -97,8 +97,8 @@ void main() {
   }
 
   /**
-   * A canvas for `n` points in `parent`. `base`: a point's size in pixels at the zoom that shows all. `onView`: told when the view
-   * has moved. `onFailure`: told if it cannot be drawn after all.
+   * A canvas for `n` points in `parent`. `base`: a point's size in pixels when all points are in view. `onView`: called when the
+   * view has moved. `onFailure`: called if drawing fails.
    */
   function canvas(parent, n, { base, onView, onFailure }) {
     const Dots = layerClass();
@@ -107,7 +107,7 @@ void main() {
     let [moved, painted] = [0, 0];
     let view = { target: [0, 0, 0], zoom: 0 };
     let whole = view;
-    let [share, moving, resting, held] = [1, false, 0, false];
+    let [share, moving, resting, dragged] = [1, false, 0, false];
     let [tick, drawn] = [null, false];
 
     const size = () => window.devicePixelRatio * Math.min(Math.max(base * 2 ** (0.4 * (view.zoom - whole.zoom)), base), 16);
@@ -119,10 +119,10 @@ void main() {
       deviceProps: { webgl: { antialias: false } },
       viewState: view,
       onViewStateChange: ({ viewState, interactionState }) => {
-        held = Boolean(interactionState.isDragging);
+        dragged = Boolean(interactionState.isDragging);
         setView(viewState);
       },
-      onInteractionStateChange: ({ isDragging }) => { held = Boolean(isDragging); },
+      onInteractionStateChange: ({ isDragging }) => { dragged = Boolean(isDragging); },
       onError: onFailure,
       onAfterRender: () => {
         drawn = true;
@@ -131,21 +131,21 @@ void main() {
       layers: [],
     });
 
-    /** While the view moves, learns from the time between frames how many points may be drawn. */
+    /** While the view moves, adapts the fraction of points drawn to the time between frames. */
     function pace(now) {
       if (!moving) {
         tick = null;
         return;
       }
       const took = now - tick;
-      if (drawn && took > SLOW) share = Math.max(share * Math.max(0.4, FAST / took), Math.min(1, FEWEST / n));
+      if (drawn && took > SLOW) share = Math.max(share * Math.max(0.4, FAST / took), Math.min(1, MIN_POINTS / n));
       else if (drawn && took < FAST) share = Math.min(1, share * 1.08);
       tick = now;
       drawn = false;
       requestAnimationFrame(pace);
     }
 
-    /** The view moves until nothing has happened for a while. */
+    /** Marks the view as moving until nothing has happened for a while. */
     function move() {
       moving = true;
       if (tick === null) {
@@ -157,7 +157,7 @@ void main() {
     }
 
     function rest() {
-      if (held) {
+      if (dragged) {
         resting = setTimeout(rest, REST);
         return;
       }
@@ -172,7 +172,7 @@ void main() {
       onView();
     }
 
-    /** Shows all of an area: its centre and its sides. */
+    /** Shows a whole area, given its centre, width and height. */
     function fit([x, y, width, height]) {
       const zoom = Math.log2(Math.min(parent.clientWidth / width, parent.clientHeight / height) * 0.92);
       whole = { target: [x, y, 0], zoom };
@@ -187,7 +187,7 @@ void main() {
       });
     }
 
-    /** Puts all points where `xy` says. */
+    /** Places all points at `xy`. */
     function place(xy, isMoving = false) {
       if (isMoving) move();
       let from = 0;
@@ -203,7 +203,7 @@ void main() {
       show();
     }
 
-    /** Gives every point its level, the higher above the lower, and its colour. */
+    /** Sets every point's level (higher levels are drawn on top) and colour. */
     function paint(levelOf, rgba, xy) {
       const lists = levels.map(() => []);
       for (let i = 0; i < n; i++) lists[levelOf[i]].push(i);
@@ -222,9 +222,9 @@ void main() {
       place,
       fit,
       scale,
-      /** The place of a pixel. */
+      /** Pixel to map coordinates. */
       at: ([x, y]) => [view.target[0] + (x - parent.clientWidth / 2) / scale(), view.target[1] - (y - parent.clientHeight / 2) / scale()],
-      /** The pixel of a place. */
+      /** Map coordinates to pixel. */
       pixel: ([x, y]) => [parent.clientWidth / 2 + (x - view.target[0]) * scale(), parent.clientHeight / 2 - (y - view.target[1]) * scale()],
       pan: (x, y) => setView({ target: [view.target[0] + x / scale(), view.target[1] + y / scale(), 0], zoom: view.zoom }),
       zoom: (by) => setView({ target: view.target, zoom: view.zoom + by }),

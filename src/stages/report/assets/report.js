@@ -1,7 +1,7 @@
 'use strict';
 /*
- * What all pages share: data that come as scripts (a page from disk may not fetch), thumbnails that are loaded when they come
- * into view, and the dialog that shows a picture with all that is known of it. Nothing here makes HTML of text.
+ * Shared by all pages: data loaded as scripts (a page opened from disk may not fetch), thumbnails loaded when they come into view,
+ * and the dialog with an image's details. Text is never parsed as HTML.
  */
 const prospect = (() => {
   const values = new Map();
@@ -19,7 +19,7 @@ const prospect = (() => {
         if (values.has(name)) return resolve(values.get(name));
         const script = document.createElement('script');
         script.src = `data/${name}.js`;
-        script.onload = () => (values.has(name) ? resolve(values.get(name)) : reject(new Error(`data/${name}.js is not what it should be`)));
+        script.onload = () => (values.has(name) ? resolve(values.get(name)) : reject(new Error(`data/${name}.js is invalid`)));
         script.onerror = () => reject(new Error(`data/${name}.js cannot be read`));
         document.head.append(script);
       }));
@@ -31,7 +31,7 @@ const prospect = (() => {
   const shardOf = (id) => padded(Math.floor(id / 1000), 3);
   const file = (folder, id) => `${folder}/${shardOf(id)}/${padded(id, 6)}.jpg`;
 
-  /** What is known of an image; null if it is not in the report. */
+  /** The record of an image; null if it is not in the report. */
   async function image(id) {
     const { shards } = await load('index');
     const shard = shardOf(id);
@@ -40,11 +40,11 @@ const prospect = (() => {
     return records[id] ?? null;
   }
 
-  /** Text with the characters that steer or reorder made visible, as `text::escaped` does. */
+  /** Text with control and reordering characters made visible, as by `text::escaped`. */
   function visible(text) {
-    const steers = /[\p{Cc}\u2028-\u202e\u2066-\u2069\u200e\u200f\u061c\ufeff]/gu;
+    const control = /[\p{Cc}\u2028-\u202e\u2066-\u2069\u200e\u200f\u061c\ufeff]/gu;
     const named = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
-    return String(text).replace(steers, (c) => named[c] ?? `\\u{${c.codePointAt(0).toString(16)}}`);
+    return String(text).replace(control, (c) => named[c] ?? `\\u{${c.codePointAt(0).toString(16)}}`);
   }
 
   /** An element: properties by name (class, data-…, aria-… and on… too), children as elements or text. */
@@ -61,7 +61,7 @@ const prospect = (() => {
     return element;
   }
 
-  /** A name from outside, kept apart from the direction of the text around it. */
+  /** Text from the dataset, isolated from the direction of the text around it. */
   const name = (text, className) => el('bdi', { class: className, dir: 'auto' }, visible(text));
 
   const count = (number) => Math.round(number).toLocaleString('en');
@@ -85,12 +85,12 @@ const prospect = (() => {
     if (record?.thumb) {
       button.prepend(el('img', { src: file(button.dataset.large && record.large ? 'large' : 'thumbs', id), alt: '', decoding: 'async', draggable: false }));
     } else {
-      button.prepend(el('span', { class: 'missing' }, record ? 'cannot be shown' : 'not in the report'));
+      button.prepend(el('span', { class: 'missing' }, record ? 'unreadable' : 'not in the report'));
     }
     button.classList.add('filled');
   }
 
-  /** A button with the image's thumbnail, which opens it. `note` is set under it. */
+  /** A button with the image's thumbnail, which opens the image. `note` is its caption. */
   function thumb(id, { note, large, near } = {}) {
     const button = el('button', { class: 'thumb', type: 'button', 'data-image': id, 'aria-label': `image ${id}`, onclick: () => open(id, near) });
     if (large) button.dataset.large = '1';
@@ -99,11 +99,11 @@ const prospect = (() => {
     return button;
   }
 
-  /** The sentences and the decision of a finding. */
+  /** A finding: its kind, evidence and review. */
   function finding({ kind, evidence, flagged, reviewed, other }) {
     return el('li', { class: flagged ? 'flagged' : 'candidate' },
       el('span', { class: 'tag' }, kind), ' ', name(evidence),
-      reviewed ? el('span', { class: 'tag quiet' }, `judged ${reviewed}`) : null,
+      reviewed ? el('span', { class: 'tag quiet' }, `reviewed: ${reviewed}`) : null,
       other !== undefined && other !== null ? el('div', { class: 'grid small' }, thumb(other)) : null);
   }
 
@@ -112,8 +112,8 @@ const prospect = (() => {
 
   function build() {
     const close = el('button', { type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => dialog.close() }, '✕');
-    const back = el('button', { type: 'button', class: 'plain', id: 'back', 'aria-label': 'Back to the picture before', onclick: () => { path.pop(); show(path.at(-1)); } }, '←');
-    dialog = el('dialog', { class: 'picture', 'aria-label': 'A picture and what is known of it' },
+    const back = el('button', { type: 'button', class: 'plain', id: 'back', 'aria-label': 'Back to the previous image', onclick: () => { path.pop(); show(path.at(-1)); } }, '←');
+    dialog = el('dialog', { class: 'picture', 'aria-label': 'Image details' },
       el('div', { class: 'tools' }, back, el('span', { class: 'grow' }), close), el('div', { class: 'content' }));
     dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
     dialog.addEventListener('close', () => { path = []; });
@@ -134,19 +134,19 @@ const prospect = (() => {
     dialog.querySelector('#back').hidden = path.length < 2;
     dialog.dataset.image = id;
     if (!record) {
-      content.replaceChildren(el('p', {}, `Image ${id} is not in the report, which shows a part of the dataset. Its rows: `,
+      content.replaceChildren(el('p', {}, `Image ${id} is not in the report, which holds part of the dataset. Its row: `,
         el('code', {}, `prospect query "select * from images where image_id = ${id}"`)));
       return;
     }
     const picture = record.thumb
       ? el('img', { src: file(record.large ? 'large' : 'thumbs', id), alt: visible(record.path), class: 'whole' })
-      : el('p', { class: 'missing whole' }, 'This picture cannot be shown.');
+      : el('p', { class: 'missing whole' }, 'This image cannot be read.');
     const facts = el('dl', { class: 'facts' });
     const fact = (term, ...value) => facts.append(el('div', {}, el('dt', {}, term), el('dd', {}, ...value)));
     fact('File', name(record.path, 'path'));
     fact('Label', record.label ? name(record.label) : el('span', { class: 'quiet' }, 'none'));
-    if (record.pred) fact('Network says', name(record.pred[0]), ` ${percent(record.pred[1])}`);
-    if (record.probe) fact('Probe says', name(record.probe[0]), ` ${percent(record.probe[1])}`);
+    if (record.pred) fact('Network prediction', name(record.pred[0]), ` ${percent(record.pred[1])}`);
+    if (record.probe) fact('Probe prediction', name(record.probe[0]), ` ${percent(record.probe[1])}`);
     if (record.split) fact('Split', name(record.split));
     if (record.size) fact('Size', `${record.size[0]} × ${record.size[1]}`);
     fact('Image id', el('code', {}, String(id)));

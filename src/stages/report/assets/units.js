@@ -1,7 +1,7 @@
 'use strict';
 /*
- * The page of units. A layer's units come from data/units-NN.js when they are first asked for; 48 are shown at a time.
- * What is shown stands in the address: #layer=5&class=horse&unit=73.
+ * The page of units. A layer's units come from data/units-NN.js on first use; 48 are shown at a time. The address records what is
+ * shown: #layer=5&class=horse&unit=73.
  */
 (() => {
   const { el, name, count, percent, load, thumb } = prospect;
@@ -14,15 +14,15 @@
   const classField = document.getElementById('unit-class');
   const numberField = document.getElementById('unit-number');
 
-  /** What data/units.js says; layers that were read. */
+  /** The value of data/units.js, and the layers loaded so far. */
   let facts;
   const read = new Map();
-  /** `layer`: a place, or null for all; `first`: of the page. */
+  /** `layer`: an index, or null for all; `first`: the first unit of the page. */
   const state = { layer: null, class: null, number: '', sort: 'selectivity', first: 0 };
   /** The units found, as [layer, unit]. */
   let found = [];
 
-  /** A layer's units by their number. */
+  /** A layer's units by number. */
   async function layer(at) {
     if (!read.has(at)) {
       const rows = await load(`units-${String(at).padStart(2, '0')}`);
@@ -45,7 +45,7 @@
     number: (a, b) => a.layer - b.layer || a.unit - b.unit,
   };
 
-  /** Without those that are the same again in a further layer, as behind a padding. */
+  /** Without units repeated unchanged in a later layer, as behind a padding. */
   function distinct(units) {
     const seen = new Set();
     return units.filter((unit) => {
@@ -54,7 +54,7 @@
     });
   }
 
-  /** The units that the fields ask for, in order. */
+  /** The units that match the fields, in order. */
   async function search() {
     const at = state.class === null ? null : facts.classes.indexOf(state.class);
     const number = state.number === '' ? null : Number(state.number);
@@ -81,22 +81,22 @@
     return units.sort(orders[state.sort]);
   }
 
-  /** What is shown, in words. */
-  function told() {
+  /** Describes the list. */
+  function description() {
     const plural = (n, one) => `${count(n)} ${one}${n === 1 ? '' : 's'}`;
     const parts = [];
     if (state.layer === null) {
       if (state.number !== '') parts.push(`${plural(found.length, 'layer')} with a sheet of unit ${state.number}.`);
-      else if (state.class !== null) parts.push(`${plural(found.length, 'unit')} of all layers, those with the most of their best images from this class first.`);
-      else parts.push('The most selective units of each layer, the last layers first. Choose a layer for all of its units.');
+      else if (state.class !== null) parts.push(`${plural(found.length, 'unit')} from all layers, those with the most top images of this class first.`);
+      else parts.push('The most selective units of each layer, last layers first. Choose a layer to see all its units.');
     } else {
       const { units, sheets } = facts.layers[state.layer];
       if (state.class !== null || state.number !== '') parts.push(`${plural(found.length, 'unit')} of ${count(sheets)} with a sheet.`);
       else parts.push(`${plural(sheets, 'unit')} with a sheet, of ${count(units)}.`);
-      if (sheets === 0) parts.push('Sheets are drawn of the units that [patches] units names.');
+      if (sheets === 0) parts.push('Sheets are drawn for the units listed in [patches] units.');
     }
     if (state.class === null && state.number === '' && facts.k > 0 && state.sort !== 'number' && state.sort !== 'frequency') {
-      parts.push(`Units that fewer than ${facts.k} images excite come last.`);
+      parts.push(`Units active on fewer than ${facts.k} images come last.`);
     }
     return parts.join(' ');
   }
@@ -104,7 +104,7 @@
   function heading() {
     const where = state.layer === null ? [] : [' in ', el('code', {}, name(facts.layers[state.layer].name))];
     if (state.number !== '') return [`Unit ${state.number}`, ...where];
-    if (state.class !== null) return ['What fires for ', name(state.class), ...where];
+    if (state.class !== null) return ['Units that fire for ', name(state.class), ...where];
     return state.layer === null ? ['The most selective units'] : [el('code', {}, name(facts.layers[state.layer].name))];
   }
 
@@ -121,17 +121,17 @@
     return size !== 0 && (size < 0.001 || size >= 100000) ? value.toExponential(1) : String(Number(value.toPrecision(3)));
   };
 
-  /** How many images excite the unit how much. */
+  /** Histogram of the unit's activations. */
   function histogram(unit) {
     const n = unit.bars.length;
-    const said = `Histogram of activations from ${figure(unit.low)} to ${figure(unit.max)}; ${percent(unit.frequency)} of the images excite the unit`;
+    const text = `Histogram of activations from ${figure(unit.low)} to ${figure(unit.max)}; active on ${percent(unit.frequency)} of the images`;
     const bars = unit.bars.map((bar, place) => svg('rect', { x: place * 10, y: 100 - bar, width: 9, height: bar }));
-    return svg('svg', { class: 'histogram', viewBox: `0 0 ${n * 10} 100`, preserveAspectRatio: 'none', role: 'img', 'aria-label': said }, ...bars);
+    return svg('svg', { class: 'histogram', viewBox: `0 0 ${n * 10} 100`, preserveAspectRatio: 'none', role: 'img', 'aria-label': text }, ...bars);
   }
 
   const sheet = (unit, stage = 'patches') => `../pictures/${stage}/${facts.layers[unit.layer].folder}/unit-${String(unit.unit).padStart(4, '0')}.png`;
 
-  /** Names of the classes of its images, and how many of them. */
+  /** Class names of the unit's top images, with counts. */
   function profileOf(unit, most) {
     return unit.classes.slice(0, most).map(([at, n]) => [facts.classes[at] ?? '?', n]);
   }
@@ -142,7 +142,7 @@
     const of = classes.length > 0 ? `: ${classes.map(([of, n]) => `${n} of ${of}`).join(', ')}` : '';
     const chips = classes.map(([of, n]) => el('li', {}, name(of), n > 1 ? el('span', { class: 'quiet' }, ` ${n}`) : null));
     return el('li', { class: 'unit' },
-      el('button', { type: 'button', class: 'sheet', 'data-place': place, onclick: () => show(place), 'aria-label': prospect.visible(`Unit ${unit.unit} of ${where}, the places that excite it most${of}`) },
+      el('button', { type: 'button', class: 'sheet', 'data-place': place, onclick: () => show(place), 'aria-label': prospect.visible(`Unit ${unit.unit} of ${where}, top patches${of}`) },
         el('img', { src: sheet(unit), alt: '', loading: 'lazy', decoding: 'async', width: 296, height: 296 })),
       el('div', { class: 'about' },
         el('p', { class: 'title' }, el('strong', {}, `Unit ${unit.unit}`), el('span', { class: 'quiet', title: 'selectivity' }, unit.selectivity.toFixed(2))),
@@ -151,7 +151,7 @@
         chips.length > 0 ? el('ul', { class: 'profile', 'aria-label': 'Classes of these images' }, chips) : null));
   }
 
-  /** Buttons to the pages before and after. */
+  /** Buttons to the previous and next page. */
   function turns() {
     pager.hidden = found.length <= AT_A_TIME;
     const go = (first) => () => { state.first = first; draw(); title.focus({ preventScroll: true }); title.scrollIntoView({ block: 'start' }); };
@@ -164,7 +164,7 @@
 
   function draw() {
     title.replaceChildren(...heading());
-    about.textContent = told();
+    about.textContent = description();
     list.replaceChildren(...found.slice(state.first, state.first + AT_A_TIME).map((unit, place) => card(unit, state.first + place)));
     turns();
     for (const button of document.querySelectorAll('#layers button')) {
@@ -174,7 +174,7 @@
     for (const button of document.querySelectorAll('#unit-sort button')) button.setAttribute('aria-pressed', String(button.dataset.sort === state.sort));
   }
 
-  /** Searches and draws; of several at a time the last wins. */
+  /** Searches and draws; the latest of concurrent calls wins. */
   let turn = 0;
   async function refresh() {
     const mine = ++turn;
@@ -201,7 +201,7 @@
     history.replaceState(null, '', `#${words}`);
   }
 
-  /** Reads the address; opens the unit that it names. */
+  /** Restores the state from the address and opens its unit. */
   async function recall() {
     const words = new URLSearchParams(location.hash.slice(1));
     const at = words.get('layer');
@@ -228,8 +228,8 @@
     const step = (by) => () => { if (found[shown + by]) show(shown + by); };
     dialog = el('dialog', { class: 'picture unit-dialog', 'aria-labelledby': 'unit-heading' },
       el('div', { class: 'tools' },
-        el('button', { type: 'button', class: 'plain before', 'aria-label': 'The unit before', onclick: step(-1) }, '←'),
-        el('button', { type: 'button', class: 'plain after', 'aria-label': 'The next unit', onclick: step(1) }, '→'),
+        el('button', { type: 'button', class: 'plain before', 'aria-label': 'Previous unit', onclick: step(-1) }, '←'),
+        el('button', { type: 'button', class: 'plain after', 'aria-label': 'Next unit', onclick: step(1) }, '→'),
         el('strong', { id: 'unit-heading' }), el('span', { class: 'grow' }),
         el('button', { type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => dialog.close() }, '✕')),
       el('div', { class: 'content', tabIndex: -1, autofocus: true }));
@@ -245,7 +245,7 @@
     document.body.append(dialog);
   }
 
-  /** Everything that is known of a unit, in a dialog. */
+  /** Shows a unit's details in the dialog. */
   async function show(place) {
     if (!dialog) build();
     shown = place;
@@ -258,16 +258,16 @@
     const terms = el('dl', { class: 'facts' });
     const fact = (term, ...value) => terms.append(el('div', {}, el('dt', {}, term), el('dd', {}, ...value)));
     fact('Selectivity', unit.selectivity.toFixed(3));
-    if (unit.top !== null) fact('Strongest class', name(facts.classes[unit.top]), el('span', { class: 'quiet' }, ' by mean'));
-    fact('Excited by', `${percent(unit.frequency, 1)} of the images`, el('span', { class: 'quiet' }, ` (${count(unit.active)})`));
-    fact('Mean', figure(unit.mean));
-    fact('Greatest', figure(unit.max));
-    const of = facts.counted < facts.images ? ` of ${count(facts.counted)} images, evenly spread over all ${count(facts.images)}` : '';
+    if (unit.top !== null) fact('Strongest class', name(facts.classes[unit.top]), el('span', { class: 'quiet' }, ' by mean activation'));
+    fact('Active on', `${percent(unit.frequency, 1)} of the images`, el('span', { class: 'quiet' }, ` (${count(unit.active)})`));
+    fact('Mean activation', figure(unit.mean));
+    fact('Maximum', figure(unit.max));
+    const of = facts.counted < facts.images ? ` of ${count(facts.counted)} images, an even sample of all ${count(facts.images)}` : '';
     const chart = unit.bars.length === 0 ? null : el('figure', { class: 'chart' }, histogram(unit),
       el('div', { class: 'axis quiet' }, el('span', {}, figure(unit.low)), el('span', {}, figure(unit.max))),
-      el('figcaption', {}, unit.low < 0 ? `Activations${of}` : `Activations${of} over 0; the others leave it silent`));
+      el('figcaption', {}, unit.low < 0 ? `Activations${of}` : `Activations${of} above 0; the unit is silent on the others`));
     const profile = unit.classes.length === 0 ? null : el('section', {},
-      el('h3', {}, facts.by === 'label' ? 'Labels of its best images' : 'What its best images are taken for'),
+      el('h3', {}, facts.by === 'label' ? 'Labels of its top images' : 'Predictions for its top images'),
       el('ul', { class: 'bars' }, profileOf(unit, 9).map(([of, n]) => el('li', {}, name(of, 'name'),
         svg('svg', { 'aria-hidden': 'true' }, svg('rect', { width: `${(100 * n) / unit.images.length}%`, height: '100%', rx: 2 })),
         el('span', { class: 'number' }, `${n} of ${unit.images.length}`)))));
@@ -276,13 +276,13 @@
     dialog.querySelector('.content').replaceChildren(
       el('div', { class: 'side' },
         el('div', {},
-          el('figure', {}, el('img', { src: sheet(unit), alt: `The places in ${unit.images.length} images that excite the unit most`, class: 'sheet' }),
-            el('figcaption', {}, 'The places that excite it most, cut to what it sees.')),
-          unit.traced ? el('figure', { class: 'traced' }, el('img', { src: sheet(unit, 'backprop'), alt: 'Each place beside the pixels that made the unit fire', loading: 'lazy' }),
-            el('figcaption', {}, 'Each place beside the pixels that made it fire, by the rule that stands above.')) : null),
+          el('figure', {}, el('img', { src: sheet(unit), alt: `The patches of ${unit.images.length} images that activate the unit most`, class: 'sheet' }),
+            el('figcaption', {}, 'The patches that activate it most, cropped to its receptive field.')),
+          unit.traced ? el('figure', { class: 'traced' }, el('img', { src: sheet(unit, 'backprop'), alt: 'Each patch beside the pixels that caused the activation', loading: 'lazy' }),
+            el('figcaption', {}, 'Each patch beside the pixels that caused the activation, by the rule named above it.')) : null),
         el('div', {}, terms, chart, profile)),
-      el('section', {}, el('h3', {}, 'The whole images'), images),
-      el('p', { class: 'quiet' }, `One of ${count(units)} units of this layer. `, el('code', {}, prospect.visible(command)), ' says more.'));
+      el('section', {}, el('h3', {}, 'Full images'), images),
+      el('p', { class: 'quiet' }, `One of ${count(units)} units of this layer. For more: `, el('code', {}, prospect.visible(command))));
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
     const known = await Promise.all(unit.images.map((id) => prospect.image(id).catch(() => null)));
@@ -290,7 +290,7 @@
     const there = unit.images.filter((_, at) => known[at]);
     images.append(...there.map((id) => thumb(id)));
     const missing = unit.images.length - there.length;
-    if (missing > 0) images.after(el('p', { class: 'quiet' }, there.length === 0 ? 'These images are not in the report, which shows a part of the dataset.' : `${count(missing)} more are not in the report.`));
+    if (missing > 0) images.after(el('p', { class: 'quiet' }, there.length === 0 ? 'These images are not in the report, which holds part of the dataset.' : `${count(missing)} more are not in the report.`));
   }
 
   document.getElementById('layers').addEventListener('click', (event) => {
@@ -305,19 +305,19 @@
     state.sort = button.dataset.sort;
     refresh();
   });
-  /** The class that is meant: that of this name or, of those that begin so or hold it, the only one. */
-  function meant(text) {
+  /** The class for a search text: the one of that name, else the first that starts with it, else the first that contains it. */
+  function classFor(text) {
     const words = text.trim().toLowerCase();
     if (words === '') return null;
     const like = (test) => facts.classes.filter((known) => test(known.toLowerCase()));
     const exact = like((known) => known === words);
     if (exact.length > 0) return exact[0];
-    const begun = like((known) => known.startsWith(words));
-    const held = like((known) => known.includes(words));
-    return begun[0] ?? held[0] ?? undefined;
+    const starting = like((known) => known.startsWith(words));
+    const containing = like((known) => known.includes(words));
+    return starting[0] ?? containing[0] ?? undefined;
   }
   function ask() {
-    const chosen = classField ? meant(classField.value) : null;
+    const chosen = classField ? classFor(classField.value) : null;
     state.number = /^\d+$/.test(numberField.value.trim()) ? String(Number(numberField.value)) : '';
     if (chosen === undefined) {
       turn += 1;
@@ -325,7 +325,7 @@
       state.class = null;
       draw();
       title.replaceChildren('No such class');
-      about.textContent = `No class of this dataset is called so. It has ${count(facts.classes.length)}.`;
+      about.textContent = `None of the ${count(facts.classes.length)} classes of this dataset matches.`;
       return;
     }
     state.class = chosen;

@@ -1,4 +1,4 @@
-//! Classes as the tables know them: what each is taken for, its neighbours, where the network looks. Nothing is formatted here.
+//! Reads the classes from the tables: their predictions, neighbours and mean explanation maps. Nothing is formatted here.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,35 +13,35 @@ use prospect_store::{Manifest, declare::Column};
 
 /// Rows in memory at a time.
 const BATCH_ROWS: usize = 65_536;
-/// Images that are kept of a cell of the confusion matrix.
+/// Images kept per cell of the confusion matrix.
 pub const OF_CELL: usize = 48;
-/// Classes that a class is taken for, and that its neighbours have.
-const TAKEN_FOR: usize = 24;
+/// Wrong predictions kept per class, and classes of its neighbours.
+const CONFUSED: usize = 24;
 const OVERLAPPING: usize = 6;
 
-/// Who says what the images show.
+/// Source of the predictions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The network, for labels that it knows by name.
+    /// The network, for labels with the names of its classes.
     Network,
-    /// The linear probe on its features, by folds that have not seen the image; or what else `[audit] source` says.
+    /// The cross-validated linear probe on its features, or another source set by `[audit] source`.
     Probe,
 }
 
 #[derive(Debug, Default)]
 pub struct Classes {
-    /// `None` where nobody predicts these labels.
+    /// `None` if nothing predicts these labels.
     pub source: Option<Source>,
-    /// The dataset's classes that are labels, by their number.
+    /// The classes that occur as labels, by number.
     pub classes: Vec<Class>,
-    /// Predicted classes that are no labels; they are numbered on from `classes`.
-    pub strangers: Vec<String>,
-    /// Ordered by `from`, then by images, the most first and of equal ones what is right; of each `from` at most [`TAKEN_FOR`] and
-    /// itself.
+    /// Predicted classes that are not labels, numbered after `classes`.
+    pub other_classes: Vec<String>,
+    /// Ordered by `from`, then by number of images, largest first, ties with the correct cell first; per `from` at most
+    /// [`CONFUSED`] and itself.
     pub cells: Vec<Cell>,
-    /// Classes that the network does not know by name, where it is the source.
+    /// Number of classes without a network class of the same name, if the network is the source.
     pub unknown: usize,
-    /// How the mean maps were made, `gradcam at layer4`.
+    /// Method and layer of the mean maps, as in `gradcam at layer4`.
     pub map_of: Option<String>,
 }
 
@@ -50,9 +50,9 @@ pub struct Class {
     pub number: i32,
     pub name: String,
     pub tally: Tally,
-    /// Share of its neighbours that have its label.
+    /// Fraction of neighbours with the same label.
     pub own_neighbors: Option<f64>,
-    /// Labels of the other neighbours (place, share), most frequent first.
+    /// Labels of the other neighbours (index, fraction), most frequent first.
     pub overlap: Vec<(usize, f64)>,
     /// Mean of the class's explanation maps, each scaled to its own maximum.
     pub map: Option<MeanMap>,
@@ -64,17 +64,17 @@ pub struct MeanMap {
     pub height: usize,
     pub width: usize,
     pub values: Vec<f64>,
-    /// Images that it is the mean of.
+    /// Number of images averaged.
     pub images: u64,
 }
 
-/// What one class is taken for: `from` is a place among the classes, `to` as well or one of the strangers'.
+/// A cell of the confusion matrix: `from` is an index into `classes`, `to` into `classes` followed by `other_classes`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
     pub from: usize,
     pub to: usize,
     pub n: u64,
-    /// At most [`OF_CELL`]: of mistakes the surest first, of the rest the least sure.
+    /// At most [`OF_CELL`]: mistakes with the most confident first, correct predictions with the least confident first.
     pub images: Vec<u32>,
 }
 
@@ -121,11 +121,11 @@ impl Classes {
                 predictions::p_pred,
                 predictions::p_label,
             );
-            let cells = found.judge(ctx, manifest, columns, &place, &of_network, &names)?;
+            let cells = found.tally(ctx, manifest, columns, &place, &of_network, &names)?;
             found.keep(cells, Source::Network);
         } else if manifest.has(probe::NAME) {
             let columns = (probe::image_id, probe::pred, probe::p_pred, probe::p_label);
-            let cells = found.judge(ctx, manifest, columns, &place, &place_of, &names)?;
+            let cells = found.tally(ctx, manifest, columns, &place, &place_of, &names)?;
             found.keep(cells, Source::Probe);
         }
         found.read_overlap(ctx, manifest, &place_of)?;
@@ -135,7 +135,7 @@ impl Classes {
         Ok(found)
     }
 
-    /// All judged images together.
+    /// The tally over all classes.
     pub fn overall(&self) -> Tally {
         let mut all = Tally::default();
         for class in &self.classes {
@@ -146,9 +146,9 @@ impl Classes {
         all
     }
 
-    /// Tallies the images whose label is a class of the source's, which `columns` are of; `place` by image id, `place_of` by the
-    /// source's class.
-    fn judge(
+    /// Tallies the images whose label is a class of the source; `columns` are the source's, `place` is indexed by image id,
+    /// `place_of` by the source's class.
+    fn tally(
         &mut self,
         ctx: &Context,
         manifest: &Manifest,
@@ -158,20 +158,20 @@ impl Classes {
         names: &ClassNames,
     ) -> Result<BTreeMap<(usize, usize), Gathered>> {
         let mut cells: BTreeMap<(usize, usize), Gathered> = BTreeMap::new();
-        let mut strangers: HashMap<i32, usize> = HashMap::new();
+        let mut other_classes: HashMap<i32, usize> = HashMap::new();
         for batch in (ctx.run.rows(manifest, columns)).batch_rows(BATCH_ROWS) {
             ctx.cancel.check()?;
             for (id, predicted, p, p_label) in batch?.iter() {
-                // A label that is none of the source's classes has no probability.
+                // A label outside the source's classes has no probability.
                 let from = place.get(id as usize).copied().flatten();
                 let Some(from) = from.filter(|_| p_label.is_some()) else {
                     continue;
                 };
                 let to = match place_of.get(&predicted) {
                     Some(place) => *place,
-                    None => *strangers.entry(predicted).or_insert_with(|| {
-                        self.strangers.push(name_of(&names.network, predicted));
-                        self.classes.len() + self.strangers.len() - 1
+                    None => *other_classes.entry(predicted).or_insert_with(|| {
+                        self.other_classes.push(name_of(&names.network, predicted));
+                        self.classes.len() + self.other_classes.len() - 1
                     }),
                 };
                 let tally = &mut self.classes[from].tally;
@@ -197,9 +197,9 @@ impl Classes {
         self.source = (!cells.is_empty()).then_some(source);
         for of_one in cells.chunk_by(|a, b| a.from == b.from) {
             let mut of_one = of_one.to_vec();
-            // Stable: equal ones stay in the order of their numbers.
+            // Stable: ties stay ordered by number.
             of_one.sort_by_key(|cell| (cell.from != cell.to, std::cmp::Reverse(cell.n)));
-            of_one.truncate(1 + TAKEN_FOR);
+            of_one.truncate(1 + CONFUSED);
             of_one.sort_by_key(|cell| std::cmp::Reverse(cell.n));
             self.cells.extend(of_one);
         }
@@ -237,8 +237,8 @@ impl Classes {
         Ok(())
     }
 
-    /// The mean map of each class: of the maps of one layer and method, for the label or, where these were not asked for, for
-    /// the predicted class. `place_of` by the network's class.
+    /// The mean map of each class, over the maps of one layer and method: those for the label or, where there are none, for the
+    /// predicted class. `place_of` is indexed by the network's class.
     fn read_maps(
         &mut self,
         ctx: &Context,
@@ -272,7 +272,7 @@ impl Classes {
             for batch in rows {
                 ctx.cancel.check()?;
                 for (class, height, width, map) in batch?.iter() {
-                    // The stored map is the raw one but for a positive factor, which the maximum takes out again.
+                    // Stored maps are scaled by a positive factor, which dividing by the maximum cancels.
                     let max = map.iter().map(|value| value.to_f32()).fold(0.0, f32::max);
                     let Some(&place) = place_of.get(&class).filter(|_| max > 0.0) else {
                         continue;
@@ -303,7 +303,7 @@ impl Classes {
     }
 }
 
-/// The images of a cell with the smallest order, as they come.
+/// Keeps the images of a cell with the smallest order, one pass over them.
 #[derive(Default)]
 struct Gathered {
     n: u64,

@@ -12,7 +12,7 @@ use prospect_testing::{Fake, FakeImage, add_tables};
 
 use super::*;
 
-/// Images by label, predicted class and probability; without one the label is none of the network's classes.
+/// Images by label, predicted class and probability; `None` if the label is not a class of the network.
 fn fake(network: &[&str], images: &[(&str, i32, Option<f32>)]) -> Fake {
     let number = |name: &str| {
         ["cat", "dog"]
@@ -65,14 +65,14 @@ fn a_matrix_by_hand() {
     );
     let found = gathered(&fake);
     assert_eq!(found.source, Some(Source::Network));
-    assert_eq!(found.strangers, ["eel"]);
+    assert_eq!(found.other_classes, ["eel"]);
     let tally = |at: usize| {
         let tally = found.classes[at].tally;
         (tally.images, tally.evaluated, tally.correct)
     };
     assert_eq!((tally(0), tally(1)), ((5, 5, 2), (2, 1, 1)));
     assert_eq!(found.overall().accuracy(), Some(0.5));
-    // Of what is right the least sure first, of mistakes the surest.
+    // Correct predictions: least confident first; mistakes: most confident first.
     let expected = [
         (0, 0, 2, vec![1, 0]),
         (0, 1, 2, vec![3, 2]),
@@ -80,12 +80,12 @@ fn a_matrix_by_hand() {
         (1, 1, 1, vec![5]),
     ];
     assert_eq!(cells(&found), expected);
-    // Mistakes come before what is right.
+    // Mistakes come before correct predictions.
     assert_eq!(images(&found.cells), [3, 2, 4, 1, 0, 5]);
 }
 
 #[test]
-fn a_probe_speaks_where_the_network_does_not_know_the_labels() {
+fn the_probe_stands_in_for_a_network_without_the_labels() {
     let fake = fake(
         &["x", "y"],
         &[("cat", 0, None), ("dog", 0, None), ("dog", 1, None)],
@@ -112,7 +112,7 @@ fn a_probe_speaks_where_the_network_does_not_know_the_labels() {
 }
 
 #[test]
-fn mean_maps_count_every_image_alike() {
+fn mean_maps_weight_every_image_equally() {
     let fake = fake(
         &["dog", "cat"],
         &[("cat", 1, Some(0.5)), ("dog", 0, Some(0.5))],
@@ -152,11 +152,11 @@ fn mean_maps_count_every_image_alike() {
 }
 
 #[test]
-fn a_class_keeps_what_it_is_taken_for_most() {
+fn a_class_keeps_its_most_frequent_predictions() {
     let names: Vec<String> = (0..60).map(|class| format!("other {class}")).collect();
     let mut network: Vec<&str> = names.iter().map(String::as_str).collect();
     network.extend(["cat", "dog"]);
-    // Once right, once for each other class, and once more for the last.
+    // Once correct, once for each other class, twice for the last.
     let mut images = vec![
         ("cat", 60, Some(0.5)),
         ("cat", 59, Some(0.5)),
@@ -166,10 +166,10 @@ fn a_class_keeps_what_it_is_taken_for_most() {
     let found = gathered(&fake(&network, &images));
     let of_cat: Vec<&Cell> = found.cells.iter().filter(|cell| cell.from == 0).collect();
     assert_eq!(of_cat.len(), 25);
-    assert_eq!(found.strangers[of_cat[0].to - 2], "other 59");
+    assert_eq!(found.other_classes[of_cat[0].to - 2], "other 59");
     assert!(
         of_cat.iter().any(|cell| cell.to == 0),
-        "what is right stays"
+        "the correct cell is kept"
     );
     assert_eq!(found.classes[0].tally.evaluated, 62);
 }

@@ -1,4 +1,4 @@
-//! What `shortcuts` found, as its tables have it. Nothing is formatted here.
+//! Reads the tables of `shortcuts`. Nothing is formatted here.
 
 use prospect_common::Result;
 use prospect_engine::{
@@ -7,7 +7,7 @@ use prospect_engine::{
 };
 use prospect_store::Manifest;
 
-/// Groups of one value and label that are kept: those that fall short most surely.
+/// Groups of one value and label that are kept, by largest shortfall.
 pub const WORST: usize = 30;
 
 /// A row of `shortcuts`.
@@ -19,7 +19,7 @@ pub struct Suspect {
     pub unit: i32,
     /// `mark` or `leaning`.
     pub kind: String,
-    /// Rows with one number are about the same images.
+    /// Rows with the same number are about the same images.
     pub mark: i32,
     pub score: f64,
     pub exclusivity: f64,
@@ -28,14 +28,14 @@ pub struct Suspect {
     pub share_of_others: Option<f64>,
     pub border_share: f64,
     pub outside_boxes: Option<f64>,
-    /// Of the explanation maps' energy, how much lies in the outermost ring.
+    /// Fraction of the explanation maps' energy in the outermost ring.
     pub border_energy: Option<f64>,
     pub p_with: Option<f64>,
     pub p_without: Option<f64>,
     pub accuracy_drop: Option<f64>,
     pub flagged: bool,
     pub evidence: String,
-    /// In the run folder.
+    /// Path in the run folder.
     pub picture: Option<String>,
 }
 
@@ -50,7 +50,7 @@ pub struct Association {
     pub top: Option<TopPair>,
 }
 
-/// The value and the label that go together most.
+/// The most associated value and label.
 #[derive(Debug, Clone)]
 pub struct TopPair {
     pub value: String,
@@ -59,7 +59,7 @@ pub struct TopPair {
     pub images: u32,
 }
 
-/// A row of `groups` whose images were judged.
+/// A row of `groups` with an accuracy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     pub attribute: String,
@@ -67,14 +67,14 @@ pub struct Group {
     pub label: Option<String>,
     pub images: u32,
     pub accuracy: f64,
-    /// At 95 %.
+    /// The 95 % interval.
     pub interval: [f64; 2],
-    /// Of all images that have a value, or of the label's.
+    /// Accuracy of all images that have a value or, with a label, of all that have the label.
     pub overall: f64,
 }
 
 impl Group {
-    /// How far the accuracy surely falls short of the others': from the upper end of its interval.
+    /// How far the upper end of the interval lies below the overall accuracy.
     pub fn shortfall(&self) -> f64 {
         self.overall - self.interval[1]
     }
@@ -90,9 +90,9 @@ pub struct ByValue {
 #[derive(Debug, Default)]
 pub struct Groups {
     pub attributes: Vec<ByValue>,
-    /// At most [`WORST`] pairs of value and label that fall short, the surest first.
+    /// At most [`WORST`] pairs of value and label with a shortfall, largest first.
     pub worst: Vec<Group>,
-    /// Who judged: `probe` or `network`.
+    /// Source of the predictions: `probe` or `network`.
     pub source: Option<String>,
 }
 
@@ -199,7 +199,7 @@ pub fn associations(ctx: &Context, manifest: &Manifest) -> Result<Vec<Associatio
 }
 
 impl Groups {
-    /// Those whose images were judged; empty where `groups` is missing.
+    /// Rows with an accuracy; empty if `groups` is missing.
     pub fn of_run(ctx: &Context, manifest: &Manifest) -> Result<Groups> {
         let mut found = Groups::default();
         if !manifest.has(groups::NAME) {

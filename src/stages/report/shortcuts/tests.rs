@@ -21,7 +21,7 @@ fn fake() -> Fake {
     fake
 }
 
-/// Attribute, value, label, accuracy, upper end of its interval, what it is measured by.
+/// Attribute, value, label, accuracy, upper end of its interval, overall accuracy.
 type Row<'a> = (&'a str, &'a str, Option<&'a str>, Option<f64>, f64, f64);
 
 fn write_groups(fake: &Fake, rows: &[Row]) {
@@ -44,7 +44,7 @@ fn write_groups(fake: &Fake, rows: &[Row]) {
 }
 
 #[test]
-fn the_surest_shortfalls_come_first() {
+fn largest_shortfalls_come_first() {
     let fake = fake();
     write_groups(
         &fake,
@@ -62,7 +62,7 @@ fn the_surest_shortfalls_come_first() {
     let worst: Vec<(&str, Option<&str>)> = (groups.worst.iter())
         .map(|group| (group.value.as_str(), group.label.as_deref()))
         .collect();
-    // The accuracy of B's cats is the lowest, but of too few images to say so; C's dogs were not judged.
+    // B's cats have the lowest accuracy, but too few images to be sure; C's dogs have none.
     assert_eq!(worst, [("B", Some("dog")), ("A", Some("cat"))]);
     let by_value: Vec<(&str, usize)> = (groups.attributes.iter())
         .map(|one| (one.attribute.as_str(), one.groups.len()))
@@ -147,7 +147,7 @@ fn units_of_one_mark_share_a_card() {
     );
     assert!(
         verdict(&tables.suspects)
-            .starts_with("2 units fire for something that only the photos of one class bear: cat.")
+            .starts_with("2 units fire for something found only in photos of one class: cat.")
     );
     assert!(verdict(&tables.suspects[1..2]).starts_with("Nothing here is strong enough"));
 }
@@ -164,7 +164,7 @@ fn shell(title: &str) -> Shell {
 }
 
 #[test]
-fn of_candidates_the_first_have_a_card() {
+fn the_first_candidates_have_a_card() {
     let mut tables = Tables {
         suspects: (1..=20).map(|at| suspect(at, at, at == 9)).collect(),
         ..Tables::default()
@@ -185,7 +185,7 @@ fn of_candidates_the_first_have_a_card() {
 }
 
 #[test]
-fn names_from_strangers_are_text() {
+fn hostile_names_are_escaped() {
     const HOSTILE: &str = "\"><script>alert(1)</script>\u{202e}";
     let hostile = Suspect {
         class_name: HOSTILE.into(),

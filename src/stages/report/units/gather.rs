@@ -1,4 +1,4 @@
-//! Layers and units as the tables know them. Nothing is formatted here.
+//! Reads layers and units from the tables. Nothing is formatted here.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,25 +13,25 @@ use rayon::prelude::*;
 
 use super::super::frame::drawn;
 
-/// Bars of a histogram.
+/// Bins of a histogram.
 pub const BARS: usize = 24;
-/// Activations that histograms count at most: of a greater run some parts, evenly spread.
+/// Maximum number of activations counted in histograms; of a larger run, an even sample of parts.
 const MAX_VALUES: u64 = 1_000_000_000;
 /// Rows of `units` in memory at a time.
 const BLOCK_ROWS: usize = 1024;
 
-/// What there is to tell about the units of a run.
+/// The units of a run.
 #[derive(Debug, Default)]
 pub struct Units {
-    /// Patches of a unit.
+    /// Patches per unit.
     pub k: u64,
     /// As `unit_stats.measure` spells it.
     pub measure: String,
-    /// What the classes are: `label`, or `predicted class` in a dataset without labels.
+    /// Kind of the classes: `label`, or `predicted class` in a dataset without labels.
     pub grouped_by: &'static str,
     pub classes: Vec<String>,
     pub layers: Vec<Layer>,
-    /// Images that the histograms count, and all that went through the network.
+    /// Images counted in the histograms, and all images that went through the network.
     pub counted: u64,
     pub images: u64,
 }
@@ -42,46 +42,46 @@ pub struct Layer {
     pub op: String,
     /// Channels, rows, columns.
     pub shape: [i32; 3],
-    /// Size of the receptive field in input pixels, along y and x; `None` where a cell sees everything.
+    /// Size of the receptive field in input pixels, y and x; `None` if it covers the whole input.
     pub field: Option<[i32; 2]>,
     pub n_units: usize,
     pub n_dead: usize,
-    /// Those with a contact sheet, in order.
+    /// Units with a contact sheet, in order.
     pub units: Vec<Unit>,
 }
 
 #[derive(Debug, Default, Clone)]
 pub struct Unit {
     pub unit: usize,
-    /// Of the images' activations, each the maximum over its map; NaN where the table has none.
+    /// Over the images, of the maximum activation in the map; NaN if the table has none.
     pub mean: f64,
     pub min: f64,
     pub max: f64,
-    /// Share of the images that excite it, and how many these are.
+    /// Fraction and number of images with positive activation.
     pub share_active: f64,
     pub n_active: u64,
     pub selectivity: f64,
-    /// The class that excites it most on average: its place in [`Units::classes`].
+    /// The class with the highest mean activation: its index in [`Units::classes`].
     pub top_class: Option<usize>,
-    /// The images on its sheet, best first.
+    /// Images on its sheet, strongest first.
     pub images: Vec<u32>,
-    /// Their classes (place, how many of the images), most frequent first.
+    /// Their classes (index, number of images), most frequent first.
     pub classes: Vec<(usize, usize)>,
-    /// How many images have an activation in each of [`BARS`] equal steps from `low` to `max`.
+    /// Histogram of the images' activations: [`BARS`] equal bins from `low` to `max`.
     pub bars: Vec<u32>,
-    /// Whether there is a picture of the pixels that made it fire.
+    /// Whether `backprop` has drawn it.
     pub traced: bool,
 }
 
 impl Unit {
-    /// Where the histogram begins. A rectified unit's counts the images that excite it alone.
+    /// Lower end of the histogram. For a rectified unit, only active images are counted.
     pub fn low(&self) -> f64 {
         self.min.min(0.0)
     }
 }
 
 impl Units {
-    /// `None` where `patches` has not run.
+    /// `None` if `patches` has not run.
     pub fn of_run(ctx: &Context, manifest: &Manifest) -> Result<Option<Units>> {
         let tables = [layers::NAME, unit_stats::NAME, patches::NAME];
         if !tables.iter().all(|table| manifest.has(table)) {
@@ -106,12 +106,12 @@ impl Units {
         Ok(Some(units))
     }
 
-    /// A unit that fires less often than it has patches is as selective as can be and shows nothing.
+    /// Units active on fewer images than they have patches are maximally selective but meaningless.
     pub fn fires_enough(&self, unit: &Unit) -> bool {
         unit.n_active >= self.k
     }
 
-    /// The layer's units, the most selective first, those that fire too rarely last.
+    /// The layer's units, most selective first, rarely active ones last.
     pub fn by_selectivity<'u>(&self, layer: &'u Layer) -> Vec<&'u Unit> {
         let mut order: Vec<&Unit> = layer.units.iter().collect();
         let rank = |unit: &Unit| (self.fires_enough(unit), unit.selectivity);
@@ -122,8 +122,8 @@ impl Units {
         order
     }
 
-    /// Of each class, by its place, at most `n` units (layer, unit) that look for it: those with the most of their patches from
-    /// it, of equal ones those that it excites most of all classes before others, by their selectivity.
+    /// For each class, by index, at most `n` units (layer, unit) with the most patches from it; ties put units with this top
+    /// class first, by selectivity.
     pub fn of_classes(&self, n: usize) -> Vec<Vec<(usize, usize)>> {
         let mut found: Vec<Vec<(usize, &Unit, usize)>> = vec![Vec::new(); self.classes.len()];
         for (at, layer) in self.layers.iter().enumerate() {
@@ -152,7 +152,7 @@ impl Units {
         named.map(|(at, layer)| (layer.name.clone(), at)).collect()
     }
 
-    /// The units of each layer with what `unit_stats` says of them, dead ones left out.
+    /// The live units of each layer, with their `unit_stats`.
     fn read_stats(
         &mut self,
         ctx: &Context,
@@ -201,7 +201,7 @@ impl Units {
                     min: figure(min),
                     max: figure(max),
                     share_active,
-                    // A share is rounded to f32: half an image either way does not matter.
+                    // The fraction is stored as f32; rounding recovers the count.
                     n_active: (share_active * f64::from(images)).round() as u64,
                     selectivity: selectivity.map_or(0.0, f64::from),
                     top_class: top.and_then(|name| by_name.get(name.as_str()).copied()),
@@ -249,7 +249,7 @@ impl Units {
                         None => classes.push((*class, 1)),
                     }
                 }
-                // Stable: equally frequent ones stay in the order of their best patches.
+                // Stable: ties stay in the order of their best patches.
                 classes.sort_by_key(|class| std::cmp::Reverse(class.1));
                 layer.units.push(Unit {
                     images,
@@ -261,7 +261,7 @@ impl Units {
         Ok(())
     }
 
-    /// Which units `backprop` has drawn.
+    /// Marks the units that `backprop` has drawn.
     fn mark_traced(&mut self, manifest: &Manifest) {
         let drawn: HashSet<&str> = drawn(manifest, "backprop").collect();
         for layer in &mut self.layers {

@@ -8,7 +8,7 @@ use super::{
     *,
 };
 
-/// Three cats and three dogs; unit 0 fires for cats, unit 1 never, unit 2 for everything and most for the last dog.
+/// Three cats and three dogs; unit 0 fires for cats, unit 1 never, unit 2 always, most for the last dog.
 fn fake() -> Fake {
     let max = [
         [4.0, 0.0, 1.0],
@@ -83,7 +83,7 @@ fn units_by_hand() {
         (&all.images[..], &all.classes[..]),
         (&[5, 0, 1][..], &[(0, 2), (1, 1)][..])
     );
-    // Silent images are no bar of a rectified unit's.
+    // The histogram of a rectified unit leaves silent images out.
     let bars = |counted: &[(usize, u32)]| {
         let mut bars = vec![0; BARS];
         counted.iter().for_each(|&(at, n)| bars[at] = n);
@@ -103,7 +103,7 @@ fn units_by_hand() {
 }
 
 #[test]
-fn a_unit_that_fires_too_rarely_is_not_the_best() {
+fn rarely_active_units_come_last() {
     let fake = fake();
     fake.write();
     let set = ["patches.k=4"];
@@ -119,7 +119,7 @@ fn a_unit_that_fires_too_rarely_is_not_the_best() {
 }
 
 #[test]
-fn what_the_script_reads() {
+fn data_for_the_script() {
     let fake = fake();
     fake.write();
     let set = ["patches.k=3"];
