@@ -17,6 +17,7 @@
 //! A run folder may come from elsewhere, so its manifest is checked like any other input: all its paths must stay inside the
 //! folder, and writes and deletions follow no links.
 
+mod cell;
 pub mod declare;
 mod disk;
 mod folder;
