@@ -22,8 +22,8 @@ pub struct Setting {
 pub fn written(head: &[String], settings: &[Setting]) -> String {
     let mut text = String::new();
     head.iter().for_each(|line| text += &comment(line));
-    text += "#\n# All keys are listed. A commented line shows the key's default, or an example if it has none. Paths are relative to this\n\
-             # file's folder. On the command line, `--set SECTION.KEY=VALUE` overrides this file.\n\n";
+    text += "#\n# All keys are listed. A commented line shows the key's default, or an example if it has none. Paths are relative to\n\
+             # this file's folder. On the command line, `--set SECTION.KEY=VALUE` overrides this file.\n\n";
     let lines: Vec<&str> = DEMO
         .lines()
         .skip_while(|line| !line.starts_with('['))

@@ -91,17 +91,21 @@ pub(super) fn sweep(run: &RunFolder, manifest: &mut Manifest, name: &str) -> Res
         disk::sync_folder(folder)?;
     }
     // Remove empty folders, deepest first.
-    let mut gone = BTreeSet::new();
+    let mut removed_folders = BTreeSet::new();
     for folder in record.folders.iter().rev() {
         match fs::remove_dir(disk::resolve(run, folder)?) {
-            Ok(()) => gone.insert(folder.clone()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => gone.insert(folder.clone()),
+            Ok(()) => removed_folders.insert(folder.clone()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                removed_folders.insert(folder.clone())
+            }
             Err(_) => false,
         };
     }
     if let Some(record) = manifest.stages.get_mut(name) {
         record.pending.clear();
-        record.folders.retain(|folder| !gone.contains(folder));
+        record
+            .folders
+            .retain(|folder| !removed_folders.contains(folder));
     }
     Ok(())
 }

@@ -123,7 +123,7 @@ impl Align {
 
 /// A line of text.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Words {
+pub(super) struct TextLine {
     pub text: String,
     /// Position, at half the height of capitals.
     pub at: [f32; 2],
@@ -132,28 +132,28 @@ pub(super) struct Words {
     pub size: f32,
     pub colour: Rgb,
     /// Rotated to read upwards.
-    pub turned: bool,
+    pub rotated: bool,
 }
 
-impl Words {
-    pub fn new(text: impl Into<String>, at: [f32; 2], size: f32, colour: Rgb) -> Words {
-        Words {
+impl TextLine {
+    pub fn new(text: impl Into<String>, at: [f32; 2], size: f32, colour: Rgb) -> TextLine {
+        TextLine {
             text: text.into(),
             at,
             align: Align::Left,
             size,
             colour,
-            turned: false,
+            rotated: false,
         }
     }
 
-    pub fn aligned(self, align: Align) -> Words {
-        Words { align, ..self }
+    pub fn aligned(self, align: Align) -> TextLine {
+        TextLine { align, ..self }
     }
 
-    pub fn turned(self) -> Words {
-        Words {
-            turned: true,
+    pub fn rotated(self) -> TextLine {
+        TextLine {
+            rotated: true,
             ..self
         }
     }
@@ -164,7 +164,7 @@ impl Words {
         let before = long * self.align.before();
         let half = self.size / 2.0;
         let [x, y] = self.at;
-        if self.turned {
+        if self.rotated {
             return Rect::sized(x - half, y + before - long, self.size, long);
         }
         Rect::sized(x - before, y - half, long, self.size)
@@ -179,17 +179,17 @@ const BASELINE: f32 = 0.76 / 1.24;
 
 /// How text is put on a canvas.
 #[derive(Clone, Copy)]
-enum Letters {
+enum TextMode {
     /// As pixels.
-    Drawn,
+    Glyphs,
     /// As text, in the viewer's font.
-    Written,
+    Native,
 }
 
 /// Draws on a backend in units.
 pub(super) struct Canvas<B: DrawingBackend> {
     backend: B,
-    letters: Letters,
+    text_mode: TextMode,
 }
 
 impl<B: DrawingBackend> Canvas<B> {
@@ -222,14 +222,14 @@ impl<B: DrawingBackend> Canvas<B> {
         drawn.map_err(failed)
     }
 
-    pub fn words(&mut self, words: &Words) -> Result<(), PictureError> {
-        match self.letters {
-            Letters::Drawn => self.draw_letters(words),
-            Letters::Written => self.write(words),
+    pub fn words(&mut self, words: &TextLine) -> Result<(), PictureError> {
+        match self.text_mode {
+            TextMode::Glyphs => self.draw_glyphs(words),
+            TextMode::Native => self.write(words),
         }
     }
 
-    fn write(&mut self, words: &Words) -> Result<(), PictureError> {
+    fn write(&mut self, words: &TextLine) -> Result<(), PictureError> {
         let align = match words.align {
             Align::Left => HPos::Left,
             Align::Centre => HPos::Center,
@@ -238,7 +238,7 @@ impl<B: DrawingBackend> Canvas<B> {
         let [r, g, b] = words.colour;
         let colour = RGBColor(r, g, b);
         let font = (FAMILY, words.size * SCALE).into_font();
-        let font = font.transform(if words.turned {
+        let font = font.transform(if words.rotated {
             FontTransform::Rotate270
         } else {
             FontTransform::None
@@ -248,7 +248,7 @@ impl<B: DrawingBackend> Canvas<B> {
             .pos(Pos::new(align, VPos::Top));
         let down = words.size * (CAPITALS / 2.0 - BASELINE);
         let [x, y] = words.at;
-        let at = if words.turned {
+        let at = if words.rotated {
             [x + down, y]
         } else {
             [x, y + down]
@@ -258,7 +258,7 @@ impl<B: DrawingBackend> Canvas<B> {
     }
 
     /// Draws glyph by glyph, as plotters ignores kerning.
-    fn draw_letters(&mut self, words: &Words) -> Result<(), PictureError> {
+    fn draw_glyphs(&mut self, words: &TextLine) -> Result<(), PictureError> {
         let Some(font) = font() else {
             return Ok(());
         };
@@ -282,7 +282,7 @@ impl<B: DrawingBackend> Canvas<B> {
             outline.draw(|dx, dy, coverage| {
                 let across = corner.x as i32 + dx as i32 + left;
                 let down = corner.y as i32 + dy as i32 + top;
-                let (x, y) = if words.turned {
+                let (x, y) = if words.rotated {
                     (x0 + down, y0 - across)
                 } else {
                     (x0 + across, y0 + down)
@@ -316,7 +316,7 @@ pub(super) fn picture(chart: &impl Chart) -> Result<Picture, PictureError> {
     let mut large = Picture::filled(w, h, PAPER);
     let mut canvas = Canvas {
         backend: BitMapBackend::with_buffer(&mut large.pixels, (w, h)),
-        letters: Letters::Drawn,
+        text_mode: TextMode::Glyphs,
     };
     chart.draw(&mut canvas)?;
     canvas.backend.present().map_err(failed)?;
@@ -332,7 +332,7 @@ pub(super) fn svg(chart: &impl Chart) -> Result<String, PictureError> {
     let mut document = String::new();
     let mut canvas = Canvas {
         backend: SVGBackend::with_string(&mut document, (w, h)),
-        letters: Letters::Written,
+        text_mode: TextMode::Native,
     };
     let paper = Rect::sized(0.0, 0.0, width as f32, height as f32);
     canvas.rect(&paper, PAPER, 1.0)?;

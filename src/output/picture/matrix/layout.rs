@@ -5,7 +5,7 @@ use prospect_common::text::count;
 use super::content::{Cell, Figures, MAX_CLASSES, Matrix};
 use crate::picture::{
     PictureError,
-    chart::{Align, Rect, Words, line, width},
+    chart::{Align, Rect, TextLine, line, width},
     palette::{
         self, Rgb,
         chart::{GROUND, INK, PAPER, SOFT},
@@ -54,7 +54,7 @@ const TICKS: [(f64, &str); 6] = [
 pub struct Layout {
     pub size: (u32, u32),
     pub fills: Vec<(Rect, Rgb)>,
-    pub words: Vec<Words>,
+    pub words: Vec<TextLine>,
 }
 
 impl Layout {
@@ -87,8 +87,8 @@ impl Layout {
                 .as_ref()
                 .map_or(0.0, |other| width(letters, other) + 12.0),
         );
-        let side = cell * n as f32;
-        let grid = Rect::sized(MARGIN + AXIS + room, HEAD, side, side);
+        let size = cell * n as f32;
+        let grid = Rect::sized(MARGIN + AXIS + room, HEAD, size, size);
         let last = if other.is_some() {
             OTHER_GAP + cell.max(MIN_LINE)
         } else {
@@ -106,15 +106,15 @@ impl Layout {
         layout.names(&names, other, &grid, (cell, letters));
         let [rows, columns] = matrix
             .axes
-            .map(|axis| line(FONT_SIZE, axis, side.max(300.0)));
-        let middle = grid.y0 + side / 2.0;
+            .map(|axis| line(FONT_SIZE, axis, size.max(300.0)));
+        let middle = grid.y0 + size / 2.0;
         // A long name of a short axis starts at the top of the matrix and extends below.
         let middle = middle.max(grid.y0 + width(FONT_SIZE, &rows) / 2.0);
-        let rows = Words::new(rows, [MARGIN + 8.0, middle], FONT_SIZE, SOFT);
-        layout.words.push(rows.aligned(Align::Centre).turned());
+        let rows = TextLine::new(rows, [MARGIN + 8.0, middle], FONT_SIZE, SOFT);
+        layout.words.push(rows.aligned(Align::Centre).rotated());
         let foot = grid.y1 + below + AXIS * 0.6;
-        let middle = grid.x0 + side / 2.0;
-        let columns = Words::new(columns, [middle, foot], FONT_SIZE, SOFT);
+        let middle = grid.x0 + size / 2.0;
+        let columns = TextLine::new(columns, [middle, foot], FONT_SIZE, SOFT);
         layout.words.push(columns.aligned(Align::Centre));
         let end = layout.beside(matrix, beside, (HEAD, foot + AXIS * 0.5));
         let height = end.max(foot + AXIS * 0.4) + MARGIN * 0.6;
@@ -125,11 +125,11 @@ impl Layout {
     fn titles(&mut self, matrix: &Matrix, room: f32) {
         let title = line(TITLE, matrix.title, room);
         self.words
-            .push(Words::new(title, [MARGIN, 44.0], TITLE, INK));
+            .push(TextLine::new(title, [MARGIN, 44.0], TITLE, INK));
         if !matrix.subtitle.is_empty() {
             let subtitle = line(SUBTITLE, matrix.subtitle, room);
             self.words
-                .push(Words::new(subtitle, [MARGIN, 86.0], SUBTITLE, SOFT));
+                .push(TextLine::new(subtitle, [MARGIN, 86.0], SUBTITLE, SOFT));
         }
     }
 
@@ -184,7 +184,7 @@ impl Layout {
             if size >= 11.0 {
                 let ink = if luma(&fill) < 140_000 { PAPER } else { INK };
                 let middle = [(rect.x0 + rect.x1) / 2.0, (rect.y0 + rect.y1) / 2.0];
-                let figure = Words::new(figure, middle, size, ink);
+                let figure = TextLine::new(figure, middle, size, ink);
                 self.words.push(figure.aligned(Align::Centre));
             }
         }
@@ -200,15 +200,15 @@ impl Layout {
         let every = (MIN_LINE / cell).ceil().max(1.0) as usize;
         for (place, name) in names.iter().enumerate().step_by(every) {
             let along = (place as f32 + 0.5) * cell;
-            let row = Words::new(name, [grid.x0 - 8.0, grid.y0 + along], letters, INK);
+            let row = TextLine::new(name, [grid.x0 - 8.0, grid.y0 + along], letters, INK);
             self.words.push(row.aligned(Align::Right));
-            let column = Words::new(name, [grid.x0 + along, grid.y1 + 8.0], letters, INK);
-            self.words.push(column.aligned(Align::Right).turned());
+            let column = TextLine::new(name, [grid.x0 + along, grid.y1 + 8.0], letters, INK);
+            self.words.push(column.aligned(Align::Right).rotated());
         }
         if let Some(other) = other {
             let x = grid.x1 + OTHER_GAP + cell.max(MIN_LINE) / 2.0;
-            let other = Words::new(other, [x, grid.y1 + 8.0], letters, INK);
-            self.words.push(other.aligned(Align::Right).turned());
+            let other = TextLine::new(other, [x, grid.y1 + 8.0], letters, INK);
+            self.words.push(other.aligned(Align::Right).rotated());
         }
     }
 
@@ -217,7 +217,7 @@ impl Layout {
         let mut y = top + 12.0;
         let heading = line(FONT_SIZE, &format!("share {}", matrix.of), SIDEBAR);
         self.words
-            .push(Words::new(heading, [left, y], FONT_SIZE, SOFT));
+            .push(TextLine::new(heading, [left, y], FONT_SIZE, SOFT));
         y += 24.0;
         let steps = 200;
         let along = |at: f64| left + SIDEBAR * at as f32;
@@ -235,12 +235,12 @@ impl Layout {
                 _ if place + 1 == TICKS.len() => Align::Right,
                 _ => Align::Centre,
             };
-            let tick = Words::new(*text, [along(share.sqrt()), y], 18.0, SOFT);
+            let tick = TextLine::new(*text, [along(share.sqrt()), y], 18.0, SOFT);
             self.words.push(tick.aligned(align));
         }
         y += 26.0;
         let scale = "square-root scale; grey: no images";
-        self.words.push(Words::new(scale, [left, y], 17.0, SOFT));
+        self.words.push(TextLine::new(scale, [left, y], 17.0, SOFT));
         let (heading, entries) = matrix.list;
         if entries.is_empty() {
             return y + 10.0;
@@ -248,14 +248,15 @@ impl Layout {
         y += 64.0;
         let heading = line(FONT_SIZE, heading, SIDEBAR);
         self.words
-            .push(Words::new(heading, [left, y], FONT_SIZE, SOFT));
+            .push(TextLine::new(heading, [left, y], FONT_SIZE, SOFT));
         y += STEP + 4.0;
         let rows = (((foot - y) / STEP) as usize + 1).max(MIN_ROWS);
         for entry in entries.iter().take(rows) {
-            let figure = Words::new(&entry.figure, [left + SIDEBAR, y], FONT_SIZE, SOFT);
+            let figure = TextLine::new(&entry.figure, [left + SIDEBAR, y], FONT_SIZE, SOFT);
             let room = SIDEBAR - width(FONT_SIZE, &entry.figure) - 16.0;
             let text = line(FONT_SIZE, &entry.text, room);
-            self.words.push(Words::new(text, [left, y], FONT_SIZE, INK));
+            self.words
+                .push(TextLine::new(text, [left, y], FONT_SIZE, INK));
             self.words.push(figure.aligned(Align::Right));
             y += STEP;
         }

@@ -100,9 +100,9 @@ fn rows_are_labels_and_columns_are_predictions() {
         }
     });
     let layout = Layout::new(&matrix(&names, &cells, &[])).unwrap();
-    let place = |text: &str, turned: bool| {
+    let place = |text: &str, rotated: bool| {
         let mut all = layout.words.iter();
-        let found = all.find(|words| words.text == text && words.turned == turned);
+        let found = all.find(|words| words.text == text && words.rotated == rotated);
         found.unwrap().at
     };
     let [x, y] = [place("c", true)[0], place("b", false)[1]];

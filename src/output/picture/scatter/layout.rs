@@ -9,7 +9,7 @@ use super::{
 };
 use crate::picture::{
     PictureError,
-    chart::{Align, Rect, Words, line, width},
+    chart::{Align, Rect, TextLine, line, width},
     palette::{
         Rgb,
         chart::{GREY, GROUND, INK, RIGHT, SOFT, WRONG},
@@ -54,7 +54,7 @@ pub struct Layout {
     pub names: Vec<Name>,
     pub swatches: Vec<Swatch>,
     /// Titles, axes and the legend.
-    pub words: Vec<Words>,
+    pub words: Vec<TextLine>,
 }
 
 pub struct Style {
@@ -80,7 +80,7 @@ pub struct Swatch {
 /// A name on the map.
 #[derive(Debug, Clone)]
 pub struct Name {
-    pub words: Words,
+    pub words: TextLine,
     /// Opacity of its light background.
     pub ground: f64,
 }
@@ -159,7 +159,7 @@ impl Layout {
         let room = WIDTH - 2.0 * MARGIN;
         let title = line(TITLE, scatter.title, room);
         self.words
-            .push(Words::new(title, [MARGIN, 44.0], TITLE, INK));
+            .push(TextLine::new(title, [MARGIN, 44.0], TITLE, INK));
         let mut notes = Vec::new();
         if !scatter.subtitle.is_empty() {
             notes.push(scatter.subtitle.to_string());
@@ -176,17 +176,18 @@ impl Layout {
         if !notes.is_empty() {
             let notes = line(SUBTITLE, &notes.join(" · "), room);
             self.words
-                .push(Words::new(notes, [MARGIN, 86.0], SUBTITLE, SOFT));
+                .push(TextLine::new(notes, [MARGIN, 86.0], SUBTITLE, SOFT));
         }
         if let Some([x, y]) = scatter.axes {
             let frame = self.frame;
             let name = |text| line(AXIS_FONT_SIZE, text, frame.width());
             let below = [(frame.x0 + frame.x1) / 2.0, frame.y1 + AXIS * 0.55];
             let beside = [frame.x0 - AXIS * 0.55, (frame.y0 + frame.y1) / 2.0];
-            let words =
-                |text, at| Words::new(name(text), at, AXIS_FONT_SIZE, SOFT).aligned(Align::Centre);
+            let words = |text, at| {
+                TextLine::new(name(text), at, AXIS_FONT_SIZE, SOFT).aligned(Align::Centre)
+            };
             self.words.push(words(x, below));
-            self.words.push(words(y, beside).turned());
+            self.words.push(words(y, beside).rotated());
         }
     }
 
@@ -211,7 +212,7 @@ impl Layout {
                 [[0.0, 0.0], [0.0, size], [0.0, -size], [beside / 2.0, 0.0]]
             };
             for [dx, dy] in moves {
-                let words = Words::new(text.clone(), [x + dx, y + dy], size, colour);
+                let words = TextLine::new(text.clone(), [x + dx, y + dy], size, colour);
                 let name = Name {
                     words: words.aligned(Align::Centre),
                     ground: if few { 0.65 } else { 0.85 },
@@ -253,7 +254,7 @@ impl Layout {
         };
         let heading = line(21.0, &heading, right - left);
         self.words
-            .push(Words::new(heading, [left, top], 21.0, SOFT));
+            .push(TextLine::new(heading, [left, top], 21.0, SOFT));
         top += 36.0;
         let unknown = (n > known).then_some(n - known);
         let others = usize::from(unknown.is_some());
@@ -289,8 +290,8 @@ impl Layout {
             let start = x + radius * 2.0 + size * 0.45;
             let room = x + wide - start - width(size, &figure) - size * 0.5;
             let name = line(size, name, room);
-            self.words.push(Words::new(name, [start, y], size, INK));
-            let figure = Words::new(figure, [x + wide, y], size, SOFT);
+            self.words.push(TextLine::new(name, [start, y], size, INK));
+            let figure = TextLine::new(figure, [x + wide, y], size, SOFT);
             self.words.push(figure.aligned(Align::Right));
         }
     }

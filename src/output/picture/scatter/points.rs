@@ -142,8 +142,10 @@ fn centre(places: &[[f32; 2]]) -> [f32; 2] {
         upper_median(&values).unwrap_or_default()
     };
     let [x, y] = [median(0), median(1)];
-    let apart = |place: &&[f32; 2]| (place[0] - x).powi(2) + (place[1] - y).powi(2);
-    let nearest = places.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
+    let distance = |place: &&[f32; 2]| (place[0] - x).powi(2) + (place[1] - y).powi(2);
+    let nearest = places
+        .iter()
+        .min_by(|a, b| distance(a).total_cmp(&distance(b)));
     nearest.copied().unwrap_or([x, y])
 }
 

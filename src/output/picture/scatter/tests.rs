@@ -1,6 +1,6 @@
 use super::*;
 use crate::picture::{
-    chart::{Rect, Words},
+    chart::{Rect, TextLine},
     palette::chart::GROUPS,
 };
 
@@ -60,7 +60,7 @@ impl Fake {
     }
 }
 
-fn all_words(layout: &Layout) -> Vec<&Words> {
+fn all_words(layout: &Layout) -> Vec<&TextLine> {
     let on_map = layout.names.iter().map(|name| &name.words);
     layout.words.iter().chain(on_map).collect()
 }
