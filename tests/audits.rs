@@ -237,7 +237,7 @@ fn mistakes_are_answered_with_what_is_right() {
         ),
         (
             &["hubs", "-p", "class=catt"],
-            "no class is called \"catt\" (did you mean `cat`?); the classes are cat, dog, odd's",
+            "unknown class \"catt\" (did you mean `cat`?); the classes are cat, dog, odd's",
         ),
         (
             &["label_swaps"],
@@ -275,7 +275,7 @@ fn mistakes_are_answered_with_what_is_right() {
     let (status, _, err) = asked(folder.path(), &["both_detectors_agree"]);
     assert_eq!(status, 2);
     assert!(
-        err.contains("make it with `prospect run labels probe`"),
+        err.contains("create it with `prospect run labels probe`"),
         "{err}"
     );
 }

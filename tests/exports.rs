@@ -184,7 +184,7 @@ fn what_cannot_be_exported_is_said_and_nothing_is_left() {
         .project
         .finish(&exporter.run(), &["clean", "probe", "--yes"]);
     refused(&["cleanlab"], 2, "table probe in ");
-    refused(&["cleanlab"], 2, "make it with `prospect run probe`");
+    refused(&["cleanlab"], 2, "create it with `prospect run probe`");
     let done = exporter.export(&[
         "coco",
         "--out",

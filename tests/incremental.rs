@@ -94,14 +94,14 @@ fn only_new_images_run_and_the_tables_are_those_of_a_run_from_scratch() {
             let extract = project.told(name, "extract");
             assert_eq!(extract["images"], 95, "{name}");
             assert_eq!(extract["through_the_network"], through, "{name}, {maps}");
-            assert_eq!(extract["taken_from_before"], 95 - through);
+            assert_eq!(extract["reused"], 95 - through);
             // The unreadable one is tried again.
             assert_eq!(project.told(name, "scan")["decoded"], new.len() as u64 + 1);
         }
         assert!(
             !project
                 .told("scratch", "extract")
-                .contains_key("taken_from_before")
+                .contains_key("reused")
         );
     }
 }
@@ -218,7 +218,7 @@ fn a_night_tells_what_is_new_and_old_nights_go() {
     let json: Value = serde_json::from_str(&read("runs/nightly/2026-11-22/summary.json")).unwrap();
     let new = json["since"]["new"].as_u64().unwrap();
     assert!(
-        new > 0 && json["through_the_network"] == 0 && json["taken_from_before"] == 91,
+        new > 0 && json["through_the_network"] == 0 && json["reused"] == 91,
         "{json}"
     );
     assert!(read("prospect.prom").contains(&format!("change=\"new\"}} {new}\n")));

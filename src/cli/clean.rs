@@ -12,31 +12,31 @@ use super::{Global, output};
 const LOGS: &str = "logs";
 const ALL: &str = "all";
 
-/// Delete what stages wrote, or the logs
+/// Delete the output of stages, or the logs
 ///
-/// Reads the run folder's manifest; deletes files that it names and writes it anew without them. Files that Prospect
-/// did not write stay. What was deleted is made again by the next run; stages that were made from it stay valid.
+/// Reads the run folder's manifest; deletes files listed there and writes the manifest without them. Files that Prospect did
+/// not write are kept. The next run recreates what was deleted; stages that depend on it stay valid.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  prospect clean --dry-run all    what would go?
+  prospect clean --dry-run all    show what would be deleted
   prospect clean extract          the largest tables; later stages keep theirs
   prospect clean --yes all        everything, without asking")]
 pub(super) struct CleanArgs {
     /// Stage names, `logs`, or `all`
     #[arg(required = true, value_name = "WHAT")]
     what: Vec<String>,
-    /// Only say what would be deleted
+    /// Only list what would be deleted
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }
 
-/// What is to go.
+/// What to delete.
 #[derive(Debug, PartialEq)]
-struct Doomed {
+struct Selection {
     stages: Vec<String>,
     logs: bool,
 }
@@ -44,8 +44,8 @@ struct Doomed {
 pub(super) fn clean(global: &Global, args: &CleanArgs) -> anyhow::Result<u8> {
     let config = global.config()?;
     let run = RunFolder::open(&config.run.dir)?;
-    let doomed = choose(&args.what, &run.manifest()?)?;
-    let listing = listing(&doomed, &run)?;
+    let selection = choose(&args.what, &run.manifest()?)?;
+    let listing = listing(&selection, &run)?;
     if listing.is_empty() {
         output::print("nothing to delete")?;
         return Ok(0);
@@ -60,15 +60,15 @@ pub(super) fn clean(global: &Global, args: &CleanArgs) -> anyhow::Result<u8> {
     if !args.yes {
         output::print(&format!("{}:\n{listing}", config.run.dir.display()))?;
         if !output::confirm("Delete this?")? {
-            output::print("nothing was deleted")?;
+            output::print("nothing deleted")?;
             return Ok(0);
         }
     }
     let lock = run.lock("prospect clean")?;
-    for stage in &doomed.stages {
+    for stage in &selection.stages {
         remove_stage(&run, &lock, stage)?;
     }
-    if doomed.logs {
+    if selection.logs {
         for path in log_files(&run)? {
             fs::remove_file(&path).map_err(Error::io(&path, "deleting"))?;
         }
@@ -79,9 +79,9 @@ pub(super) fn clean(global: &Global, args: &CleanArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The stages and logs that the words name. A stage of another version of Prospect that the manifest knows counts too.
-fn choose(what: &[String], manifest: &Manifest) -> Result<Doomed, Error> {
-    let mut doomed = Doomed {
+/// The stages and logs named. Stages of another version of Prospect count if the manifest lists them.
+fn choose(what: &[String], manifest: &Manifest) -> Result<Selection, Error> {
+    let mut selection = Selection {
         stages: Vec::new(),
         logs: false,
     };
@@ -89,41 +89,41 @@ fn choose(what: &[String], manifest: &Manifest) -> Result<Doomed, Error> {
     for word in what {
         match word.as_str() {
             ALL => {
-                doomed.logs = true;
-                doomed.stages = manifest.stages.keys().cloned().collect();
+                selection.logs = true;
+                selection.stages = manifest.stages.keys().cloned().collect();
             }
-            LOGS => doomed.logs = true,
-            name if manifest.stages.contains_key(name) => doomed.stages.push(name.to_string()),
+            LOGS => selection.logs = true,
+            name if manifest.stages.contains_key(name) => selection.stages.push(name.to_string()),
             name if STAGES.iter().any(|stage| stage.name == name) => {}
             name => {
                 let mut known: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
                 known.extend([LOGS, ALL]);
                 let hint = prospect_common::text::did_you_mean(name, &known);
                 unknown.push(Complaint::new(format!(
-                    "{name:?} cannot be deleted{hint}; what can is {}",
+                    "unknown stage {name:?}{hint}; choose from {}",
                     known.join(", ")
                 )));
             }
         }
     }
     unknown.into_result()?;
-    doomed.stages.sort();
-    doomed.stages.dedup();
-    Ok(doomed)
+    selection.stages.sort();
+    selection.stages.dedup();
+    Ok(selection)
 }
 
-/// One line per thing that goes, with its size; empty if there is nothing.
-fn listing(doomed: &Doomed, run: &RunFolder) -> Result<String, Error> {
+/// One line with the size for each stage and the logs; empty if there is nothing to delete.
+fn listing(selection: &Selection, run: &RunFolder) -> Result<String, Error> {
     let manifest = run.manifest()?;
     let mut rows = Vec::new();
-    for name in &doomed.stages {
+    for name in &selection.stages {
         let files: Vec<_> = (manifest.all_files())
             .filter(|(stage, ..)| stage == name)
             .map(|(.., file)| file.bytes)
             .collect();
         rows.push(row(name, files.len(), files.iter().sum()));
     }
-    if doomed.logs {
+    if selection.logs {
         let files = log_files(run)?;
         let bytes = files
             .iter()
@@ -147,7 +147,7 @@ fn row(name: &str, files: usize, bytes: u64) -> Vec<String> {
 /// The logs that Prospect wrote: `*.jsonl` in `logs/`, links not followed.
 fn log_files(run: &RunFolder) -> Result<Vec<std::path::PathBuf>, Error> {
     let folder = run.path(LOGS);
-    // A link in place of the folder leads somewhere that is not ours.
+    // A link in place of the folder leads outside the run folder.
     if !fs::symlink_metadata(&folder).is_ok_and(|status| status.is_dir()) {
         return Ok(Vec::new());
     }
@@ -179,18 +179,18 @@ mod tests {
     }
 
     #[test]
-    fn words_choose_stages_and_logs() {
+    fn arguments_select_stages_and_logs() {
         let mut manifest = Manifest::default();
         for stage in ["scan", "extract"] {
             manifest
                 .stages
                 .insert(stage.to_string(), StageRecord::default());
         }
-        let chosen = choose(&words(&["extract", "extract"]), &manifest).unwrap();
-        assert_eq!((chosen.stages, chosen.logs), (words(&["extract"]), false));
-        let chosen = choose(&words(&["all"]), &manifest).unwrap();
+        let selection = choose(&words(&["extract", "extract"]), &manifest).unwrap();
+        assert_eq!((selection.stages, selection.logs), (words(&["extract"]), false));
+        let selection = choose(&words(&["all"]), &manifest).unwrap();
         assert_eq!(
-            (chosen.stages, chosen.logs),
+            (selection.stages, selection.logs),
             (words(&["extract", "scan"]), true)
         );
         let error = choose(&words(&["extrct", "log"]), &manifest).unwrap_err();

@@ -5,9 +5,9 @@ use clap_complete::Shell;
 
 use super::output;
 
-/// Print a script that completes commands and options in a shell
+/// Print a shell completion script
 ///
-/// Reads nothing; writes the script to standard output, to be kept where the shell looks for such.
+/// Reads nothing; writes the script to standard output. Save it where your shell looks for completions.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -19,7 +19,7 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Prints the script for `command`, which is the whole program.
+/// Prints the script for `command`, the root command.
 pub(super) fn completions(command: Command, args: &CompletionsArgs) -> anyhow::Result<u8> {
     output::write(&script(command, args.shell))?;
     Ok(0)
@@ -41,7 +41,7 @@ mod tests {
     use crate::Cli;
 
     #[test]
-    fn every_shell_gets_a_script_that_names_the_commands() {
+    fn script_of_every_shell_names_the_commands() {
         for shell in Shell::value_variants() {
             let script = String::from_utf8(script(Cli::command(), *shell)).unwrap();
             for word in ["init", "similar", "--config"] {
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn bash_takes_the_script_and_completes() {
+    fn bash_loads_the_script_and_completes() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("prospect.bash");
         std::fs::write(&file, script(Cli::command(), Shell::Bash)).unwrap();
@@ -65,10 +65,10 @@ mod tests {
             .arg(&file)
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
+        let completed = String::from_utf8(output.stdout).unwrap();
         assert!(
-            output.status.success() && said.trim() == "completions",
-            "{said}{:?}",
+            output.status.success() && completed.trim() == "completions",
+            "{completed}{:?}",
             output.stderr
         );
     }

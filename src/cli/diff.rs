@@ -9,16 +9,15 @@ use prospect_findings::changes::{Change, ChangeKind, Rules, counts, diff as diff
 use prospect_store::RunFolder;
 use serde::Serialize;
 
-use super::output::{self, of_kinds};
+use super::output::{self, with_kinds};
 
-/// Exit status where there is more that is new than was allowed.
+/// Exit status if more findings are new than allowed.
 pub(super) const FINDINGS: u8 = 3;
 
-/// Show what is new, worse, better or resolved between two runs' findings
+/// Show which findings are new, worse, better or resolved between two runs
 ///
-/// Reads the tables issues and images of both run folders; writes nothing. A finding is known again by the image's path, its
-/// kind and the other image's path. What was reviewed is left out. Exit status 3 if there is more that is new than
-/// --max-new allows.
+/// Reads the tables issues and images of both run folders; writes nothing. Findings are matched by image path, kind and the
+/// other image's path. Reviewed findings are left out. Exit status 3 if more findings are new than --max-new allows.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,12 +31,12 @@ pub(super) struct DiffArgs {
     /// The later run's folder
     #[arg(value_name = "RUN_B")]
     now: PathBuf,
-    #[arg(long, value_name = "KIND", help = of_kinds("Only findings of this kind; repeatable"))]
+    #[arg(long, value_name = "KIND", help = with_kinds("Only findings of this kind; repeatable"))]
     kind: Vec<String>,
-    /// Tell also of findings that a person has judged
+    /// Include reviewed findings
     #[arg(long)]
     all: bool,
-    /// The least difference of scores that makes a finding worse or better
+    /// Minimum score difference for worse or better
     #[arg(long, value_name = "SCORE", default_value_t = Rules::default().min_score_change)]
     least: f32,
     /// Exit with status 3 if more findings than this are new
@@ -46,12 +45,12 @@ pub(super) struct DiffArgs {
     /// Rows shown of each kind of change
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
-    /// One JSON object with all of them
+    /// One JSON object with all changes
     #[arg(long)]
     json: bool,
 }
 
-/// What `--json` prints.
+/// Output of `--json`.
 #[derive(Serialize)]
 struct Answer<'a> {
     before: String,
@@ -152,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_counts_all_and_shows_the_first() {
+    fn page_counts_all_changes_and_shows_the_first() {
         let change = |path: &str, change, other: Option<&str>| Change {
             path: path.to_string(),
             kind: "leak".to_string(),

@@ -16,16 +16,16 @@ use serde::Serialize;
 
 use super::{Global, output};
 
-/// Image files are counted up to here; a million would take a while.
+/// Image files are counted up to this number, to stay fast.
 const MAX_COUNTED: usize = 100_000;
 
-/// Less free space than this is worth a warning, in bytes.
+/// Bytes of free space below which to warn.
 const LITTLE_SPACE: u64 = 1 << 30;
 
 /// Check that everything a run needs is in place
 ///
-/// Reads the configuration, the model, the names in the image folder and the state of the disk;
-/// writes nothing. Exit status 2 if something would stop a run.
+/// Reads the configuration, the model, the file names in the image folder and the free disk space; writes nothing. Exit
+/// status 2 if something would stop a run.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,19 +33,19 @@ Examples:
   prospect doctor --set model.device=cuda:0
   prospect doctor --json")]
 pub(super) struct DoctorArgs {
-    /// One JSON object: whether all is well, and every check
+    /// One JSON object: the overall result and every check
     #[arg(long)]
     json: bool,
 }
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Debug, Serialize)]
 struct Check {
     name: &'static str,
     state: State,
-    /// What was found, and what to do if it is not fine.
+    /// What was found, and what to do about a problem.
     found: String,
-    /// The complaints that `found` consists of, where it is about settings.
+    /// The complaints in `found`, if it is about settings.
     #[serde(skip)]
     complaints: Vec<Complaint>,
 }
@@ -83,10 +83,13 @@ impl Check {
     }
 
     fn failed(name: &'static str, error: Error) -> Check {
-        let told = Check::wrong(name, error.to_string());
+        let check = Check::wrong(name, error.to_string());
         match error {
-            Error::Config(complaints) => Check { complaints, ..told },
-            _ => told,
+            Error::Config(complaints) => Check {
+                complaints,
+                ..check
+            },
+            _ => check,
         }
     }
 }
@@ -123,14 +126,14 @@ fn page(checks: &[Check]) -> String {
         .collect();
     let mut page = String::new();
     for (head, check) in output::columns(&rows, &[false, false]).lines().zip(checks) {
-        // A complaint of several lines stays readable.
+        // Indent further lines of a complaint.
         let found = text::escaped_lines(&check.found).replace('\n', "\n           ");
         page += &format!("{head:<24} {found}\n");
     }
     page
 }
 
-/// Every check, in the order in which a run would stumble.
+/// Every check, in the order of a run.
 fn examine(config: &Config) -> Vec<Check> {
     let mut checks = vec![Check::fine(
         "configuration",
@@ -153,13 +156,13 @@ fn examine(config: &Config) -> Vec<Check> {
     checks.push(libtorch(config));
     checks.push(network(config));
     if let Err(Error::Config(complaints)) = config.check_files() {
-        tell_of_files(&mut checks, complaints);
+        replace_file_checks(&mut checks, complaints);
     }
     checks
 }
 
-/// What is said of files that are not there, with the key that names them, in place of what came of opening them.
-fn tell_of_files(checks: &mut Vec<Check>, complaints: Vec<Complaint>) {
+/// Replaces the results for missing files by complaints that name the key.
+fn replace_file_checks(checks: &mut Vec<Check>, complaints: Vec<Complaint>) {
     let mut by_name: BTreeMap<&'static str, Vec<Complaint>> = BTreeMap::new();
     for complaint in complaints {
         let name = match complaint.origin {
@@ -175,15 +178,15 @@ fn tell_of_files(checks: &mut Vec<Check>, complaints: Vec<Complaint>) {
         by_name.entry(name).or_default().push(complaint);
     }
     for (name, complaints) in by_name {
-        let told = Check::failed(name, Error::Config(complaints));
+        let failed = Check::failed(name, Error::Config(complaints));
         match checks.iter_mut().find(|check| check.name == name) {
-            Some(check) => *check = told,
-            None => checks.push(told),
+            Some(check) => *check = failed,
+            None => checks.push(failed),
         }
     }
 }
 
-/// Whether the run folder can be written, and the space on its disk.
+/// Whether the run folder is writable, and its free space.
 fn run_folder(dir: &Path) -> Check {
     const NAME: &str = "run folder";
     let shown = dir.display();
@@ -201,7 +204,7 @@ fn run_folder(dir: &Path) -> Check {
         return Check::wrong(
             NAME,
             format!(
-                "{} cannot be written: {error}; choose another [run] dir",
+                "{} is not writable: {error}; choose another [run] dir",
                 existing.display()
             ),
         );
@@ -215,7 +218,7 @@ fn run_folder(dir: &Path) -> Check {
     }
 }
 
-/// Makes and removes a file.
+/// Creates and removes a file.
 fn tempfile_in(folder: &Path) -> std::io::Result<()> {
     let path = folder.join(format!(".prospect-doctor-{}", std::process::id()));
     File::create_new(&path)?;
@@ -256,11 +259,11 @@ fn looks_like_an_image(path: &Path) -> bool {
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_lowercase().as_str()))
 }
 
-/// Whether the boxes, if there are any, can be read.
+/// Whether the boxes, if any, are readable.
 fn boxes(config: &Config) -> Option<Check> {
     const NAME: &str = "boxes";
     match config.boxes() {
-        // Metadata that cannot be read is told above, and by scan.
+        // Unreadable metadata has a check of its own.
         Err(_) if config.explain.boxes.is_none() => None,
         Err(error) => Some(Check::failed(NAME, error)),
         Ok(boxes) => boxes.map(|boxes| {
@@ -297,7 +300,7 @@ fn network(config: &Config) -> Check {
         Ok(model) => model,
         Err(error) => return Check::failed(NAME, error),
     };
-    if let Err(error) = goes_with(config, &model) {
+    if let Err(error) = check_settings(config, &model) {
         return Check::failed(NAME, error);
     }
     let (height, width) = model.graph.input_size();
@@ -311,8 +314,8 @@ fn network(config: &Config) -> Check {
     )
 }
 
-/// Everything in the settings that does not go with the network.
-fn goes_with(config: &Config, model: &ModelInfo) -> Result<(), Error> {
+/// Checks the settings against the network.
+fn check_settings(config: &Config, model: &ModelInfo) -> Result<(), Error> {
     let mut complaints = Complaints::default();
     complaints.keep(model.input_spec(&config.input))?;
     complaints.keep(model.layers(&config.extract.layers))?;
@@ -326,7 +329,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_check_says_what_is_wrong() {
+    fn each_check_reports_its_problem() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         assert_eq!(run_folder(&at("new/run")).state, State::Fine);

@@ -17,38 +17,37 @@ use prospect_store::RunFolder;
 
 use super::{Global, logging, output};
 
-/// More panels than this make no picture to look at.
+/// Most panels in a picture.
 const MAX_PANELS: usize = 40;
+
 /// Show where in an image the network looked
 ///
-/// Reads image files (of a run or any others), the model, and [model], [input] and [images] of the configuration, nothing
-/// of a run; writes one picture per image, IMAGE's name with .explain.png: the photo, and for every class and method
-/// the photo under the class activation map. An image that cannot be read is an error line, and the others go on; the
-/// exit status is 65 then.
+/// Reads any image files, the model, and [model], [input] and [images] of the configuration; needs no run. Writes one picture
+/// per image, named after it with .explain.png: the photo, and one class activation map over it per class and method. An
+/// unreadable image is reported and skipped; the exit status is then 65. Standard output gets a table of what it writes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  prospect explain photo.jpg                          for the predicted class, and the labelled one
+  prospect explain photo.jpg                          for the predicted and the labelled class
   prospect explain *.jpg --class tench --class '#7' -o explained
   prospect explain photo.jpg --layer layer3 --method gradcam --method layercam --guided")]
 pub(super) struct ExplainArgs {
     /// Image files
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
-    /// A class by its name, or `#` and its index; repeatable. Default: the predicted class, and the label where the
-    /// image has one that the network knows
+    /// A class name, or `#` and its index; repeatable. Default: the predicted class, and the label if the network knows it
     #[arg(long, value_name = "CLASS")]
     class: Vec<String>,
-    /// The layer, by its module path. Default: the last one before the head that is a map
+    /// Module path of the layer. Default: the last spatial layer before the head
     #[arg(long, value_name = "LAYER")]
     layer: Option<String>,
-    /// gradcam, cam, gradcam++, layercam or hirescam; repeatable
+    /// One of gradcam, cam, gradcam++, layercam, hirescam; repeatable
     #[arg(long, value_name = "METHOD", default_value = "gradcam")]
     method: Vec<CamMethod>,
-    /// Add guided Grad-CAM: guided backpropagation of the class's logit, times Grad-CAM
+    /// Add guided Grad-CAM: guided backpropagation of the class logit, times Grad-CAM
     #[arg(long)]
     guided: bool,
-    /// The folder to write into
+    /// Output folder
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 }
@@ -68,7 +67,7 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8>
     let panels = classes.len().max(1) * (methods.len() + usize::from(args.guided));
     if panels > MAX_PANELS {
         return Err(Error::usage(format!(
-            "{panels} panels (classes times methods) are more than the {MAX_PANELS} that a picture holds; ask for fewer at a time"
+            "{panels} panels (classes times methods) exceed the limit of {MAX_PANELS}; choose fewer classes or methods"
         ))
         .into());
     }
@@ -94,7 +93,7 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8>
             }
             Err(reason) => {
                 bad += 1;
-                progress.suspend(|| output::complain(&format!("{}: {reason}", file.display())));
+                progress.suspend(|| output::print_error(&format!("{}: {reason}", file.display())));
             }
         }
     }
@@ -105,7 +104,7 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8>
     Ok(if bad > 0 { 65 } else { 0 })
 }
 
-/// Reads and explains one image; the inner error says what is wrong with the image.
+/// Reads and explains one image; the inner error is a fault of the image.
 fn one(
     explaining: &Explaining,
     file: &Path,
@@ -149,7 +148,7 @@ fn table_rows(
             let summary = explaining.summary(map);
             let centre = match (summary.center_x, summary.center_y) {
                 (Some(x), Some(y)) => format!("{x:.2}, {y:.2}"),
-                _ => "nothing positive".to_string(),
+                _ => "none".to_string(),
             };
             rows.push(vec![
                 file.display().to_string(),
@@ -166,7 +165,7 @@ fn table_rows(
     rows
 }
 
-/// `photo.explain.png` for `photo.jpg`; the next of that stem is `photo-2.explain.png`.
+/// `photo.explain.png` for `photo.jpg`, then `photo-2.explain.png` for another file of the same stem.
 fn free_name(file: &Path, taken: &mut HashSet<String>) -> String {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let names = (1..).map(|n| match n {

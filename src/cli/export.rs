@@ -11,16 +11,16 @@ use prospect_store::RunFolder;
 
 use super::{Global, interrupt, logging, output};
 
-const INTERRUPTED: interrupt::Words = interrupt::Words {
-    first: "stopping; press again to stop at once",
-    second: "stopped; the next export removes what was written",
+const INTERRUPTED: interrupt::Messages = interrupt::Messages {
+    first: "stopping; press again to stop immediately",
+    second: "stopped; the next export removes the partial output",
 };
 
-/// Hand the run's labels, predictions and findings to another tool, in its own format
+/// Export the run's labels, predictions and findings to another tool's format
 ///
-/// Reads the run folder's tables, and the images for links, copies and thumbnails; writes a folder that is there once it is
-/// whole, and prints the line that opens it. An earlier export of the same format is replaced; a folder with anything else in
-/// it is refused. Unreadable images are left out, and what the run has no table of.
+/// Reads the run folder's tables, and the images for links, copies and thumbnails; writes a folder, which appears only when
+/// complete, and prints the code that opens it. An earlier export of the same format is replaced; any other non-empty folder
+/// is refused. Unreadable images and missing tables are left out.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,21 +29,21 @@ Examples:
   prospect export embedding-atlas --thumbnails 0
   prospect export tensorboard --points 50000 --out projector
 
-Texts in CSV files that a spreadsheet would take for formulas have an apostrophe before them.")]
+In CSV files, text that a spreadsheet would take for a formula is prefixed with an apostrophe.")]
 pub(super) struct ExportArgs {
-    /// What is going to read it
+    /// Target tool or format
     #[arg(value_enum)]
     format: Format,
-    /// The folder to write. Default: export/FORMAT in the run folder
+    /// Output folder. Default: export/FORMAT in the run folder
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// How the images get into an export of huggingface; the others name them where they are. Default: link
+    /// How huggingface includes the images; other formats refer to the originals. Default: link
     #[arg(long, value_enum)]
     images: Option<Images>,
-    /// Most images in an export of tensorboard, evenly spread over all. Default: 10000
+    /// Most images for tensorboard, an evenly spaced sample. Default: 10000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     points: Option<u64>,
-    /// Longer side of the thumbnails of tensorboard (default 48) and embedding-atlas (default 64); 0 for none
+    /// Longer side of the thumbnails for tensorboard (default 48) and embedding-atlas (default 64); 0 for none
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(0..=512))]
     thumbnails: Option<u32>,
     /// Print one JSON object
@@ -73,7 +73,7 @@ pub(super) fn export(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
     };
     match write(&ctx, &asked) {
         Err(error @ Error::Interrupted) => {
-            output::complain("interrupted; nothing was exported");
+            output::print_error("interrupted; nothing exported");
             Ok(error.exit_code())
         }
         Err(error) => Err(error.into()),
@@ -85,7 +85,7 @@ pub(super) fn export(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
     }
 }
 
-/// Refuses options that the format has no use for.
+/// Rejects options of other formats.
 fn check(args: &ExportArgs) -> Result<(), Error> {
     use Format::{EmbeddingAtlas, Huggingface, Tensorboard};
     let options: [(&str, bool, &[Format]); 3] = [
@@ -103,7 +103,7 @@ fn check(args: &ExportArgs) -> Result<(), Error> {
         .map(|(name, _, of)| {
             let of: Vec<&str> = of.iter().map(|format| format.name()).collect();
             Complaint::new(format!(
-                "{name} is for {}, not for {}",
+                "{name} applies to {}, not to {}",
                 of.join(" and "),
                 args.format.name()
             ))
@@ -137,11 +137,11 @@ mod tests {
     }
 
     #[test]
-    fn options_of_another_format_are_refused() {
+    fn options_of_another_format_are_rejected() {
         let error = check(&parsed("export coco --images copy --points 9").unwrap());
         assert_eq!(
             error.unwrap_err().to_string(),
-            "--images is for huggingface, not for coco\n--points is for tensorboard, not for coco"
+            "--images applies to huggingface, not to coco\n--points applies to tensorboard, not to coco"
         );
         assert!(check(&parsed("export tensorboard --points 9 --thumbnails 0").unwrap()).is_ok());
         assert!(parsed("export tensorboard --points 0").is_err());
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_ends_with_the_line_that_opens_it() {
+    fn page_ends_with_the_code_that_opens_the_export() {
         let done = Export {
             format: Format::Coco,
             path: "/a\nb".to_string(),

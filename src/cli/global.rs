@@ -1,4 +1,4 @@
-//! Options that every command takes.
+//! Options shared by all commands.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use prospect_common::Error;
 use prospect_config::Config;
 use prospect_engine::progress::{Progress, ProgressKind};
 
-/// Options that every command takes.
+/// Options shared by all commands.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The configuration file
+    /// Configuration file
     #[arg(
         short,
         long,
@@ -20,8 +20,8 @@ pub(crate) struct Global {
         help_heading = "Common options"
     )]
     pub(crate) config: PathBuf,
-    /// Sets one key, over the file; repeatable. VALUE is TOML, or plain text; relative paths count from the file's
-    /// folder, as in the file. Example: --set model.batch_size=64
+    /// Override one key of the file; repeatable. VALUE is TOML or plain text; relative paths start at the file's folder.
+    /// Example: --set model.batch_size=64
     #[arg(
         long,
         global = true,
@@ -32,7 +32,7 @@ pub(crate) struct Global {
     /// Show only warnings and errors
     #[arg(short, long, global = true, help_heading = "Common options")]
     pub(crate) quiet: bool,
-    /// Show what is being done; twice for every detail
+    /// Log more; repeat for more detail
     #[arg(
         short,
         long,
@@ -50,7 +50,7 @@ impl Global {
         Config::load(&self.config, &self.set)
     }
 
-    /// The error with the lines of the configuration that it is about.
+    /// Adds file and line to configuration errors.
     pub(crate) fn placed(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast::<Error>() {
             Ok(Error::Config(complaints)) => {
@@ -61,7 +61,7 @@ impl Global {
         }
     }
 
-    /// Progress on standard error, as far as it is wanted.
+    /// Progress on standard error; none with --quiet.
     pub(crate) fn progress(&self) -> Progress {
         Progress::new(if self.quiet {
             ProgressKind::Quiet

@@ -15,9 +15,9 @@ use super::{Global, output};
 
 /// Write a pipeline.toml for your own images and network
 ///
-/// Reads the names in the image folder, the table about the images if there is one (named, or metadata.csv, labels.csv and
-/// their like in that folder or beside it), and the network's graph; writes DIR/pipeline.toml: every key with what it means,
-/// and what was found. Nothing else is written, and no image is opened. Without --model it says how to make one.
+/// Reads the file names in the image folder, the metadata table if there is one (--metadata, or a file such as metadata.csv or
+/// labels.csv in the folder or beside it), and the network's graph; writes only DIR/pipeline.toml, with every key explained
+/// and set to what was found. Opens no image. Without --model, it prints how to export one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -25,19 +25,19 @@ Examples:
   prospect init clothing --images ~/clothing --metadata ~/labels.csv --model models/resnet50.pt2
   prospect init --images photos --force")]
 pub(super) struct InitArgs {
-    /// The folder that pipeline.toml is written into; the run folder will be below it
+    /// Folder for pipeline.toml and, later, the run folder
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// The folder of images
+    /// Image folder
     #[arg(long, value_name = "DIR")]
     images: PathBuf,
-    /// A CSV, TSV or Parquet file with one row per image and a column file_name; label and split are understood
+    /// CSV, TSV or Parquet file with one row per image and a column file_name; columns label and split are recognised
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
-    /// The network, a torch.export archive (.pt2); `python jobs/export_model.py` makes one
+    /// The network as a torch.export archive (.pt2), as written by `python jobs/export_model.py`
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Replace a pipeline.toml that is there
+    /// Replace an existing pipeline.toml
     #[arg(long)]
     force: bool,
 }
@@ -46,7 +46,7 @@ pub(super) fn init(global: &Global, args: &InitArgs) -> anyhow::Result<u8> {
     let file = args.dir.join("pipeline.toml");
     if file.exists() && !args.force {
         return Err(Error::usage(format!(
-            "{} is there already; replace it with --force, or name another folder",
+            "{} already exists; replace it with --force, or choose another folder",
             file.display()
         ))
         .into());
@@ -90,23 +90,26 @@ fn page(found: &Found, file: &Path, has_model: bool) -> String {
         let export = "python jobs/export_model.py torchvision:resnet50 -o resnet50.pt2";
         step(
             export.to_string(),
-            "a network as a file; name it in [model] path",
+            "export a network; set [model] path to it",
         );
         step(
             format!("prospect run scan{with}"),
-            "what needs no network: which files are broken?",
+            "find unreadable files; needs no network",
         );
     }
-    step(format!("prospect doctor{with}"), "is everything in place?");
+    step(
+        format!("prospect doctor{with}"),
+        "check that everything is in place",
+    );
     step(
         format!("prospect plan{with}"),
-        "what will a run do, and write?",
+        "show what a run will do and write",
     );
-    step(format!("prospect run{with}"), "do it");
+    step(format!("prospect run{with}"), "run it");
     page + &output::columns(&steps, &[false, false])
 }
 
-/// A path as one word of a shell.
+/// A path quoted for the shell.
 fn word(path: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
     match path.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! The command line: parses, calls the library, prints. Nothing else in the crate prints results.
+//! The command line: parses arguments, calls the library, prints results.
 
 mod clean;
 mod completions;
@@ -35,7 +35,7 @@ use prospect_common::{Error, text};
 
 use self::global::Global;
 
-/// Prospect mines an image dataset through the eyes of a trained network
+/// Mine an image dataset with a trained network
 ///
 /// Reads pipeline.toml, which names a folder of images, a network and a run folder (`prospect init` writes one); writes tables,
 /// pictures and a report into the run folder.
@@ -49,21 +49,21 @@ use self::global::Global;
     after_help = "\
 Examples:
   prospect init --images photos --model net.pt2  write pipeline.toml
-  prospect doctor                                is everything in place?
-  prospect plan                                  what would a run do, and why?
-  prospect run                                   do it, or go on where it stopped
-  prospect report --open                         look at what it found
-  prospect query --list                          questions to ask the tables
+  prospect doctor                                check that everything is in place
+  prospect plan                                  show what a run would do, and why
+  prospect run                                   run it, or resume where it stopped
+  prospect report --open                         see the findings
+  prospect query --list                          list the named queries
 
 Exit status:
-  0    done
-  2    wrong usage or configuration, or something is missing that another command makes
-  3    more findings are new than --max-new allows (diff, summary)
-  65   bad data: a file is not what it should be, or too many images cannot be read
-  74   input or output failed, there is no space, or libtorch refused
-  75   another process writes the run folder; try later
+  0    success
+  2    invalid usage or configuration, or output of another command is missing
+  3    more new findings than --max-new allows (diff, summary)
+  65   bad data: an invalid file, or too many unreadable images
+  74   I/O error, disk full, or libtorch failure
+  75   run folder locked by another process; try again later
   101  a bug in Prospect; please report it
-  130  interrupted; the same command again goes on"
+  130  interrupted; run the same command again to resume"
 )]
 struct Cli {
     #[command(flatten)]
@@ -95,18 +95,18 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// The whole program: parses the command line, runs it, reports an error, and gives the exit status.
+/// Parses the command line, runs the command, reports its error and returns the exit status.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too. Nobody may be listening.
+            // Help and version arrive here too. A closed pipe is fine.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
     let global = &cli.global;
-    if let Err(error) = all_settings_seen(global, std::env::args_os()) {
+    if let Err(error) = check_repeated_settings(global, std::env::args_os()) {
         return report(&error.into());
     }
     let result = match &cli.command {
@@ -136,9 +136,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// clap keeps only the last group where a repeatable option stands both before and after the command: better to say so
-/// than to lose a setting.
-fn all_settings_seen(
+/// clap keeps only the last group if a repeatable option is given both before and after the command: refuse rather
+/// than lose a setting.
+fn check_repeated_settings(
     global: &Global,
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<(), Error> {
@@ -152,16 +152,16 @@ fn all_settings_seen(
         return Ok(());
     }
     Err(Error::usage(
-        "--set stands both before and after the command; put all of them after it",
+        "--set is given both before and after the command; put all of them after it",
     ))
 }
 
-/// Writes the error to standard error and gives the exit status that belongs to it.
+/// Writes the error to standard error and returns its exit status.
 fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(io) = error.downcast_ref::<io::Error>()
         && io.kind() == io::ErrorKind::BrokenPipe
     {
-        // Whoever read our output has seen enough.
+        // The reader closed the pipe.
         return ExitCode::SUCCESS;
     }
     let message = full_message(error);
@@ -173,7 +173,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
     })
 }
 
-/// The error and its causes on one line; a cause that the message before it quotes already is not said again.
+/// The error and its causes on one line, without causes already quoted.
 fn full_message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -193,11 +193,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         Cli::command().debug_assert();
     }
 
-    /// Every command at every depth, with the words that call it.
+    /// The command and its subcommands at every depth, with their full names.
     fn commands(command: &clap::Command, words: &str) -> Vec<(String, clap::Command)> {
         let mut all = vec![(words.to_string(), command.clone())];
         for below in command
@@ -213,7 +213,7 @@ mod tests {
         text.map_or(String::new(), |text| text.to_string())
     }
 
-    /// The words of an example: up to a remark behind it, a redirection or a pipe.
+    /// Arguments of an example, up to a trailing remark, a redirection or a pipe.
     fn words(example: &str) -> Vec<String> {
         let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
         let mut characters = example.trim().chars().peekable();
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_says_what_it_reads_and_writes_and_its_examples_are_right() {
+    fn every_command_documents_its_input_and_output_and_its_examples_parse() {
         assert_eq!(words("prospect a 'b c' > d"), ["prospect", "a", "b c"]);
         assert_eq!(words("prospect a   remark"), ["prospect", "a"]);
         for (name, command) in commands(&Cli::command(), "prospect") {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn common_options_stand_before_or_after_the_command() {
+    fn common_options_work_before_and_after_the_command() {
         for line in [
             ["prospect", "-c", "a.toml", "--set", "patches.k=3", "plan"],
             ["prospect", "plan", "-c", "a.toml", "--set", "patches.k=3"],
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_said_once() {
+    fn causes_are_not_repeated() {
         use anyhow::Context as _;
         let io = || io::Error::new(io::ErrorKind::NotFound, "no such file");
         let error = anyhow::Error::new(Error::io("a.pt2", "opening")(io()));
@@ -299,7 +299,7 @@ mod tests {
     fn no_setting_is_lost() {
         let check = |line: &[&str]| {
             let cli = Cli::try_parse_from(line).unwrap();
-            all_settings_seen(&cli.global, line.iter().map(OsString::from))
+            check_repeated_settings(&cli.global, line.iter().map(OsString::from))
         };
         let split = ["prospect", "--set", "a.b=1", "plan", "--set=c.d=2"];
         assert!(check(&split).is_err());

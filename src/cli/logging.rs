@@ -1,5 +1,4 @@
-//! Where log messages go: warnings (more with -v) to standard error for people, everything from INFO on as JSON
-//! lines into the run folder.
+//! Logging: warnings (more with -v) to standard error as text, everything from INFO up to the run folder as JSON lines.
 
 use std::{
     fs::{self, File},
@@ -21,10 +20,10 @@ use tracing_subscriber::{
 
 use super::Global;
 
-/// Target of messages that people are told in another way already.
+/// Target of messages that the user sees otherwise.
 pub(super) const FILE_ONLY: &str = "prospect_file";
 
-/// Starts logging, into a new file in `folder` if one is given; gives the file's path. Called once per process.
+/// Starts logging, to a new file in `folder` if given; returns its path. Called once per process.
 pub(super) fn start(
     global: &Global,
     progress: &Progress,
@@ -59,12 +58,12 @@ pub(super) fn start(
             (Some(path), Some(layer))
         }
     };
-    // Only tests call this twice in one process; the first subscriber stays.
+    // Only tests call this twice in one process; the first subscriber is kept.
     let _ = Registry::default().with(to_people).with(to_file).try_init();
     Ok(path)
 }
 
-/// A new file `20261123T052530Z-run.jsonl`; a second one within the same second gets a number.
+/// A new file `20261123T052530Z-run.jsonl`; a second one in the same second gets a number.
 fn create(folder: &Path, command: &str) -> Result<(PathBuf, File), Error> {
     fs::create_dir_all(folder).map_err(Error::io(folder, "making the log folder"))?;
     let time = chrono::Utc::now().format("%Y%m%dT%H%M%SZ");
@@ -85,7 +84,7 @@ fn create(folder: &Path, command: &str) -> Result<(PathBuf, File), Error> {
     }
 }
 
-/// Standard error, with the bars out of the way and control characters escaped.
+/// Standard error, with progress bars suspended and control characters escaped.
 struct BetweenBars(Progress);
 
 impl<'a> MakeWriter<'a> for BetweenBars {
@@ -99,7 +98,7 @@ impl<'a> MakeWriter<'a> for BetweenBars {
     }
 }
 
-/// One message, written when it is whole.
+/// One message, written when complete.
 struct Message<'a> {
     progress: &'a Progress,
     text: Vec<u8>,

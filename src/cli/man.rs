@@ -13,20 +13,19 @@ use super::output;
 
 /// Write the manual pages
 ///
-/// Reads nothing; writes one page for each command into the folder DIR (prospect.1, prospect-run.1, …), or the first page to
-/// standard output.
+/// Reads nothing; writes one page per command into DIR (prospect.1, prospect-run.1, …), or the main page to standard output.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   prospect man | man -l -
   prospect man --out ~/.local/share/man/man1")]
 pub(super) struct ManArgs {
-    /// The folder to write into
+    /// Output folder
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-/// Writes the pages of `command`, which is the whole program.
+/// Writes the pages of `command`, the root command.
 pub(super) fn man(command: Command, args: &ManArgs) -> anyhow::Result<u8> {
     let mut command = command.disable_help_subcommand(true);
     command.build();
@@ -45,7 +44,7 @@ pub(super) fn man(command: Command, args: &ManArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Writes the pages of a command and of those below it; gives their number.
+/// Writes the pages of a command and its subcommands; returns their number.
 fn write_all(command: &Command, folder: &Path) -> anyhow::Result<u64> {
     let (name, text) = page(command)?;
     let path = folder.join(name);
@@ -60,7 +59,7 @@ fn write_all(command: &Command, folder: &Path) -> anyhow::Result<u64> {
     Ok(n)
 }
 
-/// A page's file name and its text. clap_mangen would run the examples together: they get sections of their own.
+/// A page's file name and text. The examples get their own sections, since clap_mangen would join their lines.
 fn page(command: &Command) -> io::Result<(String, String)> {
     let man = Man::new(command.clone())
         .source(concat!("prospect ", env!("CARGO_PKG_VERSION")))
@@ -81,7 +80,7 @@ fn page(command: &Command) -> io::Result<(String, String)> {
     Ok((man.get_filename(), ascii(&String::from_utf8_lossy(&page))))
 }
 
-/// Characters that a page may not hold as they are, as groff names them.
+/// Replaces non-ASCII characters with groff escapes.
 fn ascii(page: &str) -> String {
     let named = |c: char| match c.is_ascii() {
         true => c.to_string(),
@@ -90,7 +89,7 @@ fn ascii(page: &str) -> String {
     page.chars().map(named).collect()
 }
 
-/// Lines below `Heading:`, as they are.
+/// Sections from `Heading:` lines, with the lines below kept unfilled.
 fn sections(help: &str) -> String {
     let mut out = String::new();
     let mut open = false;
@@ -129,7 +128,7 @@ mod tests {
     use crate::Cli;
 
     #[test]
-    fn every_command_has_a_page_and_examples_keep_their_lines() {
+    fn every_command_has_a_page_with_its_examples_unfilled() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Cli::command().disable_help_subcommand(true);
         command.build();
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn groff_takes_every_page_without_a_warning() {
+    fn groff_accepts_every_page_without_warnings() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Cli::command().disable_help_subcommand(true);
         command.build();
@@ -161,10 +160,10 @@ mod tests {
             let Ok(output) = groff else {
                 return;
             };
-            let said = String::from_utf8_lossy(&output.stderr);
+            let warnings = String::from_utf8_lossy(&output.stderr);
             assert!(
-                output.status.success() && said.is_empty(),
-                "{}: {said}",
+                output.status.success() && warnings.is_empty(),
+                "{}: {warnings}",
                 path.display()
             );
         }

@@ -14,10 +14,10 @@ use serde_json::json;
 
 use super::output;
 
-/// Look into a model file
+/// Inspect a model file
 ///
-/// Reads a torch.export archive (.pt2) and the JSON beside it, runs nothing of it, and writes a table of its modules
-/// (inspect) or the filters of its first convolution as pictures and a table (weights).
+/// Reads a torch.export archive (.pt2) and the JSON beside it without running it; writes a table of its modules (inspect), or
+/// the filters of its first convolution as pictures and a table (weights).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,11 +30,11 @@ pub(super) struct ModelArgs {
 
 #[derive(Debug, Subcommand)]
 enum ModelCommand {
-    /// Show modules: path, kind, output shape, receptive field, parameters; and the default layers
+    /// Show modules (path, kind, output shape, receptive field, parameters) and the default layers
     ///
     /// Reads a model file and the JSON beside it; writes the table to standard output. Receptive fields are size/stride@start
-    /// in pixels of the network's input; `all` means that a cell may see the whole image. The module paths are what [extract]
-    /// layers and [explain] layers take.
+    /// in pixels of the network's input; `all` means that a cell may see the whole image. Use the module paths in
+    /// [extract] layers and [explain] layers.
     #[command(after_help = "\
 Examples:
   prospect model inspect resnet50.pt2
@@ -48,8 +48,9 @@ Examples:
     },
     /// Write the first convolution's filters: two pictures and a table of the raw values
     ///
-    /// Reads a model file; writes three files into the folder DIR. filters.png scales every filter to its own minimum and maximum; filters-signed.png shows negative weights blue,
-    /// zero white, positive red; filters.parquet holds the raw values (filter, channel, row, col, weight).
+    /// Reads a model file; writes three files into DIR. filters.png scales every filter to its own minimum and maximum;
+    /// filters-signed.png shows negative weights in blue, zero in white and positive weights in red; filters.parquet holds
+    /// the raw values (filter, channel, row, col, weight).
     #[command(after_help = "\
 Examples:
   prospect model weights resnet50.pt2
@@ -57,7 +58,7 @@ Examples:
     Weights {
         /// A torch.export archive (.pt2)
         file: PathBuf,
-        /// The folder to write into
+        /// Output folder
         #[arg(short, long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
     },
@@ -113,7 +114,7 @@ fn row(module: &ModuleRow) -> Vec<String> {
     ]
 }
 
-/// `43/8@-18`, or both axes where they differ.
+/// `43/8@-18`, or both axes if they differ.
 fn field_text(field: ReceptiveField) -> String {
     let axis = |axis: usize| {
         format!(
@@ -139,7 +140,7 @@ fn weights(file: &Path, out: &Path) -> anyhow::Result<u8> {
             .map_err(|error| {
                 Error::invalid(
                     file,
-                    format!("{} with filters that can be drawn", filters.name),
+                    format!("{} with drawable filters", filters.name),
                     error.to_string(),
                     "choose another network",
                 )
@@ -163,7 +164,7 @@ fn weights(file: &Path, out: &Path) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// One row a weight.
+/// One row per weight.
 fn table(filters: &FirstFilters) -> anyhow::Result<arrow::array::RecordBatch> {
     use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch};
     use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Printing that survives closed pipes and strange file names.
+//! Printing that is safe with closed pipes and control characters in file names.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -9,31 +9,31 @@ use prospect_common::{Error, text};
 use prospect_findings::Kind;
 use serde::Serialize;
 
-/// Writes lines to standard output, control characters escaped.
+/// Writes lines to standard output with control characters escaped.
 pub(super) fn print(lines: &str) -> io::Result<()> {
     let end = if lines.ends_with('\n') { "" } else { "\n" };
     write(format!("{}{end}", text::escaped_lines(lines)).as_bytes())
 }
 
-/// Writes to standard output as it is.
+/// Writes bytes to standard output unchanged.
 pub(super) fn write(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
 }
 
-/// As [`print`], for work that goes on even if nobody reads about it any more.
-pub(super) fn tell(lines: &str) {
+/// As [`print`], but ignores errors, for work that continues after the reader is gone.
+pub(super) fn try_print(lines: &str) {
     let _ = print(lines);
 }
 
-/// Writes one thing that went wrong to standard error, for work that goes on with the next.
-pub(super) fn complain(line: &str) {
+/// Writes an error to standard error, for work that continues with the next item.
+pub(super) fn print_error(line: &str) {
     let _ = writeln!(io::stderr(), "error: {}", text::escaped(line));
 }
 
-/// Writes a remark to standard error, where standard output holds nothing but data.
-pub(super) fn remark(line: &str) {
+/// Writes a message to standard error, to keep standard output free for data.
+pub(super) fn print_note(line: &str) {
     let _ = writeln!(io::stderr(), "{}", text::escaped(line));
 }
 
@@ -42,14 +42,14 @@ pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(write(json(value)?.as_bytes())?)
 }
 
-/// A value as indented JSON that a terminal can show.
+/// A value as indented JSON, safe to show on a terminal.
 pub(super) fn json(value: &impl Serialize) -> Result<String, Error> {
     let json = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::internal("an answer as JSON", error))?;
+        .map_err(|error| Error::internal("JSON output", error))?;
     Ok(format!("{}\n", text::escaped_json(&json)))
 }
 
-/// Columns padded to equal width; `right` says which are aligned to the right.
+/// Columns padded to equal width; `right` marks the right-aligned ones.
 pub(super) fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
     let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let rows: Vec<Vec<String>> = rows
@@ -87,12 +87,12 @@ pub(super) fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
     out
 }
 
-/// What an argument is, and the kinds of findings that it may name.
-pub(super) fn of_kinds(what: &str) -> String {
-    format!("{what}: {}", Kind::NAMES.join(", "))
+/// Help text followed by the kinds of findings.
+pub(super) fn with_kinds(help: &str) -> String {
+    format!("{help}: {}", Kind::NAMES.join(", "))
 }
 
-/// A stage's summary on one line: `64 images, 0 bad`; nested values are left to `--json`.
+/// A stage's summary on one line: `64 images, 0 bad`. Nested values are shown by `--json` only.
 pub(super) fn summary_line(summary: &serde_json::Value) -> String {
     let Some(members) = summary.as_object() else {
         return String::new();
@@ -116,7 +116,7 @@ pub(super) fn summary_line(summary: &serde_json::Value) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// Names of files that belong together: `a/near.png`, `a/near-2.png`, …
+/// Names of consecutive files: `a/near.png`, `a/near-2.png`, …
 pub(super) fn numbered(path: &Path, at: usize) -> PathBuf {
     if at == 0 {
         return path.to_path_buf();
@@ -130,11 +130,11 @@ pub(super) fn numbered(path: &Path, at: usize) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Asks on the terminal; an error where nobody can answer.
+/// Asks on the terminal; an error if standard input is not one.
 pub(super) fn confirm(question: &str) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(Error::usage(
-            "nobody is there to confirm: add --yes to go ahead, or --dry-run to look",
+            "no terminal to confirm on: add --yes to proceed, or --dry-run to preview",
         )
         .into());
     }
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn further_sheets_have_numbers() {
+    fn further_files_are_numbered() {
         let name = |path: &str, at| numbered(Path::new(path), at).display().to_string();
         assert_eq!(name("similar.png", 0), "similar.png");
         assert_eq!(name("a/near.png", 1), "a/near-2.png");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_line_up_and_names_cannot_steer_the_terminal() {
+    fn columns_line_up_and_control_characters_are_escaped() {
         let rows = [
             vec!["scan".to_string(), "1,000".to_string()],
             vec!["x\u{1b}[m".to_string(), "5".to_string()],
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn summaries_are_one_line() {
+    fn summary_is_one_line() {
         let summary = serde_json::json!({"images": 1064, "bad": 0, "layers": ["a"], "trust": 0.9962, "feature_layer": "avgpool"});
         let line = summary_line(&summary);
         for piece in [

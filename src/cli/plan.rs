@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use super::{Global, output, run::describe};
 
-/// Show what a run would do, and why, and how much it would write
+/// Show what a run would do, why, and how much it would write
 ///
 /// Reads the configuration, the listing of the image folder, the model's graph and the run folder's manifest; writes
-/// nothing. The sizes are expectations from the network's shapes, for photos right within a factor of two.
+/// nothing. Sizes are estimated from the network's shapes; for photos they are right within a factor of two.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,7 +23,7 @@ Examples:
   prospect plan patches --set patches.k=16
   prospect plan --json")]
 pub(super) struct PlanArgs {
-    /// Stages to plan for, with what they need; all if none is named
+    /// Stages to plan, with their dependencies. Default: all
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
     /// One JSON object: stages with their tables, images, bytes, free_bytes
@@ -48,12 +48,12 @@ pub(super) fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// What `--json` prints.
+/// Output of `--json`.
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
     #[serde(flatten)]
     plan: &'a Plan,
-    /// What the stages are expected to write, and by how much the run folder grows at most meanwhile.
+    /// Estimated output of the stages, and the run folder's largest growth on the way.
     bytes: u64,
     growth: u64,
     free_bytes: Option<u64>,
@@ -72,12 +72,12 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The decisions, what the stages are expected to write, and whether it fits.
+/// The decisions, the estimated sizes of the tables, and whether they fit on the disk.
 fn page(plan: &Plan, run: &RunFolder, free: Option<u64>) -> String {
     let decisions = plan.stages.iter().map(|planned| {
         let mut what = describe(&planned.decision);
         if planned.keeps > 0 {
-            what += "; takes over what it knows";
+            what += "; reuses known rows";
         }
         vec![planned.stage.to_string(), what]
     });
@@ -99,12 +99,12 @@ fn page(plan: &Plan, run: &RunFolder, free: Option<u64>) -> String {
     let (Some(images), false) = (plan.images, rows.is_empty()) else {
         return page;
     };
-    let heading = ["stage", "writes", "rows", "uncompressed", "about"];
+    let heading = ["stage", "table", "rows", "uncompressed", "estimate"];
     rows.insert(0, heading.map(String::from).to_vec());
     page.push('\n');
     page += &output::columns(&rows, &[false, false, true, true, true]);
     page += &format!(
-        "\nin all about {} for {} ({})",
+        "\ntotal: about {} for {} ({})",
         text::bytes(plan.bytes()),
         text::counted(images.n, "image"),
         images.source
@@ -112,19 +112,19 @@ fn page(plan: &Plan, run: &RunFolder, free: Option<u64>) -> String {
     let replaced = (plan.stages.iter()).map(|planned| planned.replaces + planned.keeps);
     let replaced: u64 = replaced.sum();
     if replaced > 0 {
-        page += &format!(", in place of {}", text::bytes(replaced));
+        page += &format!(", replacing {}", text::bytes(replaced));
     }
     match free {
         None => page += "; free space unknown\n",
         Some(free) => {
             let dir = run.root().display().to_string();
             page += &format!(
-                "; {} free on the disk of {}\n",
+                "; {} free in {}\n",
                 text::bytes(free),
                 text::escaped(&dir)
             );
             if let Err(error) = plan.check_space(run, free) {
-                page += &format!("a run would refuse: {error}\n");
+                page += &format!("a run would be refused: {error}\n");
             }
         }
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_one_flat_object_per_stage_and_the_sums() {
+    fn json_has_one_flat_object_per_stage_and_the_totals() {
         let run = RunFolder::at("nowhere").unwrap();
         let plan = plan();
         let json = serde_json::to_value(Answer::new(&plan, &run, Some(1 << 20))).unwrap();
@@ -200,18 +200,18 @@ mod tests {
     }
 
     #[test]
-    fn the_page_shows_what_will_be_written_and_whether_it_fits() {
+    fn page_shows_estimates_and_whether_they_fit() {
         let run = RunFolder::at("nowhere").unwrap();
         let shown = page(&plan(), &run, Some(1 << 30));
         assert_eq!(
             shown,
             "scan     up to date\nextract  runs: no run yet\npatches  waits for extract\n\n\
-             stage    writes   rows  uncompressed    about\n\
-             extract  maps    3,000       5.9 MiB  2.9 MiB\n\n\
-             in all about 2.9 MiB for 3,000 images (table images); 1.0 GiB free on the disk of nowhere\n"
+             stage    table   rows  uncompressed  estimate\n\
+             extract  maps   3,000       5.9 MiB   2.9 MiB\n\n\
+             total: about 2.9 MiB for 3,000 images (table images); 1.0 GiB free in nowhere\n"
         );
         let shown = page(&plan(), &run, Some(1 << 20));
-        assert!(shown.contains("a run would refuse: nowhere: "), "{shown}");
+        assert!(shown.contains("a run would be refused: nowhere: "), "{shown}");
         let nothing = Plan {
             stages: plan().stages[..1].to_vec(),
             ..plan()

@@ -22,15 +22,15 @@ use prospect_store::{self as store, RunFolder};
 
 use super::{Global, logging, output};
 
-/// Where a project keeps queries of its own, beside its configuration.
+/// A project's own queries, relative to its configuration.
 const FOLDER: &str = "jobs/audits";
 
-/// Ask the tables a question, by its name or in SQL
+/// Query the tables, by a query's name or in SQL
 ///
-/// Reads the tables that the run folder's manifest names; writes the answer to standard output. Each table has the
-/// name that `prospect status` shows, and table attributes has one row for each image and value of its split and of the
-/// metadata's texts, flags and whole numbers. A named query is a file of SQL with its parameters in the header: those
-/// built in, and those in jobs/audits beside the configuration, which come first. They run unchanged in DuckDB.
+/// Reads the tables of the run folder; writes the result to standard output. Tables have the names that `prospect status`
+/// shows. Table attributes has one row per image and metadata value (split, texts, flags and whole numbers). A named query
+/// is a SQL file with its parameters in the header. Queries in jobs/audits beside the configuration take precedence over
+/// the built-in ones. All run unchanged in DuckDB.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -43,40 +43,39 @@ Examples:
   prospect query - < audit.sql
   prospect query --views > run.sql && duckdb -init run.sql")]
 pub(super) struct QueryArgs {
-    /// The query's name, or SQL; `-` reads SQL from standard input
+    /// Name of a query, or SQL; `-` reads SQL from standard input
     #[arg(value_name = "NAME|SQL", required_unless_present_any = ["list", "show", "views"])]
     query: Option<String>,
-    /// Sets a parameter that the query declares; repeatable
+    /// Set a parameter of the query; repeatable
     #[arg(short, long = "param", value_name = "NAME=VALUE", requires = "query")]
     params: Vec<String>,
-    /// How the answer is written. Default: table
+    /// Output format. Default: table
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Writes the answer to this file instead of standard output
+    /// Write the result to this file instead of standard output
     #[arg(short, long, value_name = "FILE", requires = "query")]
     output: Option<PathBuf>,
-    /// Also draws the images of the answer: those that column image_id or path names, and beside them those of other_id or
-    /// other_path
+    /// Also draw a contact sheet of the images in column image_id or path, beside those in other_id or other_path
     #[arg(long, value_name = "SHEET.png", requires = "query")]
     sheet: Option<PathBuf>,
-    /// A folder of named queries (NAME.sql), which come before those built in. Default: jobs/audits beside the
-    /// configuration, if it is there
+    /// A folder of named queries (NAME.sql), which take precedence over the built-in ones. Default: jobs/audits beside the
+    /// configuration, if it exists
     #[arg(long, value_name = "DIR")]
     audits: Option<PathBuf>,
-    /// Lists the named queries and what they ask (with --format json their parameters too)
+    /// List the named queries with their questions (and, with --format json, their parameters)
     #[arg(long, conflicts_with_all = ["query", "show", "views"])]
     list: bool,
-    /// Prints a named query: what it asks, how to read the answer, its parameters and its SQL
+    /// Print a named query: its question, how to read the result, parameters and SQL
     #[arg(long, value_name = "NAME", conflicts_with_all = ["query", "views"])]
     show: Option<String>,
-    /// Prints DuckDB's statements that make the run's tables, as they are now, views
+    /// Print DuckDB statements that create views of the run's current tables
     #[arg(long, conflicts_with = "query")]
     views: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum Format {
-    /// For reading
+    /// Aligned text
     Table,
     /// Comma-separated, with a header
     Csv,
@@ -110,7 +109,7 @@ pub(super) fn query(global: &Global, args: &QueryArgs) -> anyhow::Result<u8> {
     if format == Format::Parquet && args.output.is_none() {
         return Err(Error::usage("--format parquet needs --output FILE").into());
     }
-    let audit = asked(&catalog, args.query.as_deref().unwrap_or_default())?;
+    let audit = find_audit(&catalog, args.query.as_deref().unwrap_or_default())?;
     let bound = audit.bind(&args.params)?;
     check_tables(&run, &audit)?;
     check_classes(&run, &bound)?;
@@ -126,16 +125,16 @@ pub(super) fn query(global: &Global, args: &QueryArgs) -> anyhow::Result<u8> {
         Some(path) => {
             store::save(&frame, format, path)?;
             let rows = text::counted(frame.height() as u64, "row");
-            output::remark(&format!("wrote {rows} to {}", path.display()));
+            output::print_note(&format!("wrote {rows} to {}", path.display()));
         }
         None => {
-            // A file or another program gets texts as they are; a terminal gets no control characters.
+            // Control characters are escaped on a terminal only; files and other programs get raw text.
             let terminal_width = io::stdout()
                 .is_terminal()
                 .then(|| usize::from(console::Term::stdout().size().1));
             let mut out = BufWriter::new(io::stdout().lock());
             match store::render_to(&frame, format, terminal_width, &mut out) {
-                // Only standard output is written here: as an I/O error of ours it is known for what it is.
+                // Only standard output is written here. The bare I/O error lets `report` recognise a closed pipe.
                 Err(Error::Io { source, .. }) => return Err(source.into()),
                 other => other?,
             }
@@ -157,8 +156,8 @@ pub(super) fn query(global: &Global, args: &QueryArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The query of that name, or a statement of its own.
-fn asked(catalog: &Catalog, query: &str) -> anyhow::Result<Audit> {
+/// The query of this name, or an ad-hoc statement.
+fn find_audit(catalog: &Catalog, query: &str) -> anyhow::Result<Audit> {
     if is_name(query) {
         return Ok(catalog.find(query)?);
     }
@@ -177,13 +176,13 @@ fn list(catalog: &Catalog, format: Option<Format>) -> anyhow::Result<u8> {
         None | Some(Format::Table) => {
             let rows = found.map(|(name, audit)| {
                 let about =
-                    audit.map_or_else(|error| format!("(wrong: {error})"), |audit| audit.title);
+                    audit.map_or_else(|error| format!("(invalid: {error})"), |audit| audit.title);
                 vec![name.clone(), about]
             });
             let list = output::columns(&rows.collect::<Vec<_>>(), &[]);
             output::print(&format!(
                 "{list}\n{}\n",
-                output::of_kinds("kinds of findings")
+                output::with_kinds("kinds of findings")
             ))?;
         }
         Some(Format::Json) => {
@@ -193,13 +192,13 @@ fn list(catalog: &Catalog, format: Option<Format>) -> anyhow::Result<u8> {
             output::print_json(&audits)?;
         }
         Some(_) => {
-            return Err(Error::usage("--list is written as table or json").into());
+            return Err(Error::usage("--list supports only --format table and json").into());
         }
     }
     Ok(0)
 }
 
-/// Tables that the query needs and the run does not have are named with what makes them.
+/// Names missing tables of the query with the stages that write them.
 fn check_tables(run: &RunFolder, audit: &Audit) -> Result<(), Error> {
     let manifest = run.manifest()?;
     let tables = run.tables(&manifest);
@@ -223,20 +222,20 @@ fn check_tables(run: &RunFolder, audit: &Audit) -> Result<(), Error> {
         if record.is_some_and(|record| record.complete) {
             done.push(match *table {
                 changes::NAME => {
-                    "changes is written where [run] previous names an earlier run's folder".into()
+                    "changes is written only if [run] previous names an earlier run's folder".into()
                 }
-                table => format!("stage {stage} has run and written no {table}: see its settings"),
+                table => format!("stage {stage} wrote no {table}: check its settings"),
             });
         }
     }
     let next = match (stages.is_empty(), done.is_empty()) {
         (true, _) => "no stage of this version writes it".to_string(),
         (_, false) => done.join("; "),
-        _ => format!("make it with `prospect run {}`", stages.join(" ")),
+        _ => format!("create it with `prospect run {}`", stages.join(" ")),
     };
     Err(Error::Missing {
         what: format!(
-            "table {}, which query {} reads,",
+            "table {}, needed by query {},",
             missing.join(", "),
             audit.name
         ),
@@ -244,7 +243,7 @@ fn check_tables(run: &RunFolder, audit: &Audit) -> Result<(), Error> {
     })
 }
 
-/// A class that nothing is called finds nothing, which would look like a clean class.
+/// An unknown class would give an empty result, which looks like a clean class.
 fn check_classes(run: &RunFolder, bound: &Bound) -> Result<(), Error> {
     if bound.classes.is_empty() {
         return Ok(());
@@ -258,7 +257,7 @@ fn check_classes(run: &RunFolder, bound: &Bound) -> Result<(), Error> {
         .map(|(parameter, class)| {
             let near = did_you_mean(class, &names);
             Complaint::new(format!(
-                "-p {parameter}: no class is called {class:?}{near}; the classes are {}",
+                "-p {parameter}: unknown class {class:?}{near}; the classes are {}",
                 text::shortened(&names.join(", "), 400)
             ))
         })
@@ -266,7 +265,7 @@ fn check_classes(run: &RunFolder, bound: &Bound) -> Result<(), Error> {
     complaints.into_result()
 }
 
-/// Writes the sheets, and names images that are not on them.
+/// Writes the sheets and warns of images missing from them.
 fn draw(
     ctx: &Context,
     title: &str,
@@ -285,10 +284,10 @@ fn draw(
         Ok(())
     })?;
     for image in &missing {
-        output::remark(&format!("warning: {image}"));
+        output::print_note(&format!("warning: {image}"));
     }
-    // Standard output holds the answer and nothing else.
-    output::remark(&match written.is_empty() {
+    // Standard output is for the result only.
+    output::print_note(&match written.is_empty() {
         true => "no rows, so no sheet".to_string(),
         false => format!("wrote {}", written.join(", ")),
     });

@@ -10,27 +10,27 @@ use prospect_common::Error;
 
 use super::{Global, output, run};
 
-/// What shows a file in the program that the user has chosen for its kind.
+/// Opens a file in the user's default program.
 const OPENER: &str = "xdg-open";
 
-/// Bring the report up to date, and say where it is
+/// Bring the report up to date and print its path
 ///
-/// Reads and writes what `prospect run report` does: the run folder and, where an earlier stage is not up to date, the images and
-/// the model. Prints the path of the report's first page, and nothing else, to standard output.
+/// Reads and writes the same as `prospect run report`: the run folder and, if an earlier stage is out of date, the images and
+/// the model. Prints only the path of the report's first page to standard output.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   prospect report
   prospect report --open")]
 pub(super) struct ReportArgs {
-    /// Show it in the browser (by xdg-open)
+    /// Open it in the browser (with xdg-open)
     #[arg(long)]
     open: bool,
 }
 
 pub(super) fn report(global: &Global, args: &ReportArgs) -> anyhow::Result<u8> {
     let stages = ["report".to_string()];
-    let run = run::bring_up_to_date(global, &stages, &output::remark)?;
+    let run = run::bring_up_to_date(global, &stages, &output::print_note)?;
     let page = run::report(&run);
     output::print(&page.display().to_string())?;
     if args.open {
@@ -39,7 +39,7 @@ pub(super) fn report(global: &Global, args: &ReportArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Hands the page to a program, and waits until that has taken it.
+/// Opens the page with a program and waits for it to exit.
 fn show(opener: &str, page: &Path) -> Result<(), Error> {
     let status = Command::new(opener)
         .arg(page)
@@ -49,10 +49,10 @@ fn show(opener: &str, page: &Path) -> Result<(), Error> {
         .status();
     let reason = match status {
         Ok(status) if status.success() => return Ok(()),
-        Ok(status) => std::io::Error::other(format!("{opener} ended with {status}")),
+        Ok(status) => std::io::Error::other(format!("{opener} failed: {status}")),
         Err(error) => error,
     };
-    Err(Error::io(page, "opening it with xdg-open")(reason))
+    Err(Error::io(page, "opening with xdg-open")(reason))
 }
 
 #[cfg(test)]
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_shown_is_an_error_that_names_the_page() {
+    fn failure_to_open_names_the_page() {
         let page = Path::new("report/index.html");
         assert!(show("true", page).is_ok());
         for opener in ["false", "no-such-program-anywhere"] {

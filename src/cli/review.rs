@@ -20,13 +20,13 @@ use prospect_stages::scan::FileLabels;
 use prospect_store::RunFolder;
 use serde::Serialize;
 
-use super::{Global, output, output::of_kinds};
+use super::{Global, output, output::with_kinds};
 
-/// Keep what people decide about findings: what is fine stays quiet
+/// Record decisions about findings, so that accepted images are not reported again
 ///
-/// Reads the run folder's tables to know its images; writes a CSV that all runs beside it share ([audit] reviews), which may
-/// also be edited by hand (path, kind, verdict, note, date, digest). A decision is about an image and a kind of finding, and
-/// holds until the image changes. The audit of the next run follows it.
+/// Reads the run folder's tables to know its images; writes a CSV shared by all runs beside it ([audit] reviews), which may
+/// also be edited by hand (path, kind, verdict, note, date, digest). A decision applies to an image and a kind of finding
+/// until the image changes, and takes effect in the next run's audit.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,26 +42,26 @@ pub(super) struct ReviewArgs {
 
 #[derive(Debug, Subcommand)]
 enum ReviewCommand {
-    /// Decide about one finding; a decision that is there already is replaced
+    /// Record a decision, replacing any earlier one
     ///
-    /// Reads the decisions and the run's images, whose content it remembers; writes the decisions anew.
+    /// Reads the decisions, and the run's images for the digest of their content; writes the updated decisions.
     #[command(after_help = "\
 Examples:
   prospect review add hat/0512.jpg label ok --note \"a beret\"
   prospect review add '#123' duplicate_near fix")]
     Add {
-        /// A path in the image folder, `#` and an image's id, or the image's file
+        /// A path in the image folder, `#` and an image id, or the image's file
         image: String,
-        #[arg(help = of_kinds("The kind of finding"))]
+        #[arg(help = with_kinds("Kind of finding"))]
         kind: String,
-        /// `ok`: nothing is wrong with it; `fix`: it is to be repaired
+        /// `ok`: nothing is wrong; `fix`: to be fixed
         #[arg(value_name = "ok|fix")]
         verdict: String,
-        /// Why
+        /// The reason
         #[arg(long, default_value = "")]
         note: String,
     },
-    /// Show the decisions, and which of them need a new look because the image has changed since
+    /// List the decisions, and which to review again because the image has changed
     ///
     /// Reads the decisions and the run's images; writes the list to standard output.
     #[command(after_help = "\
@@ -73,22 +73,22 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Take a decision back
+    /// Remove a decision
     ///
-    /// Reads the decisions; writes them anew without this one.
+    /// Reads the decisions; writes them without this one.
     #[command(after_help = "\
 Examples:
   prospect review remove hat/0512.jpg label")]
     Remove {
-        /// As it is spelled in the list; or any spelling that `add` takes
+        /// The path in the list, or anything that `add` accepts
         image: String,
-        #[arg(help = of_kinds("The kind of finding"))]
+        #[arg(help = with_kinds("Kind of finding"))]
         kind: String,
     },
-    /// Add the decisions of another CSV
+    /// Import decisions from another CSV
     ///
-    /// Reads a CSV with the columns path, kind, verdict and, if it has them, note, date, digest, such as the report's label page
-    /// saves; writes the decisions anew, with those of FILE in place of the same.
+    /// Reads a CSV with columns path, kind, verdict and optionally note, date, digest, such as the report's label page saves;
+    /// writes the decisions, with those of FILE replacing earlier ones about the same finding.
     #[command(after_help = "\
 Examples:
   prospect review import from-the-labelling-tool.csv")]
@@ -101,7 +101,7 @@ Examples:
 pub(super) fn review(global: &Global, args: &ReviewArgs) -> anyhow::Result<u8> {
     let config = global.config()?;
     let path = config.reviews_path();
-    let said = match &args.command {
+    let message = match &args.command {
         ReviewCommand::Add {
             image,
             kind,
@@ -122,7 +122,7 @@ pub(super) fn review(global: &Global, args: &ReviewArgs) -> anyhow::Result<u8> {
         ReviewCommand::Import { file } => import(&config, &path, file)?,
     };
     if !global.quiet {
-        output::print(&said)?;
+        output::print(&message)?;
     }
     Ok(0)
 }
@@ -144,7 +144,7 @@ fn add(
     image: &str,
     [kind, verdict, note]: [&String; 3],
 ) -> Result<String, Error> {
-    // Both words at once, where both are wrong.
+    // Report both arguments if both are wrong.
     let (kind, verdict) = match (read_kind(kind), read_verdict(verdict)) {
         (Ok(kind), Ok(verdict)) => (kind, verdict),
         (kind, verdict) => {
@@ -162,7 +162,7 @@ fn add(
     };
     let before = Reviews::update(path, |reviews| Ok(reviews.set(review)))?;
     let replaced = match before {
-        Some(before) => format!(" (it was {})", before.verdict),
+        Some(before) => format!(" (was {})", before.verdict),
         None => String::new(),
     };
     Ok(format!(
@@ -173,7 +173,7 @@ fn add(
 
 fn remove(config: &Config, path: &Path, image: &str, kind: &str) -> Result<String, Error> {
     let kind = read_kind(kind).map_err(Error::usage)?;
-    // What the run does not have any more can still be taken back.
+    // Decisions about images that are gone can still be removed.
     let reviews = Reviews::read(path)?;
     let named = match reviews.about(image, kind) {
         Some(_) => image.to_string(),
@@ -187,24 +187,24 @@ fn remove(config: &Config, path: &Path, image: &str, kind: &str) -> Result<Strin
             .collect();
         let decided: Vec<&str> = decided.into_iter().collect();
         return Err(Error::usage(format!(
-            "{}: nothing is decided about {} and {kind}{}; see `prospect review list`",
+            "{}: no decision about {} and {kind}{}; see `prospect review list`",
             path.display(),
             text::escaped(&named),
             did_you_mean(&named, &decided)
         )));
     }
-    Ok(format!("{named}: {kind} is open again"))
+    Ok(format!("{named}: removed the decision on {kind}"))
 }
 
-/// Rows about images that the run does not have are refused, all at once: nothing is imported then.
+/// Imports all decisions, or none if any is about an image that the run does not have.
 fn import(config: &Config, path: &Path, file: &Path) -> Result<String, Error> {
-    // A file that is named must be there.
+    // `Reviews::read` takes a missing file for an empty one.
     std::fs::metadata(file).map_err(Error::io(file, "reading the reviews"))?;
-    let theirs = Reviews::read(file)?;
+    let imported = Reviews::read(file)?;
     let images = images(config)?;
     let mut complaints = Complaints::default();
-    let mut taken = Vec::new();
-    for review in theirs.iter() {
+    let mut accepted = Vec::new();
+    for review in imported.iter() {
         match resolve(config, &images, &review.path) {
             Err(error) => {
                 complaints.push(Complaint::new(format!("{}: {error}", file.display())));
@@ -215,7 +215,7 @@ fn import(config: &Config, path: &Path, file: &Path) -> Result<String, Error> {
                     "" => today(),
                     date => date.to_string(),
                 };
-                taken.push(Review {
+                accepted.push(Review {
                     note: review.note.clone(),
                     date: or_today(&review.date),
                     digest: review.digest.clone().or(digest),
@@ -225,19 +225,21 @@ fn import(config: &Config, path: &Path, file: &Path) -> Result<String, Error> {
         }
     }
     complaints.into_result()?;
-    let n = taken.len();
+    let n = accepted.len();
     let replaced = Reviews::update(path, |reviews| {
-        let replaced = taken.into_iter().filter_map(|review| reviews.set(review));
+        let replaced = accepted
+            .into_iter()
+            .filter_map(|review| reviews.set(review));
         Ok(replaced.count())
     })?;
     Ok(format!(
-        "{} taken over, {replaced} of them in place of earlier ones; {}",
+        "imported {}, {replaced} of them replacing earlier ones; {}",
         text::counted(n as u64, "decision"),
         path.display()
     ))
 }
 
-/// The image's path as the run spells it.
+/// The image's path in the run.
 fn resolve(config: &Config, images: &HashMap<String, File>, image: &str) -> Result<String, Error> {
     let plain = image.strip_prefix("./").unwrap_or(image);
     if images.contains_key(plain) {
@@ -250,7 +252,7 @@ fn resolve(config: &Config, images: &HashMap<String, File>, image: &str) -> Resu
         let found = images.iter().find(|(_, file)| file.image_id == id);
         return found.map(|(path, _)| path.clone()).ok_or_else(|| {
             Error::usage(format!(
-                "the run has no image {id}; its ids are 0 to {}",
+                "no image #{id} in the run; ids are 0 to {}",
                 images.len().saturating_sub(1)
             ))
         });
@@ -262,19 +264,19 @@ fn resolve(config: &Config, images: &HashMap<String, File>, image: &str) -> Resu
     let mut paths: Vec<&str> = images.keys().map(String::as_str).collect();
     paths.sort();
     Err(Error::usage(format!(
-        "the run has no image {}{}; see `prospect query \"select path from images\"`",
+        "no image in the run: {}{}; see `prospect query \"select path from images\"`",
         text::escaped(image),
         did_you_mean(plain, &paths)
     )))
 }
 
-/// A decision as it is shown.
+/// A decision as listed.
 #[derive(Debug, Serialize)]
 struct Line {
     path: String,
     kind: Kind,
     verdict: Verdict,
-    /// `holds`, `needs a new look` where the image has changed since, or `image is gone`.
+    /// `valid`, `review again` if the image has changed since, or `image is gone`.
     state: &'static str,
     date: String,
     note: String,
@@ -287,8 +289,8 @@ fn lines(reviews: &Reviews, images: &HashMap<String, File>) -> Vec<Line> {
         verdict: review.verdict,
         state: match images.get(&review.path) {
             None => "image is gone",
-            Some(file) if review.holds_for(file.digest.as_deref()) => "holds",
-            Some(_) => "needs a new look",
+            Some(file) if review.holds_for(file.digest.as_deref()) => "valid",
+            Some(_) => "review again",
         },
         date: review.date.clone(),
         note: review.note.clone(),
@@ -298,7 +300,7 @@ fn lines(reviews: &Reviews, images: &HashMap<String, File>) -> Vec<Line> {
 
 fn page(lines: &[Line], path: &Path) -> String {
     if lines.is_empty() {
-        return format!("nothing is decided yet; {}\n", path.display());
+        return format!("no decisions yet; {}\n", path.display());
     }
     let heading = ["image", "kind", "verdict", "state", "date", "note"];
     let mut rows = vec![heading.map(String::from).to_vec()];

@@ -13,37 +13,37 @@ use prospect_store::{Manifest, RunFolder};
 
 use super::{Global, interrupt, logging, output};
 
-/// Bring stages up to date; the same command again goes on where it stopped
+/// Bring stages up to date, or resume an interrupted run
 ///
 /// Reads the image folder, the model and the run folder; writes tables, pictures, the report and a log into the run
-/// folder ([run] dir). Stages whose settings and input are unchanged are not done again. Ctrl-C finishes the
-/// current part and stops; nothing that is finished is lost.
+/// folder ([run] dir). Stages whose settings and input are unchanged are skipped. Ctrl-C stops after the current
+/// part; finished parts are kept.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  prospect run                              every stage that is not up to date
-  prospect run extract                      this stage and what it needs
-  prospect run --set extract.part_size=256  with another setting, this time")]
+  prospect run                              all stages that are out of date
+  prospect run extract                      this stage and its dependencies
+  prospect run --set extract.part_size=256  with a setting changed for this run")]
 pub(super) struct RunArgs {
-    /// Stages to bring up to date, with what they need; all if none is named
+    /// Stages to run, with their dependencies. Default: all
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
 }
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
     let started = Instant::now();
-    let run = bring_up_to_date(global, &args.stages, &output::tell)?;
+    let run = bring_up_to_date(global, &args.stages, &output::try_print)?;
     if !global.quiet {
-        output::tell(&done(&run, started.elapsed()));
+        output::try_print(&done(&run, started.elapsed()));
     }
     Ok(0)
 }
 
-/// Runs the stages that are stale among those named and what they need, and tells of each.
+/// Runs the named stages and their dependencies where out of date, and prints a line about each.
 pub(super) fn bring_up_to_date(
     global: &Global,
     stages: &[String],
-    tell: &dyn Fn(&str),
+    print: &dyn Fn(&str),
 ) -> anyhow::Result<RunFolder> {
     let config = global.config()?;
     prospect_engine::check_names(STAGES, stages)?;
@@ -54,7 +54,7 @@ pub(super) fn bring_up_to_date(
     logging::start(global, &progress, Some(&run.path("logs")), "run")?;
     if let Some(holder) = lock.abandoned_by() {
         tracing::warn!(
-            "the last run ended without tidying up ({holder}); its finished parts are used"
+            "the previous run did not shut down cleanly ({holder}); its finished parts are reused"
         );
     }
     let cancel = Cancel::default();
@@ -66,18 +66,18 @@ pub(super) fn bring_up_to_date(
         }
         let line = line(&event, progress.remark()).filter(|_| !global.quiet);
         if let Some(line) = line {
-            progress.suspend(|| tell(&line));
+            progress.suspend(|| print(&line));
         }
     };
     let result = prospect_engine::run(&ctx, &lock, STAGES, stages, &mut watch);
     if let (Err(Error::Interrupted), false) = (&result, global.quiet) {
-        unfinished(&run.manifest()?).lines().for_each(tell);
+        unfinished(&run.manifest()?).lines().for_each(print);
     }
     result?;
     Ok(run)
 }
 
-/// Where to look now.
+/// The closing lines: duration, run folder and report.
 fn done(run: &RunFolder, elapsed: Duration) -> String {
     let mut lines = format!(
         "done in {}: {}\n",
@@ -91,13 +91,13 @@ fn done(run: &RunFolder, elapsed: Duration) -> String {
     lines
 }
 
-/// Where the report begins.
+/// Path of the report's first page.
 pub(super) fn report(run: &RunFolder) -> PathBuf {
     let page = run.path("report/index.html");
     std::path::absolute(&page).unwrap_or(page)
 }
 
-/// How far the stages are that are not complete, one line each.
+/// Progress of the incomplete stages, one line each.
 fn unfinished(manifest: &Manifest) -> String {
     let stages = manifest
         .stages
@@ -106,14 +106,14 @@ fn unfinished(manifest: &Manifest) -> String {
     let lines = stages.map(|(name, record)| {
         let done = record.parts.len();
         match record.parts_total {
-            Some(total) => format!("{name:<10} {done} of {total} parts are done\n"),
-            None => format!("{name:<10} has only begun\n"),
+            Some(total) => format!("{name:<10} {done} of {total} parts done\n"),
+            None => format!("{name:<10} started\n"),
         }
     });
     lines.collect()
 }
 
-/// What the user reads about an event; `remark` is what the stage's work said at its end.
+/// The line printed for an event; `remark` is the stage's own closing remark.
 fn line(event: &Event, remark: Option<String>) -> Option<String> {
     let line = match event {
         Event::Decided {
@@ -154,7 +154,7 @@ pub(super) fn describe(decision: &Decision) -> String {
                 0 => String::new(),
                 lost => format!(", {} lost", text::counted(*lost as u64, "part")),
             };
-            format!("goes on: {done}{lost}")
+            format!("resuming, {done}{lost}")
         }
         Decision::Run { reason } => format!("runs: {reason}"),
         Decision::WaitsFor { stage } => format!("waits for {stage}"),
@@ -167,7 +167,7 @@ mod tests {
     use prospect_engine::Outcome;
 
     #[test]
-    fn events_read_as_one_line_each() {
+    fn each_event_is_one_line() {
         let decision = Decision::Resume {
             done: 3,
             total: Some(12),
@@ -180,7 +180,7 @@ mod tests {
         };
         assert_eq!(
             line(&event, None).unwrap(),
-            "extract    goes on: 3 of 12 parts done"
+            "extract    resuming, 3 of 12 parts done"
         );
         let reason = FIRST.to_string();
         let event = Event::Decided {

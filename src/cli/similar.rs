@@ -18,48 +18,46 @@ use serde::Serialize;
 
 use super::{Global, logging, output};
 
-/// Where the contact sheet of a table goes.
+/// Default contact sheet with a table.
 const SHEET: &str = "similar.png";
 
-/// Find the images that the network finds most like an image
+/// Find the images most similar to an image
 ///
-/// Reads the run folder's tables and the images that are shown; for a file that is not of the run also the model, which
-/// must be the run's. Prints the nearest images of the run with their labels, predicted classes and distances, by the
-/// run's metric and feature layer; writes a contact sheet, the query left, its neighbours right. An image of the run is
-/// not its own neighbour; its duplicates are. What cannot be answered is an error line, and the others go on; the exit
-/// status is 65 then.
+/// Reads the run folder's tables and the images shown; for a file outside the run also the model, which must be the run's.
+/// Prints the nearest images of the run with labels, predicted classes and distances in the run's feature space; writes a
+/// contact sheet with the query on the left and its neighbours on the right. An image of the run is not its own neighbour,
+/// but its duplicates are. A query that fails is reported and skipped; the exit status is then 65.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   prospect similar cats/7.jpg '#123'                  two images of the run
-  prospect similar ~/new/*.jpg -k 5 -o new.png        files that are not of the run
+  prospect similar ~/new/*.jpg -k 5 -o new.png        files outside the run
   prospect similar '#123' -k 50 --format csv > near.csv")]
 pub(super) struct SimilarArgs {
-    /// A path in the image folder, `#` and an image's id, or any image file (`./NAME` where a path in the image folder is
-    /// spelled alike)
+    /// A path in the image folder, `#` and an image id, or any image file (`./NAME` if the image folder has the same path)
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
     /// Neighbours per image
     #[arg(short, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     k: u16,
-    /// Compare with every image, whatever the run has stored
+    /// Search exactly, among all images
     #[arg(long)]
     exact: bool,
-    /// Ask the run's index, which may miss some. Default: the run's neighbour graph where it holds N neighbours, else the
-    /// faster of the two
+    /// Search the run's index, which is approximate. Default: the run's neighbour graph if it has N neighbours, else the
+    /// faster of the two searches
     #[arg(long, conflicts_with = "exact")]
     index: bool,
-    /// The contact sheet's file. Default: similar.png with a table, none with csv and json
+    /// Contact sheet. Default: similar.png with a table, none with csv and json
     #[arg(short, long, value_name = "SHEET.png")]
     out: Option<PathBuf>,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum Format {
-    /// For reading
+    /// Aligned text
     Table,
     /// Comma-separated, with a header
     Csv,
@@ -67,7 +65,7 @@ enum Format {
     Json,
 }
 
-/// What `--format json` prints.
+/// Output of `--format json`.
 #[derive(Serialize)]
 struct Answered<'a> {
     #[serde(flatten)]
@@ -94,7 +92,7 @@ pub(super) fn run(global: &Global, args: &SimilarArgs) -> anyhow::Result<u8> {
     };
     let similar = similar(&ctx, &asked)?;
     for refused in &similar.refused {
-        output::complain(&format!("{}: {}", refused.image, refused.reason));
+        output::print_error(&format!("{}: {}", refused.image, refused.reason));
     }
     match args.format {
         Format::Table if !similar.answers.is_empty() => output::print(&page(&similar))?,
@@ -115,10 +113,10 @@ pub(super) fn run(global: &Global, args: &SimilarArgs) -> anyhow::Result<u8> {
             similar: &similar,
             sheets: written,
         })?,
-        // Standard output holds the rows and nothing else.
+        // Standard output is for the rows only.
         Format::Csv => written
             .iter()
-            .for_each(|path| output::remark(&format!("wrote {path}"))),
+            .for_each(|path| output::print_note(&format!("wrote {path}"))),
         Format::Table if !written.is_empty() => {
             output::print(&format!("wrote {}", written.join(", ")))?;
         }
@@ -127,7 +125,7 @@ pub(super) fn run(global: &Global, args: &SimilarArgs) -> anyhow::Result<u8> {
     Ok(if similar.refused.is_empty() { 0 } else { 65 })
 }
 
-/// Writes `similar.png`, and where one sheet does not hold all `similar-2.png`, …
+/// Writes `similar.png`, then `similar-2.png`, … for what does not fit on one sheet.
 fn write_sheets(ctx: &Context, similar: &Similar, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     if let Some(folder) = out.parent().filter(|_| !similar.answers.is_empty()) {
@@ -177,7 +175,7 @@ fn page(similar: &Similar) -> String {
 fn title(query: &Seen) -> String {
     let id = match query.image_id {
         Some(id) => format!(" (#{id})"),
-        None => " (not of the run)".to_string(),
+        None => " (outside the run)".to_string(),
     };
     let label = (query.label.as_ref()).map_or("no label".into(), |name| format!("label {name}"));
     let predicted = (query.predicted.as_ref()).map(|name| format!(", predicted {name}"));
@@ -204,7 +202,7 @@ fn conclusion(answer: &Answer) -> String {
         .collect();
     let method = match answer.method {
         Method::StoredGraph => "from the run's neighbour graph",
-        Method::Index => "by the run's index, which may miss some",
+        Method::Index => "by the run's index (approximate)",
         Method::ExactSearch => "by exact search",
     };
     match shares.is_empty() {
@@ -214,7 +212,7 @@ fn conclusion(answer: &Answer) -> String {
 }
 
 fn csv(similar: &Similar) -> anyhow::Result<()> {
-    // A file or another program gets texts as they are; a terminal gets no control characters.
+    // Control characters are escaped on a terminal only; files and other programs get raw text.
     let safe = io::stdout().is_terminal();
     let mut out = csv::Writer::from_writer(Vec::new());
     out.write_record([
@@ -266,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn agreement_reads_well() {
+    fn conclusion_states_agreement_and_method() {
         let mut answer = Answer {
             query: Seen {
                 image_id: Some(7),

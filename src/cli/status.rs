@@ -10,10 +10,9 @@ use serde_json::Value;
 
 use super::{Global, output};
 
-/// Show what the run folder holds
+/// Show the state of the run folder
 ///
-/// Reads the run folder's manifest alone, so it also works while a run goes on or where the images are gone; writes
-/// nothing.
+/// Reads only the run folder's manifest, so it also works during a run or without the images; writes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -25,7 +24,7 @@ pub(super) struct StatusArgs {
     json: bool,
 }
 
-/// What stands in a run folder.
+/// State of a run folder.
 #[derive(Debug, Serialize)]
 struct Status {
     dir: String,
@@ -40,7 +39,7 @@ struct StageStatus {
     parts_done: usize,
     parts_total: Option<usize>,
     bytes: u64,
-    /// Of rows that it keeps of before until it is complete.
+    /// Earlier rows, kept until the stage is complete.
     kept_bytes: u64,
     seconds: f64,
     key: String,
@@ -105,7 +104,7 @@ fn gather(dir: String, run: &RunFolder, manifest: &Manifest) -> Status {
 fn page(status: &Status) -> String {
     let mut page = format!("run folder {}\n\n", text::escaped(&status.dir));
     if status.stages.is_empty() {
-        page += "empty: make it with `prospect run`\n";
+        page += "empty; start with `prospect run`\n";
         return page;
     }
     let mut rows = vec![
@@ -120,7 +119,7 @@ fn page(status: &Status) -> String {
             (false, None) => text::counted(stage.parts_done as u64, "part"),
         };
         if stage.kept_bytes > 0 {
-            state += &format!(" (and {} of before)", text::bytes(stage.kept_bytes));
+            state += &format!(" (and {} of earlier rows)", text::bytes(stage.kept_bytes));
         }
         let time = Duration::try_from_secs_f64(stage.seconds).unwrap_or_default();
         vec![

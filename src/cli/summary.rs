@@ -13,14 +13,14 @@ use prospect_store::write_atomically;
 
 use super::{Global, diff::FINDINGS, output};
 
-/// Changes of each kind that the page shows.
+/// Changes of each kind on the page.
 const SHOWN: usize = 20;
 
-/// Sum up a run, and what is new since the previous one, for mail, chat and monitoring
+/// Summarise a run, and what is new since the previous one, for mail, chat and monitoring
 ///
-/// Reads the tables issues and images of the run and of the one that [run] previous names; writes a Markdown page, one JSON
-/// object, or figures in Prometheus' text format (for node_exporter's textfile collector), each into a file that is replaced in
-/// one step, or to standard output. Exit status 3 if there is more that is new than --max-new allows.
+/// Reads the tables issues and images of the run and of the one in [run] previous; writes a Markdown page, one JSON object, or
+/// metrics in Prometheus' text format (for node_exporter's textfile collector), to standard output or to files, which are
+/// replaced atomically. Exit status 3 if more findings are new than --max-new allows.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,13 +29,13 @@ Examples:
   prospect summary --set run.previous=runs/2026-11-22 --max-new 0
   prospect summary --json night.json --prometheus /var/lib/prometheus/node-exporter/prospect.prom")]
 pub(super) struct SummaryArgs {
-    /// Where the page goes; `-` is standard output, and the default where nothing else is asked for
+    /// File of the Markdown page; `-` is standard output, the default without --json and --prometheus
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Where the JSON goes; standard output if no file is named
+    /// File of the JSON object; standard output if no file is named
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
-    /// Where the figures go
+    /// File of the Prometheus metrics
     #[arg(long, value_name = "FILE")]
     prometheus: Option<PathBuf>,
     /// Exit with status 3 if more findings than this are new
@@ -71,7 +71,7 @@ fn deliver(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(write_atomically(path, text.as_bytes())?)
 }
 
-/// The last part of a path: of a night's run folder, its date.
+/// The last part of a path; for a nightly run folder, its date.
 fn last(path: &str) -> &str {
     path.trim_end_matches('/')
         .rsplit('/')
@@ -108,17 +108,14 @@ fn markdown(summary: &Summary) -> String {
         "; {} through the network",
         text::count(summary.through_the_network)
     );
-    if summary.taken_from_before > 0 {
-        page += &format!(
-            ", {} taken from before",
-            text::count(summary.taken_from_before)
-        );
+    if summary.reused > 0 {
+        page += &format!(", {} reused", text::count(summary.reused));
     }
     page += ".\n";
     if summary.findings.is_empty() {
-        page += "\nNothing was found.\n";
+        page += "\nNo findings.\n";
     } else {
-        page += "\n| findings | kind | found | not reviewed yet |\n|---|---|---:|---:|\n";
+        page += "\n| findings | kind | count | not reviewed |\n|---|---|---:|---:|\n";
         for OfKind {
             kind,
             flagged,
@@ -142,7 +139,7 @@ fn markdown(summary: &Summary) -> String {
         let mut name = kind.name().to_string();
         name[..1].make_ascii_uppercase();
         page += &format!("\n## {name}: {}\n\n", count(changes.len()));
-        page += "| image | kind | score | why |\n|---|---|---:|---|\n";
+        page += "| image | kind | score | evidence |\n|---|---|---:|---|\n";
         for change in changes.iter().take(SHOWN) {
             let other = change.other_path.as_ref();
             let other = other.map_or(String::new(), |path| format!(" ~ {}", cell(path)));
@@ -161,7 +158,7 @@ fn markdown(summary: &Summary) -> String {
     page
 }
 
-/// Text as Markdown shows it as it is, on one line.
+/// Text on one line, with Markdown's special characters escaped.
 fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text::escaped(text).chars() {
@@ -173,19 +170,19 @@ fn cell(text: &str) -> String {
     out
 }
 
-/// One figure with its readings.
-fn metric(out: &mut String, name: &str, help: &str, readings: &[(String, f64)]) {
+/// One gauge with its samples.
+fn metric(out: &mut String, name: &str, help: &str, samples: &[(String, f64)]) {
     // Writing to a String cannot fail.
     let _ = writeln!(
         out,
         "# HELP prospect_{name} {help}\n# TYPE prospect_{name} gauge"
     );
-    for (labels, value) in readings {
+    for (labels, value) in samples {
         let _ = writeln!(out, "prospect_{name}{{{labels}}} {value}");
     }
 }
 
-/// Prometheus' text format; `now` in seconds since 1970.
+/// Prometheus' text format; `now` is a Unix timestamp in seconds.
 fn prometheus(summary: &Summary, now: i64) -> String {
     let quoted = |text: &str| {
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
@@ -193,34 +190,34 @@ fn prometheus(summary: &Summary, now: i64) -> String {
     };
     let dataset = format!("dataset={}", quoted(&summary.dataset));
     let one = |value: f64| vec![(dataset.clone(), value)];
-    let by = |label: &str, value: &str, reading: f64| {
-        (format!("{dataset},{label}={}", quoted(value)), reading)
+    let by = |label: &str, value: &str, sample: f64| {
+        (format!("{dataset},{label}={}", quoted(value)), sample)
     };
     let mut out = String::new();
-    let mut tell =
-        |name, help, readings: Vec<(String, f64)>| metric(&mut out, name, help, &readings);
-    tell(
+    let mut gauge =
+        |name, help, samples: Vec<(String, f64)>| metric(&mut out, name, help, &samples);
+    gauge(
         "completed_timestamp_seconds",
-        "When the last run was summed up.",
+        "When the last run was summarised.",
         one(now as f64),
     );
-    tell(
+    gauge(
         "images",
-        "Images of the dataset.",
+        "Images in the dataset.",
         one(summary.images as f64),
     );
-    tell(
+    gauge(
         "images_unreadable",
-        "Images that cannot be read.",
+        "Unreadable images.",
         one(summary.bad as f64),
     );
-    tell(
+    gauge(
         "images_through_the_network",
-        "Images that were new or had changed.",
+        "Images that are new or have changed.",
         one(summary.through_the_network as f64),
     );
     let kinds = summary.findings.iter();
-    tell(
+    gauge(
         "findings",
         "Findings, by kind.",
         kinds
@@ -228,9 +225,9 @@ fn prometheus(summary: &Summary, now: i64) -> String {
             .map(|of| by("kind", of.kind.name(), of.flagged as f64))
             .collect(),
     );
-    tell(
+    gauge(
         "findings_open",
-        "Findings that nobody has judged, by kind.",
+        "Findings not reviewed, by kind.",
         kinds
             .map(|of| by("kind", of.kind.name(), of.open as f64))
             .collect(),
@@ -242,20 +239,20 @@ fn prometheus(summary: &Summary, now: i64) -> String {
             ("better", since.better),
             ("resolved", since.resolved),
         ];
-        tell(
+        gauge(
             "findings_changed",
-            "Findings that differ from the run before, by what became of them.",
+            "Findings that changed since the previous run, by change.",
             counts
                 .map(|(change, n)| by("change", change, n as f64))
                 .to_vec(),
         );
     }
     let stages = summary.stages.iter();
-    tell(
+    gauge(
         "stage_seconds",
-        "Time that a stage took.",
+        "Duration of each stage.",
         stages
-            .map(|(stage, told)| by("stage", stage, told.seconds))
+            .map(|(stage, summary)| by("stage", stage, summary.seconds))
             .collect(),
     );
     out
@@ -284,7 +281,7 @@ mod tests {
             images: 1040,
             bad: 2,
             through_the_network: 55,
-            taken_from_before: 983,
+            reused: 983,
             findings: vec![OfKind {
                 kind: Kind::OddAspect,
                 flagged: 34,
@@ -306,14 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn the_page_says_first_what_is_new() {
+    fn page_starts_with_the_changes() {
         let page = markdown(&example());
         assert!(
             page.starts_with("# Photos: 2026-11-23\n\n**1 new**, 0 worse, 0 better, 1 resolved since 2026-11-22.\n"),
             "{page}"
         );
         for piece in [
-            "1,040 images in /data/a \"b\"\\\\c, 2 of them unreadable; 55 through the network, 983 taken from before.\n",
+            "1,040 images in /data/a \"b\"\\\\c, 2 of them unreadable; 55 through the network, 983 reused.\n",
             "| Photos with unusual aspect ratios | odd\\_aspect | 34 | 30 |\n",
             "## New: 1\n",
             "| a\\_1.jpg | label | 0.03 | labelled a\\|b; probe says \\*shoes\\* |\n",
@@ -324,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_in_the_text_format() {
+    fn metrics_are_in_the_text_format() {
         let text = prometheus(&example(), 1_795_000_000);
         let dataset = r#"dataset="/data/a \"b\"\\c""#;
         for line in [

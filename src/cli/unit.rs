@@ -14,14 +14,14 @@ use serde::Serialize;
 
 use super::{Global, logging, output};
 
-/// Classes that are listed; `--json` gives all.
+/// Classes listed; `--json` gives all.
 const CLASSES_SHOWN: usize = 10;
 
-/// Show one unit of the network: what it looks for, and which pixels made it fire
+/// Show one unit of the network: what excites it, and which pixels made it fire
 ///
-/// Reads the run folder's tables; prints the unit's statistics, the images and places that excite it most, and the classes it
-/// fires for; writes one picture of those places, each beside its gradient at the pixels ([backprop] rules). The picture is
-/// the run's where it has one; else it is computed now, which reads the model and those images.
+/// Reads the run folder's tables; prints the unit's statistics, top patches and classes; writes one picture of the patches,
+/// each beside its gradient with respect to the pixels ([backprop] rules). The picture is copied from the run if it has one,
+/// and otherwise computed from the model and the images.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,10 +29,10 @@ Examples:
   prospect unit features.12:3 -o pictures
   prospect unit layer3:200 --json --set 'backprop.rules=[\"plain\", \"deconv\", \"guided\"]'")]
 pub(super) struct UnitArgs {
-    /// A recorded layer (see `prospect query "select layer, channels from layers"`) and a channel's number, from 0
+    /// A recorded layer (see `prospect query "select layer, channels from layers"`) and a channel, counted from 0
     #[arg(value_name = "LAYER:CHANNEL")]
     unit: String,
-    /// The folder to write the picture into
+    /// Output folder of the picture
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
     /// One JSON object
@@ -40,7 +40,7 @@ pub(super) struct UnitArgs {
     json: bool,
 }
 
-/// What `--json` prints.
+/// Output of `--json`.
 #[derive(Serialize)]
 struct Answer<'a> {
     #[serde(flatten)]
@@ -77,14 +77,14 @@ pub(super) fn unit(global: &Global, args: &UnitArgs) -> anyhow::Result<u8> {
         .collect();
     output::print(&match picture {
         Some(path) => format!(
-            "wrote {}: the places in order, each with its gradient to its right ({})",
+            "wrote {}: the patches in order, each with its gradient on the right ({})",
             path.display(),
             rules.join(", ")
         ),
         None if facts.stats.dead => {
-            "no picture: the unit answers no image, or all of them alike".to_string()
+            "no picture: the unit is dead (same activation on every image)".to_string()
         }
-        None => "no picture: no image excites it".to_string(),
+        None => "no picture: no image activates the unit".to_string(),
     })?;
     Ok(0)
 }
@@ -110,7 +110,7 @@ fn page(facts: &UnitFacts) -> String {
     );
     let active = (stats.share_active).map_or("-".into(), |share| text::percent(share.into()));
     page += &format!(
-        "activation over {}: mean {}, std {}, min {}, max {}; over 0 in {active}\n",
+        "activation over {}: mean {}, std {}, min {}, max {}; positive in {active}\n",
         text::counted(stats.images, "image"),
         number(stats.mean),
         number(stats.std),

@@ -8,13 +8,13 @@ use serde_json::json;
 
 use super::{Global, logging, output};
 
-/// Exit status for files that are not what the manifest says: bad data.
+/// Exit status for files that do not match the manifest: bad data.
 const DAMAGED: u8 = 65;
 
-/// Read every file of the run again and compare it with the manifest
+/// Check every file of the run against the manifest
 ///
-/// Reads all files of the run folder: each must be there with the bytes, checksum, rows and key that the manifest
-/// states, and none may be there that it does not name; writes nothing. Exit status 65 if anything is wrong.
+/// Reads all files of the run folder. Each must have the size, checksum, rows and key given in the manifest, and no other
+/// files may exist; writes nothing. Exit status 65 if a check fails.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -50,9 +50,9 @@ pub(super) fn verify(global: &Global, args: &VerifyArgs) -> anyhow::Result<u8> {
             text::counted(files, "file"),
             text::bytes(bytes),
             match lines.len() {
-                0 => "all as the manifest says".to_string(),
+                0 => "all match the manifest".to_string(),
                 n => format!(
-                    "{}; `prospect clean` the stages concerned and run again",
+                    "{}; run `prospect clean` on the affected stages, then `prospect run`",
                     text::counted(n as u64, "problem")
                 ),
             }

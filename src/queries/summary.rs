@@ -1,4 +1,4 @@
-//! What a run comes to, for a mail, a chat or a monitor: how many images, what was found, and what of it is new.
+//! Summary of a run for mail, chat and monitoring: image counts, findings and what is new.
 
 use std::collections::BTreeMap;
 
@@ -14,40 +14,41 @@ use prospect_store::RunFolder;
 use serde::Serialize;
 use serde_json::Value;
 
-/// The whole of it.
+/// Summary of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// Heading of the report's pages.
     pub title: String,
-    /// The folder of images.
+    /// The image folder.
     pub dataset: String,
     /// The run folder.
     pub run: String,
     pub images: u64,
-    /// Of these, images that cannot be read.
+    /// Unreadable images.
     pub bad: u64,
-    /// Images that went through the network, and those whose rows were taken from an earlier run.
+    /// Images that the network processed in this run.
     pub through_the_network: u64,
-    pub taken_from_before: u64,
+    /// Images whose rows were reused from an earlier run.
+    pub reused: u64,
     /// Findings of each kind that has any, in the order of [`Kind::ALL`].
     pub findings: Vec<OfKind>,
-    /// Compared with an earlier run.
+    /// Comparison with an earlier run.
     pub since: Option<Since>,
-    /// What every complete stage has told, and its time in seconds.
-    pub stages: BTreeMap<String, Told>,
+    /// Summary and duration of every complete stage.
+    pub stages: BTreeMap<String, StageSummary>,
 }
 
 /// Findings of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OfKind {
     pub kind: Kind,
-    /// Bad enough to be told.
+    /// Flagged findings.
     pub flagged: usize,
-    /// Of these, nobody has judged so many yet.
+    /// Flagged findings not yet reviewed.
     pub open: usize,
 }
 
-/// What is different from an earlier run.
+/// Differences from an earlier run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Since {
     pub run: String,
@@ -60,15 +61,15 @@ pub struct Since {
 
 /// One stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Told {
+pub struct StageSummary {
     pub seconds: f64,
     pub summary: Value,
 }
 
-/// Reads the configured run and, if it names a previous one, that one's findings.
+/// Summarises the configured run, compared with the previous one if configured.
 ///
 /// # Errors
-/// The run's audit is not complete, or the previous run has none.
+/// The audit of either run is missing or incomplete.
 pub fn summary(config: &Config) -> Result<Summary> {
     let run = RunFolder::open(&config.run.dir)?;
     let manifest = run.manifest()?;
@@ -79,7 +80,7 @@ pub fn summary(config: &Config) -> Result<Summary> {
     {
         return Err(Error::Missing {
             what: format!("a complete audit in {}", run.root().display()),
-            next: "make it with `prospect run`".to_string(),
+            next: "create it with `prospect run`".to_string(),
         });
     }
     let found = history::findings(&run, &manifest)?;
@@ -102,19 +103,20 @@ pub fn summary(config: &Config) -> Result<Summary> {
     };
     let complete = STAGES.iter().filter_map(|stage| {
         let record = manifest.stages.get(stage.name)?;
-        let told = Told {
+        let summary = StageSummary {
             seconds: record.parts.values().map(|part| part.seconds).sum(),
             summary: record.summary.clone(),
         };
-        record.complete.then(|| (stage.name.to_string(), told))
+        record.complete.then(|| (stage.name.to_string(), summary))
     });
     let stages: BTreeMap<String, Told> = complete.collect();
     let number = |stage: &str, name: &str| {
-        let told = stages.get(stage);
-        told.and_then(|told| told.summary[name].as_u64())
+        let stage = stages.get(stage);
+        stage
+            .and_then(|stage| stage.summary[name].as_u64())
             .unwrap_or(0)
     };
-    let taken = manifest
+    let reused = manifest
         .stages
         .get("extract")
         .map_or(0, |record| record.reused());
@@ -124,8 +126,8 @@ pub fn summary(config: &Config) -> Result<Summary> {
         run: config.run.dir.display().to_string(),
         images: number("scan", "images"),
         bad: number("scan", "bad"),
-        through_the_network: number("extract", "images").saturating_sub(taken),
-        taken_from_before: taken,
+        through_the_network: number("extract", "images").saturating_sub(reused),
+        reused,
         findings: by_kind(&found),
         since,
         stages,

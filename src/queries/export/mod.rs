@@ -161,7 +161,7 @@ fn require(ctx: &Context, manifest: &Manifest, table: &str) -> Result<()> {
     };
     Err(Error::Missing {
         what: format!("table {table}{of} in {}", ctx.run.root().display()),
-        next: format!("make it with `prospect run {stage}`"),
+        next: format!("create it with `prospect run {stage}`"),
     })
 }
 

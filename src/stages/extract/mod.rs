@@ -185,7 +185,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         map.insert("images".into(), json!(all));
         if taken > 0 {
             map.insert("through_the_network".into(), json!(all - taken));
-            map.insert("taken_from_before".into(), json!(taken));
+            map.insert("reused".into(), json!(taken));
         }
         map.insert("device".into(), json!(device::name(device)));
         map.insert("dtype".into(), json!(ctx.config.model.dtype));

@@ -225,7 +225,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         && let Some(summary) = summary.as_object_mut()
     {
         summary.insert("decoded".into(), json!(total - taken));
-        summary.insert("taken_from_before".into(), json!(taken));
+        summary.insert("reused".into(), json!(taken));
     }
     if survey.metadata_digest.is_some()
         && let Some(summary) = summary.as_object_mut()
