@@ -98,11 +98,7 @@ fn only_new_images_run_and_the_tables_are_those_of_a_run_from_scratch() {
             // The unreadable one is tried again.
             assert_eq!(project.told(name, "scan")["decoded"], new.len() as u64 + 1);
         }
-        assert!(
-            !project
-                .told("scratch", "extract")
-                .contains_key("reused")
-        );
+        assert!(!project.told("scratch", "extract").contains_key("reused"));
     }
 }
 

@@ -187,7 +187,10 @@ mod tests {
                 .insert(stage.to_string(), StageRecord::default());
         }
         let selection = choose(&words(&["extract", "extract"]), &manifest).unwrap();
-        assert_eq!((selection.stages, selection.logs), (words(&["extract"]), false));
+        assert_eq!(
+            (selection.stages, selection.logs),
+            (words(&["extract"]), false)
+        );
         let selection = choose(&words(&["all"]), &manifest).unwrap();
         assert_eq!(
             (selection.stages, selection.logs),

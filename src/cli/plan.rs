@@ -118,11 +118,7 @@ fn page(plan: &Plan, run: &RunFolder, free: Option<u64>) -> String {
         None => page += "; free space unknown\n",
         Some(free) => {
             let dir = run.root().display().to_string();
-            page += &format!(
-                "; {} free in {}\n",
-                text::bytes(free),
-                text::escaped(&dir)
-            );
+            page += &format!("; {} free in {}\n", text::bytes(free), text::escaped(&dir));
             if let Err(error) = plan.check_space(run, free) {
                 page += &format!("a run would be refused: {error}\n");
             }
@@ -211,7 +207,10 @@ mod tests {
              total: about 2.9 MiB for 3,000 images (table images); 1.0 GiB free in nowhere\n"
         );
         let shown = page(&plan(), &run, Some(1 << 20));
-        assert!(shown.contains("a run would be refused: nowhere: "), "{shown}");
+        assert!(
+            shown.contains("a run would be refused: nowhere: "),
+            "{shown}"
+        );
         let nothing = Plan {
             stages: plan().stages[..1].to_vec(),
             ..plan()
