@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh clone to a report on 2,624 photos of solar cells: jobs/demo.sh [arguments of prospect run]
+# Builds a fresh clone and runs it on 2,624 photos of solar cells: jobs/demo.sh [arguments of prospect run]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash jobs/setup.sh

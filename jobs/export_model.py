@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write a PyTorch image classifier as the two files that prospect reads: NAME.pt2 and NAME.json.
+"""Export a PyTorch image classifier to the two files that Prospect reads: NAME.pt2 and NAME.json.
 
-NAME.pt2 is a torch.export archive (graph and weights, no code, any batch size), NAME.json its sidecar: how a photo
-becomes the network's input, and the names of the classes. The network must take one tensor [batch, 3, height, width]
-and return one tensor of logits [batch, classes].
+NAME.pt2 is a torch.export archive (graph and weights, no code, any batch size). NAME.json is its sidecar with the
+preprocessing and the class names. The network must take one tensor [batch, 3, height, width] and return one tensor of logits
+[batch, classes].
 """
 import argparse
 import importlib
@@ -25,13 +25,13 @@ which network
 
 which weights
   --weights DEFAULT    the library's own trained weights (downloaded by torchvision or timm; the default for both)
-  --weights none       random weights, seeded: for trying things out
-  --weights FILE       a .safetensors, .pth or .pt file that holds a state dict (--checkpoint is the same option)
-  A .pth is read with weights_only=True: a file that wants to run code is refused.
+  --weights none       random weights, seeded, for experiments
+  --weights FILE       a .safetensors, .pth or .pt file with a state dict (--checkpoint is the same option)
+  A .pth is read with weights_only=True: a file that contains code is refused.
 
 preprocessing
-  Taken from what the library knows about the network. The flags override it, and are needed with --factory:
-  --resize 256         short side to 256 pixels;  --resize 224 224  height and width exactly;  --resize none  as it is
+  Taken from the library's metadata. The flags override it, and are required with --factory:
+  --resize 256         short side to 256 pixels;  --resize 224 224  exact height and width;  --resize none  no resizing
   --crop 224           centre crop;  --crop none  no crop
   --mean/--std         for pixels in 0..1
 
@@ -42,8 +42,8 @@ examples
   export_model.py --factory my_net.py:build --checkpoint best.safetensors --resize 256 --crop 224 \\
       --mean 0.485 0.456 0.406 --std 0.229 0.224 0.225 --classes names.txt -o my_net.pt2
 
-Networks that return something else than logits (a tuple, a dict) need a few lines: let --factory build a module whose
-forward calls the network and returns the logits. `pip install torch==2.11.0 torchvision timm` has all that is needed.
+Networks that do not return plain logits (but a tuple or a dict) need a wrapper: let --factory build a module whose
+forward calls the network and returns the logits. Requirements: `pip install torch==2.11.0 torchvision timm`
 """
 
 
@@ -67,22 +67,22 @@ def arguments(words=None):
     parser.add_argument("--std", nargs=3, type=float, metavar=("R", "G", "B"))
     parser.add_argument("--classes", metavar="FILE", help="class names, one per line, in the order of the logits")
     parser.add_argument("--input-size", nargs=2, type=int, metavar=("H", "W"),
-                        help="size of the example input, where neither crop nor resize fixes it")
+                        help="size of the example input, if neither crop nor resize determines it")
     parser.add_argument("--reference", action="store_true",
                         help="also write NAME.reference.safetensors: a seeded input [2,3,H,W] and its logits")
-    parser.add_argument("--seed", type=int, default=0, help="of random weights and of --reference (0)")
-    asked = parser.parse_args(words)
-    if bool(asked.model) == bool(asked.factory):
+    parser.add_argument("--seed", type=int, default=0, help="seed of random weights and of --reference (0)")
+    options = parser.parse_args(words)
+    if bool(options.model) == bool(options.factory):
         parser.error("name one network: torchvision:NAME, timm:NAME or --factory FILE:FUNCTION")
-    if not asked.output.endswith(".pt2"):
-        parser.error(f"the output must end in .pt2, got {asked.output}")
-    if not isinstance(asked.kwargs, dict):
+    if not options.output.endswith(".pt2"):
+        parser.error(f"the output must end in .pt2, got {options.output}")
+    if not isinstance(options.kwargs, dict):
         parser.error("--kwargs must be a JSON object")
-    return asked
+    return options
 
 
 def read_state(path):
-    """The state dict in a file, without the wrappers that training scripts put round it."""
+    """The state dict in a file, without the wrappers of training scripts."""
     if not os.path.isfile(path):
         stop(f"no weights at {path} (--weights takes DEFAULT, none or a file)")
     if path.endswith(".safetensors"):
@@ -97,7 +97,7 @@ def read_state(path):
                  "torch.save(model.state_dict(), path)")
     for wrapper in ("state_dict_ema", "state_dict", "model_state_dict", "model"):
         if isinstance(state.get(wrapper), dict):
-            print(f"weights: taking the entry {wrapper!r} of {path}")
+            print(f"weights: using entry {wrapper!r} of {path}")
             state = state[wrapper]
             break
     for prefix in ("_orig_mod.", "module.", "model."):
@@ -108,13 +108,13 @@ def read_state(path):
 
 def load_weights(model, path):
     state = read_state(path)
-    # Nothing is loaded by half: a silently random layer would look like a bad network.
-    wanted = model.state_dict()
-    missing = sorted(wanted.keys() - state.keys())
+    # Refuse partial weights: a layer left random would look like a bad network.
+    expected = model.state_dict()
+    missing = sorted(expected.keys() - state.keys())
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    surplus = sorted(state.keys() - wanted.keys())
-    other = [f"{name} {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
-             for name in wanted.keys() & state.keys() if state[name].shape != wanted[name].shape]
+    surplus = sorted(state.keys() - expected.keys())
+    other = [f"{name} {tuple(state[name].shape)} for {tuple(expected[name].shape)}"
+             for name in expected.keys() & state.keys() if state[name].shape != expected[name].shape]
     if missing or surplus or other:
         stop(f"{path} does not fit the network: " + "; ".join(
             f"{what}: {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
@@ -123,12 +123,12 @@ def load_weights(model, path):
 
 
 def is_library_name(weights):
-    """Whether the library's own weights are meant, by name or by default, rather than `none` or a file."""
+    """Whether this names the library's own weights (or the default), rather than `none` or a file."""
     return weights is None or re.fullmatch("[A-Z0-9_]+", weights) is not None
 
 
 def from_torchvision(name, weights, kwargs):
-    """The network, what is known of its preprocessing, and its class names."""
+    """The network, its preprocessing as far as known, and its class names."""
     import torchvision
     try:
         enum = torchvision.models.get_model_weights(name)
@@ -145,12 +145,12 @@ def from_torchvision(name, weights, kwargs):
     if name in ("googlenet", "inception_v3") and not is_library_name(weights):
         kwargs = {"init_weights": False, **kwargs}
         if weights != "none":
-            # Their published weights expect the input rescaled inside the network.
+            # The published weights expect the network to rescale its input.
             kwargs = {"transform_input": True, **kwargs}
     try:
         model = torchvision.models.get_model(name, weights=known if is_library_name(weights) else None, **kwargs)
     except OSError as problem:
-        stop(f"could not fetch {known.url}: {problem} (fetch it elsewhere, then give --weights FILE)")
+        stop(f"could not download {known.url}: {problem} (download it elsewhere, then use --weights FILE)")
     sides = {"resize": list(preset.resize_size), "crop": list(preset.crop_size)}
     found = {key: value[0] if len(value) == 1 else value for key, value in sides.items()}
     found |= {"mean": list(preset.mean), "std": list(preset.std), "interpolation": preset.interpolation.value}
@@ -160,11 +160,11 @@ def from_torchvision(name, weights, kwargs):
 def from_timm(name, weights, kwargs):
     import timm
     if weights and is_library_name(weights):
-        stop(f"timm has one set of weights per NAME.TAG; name it so, not by --weights {weights} (a file: ./{weights})")
+        stop(f"timm selects weights by NAME.TAG, not by --weights {weights} (for a file: ./{weights})")
     try:
         model = timm.create_model(name, pretrained=weights is None, **kwargs)
     except OSError as problem:
-        stop(f"could not fetch the weights of {name}: {problem} (fetch them elsewhere, then give --weights FILE)")
+        stop(f"could not download the weights of {name}: {problem} (download them elsewhere, then use --weights FILE)")
     except RuntimeError as problem:
         stop(f"timm could not build {name!r}: {problem} (timm.list_models('*{name.split('_')[0]}*') lists names)")
     config = timm.data.resolve_model_data_config(model)
@@ -172,7 +172,7 @@ def from_timm(name, weights, kwargs):
     scaled = [math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"])]
     found = {"crop": height if height == width else [height, width], "mean": list(config["mean"]),
              "std": list(config["std"]), "interpolation": config["interpolation"]}
-    # Other crop modes (border, or the centre of an input that is not square) have no counterpart here.
+    # Other crop modes (border, or the centre of a non-square input) are not supported here.
     if config["crop_mode"] == "center" and scaled[0] == scaled[1]:
         found["resize"] = scaled[0]
     elif config["crop_mode"] == "squash":
@@ -186,13 +186,13 @@ def from_timm(name, weights, kwargs):
 def from_factory(factory, kwargs):
     place, _, function = factory.rpartition(":")
     if not place:
-        stop(f"--factory wants FILE.py:FUNCTION or MODULE:FUNCTION, got {factory}")
+        stop(f"--factory needs FILE.py:FUNCTION or MODULE:FUNCTION, got {factory}")
     if place.endswith(".py"):
         spec = importlib.util.spec_from_file_location(os.path.basename(place)[:-3], place)
         if not os.path.isfile(place):
             stop(f"no file {place}")
         module = importlib.util.module_from_spec(spec)
-        # So that the file finds its neighbours, as it does when it is run.
+        # Let the file import modules from its own folder.
         sys.path.insert(0, os.path.dirname(os.path.abspath(place)))
         spec.loader.exec_module(module)
     else:
@@ -207,36 +207,36 @@ def size(words, flag):
     if words == ["none"]:
         return None
     if len(words) > 2 or not all(word.isdigit() and int(word) > 0 for word in words):
-        stop(f"{flag} wants one size, height and width, or none; got {' '.join(words)}")
+        stop(f"{flag} needs one size, height and width, or none; got {' '.join(words)}")
     return int(words[0]) if len(words) == 1 else [int(word) for word in words]
 
 
-def preprocessing(found, asked):
-    """What the library knows, with the flags over it, in the sidecar's words."""
+def preprocessing(found, options):
+    """The library's preprocessing, overridden by the flags, in the sidecar's format."""
     result = dict(found)
     for flag in ("resize", "crop"):
-        if getattr(asked, flag):
-            result[flag] = size(getattr(asked, flag), f"--{flag}")
+        if getattr(options, flag):
+            result[flag] = size(getattr(options, flag), f"--{flag}")
     for flag in ("interpolation", "mean", "std"):
-        if getattr(asked, flag):
-            result[flag] = getattr(asked, flag)
+        if getattr(options, flag):
+            result[flag] = getattr(options, flag)
     missing = [f"--{key}" for key in ("resize", "crop", "interpolation", "mean", "std") if key not in result]
     if missing:
-        stop(f"nothing is known about this network's preprocessing: give {' '.join(missing)} "
-             "(those that it was trained with; --resize none and --crop none are answers too)")
+        stop(f"this network's preprocessing is unknown: set {' '.join(missing)} "
+             "as in training (--resize none and --crop none are valid)")
     result |= {"channels": "RGB", "range": "0..1 before mean/std"}
     return result
 
 
-def example_size(spec, asked):
-    for value in (asked.input_size, spec["crop"], spec["resize"] if isinstance(spec["resize"], list) else None):
+def example_size(spec, options):
+    for value in (options.input_size, spec["crop"], spec["resize"] if isinstance(spec["resize"], list) else None):
         if value:
             return value if isinstance(value, list) else [value, value]
-    stop("no crop and no exact resize fix the input's size: give --input-size H W")
+    stop("the input size is undetermined without a crop or an exact resize: set --input-size H W")
 
 
 def export(model, height, width):
-    """The program of `model`, for any batch size, without the exporter's source paths and example input."""
+    """Export `model` for any batch size, without source paths and example input."""
     import torch
     model = model.eval().float().requires_grad_(False)
     example = torch.zeros(2, 3, height, width)
@@ -245,19 +245,19 @@ def export(model, height, width):
         if not isinstance(result, torch.Tensor) or result.dim() != 2 or len(result) != 2:
             shape = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
             stop(f"the network returns {shape} for a batch of 2; expected one tensor [2, classes] "
-                 "(wrap it in a module that returns the logits, and name that with --factory)")
+                 "(wrap it in a module that returns the logits, and use --factory)")
         batch = torch.export.Dim("batch", min=1, max=4096)
         try:
             program = torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
         except torch._dynamo.exc.UserError as problem:
             stop(f"torch.export could not trace the network: {str(problem).splitlines()[0]}\n"
-                 "If this is about the batch: forward must not turn the batch size into a Python number; write "
-                 "x.shape[0] rather than len(x) or int(...), and no `if` on it")
+                 "If this concerns the batch size, forward must not convert it to a Python number: write "
+                 "x.shape[0] instead of len(x) or int(...), and do not branch on it")
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
                 node.meta.pop("stack_trace", None)
-    # The example is a megabyte of zeros; it would be stored as a pickle.
+    # The example would be stored as a pickle of a megabyte of zeros.
     program._example_inputs = None
     return program, result.shape[1]
 
@@ -276,12 +276,12 @@ def check(path, model, height, width):
             expected, got = model(batch), program(batch)
         worst = max(worst, ((expected - got).abs().max() / expected.abs().max().clamp_min(1e-12)).item())
     if not worst < 1e-4:
-        stop(f"the exported network differs from the module by {worst:.2e}; nothing was written")
+        stop(f"the exported network differs from the module by {worst:.2e}; nothing written")
     return worst
 
 
 def write(model, spec, classes, output, height, width, reference_seed=None, extra=None):
-    """Export, check and put in place NAME.pt2, NAME.json and, with a seed, NAME.reference.safetensors."""
+    """Export, check and install NAME.pt2, NAME.json and, with a seed, NAME.reference.safetensors."""
     import torch
     mask = os.umask(0)
     os.umask(mask)
@@ -307,49 +307,49 @@ def write(model, spec, classes, output, height, width, reference_seed=None, extr
             with torch.no_grad():
                 save_file({"input": batch, "logits": model(batch).contiguous()}, os.path.join(scratch, names[2]))
         for name in names:
-            # safetensors makes its files private; these are as readable as the folder's others.
+            # safetensors creates private files; give all files the default permissions.
             os.chmod(os.path.join(scratch, name), 0o666 & ~mask)
             os.replace(os.path.join(scratch, name), os.path.join(folder, name))
     return n_classes, worst
 
 
 def main():
-    asked = arguments()
+    options = arguments()
     try:
         import torch
     except ImportError:
         stop("this needs PyTorch: pip install torch==2.11.0 torchvision (and timm for timm models)")
     if not torch.__version__.startswith(TORCH + "."):
         print(f"note: torch is {torch.__version__}; prospect's own libtorch is {TORCH}", file=sys.stderr)
-    torch.manual_seed(asked.seed)
-    weights = None if asked.weights == "DEFAULT" else asked.weights
+    torch.manual_seed(options.seed)
+    weights = None if options.weights == "DEFAULT" else options.weights
     found, classes = {}, None
-    if asked.factory:
-        model = from_factory(asked.factory, asked.kwargs)
+    if options.factory:
+        model = from_factory(options.factory, options.kwargs)
         if weights is None:
-            print("note: no --checkpoint: the weights are what the function made", file=sys.stderr)
+            print("note: no --checkpoint: using the weights set by the function", file=sys.stderr)
     else:
-        source, _, name = asked.model.partition(":")
+        source, _, name = options.model.partition(":")
         builders = {"torchvision": from_torchvision, "timm": from_timm}
         if source not in builders or not name:
-            stop(f"{asked.model} is neither torchvision:NAME nor timm:NAME")
-        model, found, classes = builders[source](name, weights, asked.kwargs)
+            stop(f"{options.model} is neither torchvision:NAME nor timm:NAME")
+        model, found, classes = builders[source](name, weights, options.kwargs)
     if not isinstance(model, torch.nn.Module):
         stop(f"the builder returned a {type(model).__name__}, not a torch.nn.Module")
     if weights != "none" and not is_library_name(weights):
         load_weights(model, weights)
-    if asked.classes:
-        with open(asked.classes, encoding="utf-8") as file:
+    if options.classes:
+        with open(options.classes, encoding="utf-8") as file:
             classes = [line.strip() for line in file if line.strip()]
-    elif weights == "none" or asked.kwargs.get("num_classes"):
+    elif weights == "none" or options.kwargs.get("num_classes"):
         classes = None
-    spec = preprocessing(found, asked)
-    height, width = example_size(spec, asked)
+    spec = preprocessing(found, options)
+    height, width = example_size(spec, options)
     model.eval()
-    n_classes, worst = write(model, spec, classes, asked.output, height, width,
-                             asked.seed if asked.reference else None)
-    print(f"{asked.output}: {n_classes} classes{'' if classes else ' (unnamed)'}, input {height}x{width}, "
-          f"{os.path.getsize(asked.output) / 1e6:.1f} MB; logits differ from the module's by {worst:.1e} at batch 1 and 5")
+    n_classes, worst = write(model, spec, classes, options.output, height, width,
+                             options.seed if options.reference else None)
+    print(f"{options.output}: {n_classes} classes{'' if classes else ' (unnamed)'}, input {height}x{width}, "
+          f"{os.path.getsize(options.output) / 1e6:.1f} MB; logits differ from the module's by {worst:.1e} at batch 1 and 5")
 
 
 if __name__ == "__main__":

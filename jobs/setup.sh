@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes a fresh clone ready to build: checks the tools, fetches libtorch once per machine. Quick when all is there.
+# Prepares a fresh clone for building: checks the tools and downloads libtorch once per machine.
 #
-#   PROSPECT_CACHE   where downloads are kept (default ~/.cache/prospect)
-#   LIBTORCH         a libtorch 2.11 of your own: then nothing is fetched
+#   PROSPECT_CACHE   download cache (default ~/.cache/prospect)
+#   LIBTORCH         your own libtorch 2.11; nothing is downloaded then
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -29,16 +29,16 @@ fi
 libtorch=${LIBTORCH:-}
 if [ -n "$libtorch" ]; then
     if [ ! -e "$libtorch/lib/libtorch_cpu.so" ] || [ ! -d "$libtorch/include/ATen" ]; then
-        lacks "LIBTORCH is $libtorch, which does not hold lib/libtorch_cpu.so and include/ATen" \
-              "name libtorch's folder (for the Python package: .../site-packages/torch), or unset LIBTORCH"
+        lacks "LIBTORCH=$libtorch has no lib/libtorch_cpu.so and include/ATen" \
+              "set it to libtorch's folder (for the Python package: .../site-packages/torch), or unset it"
     fi
 elif [ "$(uname -sm)" != "Linux x86_64" ]; then
-    lacks "libtorch can be fetched for Linux x86_64 only, this is $(uname -sm)" \
-          "unpack libtorch 2.11.0 for this machine and name it: export LIBTORCH=/path/to/libtorch"
+    lacks "libtorch can be downloaded for Linux x86_64 only, not for $(uname -sm)" \
+          "unpack libtorch 2.11.0 for this machine, then: export LIBTORCH=/path/to/libtorch"
 elif ! command -v python3 >/dev/null || ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then
-    lacks "no python3 of version 3.9 or newer" "Debian, Ubuntu: sudo apt-get install python3 python3-pip"
+    lacks "python3 3.9 or newer is not installed" "Debian, Ubuntu: sudo apt-get install python3 python3-pip"
 elif ! python3 -m pip --version >/dev/null 2>&1; then
-    lacks "python3 has no pip (it knows where packages come from on this machine)" \
+    lacks "python3 has no pip (needed to download libtorch)" \
           "Debian, Ubuntu: sudo apt-get install python3-pip   elsewhere: python3 -m ensurepip --user"
 fi
 [ "$problems" = 0 ] || exit 1
@@ -48,12 +48,12 @@ if [ -n "$libtorch" ]; then
     exit 0
 fi
 cache=${PROSPECT_CACHE:-$HOME/.cache/prospect}
-# As an absolute path: the link in the clone has to find it.
+# An absolute path, for the link in the clone.
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 libtorch=$cache/libtorch-2.11.0-cpu
 if [ -e .libtorch ] && [ ! -L .libtorch ]; then
-    echo "libtorch: .libtorch, a folder of your own"
+    echo "libtorch: .libtorch (your own folder)"
     exit 0
 fi
 python3 jobs/fetch_libtorch.py "$libtorch"

@@ -4,9 +4,9 @@
 usage: train_sample_model.py [-o data/sample_model.pt2] [--data data/sample] [--epochs 40] [--seed 0]
 
 A residual network of 0.2 million weights, module names as in torchvision's ResNets, trained from scratch on the sample
-photos (jobs/sample_data.py) that metadata.csv marks `train`: cells that the experts called certainly functional (0) or
-certainly defective (1). It is judged on the `test` ones, once, after the last epoch. About ten minutes on two CPU cores.
-The last feature map is 14x14, so that a heat map can show a crack. Needs PyTorch: pip install torch==2.11.0 torchvision
+photos (jobs/sample_data.py) in split `train`: cells that the experts rated certainly functional (0) or certainly defective
+(1). It is evaluated on split `test` once, after the last epoch. About ten minutes on two CPU cores. The last feature map is
+14x14, fine enough for a heat map to show a crack. Needs PyTorch: pip install torch==2.11.0 torchvision
 """
 import argparse
 import csv
@@ -23,7 +23,7 @@ import export_model
 
 CLASSES = ["defective", "functional"]
 SIDE = 224
-# Of the training photos' grey values.
+# Grey values of the training photos.
 MEAN, STD = 0.59, 0.16
 SHIFT = 8
 
@@ -49,7 +49,7 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """[n, 3, 224, 224] -> [n, 2]; layer4 gives [n, 96, 14, 14], averaged and classified: CAM is exact."""
+    """[n, 3, 224, 224] -> [n, 2]; layer4 gives [n, 96, 14, 14], pooled and classified linearly, so CAM is exact."""
 
     def __init__(self, widths=(16, 16, 32, 64, 96), n_classes=len(CLASSES)):
         super().__init__()
@@ -78,7 +78,7 @@ class Net(nn.Module):
 
 
 def photos(folder, split):
-    """uint8 [n, 1, 224, 224] and class [n] of the photos of one split."""
+    """Pixels, uint8 [n, 1, 224, 224], and classes [n] of one split."""
     with open(os.path.join(folder, "metadata.csv"), encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split]
     pixels = torch.empty(len(rows), 1, SIDE, SIDE, dtype=torch.uint8)
@@ -93,7 +93,7 @@ def normalised(pixels):
 
 
 def augmented(pixels):
-    """Flipped, shifted by up to 8 pixels, and with other brightness and contrast: what a camera might change."""
+    """Random flips, shifts of up to 8 pixels, brightness and contrast, as between cameras."""
     n_images = len(pixels)
     batch = F.pad(pixels.float(), (SHIFT,) * 4, mode="reflect")
     out = torch.empty(n_images, 1, SIDE, SIDE)
@@ -115,8 +115,8 @@ def scores(model, pixels):
     return torch.cat([model(normalised(part)).softmax(1)[:, 0] for part in pixels.split(64)])
 
 
-def judged(p_defective, labels):
-    """Accuracy, mean of the two classes' accuracies, and the area under the ROC curve (ties count half)."""
+def metrics(p_defective, labels):
+    """Accuracy, balanced accuracy and area under the ROC curve (ties count half)."""
     defective = labels == 0
     right = (p_defective > 0.5) == defective
     wins = (p_defective[defective][:, None] - p_defective[~defective][None, :]).sign()
@@ -150,24 +150,24 @@ def main():
     parser.add_argument("--data", default="data/sample")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    torch.manual_seed(asked.seed)
-    pixels, labels = photos(asked.data, "train")
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    pixels, labels = photos(options.data, "train")
     grey = pixels.float() / 255
     print(f"{len(labels)} training photos, grey mean {grey.mean():.3f}, standard deviation {grey.std():.3f}", flush=True)
     model = Net().to(memory_format=torch.channels_last)
-    train(model, pixels, labels, asked.epochs, lambda line: print(line, flush=True))
-    test_pixels, test_labels = photos(asked.data, "test")
-    held_out = judged(scores(model, test_pixels), test_labels)
+    train(model, pixels, labels, options.epochs, lambda line: print(line, flush=True))
+    test_pixels, test_labels = photos(options.data, "test")
+    held_out = metrics(scores(model, test_pixels), test_labels)
     held_out = {"images": len(test_labels), **{key: round(value, 4) for key, value in held_out.items()}}
     print("held out:", held_out)
     spec = {"resize": [SIDE, SIDE], "crop": None, "mean": [MEAN] * 3, "std": [STD] * 3, "interpolation": "bilinear",
             "channels": "RGB", "range": "0..1 before mean/std"}
     about = {"about": "trained by jobs/train_sample_model.py on the ELPV dataset (CC BY-NC-SA 4.0), split `train` of "
                       "jobs/sample_data.py; held_out is the split `test`", "held_out": held_out}
-    export_model.write(model.to(memory_format=torch.contiguous_format), spec, CLASSES, asked.output, SIDE, SIDE,
+    export_model.write(model.to(memory_format=torch.contiguous_format), spec, CLASSES, options.output, SIDE, SIDE,
                        extra=about)
-    print(f"wrote {asked.output} ({os.path.getsize(asked.output) / 1e6:.2f} MB)")
+    print(f"wrote {options.output} ({os.path.getsize(options.output) / 1e6:.2f} MB)")
 
 
 if __name__ == "__main__":

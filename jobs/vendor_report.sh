@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes src/stages/report/assets/vendor/deck.js, the library that draws the map of the report, and the licences of what is in it. The
-# versions are those of jobs/vendor_report/package-lock.json, so the same files come out again; they are committed, and building
-# Prospect needs no node. --check only says whether the committed files are those.
+# Bundles src/stages/report/assets/vendor/deck.js, which draws the report's map, with its licences. The versions in
+# jobs/vendor_report/package-lock.json make the output reproducible. It is committed, so building Prospect needs no Node.js.
+# --check only compares the committed files with a fresh bundle.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/vendor_report"
 assets=../../src/stages/report/assets/vendor

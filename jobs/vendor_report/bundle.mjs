@@ -1,4 +1,4 @@
-// Bundles deck.js into one classic script, and beside it writes the licences of all that is in it.
+// Bundles deck.js into one classic script and writes the licences of its packages beside it.
 import { build } from 'esbuild';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const folders = new Set(used.map(([path]) => path.match(/^.*node_modules\/(@[^/]
 const texts = [...folders].sort().map((folder) => {
   const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
   const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
-  if (!file) throw new Error(`${name} comes without the text of its licence`);
+  if (!file) throw new Error(`${name} has no licence file`);
   return `${'='.repeat(100)}\n${name} ${version} (${license})\n${'='.repeat(100)}\n\n${readFileSync(join(folder, file), 'utf8').trim()}\n`;
 });
 writeFileSync(join(out, 'deck.LICENSES.txt'), texts.join('\n'));
