@@ -220,7 +220,7 @@ fn mistakes_are_answered_with_what_is_right() {
     for (arguments, expected) in [
         (
             &["leeks"][..],
-            "no query named leeks (did you mean `leaks`?)",
+            "unknown query leeks (did you mean `leaks`?)",
         ),
         (
             &["leaks", "-p", "knd=near"],

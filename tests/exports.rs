@@ -163,11 +163,7 @@ fn what_cannot_be_exported_is_said_and_nothing_is_left() {
         assert!(err.contains(expected), "{arguments:?}: {err}");
     };
     let inside = exporter.path("images/export").display().to_string();
-    refused(
-        &["coco", "--out", &inside],
-        2,
-        "it lies in the folder of images",
-    );
+    refused(&["coco", "--out", &inside], 2, "inside the image folder");
     let theirs = exporter.path("theirs").display().to_string();
     fs::create_dir(&theirs).unwrap();
     fs::write(exporter.path("theirs/thesis.txt"), "").unwrap();
@@ -200,11 +196,7 @@ fn what_cannot_be_exported_is_said_and_nothing_is_left() {
     // The images have changed since: what was computed from the others is no answer.
     fs::remove_file(exporter.path("images/disc/000.png")).unwrap();
     exporter.project.finish(&exporter.run(), &["run", "scan"]);
-    refused(
-        &["tensorboard"],
-        2,
-        "table features of the images as they are now",
-    );
+    refused(&["tensorboard"], 2, "table features of the latest scan");
     let points = exporter.export(&["huggingface"]);
     assert_eq!(points["rows"], 89);
 }

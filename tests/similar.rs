@@ -139,8 +139,8 @@ fn what_goes_wrong_is_named_and_the_others_go_on() {
     for line in [
         "error: junk.png: not an image",
         "error: disc/bad.png: it could not be read",
-        "error: nothing.png: no image of the run",
-        "error: #77: the run has no image",
+        "error: nothing.png: neither a path in the run",
+        "error: #77: no image with this id in the run",
     ] {
         assert!(err.contains(line), "{line}: {err}");
     }

@@ -1,4 +1,4 @@
-//! Contact sheets of a query's answer: whatever rows name images.
+//! Contact sheets of the images in a query's result.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,18 +17,18 @@ use prospect_output::picture::{
 use prospect_store::{Cells, Manifest};
 use rayon::prelude::*;
 
-/// Columns that name the picture of a row, and those that name the one beside it: an id, or else a path.
+/// Columns that identify a row's image, and the one beside it, by id or path.
 const PICTURES: [[&str; 2]; 2] = [["image_id", "path"], ["other_id", "other_path"]];
 
-/// An image as a row names it.
+/// An image as given in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Named {
     Id(u32),
     Path(String),
 }
 
-/// Draws the rows, as many on a sheet as it holds, and hands each sheet (its number from 0, and its PNG) over before the next is
-/// begun. Gives the images that could not be drawn, each once, and why. `of` is how many rows the answer has.
+/// Draws the rows on sheets and passes each sheet (number from 0, PNG) on before the next is drawn. Returns the images that could
+/// not be drawn, each once, with the reason. `of` is the number of rows in the result.
 ///
 /// # Errors
 /// No column names images.
@@ -46,8 +46,7 @@ pub fn draw_answer(
         .collect();
     if places.is_empty() {
         return Err(Error::usage(format!(
-            "--sheet draws the images that a column image_id or path names (and beside them those of other_id or other_path), but \
-             the answer has {}",
+            "--sheet needs a column image_id or path (and optionally other_id or other_path); the result has {}",
             answer.columns.join(", ")
         )));
     }
@@ -116,7 +115,7 @@ pub fn draw_answer(
     Ok(missing)
 }
 
-/// What a row says of one picture: its id, else its path.
+/// A row's image, by id if present, else by path.
 fn named(row: &[Option<String>], [id, path]: &[Option<usize>; 2]) -> Option<Named> {
     let value = |place: &Option<usize>| place.and_then(|place| row[place].as_deref());
     match value(id).and_then(|id| id.parse().ok()) {

@@ -1,4 +1,4 @@
-//! The first configuration of a dataset and a network: what is there, and a `pipeline.toml` that says so.
+//! Writes the first `pipeline.toml` from a dataset and a network.
 
 #[cfg(test)]
 mod tests;
@@ -26,10 +26,10 @@ use prospect_model::{
 use prospect_stages::scan::from_folders;
 use toml::Value;
 
-/// Names that are told of a longer list.
+/// Names shown of a longer list.
 const NAMED: usize = 10;
 
-/// Tables about the images bear these names, in the image folder or beside it.
+/// File names of metadata tables, in the image folder or beside it.
 const TABLES: [&str; 6] = [
     "metadata.csv",
     "metadata.tsv",
@@ -39,25 +39,25 @@ const TABLES: [&str; 6] = [
     "labels.parquet",
 ];
 
-/// The usual training images' of torchvision's networks.
+/// ImageNet's mean, as used for torchvision's networks.
 const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
 
-/// What was found, as it is told and as it is written.
+/// The findings, for the user and for the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// What was looked at, and what was found there.
+    /// Subjects and what was found about them.
     pub facts: Vec<(&'static str, String)>,
-    /// What a person should look at.
+    /// Warnings for the user to check.
     pub doubts: Vec<String>,
     settings: Vec<Setting>,
 }
 
 impl Found {
-    /// Looks at the images, the table about them and the network, for a configuration in the folder `folder`.
+    /// Inspects the images, the metadata and the network for a configuration in `folder`.
     ///
     /// # Errors
-    /// No images; a table or a network that cannot be used.
+    /// There are no images, or the metadata or the network is invalid.
     pub fn look(
         folder: &Path,
         images: &Path,
@@ -80,7 +80,7 @@ impl Found {
         Ok(found)
     }
 
-    /// The configuration's text; `date` says when it was written.
+    /// The configuration's text, dated `date`.
     pub fn written(&self, date: &str) -> String {
         let mut head = vec![format!(
             "The settings of one Prospect run, written by `prospect init` on {date}. What it found:"
@@ -109,7 +109,7 @@ impl Found {
         });
     }
 
-    /// The images, their labels and splits; gives the labels' names.
+    /// Inspects images, labels and splits; returns the label names.
     fn look_at_images(
         &mut self,
         folder: &Path,
@@ -202,13 +202,13 @@ impl Found {
             let deeper = tally(from_folders(&below).iter().filter_map(|named| named.label));
             if deeper.len() > 1 {
                 self.doubts.push(format!(
-                    "there are folders in {}: if they are the classes, name it with --images",
+                    "folders in {}: if they are the classes, name it with --images",
                     shown(&images.join(&top))
                 ));
             }
         }
         let fact = match labels.len() {
-            0 => "none: the images lie in one folder, and no table has a column label".to_string(),
+            0 => "none: the images are in one folder, and no table has a column label".to_string(),
             n => format!("{} classes by {place}: {}", count(n as u64), told(&labels)),
         };
         self.set(
@@ -224,7 +224,7 @@ impl Found {
         Ok(labels.into_keys().map(str::to_string).collect())
     }
 
-    /// A table about the images, if one lies where such tables lie.
+    /// The metadata table in one of the usual places, if any.
     fn search_table(&mut self, images: &Path, paths: &[&str]) -> Option<(PathBuf, Metadata)> {
         let beside = images.parent().unwrap_or(Path::new(""));
         let places = [images, beside].into_iter();
@@ -235,7 +235,7 @@ impl Found {
                     return Some((path, table));
                 }
                 Ok(_) => (self.doubts).push(format!(
-                    "{} is not used: it names none of the images",
+                    "{} is not used: it lists none of the images",
                     shown(&path)
                 )),
                 Err(error) => self.doubts.push(format!(
@@ -311,14 +311,14 @@ impl Found {
         Ok(())
     }
 
-    /// Sets what neither the sidecar says nor the network tells of how images become its input.
+    /// Sets preprocessing that is missing from the sidecar and not determined by the network.
     fn complete_input(&mut self, info: &ModelInfo) {
         if info.input_spec(&InputOverrides::default()).is_ok() {
             return;
         }
         let said = &info.sidecar.input;
         let (height, width) = info.graph.input_size();
-        let guess = "The model's sidecar does not say it; this is usual, but check it.";
+        let guess = "Not in the model's sidecar; this is the usual value, but check it.";
         let short = (height.min(width) as f64 / 0.875).round() as i64;
         if said.resize.is_none() {
             self.set("input", "resize", Some(short.into()), guess);
@@ -351,18 +351,18 @@ impl Found {
             self.set("input", "std", numbers(IMAGENET_STD), guess);
         }
         self.doubts.push(format!(
-            "{} does not say all of how photos become the network's input: check [input]",
+            "{} lacks part of the preprocessing: check [input]",
             shown(&info.path.with_extension("json"))
         ));
     }
 }
 
-/// A table about images, with labels if it has them.
+/// A metadata table, with labels if it has them.
 fn read_table(path: &Path) -> Result<Metadata> {
     Metadata::read(path, true, &[]).or_else(|_| Metadata::read(path, false, &[]))
 }
 
-/// How often each name is there.
+/// Counts per name.
 fn tally<'t>(names: impl Iterator<Item = &'t str>) -> BTreeMap<&'t str, u64> {
     let mut counts = BTreeMap::new();
     for name in names {
@@ -398,7 +398,7 @@ fn shown(path: &Path) -> String {
     escaped(&path.display().to_string()).into_owned()
 }
 
-/// A path as the file in `folder` names it: relative where it lies below, else absolute.
+/// A path as written in the file in `folder`: relative if below it, else absolute.
 fn path_value(folder: &Path, path: &Path) -> Result<Value> {
     let whole = |path: &Path| {
         let plain = !path.components().any(|part| part.as_os_str() == "..");
@@ -409,7 +409,7 @@ fn path_value(folder: &Path, path: &Path) -> Result<Value> {
         .map_err(Error::io(path, "looking for"))
     };
     let path = whole(path)?;
-    // The folder need not be there yet.
+    // The folder may not exist yet.
     let folder = whole(folder).unwrap_or_else(|_| folder.to_path_buf());
     let named = match path.strip_prefix(folder) {
         Ok(below) if below.as_os_str().is_empty() => Path::new("."),
@@ -421,7 +421,7 @@ fn path_value(folder: &Path, path: &Path) -> Result<Value> {
             named,
             "a path in UTF-8",
             "other bytes",
-            "rename it, or make a link to it",
+            "rename it, or create a link to it",
         )
     })?;
     Ok(Value::from(text))

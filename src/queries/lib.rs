@@ -1,4 +1,4 @@
-//! What is asked of a finished run, and the first configuration of a new one.
+//! Queries on a finished run, and the first configuration of a new one.
 
 pub mod answer;
 pub mod audits;

@@ -1,4 +1,4 @@
-//! One image through the network, its maps and its picture.
+//! Explains one image: the network's predictions, class activation maps and their picture.
 
 use std::collections::BTreeSet;
 
@@ -35,13 +35,13 @@ pub struct Explaining {
     class_by_name: std::collections::HashMap<String, usize>,
     forward: Forward,
     explainer: Explainer,
-    /// Those that are shown.
+    /// The methods shown.
     methods: Vec<CamMethod>,
     /// Guided backpropagation from the logits, and where Grad-CAM stands among the explainer's methods.
     guided: Option<(Backprop, usize)>,
 }
 
-/// What was found about one image.
+/// The explanations of one image.
 pub struct Explained {
     about: Vec<String>,
     image: RgbImage,
@@ -73,7 +73,7 @@ impl ExplainedClass {
 }
 
 impl Explaining {
-    /// Loads the network and compiles what is needed of it.
+    /// Loads the network and compiles the parts it needs.
     ///
     /// # Errors
     /// A layer that is no map or does not lead to the logits; a method that is not exact there; a model that cannot be run.
@@ -91,7 +91,7 @@ impl Explaining {
         };
         let layer = layer.into_iter().next().ok_or_else(|| {
             Error::usage(format!(
-                "{} has no layer that is a map before its head; name one with --layer",
+                "{} has no spatial layer before its head; choose a layer with --layer",
                 model.path.display()
             ))
         })?;
@@ -155,7 +155,7 @@ impl Explaining {
         Ok((image, pixels, geometry))
     }
 
-    /// Explains an image for `classes`, or if there are none for the predicted class and that of its label.
+    /// Explains an image for `classes`; if empty, for the predicted class and the label's.
     pub fn explain(
         &self,
         name: &str,
@@ -168,7 +168,7 @@ impl Explaining {
         let batch = self.forward.run(pixels, 1)?;
         let logits: Vec<f64> = batch.logits.iter().map(|&logit| logit.into()).collect();
         let p = softmax(&logits);
-        let predicted = first_greatest(&batch.logits);
+        let predicted = argmax(&batch.logits);
         let labelled = label.and_then(|label| self.class_by_name.get(label).copied());
         let mut wanted: Vec<usize> = classes.iter().copied().collect();
         if wanted.is_empty() {
@@ -182,10 +182,7 @@ impl Explaining {
         for (&class, mut found) in wanted.iter().zip(found) {
             for map in &mut found.maps {
                 if saliency::clear_if_not_finite(map) {
-                    tracing::warn!(
-                        "{}: a map is not finite; taken for zero",
-                        text::escaped(name)
-                    );
+                    tracing::warn!("{}: a map is not finite; using zero", text::escaped(name));
                 }
             }
             let guided = match &self.guided {
@@ -224,7 +221,7 @@ impl Explaining {
 }
 
 impl Explained {
-    /// The photo and a panel per class and method. Where they do not fit in a row, every class begins a row of its own.
+    /// The photo and a panel per class and method. If they do not fit in a row, each class starts a new row.
     pub fn picture(&self, explaining: &Explaining) -> Result<Picture, PictureError> {
         let scene = Scene::new(&self.image, &self.geometry, SIDE)?;
         let [_, rows, cols] = explaining.explainer.shape();
@@ -286,8 +283,8 @@ fn guided_grad_cam(
     Ok(product.map(|(value, weight)| value * weight).collect())
 }
 
-/// Where the greatest value stands; of equal ones the first.
-fn first_greatest(values: &[f32]) -> usize {
+/// Index of the first maximum.
+fn argmax(values: &[f32]) -> usize {
     let mut best = 0;
     for (at, &value) in values.iter().enumerate() {
         if value > values[best] {
@@ -311,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_equal_ones_is_the_greatest() {
-        assert_eq!(first_greatest(&[1.0, 3.0, 3.0]), 1);
+    fn argmax_takes_the_first_of_ties() {
+        assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
     }
 }

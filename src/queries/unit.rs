@@ -1,4 +1,4 @@
-//! Everything that a run's tables know of one unit.
+//! Everything that a run's tables contain about one unit.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,7 +19,7 @@ use serde::Serialize;
 pub use prospect_engine::tables::units::UnitStats;
 pub use prospect_stages::backprop::unit_sheet;
 
-/// Of how many of the images that excite it most [`ClassFacts::share_of_top`] speaks.
+/// Number of top images that [`ClassFacts::share_of_top`] refers to.
 pub const TOP_IMAGES: usize = 100;
 /// Rows of `units` in memory at a time.
 const BLOCK_ROWS: usize = 1024;
@@ -35,11 +35,11 @@ pub struct UnitFacts {
     pub stats: UnitStats,
     /// Best first.
     pub patches: Vec<PatchFacts>,
-    /// What [`ClassFacts::name`] is: "label", or "predicted class" in a dataset without labels.
+    /// Meaning of [`ClassFacts::name`]: "label", or "predicted class" in a dataset without labels.
     pub grouped_by: &'static str,
-    /// How many images the shares are of: those that excite the unit, at most [`TOP_IMAGES`].
+    /// Number of top images: those that activate the unit, at most [`TOP_IMAGES`].
     pub n_top: usize,
-    /// Greatest mean first.
+    /// Largest mean first.
     pub classes: Vec<ClassFacts>,
 }
 
@@ -63,21 +63,21 @@ pub struct PatchFacts {
 pub struct ClassFacts {
     pub name: String,
     pub images: u64,
-    /// Of the images' activations, each the maximum over its map.
+    /// Mean over the images of the maximum activation in the map.
     pub mean: f64,
-    /// Its share of the images that excite the unit most, 0..=1.
+    /// Its share of the unit's top images, 0..=1.
     pub share_of_top: f64,
 }
 
-/// Where the picture of a unit goes: its layer's name made harmless, and its number.
+/// File name of a unit's picture: the layer's name, made safe, and the unit's number.
 pub fn picture_name(layer: &str, unit: usize) -> String {
     format!("{}-unit-{unit:04}.png", folder(layer))
 }
 
-/// What the tables know of the unit `LAYER:CHANNEL`.
+/// Facts about the unit `LAYER:CHANNEL` from the tables.
 ///
 /// # Errors
-/// A name that means no recorded unit; tables that are not there.
+/// The unit is not recorded, or tables are missing.
 pub fn unit_facts(ctx: &Context, name: &str) -> Result<UnitFacts> {
     let manifest = ctx.run.manifest()?;
     let layers = read_layers(ctx.run, &manifest)?;
@@ -128,14 +128,14 @@ fn find<'l>(layers: &'l [Layer], name: &str) -> Result<(&'l Layer, usize)> {
     let Some((layer, channel)) = name.rsplit_once(':') else {
         let example = layers.first().map_or("layer4", |layer| &layer.name);
         return wrong(format!(
-            "{name:?} names no unit; write LAYER:CHANNEL, such as {example}:17"
+            "{name:?} is not a unit; write LAYER:CHANNEL, such as {example}:17"
         ));
     };
     let Some(layer) = layers.iter().find(|known| known.name == layer) else {
         let known: Vec<&str> = layers.iter().map(|known| &*known.name).collect();
         return wrong(format!(
             "the run has no layer {layer:?}; {}; `prospect query \"select layer, channels from layers\"` lists all; \
-             [extract] layers says which are recorded",
+             [extract] layers sets which are recorded",
             similar_names(layer, &known)
         ));
     };
@@ -149,7 +149,7 @@ fn find<'l>(layers: &'l [Layer], name: &str) -> Result<(&'l Layer, usize)> {
     }
 }
 
-/// What a class adds up to.
+/// Sums over a class.
 #[derive(Default)]
 struct Sum {
     images: u64,
@@ -157,7 +157,7 @@ struct Sum {
     top: usize,
 }
 
-/// How the unit answers to each class, from its layer's rows of `units`. Activations that are not finite are left out, as in
+/// The unit's response to each class, from its layer's rows of `units`. Non-finite activations are left out, as in
 /// `unit_stats`.
 fn classes(
     ctx: &Context,
@@ -201,7 +201,7 @@ fn classes(
             share_of_top: sum.top as f64 / activations.len().max(1) as f64,
         })
         .collect();
-    // Equal ones stay in the order of their names.
+    // Ties stay in the order of their names.
     classes.sort_by(|a, b| b.mean.total_cmp(&a.mean));
     Ok((activations.len(), classes))
 }

@@ -1,4 +1,4 @@
-//! The questions that can be asked by name: those built in, and a folder's.
+//! The named queries: the built-in ones and a folder's.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use prospect_common::{Error, Result, text::did_you_mean};
 
 use super::Audit;
 
-/// No question is longer, in bytes.
+/// Largest size of a query, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
 macro_rules! built_in {
@@ -60,15 +60,15 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "worst_groups"
 ];
 
-/// What can be asked by name.
+/// The named queries.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
-    /// Its `NAME.sql` come before those built in.
+    /// Its `NAME.sql` take precedence over the built-in ones.
     folder: Option<PathBuf>,
 }
 
 impl Catalog {
-    /// The built-in questions, and those of a folder, which win.
+    /// The built-in queries and those of a folder, which take precedence.
     pub fn new(folder: Option<PathBuf>) -> Catalog {
         Catalog { folder }
     }
@@ -93,10 +93,10 @@ impl Catalog {
         Ok(names.into_iter().collect())
     }
 
-    /// The question of that name.
+    /// The query of that name.
     ///
     /// # Errors
-    /// There is none, or its header is wrong.
+    /// There is none, or its header is invalid.
     pub fn find(&self, name: &str) -> Result<Audit> {
         let file = (self.folder.as_ref()).map(|folder| folder.join(format!("{name}.sql")));
         if let Some(file) = file.filter(|file| is_name(name) && file.exists()) {
@@ -106,7 +106,7 @@ impl Catalog {
                     &file,
                     "the header of a named query",
                     problems.join("; "),
-                    "see `prospect query --show worklist` for a right one",
+                    "see `prospect query --show worklist` for an example",
                 )
             });
         }
@@ -117,8 +117,8 @@ impl Catalog {
                 let names = self.names()?;
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 Err(Error::usage(format!(
-                    "there is no query named {name}{}; `prospect query --list` names them all, and SQL is a whole \
-                     statement (\"select …\")",
+                    "unknown query {name}{}; list all with `prospect query --list`, or write a whole SQL statement \
+                     (\"select …\")",
                     did_you_mean(name, &names)
                 )))
             }
@@ -141,7 +141,7 @@ fn read(file: &Path) -> Result<String> {
             file,
             "a query of at most a megabyte",
             format!("{bytes} bytes"),
-            "take it out of the folder",
+            "remove it from the folder",
         ));
     }
     fs::read_to_string(file).map_err(Error::io(file, "reading"))
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_adds_to_what_is_built_in_and_wins() {
+    fn folder_adds_to_and_overrides_the_built_in_queries() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write("hubs.sql", "-- Mine\nselect 1 as one from images");

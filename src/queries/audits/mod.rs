@@ -6,10 +6,10 @@
 //! ```sql
 //! -- Which labels does the probe not believe?
 //! --
-//! -- How to read the answer.
+//! -- How to read the result.
 //! --
-//! -- param class class = '' : images labelled so; '' for all
-//! -- param rows integer = 50 : most rows
+//! -- param class class = '' : label of the images; '' for all
+//! -- param rows integer = 50 : maximum number of rows
 //! -- needs images, probe
 //! select … where $class = '' or i.label_name = $class limit $rows
 //! ```
@@ -37,7 +37,7 @@ pub use catalog::{Catalog, is_name};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Audit {
     pub name: String,
-    /// The question, one line; empty where there is no header.
+    /// The question, one line; empty without a header.
     pub title: String,
     pub parameters: Vec<Parameter>,
     /// The tables that it reads.
@@ -60,9 +60,9 @@ names! {
     /// What a parameter may be.
     pub enum Kind {
         Text = "text",
-        /// The name of a class, or nothing.
+        /// The name of a class, or empty.
         Class = "class",
-        /// The name of a kind of finding, or nothing.
+        /// The name of a kind of finding, or empty.
         Finding = "finding",
         Integer = "integer",
         Number = "number",
@@ -78,11 +78,11 @@ pub enum Value {
     Number(f64),
 }
 
-/// A statement that can be run: every parameter has its value in it.
+/// A runnable statement, with every parameter replaced by its value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bound {
     pub sql: String,
-    /// Classes that were asked for: the parameter's name and the class's.
+    /// Parameters that name a class: the parameter's name and the class's.
     pub classes: Vec<(String, String)>,
 }
 
@@ -118,14 +118,14 @@ impl Kind {
     }
 }
 
-/// An SQL literal, which no text can end early.
+/// An SQL literal, safe against injection.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Value::Text(text) => write!(f, "'{}'", text.replace('\'', "''")),
             Value::Integer(number) if *number < 0 => write!(f, "({number})"),
             Value::Integer(number) => write!(f, "{number}"),
-            // Never with an exponent, always with a point: no engine takes it for a whole number.
+            // Without an exponent and with a decimal point, so that no engine reads an integer.
             Value::Number(number) => {
                 let digits = format!("{number}");
                 let point = if digits.contains('.') { "" } else { ".0" };
@@ -160,7 +160,7 @@ impl Audit {
     /// Reads the header of a statement.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// Every error in the header.
     pub fn parse(name: &str, text: &str) -> Result<Audit, Vec<String>> {
         let header = text
             .lines()
@@ -202,9 +202,9 @@ impl Audit {
             }
         }
         for declared in &audit.parameters {
-            // DuckDB refuses a value that the statement has no place for.
+            // DuckDB rejects a value for an unused parameter.
             if !used.contains(&&*declared.name) {
-                problems.push(format!("parameter {} is used nowhere", declared.name));
+                problems.push(format!("parameter {} is unused", declared.name));
             }
         }
         problems.dedup();
@@ -214,10 +214,10 @@ impl Audit {
         }
     }
 
-    /// The statement with the given `NAME=VALUE` and the defaults of the others in it.
+    /// The statement with the given `NAME=VALUE`, and defaults for the other parameters.
     ///
     /// # Errors
-    /// Every name that is not a parameter's, and every value that is not of its kind.
+    /// Every unknown parameter, and every value of the wrong kind.
     pub fn bind(&self, given: &[String]) -> Result<Bound> {
         let mut problems = Vec::new();
         let mut values: Vec<Option<Value>> = vec![None; self.parameters.len()];
@@ -232,7 +232,7 @@ impl Audit {
                 continue;
             };
             match self.parameters[at].kind.parse(text) {
-                Ok(_) if values[at].is_some() => problems.push(format!("-p {name} is there twice")),
+                Ok(_) if values[at].is_some() => problems.push(format!("-p {name} is given twice")),
                 Ok(value) => values[at] = Some(value),
                 Err(expected) => problems.push(format!(
                     "-p {name}: expected {expected}, found {text:?} ({})",

@@ -1,21 +1,21 @@
-//! Where a statement has its `$name`, texts, quoted names and comments aside.
+//! Finds `$name` in a statement, outside of strings, quoted names and comments.
 
 use std::ops::Range;
 
-/// Places (of `$name`, in bytes) and names, in order.
+/// Byte ranges (of `$name`) and names, in order.
 pub fn placeholders(sql: &str) -> Vec<(Range<usize>, &str)> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(next) = sql[at..].find(['\'', '"', '-', '/', '$']) {
         let start = at + next;
         let rest = &sql[start..];
-        // How much of the rest is passed over.
+        // Number of bytes to skip.
         let through = |opening: usize, closing: &str| {
             let end = rest[opening..].find(closing);
             end.map_or(rest.len(), |end| opening + end + closing.len())
         };
         let length = if rest.starts_with('\'') {
-            // A doubled quote begins the next text at once.
+            // A doubled quote starts the next string immediately.
             through(1, "'")
         } else if rest.starts_with('"') {
             through(1, "\"")
@@ -46,7 +46,7 @@ fn is_letter(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// Whether it can be a parameter's name.
+/// Whether it is a valid parameter name.
 pub fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name

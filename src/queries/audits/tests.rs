@@ -69,7 +69,7 @@ fn wrong_headers_are_told_in_full() {
         assert!(problem.contains(part), "{problem}: {part}");
     }
     let problems = Audit::parse("", "-- param a text = '' : y\nselect '$a'").unwrap_err();
-    assert_eq!(problems, ["parameter a is used nowhere"]);
+    assert_eq!(problems, ["parameter a is unused"]);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn wrong_parameters_are_told_together() {
         "-p rows: expected a whole number, found \"many\" (most rows)",
         "-p least: expected a number, found \"inf\"",
         "-p rows: expected NAME=VALUE",
-        "-p rows is there twice",
+        "-p rows is given twice",
     ] {
         assert!(text.contains(part), "{text}");
     }

@@ -1,4 +1,4 @@
-//! A run's tables joined image by image, and handed to the writer of another tool's format.
+//! Joins a run's tables image by image and passes the rows to the writer of another tool's format.
 
 mod rows;
 mod survey;
@@ -29,9 +29,9 @@ use self::{
     survey::{Survey, is_usable},
 };
 
-/// Images that are joined at a time.
+/// Images per batch.
 const BATCH: usize = 256;
-/// Tables that every format takes something from, where the run has them.
+/// Optional tables used by every format.
 const TAKEN: [&str; 4] = [
     predictions::NAME,
     probe::NAME,
@@ -39,16 +39,16 @@ const TAKEN: [&str; 4] = [
     issues::NAME,
 ];
 
-/// What is asked.
+/// The request.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     pub format: Format,
-    /// The folder to write.
+    /// Output folder.
     pub out: &'a Path,
     pub images: Images,
-    /// Most images of formats that hold no more.
+    /// Most images, for formats with a limit.
     pub points: u64,
-    /// Side in pixels, where another than the format's own is wanted.
+    /// Side in pixels, if not the format's default.
     pub thumbnails: Option<u32>,
 }
 
@@ -63,10 +63,10 @@ pub struct Export {
     pub told: Summary,
 }
 
-/// Writes an export. Keeps a batch of images in memory, and of all others some bytes each.
+/// Writes an export. Memory: one batch of images, and a few bytes for each other image.
 ///
 /// # Errors
-/// A table that the format needs is missing or of images that were scanned before; the folder is not free.
+/// A table that the format needs is missing or out of date; the folder has other content.
 pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
     let manifest = ctx.run.manifest()?;
     for table in asked.format.needs() {
@@ -75,7 +75,7 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
     let dir = &ctx.config.images.dir;
     if is_inside(asked.out, dir) && !is_inside(asked.out, ctx.run.root()) {
         return Err(Error::usage(format!(
-            "--out {}: it lies in the folder of images, whose next scan would find it; choose another folder",
+            "--out {}: inside the image folder, so the next scan would include it; choose another folder",
             asked.out.display()
         )));
     }
@@ -130,7 +130,7 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
     if survey.left_out > 0 {
         let of = counted(survey.left_out + survey.n, "image");
         told.remarks
-            .push(format!("a sample of {of}; --points sets how many"));
+            .push(format!("a sample of {of}; --points sets its size"));
     }
     if !without.is_empty() {
         told.remarks.push(format!(
@@ -156,7 +156,7 @@ fn require(ctx: &Context, manifest: &Manifest, table: &str) -> Result<()> {
     }
     let stage = writer_of(table).map_or("", |stage| stage.name);
     let of = match manifest.has(table) {
-        true => " of the images as they are now",
+        true => " of the latest scan",
         false => "",
     };
     Err(Error::Missing {
@@ -165,7 +165,7 @@ fn require(ctx: &Context, manifest: &Manifest, table: &str) -> Result<()> {
     })
 }
 
-/// Decodes the images anew; whose file is gone or another one gets none.
+/// Adds thumbnails, decoded from the files; none for a file that is missing or has changed.
 fn add_thumbnails(ctx: &Context, outline: &Outline, records: &mut [Record], side: u32) {
     let options = ctx.config.images.decode_options();
     records.par_iter_mut().for_each(|record| {

@@ -1,4 +1,4 @@
-//! The tables joined: one [`Record`] an image, in order of the ids.
+//! The joined tables: one [`Record`] per image, in order of the ids.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use super::{
     walk::Walk,
 };
 
-/// What only some formats want.
+/// Data that only some formats need.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted {
     pub features: bool,
@@ -24,12 +24,12 @@ pub struct Wanted {
     pub neighbors: bool,
 }
 
-/// Reads every table once, side by side.
+/// Reads every table once, in parallel.
 pub struct Rows<'a> {
     survey: &'a Survey,
-    /// What the table `images` says.
+    /// Rows of the table `images`.
     images: Walk<Record>,
-    /// The next image to look at, and how many there are.
+    /// The next image id, and the number of images.
     next: u32,
     end: u32,
     predictions: Option<Walk<Verdict>>,
@@ -38,7 +38,7 @@ pub struct Rows<'a> {
     findings: HashMap<u32, Vec<Finding>>,
     maps: Vec<Walk<[f32; 2]>>,
     features: Option<Walk<Vec<f32>>>,
-    /// None where the classifier has seen the image.
+    /// None if the classifier was trained on the image.
     probabilities: Option<Walk<Option<Vec<f32>>>>,
     /// Neighbour and distance.
     neighbors: Option<Walk<(u32, f32)>>,
@@ -47,7 +47,7 @@ pub struct Rows<'a> {
 /// A class and its probability.
 struct Verdict(i32, f32);
 
-/// What is said of a label.
+/// Scores of a label.
 struct Score {
     suggested: Option<i32>,
     score: f32,
@@ -143,7 +143,7 @@ impl<'a> Rows<'a> {
                     probe::source,
                     probe::probabilities,
                 );
-                // Where the network itself is the classifier, all count.
+                // If the network itself is the classifier, all rows count.
                 let rows = run.rows(manifest, columns);
                 Walk::new(rows, |(id, fold, source, p)| {
                     let counts = fold.is_some() || source != "probe";
@@ -162,7 +162,7 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// The next images of the export, at most `n`; none at its end.
+    /// The next `n` images of the export; fewer or none at the end.
     pub fn next(&mut self, n: usize) -> Result<Vec<Record>> {
         let mut records = Vec::with_capacity(n);
         while records.len() < n && self.next < self.end {
@@ -230,7 +230,7 @@ impl Verdict {
     }
 }
 
-/// What is flagged and no person has found fine, by image, in the table's order.
+/// Flagged findings not reviewed as `ok`, by image, in the table's order.
 fn findings(ctx: &Context, manifest: &Manifest) -> Result<HashMap<u32, Vec<Finding>>> {
     let columns = (
         issues::image_id,

@@ -1,4 +1,4 @@
-//! What an export has to know before its first image: which images are in it, the classes, the splits, the maps, the boxes.
+//! The survey before an export: its images, classes, splits, maps and boxes.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,15 +19,15 @@ const NONE: u32 = u32::MAX;
 pub struct Survey {
     /// Images in the export.
     pub n: u64,
-    /// Images that cannot be read, and those left out because there are too many.
+    /// Unreadable images, and those left out by the limit.
     pub unreadable: u64,
     pub left_out: u64,
-    /// Row of each image in the export, by image id; 4 bytes an image.
+    /// Row of each image in the export, by image id; 4 bytes per image.
     row_of: Vec<u32>,
     pub splits: Vec<Option<String>>,
     /// Names of the dataset's classes by their number.
     pub classes: Vec<String>,
-    /// The network's, where it names them.
+    /// Names of the network's classes, if it has them.
     pub network: HashMap<i32, String>,
     /// Methods in the table `projection`.
     pub maps: Vec<String>,
@@ -37,16 +37,16 @@ pub struct Survey {
     pub boxes: HashMap<String, Vec<[f64; 4]>>,
 }
 
-/// What images are surveyed for.
+/// Data collected from the table `images`.
 struct Seen {
     readable: Vec<bool>,
     splits: BTreeSet<Option<String>>,
-    /// Paths and upright sizes, where there are boxes to be fitted.
+    /// Paths and upright sizes, if there are boxes to clip.
     sizes: Vec<(String, Option<(u32, u32)>)>,
 }
 
 impl Survey {
-    /// At most `points` images of a format that holds no more.
+    /// Includes at most `points` images if the format has a limit.
     pub fn read(ctx: &Context, manifest: &Manifest, format: Format, points: u64) -> Result<Survey> {
         let boxes = match format {
             Format::Coco => ctx.config.boxes()?,
@@ -61,7 +61,7 @@ impl Survey {
         let mut row_of = vec![NONE; seen.readable.len()];
         let (mut at, mut n) = (0, 0);
         for (row, _) in row_of.iter_mut().zip(&seen.readable).filter(|(_, is)| **is) {
-            // As many as `most`, evenly spread.
+            // An evenly spaced sample of `most` images.
             if at * most / readable.max(1) >= u64::from(n) {
                 *row = n;
                 n += 1;
@@ -70,7 +70,7 @@ impl Survey {
         }
         if n == 0 {
             return Err(Error::Missing {
-                what: format!("an image that can be read in {}", ctx.run.root().display()),
+                what: format!("a readable image in {}", ctx.run.root().display()),
                 next: "see `prospect query \"select path, error from images\"`".to_string(),
             });
         }
@@ -99,7 +99,7 @@ impl Survey {
         })
     }
 
-    /// The image's row in the export; `None` for one that is not in it.
+    /// The image's row in the export, if it is included.
     pub fn row(&self, image_id: u32) -> Option<u32> {
         let row = self.row_of.get(image_id as usize).copied();
         row.filter(|row| *row != NONE)
@@ -145,7 +145,7 @@ impl Seen {
     }
 }
 
-/// Whether the run has a table that is complete, and of the images as they were last scanned.
+/// Whether the table is complete and matches the latest scan.
 pub fn is_usable(manifest: &Manifest, table: &str) -> bool {
     fn is_current(manifest: &Manifest, record: &StageRecord) -> bool {
         record.complete

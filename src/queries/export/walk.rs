@@ -1,18 +1,18 @@
-//! Going through a table that is ordered by image, as images are asked for in order.
+//! Sequential access to a table ordered by image.
 
 use prospect_common::Result;
 use prospect_store::{Batch, Rows, Selection};
 
-/// Holds one batch of the table at a time.
+/// Keeps one batch of the table in memory.
 pub struct Walk<T> {
-    /// The next row's image, and what was made of its cells; none at the end.
+    /// Image and value of the next row; none at the end.
     next: Box<dyn FnMut() -> Result<Option<(u32, T)>>>,
-    /// A row of a later image than was asked for.
+    /// A row of a later image than the last one requested.
     ahead: Option<(u32, T)>,
 }
 
 impl<T> Walk<T> {
-    /// `row` takes a row's cells, and gives its image and what is wanted of it.
+    /// `row` maps a row's cells to its image and value.
     pub fn new<S: Selection + 'static>(
         mut rows: Rows<S>,
         row: impl Fn(S::Values<'_>) -> (u32, T) + 'static,
@@ -45,7 +45,7 @@ impl<T> Walk<T> {
         }
     }
 
-    /// The next row of this image; rows of images before it are passed over.
+    /// The next row of this image; rows of earlier images are skipped.
     ///
     /// # Errors
     /// The table is not in order.

@@ -1,4 +1,4 @@
-//! Files that are not of the run, through the run's network to the run's feature layer.
+//! Features of files outside the run, computed with the run's network and settings.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,7 @@ use prospect_store::StageRecord;
 
 use super::vectors::finite;
 
-/// The network as `extract` ran it, loaded when the first file calls for it.
+/// The network as `extract` ran it, loaded for the first file.
 pub struct Files<'a> {
     ctx: &'a Context<'a>,
     extract: &'a StageRecord,
@@ -29,7 +29,7 @@ struct Loaded {
     classes: Vec<String>,
 }
 
-/// How `extract` read images.
+/// The decoding options of `extract`.
 pub fn decode_options(ctx: &Context, extract: &StageRecord) -> DecodeOptions {
     let recorded = |name: &str| extract.parameters.get(name);
     let images = &ctx.config.images;
@@ -40,11 +40,11 @@ pub fn decode_options(ctx: &Context, extract: &StageRecord) -> DecodeOptions {
     }
 }
 
-/// The bytes of a file that is one.
+/// The bytes of a regular file.
 pub fn read(file: &Path) -> Result<Vec<u8>, String> {
     let status = fs::metadata(file).map_err(|error| error.to_string())?;
     if !status.is_file() {
-        return Err("it is not a regular file".into());
+        return Err("not a regular file".into());
     }
     fs::read(file).map_err(|error| error.to_string())
 }
@@ -63,11 +63,11 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// The file's feature vector and the network's class for it; the inner error says what is wrong with the file. `name` is
-    /// how the user spelled it.
+    /// The file's feature vector and predicted class; the inner error is a fault of the file. `name` is its path as the user
+    /// gave it.
     ///
     /// # Errors
-    /// No model, or another than the run's.
+    /// The model is missing, or is not the run's.
     pub fn query(&mut self, file: &Path, name: &str) -> Result<Result<(Vec<f32>, String), String>> {
         let loaded = match &self.loaded {
             Some(loaded) => loaded,
@@ -100,8 +100,8 @@ impl<'a> Files<'a> {
         let config = self.ctx.config;
         if config.model.path.is_none() {
             let predicate = format!(
-                "is missing, but {name} is no image of the run, so the network has to run on it; name the run's network \
-                 there, or ask for images of the run"
+                "is missing, but {name} is outside the run and needs the network; set it to the run's network, or query \
+                 images of the run"
             );
             return Err(Complaint::predicate("model", "path", predicate).into());
         }
@@ -113,11 +113,11 @@ impl<'a> Files<'a> {
             return Err(Error::invalid(
                 &model.path,
                 format!(
-                    "the network that the run's features are of (BLAKE3 {}…)",
+                    "the network that computed the run's features (BLAKE3 {}…)",
                     recorded("model").map_or("unknown".into(), short)
                 ),
                 format!("another one ({}…)", short(&model.digest)),
-                "name the run's network in [model] path, or run `prospect run extract` with this one",
+                "set [model] path to the run's network, or run `prospect run extract` with this one",
             ));
         }
         let feature = feature_layer(model, self.feature_layer)?;

@@ -1,4 +1,4 @@
-//! What the network finds like an image: one of the run, or any other file.
+//! Images most similar to an image of the run, or any other file.
 
 mod files;
 mod names;
@@ -29,15 +29,14 @@ pub use self::{
     sheets::draw_sheets,
 };
 
-/// What is asked.
+/// The request.
 #[derive(Debug, Clone)]
 pub struct Asked<'a> {
     /// Each a path in the image folder, `#` and an image's id, or a file.
     pub images: &'a [String],
     /// Neighbours per image.
     pub k: usize,
-    /// `Auto` takes the stored graph, where it holds the answer, else whichever search is expected to be faster; the others
-    /// search, whatever the graph holds.
+    /// `Auto` uses the stored graph if it has enough neighbours, else the faster search; the others always search.
     pub method: SearchMethod,
 }
 
@@ -46,10 +45,10 @@ pub struct Asked<'a> {
 pub struct Similar {
     pub metric: Metric,
     pub feature_layer: String,
-    /// How many images are compared with.
+    /// Number of images searched.
     pub images: u64,
     pub answers: Vec<Answer>,
-    /// Images that cannot be answered for.
+    /// Queries that failed.
     pub refused: Vec<Refused>,
 }
 
@@ -58,11 +57,11 @@ pub struct Similar {
 pub struct Answer {
     pub query: Seen,
     pub method: Method,
-    /// Neighbours with the query's label, of those that have one; `None` where there are none, or the query has none.
+    /// Neighbours with the query's label, of those with a label; `None` if there are none, or the query has none.
     pub same_label: Option<Share>,
-    /// Neighbours that the network takes for the same class as the query.
+    /// Neighbours with the query's predicted class.
     pub same_prediction: Option<Share>,
-    /// Nearest first, ties by id; fewer than asked for where the run has no more images.
+    /// Nearest first, ties by id; fewer than requested if the run has no more images.
     pub neighbors: Vec<Hit>,
 }
 
@@ -86,11 +85,11 @@ pub struct Hit {
 
 /// Finds the nearest images of the run by the features that `extract` stored.
 ///
-/// An image of the run is not its own neighbour, but its duplicates are. The network runs on files that are not of the
-/// run, and on nothing else: without such files no model is needed.
+/// An image of the run is not its own neighbour, but its duplicates are. The network runs only on files outside the run; without
+/// them, no model is needed.
 ///
 /// # Errors
-/// No features; a model that is not the run's. What is wrong with one image is in [`Similar::refused`].
+/// There are no features, or the model is not the run's. Errors of single images are in [`Similar::refused`].
 pub fn similar(ctx: &Context, asked: &Asked) -> Result<Similar> {
     let manifest = ctx.run.manifest()?;
     let extract = extracted(ctx, &manifest)?;
@@ -110,7 +109,7 @@ pub fn similar(ctx: &Context, asked: &Asked) -> Result<Similar> {
     };
     if !extract.complete {
         tracing::warn!(
-            "extract has not finished: neighbours are sought among the {} images that it has done",
+            "extract is incomplete: searching among the {} images extracted so far",
             answer.images
         );
     }
@@ -187,7 +186,7 @@ fn answered(found: search::Found, names: &Names) -> Answer {
     }
 }
 
-/// What `extract` recorded, if its features are of the images that `scan` found last.
+/// The record of `extract`, if its features match the latest scan.
 fn extracted<'m>(ctx: &Context, manifest: &'m Manifest) -> Result<&'m StageRecord> {
     let extract = manifest.stages.get("extract");
     extract
@@ -195,14 +194,14 @@ fn extracted<'m>(ctx: &Context, manifest: &'m Manifest) -> Result<&'m StageRecor
         .ok_or_else(|| Error::Missing {
             what: format!(
                 "the table features{} in {}",
-                extract.map_or("", |_| " of the images as they were last scanned"),
+                extract.map_or("", |_| " of the latest scan"),
                 ctx.run.root().display()
             ),
             next: "run `prospect run extract`".into(),
         })
 }
 
-/// The metric that the run's neighbours were found by; the configured one where it has none.
+/// The metric of the run's neighbours, or the configured one if it has none.
 fn metric(ctx: &Context, manifest: &Manifest) -> Metric {
     let neighbors = manifest.stages.get("neighbors");
     let recorded = neighbors.and_then(|record| record.parameters.get("metric"));

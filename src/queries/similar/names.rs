@@ -1,4 +1,4 @@
-//! What the tables say of a few images.
+//! Paths, labels and predictions of selected images.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,12 +13,12 @@ use prospect_engine::{
 use prospect_store::Manifest;
 use serde::Serialize;
 
-/// An image and what is known of it.
+/// An image with its label and prediction.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Seen {
-    /// `None`: a file that is not of the run.
+    /// `None` for a file outside the run.
     pub image_id: Option<u32>,
-    /// In the image folder; of another file as it was given.
+    /// Relative to the image folder; for other files as given.
     pub path: String,
     pub label: Option<String>,
     /// The network's class.

@@ -1,4 +1,4 @@
-//! Finding the nearest: in the stored graph where it holds the answer, else by search.
+//! Nearest neighbours: from the stored graph if it has enough, else by search.
 
 use prospect_analysis::space::neighbors::{
     Metric, NO_ID, Neighbor,
@@ -30,16 +30,16 @@ const INDEX: [f64; 2] = [1.1e-7, 2e-3];
 pub enum Method {
     /// Read from the table `neighbors`.
     StoredGraph,
-    /// By the run's index, which may miss some; distances are measured.
+    /// By the run's index (approximate search, exact distances).
     Index,
     /// Compared with every image.
     ExactSearch,
 }
 
-/// An image asked about.
+/// A query image.
 pub struct Query {
     pub seen: Seen,
-    /// Of a file; the features of an image of the run are read when they are needed.
+    /// Features of a file; those of an image of the run are read on demand.
     pub vector: Option<Vec<f32>>,
 }
 
@@ -51,7 +51,7 @@ pub struct Found {
     pub neighbors: Vec<(Neighbor, bool)>,
 }
 
-/// An image that cannot be answered for, and why.
+/// A query that failed, and why.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Refused {
     pub image: String,
@@ -129,9 +129,7 @@ impl<'a> Search<'a> {
                 }
                 (None, Some(vector), _) => Ok(vector),
                 (None, None, id) => (id.and_then(|id| vectors.get(&id).cloned()))
-                    .ok_or_else(|| {
-                        "extract has not come to it yet; run `prospect run extract`".into()
-                    })
+                    .ok_or_else(|| "not extracted yet; run `prospect run extract`".into())
                     .and_then(vectors::finite),
             };
             match vector {
@@ -191,7 +189,7 @@ impl<'a> Search<'a> {
         Ok(found.into_iter().map(|(_, one)| one).collect())
     }
 
-    /// What the run's index finds of each query, measured; nothing where it is not asked, or finds too few.
+    /// Neighbours from the run's index with exact distances; `None` if the index is not used or finds too few.
     fn by_index(&self, queries: Vec<Open>) -> Result<Vec<(Open, Option<Vec<Neighbor>>)>> {
         let summary = self.stored.map(|stage| &stage.summary);
         let figure = |name: &str| summary.and_then(|summary| summary.get(name));
@@ -210,13 +208,13 @@ impl<'a> Search<'a> {
         }
         let ef = count("index_ef").ok_or_else(|| Error::Missing {
             what: format!("an up-to-date index in {}", self.ctx.run.root().display()),
-            next: "make one with `prospect run neighbors --set neighbors.method=hnsw`".into(),
+            next: "create one with `prospect run neighbors --set neighbors.method=hnsw`".into(),
         })?;
         let index = load_index(self.ctx.run, self.manifest)?;
         let block = self.queries(&queries)?;
-        // The candidates that the audit found enough for the run's k, in proportion.
+        // Scale the audited candidate list (ef) from the run's k to this one.
         let effort = ef * (self.k + 1).div_ceil(count("k").unwrap_or(1).max(1));
-        // One more, for an image finds itself.
+        // One more, since an image finds itself.
         let candidates = index.search(&block, self.k + 1, effort);
         let wanted = candidates.iter().flatten().copied().collect();
         let vectors = vectors::read(self.ctx, self.manifest, wanted)?;
@@ -252,7 +250,7 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
-    /// The queries as a block; an id of its own keeps an image from being its own neighbour.
+    /// The queries as a block. Their ids exclude an image from its own neighbours.
     fn queries(&self, queries: &[Open]) -> Result<Block> {
         let ids = (queries.iter()).map(|query| query.seen.image_id.unwrap_or(NO_ID));
         let values: Vec<f32> = (queries.iter())
@@ -266,7 +264,7 @@ impl<'a> Search<'a> {
         Block::new(ids, values, dimension, self.metric, Device::Cpu)
     }
 
-    /// Compares with the features of every image, a block of them at a time.
+    /// Compares with the features of every image, block by block.
     fn exactly(&self, queries: &[Open]) -> Result<Vec<Vec<Neighbor>>> {
         let Some(dimension) = queries.first().map(|query| query.vector.len()) else {
             return Ok(Vec::new());
@@ -297,9 +295,9 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether so many queries are answered faster by an index that has to be read first than by a pass over all features.
-/// Measured on 20,000 vectors of 512 on two busy cores: 1 query takes 0.8 s by a pass and 2.0 s by the index, 1000 take
-/// 1.2 s and 4.0 s. An index read once serves whoever keeps it; here it pays for thousands of queries among a million.
+/// Whether reading the index and searching it is faster than a pass over all features. Measured on 20,000 vectors of length 512
+/// on two busy cores: 1 query takes 0.8 s by a pass and 2.0 s by the index, 1000 take 1.2 s and 4.0 s. The index pays off for
+/// thousands of queries among a million images.
 fn index_pays(queries: usize, rows: usize, dimension: usize) -> bool {
     let (n, values) = (queries as f64, rows as f64 * dimension as f64);
     let exact = values * (EXACT[0] + EXACT[1] * n);
@@ -307,7 +305,7 @@ fn index_pays(queries: usize, rows: usize, dimension: usize) -> bool {
     index < exact
 }
 
-/// Whether what a stage read is still what stands in the run.
+/// Whether a stage's dependencies are unchanged since it ran.
 pub(super) fn is_current(manifest: &Manifest, record: &StageRecord) -> bool {
     (record.needs.iter()).all(|(need, key)| {
         (manifest.stages.get(need)).is_some_and(|need| need.dependency_key() == key)
@@ -319,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_pays_for_many_queries_among_many_images() {
+    fn index_pays_for_many_queries_among_many_images() {
         assert!(!index_pays(1, 20_000, 512) && !index_pays(1000, 20_000, 512));
         assert!(!index_pays(10, 1_000_000, 512));
         assert!(index_pays(10_000, 1_000_000, 512));

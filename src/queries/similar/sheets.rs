@@ -1,4 +1,4 @@
-//! Contact sheets of the answers.
+//! Contact sheets of similar images.
 
 use std::{collections::HashSet, path::Path};
 
@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::{Answer, Hit, Seen, Similar, extracted, files};
 
-/// Draws the answers, as many on a sheet as it holds, and hands each (its number from 0, and its PNG) over before the next is begun.
+/// Draws the answers on sheets and passes each sheet (number from 0, PNG) on before the next is drawn.
 pub fn draw_sheets(
     ctx: &Context,
     similar: &Similar,
@@ -111,7 +111,7 @@ impl Photos<'_> {
         }
     }
 
-    /// The upright image, small; `None`, and a warning, where it cannot be had.
+    /// A thumbnail of the upright image; `None`, with a warning, if it is unavailable.
     fn picture(&self, seen: &Seen) -> Option<Picture> {
         let image = match seen.image_id {
             Some(id) => self.sources.decode(id),

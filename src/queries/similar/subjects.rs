@@ -1,4 +1,4 @@
-//! Which image is meant.
+//! Resolves image arguments.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,7 +15,7 @@ use prospect_store::Manifest;
 
 use super::names::Seen;
 
-/// What is asked about.
+/// A resolved query image.
 #[derive(Debug, PartialEq)]
 pub enum Subject {
     /// An image of the run; its id and path.
@@ -27,9 +27,9 @@ pub enum Subject {
     },
 }
 
-/// What each of `names` means; inner errors say why one means nothing that can be answered for.
+/// Resolves each of `names`; inner errors say why one cannot be resolved.
 ///
-/// A path in the image folder, as the table `images` spells it, goes before a file of that name elsewhere.
+/// A path in the table `images` takes precedence over a file of that name elsewhere.
 pub fn resolve(
     ctx: &Context,
     manifest: &Manifest,
@@ -83,12 +83,12 @@ pub fn resolve(
                 ..Seen::default()
             })),
             None if spelled(name).is_some() => Err(
-                "the run has no image of this id; see `prospect query \"select image_id, path from images\"`"
+                "no image with this id in the run; see `prospect query \"select image_id, path from images\"`"
                     .into(),
             ),
             None if file.is_dir() => Err("it is a folder; name the files in it".into()),
             None if !file.exists() => Err(
-                "no image of the run has this path, and there is no such file; \
+                "neither a path in the run nor an existing file; \
                  see `prospect query \"select image_id, path from images\"`"
                     .into(),
             ),

@@ -160,12 +160,12 @@ fn what_cannot_be_answered_is_named_and_the_others_go_on() {
     assert_eq!(refused.len(), 7);
     for (image, reason) in [
         ("a/bad.png", "truncated jpeg"),
-        ("#99", "no image of this id"),
+        ("#99", "no image with this id"),
         (folder.to_str().unwrap(), "a folder"),
-        ("none.png", "no such file"),
-        ("b/6.png", "no finite features"),
-        ("b/7.png", "not come to it"),
-        ("#x", "no such file"),
+        ("none.png", "neither a path in the run"),
+        ("b/6.png", "not finite"),
+        ("b/7.png", "not extracted yet"),
+        ("#x", "neither a path in the run"),
     ] {
         assert!(
             refused[image].contains(reason),
