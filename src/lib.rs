@@ -1,4 +1,4 @@
-//! Prospect mines a whole image dataset through the eyes of a trained network.
+//! Prospect mines an image dataset with a trained network.
 //!
 //! # Architecture
 //!
@@ -6,8 +6,8 @@
 //! images ──scan──▶ images ──extract──▶ predictions, features, units, maps ──patches──▶ patches ──report──▶ pages
 //! ```
 //!
-//! Only `extract` touches every pixel and runs the network; every stage after it reads tables. A run folder holds
-//! Parquet tables, pictures and a manifest, which alone says what is complete and under which key.
+//! Only `extract` reads every pixel and runs the network on all images; later stages read tables. A run folder contains
+//! Parquet tables, pictures and a manifest, the only record of what is complete and under which key.
 //!
 //! Each wing is a crate of the workspace and builds only on those below it; in a wing, no file imports another in a circle
 //! (`tests/wings.rs`):
@@ -15,15 +15,15 @@
 //! | wing | what it is |
 //! |---|---|
 //! | [`cli`] | the command line; the only place that prints |
-//! | [`queries`] | what is asked of a finished run: similar images, units, SQL audits, exports; the first configuration |
+//! | [`queries`] | queries on a finished run: similar images, units, SQL audits, exports; the first configuration |
 //! | [`stages`] | the registry of stages, and the stages themselves |
 //! | [`engine`] | planning and running stages; readers of the tables that more than one stage reads |
-//! | [`config`] | every setting, its default and its complaint |
+//! | [`config`] | every setting, with its default and its checks |
 //! | [`analysis`] | the algorithms, over slices and tensors: units, the space of features, audits |
-//! | [`output`] | writers that take rows and give bytes: pictures, exports |
+//! | [`output`] | writers from rows to bytes: pictures, exports |
 //! | [`findings`] | kinds of findings, changes between runs, reviews |
 //! | [`model`] | exported networks: reading, graph arithmetic, running on libtorch |
-//! | [`dataset`] | what the user brings: images, metadata, boxes |
+//! | [`dataset`] | the user's data: images, metadata, boxes |
 //! | [`store`] | run folder, manifest, keys, lock, parts, SQL |
 //! | [`common`] | the error type, text that is safe to print |
 //!

@@ -100,7 +100,7 @@ fn an_unknown_stage_stops_before_anything_is_written() {
         let (status, _, err) = output(folder.path(), &[command, "scna"]);
         assert_eq!(status, 2);
         assert!(
-            err.contains("there is no stage \"scna\" (did you mean `scan`?)"),
+            err.contains("unknown stage \"scna\" (did you mean `scan`?)"),
             "{err}"
         );
     }
@@ -124,7 +124,7 @@ fn a_run_that_another_process_writes_is_status_75() {
 }
 
 #[test]
-fn deleting_asks_unless_told_otherwise() {
+fn clean_asks_for_confirmation() {
     let folder = folder("");
     let logs = folder.path().join("runs/default/logs");
     fs::create_dir_all(&logs).unwrap();
@@ -164,7 +164,7 @@ fn a_closed_pipe_is_quiet() {
 }
 
 #[test]
-fn names_in_the_configuration_cannot_steer_the_terminal() {
+fn control_characters_in_the_configuration_are_escaped() {
     let folder = folder("[run]\ndir = \"runs/a\\u001b[2Jb\"\n");
     RunFolder::create(folder.path().join("runs/a\u{1b}[2Jb")).unwrap();
     for command in [
@@ -181,7 +181,7 @@ fn names_in_the_configuration_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn explain_draws_any_image_and_goes_on_after_a_bad_one() {
+fn explain_draws_any_image_and_continues_after_a_bad_one() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/residual.pt2");
     let folder = folder(&format!("[model]\npath = {model:?}\ndevice = \"cpu\"\n"));
     let save = |name: &str, width, height| {

@@ -1,4 +1,4 @@
-//! Runs on a folder that grew, shrank and changed: what is known is taken over, and the tables are those of a run from scratch.
+//! Runs on a folder that grew, shrank and changed reuse known images and give the tables of a run from scratch.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What every stage is given.
+//! The context passed to every stage.
 
 use std::{io, sync::OnceLock};
 
@@ -10,7 +10,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::progress::{Cancel, Progress};
 
-/// What every stage is given.
+/// The context passed to every stage.
 pub struct Context<'a> {
     pub config: &'a Config,
     pub run: &'a RunFolder,
@@ -35,7 +35,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// As many threads as `[extract] decode_threads` says.
+    /// A pool of `[extract] decode_threads` threads.
     pub fn decode_pool(&self) -> Result<ThreadPool> {
         ThreadPoolBuilder::new()
             .num_threads(self.config.extract.decode_threads())
@@ -45,16 +45,16 @@ impl<'a> Context<'a> {
             })
     }
 
-    /// The network, read when first asked for. Nothing of it runs.
+    /// The network's graph, read on first use. Runs nothing.
     ///
     /// # Errors
-    /// No model is configured, or its file is not what it should be.
+    /// No model is configured, or its file is invalid.
     pub fn model(&self) -> Result<&ModelInfo> {
         if let Some(model) = self.model.get() {
             return Ok(model);
         }
         let Some(path) = &self.config.model.path else {
-            let predicate = "is missing; name a torch.export archive (.pt2), made with `python jobs/export_model.py`";
+            let predicate = "is missing; set it to a torch.export archive (.pt2) from `python jobs/export_model.py`";
             return Err(Complaint::predicate("model", "path", predicate).into());
         };
         let model = prospect_config::open_model(path, self.config.model.sidecar.as_deref())?;

@@ -1,4 +1,4 @@
-//! What is to be done about a stage, and why.
+//! Decides whether a stage runs, resumes or is up to date, and why.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +9,30 @@ use serde_json::Value;
 
 use super::{Stage, takeover};
 
-/// What is to be done about one stage.
+/// The decision about one stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "decision")]
 pub enum Decision {
-    /// All of it is there under the right key.
+    /// Complete under the current key.
     Reuse,
-    /// Some parts are there under the right key.
+    /// Some parts exist under the current key.
     Resume {
         done: usize,
-        /// Once the stage knows it.
+        /// Number of parts, once known.
         total: Option<usize>,
-        /// Parts that were done, but a file of theirs is gone or has another length.
+        /// Finished parts with a missing or truncated file.
         lost: usize,
     },
-    /// Nothing that is there can be used.
+    /// Nothing can be reused.
     Run { reason: String },
-    /// Known once the stage named has run.
+    /// Undecided until another stage has run.
     WaitsFor {
         #[serde(rename = "waits_for")]
         stage: String,
     },
 }
 
-/// A wanted stage with its checked parameters.
+/// A requested stage with its checked parameters.
 pub(super) struct Prepared<'s> {
     pub(super) stage: &'s Stage,
     /// The stages whose tables it reads.
@@ -40,17 +40,17 @@ pub(super) struct Prepared<'s> {
     pub(super) parameters: Value,
 }
 
-/// The decision about a stage whose needs are met, and under which key it is.
+/// The decision about a stage whose dependencies are complete, with its key.
 pub(super) struct Verdict {
     pub(super) decision: Decision,
     pub(super) key: String,
     pub(super) needs: BTreeMap<String, String>,
 }
 
-/// Why a stage runs that has never run.
+/// Reason for the first run of a stage.
 pub const FIRST: &str = "no run yet";
 
-/// Decides about a stage. `ready` holds the dependency keys of all stages that it needs.
+/// Decides about a stage. `ready` contains the keys of all its dependencies.
 pub(super) fn decide(
     run: &RunFolder,
     prepared: &Prepared,
@@ -87,7 +87,7 @@ pub(super) fn decide(
     }
 }
 
-/// Parts with a file that is gone or has another length, which the writer will do again.
+/// Number of parts with a missing or truncated file, which the writer will redo.
 fn lost_parts(run: &RunFolder, record: &StageRecord) -> usize {
     let parts = record.parts.values();
     parts
@@ -95,12 +95,12 @@ fn lost_parts(run: &RunFolder, record: &StageRecord) -> usize {
         .count()
 }
 
-/// Whether a file is there in its length. Contents are `verify`'s business.
+/// Whether a file exists with its recorded length. `verify` checks contents.
 pub(super) fn is_there(run: &RunFolder, file: &FileRecord) -> bool {
     (run.path(&file.path).metadata()).is_ok_and(|status| status.len() == file.bytes)
 }
 
-/// Every difference between what a stage was run with and what it would be run with now.
+/// Every difference between a stage's recorded and current version, parameters and dependencies.
 fn why_changed(
     prepared: &Prepared,
     needs: &BTreeMap<String, String>,
@@ -123,18 +123,18 @@ fn why_changed(
             let lists_images = stages.any(|stage| stage.name == need && stage.lists_images());
             reasons.push(match lists_images {
                 true => format!("{need}'s image list changed"),
-                false => format!("{need} was redone with other settings"),
+                false => format!("{need} has run with other settings"),
             });
         }
     }
     if reasons.is_empty() {
-        // The key is a hash of just these; a manifest edited by hand gets here.
-        reasons.push("the manifest's key does not belong to its settings".to_string());
+        // The key is a hash of exactly these, so this manifest was edited by hand.
+        reasons.push("the manifest's key does not match its settings".to_string());
     }
     reasons.join("; ")
 }
 
-/// `parameter extract.layers changed: a → b`, for each leaf of two JSON objects that differs.
+/// `parameter extract.layers changed: a → b` for each differing leaf of two JSON objects.
 fn differences(name: &str, before: &Value, now: &Value, reasons: &mut Vec<String>) {
     if takeover::same(before, now) {
         return;
@@ -159,10 +159,10 @@ fn differences(name: &str, before: &Value, now: &Value, reasons: &mut Vec<String
     ));
 }
 
-/// A JSON value short enough for a line; of a digest, its first digits.
+/// A JSON value shortened for a line; a digest to its first digits.
 fn brief(value: &Value) -> String {
     match value {
-        Value::Null => "nothing".to_string(),
+        Value::Null => "unset".to_string(),
         Value::String(text) if is_digest(text) => text[..8].to_string(),
         Value::String(text) => shortened(text, 60).into_owned(),
         other => shortened(&other.to_string(), 60).into_owned(),

@@ -1,7 +1,7 @@
-//! How much a stage is going to write: rows from the settings and the network's graph, bytes by measured factors. Each stage
-//! estimates itself; here is what they share.
+//! Estimates of a stage's output: rows from the settings and the network's graph, bytes by measured factors. Each stage
+//! estimates itself with these shared helpers.
 //!
-//! No image is read and nothing runs, so the bytes are an expectation: right within a factor of two for the networks and
+//! No image is read and nothing runs, so bytes are approximate: right within a factor of two for the networks and
 //! photos that the factors were measured on (ResNet-50, SqueezeNet 1.1, MobileNetV2 and EfficientNet-Lite0 trained on
 //! ImageNet, over 200 and 713 photos; a ResNet-20 over 10,000 pictures of 32 x 32). The comment at each factor gives what
 //! was seen.
@@ -20,29 +20,29 @@ use serde::Serialize;
 
 use crate::Context;
 
-/// Share of a float32 vector's bytes that zstd leaves: logits 0.88 to 0.93.
+/// Compressed fraction of a float32 vector under zstd: logits 0.88 to 0.93.
 pub const FLOATS: f64 = 0.92;
-/// Share of the pixels that a PNG leaves: 0.36 to 0.56 for contact sheets of photos; less for smaller pictures.
+/// Compressed fraction of a PNG's pixels: 0.36 to 0.56 for contact sheets of photos; less for smaller pictures.
 pub const SHEET_PNG: f64 = 0.5;
 
-/// What a stage is expected to write of one table, or of its pictures.
+/// Estimated size of a table, or of a stage's pictures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TableEstimate {
-    /// Its name; of files that are no tables, their folder in the run folder.
+    /// Name of the table; for other files, their folder in the run folder.
     pub table: &'static str,
     /// Rows, or files.
     pub rows: u64,
-    /// Before encoding and compression; of pictures, their pixels.
+    /// Before encoding and compression; for pictures, their pixels.
     pub raw_bytes: u64,
     /// On the disk.
     pub bytes: u64,
-    /// What would make it smaller, for a sentence.
+    /// How to make it smaller, as part of a sentence.
     #[serde(skip)]
     pub remedy: Option<&'static str>,
 }
 
 impl TableEstimate {
-    /// `rows` of so many bytes each, before and after compression.
+    /// `rows` with the given bytes each, before and after compression.
     pub fn new(table: &'static str, rows: u64, [raw, disk]: [f64; 2]) -> TableEstimate {
         TableEstimate {
             table,
@@ -53,12 +53,12 @@ impl TableEstimate {
         }
     }
 
-    /// `rows` of a declared table, its lists left out.
+    /// `rows` of a declared table without its lists.
     pub fn of(table: &'static Table, rows: u64) -> TableEstimate {
         TableEstimate::new(table.name, rows, table.bytes)
     }
 
-    /// With what would make it smaller.
+    /// Adds a way to make it smaller.
     pub fn or(self, remedy: &'static str) -> TableEstimate {
         TableEstimate {
             remedy: Some(remedy),
@@ -67,12 +67,12 @@ impl TableEstimate {
     }
 }
 
-/// A row's fixed part and a vector of so many bytes, of which `share` is left.
+/// A row's fixed part and a vector of `vector` bytes that compresses to a fraction `share`.
 pub fn with_vector([raw, disk]: [f64; 2], vector: u64, share: f64) -> [f64; 2] {
     [raw + vector as f64, disk + vector as f64 * share]
 }
 
-/// A picture of so many pixels, of whose bytes `share` is left.
+/// A picture whose bytes compress to a fraction `share`.
 pub fn picture(pixels: u64, share: f64) -> [f64; 2] {
     let raw = 3.0 * pixels as f64;
     [raw, raw * share]
@@ -87,7 +87,7 @@ pub fn shape(model: &ModelInfo, layer: &Layer) -> [u64; 3] {
     })
 }
 
-/// Numbers of a feature vector.
+/// Length of a feature vector.
 pub fn feature_dimension(ctx: &Context) -> Result<u64> {
     let model = ctx.model()?;
     let feature = model.feature(&ctx.config.extract.feature_layer)?;
@@ -97,7 +97,7 @@ pub fn feature_dimension(ctx: &Context) -> Result<u64> {
     Ok(length.copied().flatten().unwrap_or(0) as u64)
 }
 
-/// About how many classes the labels have: a folder's are counted, others are taken to be the network's.
+/// Estimated number of label classes: folders are counted; otherwise the network's classes.
 pub fn dataset_classes(ctx: &Context) -> Result<u64> {
     let images = &ctx.config.images;
     let folders = |dir: &Path| -> Vec<PathBuf> {
@@ -123,7 +123,7 @@ pub fn dataset_classes(ctx: &Context) -> Result<u64> {
     }
 }
 
-/// Rows of different lengths that every image has.
+/// Total of rows of different sizes.
 #[derive(Default)]
 pub struct Sum {
     rows: u64,

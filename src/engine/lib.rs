@@ -1,4 +1,4 @@
-//! What runs stages: planning, resuming, space on the disk, rows reused from earlier runs, progress.
+//! Runs stages: planning, resuming, disk space, reuse of earlier rows, progress.
 
 mod context;
 mod decision;

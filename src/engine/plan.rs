@@ -1,4 +1,4 @@
-//! Which stages a run would do.
+//! Plans a run.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use super::{
     takeover,
 };
 
-/// The plan for the wanted stages (all, if none is named) and what they need; changes nothing.
+/// The plan for the named stages (default: all) and their dependencies; changes nothing.
 pub fn plan(ctx: &Context, stages: &[Stage], wanted: &[String]) -> Result<Plan> {
-    foresee(ctx, &prepare(ctx, stages, wanted)?)
+    plan_prepared(ctx, &prepare(ctx, stages, wanted)?)
 }
 
-/// What can be said of prepared stages before any of them runs.
-pub(super) fn foresee(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
+/// The plan for prepared stages.
+pub(super) fn plan_prepared(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
     let manifest = ctx.run.manifest()?;
     let mut ready = BTreeMap::new();
     let mut planned = Vec::new();
@@ -82,7 +82,7 @@ pub(super) fn foresee(ctx: &Context, prepared: &[Prepared]) -> Result<Plan> {
     })
 }
 
-/// Whether every name is a stage; the complaint names the nearest.
+/// Checks that every name is a stage.
 pub fn check_names(stages: &[Stage], wanted: &[String]) -> Result<()> {
     let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
     let complaints: Complaints = wanted
@@ -90,7 +90,7 @@ pub fn check_names(stages: &[Stage], wanted: &[String]) -> Result<()> {
         .filter(|name| !names.contains(&name.as_str()))
         .map(|name| {
             Complaint::new(format!(
-                "there is no stage {name:?}{}; stages are {}",
+                "unknown stage {name:?}{}; stages are {}",
                 did_you_mean(name, &names),
                 names.join(", ")
             ))
@@ -99,7 +99,7 @@ pub fn check_names(stages: &[Stage], wanted: &[String]) -> Result<()> {
     complaints.into_result()
 }
 
-/// The wanted stages and all they need, in run order, their parameters checked: before any work starts.
+/// The requested stages and all their dependencies, in run order, with parameters checked before any work starts.
 pub(super) fn prepare<'s>(
     ctx: &Context,
     stages: &'s [Stage],
@@ -108,7 +108,7 @@ pub(super) fn prepare<'s>(
     check_names(stages, wanted)?;
     takeover::check(ctx)?;
     let mut chosen: Vec<(&Stage, Vec<&Stage>)> = Vec::new();
-    // Backwards, so that a stage is seen after everything that needs it.
+    // Backwards, so that a stage is visited after its dependents.
     for (at, stage) in stages.iter().enumerate().rev() {
         let named = wanted.is_empty() || wanted.iter().any(|name| name == stage.name);
         let mut needed = chosen.iter().flat_map(|(_, needs)| needs);

@@ -1,4 +1,4 @@
-//! How a run shows that it lives, and how it is asked to stop.
+//! Progress of a run, and requests to stop it.
 
 use std::{
     fmt,
@@ -13,7 +13,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use prospect_common::{Error, Result, text};
 
-/// Time before the first plain line. The next ones come ever more slowly: a night's log stays short.
+/// Time before the first plain line. The intervals grow, to keep logs of long runs short.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest time between two plain lines.
 const PLAIN_PAUSE: Duration = Duration::from_secs(600);
@@ -24,25 +24,25 @@ pub enum ProgressKind {
     /// Bars on a terminal, plain lines elsewhere.
     Auto,
     Bars,
-    /// A line now and then, for logs.
+    /// Occasional lines, for logs.
     Plain,
     /// Nothing.
     Quiet,
 }
 
-/// Makes bars. Cheap to clone.
+/// Creates progress bars. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Progress {
     shown: Shown,
     run: Arc<Mutex<RunState>>,
 }
 
-/// What bars tell each other.
+/// State shared by the bars.
 #[derive(Debug, Default)]
 struct RunState {
-    /// The n-th stage of so many.
+    /// Number of the stage, and the total.
     nth: Option<(usize, usize)>,
-    /// What the last bar said when it was finished.
+    /// The remark of the last finished bar.
     remark: Option<String>,
 }
 
@@ -67,7 +67,7 @@ impl Progress {
         }
     }
 
-    /// The bars that follow belong to the n-th of so many stages.
+    /// Starts the n-th stage of the total; later bars belong to it.
     pub fn begin(&self, nth: (usize, usize)) {
         *lock(&self.run) = RunState {
             nth: Some(nth),
@@ -75,12 +75,12 @@ impl Progress {
         };
     }
 
-    /// What the stage said when its last bar was finished.
+    /// The remark of the stage's last finished bar.
     pub fn remark(&self) -> Option<String> {
         lock(&self.run).remark.clone()
     }
 
-    /// A bar for `total` things, each a `unit` ("images", "layers").
+    /// A bar for `total` items of `unit` ("images", "layers").
     pub fn stage(&self, name: &str, total: u64, unit: &str) -> Bar {
         let kind = match &self.shown {
             Shown::Bars(bars) => {
@@ -89,7 +89,7 @@ impl Progress {
                 bar.set_prefix(
                     nth.map_or(name.to_string(), |(n, of)| format!("{n:>2}/{of} {name}")),
                 );
-                // A slow part still shows the clock running.
+                // Keep the clock running during slow parts.
                 bar.enable_steady_tick(Duration::from_millis(500));
                 BarKind::Drawn(bar)
             }
@@ -101,7 +101,7 @@ impl Progress {
         Bar { kind, run, counted }
     }
 
-    /// Runs `write` while no bar is on the screen, so that what it writes is not torn.
+    /// Runs `write` with the bars hidden, so that its output stays intact.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.shown {
             Shown::Bars(bars) => bars.suspend(write),
@@ -126,7 +126,7 @@ fn style(unit: &str) -> ProgressStyle {
         })
 }
 
-/// `  312/s  19 s left`; while nothing can be said of that, how long it has taken so far.
+/// `  312/s  19 s left`, or the elapsed time while the rate is unknown.
 fn pace(per_second: f64, elapsed: Duration, left: Duration) -> String {
     if per_second < 1e-4 || left.is_zero() {
         return match elapsed.as_secs() {
@@ -159,7 +159,7 @@ fn lock<T>(state: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub struct Bar {
     kind: BarKind,
     run: Arc<Mutex<RunState>>,
-    /// The number of images, where they are what is counted.
+    /// The total, if the bar counts images.
     counted: Option<u64>,
 }
 
@@ -171,7 +171,7 @@ enum BarKind {
 }
 
 impl Bar {
-    /// `n` were done before this run: they count for the position, not for the rate.
+    /// Sets `n` items as done before this run; they count for the position, not for the rate.
     pub fn set_done(&self, n: u64) {
         match &self.kind {
             BarKind::Drawn(bar) => {
@@ -194,7 +194,7 @@ impl Bar {
         }
     }
 
-    /// A live remark behind the bar, such as what the bottleneck is.
+    /// A live note after the bar, such as the bottleneck.
     pub fn note(&self, note: &str) {
         let note = text::escaped(note);
         match &self.kind {
@@ -206,7 +206,7 @@ impl Bar {
         }
     }
 
-    /// Takes the bar away, and keeps `remark`, if it is not empty, for who tells of the stage.
+    /// Removes the bar and keeps a non-empty `remark` for [`Progress::remark`].
     pub fn finish(&self, remark: &str) {
         if let BarKind::Drawn(bar) = &self.kind {
             bar.finish_and_clear();
@@ -297,19 +297,19 @@ fn plain_line(bar: &PlainBar, done: u64, fresh: u64, elapsed: Duration, note: &s
     line
 }
 
-/// A line on standard error; nobody listening is no reason to stop.
+/// Writes a line to standard error, ignoring errors.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{}", text::escaped(line));
 }
 
-/// The wish to stop, shared by all threads: a stage checks it between parts.
+/// A request to stop, shared by all threads; stages check it between parts.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     requested: Arc<AtomicBool>,
 }
 
 impl Cancel {
-    /// Asks to stop. Says whether this was the first time.
+    /// Requests a stop. Returns whether this is the first request.
     pub fn request(&self) -> bool {
         !self.requested.swap(true, Ordering::SeqCst)
     }
@@ -318,7 +318,7 @@ impl Cancel {
         self.requested.load(Ordering::SeqCst)
     }
 
-    /// Fails with [`Error::Interrupted`] once stopping was asked for.
+    /// Fails with [`Error::Interrupted`] after a request.
     pub fn check(&self) -> Result<()> {
         if self.requested() {
             return Err(Error::Interrupted);
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_is_told_as_far_as_it_is_known() {
+    fn pace_shows_rate_and_time_left_once_known() {
         let seconds = Duration::from_secs;
         assert_eq!(pace(0.0, Duration::from_millis(900), seconds(0)), "");
         assert_eq!(pace(0.0, seconds(75), seconds(0)), "  1 min 15 s");
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_bar_s_remark_stands_for_its_stage() {
+    fn remark_of_the_last_bar_is_the_stage_s() {
         let progress = Progress::new(ProgressKind::Plain);
         progress.begin((1, 2));
         progress
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn cancel_is_seen_by_every_clone_and_only_the_first_request_is_first() {
+    fn cancel_is_shared_by_clones_and_reports_the_first_request() {
         let cancel = Cancel::default();
         let other = cancel.clone();
         assert!(other.check().is_ok());

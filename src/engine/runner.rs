@@ -1,4 +1,4 @@
-//! Runs what is stale among the wanted stages, one after another.
+//! Runs the stages that are out of date, in sequence.
 
 use std::{
     collections::BTreeMap,
@@ -11,14 +11,14 @@ use prospect_store::{RunLock, StageRecord, StageWriter};
 use super::{
     Context, Outcome, Stage,
     decision::{Decision, decide},
-    plan::{foresee, prepare},
+    plan::{plan_prepared, prepare},
     takeover,
 };
 
-/// What a run tells whoever watches it.
+/// Events of a run.
 #[derive(Debug)]
 pub enum Event<'e> {
-    /// A stage begins, or is passed over: the n-th of so many.
+    /// A stage starts or is skipped; `nth` is its number and the total.
     Decided {
         stage: &'static str,
         nth: (usize, usize),
@@ -32,8 +32,7 @@ pub enum Event<'e> {
     },
 }
 
-/// Brings the wanted stages (all, if none is named) and what they need up to date, if what they are expected to write fits
-/// on the run folder's disk.
+/// Brings the named stages (default: all) and their dependencies up to date, if the estimated output fits on the disk.
 pub fn run(
     ctx: &Context,
     lock: &RunLock,
@@ -44,17 +43,17 @@ pub fn run(
     let free = match ctx.run.free_space() {
         Ok(free) => free,
         Err(error) => {
-            tracing::warn!("free space unknown, so it is not checked: {error}");
+            tracing::warn!("free space is unknown and not checked: {error}");
             u64::MAX
         }
     };
     run_within(ctx, lock, stages, wanted, free, watch)
 }
 
-/// As [`run`], `free` being the bytes that may still be written to the disk.
+/// As [`run`], with `free` bytes left on the disk.
 ///
-/// All parameters and the space are checked before the first stage starts. Each decision is made when its turn comes, because
-/// a stage that ran may have found the same as before: an unchanged image list makes nothing else stale.
+/// All parameters and the space are checked before the first stage starts. Each stage is decided when its turn comes, because an
+/// earlier stage may have produced the same result as before: an unchanged image list makes no other stage stale.
 pub fn run_within(
     ctx: &Context,
     lock: &RunLock,
@@ -64,9 +63,9 @@ pub fn run_within(
     watch: &mut dyn FnMut(Event),
 ) -> Result<()> {
     let prepared = prepare(ctx, stages, wanted)?;
-    let plan = foresee(ctx, &prepared)?;
+    let plan = plan_prepared(ctx, &prepared)?;
     plan.check_space(ctx.run, free)?;
-    tracing::info!("expected to write about {}", text::bytes(plan.bytes()));
+    tracing::info!("estimated output: {}", text::bytes(plan.bytes()));
     let mut ready: BTreeMap<&'static str, String> = BTreeMap::new();
     let n_stages = prepared.len();
     for (at, prepared) in prepared.into_iter().enumerate() {

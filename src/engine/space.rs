@@ -1,4 +1,4 @@
-//! What a run is going to write, and whether it fits on the disk.
+//! Estimated output of a run, and whether it fits on the disk.
 
 use prospect_common::{Error, Result};
 use prospect_store::{FileRecord, Manifest, RunFolder, StageRecord};
@@ -17,12 +17,12 @@ pub struct Planned {
     pub about: &'static str,
     #[serde(flatten)]
     pub decision: Decision,
-    /// What it is expected to write, if it runs; of what is done already, nothing.
+    /// Estimated output still to be written, if it runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<TableEstimate>,
-    /// Bytes that it has written under other settings and deletes before it writes.
+    /// Bytes written under other settings, deleted before the stage writes.
     pub replaces: u64,
-    /// Bytes that it keeps of before, to take rows from, and deletes when it is complete.
+    /// Bytes of earlier rows, kept for reuse and deleted when the stage is complete.
     #[serde(skip_serializing_if = "is_zero")]
     pub keeps: u64,
 }
@@ -31,26 +31,25 @@ fn is_zero(bytes: &u64) -> bool {
     *bytes == 0
 }
 
-/// What a run would do, and how much it would write.
+/// Plan of a run, with its estimated output.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
-    /// The wanted stages and what they need, in run order.
+    /// The requested stages and their dependencies, in run order.
     pub stages: Vec<Planned>,
-    /// For how many images the expectations are; none where nothing tells.
+    /// The number of images for the estimates, if known.
     pub images: Option<ImageCount>,
 }
 
-/// How many images there are.
+/// The number of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ImageCount {
     pub n: u64,
-    /// `table images`, where a scan under the present settings has seen them, else `listing of the folder`.
+    /// `table images` if a scan is up to date, else `folder listing`.
     pub source: &'static str,
 }
 
 impl ImageCount {
-    /// From the table of images where that is up to date, else from the file names that its stage has listed for its
-    /// parameters.
+    /// From the table of images if it is up to date, else from the file listing in its stage's parameters.
     pub(super) fn of(
         prepared: &[Prepared],
         stages: &[Planned],
@@ -65,20 +64,20 @@ impl ImageCount {
         }
         Some(ImageCount {
             n: prepared[at].parameters["files"]["n"].as_u64()?,
-            source: "listing of the folder",
+            source: "folder listing",
         })
     }
 }
 
 impl Plan {
-    /// What all stages are expected to write, in bytes.
+    /// Estimated output of all stages, in bytes.
     pub fn bytes(&self) -> u64 {
         let tables = self.stages.iter().flat_map(|planned| &planned.tables);
         tables.map(|table| table.bytes).sum()
     }
 
-    /// By how many bytes the run folder grows at most while the stages run one after another, each deleting first what it
-    /// has written under other settings, and at its end what it has taken rows from.
+    /// Largest growth of the run folder, in bytes, while the stages run in sequence. Each first deletes its output under other
+    /// settings, and at its end the earlier rows it reused.
     pub fn growth(&self) -> u64 {
         let (mut now, mut most) = (0i128, 0);
         for planned in &self.stages {
@@ -92,7 +91,7 @@ impl Plan {
         u64::try_from(most).unwrap_or(u64::MAX)
     }
 
-    /// The table that is expected to be the largest, with its stage.
+    /// The largest estimated table, with its stage.
     pub fn largest(&self) -> Option<(&'static str, &TableEstimate)> {
         let stages = self.stages.iter();
         stages
@@ -100,7 +99,7 @@ impl Plan {
             .max_by_key(|(_, table)| table.bytes)
     }
 
-    /// Refuses what is expected to be more than the `free` bytes on the run folder's disk.
+    /// Fails if the estimated growth exceeds the `free` bytes on the run folder's disk.
     pub fn check_space(&self, run: &RunFolder, free: u64) -> Result<()> {
         let needed = self.growth();
         let Some((stage, largest)) = self.largest().filter(|_| needed > free) else {
@@ -120,8 +119,7 @@ impl Plan {
     }
 }
 
-/// What is missing of `expected`, the parts of `record` that are still there being done. Where there are some, they tell
-/// how many bytes a row takes.
+/// The part of `expected` still to be written, given the finished parts of `record`, which also give the actual bytes per row.
 pub(super) fn missing(
     expected: TableEstimate,
     run: &RunFolder,

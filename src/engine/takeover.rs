@@ -1,5 +1,4 @@
-//! Rows that need not be made again: what an earlier run has found about an image holds for every file of the same content, as
-//! long as the settings that decide over it are the same.
+//! Reuse of an earlier run's rows for images with the same content, as long as the relevant settings are the same.
 
 use prospect_common::{Error, Result, text::escaped};
 use prospect_store::{Manifest, RunFolder, StageRecord};
@@ -7,7 +6,7 @@ use serde_json::Value;
 
 use crate::{Context, Stage};
 
-/// Where rows can be taken from: one generation of one stage's tables.
+/// A source of reusable rows: one generation of one stage's tables.
 pub struct Source {
     pub run: RunFolder,
     pub manifest: Manifest,
@@ -20,12 +19,12 @@ impl Source {
     }
 }
 
-/// Whether rows of `record` hold for a stage with these parameters.
+/// Whether rows of `record` are valid for a stage with these parameters.
 pub fn holds(stage: &Stage, parameters: &Value, record: &StageRecord) -> bool {
     differences(stage, parameters, record).is_some_and(|names| names.is_empty())
 }
 
-/// What else is different, by name; none for a stage whose rows are never taken over.
+/// Names of relevant differences; `None` for a stage whose rows are never reused.
 fn differences(stage: &Stage, parameters: &Value, record: &StageRecord) -> Option<Vec<String>> {
     let besides = stage.reuse?;
     let mut names = Vec::new();
@@ -46,8 +45,7 @@ fn differences(stage: &Stage, parameters: &Value, record: &StageRecord) -> Optio
     Some(names)
 }
 
-/// Whether two JSON values are equal, but for the last digits of numbers: what the manifest's reader makes of them may be a bit
-/// off.
+/// Whether two JSON values are equal up to the last digits of numbers, which parsing the manifest may change.
 pub fn same(before: &Value, now: &Value) -> bool {
     match (before, now) {
         (Value::Number(a), Value::Number(b)) if a.is_f64() && b.is_f64() => {
@@ -65,8 +63,7 @@ pub fn same(before: &Value, now: &Value) -> bool {
     }
 }
 
-/// Where a stage can take rows from, the best first: what it keeps of its own, and the run that [run] previous names, with
-/// what that keeps.
+/// Sources of rows for a stage, best first: its own earlier rows, the run in [run] previous, and that run's earlier rows.
 pub fn sources(ctx: &Context, stage: &Stage, parameters: &Value) -> Result<Vec<Source>> {
     let name = stage.name;
     let mut sources = Vec::new();
@@ -90,7 +87,7 @@ pub fn sources(ctx: &Context, stage: &Stage, parameters: &Value) -> Result<Vec<S
         match add(&run, Some(manifest)) {
             None => tracing::warn!("{}: {name} has not run there", escaped(&shown)),
             Some(different) if !different.is_empty() => tracing::warn!(
-                "{}: nothing of {name} holds here, because of another {}",
+                "{}: no rows of {name} can be reused: different {}",
                 escaped(&shown),
                 different.join(", ")
             ),
@@ -101,7 +98,7 @@ pub fn sources(ctx: &Context, stage: &Stage, parameters: &Value) -> Result<Vec<S
     Ok(sources)
 }
 
-/// Whether [run] previous names another run's folder.
+/// Checks that [run] previous names another run's folder.
 pub fn check(ctx: &Context) -> Result<()> {
     let Some(folder) = &ctx.config.run.previous else {
         return Ok(());
@@ -111,22 +108,22 @@ pub fn check(ctx: &Context) -> Result<()> {
     let run = match RunFolder::open(folder) {
         Ok(run) => run,
         Err(Error::Missing { .. }) => {
-            return wrong("is not there; name an earlier run's folder, or leave the key out");
+            return wrong("does not exist; name an earlier run's folder, or remove the key");
         }
         Err(error) => return Err(error),
     };
     if run.root() == ctx.run.root() {
         return wrong(
-            "is the run folder itself, which needs no such key: what is still there of its last run is used anyway",
+            "is the run folder itself, whose earlier rows are reused anyway; remove the key",
         );
     }
     if run.manifest()?.stages.is_empty() {
-        return wrong("holds no run; name an earlier run's folder, or leave the key out");
+        return wrong("contains no run; name an earlier run's folder, or remove the key");
     }
     Ok(())
 }
 
-/// The content that a digest in a table stands for.
+/// Parses a digest from a table.
 pub fn content(digest: &str) -> Option<blake3::Hash> {
     blake3::Hash::from_hex(digest).ok()
 }
@@ -139,7 +136,7 @@ mod tests {
     use crate::tests;
 
     #[test]
-    fn numbers_survive_the_manifest() {
+    fn numbers_are_equal_after_a_round_trip_through_the_manifest() {
         for value in [0.49803921580314636, 1.0 / 3.0, -2.5e-300, 7.0] {
             let now = json!({ "mean": [value], "n": 3 });
             let before: Value = serde_json::from_str(&now.to_string()).unwrap();
@@ -152,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_hold_as_long_as_what_decides_over_them_is_the_same() {
+    fn rows_are_reused_while_relevant_parameters_are_the_same() {
         let record = StageRecord {
             version: 1,
             parameters: json!({ "model": "a", "part_size": 8, "layers": ["x"] }),

@@ -237,7 +237,7 @@ fn done() -> Vec<String> {
 const EVERYTHING: [&str; 5] = ["scan 0", "extract 0", "extract 1", "extract 2", "patches 0"];
 
 #[test]
-fn the_first_run_does_everything_and_the_second_nothing() {
+fn first_run_does_everything_and_second_nothing() {
     let bench = Bench::new();
     assert_eq!(
         bench.plan(FAKES, &[], &[]),
@@ -256,7 +256,7 @@ fn the_first_run_does_everything_and_the_second_nothing() {
 }
 
 #[test]
-fn a_wanted_stage_brings_what_it_needs_and_nothing_else() {
+fn named_stage_runs_with_its_dependencies_only() {
     let bench = Bench::new();
     assert_eq!(
         bench.run(FAKES, &[], &["extract"]).unwrap(),
@@ -270,7 +270,7 @@ fn a_wanted_stage_brings_what_it_needs_and_nothing_else() {
 }
 
 #[test]
-fn a_changed_parameter_redoes_its_stage_and_what_depends_on_it() {
+fn changed_parameter_reruns_its_stage_and_dependents() {
     let bench = Bench::new();
     bench.run(FAKES, &[], &[]).unwrap();
     assert_eq!(
@@ -303,7 +303,7 @@ fn a_changed_parameter_redoes_its_stage_and_what_depends_on_it() {
 }
 
 #[test]
-fn a_setting_outside_all_keys_redoes_nothing() {
+fn setting_outside_all_keys_reruns_nothing() {
     let bench = Bench::new();
     bench.run(FAKES, &[], &[]).unwrap();
     let set = [
@@ -315,7 +315,7 @@ fn a_setting_outside_all_keys_redoes_nothing() {
 }
 
 #[test]
-fn a_new_stage_version_redoes_it() {
+fn new_stage_version_reruns_it() {
     let bench = Bench::new();
     bench.run(FAKES, &[], &[]).unwrap();
     assert_eq!(
@@ -326,7 +326,7 @@ fn a_new_stage_version_redoes_it() {
 }
 
 #[test]
-fn a_rescan_that_finds_the_same_images_redoes_nothing_else() {
+fn rescan_with_the_same_images_reruns_nothing_else() {
     let bench = Bench::new();
     bench.run(FAKES, &[], &[]).unwrap();
     world(|world| world.touched = 1);
@@ -349,7 +349,7 @@ fn a_rescan_that_finds_the_same_images_redoes_nothing_else() {
 }
 
 #[test]
-fn an_interrupted_run_keeps_its_parts_and_goes_on() {
+fn interrupted_run_keeps_its_parts_and_resumes() {
     let bench = Bench::new();
     world(|world| world.stop_after = 1);
     let error = bench.run(FAKES, &[], &[]).unwrap_err();
@@ -367,7 +367,7 @@ fn an_interrupted_run_keeps_its_parts_and_goes_on() {
 }
 
 #[test]
-fn a_part_whose_file_is_gone_is_done_again_alone() {
+fn only_a_part_with_a_missing_file_is_redone() {
     let bench = Bench::new();
     bench.run(FAKES, &[], &[]).unwrap();
     let file = bench.with(&[], |ctx| {
@@ -396,7 +396,7 @@ fn every_parameter_is_checked_before_any_work() {
 }
 
 #[test]
-fn what_gathers_findings_needs_every_earlier_stage_that_has_some() {
+fn gathering_findings_depends_on_every_earlier_stage_that_yields_some() {
     let earlier = [
         SCAN,
         Stage {
@@ -420,20 +420,20 @@ fn what_gathers_findings_needs_every_earlier_stage_that_has_some() {
 }
 
 #[test]
-fn an_unknown_stage_names_the_nearest() {
+fn unknown_stage_suggests_the_nearest() {
     let bench = Bench::new();
     let error = bench.run(FAKES, &[], &["extrct"]).unwrap_err();
     assert!(
         error
             .to_string()
-            .contains("there is no stage \"extrct\" (did you mean `extract`?)"),
+            .contains("unknown stage \"extrct\" (did you mean `extract`?)"),
         "{error}"
     );
     assert_eq!(error.exit_code(), 2);
 }
 
 #[test]
-fn what_does_not_fit_is_refused_before_any_work() {
+fn run_that_does_not_fit_is_refused_before_any_work() {
     let bench = Bench::new();
     assert_eq!(bench.expects(&[]), [(3, 3000, 0); 3]);
     let error = bench.run_within(&[], 8999).unwrap_err();
@@ -455,7 +455,7 @@ fn what_does_not_fit_is_refused_before_any_work() {
 }
 
 #[test]
-fn what_goes_first_and_what_is_done_already_need_no_space() {
+fn deleted_and_finished_output_needs_no_space() {
     let bench = Bench::new();
     bench.run(FAKES, &[], &[]).unwrap();
     // Another k: the old patches are deleted first.
@@ -492,7 +492,7 @@ fn images_are_counted_in_the_table_once_it_is_there() {
     };
     assert_eq!(
         (images(&bench).n, images(&bench).source),
-        (3, "listing of the folder")
+        (3, "folder listing")
     );
     bench.run(FAKES, &[], &["scan"]).unwrap();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Labels and class names, which the dataset and the network number each in their own way.
+//! Labels and class names of the dataset and of the network, which number classes differently.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -29,7 +29,7 @@ pub fn labels(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Option<i32>>> 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClassNames {
     pub dataset: BTreeMap<i32, String>,
-    /// Empty where the network names none.
+    /// Empty if the network has no class names.
     pub network: BTreeMap<i32, String>,
 }
 
@@ -49,8 +49,8 @@ impl ClassNames {
         Ok(found)
     }
 
-    /// The network's class of each of the dataset's that has one of the same name; names that several classes of the network
-    /// share are left out, as everywhere.
+    /// The network's class of the same name for each class of the dataset. Names shared by several classes of the network are left
+    /// out.
     pub fn network_of_dataset(&self) -> BTreeMap<i32, i32> {
         let mut by_name: HashMap<&str, Vec<i32>> = HashMap::new();
         for (class, name) in &self.network {
@@ -58,7 +58,7 @@ impl ClassNames {
         }
         let known = self.dataset.iter().filter_map(|(label, name)| {
             if self.network.is_empty() {
-                // A network without names is taken to name its classes so.
+                // Default name of a class in a network without names.
                 let class = name.strip_prefix("class ")?.parse().ok()?;
                 return Some((*label, class));
             }
@@ -111,16 +111,16 @@ impl ClassNames {
     }
 }
 
-/// Classes of images as places in one list, so that a class is the same by label and by prediction.
+/// Classes of images as indices into one list, shared by labels and predictions.
 pub struct ImageClasses {
     pub names: Vec<String>,
     pub labels: Vec<Option<u32>>,
     pub predictions: Vec<Option<u32>>,
-    /// Whether the network is right; `None` where it does not know the label.
+    /// Whether the prediction is correct; `None` if the network does not know the label.
     pub right: Vec<Option<bool>>,
 }
 
-/// The network's class of each image that went through it.
+/// Predicted class of each extracted image.
 pub fn predictions(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<u32, i32>> {
     let mut found = HashMap::new();
     for batch in run.rows(manifest, (predictions::image_id, predictions::pred)) {
@@ -129,7 +129,7 @@ pub fn predictions(run: &RunFolder, manifest: &Manifest) -> Result<HashMap<u32, 
     Ok(found)
 }
 
-/// `class 7` where there is no name.
+/// The name of a class, or `class 7` without one.
 pub fn name_of(names: &BTreeMap<i32, String>, class: i32) -> String {
     let name = names.get(&class).cloned();
     name.unwrap_or_else(|| format!("class {class}"))

@@ -1,4 +1,4 @@
-//! Cosine distances of images whose distance in the table `neighbors` is known, whatever its metric, without their vectors.
+//! Cosine distances from the distances in the table `neighbors`, whatever its metric, without the vectors.
 
 use prospect_analysis::space::neighbors::Metric;
 use prospect_common::Result;
@@ -12,14 +12,14 @@ const VECTORS: usize = 8192;
 
 /// Turns distances of `neighbors` into cosine distances: 1 - cos, from 0 to 2.
 pub enum Cosines {
-    /// They are.
+    /// The distances are cosine distances already.
     Given,
-    /// From Euclidean ones, by the vectors' lengths; 0 where there is no vector. By image id.
+    /// From Euclidean distances and the vectors' lengths, by image id; 0 without a vector.
     Lengths(Vec<f32>),
 }
 
 impl Cosines {
-    /// One pass over the table `features`, unless `neighbors` was made with the cosine. `images`: how many rows `images` has.
+    /// One pass over the table `features`, unless `neighbors` uses the cosine. `images` is the number of rows in `images`.
     pub fn read(ctx: &Context, manifest: &Manifest, images: usize) -> Result<Cosines> {
         if ctx.config.neighbors.metric == Metric::Cosine {
             return Ok(Cosines::Given);
@@ -38,7 +38,7 @@ impl Cosines {
         Ok(Cosines::Lengths(lengths))
     }
 
-    /// Of images `a` and `b` that are so far apart in `neighbors`.
+    /// Cosine distance of images `a` and `b`, from their distance in `neighbors`.
     pub fn distance(&self, a: u32, b: u32, distance: f32) -> f32 {
         match self {
             Cosines::Given => distance,
@@ -50,8 +50,7 @@ impl Cosines {
     }
 }
 
-/// 1 - cos of two vectors of these lengths and this distance: `d² = a² + b² - 2ab cos`. A vector without a length has no direction:
-/// 1, as among neighbours.
+/// 1 - cos from two lengths and a distance: `d² = a² + b² - 2ab cos`. 1 for a zero vector, as in `neighbors`.
 fn from_euclidean(a: f32, b: f32, distance: f32) -> f32 {
     if a == 0.0 || b == 0.0 {
         return 1.0;

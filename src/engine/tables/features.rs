@@ -1,4 +1,4 @@
-//! The table `features`: one vector of the network for each image that could be read.
+//! The table `features`: one vector for each readable image.
 
 use prospect_common::Result;
 use prospect_store::{
@@ -22,7 +22,7 @@ pub struct Features {
 }
 
 impl Features {
-    /// Images, in order of their ids, whose vectors are numbers; a network that overflowed has said nothing of an image.
+    /// Appends images with finite vectors, in order of their ids; overflow in the network makes a vector unusable.
     fn append<'v>(&mut self, rows: impl Iterator<Item = (u32, &'v [f32])>) -> usize {
         let mut left_out = 0;
         for (id, vector) in rows {
@@ -37,7 +37,7 @@ impl Features {
     }
 }
 
-/// Whether distances to this vector are numbers: its squared length is what they are made of.
+/// Whether distances to this vector are finite, which depends on its squared length.
 pub fn has_distances(vector: &[f32]) -> bool {
     let squared: f32 = vector.iter().map(|x| x * x).sum();
     squared.is_finite()
@@ -45,17 +45,17 @@ pub fn has_distances(vector: &[f32]) -> bool {
 
 /// The features of a run, some rows of the table at a time, in order of the image ids.
 pub struct FeatureReader {
-    /// None where no image could be read at all.
+    /// None if no image is readable.
     rows: Option<Rows<Selected>>,
-    /// Rows of the table that are not given yet, from this one on.
+    /// The next row of the table to return.
     rest: Option<(Batch<Selected>, usize)>,
     at_a_time: usize,
-    /// Images left out so far because their vectors hold something else than finite numbers.
+    /// Images left out so far because of non-finite vectors.
     pub left_out: usize,
 }
 
 impl FeatureReader {
-    /// Gives `at_a_time` rows of the table at a time, without those that are left out.
+    /// Returns `at_a_time` rows of the table at a time, without those left out.
     pub fn new(run: &RunFolder, manifest: &Manifest, at_a_time: usize) -> FeatureReader {
         FeatureReader {
             rows: (manifest.has(features::NAME))
@@ -66,7 +66,7 @@ impl FeatureReader {
         }
     }
 
-    /// Rows of the table, with those that will be left out.
+    /// Rows of the table, including those to be left out.
     pub fn rows(&self) -> usize {
         self.rows.as_ref().map_or(0, Rows::rows) as usize
     }
@@ -108,7 +108,7 @@ impl Iterator for FeatureReader {
     }
 }
 
-/// All of them, and how many images are left out because their vectors hold something else than finite numbers.
+/// All features, and the number of images left out because of non-finite vectors.
 pub fn read_features(run: &RunFolder, manifest: &Manifest) -> Result<(Features, usize)> {
     let mut reader = FeatureReader::new(run, manifest, usize::MAX);
     let all = reader.next().transpose()?.unwrap_or_default();

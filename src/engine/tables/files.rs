@@ -1,4 +1,4 @@
-//! The files of images.
+//! The image files.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,24 @@ use prospect_store::{Manifest, RunFolder};
 
 use crate::schema::images;
 
-/// What the table `images` says of a file, besides the figures of its picture.
+/// A row of the table `images`, without the quality measures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct File {
     pub image_id: u32,
-    /// Relative to the folder of images.
+    /// Relative to the image folder.
     pub path: String,
-    /// BLAKE3 of its bytes; none where they could not be read.
+    /// BLAKE3 of its bytes; none if unreadable.
     pub digest: Option<String>,
     /// Width and height, as stored.
     pub size: Option<[i32; 2]>,
     /// Name of its label.
     pub label: Option<String>,
     pub split: Option<String>,
-    /// Why it cannot be used.
+    /// Why it is unusable.
     pub error: Option<String>,
 }
 
-/// The files of the images whose id and path are wanted, by id.
+/// The files selected by id and path, by id.
 pub fn files(
     run: &RunFolder,
     manifest: &Manifest,

@@ -1,4 +1,4 @@
-//! The class of every image: its label, or what the network takes it for.
+//! The class of every image: its label, or its predicted class.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::{
 
 /// The class of every image.
 pub struct Groups {
-    /// What the names are: "label", or "predicted class" in a dataset without labels.
+    /// Meaning of the names: "label", or "predicted class" in a dataset without labels.
     pub by: &'static str,
     pub names: Vec<String>,
     /// By image id: index into `names`.
@@ -21,7 +21,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// By label; by prediction where no image has one.
+    /// By label; by prediction if no image has a label.
     pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Groups> {
         let mut groups = Groups {
             by: "label",

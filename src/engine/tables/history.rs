@@ -1,4 +1,4 @@
-//! What runs are compared by: the findings of a run, by path, and the table `changes`.
+//! Comparison of runs: findings by path, and the table `changes`.
 
 use std::collections::HashSet;
 
@@ -58,7 +58,7 @@ pub fn findings(run: &RunFolder, manifest: &Manifest) -> Result<Vec<FindingByPat
     Ok(found)
 }
 
-/// What has become of the findings of the run that `[run] previous` names; none where it names none, or one without findings.
+/// Changes since the run in `[run] previous`; `None` without such a run or if it has no findings.
 pub fn since_previous(ctx: &Context, now: &[FindingByPath]) -> Result<Option<Vec<Change>>> {
     let Some((run, manifest)) = previous(ctx)? else {
         return Ok(None);
@@ -70,7 +70,7 @@ pub fn since_previous(ctx: &Context, now: &[FindingByPath]) -> Result<Option<Vec
     )))
 }
 
-/// What decides the outcome of [`since_previous`] besides the present findings, for the key of the stage that calls it.
+/// Digest of the previous run's findings, for the key of the stage that calls [`since_previous`].
 pub fn previous_digest(ctx: &Context) -> Result<Option<String>> {
     let Some((_, manifest)) = previous(ctx)? else {
         return Ok(None);
@@ -84,7 +84,7 @@ pub fn previous_digest(ctx: &Context) -> Result<Option<String>> {
     Ok(Some(hasher.finalize().to_hex()[..16].to_string()))
 }
 
-/// The earlier run, if one is named that has findings.
+/// The previous run, if configured and with findings.
 fn previous(ctx: &Context) -> Result<Option<(RunFolder, Manifest)>> {
     let Some(folder) = &ctx.config.run.previous else {
         return Ok(None);
@@ -93,7 +93,7 @@ fn previous(ctx: &Context) -> Result<Option<(RunFolder, Manifest)>> {
     let manifest = run.manifest()?;
     if !manifest.has(issues::NAME) {
         tracing::warn!(
-            "{}: no findings there to compare with",
+            "{}: no findings to compare with",
             escaped(&folder.display().to_string())
         );
         return Ok(None);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn findings_are_known_again_by_path_though_ids_shift() {
+    fn findings_are_matched_by_path_when_ids_shift() {
         let dir = tempfile::tempdir().unwrap();
         let run = |name: &str| RunFolder::create(dir.path().join(name)).unwrap();
         let (before, now) = (run("before"), run("now"));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_findings_is_nothing_to_compare_with() {
+    fn run_without_findings_is_not_compared() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunFolder::create(dir.path().join("now")).unwrap();
         let manifest = run.manifest().unwrap();

@@ -1,4 +1,4 @@
-//! The recorded layers: their maps, what their cells see, and how images became input.
+//! The recorded layers: their maps and receptive fields, and the preprocessing of images.
 
 use prospect_common::{Error, Result};
 use prospect_dataset::image::InputSpec;
@@ -11,10 +11,10 @@ use crate::schema::layers;
 pub struct Layer {
     pub name: String,
     pub channels: usize,
-    /// Of its feature map, in cells; both at least 1.
+    /// Size of its feature map, in cells; both at least 1.
     pub height: u32,
     pub width: u32,
-    /// Along y, then along x; `None` where a cell sees everything.
+    /// Along y, then along x; `None` if a cell sees everything.
     pub field: [Option<Axis>; 2],
 }
 
@@ -50,7 +50,7 @@ impl Layer {
         [(x0 + x1) / 2.0, (y0 + y1) / 2.0]
     }
 
-    /// What the cell sees: `x0, y0, x1, y1` in pixel edges of an input tensor of (height, width), which it may exceed.
+    /// The cell's receptive field: `x0, y0, x1, y1` in pixel edges of an input of (height, width), which it may exceed.
     pub fn input_box(&self, (row, col): (u32, u32), (height, width): (u32, u32)) -> [f64; 4] {
         let along = |axis: Option<Axis>, cell: u32, length: u32| match axis {
             None => (0.0, f64::from(length)),
@@ -64,7 +64,7 @@ impl Layer {
         [x0, y0, x1, y1]
     }
 
-    /// Whether one cell sees at least as much as there is along an axis, so that the theoretical box says little.
+    /// Whether a cell's receptive field is at least as large as the input along an axis.
     pub fn sees_all(&self, (height, width): (u32, u32)) -> bool {
         let all = |axis: Option<Axis>, length: u32| {
             axis.is_none_or(|axis| axis.size >= f64::from(length))
@@ -73,13 +73,13 @@ impl Layer {
     }
 }
 
-/// How images became input, as `extract` recorded it.
+/// The preprocessing recorded by `extract`.
 pub fn input_spec(manifest: &Manifest) -> Result<InputSpec> {
     let input = (manifest.stages.get("extract")).and_then(|stage| stage.parameters.get("input"));
     input
         .and_then(|input| serde_json::from_value(input.clone()).ok())
         .ok_or_else(|| Error::Missing {
-            what: "the input that extract recorded".into(),
+            what: "the preprocessing recorded by extract".into(),
             next: "run `prospect run extract`".into(),
         })
 }
@@ -135,13 +135,13 @@ pub fn read_layers(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Layer>> {
     Ok(found)
 }
 
-/// Where `stage` puts the picture of a unit in the run folder.
+/// Path of a unit's picture by `stage`, in the run folder.
 pub fn unit_picture(stage: &str, layer: &str, unit: usize) -> String {
     format!("pictures/{stage}/{}/unit-{unit:04}.png", folder(layer))
 }
 
-/// A layer's name as a folder's: letters, digits, `_`, `-` and inner dots stay, other bytes become `~23`; a very long name ends
-/// in its hash. Different layers have different folders.
+/// A layer's name as a folder name: letters, digits, `_`, `-` and inner dots stay, other bytes become `~23`, and a very long name
+/// ends in its hash. Different layers get different folders.
 pub fn folder(layer: &str) -> String {
     let mut name = String::new();
     for (at, byte) in layer.bytes().enumerate() {

@@ -1,4 +1,4 @@
-//! The original files again, for stages that draw what tables speak of.
+//! The image files, for stages that draw them.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -10,7 +10,7 @@ use prospect_store::Manifest;
 use super::files::{File, files};
 use crate::Context;
 
-/// Where images lie, and what they were when the folder was scanned.
+/// Locations and digests of images as scanned.
 pub struct Sources {
     dir: PathBuf,
     options: DecodeOptions,
@@ -28,7 +28,7 @@ impl Sources {
         Ok(Sources::of(ctx, files))
     }
 
-    /// Of files that have been read already.
+    /// From rows already read.
     pub fn of(ctx: &Context, files: BTreeMap<u32, File>) -> Sources {
         let images = &ctx.config.images;
         Sources {
@@ -38,22 +38,22 @@ impl Sources {
         }
     }
 
-    /// The image's path in the image folder; empty where there is no such image.
+    /// The image's path in the image folder; empty if unknown.
     pub fn path(&self, image_id: u32) -> &str {
         self.by_id.get(&image_id).map_or("", |file| &file.path)
     }
 
-    /// The image, upright, if its file is still what was scanned; else why not.
+    /// The upright image, or an error if its file has changed since the scan.
     pub fn decode(&self, image_id: u32) -> Result<RgbImage, String> {
         let file = (self.by_id.get(&image_id)).ok_or("no row in the table images")?;
         let bytes = fs::read(self.dir.join(&file.path)).map_err(|error| error.to_string())?;
         if file.digest.as_deref() != Some(blake3::hash(&bytes).to_hex().as_str()) {
-            return Err("the file is not what it was when the folder was scanned".into());
+            return Err("the file has changed since the scan".into());
         }
         image::decode(&bytes, &self.options).map_err(|error| error.to_string())
     }
 
-    /// Tells that an image could not be drawn; `what` is what will be missing.
+    /// Warns that an image could not be drawn; `what` names the missing picture.
     pub fn warn(&self, what: &str, image_id: u32, reason: &str) {
         tracing::warn!(
             "no {what} of image {image_id} ({}): {}",
@@ -63,7 +63,7 @@ impl Sources {
     }
 }
 
-/// The whole image, small enough for a sheet of images.
+/// The whole image, scaled for a contact sheet.
 pub fn small(image: &RgbImage) -> Result<Picture, String> {
     fitted(image, PICTURE_SIZE)
 }

@@ -1,4 +1,4 @@
-//! What the tables know of one layer's units, and which units are worth showing.
+//! Statistics and patches of a layer's units, and the choice of units to show.
 
 use prospect_common::Result;
 use prospect_store::{Manifest, RunFolder};
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::layers::Layer;
 use crate::schema::{patches, unit_stats};
 
-/// A live unit among which the most selective are sought.
+/// A live unit to choose from.
 pub struct Candidate {
     pub unit: usize,
     /// Images with an activation over 0.
@@ -15,8 +15,8 @@ pub struct Candidate {
     pub selectivity: f64,
 }
 
-/// At most `n` units, the most selective first (equal ones in order). Those that at least `k` images excite come before all
-/// others: a unit that fires once is perfectly selective and shows nothing.
+/// At most `n` units, the most selective first (ties in order). Units activated by at least `k` images come before all others: a
+/// unit that fires once is perfectly selective but not informative.
 pub fn most_selective(
     candidates: impl Iterator<Item = Candidate>,
     k: usize,
@@ -50,7 +50,7 @@ pub struct UnitStats {
 }
 
 impl UnitStats {
-    /// What `most_selective` looks at; `None` for a dead unit.
+    /// Input for `most_selective`; `None` for a dead unit.
     pub fn candidate(&self) -> Option<Candidate> {
         let active = f64::from(self.share_active.unwrap_or(0.0)) * self.images as f64;
         (!self.dead).then(|| Candidate {
@@ -60,7 +60,7 @@ impl UnitStats {
         })
     }
 
-    /// Whether an image of this activation shows what the unit looks for: in a rectified layer one that leaves it silent does not.
+    /// Whether an image with this activation is informative: in a rectified layer, one without activation is not.
     pub fn shows(&self, value: f32) -> bool {
         value > 0.0 || self.min.is_some_and(|min| min < 0.0)
     }
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_that_many_images_excite_come_first() {
+    fn units_activated_by_many_images_come_first() {
         let unit = |unit, n_active, selectivity| Candidate {
             unit,
             n_active,
