@@ -109,7 +109,7 @@ pub fn summary(config: &Config) -> Result<Summary> {
         };
         record.complete.then(|| (stage.name.to_string(), summary))
     });
-    let stages: BTreeMap<String, Told> = complete.collect();
+    let stages: BTreeMap<String, StageSummary> = complete.collect();
     let number = |stage: &str, name: &str| {
         let stage = stages.get(stage);
         stage
