@@ -1,10 +1,10 @@
-//! What one attribute has to do with the labels.
+//! Association of one attribute with the labels.
 
 use prospect_analysis::audit::association::{Contingency, TopPair};
 
 use super::{attributes::Attribute, judged::Judged};
 
-/// Images that a pair of value and label needs to be told of: so many, and one in so many of all.
+/// Minimum support of a reported pair of value and label: an absolute number, and one in so many images.
 pub const MIN_IMAGES: u64 = 10;
 const MIN_SHARE: u64 = 10_000;
 
@@ -17,7 +17,7 @@ pub struct Association {
 }
 
 impl Association {
-    /// `None` where fewer than two values or labels occur together.
+    /// `None` if fewer than two values or labels occur.
     pub fn of(
         attribute: &Attribute,
         judged: &Judged,

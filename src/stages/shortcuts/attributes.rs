@@ -1,4 +1,4 @@
-//! What the table `images` says of every image besides its label: the user's columns and measures of the picture, as categories.
+//! Attributes of the images besides the label, as categories: columns of the metadata and quality measures.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ use prospect_store::Manifest;
 /// Bins of a number that has more than `DISTINCT` values.
 const BINS: usize = 5;
 const DISTINCT: usize = 12;
-/// Texts with more values than this, or with fewer images a value than `MIN_EACH`, name single images rather than groups.
+/// Texts with more values than this, or fewer than `MIN_EACH` images per value, identify images rather than groups.
 const MAX_VALUES: usize = 1000;
 const MIN_EACH: usize = 5;
-/// Our own columns that describe the picture, where the table has them; `aspect` is width over height.
+/// Quality columns that `scan` writes; `aspect`, width over height, is added.
 const QUALITY: [&str; 7] = [
     images::brightness.name,
     images::contrast.name,
@@ -40,7 +40,7 @@ pub struct Attribute {
     pub of_image: Vec<Option<u32>>,
 }
 
-/// The attributes, and the columns left out with the reason.
+/// The attributes, and the columns left out with reasons.
 pub struct Attributes {
     pub list: Vec<Attribute>,
     pub left_out: Vec<(String, String)>,
@@ -56,10 +56,10 @@ enum Raw {
 }
 
 impl Attributes {
-    /// Reads them. Takes some 16 bytes an image and column.
+    /// Reads the attributes. Takes about 16 bytes per image and column.
     ///
     /// # Errors
-    /// `[audit] attributes` names a column that there is not.
+    /// `[audit] attributes` names a missing column.
     pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Attributes> {
         let mut raws: Vec<(String, &'static str, Raw)> = Vec::new();
         let mut is_first = true;
@@ -119,13 +119,13 @@ impl Attributes {
     }
 }
 
-/// Whether a column is an attribute, and of which kind. `wanted` chooses among the user's.
+/// The kind of an attribute column; `None` for other columns. `wanted` selects metadata columns.
 fn kind_of(name: &str, wanted: Option<&[String]>) -> Option<&'static str> {
     if QUALITY.contains(&name) {
         return Some("quality");
     }
     let ours = images::TABLE.columns.iter().any(|ours| ours.name == name)
-        // As good as the user's: it comes from folders or the metadata.
+        // `split` counts as metadata: it comes from folders or the metadata.
         && name != images::split.name;
     let is_wanted = wanted.is_none_or(|wanted| wanted.iter().any(|one| one == name));
     (!ours && is_wanted).then_some("metadata")
@@ -187,7 +187,7 @@ impl Raw {
         Ok(())
     }
 
-    /// The values' names and each image's, or why there are none.
+    /// The values and each image's index into them, or why the column is left out.
     fn categories(self) -> Result<(Vec<String>, Vec<Option<u32>>), String> {
         let (values, of_image) = match self {
             Raw::Numbers(numbers) => {
@@ -214,7 +214,7 @@ impl Raw {
     }
 }
 
-/// A whole number without decimals, others to three digits.
+/// Whole numbers without decimals, others to three digits.
 fn exact(value: f64) -> String {
     if value == value.trunc() && value.abs() < 1e15 {
         format!("{value}")
@@ -223,7 +223,7 @@ fn exact(value: f64) -> String {
     }
 }
 
-/// In order of the values rather than of the images.
+/// Sorts the values and renumbers the images' indices.
 fn sorted(values: Vec<String>, of_image: Vec<Option<u32>>) -> (Vec<String>, Vec<Option<u32>>) {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].cmp(&values[b]));

@@ -1,4 +1,4 @@
-//! Whether the network looks beside the objects that people drew boxes around.
+//! Whether the network looks outside the annotated object boxes.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ pub struct ObjectBoxes {
 }
 
 impl ObjectBoxes {
-    /// `None` where nobody has drawn any.
+    /// `None` without annotated boxes.
     pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Option<ObjectBoxes>> {
         let Some(boxes) = ctx.config.boxes()? else {
             return Ok(None);
@@ -46,7 +46,7 @@ impl ObjectBoxes {
         }))
     }
 
-    /// Of points (image, x and y in 0..=1 of the network's input) in images with boxes, the share in none of their boxes.
+    /// Fraction of points (image; x and y in 0..=1 of the network's input) outside all boxes, over images with boxes.
     pub fn share_outside(&self, points: impl Iterator<Item = (u32, [f64; 2])>) -> Option<f64> {
         let (mut outside, mut all) = (0_u32, 0_u32);
         for (image, [x, y]) in points {

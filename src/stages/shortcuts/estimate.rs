@@ -1,4 +1,4 @@
-//! How much shortcuts is going to write.
+//! Estimated output of the stage.
 
 use prospect_common::Result;
 use prospect_config::Labels;
@@ -10,11 +10,11 @@ use prospect_engine::{
 
 use super::sheets::{PIXELS, SHEETS};
 
-/// Our own eight measures of a picture and a few of the user's columns, each of about five values in ten classes.
+/// Eight quality measures and a few metadata columns, each with about five values in ten classes.
 const ATTRIBUTES: u64 = 10;
 const GROUPS: u64 = 55;
 
-/// Attributes against labels, and the units that fire for a mark: hardly any of it grows with the images.
+/// Hardly any of the output grows with the number of images.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     if ctx.config.images.labels == Labels::None || images == 0 {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! What a classifier says of the labelled images: the probe's out-of-fold predictions, or the network's.
+//! Predictions for the labelled images: the probe's, out of fold, or the network's.
 
 use prospect_common::Result;
 use prospect_engine::{
@@ -8,30 +8,30 @@ use prospect_engine::{
 };
 use prospect_store::Manifest;
 
-/// By image id.
+/// Predictions by image id.
 pub struct Judged {
     pub names: ClassNames,
-    /// The dataset's classes that are labels, ascending; others are counted by their place here.
+    /// The classes that occur as labels, ascending; elsewhere classes are indices into this list.
     pub classes: Vec<i32>,
-    /// Place of the label in `classes`.
+    /// Index of the label in `classes`.
     pub label: Vec<Option<u32>>,
-    /// Whether the classifier says so too.
-    pub right: Vec<Option<bool>>,
-    /// Probability that it gives the label.
+    /// Whether the prediction equals the label.
+    pub correct: Vec<Option<bool>>,
+    /// Predicted probability of the label.
     pub p_label: Vec<Option<f32>>,
-    /// The fold whose probe has not seen it.
+    /// The fold whose probe was not trained on the image.
     pub fold: Vec<Option<u16>>,
-    /// `probe` or `network`; `None` where nobody predicts these classes.
+    /// `probe` or `network`; `None` if nothing predicts these classes.
     pub source: Option<String>,
 }
 
 impl Judged {
-    /// The image's label, as its place in `classes`.
+    /// The image's label, as an index into `classes`.
     pub fn label_of(&self, image_id: u32) -> Option<u32> {
         self.label.get(image_id as usize).copied().flatten()
     }
 
-    /// Takes some 30 bytes an image.
+    /// Takes about 30 bytes per image.
     pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Judged> {
         let names = ClassNames::read(ctx.run, manifest)?;
         let labels = labels(ctx.run, manifest)?;
@@ -41,7 +41,7 @@ impl Judged {
         let place = |label: i32| classes.binary_search(&label).ok().map(|at| at as u32);
         let mut judged = Judged {
             label: labels.iter().map(|label| label.and_then(place)).collect(),
-            right: vec![None; labels.len()],
+            correct: vec![None; labels.len()],
             p_label: vec![None; labels.len()],
             fold: vec![None; labels.len()],
             source: None,
@@ -61,7 +61,7 @@ impl Judged {
                 ctx.cancel.check()?;
                 for (id, predicted, p_label, source, fold) in batch?.iter() {
                     (judged.source).get_or_insert_with(|| source.to_string());
-                    if judged.judge(id, Some, predicted, p_label) {
+                    if judged.record(id, Some, predicted, p_label) {
                         judged.fold[id as usize] = fold.and_then(|fold| u16::try_from(fold).ok());
                     }
                 }
@@ -76,19 +76,19 @@ impl Judged {
             for batch in ctx.run.rows(manifest, columns) {
                 ctx.cancel.check()?;
                 for (id, predicted, p_label) in batch?.iter() {
-                    judged.judge(id, |label| network.get(&label).copied(), predicted, p_label);
+                    judged.record(id, |label| network.get(&label).copied(), predicted, p_label);
                 }
             }
         }
-        if judged.right.iter().all(Option::is_none) {
+        if judged.correct.iter().all(Option::is_none) {
             judged.source = None;
         }
         Ok(judged)
     }
 
-    /// Takes up what the classifier says of an image with a label; `class_of` says the classifier's class of a label. Whether
-    /// there was anything to take up: a label that is none of its classes has no probability.
-    fn judge(
+    /// Records the prediction of a labelled image; `class_of` maps a label to the classifier's class. Returns false if the
+    /// label is not one of its classes: then it has no probability.
+    fn record(
         &mut self,
         id: u32,
         class_of: impl Fn(i32) -> Option<i32>,
@@ -99,7 +99,7 @@ impl Judged {
         let (Some(class), Some(p)) = (class, p_label) else {
             return false;
         };
-        self.right[id as usize] = Some(predicted == class);
+        self.correct[id as usize] = Some(predicted == class);
         self.p_label[id as usize] = Some(p);
         true
     }

@@ -1,4 +1,4 @@
-//! One layer's units: those that fire in a place of one class, and what they fire for.
+//! Candidates of one layer: units that fire in one place for one class.
 
 use std::collections::BTreeMap;
 
@@ -15,41 +15,41 @@ use super::{boxes::ObjectBoxes, judged::Judged};
 
 /// Rows of `units` in memory at a time.
 const BLOCK_ROWS: usize = 1024;
-/// Bytes of counts in memory; a layer of more units and classes is read several times.
+/// Bytes of counts in memory; a layer that needs more is read in several passes.
 const COUNT_BYTES: usize = 512 << 20;
-/// Candidates of a layer, and of one class in it.
+/// Candidates per layer, and per class in it.
 const OF_LAYER: usize = 64;
 const OF_CLASS: usize = 8;
 
-/// A unit that fires in one place of one class.
+/// A unit that fires in one place for one class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     pub layer: String,
     pub unit: usize,
-    /// Place in [`Judged::classes`].
+    /// Index into [`Judged::classes`].
     pub class: u32,
     pub score: f64,
     pub of_class: f64,
     pub of_others: f64,
     /// `x0, y0, x1, y1` in 0..=1 of the network's input.
     pub edges: [f64; 4],
-    /// Area under the ROC curve of the unit's maximum, the class against all others.
+    /// AUROC of the unit's maximum for the class against all others.
     pub exclusivity: f64,
-    /// Of the class's images with the strongest cell in the place, the share with that in the outermost ring.
+    /// Fraction of the marked images whose strongest cell is in the outermost ring.
     pub border: f64,
-    /// Of those with boxes, the share with that cell's centre in none of them.
+    /// Fraction of the marked images with boxes whose strongest cell's centre is outside them.
     pub outside_boxes: Option<f64>,
-    /// The class's images with the strongest cell in the place.
+    /// Images of the class whose strongest cell is in the place.
     pub marked: Vec<u32>,
 }
 
-/// Strongest activation of some units in every labelled image, and where.
+/// Maximum activation of some units in every labelled image, and its position.
 pub struct Gathered {
     pub image_ids: Vec<u32>,
     pub classes: Vec<u32>,
     /// `[units][images]`
     pub strengths: Vec<Vec<f32>>,
-    /// Row x columns + column in the layer's map.
+    /// `row * columns + column` in the layer's map.
     pub positions: Vec<Vec<u32>>,
 }
 
@@ -83,7 +83,7 @@ fn visit(
     Ok(())
 }
 
-/// Reads some units of every labelled image: 8 bytes a unit and image.
+/// Reads some units of every labelled image: 8 bytes per unit and image.
 pub fn gather(
     ctx: &Context,
     manifest: &Manifest,
@@ -177,7 +177,7 @@ pub fn candidates(
     Ok(candidates)
 }
 
-/// The places with the highest scores, not all of one class.
+/// The places with the highest scores, limited per class.
 fn best(mut places: Vec<(usize, u32, Place)>) -> Vec<(usize, u32, Place)> {
     places.sort_by(|a, b| {
         let order = b.2.score.total_cmp(&a.2.score);

@@ -1,8 +1,8 @@
-//! What labels hang together with besides what the images show: attributes, and units of the network that fire for a mark.
+//! Possible shortcuts: attributes correlated with labels, and units of the network that fire for a mark.
 //!
-//! Part 0 holds the images' attributes against labels and accuracy: `associations` and `groups`. Parts 1..=L look, layer by layer,
-//! for units that fire in one small place of one class (`shortcut_candidates`). The last part ranks them, with the units that
-//! the classifier leans on, and measures what it makes of them: `shortcuts`, with a picture for each of the first.
+//! Part 0 compares the images' attributes with labels and accuracy: `associations` and `groups`. Parts 1..=L search the layers for
+//! units that fire in one small place for one class (`shortcut_candidates`). The last part ranks them together with the units that
+//! the classifier relies on, measures their effect on it, and draws a sheet of each of the first: `shortcuts`.
 
 mod association;
 mod attributes;
@@ -38,7 +38,7 @@ use self::{
 pub const STAGE: Stage = Stage {
     name: "shortcuts",
     version: 1,
-    about: "hold attributes and units against labels",
+    about: "find attributes and units that may be shortcuts to labels",
     needs: Needs::Named(&["scan", "extract", "patches", "explain", "probe"]),
     writes: &[
         &associations::TABLE,
@@ -55,7 +55,7 @@ pub const STAGE: Stage = Stage {
 
 fn parameters(ctx: &Context) -> Result<Value> {
     let audit = &ctx.config.audit;
-    // What scan tells its dependents leaves the metadata's attributes out.
+    // The result that scan passes on does not cover the metadata's attributes.
     let metadata = match &ctx.config.images.metadata {
         None => None,
         Some(path) => {
@@ -95,7 +95,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             );
         }
         let mut part = writer.part(0)?;
-        hold_against_labels(ctx, &attributes.list, &judged, &mut part)?;
+        associate(ctx, &attributes.list, &judged, &mut part)?;
         writer.commit(part)?;
         bar.advance(1);
     }
@@ -149,7 +149,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
 }
 
 /// Writes `associations`, strongest first, and `groups`.
-fn hold_against_labels(
+fn associate(
     ctx: &Context,
     attributes: &[Attribute],
     judged: &Judged,
@@ -165,8 +165,8 @@ fn hold_against_labels(
         };
         let images = (attribute.of_image.iter())
             .zip(&judged.label)
-            .zip(&judged.right)
-            .filter_map(|((value, label), right)| Some(((*value)?, (*label)?, *right)));
+            .zip(&judged.correct)
+            .filter_map(|((value, label), correct)| Some(((*value)?, (*label)?, *correct)));
         let groups = groups(images, MIN_IMAGES);
         part.write(groups::NAME, &tables::groups(attribute, &groups, judged)?)?;
         found.push((attribute, association));
@@ -178,7 +178,7 @@ fn hold_against_labels(
     Ok(())
 }
 
-/// Reads the tables back: a stage that goes on after a kill has not seen the rows of before.
+/// Reads the tables back: after a resume, earlier rows are not in memory.
 fn summary(ctx: &Context) -> Result<Value> {
     let manifest = ctx.run.manifest()?;
     let mut strongest = Value::Null;

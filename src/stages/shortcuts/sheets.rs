@@ -1,5 +1,5 @@
-//! A picture for each of the first suspects: photos of the class with the mark and without, the place enlarged, and where the unit
-//! is strongest in other classes.
+//! A sheet for each of the first suspects: photos of the class with and without the mark, the place enlarged, and the strongest
+//! photos of other classes.
 
 use std::collections::BTreeMap;
 
@@ -23,17 +23,17 @@ use rayon::prelude::*;
 
 use super::{judged::Judged, layer::gather, suspects::Suspect};
 
-/// Sheets of a run, and of one mark.
+/// Sheets per run, and per mark.
 pub const SHEETS: usize = 12;
 const OF_MARK: usize = 2;
 /// Photos in a row.
 const COLUMNS: usize = 6;
-/// Side of a photo's place, and pixels around it.
+/// Width and height of a photo's slot, and the gap around it, in pixels.
 const SIDE: u32 = 200;
 const GAP: u32 = 8;
 const TITLE: f32 = 19.0;
 const SMALL: f32 = 15.0;
-/// Pixels of a sheet, more or less.
+/// Approximate pixels of a sheet.
 pub const PIXELS: u64 = 1256 * 1080;
 
 /// A photo with a box `x0, y0, x1, y1` in 0..=1 of the network's input.
@@ -49,7 +49,7 @@ struct Sheet<'s> {
     rows: Vec<(String, Vec<Shown>)>,
 }
 
-/// Draws them; the paths, by the suspect's place among all.
+/// Draws the sheets; returns their paths by the suspect's index.
 pub fn draw(
     ctx: &Context,
     manifest: &Manifest,
@@ -171,7 +171,7 @@ fn plan<'s>(
     Ok(sheets)
 }
 
-/// A place with its surroundings: at least a fifth of the picture along each side.
+/// Enlarges a box to include its surroundings: at least a fifth of the image in each direction.
 fn wider([x0, y0, x1, y1]: [f64; 4]) -> [f64; 4] {
     let along = |low: f64, high: f64| {
         let length = (1.5 * (high - low)).clamp(0.2, 1.0);
@@ -227,7 +227,7 @@ fn sheet_picture(
     picture::png(&page)
 }
 
-/// The whole photo with a frame around the box, or what the box holds.
+/// The whole photo with the box outlined, or a crop of the box.
 fn photo(image: &RgbImage, shown: &Shown, spec: &InputSpec, crop: bool) -> Result<Picture, String> {
     let geometry = Geometry::new(&image.header, spec);
     let (height, width) = geometry.input_size();

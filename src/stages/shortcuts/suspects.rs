@@ -1,4 +1,4 @@
-//! The shortcut report: candidates of all layers and the units that the classifier leans on, ranked by one score.
+//! Ranks the candidates of all layers and the units that the classifier relies on by one score.
 
 use std::collections::HashMap;
 
@@ -18,32 +18,32 @@ use super::{
     switched::{Falls, Head, Switched},
 };
 
-/// Rows of the report, and of those that are about one mark.
+/// Rows of `shortcuts`, and rows per mark.
 const ROWS: usize = 50;
 const ROWS_OF_MARK: usize = 8;
-/// Units that are looked at because the classifier leans on them.
+/// Units examined because the classifier relies on them.
 const LEANING: usize = 64;
-/// Candidates whose images are the same to this share (Jaccard) are about one mark.
+/// Jaccard index of their images from which two candidates share a mark.
 const SAME_MARK: f64 = 0.5;
-/// Score from which a row is told as a finding. Of unmarked photos of clothing no unit came over 0.24, with a mark on 60 % of one
-/// class the best units have 0.4 to 0.5.
+/// Score from which a row is a finding. On unmarked photos of clothing no unit exceeded 0.24; with a mark on 60 % of one class, the
+/// best units reached 0.4 to 0.5.
 pub const FLAGGED: f64 = 0.3;
 
 names! {
     /// Why a unit is suspected.
     pub enum Kind {
-        /// It fires in one small place of one class.
+        /// It fires in one small place for one class.
         Mark = "mark",
-        /// The classifier leans on it, and it looks at the border or beside the object.
+        /// The classifier relies on it, and it looks at the border or outside the object.
         Leaning = "leaning",
     }
 }
 
-/// A row of the report.
+/// A row of `shortcuts`.
 #[derive(Debug, Clone)]
 pub struct Suspect {
     pub kind: Kind,
-    /// Rows with one number are about the same images.
+    /// Rows with the same number are about the same images.
     pub mark: i32,
     pub class: u32,
     pub layer: String,
@@ -53,17 +53,17 @@ pub struct Suspect {
     pub of_class: Option<f64>,
     pub of_others: Option<f64>,
     pub edges: Option<[f64; 4]>,
-    /// Share of the strongest cells in the outermost ring.
+    /// Fraction of the strongest cells in the outermost ring.
     pub border: f64,
-    /// Of the explanation maps of its images: energy in the outermost ring, and outside the boxes.
+    /// Mean energy of its images' explanation maps in the outermost ring, and outside the boxes.
     pub border_energy: Option<f64>,
     pub background_energy: Option<f64>,
     pub outside_boxes: Option<f64>,
-    /// Mean probability of the label, of the class's images with the mark and without.
+    /// Mean probability of the label, over images of the class with the mark and without.
     pub p_with: Option<f64>,
     pub p_without: Option<f64>,
     pub fall: Ablation,
-    /// The class's images that bear it, or make the unit fire.
+    /// Images of the class with the mark, or on which the unit fires.
     pub marked: Vec<u32>,
 }
 
@@ -72,7 +72,7 @@ impl Suspect {
         self.score >= FLAGGED
     }
 
-    /// Why a person should look, in figures.
+    /// The evidence, in figures.
     pub fn evidence(&self, judged: &Judged) -> String {
         let class = name_of(&judged.names.dataset, judged.classes[self.class as usize]);
         let mut said = match (self.kind, self.edges, self.of_class, self.of_others) {
@@ -123,8 +123,8 @@ fn place_name([x0, y0, x1, y1]: [f64; 4]) -> &'static str {
     NAMES[third(y0, y1)][third(x0, x1)]
 }
 
-/// The candidates worth a row, best first, each with the number of its mark: one of units that are the same again in another
-/// layer (padding alone between them), some of each mark.
+/// The candidates that become rows, best first, each with the number of its mark. A unit repeated unchanged in another layer, as
+/// behind a padding, is kept once; rows per mark are limited.
 pub fn choose(mut candidates: Vec<Candidate>) -> Vec<(i32, Candidate)> {
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut kept: Vec<(i32, Candidate)> = Vec::new();
@@ -155,7 +155,7 @@ pub fn choose(mut candidates: Vec<Candidate>) -> Vec<(i32, Candidate)> {
     kept
 }
 
-/// Shared images over all, of lists of ascending ids.
+/// Jaccard index of two ascending lists of ids.
 fn overlap(a: &[u32], b: &[u32]) -> f64 {
     let shared = a.iter().filter(|id| b.binary_search(id).is_ok()).count();
     shared as f64 / (a.len() + b.len() - shared).max(1) as f64
@@ -226,9 +226,9 @@ pub fn suspects(
     Ok(found)
 }
 
-/// Units of the feature layer that the classifier leans on and that look at the border, or outside of boxes where there are any. The score
-/// is how well the unit tells the class (`2 AUROC - 1`), times where it looks (the share outside boxes; else how far the share of the
-/// border goes beyond that of a unit that is strongest anywhere), times the fall of accuracy without it.
+/// Units of the feature layer that the classifier relies on and that look at the border or, given boxes, outside them. The score is
+/// the product of how well the unit separates the class (`2 AUROC - 1`), where it looks (fraction outside the boxes; without boxes,
+/// the excess of the border fraction over that of a uniformly placed maximum) and the drop in accuracy without it.
 fn leaning(
     ctx: &Context,
     manifest: &Manifest,
@@ -304,7 +304,7 @@ fn leaning(
     Ok(found)
 }
 
-/// How likely the label is with the mark and without.
+/// Adds the mean probability of the label with and without the mark.
 fn add_probabilities(found: &mut [Suspect], judged: &Judged) {
     for suspect in found.iter_mut().filter(|one| one.kind == Kind::Mark) {
         let mut sums = [(0.0, 0_u32); 2];
@@ -321,12 +321,12 @@ fn add_probabilities(found: &mut [Suspect], judged: &Judged) {
     }
 }
 
-/// Where the explanation maps of the marked images have their energy.
+/// Adds where the explanation maps of the marked images have their energy.
 fn add_energies(ctx: &Context, manifest: &Manifest, found: &mut [Suspect]) -> Result<()> {
     if !manifest.has(explanations::NAME) {
         return Ok(());
     }
-    // Of each image, over its maps: border fractions, and energies outside the boxes.
+    // Per image, sums over its maps: border fractions, and energies outside the boxes.
     let mut of_image: HashMap<u32, [(f64, u32); 2]> = HashMap::new();
     let columns = (
         explanations::image_id,

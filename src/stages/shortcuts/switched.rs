@@ -1,4 +1,4 @@
-//! What the classifier makes of marks and of single units, in passes over the features.
+//! Ablation of marks and single units: their effect on the classifier, in passes over the features.
 
 use std::collections::HashMap;
 
@@ -11,22 +11,22 @@ use super::{judged::Judged, layer::Candidate};
 
 /// Features in memory at a time.
 const BLOCK_ROWS: usize = 1024;
-/// Images of a class that single units are judged by, spread evenly over it.
+/// Images per class for the ablation of single units, an even sample.
 const SAMPLE: u64 = 100;
-/// Units of a class that are switched off one by one, those that it leans on most.
+/// Units ablated per class: those with the largest attribution.
 const UNITS: usize = 5;
 
-/// The classifier between features and classes.
+/// The linear classifier on the features.
 pub struct Head {
-    /// Of the folds, or the network's alone.
+    /// One per fold, or the network's own.
     models: Vec<Linear>,
     /// Row of the weights for each label.
     row_of: Vec<Option<usize>>,
-    /// The model that has not seen the image, by image id.
+    /// The model not trained on the image, by image id.
     model_of: Vec<Option<usize>>,
 }
 
-/// A unit of the feature layer that is switched off.
+/// A unit of the feature layer with the effect of its ablation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Switched {
     pub class: u32,
@@ -34,16 +34,16 @@ pub struct Switched {
     pub fall: Ablation,
 }
 
-/// What the passes found.
+/// The effects of the ablations.
 pub struct Falls {
-    /// For each candidate: its marked images without what goes with the mark.
+    /// By candidate: its marked images without the mark's contribution.
     pub of_marks: Vec<Ablation>,
-    /// By class, those first that the class leans on most.
+    /// By class, largest attribution first.
     pub of_units: Vec<Switched>,
 }
 
 impl Head {
-    /// The probe's, else the network's own; `None` where neither knows the dataset's classes.
+    /// The probe's or else the network's own; `None` if neither predicts the dataset's classes.
     pub fn read(ctx: &Context, manifest: &Manifest, judged: &Judged) -> Result<Option<Head>> {
         if judged.source.as_deref() == Some("probe") && manifest.has(probe_weights::NAME) {
             return Head::of_probe(ctx, manifest, judged).map(Some);
@@ -110,21 +110,21 @@ impl Head {
         })
     }
 
-    /// Numbers of a feature vector.
+    /// Length of a feature vector.
     pub fn dimension(&self) -> usize {
         self.models.first().map_or(0, Linear::dimension)
     }
 
-    /// The model that has not seen the image, and its row of the image's label.
+    /// The model not trained on the image, and its row for the image's label.
     fn of_image(&self, image_id: u32, class: u32) -> Option<(usize, usize)> {
         let model = self.model_of.get(image_id as usize).copied().flatten()?;
         Some((model, self.row_of[class as usize]?))
     }
 
-    /// Takes away what goes with each candidate's mark, and switches off the units that each class leans on most.
+    /// Removes each candidate's mark, and ablates the units that each class relies on most.
     ///
-    /// What goes with a mark is the mean of the features of the class's marked images less that of its others: a mark that only
-    /// an early layer has a unit for has no feature of its own. A unit is switched off by its mean over the other classes.
+    /// A mark's contribution is the mean feature vector of the class's marked images minus that of its others: a mark that only an
+    /// early layer detects has no feature of its own. A unit is ablated by setting it to its mean over the other classes.
     pub fn falls(
         &self,
         ctx: &Context,
@@ -135,7 +135,7 @@ impl Head {
         let marks = Marks::of(candidates);
         let n_classes = judged.classes.len();
         let mut dimension = 0;
-        // Sums by class, and for each candidate of its marked images and the class's others.
+        // Feature sums by class and, for each candidate, of its marked images and the class's others.
         let mut by_class: Vec<Sum> = Vec::new();
         let mut by_mark: Vec<[Sum; 2]> = Vec::new();
         visit(ctx, manifest, judged, |id, class, features| {
@@ -163,7 +163,7 @@ impl Head {
         }
         let others = others(&by_class, dimension);
 
-        // What each mark changes in the logits of each model.
+        // The change in each model's logits when the mark is removed.
         let changes: Vec<Vec<Vec<f64>>> = (by_mark.iter())
             .map(|[marked, rest]| {
                 let surplus: Vec<f64> = (marked.mean().zip(rest.mean()))
@@ -200,7 +200,10 @@ impl Head {
             }
         })?;
 
-        let chosen: Vec<Vec<usize>> = leaning.iter().map(|falls| greatest(falls, UNITS)).collect();
+        let chosen: Vec<Vec<usize>> = leaning
+            .iter()
+            .map(|falls| largest_positive(falls, UNITS))
+            .collect();
         let mut units: Vec<Vec<Ablation>> = (chosen.iter())
             .map(|units| vec![Ablation::default(); units.len()])
             .collect();
@@ -227,7 +230,7 @@ impl Head {
     }
 }
 
-/// Features of every labelled image, in order of the ids.
+/// Visits the features of every labelled image, ordered by id.
 fn visit(
     ctx: &Context,
     manifest: &Manifest,
@@ -247,7 +250,7 @@ fn visit(
     Ok(())
 }
 
-/// Which images bear which candidate's mark.
+/// The marked images of each candidate.
 struct Marks {
     by_class: HashMap<u32, Vec<usize>>,
     /// Ascending ids.
@@ -306,7 +309,7 @@ impl Sum {
     }
 }
 
-/// For each class the mean of all other classes' images.
+/// For each class, the mean over the images of all other classes.
 fn others(by_class: &[Sum], dimension: usize) -> Vec<Vec<f64>> {
     let mut all = Sum::new(dimension);
     for sum in by_class {
@@ -323,8 +326,8 @@ fn others(by_class: &[Sum], dimension: usize) -> Vec<Vec<f64>> {
     by_class.iter().map(mean).collect()
 }
 
-/// Places of the `n` greatest values over 0, greatest first.
-fn greatest(values: &[f64], n: usize) -> Vec<usize> {
+/// Indices of the `n` largest positive values, largest first.
+fn largest_positive(values: &[f64], n: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).filter(|&at| values[at] > 0.0).collect();
     order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
     order.truncate(n);

@@ -1,4 +1,4 @@
-//! The rows of the stage's tables, and its candidates read back.
+//! Writes the stage's tables and reads its candidates back.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -43,7 +43,7 @@ table! {
     }
 }
 
-/// One row an attribute, in the order given.
+/// One row per attribute, in the given order.
 pub fn associations(found: &[(&Attribute, Association)], judged: &Judged) -> Result<RecordBatch> {
     let all = || found.iter().map(|(_, one)| one);
     let attributes = || found.iter().map(|(attribute, _)| attribute);
@@ -90,7 +90,7 @@ pub fn groups(attribute: &Attribute, found: &[Group], judged: &Judged) -> Result
     .batch()
 }
 
-/// One row a suspect, best first; `pictures` by the suspect's place.
+/// One row per suspect, best first; `pictures` by the suspect's index.
 pub fn shortcuts(
     suspects: &[Suspect],
     judged: &Judged,

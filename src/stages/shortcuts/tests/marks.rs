@@ -1,6 +1,6 @@
 use super::*;
 
-/// Whether a photo of [`marked`] bears the mark: twenty of the thirty of class 2.
+/// Whether a photo of [`marked`] has the mark: twenty of the thirty photos of class 2.
 fn is_marked(id: usize) -> bool {
     id % 3 == 2 && !(id / 3).is_multiple_of(3)
 }
@@ -20,7 +20,7 @@ fn marked() -> Fake {
             picture: Some(picture),
         }
     };
-    // Unit 0 fires for the mark, else here and there; unit 1 for bees wherever they are; unit 2 never.
+    // Unit 0 fires for the mark, and weakly elsewhere; unit 1 for bees anywhere; unit 2 never.
     let strength = |id: usize, unit: usize| match unit {
         0 => 1.0 + 4.0 * f32::from(u8::from(is_marked(id))),
         1 => 1.0 + f32::from(u8::from(id % 3 == 1)),
@@ -60,7 +60,7 @@ fn marked() -> Fake {
     }
 }
 
-/// Features that are the units' strengths, and a probe of one fold that reads cows off the mark alone.
+/// Uses the units' activations as features, and writes a one-fold probe that recognises cows by the mark alone.
 fn add_head(fake: &Fake) {
     let n = fake.images.len();
     let strengths = fake.layers[1].max.clone();
@@ -126,7 +126,7 @@ fn a_mark_is_found_and_measured() {
     assert_eq!(summary["flagged_classes"], json!(["cow"]));
     let found = rows(&fake, "shortcuts").unwrap();
     assert_eq!(texts(&found, "class_name")[0], "cow");
-    // The later layer is the same units again.
+    // The later layer repeats the same units.
     assert_eq!(
         (
             texts(&found, "layer")[0].as_str(),
@@ -150,7 +150,7 @@ fn a_mark_is_found_and_measured() {
         (first("x0"), first("y0"), first("border_share")),
         (6.0 / 7.0, 6.0 / 7.0, 1.0)
     );
-    // Two thirds of the class are stronger than all others, one is as strong.
+    // Two thirds of the class exceed all others, one third ties with them.
     assert!((first("exclusivity") - 5.0 / 6.0).abs() < 1e-12);
     assert!((first("p_with") - 0.9).abs() < 1e-6 && (first("p_without") - 0.1).abs() < 1e-6);
     // Without the mark, unit 0 is 1 rather than 5: the logit of cow is 1, that of ant 4.5.
@@ -162,7 +162,7 @@ fn a_mark_is_found_and_measured() {
         ),
         "{evidence}"
     );
-    // The probe leans on the same unit of the layer that the features come from.
+    // The probe relies on the same unit of the feature layer.
     let leaning = texts(&found, "kind")
         .iter()
         .position(|kind| kind == "leaning")
@@ -185,7 +185,7 @@ fn a_mark_is_found_and_measured() {
 }
 
 #[test]
-fn without_a_classifier_marks_are_found_all_the_same() {
+fn marks_are_found_without_a_classifier() {
     let fake = marked();
     fake.write();
     fake.run_stage(&STAGE, &[]).unwrap();
@@ -196,7 +196,7 @@ fn without_a_classifier_marks_are_found_all_the_same() {
 }
 
 #[test]
-fn boxes_say_what_lies_outside() {
+fn peaks_outside_boxes_are_counted() {
     let fake = marked();
     fake.write();
     let boxes = fake.project.path("boxes.csv");
@@ -214,7 +214,7 @@ fn boxes_say_what_lies_outside() {
 }
 
 #[test]
-fn a_stopped_run_goes_on_to_the_same_tables() {
+fn a_resumed_run_writes_the_same_tables() {
     let fake = marked();
     fake.write();
     fake.run_stage(&STAGE, &[]).unwrap();

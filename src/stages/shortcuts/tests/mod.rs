@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::STAGE;
 
-/// Forty images of two classes in turn: nothing but labels.
+/// Forty labelled images, alternating between two classes.
 fn fake(layers: Vec<FakeLayer>) -> Fake {
     let image = |id: usize| FakeImage {
         path: format!("{id:02}.png"),
@@ -33,12 +33,12 @@ fn fake(layers: Vec<FakeLayer>) -> Fake {
     }
 }
 
-/// Replaces what a stage has written by these tables.
+/// Replaces the tables of a stage.
 fn write(fake: &Fake, stage: &str, tables: &[(&str, RecordBatch)]) {
     replace_tables(&fake.run(), stage, json!({}), tables);
 }
 
-/// `images` and `classes` as scan would have written them with metadata.
+/// Adds metadata columns to `images`.
 fn add_columns(fake: &Fake, columns: Vec<(&str, ArrayRef)>) {
     let run = fake.run();
     let manifest = run.manifest().unwrap();
@@ -64,7 +64,7 @@ fn add_columns(fake: &Fake, columns: Vec<(&str, ArrayRef)>) {
     );
 }
 
-/// The probe is right about every image but those named.
+/// Writes a probe that is correct on all images but `wrong`.
 fn write_probe(fake: &Fake, wrong: &[usize]) {
     let n = fake.images.len();
     let label = |id: usize| id as i32 % 2;
@@ -108,7 +108,7 @@ fn numbers(rows: &RecordBatch, name: &str) -> Vec<Option<f64>> {
 }
 
 #[test]
-fn attributes_are_held_against_labels_and_accuracy() {
+fn attributes_are_compared_with_labels_and_accuracy() {
     let fake = fake(Vec::new());
     fake.write();
     let camera = (0..40).map(|id| match id % 4 {
@@ -147,14 +147,14 @@ fn attributes_are_held_against_labels_and_accuracy() {
     let found = rows(&fake, "associations").unwrap();
     let names = texts(&found, "attribute");
     assert_eq!(names[..2], ["brightness", "camera"]);
-    // One value, or one an image, is no attribute.
+    // A column with a single value, or a different one for each image, is no attribute.
     let mut sorted = names.clone();
     sorted.sort();
     assert_eq!(sorted, ["aspect", "brightness", "camera", "height", "room"]);
     assert_eq!(texts(&found, "kind")[..2], ["quality", "metadata"]);
     assert_eq!(texts(&found, "top_value")[1], "old");
     assert_eq!(texts(&found, "top_label_name")[1], "dog");
-    // All 10 of the old camera are dogs, of 39 images 20 are.
+    // All 10 images of the old camera are dogs; of all 39 images, 20 are.
     assert!((numbers(&found, "lift")[1].unwrap() - 39.0 / 20.0).abs() < 1e-12);
     let support = found
         .column_by_name("support")
@@ -208,7 +208,7 @@ fn attributes_can_be_chosen() {
     let groups = rows(&fake, "groups").unwrap();
     assert!(
         numbers(&groups, "accuracy").iter().all(Option::is_none),
-        "nobody predicts"
+        "no predictions"
     );
     assert_eq!(texts(&groups, "source")[0], "-");
     let error = fake
@@ -218,7 +218,7 @@ fn attributes_can_be_chosen() {
 }
 
 #[test]
-fn nothing_to_hold_against_anything() {
+fn without_labels_no_tables_are_written() {
     let mut fake = fake(Vec::new());
     for image in &mut fake.images {
         image.label = None;
