@@ -7,7 +7,7 @@ use super::{
     project, scan, shortcuts,
 };
 
-/// The stages that look at images, in the order in which they run. The audit and the report tell what these found.
+/// The stages that look at images, in run order. The audit and the report gather their results.
 pub const EARLIER: &[Stage] = &[
     scan::STAGE,
     extract::STAGE,

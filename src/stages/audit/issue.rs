@@ -1,4 +1,4 @@
-//! Findings with what people said of them.
+//! Findings with the verdicts of reviewers.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,8 +23,8 @@ impl Issue {
     }
 }
 
-/// The findings with what people said of them, `keep` of each kind at least. What was judged fine is not flagged and comes last.
-pub fn judged(
+/// Findings with their verdicts, at least `keep` of each kind. Those reviewed as `ok` are not flagged and come last.
+pub fn reviewed(
     findings: Vec<Finding>,
     reviews: &Reviews,
     files: &BTreeMap<u32, File>,

@@ -1,7 +1,7 @@
-//! Gathers what the audits have found into one table, `issues`, with what people said of it before.
+//! Gathers the findings of all audits into one table, `issues`, with the verdicts of reviewers.
 //!
-//! A finding that somebody has judged `ok` stays in the table, not flagged. Candidates that are not flagged are kept as far as
-//! `[audit] budget` goes; the tables of the stages that found them tell of all images.
+//! A finding reviewed as `ok` stays in the table, not flagged. Of the candidates that are not flagged, `[audit] budget` of each
+//! kind are kept; the tables of their stages cover all images.
 
 mod issue;
 mod pictures;
@@ -28,13 +28,13 @@ use prospect_findings::{
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
-use self::issue::{Issue, judged};
+use self::issue::{Issue, reviewed};
 use super::earlier::EARLIER;
 
 pub const STAGE: Stage = Stage {
     name: "audit",
     version: 1,
-    about: "gather all findings and what people said of them, draw the worst",
+    about: "gather all findings with their reviews, and draw the worst",
     needs: Needs::Findings(&["scan", "neighbors", "explain"]),
     writes: &[&issues::TABLE, &changes::TABLE],
     findings: None,
@@ -44,8 +44,8 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Share of the images that are thought to be told of.
-const TOLD: f64 = 0.1;
+/// Expected fraction of images with findings.
+const FRACTION_WITH_FINDINGS: f64 = 0.1;
 const SHEET: [f64; 2] = [1.5e7, 4e6];
 
 fn parameters(ctx: &Context) -> Result<Value> {
@@ -68,7 +68,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
 fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let kinds = Kind::ALL.len() as u64;
     let candidates = kinds * images.min(ctx.config.audit.budget as u64);
-    let rows = candidates.max((images as f64 * TOLD) as u64);
+    let rows = candidates.max((images as f64 * FRACTION_WITH_FINDINGS) as u64);
     let changes = match &ctx.config.run.previous {
         Some(_) => rows / 10,
         None => 0,
@@ -91,9 +91,9 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     }
     let reviews = Reviews::read(&ctx.config.reviews_path())?;
     let ids = |finding: &Finding| [Some(finding.image_id), finding.other_id];
-    let told: HashSet<u32> = findings.iter().flat_map(ids).flatten().collect();
-    let files = files(ctx.run, &manifest, |id, _| told.contains(&id))?;
-    let issues = judged(findings, &reviews, &files, ctx.config.audit.budget);
+    let named: HashSet<u32> = findings.iter().flat_map(ids).flatten().collect();
+    let files = files(ctx.run, &manifest, |id, _| named.contains(&id))?;
+    let issues = reviewed(findings, &reviews, &files, ctx.config.audit.budget);
     let flagged = flagged(&issues);
     let changes = history::since_previous(ctx, &by_path(&issues, &files))?;
     if !writer.has_part(0) {

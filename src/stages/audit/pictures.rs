@@ -66,7 +66,7 @@ pub fn draw(
     let all = shown.values().flatten().map(|issue| issue.finding.image_id);
     let near = neighbors.values().flatten().copied();
     let wanted: HashSet<u32> = all.chain(others).chain(near).collect();
-    let desk = Desk {
+    let sheet = Sheet {
         sources: Sources::read(ctx, manifest, |id| wanted.contains(&id))?,
         labels: labels(ctx.run, manifest)?,
         names: ClassNames::read(ctx.run, manifest)?,
@@ -74,13 +74,13 @@ pub fn draw(
     };
     for (kind, issues) in shown.into_iter().filter(|(_, issues)| !issues.is_empty()) {
         ctx.cancel.check()?;
-        let cards = || -> Vec<Card> { issues.par_iter().map(|issue| desk.card(issue)).collect() };
+        let cards = || -> Vec<Card> { issues.par_iter().map(|issue| sheet.card(issue)).collect() };
         let title = title(kind);
         let drawn = match kind.info().subject {
             Subject::Image | Subject::File => Page::new(1).draw(&title, &cards()),
             Subject::Pair => Page::new(2).draw(&title, &cards()),
             Subject::Label | Subject::Neighbors => {
-                let rows = issues.par_iter().map(|issue| desk.row(issue));
+                let rows = issues.par_iter().map(|issue| sheet.row(issue));
                 neighbor_sheet(&title, &rows.collect::<Vec<Row>>())
             }
         };
@@ -98,14 +98,14 @@ pub fn draw(
 }
 
 /// What the tiles are made of.
-struct Desk {
+struct Sheet {
     sources: Sources,
     labels: Vec<Option<i32>>,
     names: ClassNames,
     neighbors: HashMap<u32, Vec<u32>>,
 }
 
-impl Desk {
+impl Sheet {
     fn row(&self, issue: &Issue) -> Row {
         let id = issue.finding.image_id;
         let near = self.neighbors.get(&id).map_or(&[][..], Vec::as_slice);

@@ -81,7 +81,7 @@ fn rows_say_what_was_found() {
 }
 
 #[test]
-fn what_was_judged_fine_stays_quiet_until_the_file_changes() {
+fn findings_reviewed_as_ok_stay_quiet_until_the_file_changes() {
     let csv = "path,kind,verdict,note,date,digest\n\
                cat/0.png,label,ok,a lynx,2026-01-01,\n\
                dog/1.png,label,ok,,2026-01-01,1111\n\
@@ -99,8 +99,8 @@ fn what_was_judged_fine_stays_quiet_until_the_file_changes() {
     let findings = (0..4)
         .map(|id| issue(id, Kind::Label, None, true).finding)
         .collect();
-    let issues = judged(findings, &reviews, &files.collect(), 10);
-    let said: Vec<_> = (issues.iter())
+    let issues = reviewed(findings, &reviews, &files.collect(), 10);
+    let verdicts: Vec<_> = (issues.iter())
         .map(|issue| {
             let verdict = issue.review.as_ref().map(|review| review.verdict.name());
             (
@@ -112,7 +112,7 @@ fn what_was_judged_fine_stays_quiet_until_the_file_changes() {
         })
         .collect();
     assert_eq!(
-        said,
+        verdicts,
         [
             // Its review was about another content.
             (1, true, 1, None),
