@@ -151,7 +151,7 @@ fn what_goes_wrong_is_named_and_the_others_go_on() {
     let other = format!("model.path={other:?}");
     let (status, _, err) = prospect(&folder, &["similar", "new.png", "--set", &other]);
     assert!(
-        status == 65 && err.contains("the run's features are of"),
+        status == 65 && err.contains("computed the run's features"),
         "{err}"
     );
     let config = folder.path().join("pipeline.toml");
