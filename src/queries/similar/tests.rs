@@ -262,7 +262,7 @@ fn files_of_no_run_need_a_model_and_images_of_the_run_none() {
     let set = set.each_ref().map(String::as_str);
     let error = fake.with(&set, |ctx| similar(ctx, &asked).unwrap_err());
     let message = error.to_string();
-    assert!(message.contains("the run's features are of"), "{message}");
+    assert!(message.contains("computed the run's features"), "{message}");
 }
 
 #[test]
