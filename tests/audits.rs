@@ -241,11 +241,11 @@ fn mistakes_are_answered_with_what_is_right() {
         ),
         (
             &["label_swaps"],
-            "table confident_joint, which query label_swaps reads, is missing; stage labels has run",
+            "table confident_joint, needed by query label_swaps, is missing; stage labels wrote no",
         ),
         (
             &["new_since_last_night"],
-            "changes is written where [run] previous names an earlier run's folder",
+            "changes is written only if [run] previous names an earlier run's folder",
         ),
         (&["select $n from images"], "$n is not declared"),
         (
@@ -258,7 +258,7 @@ fn mistakes_are_answered_with_what_is_right() {
         ),
         (
             &["dead_units", "--sheet", "x.png"],
-            "the answer has layer, unit, greatest_value",
+            "the result has layer, unit, greatest_value",
         ),
         (&["--list", "--audits", "nowhere"], "nowhere"),
     ] {

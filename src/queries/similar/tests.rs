@@ -255,7 +255,7 @@ fn files_of_no_run_need_a_model_and_images_of_the_run_none() {
     let error = fake.with(&[], |ctx| similar(ctx, &asked).unwrap_err());
     let message = error.to_string();
     assert!(
-        message.contains("new.png is no image of the run") && message.contains("[model] path"),
+        message.contains("new.png is outside the run") && message.contains("[model] path"),
         "{message}"
     );
     let set = [format!("model.path={:?}", golden("plain.pt2"))];
