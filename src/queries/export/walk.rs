@@ -3,10 +3,12 @@
 use prospect_common::Result;
 use prospect_store::{Batch, Rows, Selection};
 
+/// Gives the image and the value of the next row; none at the end.
+type Next<T> = Box<dyn FnMut() -> Result<Option<(u32, T)>>>;
+
 /// Keeps one batch of the table in memory.
 pub struct Walk<T> {
-    /// Image and value of the next row; none at the end.
-    next: Box<dyn FnMut() -> Result<Option<(u32, T)>>>,
+    next: Next<T>,
     /// A row of a later image than the last one requested.
     ahead: Option<(u32, T)>,
 }
