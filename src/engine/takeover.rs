@@ -63,7 +63,7 @@ pub fn same(before: &Value, now: &Value) -> bool {
     }
 }
 
-/// Sources of rows for a stage, best first: its own earlier rows, the run in [run] previous, and that run's earlier rows.
+/// Sources of rows for a stage, best first: its own earlier rows, the run in `[run] previous`, and that run's earlier rows.
 pub fn sources(ctx: &Context, stage: &Stage, parameters: &Value) -> Result<Vec<Source>> {
     let name = stage.name;
     let mut sources = Vec::new();
@@ -98,7 +98,7 @@ pub fn sources(ctx: &Context, stage: &Stage, parameters: &Value) -> Result<Vec<S
     Ok(sources)
 }
 
-/// Checks that [run] previous names another run's folder.
+/// Checks that `[run] previous` names another run's folder.
 pub fn check(ctx: &Context) -> Result<()> {
     let Some(folder) = &ctx.config.run.previous else {
         return Ok(());
