@@ -172,7 +172,11 @@ fn what_cannot_be_exported_is_said_and_nothing_is_left() {
         65,
         "found a folder with other files",
     );
-    refused(&["coco", "--points", "5"], 2, "--points is for tensorboard");
+    refused(
+        &["coco", "--points", "5"],
+        2,
+        "--points applies to tensorboard",
+    );
     assert_eq!(files(Path::new(&theirs)), ["thesis.txt"]);
     assert!(!exporter.path("run/export").exists());
 
