@@ -35,7 +35,7 @@
 //! at the first missing part, with another the stage and what depends on it are run again. Where only the images
 //! differ, `scan` and `extract` reuse the rows of those whose content they know.
 //!
-//! A stage is added with one folder in `stages/` and one line in `stages/earlier.rs`; a kind of finding that it yields with one
+//! A stage is added with one folder in `stages/` and two lines in `stages/lib.rs`; a kind of finding that it yields with one
 //! declaration beside the others of [`findings::Kind`].
 
 pub use prospect_analysis as analysis;

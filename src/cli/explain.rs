@@ -12,7 +12,7 @@ use prospect_engine::{Context, progress::Cancel};
 use prospect_model::CamMethod;
 use prospect_output::picture;
 use prospect_queries::subject::{Explained, Explaining};
-use prospect_stages::scan::FileLabels;
+use prospect_stages::{STAGES, scan::FileLabels};
 use prospect_store::RunFolder;
 
 use super::{Global, logging, output};
@@ -58,7 +58,7 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8>
     logging::start(global, &progress, None, "explain")?;
     let run = RunFolder::at(&config.run.dir)?;
     let cancel = Cancel::default();
-    let ctx = Context::new(&config, &run, &progress, &cancel);
+    let ctx = Context::new(&config, &run, STAGES, &progress, &cancel);
     let model = ctx.model()?;
     let mut methods = args.method.clone();
     methods.dedup();

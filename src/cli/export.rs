@@ -7,6 +7,7 @@ use prospect_common::{Complaint, Complaints, Error, text};
 use prospect_engine::{Context, progress::Cancel};
 use prospect_output::export::{Format, Images};
 use prospect_queries::export::{Asked, Export, export as write};
+use prospect_stages::STAGES;
 use prospect_store::RunFolder;
 
 use super::{Global, interrupt, logging, output};
@@ -59,7 +60,7 @@ pub(super) fn export(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
     logging::start(global, &progress, None, "export")?;
     let cancel = Cancel::default();
     interrupt::install(&cancel, &progress, INTERRUPTED)?;
-    let ctx = Context::new(&config, &run, &progress, &cancel);
+    let ctx = Context::new(&config, &run, STAGES, &progress, &cancel);
     let out = match &args.out {
         Some(out) => out.clone(),
         None => run.path(&format!("export/{}", args.format.name())),

@@ -37,8 +37,8 @@ pub(super) fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<u8> {
     config.check_files()?;
     let run = RunFolder::at(&config.run.dir)?;
     let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-    let ctx = Context::new(&config, &run, &progress, &cancel);
-    let planned = prospect_engine::plan(&ctx, STAGES, &args.stages)?;
+    let ctx = Context::new(&config, &run, STAGES, &progress, &cancel);
+    let planned = prospect_engine::plan(&ctx, &args.stages)?;
     let free = run.free_space().ok();
     if args.json {
         output::print_json(&Answer::new(&planned, &run, free))?;

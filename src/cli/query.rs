@@ -17,7 +17,7 @@ use prospect_queries::{
     answer::draw_answer,
     audits::{Audit, Bound, Catalog, is_name},
 };
-use prospect_stages::writer_of;
+use prospect_stages::{STAGES, writer_of};
 use prospect_store::{self as store, RunFolder};
 
 use super::{Global, logging, output};
@@ -145,7 +145,7 @@ pub(super) fn query(global: &Global, args: &QueryArgs) -> anyhow::Result<u8> {
         let progress = global.progress();
         logging::start(global, &progress, None, "query")?;
         let cancel = Cancel::default();
-        let ctx = Context::new(&config, &run, &progress, &cancel);
+        let ctx = Context::new(&config, &run, STAGES, &progress, &cancel);
         let title = [&*audit.title]
             .into_iter()
             .chain(args.params.iter().map(String::as_str));

@@ -59,7 +59,7 @@ pub(super) fn bring_up_to_date(
     }
     let cancel = Cancel::default();
     interrupt::install(&cancel, &progress, interrupt::PARTS)?;
-    let ctx = Context::new(&config, &run, &progress, &cancel);
+    let ctx = Context::new(&config, &run, STAGES, &progress, &cancel);
     let mut watch = |event: Event| {
         if let Event::Decided { nth, .. } = event {
             progress.begin(nth);
@@ -69,7 +69,7 @@ pub(super) fn bring_up_to_date(
             progress.suspend(|| print(&line));
         }
     };
-    let result = prospect_engine::run(&ctx, &lock, STAGES, stages, &mut watch);
+    let result = prospect_engine::run(&ctx, &lock, stages, &mut watch);
     if let (Err(Error::Interrupted), false) = (&result, global.quiet) {
         unfinished(&run.manifest()?).lines().for_each(print);
     }

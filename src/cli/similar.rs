@@ -13,6 +13,7 @@ use prospect_engine::{Context, progress::Cancel};
 use prospect_queries::similar::{
     Answer, Asked, Method, Seen, Share, Similar, draw_sheets, similar,
 };
+use prospect_stages::STAGES;
 use prospect_store::RunFolder;
 use serde::Serialize;
 
@@ -80,7 +81,7 @@ pub(super) fn run(global: &Global, args: &SimilarArgs) -> anyhow::Result<u8> {
     let progress = global.progress();
     logging::start(global, &progress, None, "similar")?;
     let cancel = Cancel::default();
-    let ctx = Context::new(&config, &run, &progress, &cancel);
+    let ctx = Context::new(&config, &run, STAGES, &progress, &cancel);
     let asked = Asked {
         images: &args.images,
         k: args.k.into(),

@@ -9,6 +9,7 @@ use clap::Args;
 use prospect_common::{Error, text};
 use prospect_engine::{Context, progress::Cancel};
 use prospect_queries::unit::{UnitFacts, picture_name, unit_facts, unit_sheet};
+use prospect_stages::STAGES;
 use prospect_store::RunFolder;
 use serde::Serialize;
 
@@ -55,7 +56,7 @@ pub(super) fn unit(global: &Global, args: &UnitArgs) -> anyhow::Result<u8> {
     let progress = global.progress();
     logging::start(global, &progress, None, "unit")?;
     let cancel = Cancel::default();
-    let ctx = Context::new(&config, &run, &progress, &cancel);
+    let ctx = Context::new(&config, &run, STAGES, &progress, &cancel);
     let facts = unit_facts(&ctx, &args.unit)?;
     if !args.json {
         output::print(&page(&facts))?;

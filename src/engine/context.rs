@@ -8,12 +8,17 @@ use prospect_model::ModelInfo;
 use prospect_store::RunFolder;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::progress::{Cancel, Progress};
+use crate::{
+    Stage,
+    progress::{Cancel, Progress},
+};
 
 /// The context passed to every stage.
 pub struct Context<'a> {
     pub config: &'a Config,
     pub run: &'a RunFolder,
+    /// Every stage of the pipeline, in run order.
+    pub stages: &'a [Stage],
     pub progress: &'a Progress,
     pub cancel: &'a Cancel,
     model: OnceLock<ModelInfo>,
@@ -23,12 +28,14 @@ impl<'a> Context<'a> {
     pub fn new(
         config: &'a Config,
         run: &'a RunFolder,
+        stages: &'a [Stage],
         progress: &'a Progress,
         cancel: &'a Cancel,
     ) -> Context<'a> {
         Context {
             config,
             run,
+            stages,
             progress,
             cancel,
             model: OnceLock::new(),

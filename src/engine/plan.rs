@@ -13,8 +13,8 @@ use super::{
 };
 
 /// The plan for the named stages (default: all) and their dependencies; changes nothing.
-pub fn plan(ctx: &Context, stages: &[Stage], wanted: &[String]) -> Result<Plan> {
-    plan_prepared(ctx, &prepare(ctx, stages, wanted)?)
+pub fn plan(ctx: &Context, wanted: &[String]) -> Result<Plan> {
+    plan_prepared(ctx, &prepare(ctx, wanted)?)
 }
 
 /// The plan for prepared stages.
@@ -100,11 +100,8 @@ pub fn check_names(stages: &[Stage], wanted: &[String]) -> Result<()> {
 }
 
 /// The requested stages and all their dependencies, in run order, with parameters checked before any work starts.
-pub(super) fn prepare<'s>(
-    ctx: &Context,
-    stages: &'s [Stage],
-    wanted: &[String],
-) -> Result<Vec<Prepared<'s>>> {
+pub(super) fn prepare<'s>(ctx: &Context<'s>, wanted: &[String]) -> Result<Vec<Prepared<'s>>> {
+    let stages = ctx.stages;
     check_names(stages, wanted)?;
     takeover::check(ctx)?;
     let mut chosen: Vec<(&Stage, Vec<&Stage>)> = Vec::new();

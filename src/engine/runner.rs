@@ -9,7 +9,7 @@ use prospect_common::{Error, Result, text};
 use prospect_store::{RunLock, StageRecord, StageWriter};
 
 use super::{
-    Context, Outcome, Stage,
+    Context, Outcome,
     decision::{Decision, decide},
     plan::{plan_prepared, prepare},
     takeover,
@@ -36,7 +36,6 @@ pub enum Event<'e> {
 pub fn run(
     ctx: &Context,
     lock: &RunLock,
-    stages: &[Stage],
     wanted: &[String],
     watch: &mut dyn FnMut(Event),
 ) -> Result<()> {
@@ -47,7 +46,7 @@ pub fn run(
             u64::MAX
         }
     };
-    run_within(ctx, lock, stages, wanted, free, watch)
+    run_within(ctx, lock, wanted, free, watch)
 }
 
 /// As [`run`], with `free` bytes left on the disk.
@@ -57,12 +56,11 @@ pub fn run(
 pub fn run_within(
     ctx: &Context,
     lock: &RunLock,
-    stages: &[Stage],
     wanted: &[String],
     free: u64,
     watch: &mut dyn FnMut(Event),
 ) -> Result<()> {
-    let prepared = prepare(ctx, stages, wanted)?;
+    let prepared = prepare(ctx, wanted)?;
     let plan = plan_prepared(ctx, &prepared)?;
     plan.check_space(ctx.run, free)?;
     tracing::info!("estimated output: {}", text::bytes(plan.bytes()));

@@ -156,6 +156,7 @@ const NEWER: &[Stage] = &[
 /// A run folder and the settings to use it with.
 struct Bench {
     folder: tempfile::TempDir,
+    stages: &'static [Stage],
 }
 
 impl Bench {
@@ -169,6 +170,7 @@ impl Bench {
         });
         Bench {
             folder: tempfile::tempdir().unwrap(),
+            stages: FAKES,
         }
     }
 
@@ -177,12 +179,18 @@ impl Bench {
         let config = Config::parse(Path::new(""), "[images]\ndir = \"x\"\n", &set).unwrap();
         let run = RunFolder::create(self.folder.path()).unwrap();
         let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-        act(&Context::new(&config, &run, &progress, &cancel))
+        act(&Context::new(
+            &config,
+            &run,
+            self.stages,
+            &progress,
+            &cancel,
+        ))
     }
 
-    fn plan(&self, stages: &'static [Stage], set: &[&str], wanted: &[&str]) -> Vec<String> {
+    fn plan(&self, set: &[&str], wanted: &[&str]) -> Vec<String> {
         let wanted: Vec<String> = wanted.iter().map(|name| name.to_string()).collect();
-        let planned = self.with(set, |ctx| plan(ctx, stages, &wanted)).unwrap();
+        let planned = self.with(set, |ctx| plan(ctx, &wanted)).unwrap();
         let stages = planned.stages.iter();
         stages
             .map(|planned| match &planned.decision {
@@ -198,7 +206,7 @@ impl Bench {
 
     /// What a run is expected to write, stage by stage: rows, bytes, bytes that go.
     fn expects(&self, set: &[&str]) -> Vec<(u64, u64, u64)> {
-        let plan = self.with(set, |ctx| plan(ctx, FAKES, &[])).unwrap();
+        let plan = self.with(set, |ctx| plan(ctx, &[])).unwrap();
         let sizes = plan.stages.iter().map(|planned| {
             let tables = &planned.tables;
             (
@@ -214,17 +222,17 @@ impl Bench {
         DONE.with_borrow_mut(Vec::clear);
         self.with(set, |ctx| {
             let lock = ctx.run.lock("test")?;
-            run_within(ctx, &lock, FAKES, &[], free, &mut |_| {})
+            run_within(ctx, &lock, &[], free, &mut |_| {})
         })
     }
 
     /// Runs and gives what was done.
-    fn run(&self, stages: &[Stage], set: &[&str], wanted: &[&str]) -> Result<Vec<String>> {
+    fn run(&self, set: &[&str], wanted: &[&str]) -> Result<Vec<String>> {
         let wanted: Vec<String> = wanted.iter().map(|name| name.to_string()).collect();
         DONE.with_borrow_mut(Vec::clear);
         self.with(set, |ctx| {
             let lock = ctx.run.lock("test")?;
-            run(ctx, &lock, stages, &wanted, &mut |_| {})
+            run(ctx, &lock, &wanted, &mut |_| {})
         })?;
         Ok(done())
     }
@@ -240,62 +248,56 @@ const EVERYTHING: [&str; 5] = ["scan 0", "extract 0", "extract 1", "extract 2", 
 fn first_run_does_everything_and_second_nothing() {
     let bench = Bench::new();
     assert_eq!(
-        bench.plan(FAKES, &[], &[]),
+        bench.plan(&[], &[]),
         [
             "scan run: no run yet",
             "extract waits for scan",
             "patches waits for extract"
         ]
     );
-    assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), EVERYTHING);
+    assert_eq!(bench.run(&[], &[]).unwrap(), EVERYTHING);
     assert_eq!(
-        bench.plan(FAKES, &[], &[]),
+        bench.plan(&[], &[]),
         ["scan reuse", "extract reuse", "patches reuse"]
     );
-    assert!(bench.run(FAKES, &[], &[]).unwrap().is_empty());
+    assert!(bench.run(&[], &[]).unwrap().is_empty());
 }
 
 #[test]
 fn named_stage_runs_with_its_dependencies_only() {
     let bench = Bench::new();
     assert_eq!(
-        bench.run(FAKES, &[], &["extract"]).unwrap(),
+        bench.run(&[], &["extract"]).unwrap(),
         ["scan 0", "extract 0", "extract 1", "extract 2"]
     );
-    assert_eq!(bench.plan(FAKES, &[], &["scan"]), ["scan reuse"]);
-    assert_eq!(
-        bench.plan(FAKES, &[], &["patches"])[2],
-        "patches run: no run yet"
-    );
+    assert_eq!(bench.plan(&[], &["scan"]), ["scan reuse"]);
+    assert_eq!(bench.plan(&[], &["patches"])[2], "patches run: no run yet");
 }
 
 #[test]
 fn changed_parameter_reruns_its_stage_and_dependents() {
     let bench = Bench::new();
-    bench.run(FAKES, &[], &[]).unwrap();
+    bench.run(&[], &[]).unwrap();
     assert_eq!(
-        bench.plan(FAKES, &["patches.k=4"], &[]),
+        bench.plan(&["patches.k=4"], &[]),
         [
             "scan reuse",
             "extract reuse",
             "patches run: parameter patches.k changed: 9 → 4"
         ]
     );
-    assert_eq!(
-        bench.run(FAKES, &["patches.k=4"], &[]).unwrap(),
-        ["patches 0"]
-    );
+    assert_eq!(bench.run(&["patches.k=4"], &[]).unwrap(), ["patches 0"]);
     let set = ["extract.layers=[\"layer4\"]", "extract.part_size=7"];
     assert_eq!(
-        bench.plan(FAKES, &set, &[]),
+        bench.plan(&set, &[]),
         [
             "scan reuse",
             "extract run: parameter extract.layers changed: auto → [\"layer4\"]; parameter extract.part_size changed: 1024 → 7",
             "patches waits for extract"
         ]
     );
-    assert_eq!(bench.run(FAKES, &set, &[]).unwrap(), EVERYTHING[1..]);
-    let after = bench.plan(FAKES, &[], &["extract"]);
+    assert_eq!(bench.run(&set, &[]).unwrap(), EVERYTHING[1..]);
+    let after = bench.plan(&[], &["extract"]);
     assert!(
         after[1].starts_with("extract run: parameter extract.layers changed"),
         "{after:?}"
@@ -305,92 +307,87 @@ fn changed_parameter_reruns_its_stage_and_dependents() {
 #[test]
 fn setting_outside_all_keys_reruns_nothing() {
     let bench = Bench::new();
-    bench.run(FAKES, &[], &[]).unwrap();
+    bench.run(&[], &[]).unwrap();
     let set = [
         "extract.decode_threads=3",
         "model.batch_size=7",
         "model.device=cpu",
     ];
-    assert!(bench.run(FAKES, &set, &[]).unwrap().is_empty());
+    assert!(bench.run(&set, &[]).unwrap().is_empty());
 }
 
 #[test]
 fn new_stage_version_reruns_it() {
-    let bench = Bench::new();
-    bench.run(FAKES, &[], &[]).unwrap();
-    assert_eq!(
-        bench.plan(NEWER, &[], &[])[1],
-        "extract run: stage version 1 → 2"
-    );
-    assert_eq!(bench.run(NEWER, &[], &[]).unwrap(), EVERYTHING[1..]);
+    let mut bench = Bench::new();
+    bench.run(&[], &[]).unwrap();
+    bench.stages = NEWER;
+    assert_eq!(bench.plan(&[], &[])[1], "extract run: stage version 1 → 2");
+    assert_eq!(bench.run(&[], &[]).unwrap(), EVERYTHING[1..]);
 }
 
 #[test]
 fn rescan_with_the_same_images_reruns_nothing_else() {
     let bench = Bench::new();
-    bench.run(FAKES, &[], &[]).unwrap();
+    bench.run(&[], &[]).unwrap();
     world(|world| world.touched = 1);
     assert_eq!(
-        bench.plan(FAKES, &[], &[]),
+        bench.plan(&[], &[]),
         [
             "scan run: parameter scan.listing changed: [1,0] → [1,1]",
             "extract waits for scan",
             "patches waits for extract"
         ]
     );
-    assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), ["scan 0"]);
+    assert_eq!(bench.run(&[], &[]).unwrap(), ["scan 0"]);
     world(|world| world.found = 2);
-    bench.run(FAKES, &[], &["scan"]).unwrap();
+    bench.run(&[], &["scan"]).unwrap();
     assert_eq!(
-        bench.plan(FAKES, &[], &[])[1],
+        bench.plan(&[], &[])[1],
         "extract run: scan's image list changed"
     );
-    assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), EVERYTHING[1..]);
+    assert_eq!(bench.run(&[], &[]).unwrap(), EVERYTHING[1..]);
 }
 
 #[test]
 fn interrupted_run_keeps_its_parts_and_resumes() {
     let bench = Bench::new();
     world(|world| world.stop_after = 1);
-    let error = bench.run(FAKES, &[], &[]).unwrap_err();
+    let error = bench.run(&[], &[]).unwrap_err();
     assert!(matches!(error, Error::Interrupted), "{error}");
     assert_eq!(done(), ["scan 0", "extract 0", "extract 1"]);
     assert_eq!(
-        bench.plan(FAKES, &[], &[])[1],
+        bench.plan(&[], &[])[1],
         "extract resume 2 of Some(3), 0 lost"
     );
     world(|world| world.stop_after = usize::MAX);
-    assert_eq!(
-        bench.run(FAKES, &[], &[]).unwrap(),
-        ["extract 2", "patches 0"]
-    );
+    assert_eq!(bench.run(&[], &[]).unwrap(), ["extract 2", "patches 0"]);
 }
 
 #[test]
 fn only_a_part_with_a_missing_file_is_redone() {
     let bench = Bench::new();
-    bench.run(FAKES, &[], &[]).unwrap();
+    bench.run(&[], &[]).unwrap();
     let file = bench.with(&[], |ctx| {
         let manifest = ctx.run.manifest().unwrap();
         ctx.run.files(&manifest, "extract")[1].clone()
     });
     std::fs::remove_file(file).unwrap();
     assert_eq!(
-        bench.plan(FAKES, &[], &["extract"])[1],
+        bench.plan(&[], &["extract"])[1],
         "extract resume 2 of Some(3), 1 lost"
     );
-    assert_eq!(bench.run(FAKES, &[], &[]).unwrap(), ["extract 1"]);
+    assert_eq!(bench.run(&[], &[]).unwrap(), ["extract 1"]);
 }
 
 #[test]
 fn every_parameter_is_checked_before_any_work() {
     let bench = Bench::new();
-    let error = bench.run(FAKES, &["patches.k=1001"], &[]).unwrap_err();
+    let error = bench.run(&["patches.k=1001"], &[]).unwrap_err();
     assert!(matches!(error, Error::Config(_)), "{error}");
     assert!(done().is_empty());
     // What is not wanted is not checked.
     assert_eq!(
-        bench.run(FAKES, &["patches.k=1001"], &["scan"]).unwrap(),
+        bench.run(&["patches.k=1001"], &["scan"]).unwrap(),
         ["scan 0"]
     );
 }
@@ -422,7 +419,7 @@ fn gathering_findings_depends_on_every_earlier_stage_that_yields_some() {
 #[test]
 fn unknown_stage_suggests_the_nearest() {
     let bench = Bench::new();
-    let error = bench.run(FAKES, &[], &["extrct"]).unwrap_err();
+    let error = bench.run(&[], &["extrct"]).unwrap_err();
     assert!(
         error
             .to_string()
@@ -457,7 +454,7 @@ fn run_that_does_not_fit_is_refused_before_any_work() {
 #[test]
 fn deleted_and_finished_output_needs_no_space() {
     let bench = Bench::new();
-    bench.run(FAKES, &[], &[]).unwrap();
+    bench.run(&[], &[]).unwrap();
     // Another k: the old patches are deleted first.
     let [_, _, (rows, bytes, replaced)] = bench.expects(&["patches.k=4"])[..] else {
         panic!("three stages");
@@ -470,7 +467,7 @@ fn deleted_and_finished_output_needs_no_space() {
 
     let bench = Bench::new();
     world(|world| world.stop_after = 1);
-    assert!(bench.run(FAKES, &[], &[]).is_err());
+    assert!(bench.run(&[], &[]).is_err());
     // Two of three parts are done, and tell how much a row takes.
     let per_row = bench.with(&[], |ctx| {
         let manifest = ctx.run.manifest().unwrap();
@@ -487,14 +484,14 @@ fn deleted_and_finished_output_needs_no_space() {
 fn images_are_counted_in_the_table_once_it_is_there() {
     let bench = Bench::new();
     let images = |bench: &Bench| {
-        let plan = bench.with(&[], |ctx| plan(ctx, FAKES, &[])).unwrap();
+        let plan = bench.with(&[], |ctx| plan(ctx, &[])).unwrap();
         plan.images.unwrap()
     };
     assert_eq!(
         (images(&bench).n, images(&bench).source),
         (3, "folder listing")
     );
-    bench.run(FAKES, &[], &["scan"]).unwrap();
+    bench.run(&[], &["scan"]).unwrap();
     assert_eq!(
         (images(&bench).n, images(&bench).source),
         (3, "table images")

@@ -1,12 +1,11 @@
 //! The stages of a run, in the order in which they run.
 //!
-//! A stage is a value: one folder with a `const STAGE`, and one line in `earlier.rs`.
+//! A stage is a value: one folder with a `const STAGE`, its `mod` line and its place in the list.
 
 pub mod audit;
 pub mod backprop;
 pub mod confusion;
 pub mod duplicates;
-mod earlier;
 pub mod explain;
 pub mod extract;
 pub mod labels;
@@ -22,19 +21,24 @@ pub mod shortcuts;
 use prospect_engine::Stage;
 use prospect_store::derived_from;
 
-use earlier::EARLIER;
-
 /// Every stage; whatever a stage needs stands before it.
-pub const STAGES: &[Stage] = &{
-    let mut stages = [report::STAGE; EARLIER.len() + 2];
-    let mut at = 0;
-    while at < EARLIER.len() {
-        stages[at] = EARLIER[at];
-        at += 1;
-    }
-    stages[at] = audit::STAGE;
-    stages
-};
+pub const STAGES: &[Stage] = &[
+    scan::STAGE,
+    extract::STAGE,
+    patches::STAGE,
+    neighbors::STAGE,
+    project::STAGE,
+    confusion::STAGE,
+    backprop::STAGE,
+    explain::STAGE,
+    duplicates::STAGE,
+    probe::STAGE,
+    labels::STAGE,
+    outliers::STAGE,
+    shortcuts::STAGE,
+    audit::STAGE,
+    report::STAGE,
+];
 
 /// The stage that writes a table; of one that is made when a query asks, the stage that writes what it is made from.
 pub fn writer_of(table: &str) -> Option<&'static Stage> {

@@ -21,15 +21,22 @@ pub struct Project {
     dir: TempDir,
     /// What pipeline.toml says.
     settings: String,
+    stages: &'static [Stage],
 }
 
 impl Project {
-    /// With these settings; paths are relative to the folder.
+    /// With these settings and no stages; paths are relative to the folder.
     pub fn new(settings: &str) -> Project {
         Project {
             dir: tempfile::tempdir().unwrap(),
             settings: settings.to_string(),
+            stages: &[],
         }
+    }
+
+    /// The same project with the stages of a pipeline.
+    pub fn with_stages(self, stages: &'static [Stage]) -> Project {
+        Project { stages, ..self }
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
@@ -69,14 +76,14 @@ impl Project {
     ) -> T {
         let (config, run) = (self.config(run, set), self.run(run));
         let progress = Progress::new(ProgressKind::Quiet);
-        act(&Context::new(&config, &run, &progress, cancel))
+        act(&Context::new(&config, &run, self.stages, &progress, cancel))
     }
 
-    /// Brings `stage` of `stages` up to date, with all that it needs; its summary.
-    pub fn bring(&self, run: &str, set: &[&str], stages: &[Stage], stage: &str) -> Result<Value> {
+    /// Brings a stage up to date, with all that it needs; its summary.
+    pub fn bring(&self, run: &str, set: &[&str], stage: &str) -> Result<Value> {
         self.with(run, set, |ctx| {
             let lock = ctx.run.lock("test")?;
-            run_stages(ctx, &lock, stages, &[stage.to_string()], &mut |_| {})?;
+            run_stages(ctx, &lock, &[stage.to_string()], &mut |_| {})?;
             Ok(ctx.run.manifest()?.stages[stage].summary.clone())
         })
     }

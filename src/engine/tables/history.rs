@@ -200,7 +200,7 @@ mod tests {
         let text = "[run]\ndir = \"now\"\nprevious = \"before\"\n[images]\ndir = \"images\"\n";
         let config = Config::parse(&dir.path().join("pipeline.toml"), text, &[]).unwrap();
         let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-        let ctx = Context::new(&config, &now, &progress, &cancel);
+        let ctx = Context::new(&config, &now, &[], &progress, &cancel);
         let found = findings(&now, &now.manifest().unwrap()).unwrap();
         assert_eq!(
             (found[1].path.as_str(), found[1].other_path.as_deref()),
@@ -239,7 +239,7 @@ mod tests {
             let config = Config::parse(&dir.path().join("pipeline.toml"), &text, &[]).unwrap();
             assert_eq!(config.run.previous.is_some(), is_named);
             let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-            let ctx = Context::new(&config, &run, &progress, &cancel);
+            let ctx = Context::new(&config, &run, &[], &progress, &cancel);
             assert_eq!(since_previous(&ctx, &[]).unwrap(), None);
             assert_eq!(previous_digest(&ctx).unwrap(), None);
         }

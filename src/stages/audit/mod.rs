@@ -29,7 +29,6 @@ use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
 use self::issue::{Issue, reviewed};
-use super::earlier::EARLIER;
 
 pub const STAGE: Stage = Stage {
     name: "audit",
@@ -85,7 +84,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let manifest = ctx.run.manifest()?;
     let bar = ctx.progress.stage("audit", 1, "tables");
     let mut findings = Vec::new();
-    for found in EARLIER.iter().filter_map(|stage| stage.findings) {
+    for found in ctx.stages.iter().filter_map(|stage| stage.findings) {
         findings.extend(found(ctx, &manifest)?);
         ctx.cancel.check()?;
     }

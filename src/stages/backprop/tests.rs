@@ -19,7 +19,7 @@ fn project(network: &'static str, images: usize, alike: bool) -> Project {
         "[images]\ndir = \"photos\"\n[model]\npath = {:?}\ndevice = \"cpu\"\n[extract]\npart_size = 5\n",
         golden(&format!("{network}.pt2")),
     );
-    let project = prospect_testing::Project::new(&settings);
+    let project = prospect_testing::Project::new(&settings).with_stages(STAGES);
     for image in 0..images {
         let mut picture = Picture::filled(24, 24, [0; 3]);
         let mut state = if alike { 1 } else { image as u64 + 1 };
@@ -37,7 +37,7 @@ fn project(network: &'static str, images: usize, alike: bool) -> Project {
 impl Project {
     /// Brings a stage up to date; returns its summary.
     fn run(&self, stage: &str, set: &[&str]) -> Result<Value> {
-        self.0.bring("run", set, STAGES, stage)
+        self.0.bring("run", set, stage)
     }
 
     fn rows(&self, table: &str) -> Vec<RecordBatch> {

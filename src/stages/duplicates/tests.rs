@@ -53,7 +53,8 @@ struct Folder {
 impl Folder {
     fn new() -> Folder {
         Folder {
-            project: Project::new("[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n"),
+            project: Project::new("[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n")
+                .with_stages(&[scan::STAGE]),
             paths: BTreeSet::new(),
         }
     }
@@ -72,7 +73,7 @@ impl Folder {
     }
 
     fn scan(&self) {
-        (self.project.bring("run", &[], &[scan::STAGE], "scan")).unwrap();
+        (self.project.bring("run", &[], "scan")).unwrap();
     }
 
     /// Writes feature vectors of two dimensions, and neighbours.

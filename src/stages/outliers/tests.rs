@@ -16,7 +16,7 @@ impl Case {
     fn new() -> Case {
         let project = Project::new(
             "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n[neighbors]\nmetric = \"cosine\"\n",
-        );
+        ).with_stages(&[scan::STAGE]);
         for at in 0..IMAGES {
             let mut picture = Picture::filled(60, 60, [90, 140, 200]);
             let colour = if at == 7 {
@@ -39,7 +39,7 @@ impl Case {
     }
 
     fn scan(&self) {
-        self.0.bring("run", &[], &[scan::STAGE], "scan").unwrap();
+        self.0.bring("run", &[], "scan").unwrap();
     }
 
     /// Scans; writes unit vectors at these angles as features, and one neighbour per image at the given distance.

@@ -44,7 +44,7 @@ impl Project {
             "[images]\ndir = \"photos\"\nmax_bad_fraction = 0.9\n[model]\npath = {:?}\ndevice = \"cpu\"\n[extract]\npart_size = 7\n",
             golden("plain.pt2"),
         );
-        let project = Project(prospect_testing::Project::new(&settings));
+        let project = Project(prospect_testing::Project::new(&settings).with_stages(STAGES));
         for number in 0..images {
             project.add("photos", number, &picture(number));
         }
@@ -59,13 +59,13 @@ impl Project {
 
     /// Brings the stage up to date; returns its summary.
     fn run(&self, run: &str, set: &[&str]) -> Result<Value> {
-        self.0.bring(run, set, STAGES, "project")
+        self.0.bring(run, set, "project")
     }
 
     /// The planner's decision about the stage.
     fn decision(&self, run: &str, set: &[&str]) -> Decision {
         self.0.with(run, set, |ctx| {
-            let plan = plan(ctx, STAGES, &["project".to_string()]).unwrap();
+            let plan = plan(ctx, &["project".to_string()]).unwrap();
             plan.stages.last().unwrap().decision.clone()
         })
     }

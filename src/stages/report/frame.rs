@@ -13,7 +13,7 @@ use prospect_findings::{Kind, ReportPage};
 use prospect_store::Manifest;
 use serde_json::Value;
 
-use super::super::{audit, earlier::EARLIER};
+use super::STAGE;
 
 /// The pages in the order of the navigation bar: file name without `.html`, and heading.
 pub const PAGES: [(&str, &str); 9] = [
@@ -128,6 +128,12 @@ impl Frame<'_> {
         sentences.join(" ")
     }
 
+    /// The stages before the report, in run order.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        let stages = self.ctx.stages.iter();
+        stages.take_while(|stage| stage.name != STAGE.name)
+    }
+
     /// The summary of a stage; null if it has not run.
     pub fn summary(&self, stage: &str) -> &Value {
         (self.manifest.stages.get(stage)).map_or(&Value::Null, |record| &record.summary)
@@ -146,11 +152,6 @@ impl Frame<'_> {
             large: Vec::new(),
         })
     }
-}
-
-/// The stages before the report, in the order in which they run.
-pub fn stages() -> impl Iterator<Item = &'static Stage> {
-    EARLIER.iter().chain([&audit::STAGE])
 }
 
 /// Paths in the run folder of the pictures that a stage drew.

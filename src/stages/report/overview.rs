@@ -11,7 +11,7 @@ use prospect_engine::schema::{changes, issues, label_scores};
 use prospect_findings::{Kind, changes::ChangeKind};
 
 use super::{
-    frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, shown, stages},
+    frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, shown},
     issues::Issue,
 };
 
@@ -242,7 +242,7 @@ fn warnings(frame: &Frame) -> Vec<String> {
         let record = frame.manifest.stages.get(name);
         record.is_some_and(|record| record.complete)
     };
-    stages()
+    (frame.stages())
         .filter(|stage| !complete(stage.name))
         .map(|stage| {
             format!(

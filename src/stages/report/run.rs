@@ -9,7 +9,7 @@ use prospect_common::{
 };
 use serde_json::Value;
 
-use super::frame::{Figure, Frame, NAME, Page, Shell, shown, stages};
+use super::frame::{Figure, Frame, NAME, Page, Shell, shown};
 
 /// Characters to which a stage's summary is cut.
 const SUMMARY: usize = 600;
@@ -38,7 +38,7 @@ struct Stage {
 
 pub fn page(frame: &Frame) -> Result<Page> {
     let mut found = Vec::new();
-    for stage in stages() {
+    for stage in frame.stages() {
         let Some(record) = frame.manifest.stages.get(stage.name) else {
             continue;
         };

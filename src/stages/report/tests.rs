@@ -8,6 +8,7 @@ use prospect_testing::{Fake, FakeImage, FakeLayer, add_tables};
 use serde_json::{Value, json};
 
 use super::{
+    super::STAGES,
     STAGE,
     frame::{PAGES, script},
 };
@@ -39,7 +40,9 @@ fn hostile() -> Fake {
     });
     let channels = 4;
     let n = GOOD * channels as usize;
+    let fake = Fake::default();
     Fake {
+        project: fake.project.with_stages(STAGES),
         images: good.chain(bad).collect(),
         layers: vec![FakeLayer {
             name: "layer<b>\"1".into(),
@@ -53,7 +56,7 @@ fn hostile() -> Fake {
         network_classes: (0..10).map(|c| format!("{HOSTILE} {c}")).collect(),
         predictions: (0..GOOD as i32).map(|id| (id % 10, None)).collect(),
         part_size: 5,
-        ..Fake::default()
+        ..fake
     }
 }
 

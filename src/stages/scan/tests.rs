@@ -23,7 +23,7 @@ struct Project(prospect_testing::Project);
 impl Project {
     fn new() -> Project {
         let settings = "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n";
-        let project = prospect_testing::Project::new(settings);
+        let project = prospect_testing::Project::new(settings).with_stages(&[STAGE]);
         fs::create_dir(project.path("images")).unwrap();
         Project(project)
     }
@@ -34,7 +34,7 @@ impl Project {
 
     fn scan_until(&self, settings: &[&str], cancel: &Cancel) -> Result<serde_json::Value> {
         self.0.with_cancel("run", settings, cancel, |ctx| {
-            prospect_engine::run(ctx, &ctx.run.lock("test")?, &[STAGE], &[], &mut |_| {})?;
+            prospect_engine::run(ctx, &ctx.run.lock("test")?, &[], &mut |_| {})?;
             let record = &ctx.run.manifest()?.stages["scan"];
             let mut summary = record.summary.clone();
             summary["result"] = record.result.clone().into();
