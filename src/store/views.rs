@@ -8,30 +8,30 @@ use super::{Manifest, RunFolder, read};
 use crate::table;
 
 table! {
-    /// The image files, in order of their paths. The columns of the user's metadata follow ours.
+    /// The image files, sorted by path. The user's metadata columns follow.
     pub mod images = "images", "file", [150.0, 110.0] {
-        /// the image's rank by path; joins all tables
+        /// rank by path; joins all tables
         image_id: u32,
-        /// relative to the image folder, with `/`
+        /// relative to the image folder, separated by `/`
         path: Text,
-        /// BLAKE3 of the bytes; null where they could not be read
+        /// BLAKE3 of the file; null if it cannot be read
         digest: Option<Text>,
         /// as stored, in pixels
         width: Option<i32>,
         height: Option<i32>,
         /// EXIF, 1 to 8
         orientation: Option<i16>,
-        /// number of the class
+        /// class number
         label: Option<i32>,
         label_name: Option<Text>,
         split: Option<Text>,
-        /// why it cannot be used
+        /// why the image is unusable
         error: Option<Text>,
         /// mean luma, 0 to 1
         brightness: Option<f32>,
         /// standard deviation of luma
         contrast: Option<f32>,
-        /// variance of the Laplacian; under about 50 a photo looks blurred
+        /// variance of the Laplacian; photos under about 50 look blurred
         sharpness: Option<f32>,
         /// of the luma, in bits
         entropy: Option<f32>,

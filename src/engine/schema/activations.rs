@@ -1,60 +1,60 @@
-//! What excites the units.
+//! Activations of single units.
 
 use prospect_store::table;
 
 table! {
-    /// The images that excite each unit most, and the region that it saw.
+    /// Images in which each unit is most active, and the image region responsible.
     pub mod patches = "patches", "unit and rank", [110.0, 14.0] {
         layer: Text,
         unit: i32,
-        /// 1 is the greatest activation
+        /// 1 is the highest activation
         rank: i16,
         image_id: u32,
-        /// the unit's activation
+        /// activation of the unit
         value: f32,
-        /// cell of the layer's map
+        /// cell of the feature map
         row: i16,
         col: i16,
-        /// what the cell saw, in pixels of the file
+        /// region that the cell depends on, in pixels of the file
         box_x0: f32,
         box_y0: f32,
         box_x1: f32,
         box_y1: f32,
-        /// how the box was made
+        /// receptive field used for the box: `theoretical`
         rf: Text,
-        /// whether the box reaches beyond the image
+        /// whether the box was clipped to the image
         clipped: bool,
-        /// path of a picture
+        /// path of the contact sheet
         crop: Option<Text>,
     }
 }
 
 table! {
-    /// Each unit over the whole dataset.
+    /// Activation statistics of each unit over the dataset.
     pub mod unit_stats = "unit_stats", "unit", [70.0, 33.0] {
         layer: Text,
         unit: i32,
-        /// those with a finite activation
+        /// with a finite activation
         images: u32,
-        /// of the activations, each the maximum over the map
+        /// of the activation, the maximum over the map
         mean: Option<f32>,
         std: Option<f32>,
         min: Option<f32>,
         max: Option<f32>,
-        /// fraction of images with an activation over 0
+        /// fraction of images with a positive activation
         share_active: Option<f32>,
-        /// whether it never fires
+        /// whether the activation is never positive, or constant
         dead: bool,
         selectivity: Option<f32>,
-        /// what `selectivity` is
+        /// definition of `selectivity`: `class_selectivity` or `lifetime_sparseness`
         measure: Text,
-        /// the class that excites it most
+        /// class with the highest mean activation
         top_class: Option<i32>,
     }
 }
 
 table! {
-    /// Which part of a patch made its unit fire.
+    /// Region of each patch that drives its unit, from gradients.
     pub mod unit_gradients = "unit_gradients", "patch of a chosen unit", [80.0, 90.0] {
         layer: Text,
         unit: i32,
@@ -62,18 +62,18 @@ table! {
         image_id: u32,
         row: i16,
         col: i16,
-        /// which box to look at: `theoretical`, or `effective` where a cell sees the whole image
+        /// box to use: `theoretical`, or `effective` if the receptive field covers the whole image
         rf: Text,
         box_x0: Option<f32>,
         box_y0: Option<f32>,
         box_x1: Option<f32>,
         box_y1: Option<f32>,
-        /// holds 90 % of the gradient's energy
+        /// box with 90 % of the gradient's energy
         effective_x0: Option<f32>,
         effective_y0: Option<f32>,
         effective_x1: Option<f32>,
         effective_y1: Option<f32>,
-        /// fraction of the energy in the effective box
+        /// fraction of the gradient's energy in the effective box
         energy: Option<f32>,
         gradient_max: Option<f32>,
         zero_gradient: Option<bool>,

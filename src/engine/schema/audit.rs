@@ -1,46 +1,46 @@
-//! What is wrong with the dataset.
+//! Problems of the dataset and of the classifier.
 
 use prospect_store::table;
 
 table! {
-    /// Copies of files and of pictures.
+    /// Pairs of duplicate images.
     pub mod duplicates = "duplicates", "pair of images", [23.0, 15.0] {
         image_a: u32,
         image_b: u32,
         /// `exact`, `near`, `mirrored`
         kind: Text,
-        /// in bits
+        /// Hamming distance in bits
         phash_distance: Option<i16>,
-        /// cosine
+        /// cosine distance
         feature_distance: Option<f32>,
-        /// of the decoded pictures; 1 is the same
+        /// of the pixels; 1 is identical
         similarity: f32,
-        /// lowest id of the group
+        /// lowest image id of the group of duplicates
         group_id: u32,
-        /// whether their labels differ
+        /// whether the labels differ
         label_conflict: bool,
-        /// whether their splits differ
+        /// whether the splits differ
         cross_split: bool,
     }
 }
 
 table! {
-    /// How likely each label is right.
+    /// Probability that each label is right.
     pub mod label_scores = "label_scores", "labelled image", [35.0, 17.0] {
         image_id: u32,
         label: i32,
-        /// null where the label is the most likely class
+        /// null if the label is the most likely class
         suggested_label: Option<i32>,
         p_suggested: Option<f32>,
-        /// the probe's probability of the label
+        /// predicted probability of the label
         self_confidence: f32,
-        /// half of 1 plus the label's lead over any other class
+        /// (1 + p(label) − highest other probability) / 2
         normalized_margin: f32,
-        /// fraction of the labelled neighbours with this label
+        /// fraction of the labelled neighbours with the same label
         knn_agreement: f32,
-        /// whether it is counted off the diagonal of the confident joint
+        /// whether the image is off the diagonal of the confident joint
         confident_joint: bool,
-        /// 0 worst to 1
+        /// probability that the label is right
         score: f32,
         flagged: bool,
         /// 1 is the worst
@@ -49,74 +49,74 @@ table! {
 }
 
 table! {
-    /// How often one class is labelled as another.
+    /// Estimated number of images by given label and true class.
     pub mod confident_joint = "confident_joint", "pair of classes", [56.0, 30.0] {
-        /// as given
+        /// given label
         label: i32,
         label_name: Text,
-        /// as estimated
+        /// estimated true class
         true_label: i32,
         true_name: Text,
-        /// images that confidently are of the class
+        /// images that confidently belong to the true class
         count: i64,
-        /// by confident learning
+        /// images, by confident learning
         estimated: f64,
-        /// by the probabilities of all images
+        /// images, by the probabilities of all images
         expected: f64,
     }
 }
 
 table! {
-    /// What a review of so many images is expected to find.
+    /// Expected result of reviewing the images with the worst labels.
     pub mod label_calibration = "label_calibration", "review budget", [24.0, 40.0] {
-        /// images looked at
+        /// images reviewed
         reviewed: i32,
-        /// fraction of all label errors that are among them
+        /// fraction of all label errors among them
         recall: f32,
         /// 95 % interval
         recall_low: f32,
         recall_high: f32,
-        /// fraction of errors among them
+        /// fraction of them with a label error
         precision: f32,
-        /// errors injected
+        /// number of injected label errors
         planted: u32,
     }
 }
 
 table! {
-    /// Images unlike all others, or unlike their class.
+    /// Images far from all others, or from their class, in feature space.
     pub mod outliers = "outliers", "image", [21.0, 16.0] {
         image_id: u32,
-        /// mean cosine distance to the nearest images
+        /// mean cosine distance to the nearest neighbours
         distance: f32,
         /// 0 worst to 1
         score: f32,
-        /// as `distance`, to the nearest of its class
+        /// mean cosine distance to the nearest neighbours of its class
         class_distance: Option<f32>,
         class_score: Option<f32>,
-        /// whether a score is under 0.5
+        /// whether either score is under 0.5
         flagged: bool,
     }
 }
 
 table! {
-    /// What attributes say about labels.
+    /// Association of attributes with labels.
     pub mod associations = "associations", "attribute", [90.0, 250.0] {
         attribute: Text,
         /// `metadata` or `quality`
         kind: Text,
-        /// how many it has
+        /// number of distinct values
         values: i32,
         images: u32,
         /// normalized mutual information
         nmi: f64,
         /// of a permutation test
         p_value: f64,
-        /// the value and the label that go together most
+        /// the value and label with the highest lift
         top_value: Option<Text>,
         top_label: Option<i32>,
         top_label_name: Option<Text>,
-        /// how many times as often as by chance
+        /// observed count over the count expected by chance
         lift: Option<f64>,
         /// images with both
         support: Option<u32>,
@@ -124,11 +124,11 @@ table! {
 }
 
 table! {
-    /// Accuracy by group.
+    /// Accuracy by value of an attribute.
     pub mod groups = "groups", "value of an attribute", [80.0, 40.0] {
         attribute: Text,
         value: Text,
-        /// null for all labels together
+        /// null: all labels
         label: Option<i32>,
         label_name: Option<Text>,
         images: u32,
@@ -136,89 +136,91 @@ table! {
         /// 95 % interval
         accuracy_low: Option<f64>,
         accuracy_high: Option<f64>,
-        /// accuracy of all images that have a value, or of those of the label
+        /// accuracy over all values of the attribute, of the same label if given
         overall: Option<f64>,
-        /// whether it is the lowest accuracy of the attribute
+        /// lowest accuracy among the attribute's values, or among its pairs of value and label
         worst: bool,
-        /// who judged: `probe` or `network`
+        /// evaluated classifier: `probe` or `network`
         source: Option<Text>,
     }
 }
 
 table! {
-    /// Units that fire for one class alone.
+    /// Units that may detect a shortcut of one class.
     pub mod shortcuts = "shortcuts", "class and unit", [250.0, 300.0] {
         rank: i32,
         class: i32,
         class_name: Text,
         layer: Text,
         unit: i32,
-        /// `mark`: fires in one small place; `leaning`: the classifier leans on it, and it looks beside the object
+        /// `mark`: fires in one small place; `leaning`: the classifier relies on the unit, which fires at the border or off the object
         kind: Text,
-        /// rows with one number are about the same images
+        /// rows with the same number concern the same images
         mark: i32,
         /// 0 to 1
         score: f64,
-        /// area under the ROC curve, the class against all others
+        /// AUROC of the unit, the class against all others
         exclusivity: f64,
-        /// that bear the mark or make the unit fire
+        /// of the class, with the mark or with the unit active
         images: u32,
-        /// fraction of the class's images
+        /// fraction of the class's images with the mark
         share_of_class: Option<f64>,
         /// fraction of all other images
         share_of_others: Option<f64>,
-        /// the place, 0 to 1 of the network's input
+        /// the mark's place, 0 to 1 of the network's input
         x0: Option<f64>,
         y0: Option<f64>,
         x1: Option<f64>,
         y1: Option<f64>,
-        /// fraction of its images with the strongest cell in the outermost ring
+        /// fraction of `images` with the strongest cell in the outermost ring
         border_share: f64,
-        /// fraction of those with boxes with the strongest cell in none
+        /// fraction of those with boxes whose strongest cell is outside them
         outside_boxes: Option<f64>,
-        /// of the explanations of its images
+        /// mean fraction of the explanations' energy in the outermost ring
         border_energy: Option<f64>,
+        /// mean fraction of the explanations' energy outside the boxes
         background_energy: Option<f64>,
-        /// mean probability of the label, with the mark and without
+        /// mean probability of the label with the mark
         p_with: Option<f64>,
+        /// mean probability of the label without the mark
         p_without: Option<f64>,
-        /// without the unit
+        /// when the mark or unit is ablated
         accuracy_drop: Option<f64>,
         probability_drop: Option<f64>,
         flagged: bool,
         /// one sentence
         evidence: Text,
-        /// path of a picture
+        /// path of the contact sheet
         picture: Option<Text>,
     }
 }
 
 table! {
-    /// All findings, worst first within their kind.
+    /// All findings, worst first within each kind.
     pub mod issues = "issues", "finding", [140.0, 30.0] {
         image_id: u32,
         kind: Text,
         /// 0 worst to 1 fine
         score: f32,
         flagged: bool,
-        /// a likelier class
+        /// more likely class
         suggested_label: Option<i32>,
         /// one sentence
         evidence: Text,
-        /// within the kind
+        /// within the kind; 1 is the worst
         rank: i32,
-        /// the other image of a pair
+        /// other image of the pair
         other_id: Option<u32>,
-        /// `ok` or `fix`
+        /// verdict of the review: `ok` or `fix`
         reviewed: Option<Text>,
         note: Option<Text>,
     }
 }
 
 table! {
-    /// Differences from an earlier run's findings; with `[run] previous`.
+    /// Differences from the findings of the run in `[run] previous`.
     pub mod changes = "changes", "difference", [140.0, 30.0] {
-        /// the image's
+        /// of the image
         path: Text,
         kind: Text,
         other_path: Option<Text>,

@@ -1,4 +1,4 @@
-//! The files and their classes.
+//! Images and classes.
 
 pub use prospect_store::images;
 use prospect_store::table;

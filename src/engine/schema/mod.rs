@@ -1,6 +1,4 @@
-//! Tables that more than one stage reads, each declared once: by the stage that writes it.
-//!
-//! A table that only its own stage reads is declared there.
+//! Declarations of the tables that several stages read. A table that only its own stage reads is declared in that stage.
 
 use prospect_store::declare::Table;
 
@@ -26,10 +24,9 @@ pub use space::{
     projection, projection_quality,
 };
 
-/// The tables as a table in Markdown, a row for each.
+/// A Markdown table that documents `tables`, one row each.
 pub fn reference<'t>(tables: impl Iterator<Item = &'t Table>) -> String {
-    let mut page =
-        "| table | one row per | what it holds, and its columns |\n|---|---|---|\n".to_string();
+    let mut page = "| table | one row per | content and columns |\n|---|---|---|\n".to_string();
     for table in tables {
         let columns = table.columns.iter().map(|column| match column.doc.trim() {
             "" => format!("`{}`", column.name),

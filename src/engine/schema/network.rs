@@ -1,54 +1,54 @@
-//! What the network says of the images.
+//! Outputs of the network.
 
 use prospect_store::table;
 
 table! {
-    /// What the network says of each image.
+    /// The network's prediction for each image.
     pub mod predictions = "predictions", "image", [64.0, 55.0] {
         image_id: u32,
-        /// the most likely class
+        /// most likely class
         pred: i32,
         /// its probability
         p_pred: f32,
-        /// null where the network does not know the label
+        /// probability of the label; null if the label is not a class of the network
         p_label: Option<f32>,
-        /// `p_pred` minus the second greatest probability
+        /// `p_pred` minus the second highest probability
         margin: f32,
         /// in nats
         entropy: f32,
-        /// cross entropy of the label, in nats
+        /// cross-entropy of the label, in nats
         loss: Option<f32>,
-        /// the five most likely classes, each `class` and `p`
+        /// `class` and probability `p` of the five most likely classes
         top5: Structs,
-        /// in order of the classes
+        /// by class
         logits: Vector<f32>,
     }
 }
 
 table! {
-    /// One vector of the network for each image.
+    /// Feature vector of each image.
     pub mod features = "features", "image", [4.0, 4.0] {
         image_id: u32,
-        /// the input of the final linear layer, or `[extract] feature_layer`
+        /// input of the final linear layer, or output of `[extract] feature_layer`
         vector: Vector<f32>,
     }
 }
 
 table! {
-    /// Activations of each unit, over the cells of its map.
+    /// Activations of all units in each image.
     pub mod units = "units", "image and layer", [16.0, 4.0] {
         layer: Text,
         image_id: u32,
-        /// over the cells, a value for each channel
+        /// over the cells of the map, one value per channel
         max: List<f16>,
         mean: List<f16>,
-        /// cell of the maximum: row · width + column
+        /// cell of the maximum: row · width + column, per channel
         argmax: List<u16>,
     }
 }
 
 table! {
-    /// Whole feature maps of the layers that `[explain]` needs.
+    /// Full feature maps of the layers that `[explain]` needs.
     pub mod maps = "maps", "image and layer", [16.0, 4.0] {
         layer: Text,
         image_id: u32,
@@ -58,10 +58,10 @@ table! {
 }
 
 table! {
-    /// The recorded layers.
+    /// Layers recorded by `extract`.
     pub mod layers = "layers", "layer", [80.0, 200.0] {
         layer: Text,
-        /// class of its module
+        /// class of the module
         op: Text,
         /// of the feature map
         channels: i32,
@@ -74,18 +74,18 @@ table! {
         rf_stride_x: Option<i32>,
         rf_start_y: Option<i32>,
         rf_start_x: Option<i32>,
-        /// how many
+        /// number of parameters
         parameters: i64,
     }
 }
 
 table! {
-    /// What the rows of extract were computed from.
+    /// Content and class of each image when `extract` processed it, for reuse of its rows.
     pub mod extracted = "extracted", "image", [80.0, 42.0] {
         image_id: u32,
-        /// of the content
+        /// BLAKE3 of the file
         digest: Text,
-        /// of the network that the label names
+        /// the network's class with the label's name
         class: Option<i32>,
     }
 }

@@ -1,9 +1,9 @@
-//! Where the network looked.
+//! Class activation maps.
 
 use prospect_store::table;
 
 table! {
-    /// Class activation maps that extract has made inline, until explain takes them over.
+    /// Class activation maps computed inline by `extract`, until `explain` copies them.
     pub mod cams = "cams", "image, layer, method and class", [110.0, 45.0] {
         layer: Text,
         image_id: u32,
@@ -17,7 +17,7 @@ table! {
 }
 
 table! {
-    /// Where the network looked.
+    /// Class activation maps of each image and their statistics.
     pub mod explanations = "explanations", "image, layer, method and class", [110.0, 45.0] {
         image_id: u32,
         layer: Text,
@@ -25,32 +25,32 @@ table! {
         class: i32,
         /// `predicted`, `label`, `top-2` …, `fixed`
         class_kind: Text,
-        /// of the map, in cells
+        /// cells of the map
         height: i16,
         width: i16,
-        /// raw; times `map_scale`
+        /// raw map divided by `map_scale`
         map: List<f16>,
         map_scale: f32,
         raw_min: f32,
         raw_max: f32,
-        /// of the cells over 0
+        /// energy: sum of the positive cells
         positive_sum: f32,
-        /// whether it points at nothing
+        /// whether no cell is positive, or all are equal
         zero_map: bool,
-        /// centre of what is over 0, from 0 to 1 of the network's input
+        /// centroid of the energy, 0 to 1 of the network's input
         center_y: Option<f32>,
         center_x: Option<f32>,
-        /// of what is over 0, in the outermost ring of cells
+        /// fraction of the energy in the outermost ring of cells
         border_fraction: Option<f32>,
-        /// of what is over 0, in nats
+        /// of the energy over the cells, in nats
         entropy: Option<f32>,
         /// of the class
         logit: f32,
-        /// what CAM's identity misses
+        /// for CAM: logit − (mean of the map + bias)
         residual: Option<f32>,
-        /// fraction of what is over 0 inside the boxes
+        /// fraction of the energy inside the boxes
         energy_in_box: Option<f32>,
-        /// whether the highest cell lies in a box
+        /// whether the highest cell is in a box
         pointing_hit: Option<bool>,
     }
 }

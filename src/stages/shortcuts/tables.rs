@@ -17,7 +17,7 @@ use super::{
 };
 
 table! {
-    /// Units of a layer that may be shortcuts.
+    /// Units of each layer that may detect a shortcut.
     pub mod shortcut_candidates = "shortcut_candidates", "layer, class and unit", [100.0, 100.0] {
         layer: Text,
         class: i32,
@@ -25,18 +25,18 @@ table! {
         score: f64,
         /// fraction of the class's images with the strongest cell in the place
         share_of_class: f64,
-        /// of all other images
+        /// the same fraction of all other images
         share_of_others: f64,
         /// the place, 0 to 1 of the network's input
         x0: f64,
         y0: f64,
         x1: f64,
         y1: f64,
-        /// area under the ROC curve, the class against all others
+        /// AUROC of the unit, the class against all others
         exclusivity: f64,
         /// fraction of the marked images with the strongest cell in the outermost ring
         border: f64,
-        /// of those with boxes, with that cell's centre in none
+        /// fraction of those with boxes whose strongest cell is outside them
         outside_boxes: Option<f64>,
         /// ids of the class's images with the strongest cell in the place
         marked: Ragged<u32>,
