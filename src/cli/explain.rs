@@ -11,13 +11,13 @@ use prospect_common::{Error, text};
 use prospect_engine::{Context, progress::Cancel};
 use prospect_model::CamMethod;
 use prospect_output::picture;
-use prospect_queries::subject::{Explained, Explaining};
+use prospect_queries::subject::{Explanation, ImageExplainer};
 use prospect_stages::{STAGES, scan::FileLabels};
 use prospect_store::RunFolder;
 
 use super::{Global, logging, output};
 
-/// Most panels in a picture.
+/// Maximum number of panels in a picture.
 const MAX_PANELS: usize = 40;
 
 /// Show where in an image the network looked
@@ -72,8 +72,9 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8>
         .into());
     }
     let labels = FileLabels::new(&config)?;
-    let explaining = Explaining::new(&config, model, args.layer.as_deref(), &methods, args.guided)?;
-    fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "making the folder"))?;
+    let explainer =
+        ImageExplainer::new(&config, model, args.layer.as_deref(), &methods, args.guided)?;
+    fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "creating the folder"))?;
 
     let mut names = HashSet::new();
     let mut rows = vec![HEAD.map(String::from).to_vec()];
@@ -82,14 +83,14 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8>
     for file in &args.images {
         bar.advance(1);
         let label = labels.label(file)?;
-        match one(&explaining, file, &classes, label.as_deref())? {
-            Ok(explained) => {
+        match explain_file(&explainer, file, &classes, label.as_deref())? {
+            Ok(explanation) => {
                 let path = args.out.join(free_name(file, &mut names));
-                let png = explained.picture(&explaining);
+                let png = explanation.picture(&explainer);
                 let png = png.and_then(|picture| picture::png(&picture));
                 let png = png.map_err(Error::from)?;
                 fs::write(&path, png).map_err(Error::io(&path, "writing"))?;
-                rows.extend(table_rows(file, &explained, &explaining, &path));
+                rows.extend(table_rows(file, &explanation, &explainer, &path));
             }
             Err(reason) => {
                 bad += 1;
@@ -104,24 +105,24 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8>
     Ok(if bad > 0 { 65 } else { 0 })
 }
 
-/// Reads and explains one image; the inner error is a fault of the image.
-fn one(
-    explaining: &Explaining,
+/// Reads and explains one image; the inner error concerns the image.
+fn explain_file(
+    explainer: &ImageExplainer,
     file: &Path,
     classes: &BTreeSet<usize>,
     label: Option<&str>,
-) -> anyhow::Result<Result<Explained, String>> {
+) -> anyhow::Result<Result<Explanation, String>> {
     let bytes = match fs::read(file) {
         Ok(bytes) => bytes,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let (image, pixels, geometry) = match explaining.decode(&bytes) {
+    let (image, pixels, geometry) = match explainer.decode(&bytes) {
         Ok(decoded) => decoded,
         Err(error) => return Ok(Err(error.to_string())),
     };
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let explained = explaining.explain(&name, image, &pixels, geometry, classes, label)?;
-    Ok(Ok(explained))
+    let explanation = explainer.explain(&name, image, &pixels, geometry, classes, label)?;
+    Ok(Ok(explanation))
 }
 
 const HEAD: [&str; 8] = [
@@ -138,14 +139,14 @@ const RIGHT: [bool; 8] = [false, false, false, true, true, true, false, false];
 
 fn table_rows(
     file: &Path,
-    explained: &Explained,
-    explaining: &Explaining,
+    explanation: &Explanation,
+    explainer: &ImageExplainer,
     path: &Path,
 ) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
-    for class in &explained.classes {
-        for (method, map) in explaining.methods().iter().zip(&class.maps) {
-            let summary = explaining.summary(map);
+    for class in &explanation.classes {
+        for (method, map) in explainer.methods().iter().zip(&class.maps) {
+            let summary = explainer.summary(map);
             let centre = match (summary.center_x, summary.center_y) {
                 (Some(x), Some(y)) => format!("{x:.2}, {y:.2}"),
                 _ => "none".to_string(),

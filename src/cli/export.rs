@@ -6,7 +6,7 @@ use clap::Args;
 use prospect_common::{Complaint, Complaints, Error, text};
 use prospect_engine::{Context, progress::Cancel};
 use prospect_output::export::{Format, Images};
-use prospect_queries::export::{Asked, Export, export as write};
+use prospect_queries::export::{Export, Request, export as write};
 use prospect_stages::STAGES;
 use prospect_store::RunFolder;
 
@@ -65,14 +65,14 @@ pub(super) fn export(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
         Some(out) => out.clone(),
         None => run.path(&format!("export/{}", args.format.name())),
     };
-    let asked = Asked {
+    let request = Request {
         format: args.format,
         out: &out,
         images: args.images.unwrap_or(Images::Link),
         points: args.points.unwrap_or(10_000),
         thumbnails: args.thumbnails,
     };
-    match write(&ctx, &asked) {
+    match write(&ctx, &request) {
         Err(error @ Error::Interrupted) => {
             output::print_error("interrupted; nothing exported");
             Ok(error.exit_code())
@@ -116,14 +116,14 @@ fn page(done: &Export) -> String {
     let mut page = format!(
         "{}: {}, {} in {}\n",
         done.format.name(),
-        text::counted(done.told.rows, "image"),
+        text::counted(done.summary.rows, "image"),
         text::counted(done.files, "file"),
         text::escaped(&done.path)
     );
-    for remark in &done.told.remarks {
+    for remark in &done.summary.remarks {
         page += &format!("  {}\n", text::escaped(remark));
     }
-    page + &format!("open it with\n  {}\n", text::escaped(&done.told.open))
+    page + &format!("open it with\n  {}\n", text::escaped(&done.summary.open))
 }
 
 #[cfg(test)]
@@ -155,7 +155,7 @@ mod tests {
             format: Format::Coco,
             path: "/a\nb".to_string(),
             files: 2,
-            told: prospect_output::export::Summary {
+            summary: prospect_output::export::Summary {
                 rows: 1,
                 open: "pycocotools.coco.COCO(\"/a\\nb/annotations.json\")".to_string(),
                 remarks: vec!["3 annotations".to_string()],

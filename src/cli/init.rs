@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use prospect_common::{Error, text};
 use prospect_config::Config;
-use prospect_queries::init::Found;
+use prospect_queries::init::Draft;
 use prospect_store::write_atomically;
 
 use super::{Global, output};
@@ -17,7 +17,7 @@ use super::{Global, output};
 ///
 /// Reads the file names in the image folder, the metadata table if there is one (--metadata, or a file such as metadata.csv or
 /// labels.csv in the folder or beside it), and the network's graph; writes only DIR/pipeline.toml, with every key explained
-/// and set to what was found. Opens no image. Without --model, it prints how to export one.
+/// and set to what was draft. Opens no image. Without --model, it prints how to export one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -51,31 +51,31 @@ pub(super) fn init(global: &Global, args: &InitArgs) -> anyhow::Result<u8> {
         ))
         .into());
     }
-    let found = Found::look(
+    let draft = Draft::inspect(
         &args.dir,
         &args.images,
         args.metadata.as_deref(),
         args.model.as_deref(),
     )?;
     let date = chrono::Utc::now().format("%Y-%m-%d").to_string();
-    let text = found.written(&date);
+    let text = draft.to_toml(&date);
     Config::parse(&file, &text, &[])?;
-    fs::create_dir_all(&args.dir).map_err(Error::io(&args.dir, "making the folder"))?;
+    fs::create_dir_all(&args.dir).map_err(Error::io(&args.dir, "creating the folder"))?;
     write_atomically(&file, text.as_bytes())?;
     if !global.quiet {
-        output::print(&page(&found, &file, args.model.is_some()))?;
+        output::print(&page(&draft, &file, args.model.is_some()))?;
     }
     Ok(0)
 }
 
-/// What was found, and what to do next.
-fn page(found: &Found, file: &Path, has_model: bool) -> String {
+/// What was draft, and what to do next.
+fn page(draft: &Draft, file: &Path, has_model: bool) -> String {
     let mut page = String::new();
-    for (name, fact) in &found.facts {
+    for (name, fact) in &draft.facts {
         page += &format!("{name:<10} {fact}\n");
     }
-    for doubt in &found.doubts {
-        page += &format!("note       {doubt}\n");
+    for warning in &draft.warnings {
+        page += &format!("note       {warning}\n");
     }
     let shown = text::escaped(&file.display().to_string()).into_owned();
     page += &format!("\nwrote {shown}\n\nnext:\n");

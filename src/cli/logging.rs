@@ -65,7 +65,7 @@ pub(super) fn start(
 
 /// A new file `20261123T052530Z-run.jsonl`; a second one in the same second gets a number.
 fn create(folder: &Path, command: &str) -> Result<(PathBuf, File), Error> {
-    fs::create_dir_all(folder).map_err(Error::io(folder, "making the log folder"))?;
+    fs::create_dir_all(folder).map_err(Error::io(folder, "creating the log folder"))?;
     let time = chrono::Utc::now().format("%Y%m%dT%H%M%SZ");
     let mut attempt = 1;
     loop {
@@ -79,7 +79,7 @@ fn create(folder: &Path, command: &str) -> Result<(PathBuf, File), Error> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 100 => {
                 attempt += 1;
             }
-            Err(error) => return Err(Error::io(&path, "making the log file")(error)),
+            Err(error) => return Err(Error::io(&path, "creating the log file")(error)),
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn man(command: Command, args: &ManArgs) -> anyhow::Result<u8> {
     match &args.out {
         None => output::write(page(&command)?.1.as_bytes())?,
         Some(folder) => {
-            fs::create_dir_all(folder).map_err(Error::io(folder, "making the folder"))?;
+            fs::create_dir_all(folder).map_err(Error::io(folder, "creating the folder"))?;
             let n = write_all(&command, folder)?;
             output::print(&format!(
                 "wrote {} to {}",

@@ -132,7 +132,7 @@ fn field_text(field: ReceptiveField) -> String {
 fn weights(file: &Path, out: &Path) -> anyhow::Result<u8> {
     let info = prospect_config::open_model(file, None)?;
     let filters = info.first_filters()?;
-    fs::create_dir_all(out).map_err(Error::io(out, "making the folder"))?;
+    fs::create_dir_all(out).map_err(Error::io(out, "creating the folder"))?;
     let mut written = Vec::new();
     for (name, signed) in [("filters.png", false), ("filters-signed.png", true)] {
         let picture = filter_grid(&filters.values, filters.shape, signed)

@@ -274,7 +274,7 @@ fn draw(
     out: &Path,
 ) -> anyhow::Result<()> {
     if let Some(folder) = out.parent() {
-        fs::create_dir_all(folder).map_err(Error::io(folder, "making the folder"))?;
+        fs::create_dir_all(folder).map_err(Error::io(folder, "creating the folder"))?;
     }
     let mut written = Vec::new();
     let missing = draw_answer(ctx, title, answer, of, |at, png| {

@@ -11,7 +11,7 @@ use prospect_common::{Error, text};
 use prospect_config::SearchMethod;
 use prospect_engine::{Context, progress::Cancel};
 use prospect_queries::similar::{
-    Answer, Asked, Method, Seen, Share, Similar, draw_sheets, similar,
+    Answer, ImageInfo, Method, Request, Share, Similar, draw_sheets, similar,
 };
 use prospect_stages::STAGES;
 use prospect_store::RunFolder;
@@ -82,7 +82,7 @@ pub(super) fn run(global: &Global, args: &SimilarArgs) -> anyhow::Result<u8> {
     logging::start(global, &progress, None, "similar")?;
     let cancel = Cancel::default();
     let ctx = Context::new(&config, &run, STAGES, &progress, &cancel);
-    let asked = Asked {
+    let request = Request {
         images: &args.images,
         k: args.k.into(),
         method: match (args.exact, args.index) {
@@ -91,7 +91,7 @@ pub(super) fn run(global: &Global, args: &SimilarArgs) -> anyhow::Result<u8> {
             _ => SearchMethod::Auto,
         },
     };
-    let similar = similar(&ctx, &asked)?;
+    let similar = similar(&ctx, &request)?;
     for refused in &similar.refused {
         output::print_error(&format!("{}: {}", refused.image, refused.reason));
     }
@@ -130,7 +130,7 @@ pub(super) fn run(global: &Global, args: &SimilarArgs) -> anyhow::Result<u8> {
 fn write_sheets(ctx: &Context, similar: &Similar, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     if let Some(folder) = out.parent().filter(|_| !similar.answers.is_empty()) {
-        fs::create_dir_all(folder).map_err(Error::io(folder, "making the folder"))?;
+        fs::create_dir_all(folder).map_err(Error::io(folder, "creating the folder"))?;
     }
     draw_sheets(ctx, similar, |at, png| {
         let path = output::numbered(out, at);
@@ -173,7 +173,7 @@ fn page(similar: &Similar) -> String {
 }
 
 /// `cats/7.jpg (#7), label cat, predicted lynx`.
-fn title(query: &Seen) -> String {
+fn title(query: &ImageInfo) -> String {
     let id = match query.image_id {
         Some(id) => format!(" (#{id})"),
         None => " (outside the run)".to_string(),
@@ -229,7 +229,7 @@ fn csv(similar: &Similar) -> anyhow::Result<()> {
         "distance",
         "exact",
     ])?;
-    let id = |seen: &Seen| seen.image_id.map_or(String::new(), |id| id.to_string());
+    let id = |image: &ImageInfo| image.image_id.map_or(String::new(), |id| id.to_string());
     let shown = |text: &str| match safe {
         true => text::escaped(text).into_owned(),
         false => text.to_string(),
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn conclusion_states_agreement_and_method() {
         let mut answer = Answer {
-            query: Seen {
+            query: ImageInfo {
                 image_id: Some(7),
                 path: "cats/7.jpg".into(),
                 label: Some("cat".into()),

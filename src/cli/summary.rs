@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use prospect_common::text;
 use prospect_findings::changes::{Change, ChangeKind};
-use prospect_queries::summary::{OfKind, Summary, summary as gather};
+use prospect_queries::summary::{KindCount, Summary, summary as gather};
 use prospect_store::write_atomically;
 
 use super::{Global, diff::FINDINGS, output};
@@ -116,7 +116,7 @@ fn markdown(summary: &Summary) -> String {
         page += "\nNo findings.\n";
     } else {
         page += "\n| findings | kind | count | not reviewed |\n|---|---|---:|---:|\n";
-        for OfKind {
+        for KindCount {
             kind,
             flagged,
             open,
@@ -282,7 +282,7 @@ mod tests {
             bad: 2,
             through_the_network: 55,
             reused: 983,
-            findings: vec![OfKind {
+            findings: vec![KindCount {
                 kind: Kind::OddAspect,
                 flagged: 34,
                 open: 30,

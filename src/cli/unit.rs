@@ -91,7 +91,7 @@ pub(super) fn unit(global: &Global, args: &UnitArgs) -> anyhow::Result<u8> {
 }
 
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
-    fs::create_dir_all(folder).map_err(Error::io(folder, "making the folder"))?;
+    fs::create_dir_all(folder).map_err(Error::io(folder, "creating the folder"))?;
     let path = folder.join(name);
     fs::write(&path, bytes).map_err(Error::io(&path, "writing"))?;
     Ok(path)

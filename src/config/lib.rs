@@ -31,5 +31,5 @@ pub use pipeline::Config;
 pub use report::ReportConfig;
 pub use settings::KeyInfo;
 pub use sidecar::{open_model, read_sidecar};
-pub use template::{Setting, written};
+pub use template::{Setting, to_toml};
 pub use values::{ClassChoice, Labels, MapStorage, UnitChoice};

@@ -19,7 +19,7 @@ pub struct Setting {
 
 /// The text of a configuration: `head` as comments, then every section and key with its documentation; keys without a value in
 /// `settings` are commented out.
-pub fn written(head: &[String], settings: &[Setting]) -> String {
+pub fn to_toml(head: &[String], settings: &[Setting]) -> String {
     let mut text = String::new();
     head.iter().for_each(|line| text += &comment(line));
     text += "#\n# All keys are listed. A commented line shows the key's default, or an example if it has none. Paths are relative to\n\

@@ -17,21 +17,21 @@ use prospect_output::picture::{
 use prospect_store::{Cells, Manifest};
 use rayon::prelude::*;
 
-/// Columns that identify a row's image, and the one beside it, by id or path.
+/// Columns that identify a row's image, and the image to compare it with, by id or path.
 const PICTURES: [[&str; 2]; 2] = [["image_id", "path"], ["other_id", "other_path"]];
 
-/// An image as given in a row.
+/// An image reference in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Named {
+enum ImageRef {
     Id(u32),
     Path(String),
 }
 
-/// Draws the rows on sheets and passes each sheet (number from 0, PNG) on before the next is drawn. Returns the images that could
-/// not be drawn, each once, with the reason. `of` is the number of rows in the result.
+/// Draws the rows on sheets and passes each (number from 0, PNG) to `done` before drawing the next. Returns the images that
+/// could not be drawn, each once, with the reason. `of` is the number of rows in the result.
 ///
 /// # Errors
-/// No column names images.
+/// No column identifies images.
 pub fn draw_answer(
     ctx: &Context,
     title: &str,
@@ -52,17 +52,17 @@ pub fn draw_answer(
     }
     let manifest = ctx.run.manifest()?;
     let shown = answer.rows.len().min(MAX_CARDS);
-    let named: Vec<Vec<Option<Named>>> = (answer.rows[..shown].iter())
+    let named: Vec<Vec<Option<ImageRef>>> = (answer.rows[..shown].iter())
         .map(|row| places.iter().map(|places| named(row, places)).collect())
         .collect();
     let ids = ids_of_paths(ctx, &manifest, &named)?;
-    let id = |named: &Named| match named {
-        Named::Id(id) => Some(*id),
-        Named::Path(path) => ids.get(path).copied(),
+    let id = |named: &ImageRef| match named {
+        ImageRef::Id(id) => Some(*id),
+        ImageRef::Path(path) => ids.get(path).copied(),
     };
     let wanted: HashSet<u32> = named.iter().flatten().flatten().filter_map(id).collect();
     let sources = Sources::read(ctx, &manifest, |id| wanted.contains(&id))?;
-    let picture = |named: &Named| -> Result<Picture, String> {
+    let picture = |named: &ImageRef| -> Result<Picture, String> {
         let id = id(named).ok_or("no row in the table images")?;
         fitted(&sources.decode(id)?, PICTURE_SIZE)
     };
@@ -95,9 +95,9 @@ pub fn draw_answer(
             for (named, drawn) in named[row].iter().zip(drawn) {
                 if let (Some(named), Some(Err(reason))) = (named, &drawn) {
                     let name = match named {
-                        Named::Id(id) if sources.path(*id).is_empty() => format!("image {id}"),
-                        Named::Id(id) => sources.path(*id).to_string(),
-                        Named::Path(path) => path.clone(),
+                        ImageRef::Id(id) if sources.path(*id).is_empty() => format!("image {id}"),
+                        ImageRef::Id(id) => sources.path(*id).to_string(),
+                        ImageRef::Path(path) => path.clone(),
                     };
                     missing.push(format!("{name} is not on the sheet: {reason}"));
                 }
@@ -116,26 +116,26 @@ pub fn draw_answer(
 }
 
 /// A row's image, by id if present, else by path.
-fn named(row: &[Option<String>], [id, path]: &[Option<usize>; 2]) -> Option<Named> {
+fn named(row: &[Option<String>], [id, path]: &[Option<usize>; 2]) -> Option<ImageRef> {
     let value = |place: &Option<usize>| place.and_then(|place| row[place].as_deref());
     match value(id).and_then(|id| id.parse().ok()) {
-        Some(id) => Some(Named::Id(id)),
-        None => value(path).map(|path| Named::Path(path.to_string())),
+        Some(id) => Some(ImageRef::Id(id)),
+        None => value(path).map(|path| ImageRef::Path(path.to_string())),
     }
 }
 
 fn ids_of_paths(
     ctx: &Context,
     manifest: &Manifest,
-    named: &[Vec<Option<Named>>],
+    named: &[Vec<Option<ImageRef>>],
 ) -> Result<HashMap<String, u32>> {
     let paths = named
         .iter()
         .flatten()
         .flatten()
         .filter_map(|named| match named {
-            Named::Path(path) => Some(path.as_str()),
-            Named::Id(_) => None,
+            ImageRef::Path(path) => Some(path.as_str()),
+            ImageRef::Id(_) => None,
         });
     let wanted: HashSet<&str> = paths.collect();
     if wanted.is_empty() {
@@ -201,9 +201,9 @@ mod tests {
         assert_eq!(caption(&answer, 1), ["gone.jpg", "score 1"]);
         assert_eq!(
             named(&answer.rows[0], &[Some(0), Some(1)]),
-            Some(Named::Id(3))
+            Some(ImageRef::Id(3))
         );
-        let by_path = Named::Path("gone.jpg".into());
+        let by_path = ImageRef::Path("gone.jpg".into());
         assert_eq!(named(&answer.rows[1], &[Some(0), Some(1)]), Some(by_path));
         assert_eq!(named(&answer.rows[1], &[Some(3), Some(4)]), None);
     }

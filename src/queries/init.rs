@@ -1,4 +1,4 @@
-//! Writes the first `pipeline.toml` from a dataset and a network.
+//! Drafts a `pipeline.toml` from a dataset and a network.
 
 #[cfg(test)]
 mod tests;
@@ -26,10 +26,10 @@ use prospect_model::{
 use prospect_stages::scan::from_folders;
 use toml::Value;
 
-/// Names shown of a longer list.
-const NAMED: usize = 10;
+/// Maximum number of names listed.
+const MAX_NAMES: usize = 10;
 
-/// File names of metadata tables, in the image folder or beside it.
+/// File names of metadata tables, in the image folder or its parent.
 const TABLES: [&str; 6] = [
     "metadata.csv",
     "metadata.tsv",
@@ -43,54 +43,54 @@ const TABLES: [&str; 6] = [
 const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
 
-/// The findings, for the user and for the configuration.
+/// A configuration drafted from the images, the metadata and the network.
 #[derive(Debug, Clone, Default)]
-pub struct Found {
-    /// Subjects and what was found about them.
+pub struct Draft {
+    /// Names and descriptions of what was found.
     pub facts: Vec<(&'static str, String)>,
     /// Warnings for the user to check.
-    pub doubts: Vec<String>,
+    pub warnings: Vec<String>,
     settings: Vec<Setting>,
 }
 
-impl Found {
+impl Draft {
     /// Inspects the images, the metadata and the network for a configuration in `folder`.
     ///
     /// # Errors
-    /// There are no images, or the metadata or the network is invalid.
-    pub fn look(
+    /// No images, invalid metadata or an invalid network.
+    pub fn inspect(
         folder: &Path,
         images: &Path,
         metadata: Option<&Path>,
         model: Option<&Path>,
-    ) -> Result<Found> {
-        let mut found = Found::default();
-        let labels = found.look_at_images(folder, images, metadata)?;
+    ) -> Result<Draft> {
+        let mut draft = Draft::default();
+        let labels = draft.inspect_images(folder, images, metadata)?;
         if let Some(path) = model {
-            found.look_at_network(folder, path, &labels)?;
+            draft.inspect_network(folder, path, &labels)?;
         }
         let device = device::name(device::choose(DeviceChoice::Auto)?);
-        found.set(
+        draft.set(
             "model",
             "device",
             None,
-            format!("Found: \"auto\" takes {device}."),
+            format!("Found: \"auto\" selects {device}."),
         );
-        found.facts.push(("device", device));
-        Ok(found)
+        draft.facts.push(("device", device));
+        Ok(draft)
     }
 
     /// The configuration's text, dated `date`.
-    pub fn written(&self, date: &str) -> String {
+    pub fn to_toml(&self, date: &str) -> String {
         let mut head = vec![format!(
-            "The settings of one Prospect run, written by `prospect init` on {date}. What it found:"
+            "Settings of a Prospect run, written by `prospect init` on {date}. Found:"
         )];
         head.extend(
             self.facts
                 .iter()
                 .map(|(name, fact)| format!("  {name}: {fact}")),
         );
-        config::written(&head, &self.settings)
+        config::to_toml(&head, &self.settings)
     }
 
     fn set(
@@ -110,7 +110,7 @@ impl Found {
     }
 
     /// Inspects images, labels and splits; returns the label names.
-    fn look_at_images(
+    fn inspect_images(
         &mut self,
         folder: &Path,
         images: &Path,
@@ -121,7 +121,7 @@ impl Found {
             return Err(Error::Missing {
                 what: format!("an image below {}", images.display()),
                 next: format!(
-                    "name a folder of {} files with --images",
+                    "choose a folder of {} files with --images",
                     EXTENSIONS.join(", ")
                 ),
             });
@@ -137,7 +137,7 @@ impl Found {
             fact += &format!(", and {} other files", count(listing.n_other));
         }
         self.facts.push(("images", fact));
-        self.doubts.extend(
+        self.warnings.extend(
             listing
                 .warnings
                 .iter()
@@ -175,7 +175,7 @@ impl Found {
                 false => format!("; its columns are {}", columns.join(", ")),
             };
             let fact = format!(
-                "{} has rows of {} of the images{columns}",
+                "{} has rows for {} of the images{columns}",
                 shown(path),
                 count(rows as u64)
             );
@@ -201,15 +201,19 @@ impl Found {
                 .collect();
             let deeper = tally(from_folders(&below).iter().filter_map(|named| named.label));
             if deeper.len() > 1 {
-                self.doubts.push(format!(
-                    "folders in {}: if they are the classes, name it with --images",
+                self.warnings.push(format!(
+                    "{} has several folders; if they are the classes, choose it with --images",
                     shown(&images.join(&top))
                 ));
             }
         }
         let fact = match labels.len() {
             0 => "none: the images are in one folder, and no table has a column label".to_string(),
-            n => format!("{} classes by {place}: {}", count(n as u64), told(&labels)),
+            n => format!(
+                "{} classes by {place}: {}",
+                count(n as u64),
+                tally_text(&labels)
+            ),
         };
         self.set(
             "images",
@@ -219,7 +223,7 @@ impl Found {
         );
         self.facts.push(("labels", fact));
         if !splits.is_empty() {
-            self.facts.push(("splits", told(&splits)));
+            self.facts.push(("splits", tally_text(&splits)));
         }
         Ok(labels.into_keys().map(str::to_string).collect())
     }
@@ -234,12 +238,12 @@ impl Found {
                 Ok(table) if paths.iter().any(|image| table.row(image).is_some()) => {
                     return Some((path, table));
                 }
-                Ok(_) => (self.doubts).push(format!(
-                    "{} is not used: it lists none of the images",
+                Ok(_) => (self.warnings).push(format!(
+                    "unused table {}: it lists none of the images",
                     shown(&path)
                 )),
-                Err(error) => self.doubts.push(format!(
-                    "a table is not used: {}",
+                Err(error) => self.warnings.push(format!(
+                    "unused table: {}",
                     shortened(&error.to_string(), 250)
                 )),
             }
@@ -247,7 +251,7 @@ impl Found {
         None
     }
 
-    fn look_at_network(&mut self, folder: &Path, path: &Path, labels: &[String]) -> Result<()> {
+    fn inspect_network(&mut self, folder: &Path, path: &Path, labels: &[String]) -> Result<()> {
         let info = prospect_config::open_model(path, None)?;
         let (height, width) = info.graph.input_size();
         let mut fact = format!(
@@ -267,7 +271,7 @@ impl Found {
                     0 => "; none of the labels is among them".to_string(),
                     n if n == labels.len() => "; all labels are among them".to_string(),
                     n => format!(
-                        "; of the labels, {} are among them, {} not",
+                        "; {} of the labels are among them, {} are not",
                         count(n as u64),
                         count((labels.len() - n) as u64)
                     ),
@@ -294,7 +298,7 @@ impl Found {
                 section,
                 key,
                 None,
-                format!("Found: \"auto\" takes {layers}."),
+                format!("Found: \"auto\" selects {layers}."),
             );
             let names: Vec<&str> = layers.split(", ").collect();
             self.facts.push((
@@ -311,19 +315,19 @@ impl Found {
         Ok(())
     }
 
-    /// Sets preprocessing that is missing from the sidecar and not determined by the network.
+    /// Sets preprocessing that neither the sidecar nor the network determines.
     fn complete_input(&mut self, info: &ModelInfo) {
         if info.input_spec(&InputOverrides::default()).is_ok() {
             return;
         }
-        let said = &info.sidecar.input;
+        let sidecar = &info.sidecar.input;
         let (height, width) = info.graph.input_size();
-        let guess = "Not in the model's sidecar; this is the usual value, but check it.";
+        let guess = "Not in the model's sidecar: the usual value; check it.";
         let short = (height.min(width) as f64 / 0.875).round() as i64;
-        if said.resize.is_none() {
+        if sidecar.resize.is_none() {
             self.set("input", "resize", Some(short.into()), guess);
         }
-        let crop = match said.crop {
+        let crop = match sidecar.crop {
             Some(Size::Short(side)) => (i64::from(side), i64::from(side)) == (height, width),
             Some(Size::Exact {
                 height: h,
@@ -340,17 +344,17 @@ impl Found {
                 "input",
                 "crop",
                 Some(size),
-                "The size that the network was exported for.",
+                "The network's exported input size.",
             );
         }
         let numbers = |numbers: [f64; 3]| Some(Value::from(numbers.to_vec()));
-        if said.mean.is_none() {
+        if sidecar.mean.is_none() {
             self.set("input", "mean", numbers(IMAGENET_MEAN), guess);
         }
-        if said.std.is_none() {
+        if sidecar.std.is_none() {
             self.set("input", "std", numbers(IMAGENET_STD), guess);
         }
-        self.doubts.push(format!(
+        self.warnings.push(format!(
             "{} lacks part of the preprocessing: check [input]",
             shown(&info.path.with_extension("json"))
         ));
@@ -371,8 +375,8 @@ fn tally<'t>(names: impl Iterator<Item = &'t str>) -> BTreeMap<&'t str, u64> {
     counts
 }
 
-/// `dress 412, hat 40 and 8 more`, the most frequent first.
-fn told(counts: &BTreeMap<&str, u64>) -> String {
+/// `dress 412, hat 40 and 8 more`, most frequent first.
+fn tally_text(counts: &BTreeMap<&str, u64>) -> String {
     let mut names: Vec<(&str, u64)> = counts.iter().map(|(name, n)| (*name, *n)).collect();
     names.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
     let names: Vec<String> = names
@@ -383,9 +387,9 @@ fn told(counts: &BTreeMap<&str, u64>) -> String {
 }
 
 fn listed<'t>(names: impl ExactSizeIterator<Item = &'t str>) -> String {
-    let more = names.len().saturating_sub(NAMED);
+    let more = names.len().saturating_sub(MAX_NAMES);
     let shown: Vec<_> = names
-        .take(NAMED)
+        .take(MAX_NAMES)
         .map(|name| escaped(name).into_owned())
         .collect();
     match more {
@@ -398,9 +402,9 @@ fn shown(path: &Path) -> String {
     escaped(&path.display().to_string()).into_owned()
 }
 
-/// A path as written in the file in `folder`: relative if below it, else absolute.
+/// A path as a setting in `folder`: relative if below it, else absolute.
 fn path_value(folder: &Path, path: &Path) -> Result<Value> {
-    let whole = |path: &Path| {
+    let absolute = |path: &Path| {
         let plain = !path.components().any(|part| part.as_os_str() == "..");
         match plain {
             true => std::path::absolute(path),
@@ -408,9 +412,9 @@ fn path_value(folder: &Path, path: &Path) -> Result<Value> {
         }
         .map_err(Error::io(path, "looking for"))
     };
-    let path = whole(path)?;
+    let path = absolute(path)?;
     // The folder may not exist yet.
-    let folder = whole(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let folder = absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
     let named = match path.strip_prefix(folder) {
         Ok(below) if below.as_os_str().is_empty() => Path::new("."),
         Ok(below) => below,

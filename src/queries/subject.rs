@@ -26,31 +26,31 @@ use prospect_output::picture::{
 /// Longest side of a panel's photo in pixels.
 const SIDE: u32 = 512;
 
-/// A network ready to explain images one by one.
-pub struct Explaining {
+/// Explains images one by one.
+pub struct ImageExplainer {
     spec: InputSpec,
     decode: DecodeOptions,
     layer: Layer,
     names: Vec<String>,
     class_by_name: std::collections::HashMap<String, usize>,
     forward: Forward,
-    explainer: Explainer,
-    /// The methods shown.
+    cam: Explainer,
+    /// Methods with panels of their own.
     methods: Vec<CamMethod>,
-    /// Guided backpropagation from the logits, and where Grad-CAM stands among the explainer's methods.
+    /// Guided backpropagation from the logits, and the index of Grad-CAM among the methods of `cam`.
     guided: Option<(Backprop, usize)>,
 }
 
-/// The explanations of one image.
-pub struct Explained {
+/// The explanation of one image.
+pub struct Explanation {
     about: Vec<String>,
     image: RgbImage,
     geometry: Geometry,
-    pub classes: Vec<ExplainedClass>,
+    pub classes: Vec<ClassExplanation>,
 }
 
-/// An image explained for one class.
-pub struct ExplainedClass {
+/// The explanation for one class.
+pub struct ClassExplanation {
     name: String,
     /// "predicted", "label" or both.
     kind: Option<&'static str>,
@@ -58,11 +58,11 @@ pub struct ExplainedClass {
     pub p: f32,
     /// Per shown method, `[rows, columns]`.
     pub maps: Vec<Vec<f32>>,
-    /// The logit's guided gradient `[3, height, width]` at the input, and Grad-CAM.
+    /// The logit's guided gradient `[3, height, width]` at the input, and the Grad-CAM map.
     guided: Option<(Vec<f32>, Vec<f32>)>,
 }
 
-impl ExplainedClass {
+impl ClassExplanation {
     /// `tench (predicted)`.
     pub fn title(&self) -> String {
         match self.kind {
@@ -72,18 +72,18 @@ impl ExplainedClass {
     }
 }
 
-impl Explaining {
+impl ImageExplainer {
     /// Loads the network and compiles the parts it needs.
     ///
     /// # Errors
-    /// A layer that is no map or does not lead to the logits; a method that is not exact there; a model that cannot be run.
+    /// A layer that is not spatial or does not lead to the logits; a method that is not exact there; a model that cannot run.
     pub fn new(
         config: &Config,
         model: &ModelInfo,
         layer: Option<&str>,
         methods: &[CamMethod],
         guided: bool,
-    ) -> Result<Explaining> {
+    ) -> Result<ImageExplainer> {
         let spec = model.input_spec(&config.input)?;
         let layer = match layer {
             None => model.explanation_layers(&LayerChoice::Auto)?,
@@ -103,11 +103,11 @@ impl Explaining {
             computed.push(CamMethod::GradCam);
         }
         let network = model.load(device::choose(config.model.device)?, Precision::Float32)?;
-        let explainer = Explainer::new(&network, model, &layer, &computed)?;
+        let cam = Explainer::new(&network, model, &layer, &computed)?;
         let wanted = Wanted {
             feature: layer.clone(),
             units: Vec::new(),
-            maps: explainer.inputs().to_vec(),
+            maps: cam.inputs().to_vec(),
         };
         let guided = match computed
             .iter()
@@ -118,7 +118,7 @@ impl Explaining {
                 let back = Backprop::new(&network, target, ReluRule::Guided, spec.mean, spec.std)?;
                 if !back.smooth().is_empty() {
                     tracing::warn!(
-                        "the guided rule is not defined for {}: their plain gradient is taken",
+                        "the guided rule is undefined for {}: using their plain gradients",
                         back.smooth().join(", ")
                     );
                 }
@@ -126,14 +126,14 @@ impl Explaining {
             }
             _ => None,
         };
-        Ok(Explaining {
+        Ok(ImageExplainer {
             decode: config.images.decode_options(),
             names: model.classes(),
             class_by_name: model.class_by_name(),
             forward: Forward::new(&network, &wanted, spec.mean, spec.std)?,
             spec,
             layer,
-            explainer,
+            cam,
             methods: methods.to_vec(),
             guided,
         })
@@ -144,11 +144,11 @@ impl Explaining {
     }
 
     pub fn summary(&self, map: &[f32]) -> MapSummary {
-        let [_, rows, cols] = self.explainer.shape();
+        let [_, rows, cols] = self.cam.shape();
         saliency::summary(map, rows, cols)
     }
 
-    /// The upright image, the network's input and the way between them.
+    /// The upright image, the network's input and the mapping between them.
     pub fn decode(&self, bytes: &[u8]) -> Result<(RgbImage, Vec<u8>, Geometry), ImageError> {
         let image = image::decode(bytes, &self.decode)?;
         let (pixels, geometry) = image::preprocess(&image, &self.spec)?;
@@ -164,7 +164,7 @@ impl Explaining {
         geometry: Geometry,
         classes: &BTreeSet<usize>,
         label: Option<&str>,
-    ) -> Result<Explained> {
+    ) -> Result<Explanation> {
         let batch = self.forward.run(pixels, 1)?;
         let logits: Vec<f64> = batch.logits.iter().map(|&logit| logit.into()).collect();
         let p = softmax(&logits);
@@ -177,12 +177,12 @@ impl Explaining {
         }
         let maps: Vec<&[f32]> = batch.maps.iter().map(Vec::as_slice).collect();
         let jobs: Vec<(usize, usize)> = wanted.iter().map(|&class| (0, class)).collect();
-        let found = self.explainer.run(&maps, 1, &jobs)?;
+        let found = self.cam.run(&maps, 1, &jobs)?;
         let mut explained = Vec::with_capacity(wanted.len());
         for (&class, mut found) in wanted.iter().zip(found) {
             for map in &mut found.maps {
                 if saliency::clear_if_not_finite(map) {
-                    tracing::warn!("{}: a map is not finite; using zero", text::escaped(name));
+                    tracing::warn!("{}: a map is not finite; using zeros", text::escaped(name));
                 }
             }
             let guided = match &self.guided {
@@ -192,7 +192,7 @@ impl Explaining {
                 }
             };
             found.maps.truncate(self.methods.len());
-            explained.push(ExplainedClass {
+            explained.push(ClassExplanation {
                 name: self.names[class].clone(),
                 kind: match (class == predicted, Some(class) == labelled) {
                     (true, true) => Some("predicted, label"),
@@ -211,7 +211,7 @@ impl Explaining {
             format!("{} x {} pixels", image.width, image.height),
         ];
         about.extend(label.map(|label| format!("label {label}")));
-        Ok(Explained {
+        Ok(Explanation {
             about,
             image,
             geometry,
@@ -220,15 +220,15 @@ impl Explaining {
     }
 }
 
-impl Explained {
+impl Explanation {
     /// The photo and a panel per class and method. If they do not fit in a row, each class starts a new row.
-    pub fn picture(&self, explaining: &Explaining) -> Result<Picture, PictureError> {
+    pub fn picture(&self, explainer: &ImageExplainer) -> Result<Picture, PictureError> {
         let scene = Scene::new(&self.image, &self.geometry, SIDE)?;
-        let [_, rows, cols] = explaining.explainer.shape();
+        let [_, rows, cols] = explainer.cam.shape();
         let (height, width) = self.geometry.input_size();
-        let layer = &explaining.layer.name;
+        let layer = &explainer.layer.name;
         let mut panels: Vec<Panel> = vec![scene.photo(self.about.clone())];
-        let per_class = explaining.methods.len() + usize::from(explaining.guided.is_some());
+        let per_class = explainer.methods.len() + usize::from(explainer.guided.is_some());
         let one_row = self.classes.len() * per_class < COLUMNS;
         let columns = if one_row || per_class == 1 {
             COLUMNS
@@ -250,7 +250,7 @@ impl Explained {
                     format!("{what} at {layer}"),
                 ]
             };
-            for (method, map) in explaining.methods.iter().zip(&class.maps) {
+            for (method, map) in explainer.methods.iter().zip(&class.maps) {
                 panels.push(scene.heat(&Heat {
                     map,
                     rows,
@@ -299,9 +299,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guided_grad_cam_is_the_product() {
+    fn guided_grad_cam_multiplies_gradient_and_map() {
         let gradient = [1.0, -2.0, 3.0, 4.0, 5.0, 6.0];
-        // Two cells, the left one negative: 0 and 2 at their middles, which are the two pixels'.
+        // Two cells, the left one negative: rectified 0 and 2 at their centres, which are those of the two pixels.
         let product = guided_grad_cam(&gradient, (1, 2), &[-7.0, 2.0], (1, 2)).unwrap();
         assert_eq!(product, [0.0, -4.0, 0.0, 8.0, 0.0, 12.0]);
         assert!(guided_grad_cam(&gradient, (1, 2), &[1.0], (1, 2)).is_err());

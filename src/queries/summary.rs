@@ -30,17 +30,17 @@ pub struct Summary {
     pub through_the_network: u64,
     /// Images whose rows were reused from an earlier run.
     pub reused: u64,
-    /// Findings of each kind that has any, in the order of [`Kind::ALL`].
-    pub findings: Vec<OfKind>,
+    /// Findings by kind, in the order of [`Kind::ALL`]; kinds without findings are left out.
+    pub findings: Vec<KindCount>,
     /// Comparison with an earlier run.
     pub since: Option<Since>,
     /// Summary and duration of every complete stage.
     pub stages: BTreeMap<String, StageSummary>,
 }
 
-/// Findings of one kind.
+/// Number of findings of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OfKind {
+pub struct KindCount {
     pub kind: Kind,
     /// Flagged findings.
     pub flagged: usize,
@@ -59,7 +59,7 @@ pub struct Since {
     pub changes: Vec<Change>,
 }
 
-/// One stage.
+/// A complete stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageSummary {
     pub seconds: f64,
@@ -83,13 +83,13 @@ pub fn summary(config: &Config) -> Result<Summary> {
             next: "create it with `prospect run`".to_string(),
         });
     }
-    let found = history::findings(&run, &manifest)?;
+    let findings = history::findings(&run, &manifest)?;
     let since = match &config.run.previous {
         None => None,
         Some(folder) => {
             let before = RunFolder::open(folder)?;
             let before = history::findings(&before, &before.manifest()?)?;
-            let changes = diff(&before, &found, Rules::default());
+            let changes = diff(&before, &findings, Rules::default());
             let [new, worse, better, resolved] = counts(&changes);
             Some(Since {
                 run: folder.display().to_string(),
@@ -128,23 +128,23 @@ pub fn summary(config: &Config) -> Result<Summary> {
         bad: number("scan", "bad"),
         through_the_network: number("extract", "images").saturating_sub(reused),
         reused,
-        findings: by_kind(&found),
+        findings: by_kind(&findings),
         since,
         stages,
     })
 }
 
-fn by_kind(found: &[FindingByPath]) -> Vec<OfKind> {
-    let of_kind = |kind: Kind| {
-        let flagged = found
+fn by_kind(findings: &[FindingByPath]) -> Vec<KindCount> {
+    let count = |kind: Kind| {
+        let flagged = findings
             .iter()
-            .filter(|found| found.kind == kind.name() && found.flagged);
-        OfKind {
+            .filter(|finding| finding.kind == kind.name() && finding.flagged);
+        KindCount {
             kind,
             flagged: flagged.clone().count(),
-            open: flagged.filter(|found| found.reviewed.is_none()).count(),
+            open: flagged.filter(|finding| finding.reviewed.is_none()).count(),
         }
     };
-    let all = Kind::ALL.into_iter().map(of_kind);
-    all.filter(|of_kind| of_kind.flagged > 0).collect()
+    let all = Kind::ALL.into_iter().map(count);
+    all.filter(|count| count.flagged > 0).collect()
 }

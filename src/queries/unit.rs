@@ -1,4 +1,4 @@
-//! Everything that a run's tables contain about one unit.
+//! All facts about one unit in a run's tables.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -35,9 +35,9 @@ pub struct UnitFacts {
     pub stats: UnitStats,
     /// Best first.
     pub patches: Vec<PatchFacts>,
-    /// Meaning of [`ClassFacts::name`]: "label", or "predicted class" in a dataset without labels.
+    /// What [`ClassFacts::name`] is: "label", or "predicted class" in a dataset without labels.
     pub grouped_by: &'static str,
-    /// Number of top images: those that activate the unit, at most [`TOP_IMAGES`].
+    /// Number of top images: those that activate the unit most, at most [`TOP_IMAGES`].
     pub n_top: usize,
     /// Largest mean first.
     pub classes: Vec<ClassFacts>,
@@ -48,7 +48,7 @@ pub struct PatchFacts {
     pub rank: i16,
     pub image_id: u32,
     pub path: String,
-    /// As [`UnitFacts::grouped_by`] says.
+    /// See [`UnitFacts::grouped_by`].
     pub class: Option<String>,
     pub value: f32,
     pub row: u32,
@@ -65,16 +65,16 @@ pub struct ClassFacts {
     pub images: u64,
     /// Mean over the images of the maximum activation in the map.
     pub mean: f64,
-    /// Its share of the unit's top images, 0..=1.
+    /// Share of the unit's top images, 0..=1.
     pub share_of_top: f64,
 }
 
-/// File name of a unit's picture: the layer's name, made safe, and the unit's number.
+/// File name of a unit's picture: the sanitized layer name and the unit's number.
 pub fn picture_name(layer: &str, unit: usize) -> String {
     format!("{}-unit-{unit:04}.png", folder(layer))
 }
 
-/// Facts about the unit `LAYER:CHANNEL` from the tables.
+/// Facts about the unit `LAYER:CHANNEL`.
 ///
 /// # Errors
 /// The unit is not recorded, or tables are missing.
@@ -122,7 +122,7 @@ pub fn unit_facts(ctx: &Context, name: &str) -> Result<UnitFacts> {
     })
 }
 
-/// The layer and the unit that `LAYER:CHANNEL` names.
+/// The layer and unit of `LAYER:CHANNEL`.
 fn find<'l>(layers: &'l [Layer], name: &str) -> Result<(&'l Layer, usize)> {
     let wrong = |complaint: String| Err(Error::usage(complaint));
     let Some((layer, channel)) = name.rsplit_once(':') else {
@@ -201,7 +201,7 @@ fn classes(
             share_of_top: sum.top as f64 / activations.len().max(1) as f64,
         })
         .collect();
-    // Ties stay in the order of their names.
+    // Ties are ordered by name.
     classes.sort_by(|a, b| b.mean.total_cmp(&a.mean));
     Ok((activations.len(), classes))
 }

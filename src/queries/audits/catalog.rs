@@ -1,4 +1,4 @@
-//! The named queries: the built-in ones and a folder's.
+//! The named queries, built-in and from a folder.
 
 use std::{
     collections::BTreeSet,
@@ -63,7 +63,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
 /// The named queries.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
-    /// Its `NAME.sql` take precedence over the built-in ones.
+    /// Its files `NAME.sql` take precedence over built-in queries.
     folder: Option<PathBuf>,
 }
 
@@ -79,7 +79,7 @@ impl Catalog {
             .map(|(name, _)| name.to_string())
             .collect();
         if let Some(folder) = &self.folder {
-            let read = |error| Error::io(folder, "listing the audits")(error);
+            let read = |error| Error::io(folder, "listing the queries")(error);
             for entry in fs::read_dir(folder).map_err(read)? {
                 let file = entry.map_err(read)?.path();
                 let is_sql = file.extension().is_some_and(|extension| extension == "sql");
@@ -96,7 +96,7 @@ impl Catalog {
     /// The query of that name.
     ///
     /// # Errors
-    /// There is none, or its header is invalid.
+    /// The query is unknown or its header invalid.
     pub fn find(&self, name: &str) -> Result<Audit> {
         let file = (self.folder.as_ref()).map(|folder| folder.join(format!("{name}.sql")));
         if let Some(file) = file.filter(|file| is_name(name) && file.exists()) {
@@ -117,7 +117,7 @@ impl Catalog {
                 let names = self.names()?;
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 Err(Error::usage(format!(
-                    "unknown query {name}{}; list all with `prospect query --list`, or write a whole SQL statement \
+                    "unknown query {name}{}; list all with `prospect query --list`, or write an SQL statement \
                      (\"select …\")",
                     did_you_mean(name, &names)
                 )))
@@ -126,7 +126,7 @@ impl Catalog {
     }
 }
 
-/// Whether it is a name, and not a statement.
+/// Whether `text` is a name rather than a statement.
 pub fn is_name(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     !text.is_empty() && text != "-" && text.chars().all(letter)
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_one_word() {
+    fn names_are_single_words() {
         for name in ["hubs", "both_detectors_agree", "my-own-2"] {
             assert!(is_name(name), "{name}");
         }

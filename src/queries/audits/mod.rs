@@ -1,7 +1,6 @@
-//! Named questions in SQL: the files of `jobs/audits`, what their headers declare, and putting in parameters.
+//! Named SQL queries: the files of `jobs/audits`, their headers and parameter binding.
 //!
-//! A file is one `select` after a header of `--` lines, and means the same to Prospect and to DuckDB, whose clients bind
-//! the same `$name`:
+//! A file is one `select` after a header of `--` lines. DuckDB reads it too, and its clients bind the same `$name`:
 //!
 //! ```sql
 //! -- Which labels does the probe not believe?
@@ -14,9 +13,8 @@
 //! select … where $class = '' or i.label_name = $class limit $rows
 //! ```
 //!
-//! The first line is the question. `param NAME KIND = DEFAULT : what it does` declares a parameter, kinds being `text`,
-//! `class` (a text that must name a class), `finding` (a text that must name a kind of finding), `integer` and `number`; `needs`
-//! lists the tables.
+//! The first line is the question. `param NAME KIND = DEFAULT : DESCRIPTION` declares a parameter of kind `text`, `class` (the
+//! name of a class), `finding` (the name of a kind of finding), `integer` or `number`; `needs` lists the tables.
 
 mod catalog;
 mod placeholders;
@@ -33,16 +31,16 @@ use placeholders::placeholders;
 
 pub use catalog::{Catalog, is_name};
 
-/// A statement with what its header declares.
+/// A statement and the declarations in its header.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Audit {
     pub name: String,
-    /// The question, one line; empty without a header.
+    /// The question, in one line; empty without a header.
     pub title: String,
     pub parameters: Vec<Parameter>,
-    /// The tables that it reads.
+    /// Tables that it reads.
     pub needs: Vec<String>,
-    /// The whole text, header included.
+    /// The text, header included.
     #[serde(skip)]
     pub text: String,
 }
@@ -57,7 +55,7 @@ pub struct Parameter {
 }
 
 names! {
-    /// What a parameter may be.
+    /// Kinds of parameters.
     pub enum Kind {
         Text = "text",
         /// The name of a class, or empty.
@@ -87,7 +85,7 @@ pub struct Bound {
 }
 
 impl Kind {
-    /// A value as it is given on the command line.
+    /// Parses a value from the command line.
     fn parse(self, text: &str) -> Result<Value, String> {
         let number = || text.parse().ok().filter(|number: &f64| number.is_finite());
         match self {
@@ -95,7 +93,7 @@ impl Kind {
                 Ok(kind) => Ok(Value::Text(kind.to_string())),
                 Err(known) => Err(format!("a kind of finding ({known})")),
             },
-            Kind::Text | Kind::Class if text.contains('\0') => Err("a text without NUL".into()),
+            Kind::Text | Kind::Class if text.contains('\0') => Err("text without NUL".into()),
             Kind::Text | Kind::Class | Kind::Finding => Ok(Value::Text(text.to_string())),
             Kind::Integer => {
                 let integer = text.parse().map(Value::Integer);
@@ -105,13 +103,13 @@ impl Kind {
         }
     }
 
-    /// A value as headers spell it: as an SQL literal.
+    /// Parses a default in a header: an SQL literal.
     fn parse_literal(self, literal: &str) -> Result<Value, String> {
         match self {
             Kind::Text | Kind::Class | Kind::Finding => {
                 let inner = (literal.strip_prefix('\'')).and_then(|rest| rest.strip_suffix('\''));
                 let inner = inner.filter(|inner| !inner.replace("''", "").contains('\''));
-                self.parse(&inner.ok_or("a text in quotes")?.replace("''", "'"))
+                self.parse(&inner.ok_or("text in single quotes")?.replace("''", "'"))
             }
             Kind::Integer | Kind::Number => self.parse(literal),
         }
@@ -125,7 +123,7 @@ impl fmt::Display for Value {
             Value::Text(text) => write!(f, "'{}'", text.replace('\'', "''")),
             Value::Integer(number) if *number < 0 => write!(f, "({number})"),
             Value::Integer(number) => write!(f, "{number}"),
-            // Without an exponent and with a decimal point, so that no engine reads an integer.
+            // With a decimal point and without an exponent, so that no engine reads an integer.
             Value::Number(number) => {
                 let digits = format!("{number}");
                 let point = if digits.contains('.') { "" } else { ".0" };
@@ -160,7 +158,7 @@ impl Audit {
     /// Reads the header of a statement.
     ///
     /// # Errors
-    /// Every error in the header.
+    /// All errors in the header.
     pub fn parse(name: &str, text: &str) -> Result<Audit, Vec<String>> {
         let header = text
             .lines()
@@ -197,7 +195,7 @@ impl Audit {
         for name in &used {
             if !audit.parameters.iter().any(|known| known.name == *name) {
                 problems.push(format!(
-                    "${name} is not declared: begin with a line `-- param {name} text = '' : what it is`"
+                    "${name} is not declared: declare it with `-- param {name} text = '' : DESCRIPTION`"
                 ));
             }
         }
@@ -214,10 +212,10 @@ impl Audit {
         }
     }
 
-    /// The statement with the given `NAME=VALUE`, and defaults for the other parameters.
+    /// Binds the given `NAME=VALUE` arguments, and defaults for the other parameters.
     ///
     /// # Errors
-    /// Every unknown parameter, and every value of the wrong kind.
+    /// All unknown parameters and invalid values.
     pub fn bind(&self, given: &[String]) -> Result<Bound> {
         let mut problems = Vec::new();
         let mut values: Vec<Option<Value>> = vec![None; self.parameters.len()];
@@ -284,9 +282,9 @@ impl Audit {
     }
 }
 
-/// Reads `NAME KIND = DEFAULT : what it does`, or says what was expected.
+/// Parses `NAME KIND = DEFAULT : DESCRIPTION`; the error is what was expected.
 fn parameter(declared: &str) -> Result<Parameter, String> {
-    const FORM: &str = "`-- param NAME KIND = DEFAULT : what it does`";
+    const FORM: &str = "`-- param NAME KIND = DEFAULT : DESCRIPTION`";
     let (head, about) = declared.split_once(" : ").ok_or(FORM)?;
     let (head, default) = head.split_once('=').ok_or(FORM)?;
     let words: Vec<&str> = head.split_whitespace().collect();
@@ -294,10 +292,10 @@ fn parameter(declared: &str) -> Result<Parameter, String> {
         return Err(FORM.into());
     };
     if !placeholders::is_identifier(name) {
-        return Err("a name of a-z, 0-9 and _".into());
+        return Err("a name of the letters a-z, 0-9 and _".into());
     }
     let kind: Kind = (kind.parse())
-        .map_err(|_| format!("one of the kinds {}, found {kind}", Kind::NAMES.join(", ")))?;
+        .map_err(|_| format!("a kind, one of {}, found {kind}", Kind::NAMES.join(", ")))?;
     let default = kind.parse_literal(default.trim())?;
     Ok(Parameter {
         name: name.to_string(),

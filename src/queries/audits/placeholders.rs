@@ -1,4 +1,4 @@
-//! Finds `$name` in a statement, outside of strings, quoted names and comments.
+//! Finds `$name` in a statement, outside strings, quoted names and comments.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ pub fn placeholders(sql: &str) -> Vec<(Range<usize>, &str)> {
             end.map_or(rest.len(), |end| opening + end + closing.len())
         };
         let length = if rest.starts_with('\'') {
-            // A doubled quote starts the next string immediately.
+            // A doubled quote ends this string and starts the next.
             through(1, "'")
         } else if rest.starts_with('"') {
             through(1, "\"")
@@ -46,7 +46,7 @@ fn is_letter(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// Whether it is a valid parameter name.
+/// Whether `name` is a valid parameter name.
 pub fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name

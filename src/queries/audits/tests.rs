@@ -1,19 +1,19 @@
 use super::{placeholders::placeholders, *};
 
-const TEXT: &str = "\
+const QUERY: &str = "\
 -- Which rows?
 --
--- param class class = '' : only these
+-- param class class = '' : this class only
 -- param word text = 'it''s' : a word
--- param least number = 0.5 : at least
--- param rows integer = 50 : most rows
+-- param min number = 0.5 : minimum
+-- param rows integer = 50 : row limit
 -- needs images, probe
 select '$not', \"$nor\" /* $neither */ -- $nothing
-from images where name = $class or name=$word or p >= $least -- ' $
+from images where name = $class or name=$word or p >= $min -- ' $
 limit $rows";
 
 fn audit() -> Audit {
-    Audit::parse("example", TEXT).unwrap()
+    Audit::parse("example", QUERY).unwrap()
 }
 
 fn bound(given: &[&str]) -> Result<Bound> {
@@ -26,7 +26,7 @@ fn refused(given: &[&str]) -> String {
 }
 
 #[test]
-fn a_header_declares_parameters_and_tables() {
+fn header_declares_parameters_and_tables() {
     let audit = audit();
     assert_eq!(audit.title, "Which rows?");
     assert_eq!(audit.needs, ["images", "probe"]);
@@ -36,11 +36,11 @@ fn a_header_declares_parameters_and_tables() {
         [
             "class class = ''",
             "word text = 'it''s'",
-            "least number = 0.5",
+            "min number = 0.5",
             "rows integer = 50"
         ]
     );
-    assert_eq!(audit.parameters[3].about, "most rows");
+    assert_eq!(audit.parameters[3].about, "row limit");
     let json = serde_json::to_value(&audit).unwrap();
     assert_eq!(json["parameters"][1]["default"], "it's");
     assert_eq!(json["parameters"][2]["kind"], "number");
@@ -49,18 +49,18 @@ fn a_header_declares_parameters_and_tables() {
 }
 
 #[test]
-fn wrong_headers_are_told_in_full() {
+fn all_errors_of_a_header_are_reported() {
     let text = "-- A\n-- param a word = 'x' : y\n-- param b integer = 1.5 : y\n-- param c\n-- param D text = '' : y\n\
                 -- param e text = x : y\n-- param f text = 'a'b' : y\n-- param g number = 1 : y\n-- param g number = 2 : y\n\
                 select $z, $z, $g";
     let problems = Audit::parse("", text).unwrap_err();
     let expected = [
-        "one of the kinds text, class, finding, integer, number, found word",
+        "a kind, one of text, class, finding, integer, number, found word",
         "expected a whole number",
-        "expected `-- param NAME KIND = DEFAULT : what it does`",
-        "a name of a-z",
-        "a text in quotes",
-        "a text in quotes",
+        "expected `-- param NAME KIND = DEFAULT : DESCRIPTION`",
+        "a name of the letters a-z",
+        "text in single quotes",
+        "text in single quotes",
         "g is declared twice",
         "$z is not declared",
     ];
@@ -83,7 +83,7 @@ fn only_placeholders_are_replaced() {
         sql.contains("name = '' or name='it''s' or p >= 0.5 -- ' $\nlimit 50"),
         "{sql}"
     );
-    let bound = bound(&["class=a cat", "least=1", "rows=-3", "word="]).unwrap();
+    let bound = bound(&["class=a cat", "min=1", "rows=-3", "word="]).unwrap();
     assert!(
         bound
             .sql
@@ -95,7 +95,7 @@ fn only_placeholders_are_replaced() {
 }
 
 #[test]
-fn a_text_stays_a_text_whatever_it_holds() {
+fn text_is_quoted_against_injection() {
     for hostile in [
         "' or 1=1 --",
         "''",
@@ -109,26 +109,19 @@ fn a_text_stays_a_text_whatever_it_holds() {
         let sql = bound(&[&format!("word={hostile}")]).unwrap().sql;
         let expected = format!("name='{}' or p >= 0.5", hostile.replace('\'', "''"));
         assert!(sql.contains(&expected), "{sql}");
-        // With texts left out, the statement is what it was.
+        // No placeholder survives.
         assert_eq!(placeholders(&sql), []);
     }
     assert!(refused(&["word=a\0b"]).contains("without NUL"));
 }
 
 #[test]
-fn wrong_parameters_are_told_together() {
-    let text = refused(&[
-        "clas=x",
-        "rows=many",
-        "least=inf",
-        "rows",
-        "rows=1",
-        "rows=2",
-    ]);
+fn all_invalid_parameters_are_reported() {
+    let text = refused(&["clas=x", "rows=many", "min=inf", "rows", "rows=1", "rows=2"]);
     for part in [
         "-p clas: query example has no such parameter (did you mean `class`?); it has class class = '', word text",
-        "-p rows: expected a whole number, found \"many\" (most rows)",
-        "-p least: expected a number, found \"inf\"",
+        "-p rows: expected a whole number, found \"many\" (row limit)",
+        "-p min: expected a number, found \"inf\"",
         "-p rows: expected NAME=VALUE",
         "-p rows is given twice",
     ] {
@@ -150,7 +143,7 @@ fn wrong_parameters_are_told_together() {
 }
 
 #[test]
-fn placeholders_end_where_names_do() {
+fn placeholders_end_with_their_names() {
     let names = |sql| -> Vec<&str> {
         placeholders(sql)
             .into_iter()
@@ -164,7 +157,7 @@ fn placeholders_end_where_names_do() {
 }
 
 #[test]
-fn numbers_are_written_so_that_every_engine_reads_them() {
+fn numbers_are_portable_literals() {
     let number = |value: f64| Value::Number(value).to_string();
     assert_eq!(number(1e-7), "0.0000001");
     assert_eq!(number(-2.0), "(-2.0)");
@@ -176,7 +169,7 @@ fn numbers_are_written_so_that_every_engine_reads_them() {
 }
 
 #[test]
-fn the_built_in_ones_tell_all() {
+fn built_in_queries_are_documented() {
     let catalog = Catalog::default();
     let names = catalog.names().unwrap();
     assert!(names.len() >= 18);
@@ -189,7 +182,7 @@ fn the_built_in_ones_tell_all() {
         let lines: Vec<&str> = audit.text.lines().collect();
         assert!(
             lines[1] == "--" && lines[2].starts_with("-- "),
-            "{name}: how to read it"
+            "{name}: explanation missing"
         );
         assert!(
             lines.iter().all(|line| line.chars().count() <= 132),
@@ -199,16 +192,16 @@ fn the_built_in_ones_tell_all() {
             polars::sql::extract_table_identifiers(&audit.bind(&[]).unwrap().sql, false, true)
                 .unwrap();
         for table in &audit.needs {
-            assert!(used.contains(table), "{name} says that it needs {table}");
+            assert!(used.contains(table), "{name} does not read {table}");
         }
-        let made: Vec<String> = used
+        let others: Vec<String> = used
             .into_iter()
             .filter(|table| !audit.needs.contains(table))
             .collect();
-        for table in made {
+        for table in others {
             assert!(
                 audit.text.contains(&format!("{table} as (")),
-                "{name} reads {table} too"
+                "{name} does not declare {table}"
             );
         }
         for parameter in &audit.parameters {

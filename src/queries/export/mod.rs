@@ -1,4 +1,4 @@
-//! Joins a run's tables image by image and passes the rows to the writer of another tool's format.
+//! Joins a run's tables by image and passes the rows to the writer of another tool's format.
 
 mod rows;
 mod survey;
@@ -32,56 +32,56 @@ use self::{
 /// Images per batch.
 const BATCH: usize = 256;
 /// Optional tables used by every format.
-const TAKEN: [&str; 4] = [
+const OPTIONAL_TABLES: [&str; 4] = [
     predictions::NAME,
     probe::NAME,
     label_scores::NAME,
     issues::NAME,
 ];
 
-/// The request.
+/// An export request.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct Request<'a> {
     pub format: Format,
     /// Output folder.
     pub out: &'a Path,
     pub images: Images,
-    /// Most images, for formats with a limit.
+    /// Maximum number of images, for formats with a limit.
     pub points: u64,
-    /// Side in pixels, if not the format's default.
+    /// Longer side in pixels, if not the format's default.
     pub thumbnails: Option<u32>,
 }
 
-/// What was written.
+/// A finished export.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Export {
     pub format: Format,
-    /// The folder, absolute.
+    /// Absolute path of the folder.
     pub path: String,
     pub files: u64,
     #[serde(flatten)]
-    pub told: Summary,
+    pub summary: Summary,
 }
 
-/// Writes an export. Memory: one batch of images, and a few bytes for each other image.
+/// Writes an export. Keeps one batch of images in memory, and a few bytes per image.
 ///
 /// # Errors
-/// A table that the format needs is missing or out of date; the folder has other content.
-pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
+/// A required table is missing or out of date, or the output folder has other content.
+pub fn export(ctx: &Context, request: &Request) -> Result<Export> {
     let manifest = ctx.run.manifest()?;
-    for table in asked.format.needs() {
+    for table in request.format.needs() {
         require(ctx, &manifest, table)?;
     }
     let dir = &ctx.config.images.dir;
-    if is_inside(asked.out, dir) && !is_inside(asked.out, ctx.run.root()) {
+    if is_inside(request.out, dir) && !is_inside(request.out, ctx.run.root()) {
         return Err(Error::usage(format!(
             "--out {}: inside the image folder, so the next scan would include it; choose another folder",
-            asked.out.display()
+            request.out.display()
         )));
     }
     let dir = fs::canonicalize(dir).map_err(Error::io(dir, "finding the images"))?;
-    let survey = Survey::read(ctx, &manifest, asked.format, asked.points)?;
-    let without: Vec<&str> = (TAKEN.into_iter())
+    let survey = Survey::read(ctx, &manifest, request.format, request.points)?;
+    let missing: Vec<&str> = (OPTIONAL_TABLES.into_iter())
         .filter(|table| !is_usable(&manifest, table))
         .collect();
     let outline = Outline {
@@ -94,16 +94,16 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
             .iter()
             .map(|map| map.replace('-', "_"))
             .collect(),
-        probe_classes: survey.judged.clone(),
+        probe_classes: survey.probe_classes.clone(),
     };
     let n = outline.rows;
-    let side = asked.format.thumbnail_size(asked.thumbnails, n);
-    let folder = Folder::begin(asked.out, asked.format)?;
-    let mut writer = (asked.format).writer(&folder, outline.clone(), asked.images, side)?;
+    let side = request.format.thumbnail_size(request.thumbnails, n);
+    let folder = Folder::begin(request.out, request.format)?;
+    let mut writer = (request.format).writer(&folder, outline.clone(), request.images, side)?;
     let wanted = Wanted {
-        features: asked.format == Format::Tensorboard,
-        probabilities: asked.format == Format::Cleanlab,
-        neighbors: asked.format == Format::EmbeddingAtlas,
+        features: request.format == Format::Tensorboard,
+        probabilities: request.format == Format::Cleanlab,
+        neighbors: request.format == Format::EmbeddingAtlas,
     };
     let bar = ctx.progress.stage("export", n, "images");
     let mut rows = Rows::open(ctx, &manifest, &survey, wanted)?;
@@ -122,31 +122,32 @@ pub fn export(ctx: &Context, asked: &Asked) -> Result<Export> {
         }
         bar.advance(n);
     }
-    let mut told = writer.finish(&folder)?;
+    let mut summary = writer.finish(&folder)?;
     if survey.unreadable > 0 {
         let unreadable = counted(survey.unreadable, "unreadable image");
-        told.remarks.push(format!("skipped {unreadable}"));
+        summary.remarks.push(format!("skipped {unreadable}"));
     }
     if survey.left_out > 0 {
         let of = counted(survey.left_out + survey.n, "image");
-        told.remarks
-            .push(format!("a sample of {of}; --points sets its size"));
+        summary
+            .remarks
+            .push(format!("a sample of {of}; set its size with --points"));
     }
-    if !without.is_empty() {
-        told.remarks.push(format!(
+    if !missing.is_empty() {
+        summary.remarks.push(format!(
             "without {}: see `prospect status` for the stages that have not run",
-            without.join(", ")
+            missing.join(", ")
         ));
     }
     let path = folder.target().display().to_string();
     ctx.cancel.check()?;
-    let contents = folder.finish(told.rows)?;
+    let contents = folder.finish(summary.rows)?;
     bar.finish(&path);
     Ok(Export {
-        format: asked.format,
+        format: request.format,
         path,
         files: contents.files,
-        told,
+        summary,
     })
 }
 

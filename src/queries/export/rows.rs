@@ -16,7 +16,7 @@ use super::{
     walk::Walk,
 };
 
-/// Data that only some formats need.
+/// Columns that only some formats need.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted {
     pub features: bool,
@@ -24,7 +24,7 @@ pub struct Wanted {
     pub neighbors: bool,
 }
 
-/// Reads every table once, in parallel.
+/// Reads all tables side by side, each once.
 pub struct Rows<'a> {
     survey: &'a Survey,
     /// Rows of the table `images`.
@@ -32,20 +32,20 @@ pub struct Rows<'a> {
     /// The next image id, and the number of images.
     next: u32,
     end: u32,
-    predictions: Option<Walk<Verdict>>,
-    probe: Option<Walk<Verdict>>,
+    predictions: Option<Walk<TopClass>>,
+    probe: Option<Walk<TopClass>>,
     scores: Option<Walk<Score>>,
     findings: HashMap<u32, Vec<Finding>>,
     maps: Vec<Walk<[f32; 2]>>,
     features: Option<Walk<Vec<f32>>>,
-    /// None if the classifier was trained on the image.
+    /// `None` if the classifier was trained on the image.
     probabilities: Option<Walk<Option<Vec<f32>>>>,
     /// Neighbour and distance.
     neighbors: Option<Walk<(u32, f32)>>,
 }
 
-/// A class and its probability.
-struct Verdict(i32, f32);
+/// The most probable class and its probability.
+struct TopClass(i32, f32);
 
 /// Scores of a label.
 struct Score {
@@ -104,11 +104,11 @@ impl<'a> Rows<'a> {
             predictions: has(predictions::NAME).then(|| {
                 use predictions::{image_id, p_pred, pred};
                 let rows = run.rows(manifest, (image_id, pred, p_pred));
-                Walk::new(rows, |(id, class, p)| (id, Verdict(class, p)))
+                Walk::new(rows, |(id, class, p)| (id, TopClass(class, p)))
             }),
             probe: has(probe::NAME).then(|| {
                 let rows = run.rows(manifest, (probe::image_id, probe::pred, probe::p_pred));
-                Walk::new(rows, |(id, class, p)| (id, Verdict(class, p)))
+                Walk::new(rows, |(id, class, p)| (id, TopClass(class, p)))
             }),
             scores: has(label_scores::NAME).then(|| {
                 let columns = (
@@ -143,7 +143,7 @@ impl<'a> Rows<'a> {
                     probe::source,
                     probe::probabilities,
                 );
-                // If the network itself is the classifier, all rows count.
+                // Rows without a fold count only if the network itself is the classifier.
                 let rows = run.rows(manifest, columns);
                 Walk::new(rows, |(id, fold, source, p)| {
                     let counts = fold.is_some() || source != "probe";
@@ -186,12 +186,12 @@ impl<'a> Rows<'a> {
         if let Some(boxes) = survey.boxes.get(&record.path) {
             record.boxes = boxes.clone();
         }
-        if let Some(verdict) = next_of(&mut self.predictions, id)? {
-            record.prediction = Some(verdict.judged(|class| survey.network.get(&class)));
+        if let Some(top) = next_of(&mut self.predictions, id)? {
+            record.prediction = Some(top.named(|class| survey.network.get(&class)));
         }
-        if let Some(verdict) = next_of(&mut self.probe, id)? {
+        if let Some(top) = next_of(&mut self.probe, id)? {
             let name = |class| survey.classes.get(usize::try_from(class).ok()?);
-            record.probe = Some(verdict.judged(name));
+            record.probe = Some(top.named(name));
         }
         if let Some(score) = next_of(&mut self.scores, id)? {
             record.suggested = score.suggested;
@@ -219,9 +219,9 @@ fn next_of<T>(walk: &mut Option<Walk<T>>, id: u32) -> Result<Option<T>> {
     }
 }
 
-impl Verdict {
-    fn judged<'n>(&self, name: impl Fn(i32) -> Option<&'n String>) -> Prediction {
-        let Verdict(class, confidence) = *self;
+impl TopClass {
+    fn named<'n>(&self, name: impl Fn(i32) -> Option<&'n String>) -> Prediction {
+        let TopClass(class, confidence) = *self;
         Prediction {
             class,
             name: (name(class).cloned()).unwrap_or_else(|| format!("class {class}")),

@@ -1,4 +1,4 @@
-//! The survey before an export: its images, classes, splits, maps and boxes.
+//! The survey before an export: images, classes, splits, maps and boxes.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,13 +13,13 @@ use prospect_output::export::Format;
 use prospect_stages::writer_of;
 use prospect_store::{Manifest, StageRecord};
 
-/// No row of the export.
+/// Marks an image without a row in the export.
 const NONE: u32 = u32::MAX;
 
 pub struct Survey {
     /// Images in the export.
     pub n: u64,
-    /// Unreadable images, and those left out by the limit.
+    /// Unreadable images, and images left out because of the limit.
     pub unreadable: u64,
     pub left_out: u64,
     /// Row of each image in the export, by image id; 4 bytes per image.
@@ -31,14 +31,14 @@ pub struct Survey {
     pub network: HashMap<i32, String>,
     /// Methods in the table `projection`.
     pub maps: Vec<String>,
-    /// The dataset's class of each of the probe's probabilities.
-    pub judged: Vec<i32>,
+    /// The dataset's class of each probability of the probe.
+    pub probe_classes: Vec<i32>,
     /// `x0, y0, x1, y1` in pixels of the upright image, by path.
     pub boxes: HashMap<String, Vec<[f64; 4]>>,
 }
 
-/// Data collected from the table `images`.
-struct Seen {
+/// Columns of the table `images`.
+struct ImageList {
     readable: Vec<bool>,
     splits: BTreeSet<Option<String>>,
     /// Paths and upright sizes, if there are boxes to clip.
@@ -46,23 +46,23 @@ struct Seen {
 }
 
 impl Survey {
-    /// Includes at most `points` images if the format has a limit.
+    /// Includes at most `points` images if the format is limited.
     pub fn read(ctx: &Context, manifest: &Manifest, format: Format, points: u64) -> Result<Survey> {
         let boxes = match format {
             Format::Coco => ctx.config.boxes()?,
             _ => None,
         };
-        let seen = Seen::read(ctx, manifest, boxes.is_some())?;
-        let readable = seen.readable.iter().filter(|readable| **readable).count() as u64;
-        let most = match format {
+        let list = ImageList::read(ctx, manifest, boxes.is_some())?;
+        let readable = list.readable.iter().filter(|readable| **readable).count() as u64;
+        let max = match format {
             Format::Tensorboard => readable.min(points),
             _ => readable,
         };
-        let mut row_of = vec![NONE; seen.readable.len()];
+        let mut row_of = vec![NONE; list.readable.len()];
         let (mut at, mut n) = (0, 0);
-        for (row, _) in row_of.iter_mut().zip(&seen.readable).filter(|(_, is)| **is) {
-            // An evenly spaced sample of `most` images.
-            if at * most / readable.max(1) >= u64::from(n) {
+        for (row, _) in row_of.iter_mut().zip(&list.readable).filter(|(_, is)| **is) {
+            // An evenly spaced sample of `max` images.
+            if at * max / readable.max(1) >= u64::from(n) {
                 *row = n;
                 n += 1;
             }
@@ -78,7 +78,7 @@ impl Survey {
         let fitted = match boxes {
             None => HashMap::new(),
             Some(boxes) => {
-                let sizes = seen.sizes.iter();
+                let sizes = list.sizes.iter();
                 let sizes = sizes.map(|(path, size)| (path.as_str(), *size));
                 boxes.fit(sizes)?.by_image
             }
@@ -87,14 +87,14 @@ impl Survey {
         let name = |class| name_of(&names.dataset, class);
         Ok(Survey {
             n: n.into(),
-            unreadable: seen.readable.len() as u64 - readable,
+            unreadable: list.readable.len() as u64 - readable,
             left_out: readable - u64::from(n),
             row_of,
-            splits: seen.splits.into_iter().collect(),
+            splits: list.splits.into_iter().collect(),
             classes: (0..=last).map(name).collect(),
             network: names.network.into_iter().collect(),
             maps: maps(ctx, manifest)?,
-            judged: judged(ctx, manifest)?,
+            probe_classes: probe_classes(ctx, manifest)?,
             boxes: fitted,
         })
     }
@@ -106,9 +106,9 @@ impl Survey {
     }
 }
 
-impl Seen {
-    fn read(ctx: &Context, manifest: &Manifest, with_sizes: bool) -> Result<Seen> {
-        let mut seen = Seen {
+impl ImageList {
+    fn read(ctx: &Context, manifest: &Manifest, with_sizes: bool) -> Result<ImageList> {
+        let mut list = ImageList {
             readable: Vec::new(),
             splits: BTreeSet::new(),
             sizes: Vec::new(),
@@ -126,22 +126,22 @@ impl Seen {
             let batch = batch?;
             ctx.cancel.check()?;
             for (id, path, split, error, width, height, orientation) in batch.iter() {
-                if id as usize != seen.readable.len() {
-                    let expected = format!("image {}, ids being ranks", seen.readable.len());
+                if id as usize != list.readable.len() {
+                    let expected = format!("image {}: ids are consecutive", list.readable.len());
                     return Err(batch.unexpected(expected, format!("image {id}")));
                 }
                 let size = Header::stored(width, height, orientation).known_size();
                 let is_readable = error.is_none() && size.is_some();
-                seen.readable.push(is_readable);
+                list.readable.push(is_readable);
                 if is_readable {
-                    seen.splits.insert(split.map(str::to_string));
+                    list.splits.insert(split.map(str::to_string));
                 }
                 if with_sizes {
-                    seen.sizes.push((path.to_string(), size));
+                    list.sizes.push((path.to_string(), size));
                 }
             }
         }
-        Ok(seen)
+        Ok(list)
     }
 }
 
@@ -168,7 +168,7 @@ fn maps(ctx: &Context, manifest: &Manifest) -> Result<Vec<String>> {
     Ok(maps)
 }
 
-fn judged(ctx: &Context, manifest: &Manifest) -> Result<Vec<i32>> {
+fn probe_classes(ctx: &Context, manifest: &Manifest) -> Result<Vec<i32>> {
     let mut found: Vec<(i32, i32)> = Vec::new();
     if is_usable(manifest, probe::NAME) && manifest.has(probe_classes::NAME) {
         let columns = (probe_classes::position, probe_classes::class);

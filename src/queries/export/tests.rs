@@ -4,14 +4,14 @@ use prospect_testing::add_tables;
 use super::walk::Walk;
 
 table! {
-    /// Numbers of images.
+    /// A number per image.
     mod numbers = "numbers", "number", [0.0, 0.0] {
         image_id: u32,
         value: i32,
     }
 }
 
-/// A run with a table of these images and values, a slice a part.
+/// A run with a table of these images and values, one part per slice.
 fn run(parts: &[&[(u32, i32)]]) -> (tempfile::TempDir, RunFolder) {
     let folder = tempfile::tempdir().unwrap();
     let run = RunFolder::create(folder.path()).unwrap();
@@ -25,7 +25,7 @@ fn run(parts: &[&[(u32, i32)]]) -> (tempfile::TempDir, RunFolder) {
     (folder, run)
 }
 
-/// Values of each image asked for.
+/// Values of each requested image.
 fn walked(parts: &[&[(u32, i32)]], ids: &[u32]) -> prospect_common::Result<Vec<Vec<i32>>> {
     let (_folder, run) = run(parts);
     let rows = run.rows(&run.manifest()?, (numbers::image_id, numbers::value));
@@ -42,7 +42,7 @@ fn walked(parts: &[&[(u32, i32)]], ids: &[u32]) -> prospect_common::Result<Vec<V
 }
 
 #[test]
-fn rows_of_an_image_are_found_across_batches_and_others_are_passed_over() {
+fn rows_of_an_image_span_batches_and_others_are_skipped() {
     let parts: [&[(u32, i32)]; 2] = [&[(0, 10), (2, 20), (2, 21)], &[(2, 22), (5, 50), (6, 60)]];
     assert_eq!(
         walked(&parts, &[1, 2, 3, 5, 9]).unwrap(),
@@ -51,7 +51,7 @@ fn rows_of_an_image_are_found_across_batches_and_others_are_passed_over() {
 }
 
 #[test]
-fn a_table_in_another_order_is_no_answer() {
+fn table_in_another_order_is_an_error() {
     for parts in [
         [&[(3, 0), (1, 0)][..], &[(4, 0)]],
         [&[(1, 0), (3, 0)], &[(2, 0)]],

@@ -1,15 +1,15 @@
-//! Sequential access to a table ordered by image.
+//! Sequential access to a table in order of the images.
 
 use prospect_common::Result;
 use prospect_store::{Batch, Rows, Selection};
 
-/// Gives the image and the value of the next row; none at the end.
+/// Returns the image and the value of the next row; `None` at the end.
 type Next<T> = Box<dyn FnMut() -> Result<Option<(u32, T)>>>;
 
-/// Keeps one batch of the table in memory.
+/// Keeps one batch in memory.
 pub struct Walk<T> {
     next: Next<T>,
-    /// A row of a later image than the last one requested.
+    /// A row already read, of an image after the one last requested.
     ahead: Option<(u32, T)>,
 }
 
@@ -47,7 +47,7 @@ impl<T> Walk<T> {
         }
     }
 
-    /// The next row of this image; rows of earlier images are skipped.
+    /// The next row of this image; skips rows of earlier images.
     ///
     /// # Errors
     /// The table is not in order.

@@ -19,17 +19,17 @@ fn dataset(files: &[&str]) -> tempfile::TempDir {
     folder
 }
 
-fn init(folder: &Path, model: Option<&Path>) -> (Found, String, Config) {
-    let found = Found::look(folder, &folder.join("photos"), None, model).unwrap();
-    let text = found.written("2026-11-23");
+fn init(folder: &Path, model: Option<&Path>) -> (Draft, String, Config) {
+    let draft = Draft::inspect(folder, &folder.join("photos"), None, model).unwrap();
+    let text = draft.to_toml("2026-11-23");
     let config = Config::parse(&folder.join("pipeline.toml"), &text, &[])
         .unwrap_or_else(|error| panic!("{error}\n{text}"));
     config.check_files().unwrap();
-    (found, text, config)
+    (draft, text, config)
 }
 
 #[test]
-fn folders_give_labels_and_splits() {
+fn folders_determine_labels_and_splits() {
     let files = [
         "train/hat/a.jpg",
         "train/dress/b.jpg",
@@ -42,7 +42,7 @@ fn folders_give_labels_and_splits() {
             .each_ref()
             .map(String::as_str),
     );
-    let (found, text, config) = init(folder.path(), None);
+    let (draft, text, config) = init(folder.path(), None);
     assert_eq!(config.images.labels, Labels::Folder);
     assert_eq!(config.images.dir, folder.path().join("photos"));
     assert!(text.contains("\ndir = \"photos\"\n"), "{text}");
@@ -53,16 +53,16 @@ fn folders_give_labels_and_splits() {
         "{text}"
     );
     assert!(
-        found
+        draft
             .facts
             .contains(&("splits", "train 2, test 1".to_string())),
-        "{found:?}"
+        "{draft:?}"
     );
     assert_eq!(config.model.path, None);
 }
 
 #[test]
-fn a_table_beside_the_images_gives_labels() {
+fn labels_come_from_a_table_next_to_the_image_folder() {
     let folder = dataset(&["photos/a.jpg", "photos/b.jpg"]);
     let table = folder.path().join("metadata.csv");
     fs::write(
@@ -77,32 +77,32 @@ fn a_table_beside_the_images_gives_labels() {
     );
     assert!(text.contains("a\\nb 1, c 1"), "{text}");
     fs::write(&table, "file,label\na.jpg,x\n").unwrap();
-    let (found, _, config) = init(folder.path(), None);
+    let (draft, _, config) = init(folder.path(), None);
     assert_eq!(config.images.labels, Labels::None);
     assert!(
-        found.doubts[0].contains("metadata.csv") && found.doubts[0].contains("file_name"),
-        "{found:?}"
+        draft.warnings[0].contains("metadata.csv") && draft.warnings[0].contains("file_name"),
+        "{draft:?}"
     );
 }
 
 #[test]
-fn a_network_is_described_and_its_input_completed() {
+fn network_is_described_and_missing_preprocessing_added() {
     let folder = dataset(&["photos/a/1.jpg", "photos/b/2.jpg"]);
     let (_, text, config) = init(folder.path(), Some(&golden("residual.pt2")));
     assert_eq!(config.model.path, Some(golden("residual.pt2")));
-    assert!(text.contains("# Found: \"auto\" takes layer"), "{text}");
+    assert!(text.contains("# Found: \"auto\" selects layer"), "{text}");
     assert_eq!(config.input, InputOverrides::default());
-    // Without its sidecar, the network still runs.
+    // Without a sidecar, [input] is filled in.
     let alone = folder.path().join("alone.pt2");
     fs::copy(golden("residual.pt2"), &alone).unwrap();
-    let (found, _, config) = init(folder.path(), Some(&alone));
+    let (draft, _, config) = init(folder.path(), Some(&alone));
     let info = prospect_config::open_model(&alone, None).unwrap();
     info.input_spec(&config.input).unwrap();
-    assert!(found.doubts[0].contains("check [input]"), "{found:?}");
+    assert!(draft.warnings[0].contains("check [input]"), "{draft:?}");
 }
 
 #[test]
-fn every_key_of_the_documentation_is_written_once_and_nothing_of_the_demo_is_set() {
+fn every_key_is_documented_and_only_detected_settings_are_set() {
     let folder = dataset(&["photos/a.jpg"]);
     let (_, text, config) = init(folder.path(), None);
     for key in Config::keys().unwrap() {
@@ -125,19 +125,20 @@ fn every_key_of_the_documentation_is_written_once_and_nothing_of_the_demo_is_set
 }
 
 #[test]
-fn classes_that_lie_deeper_are_pointed_at() {
+fn classes_in_deeper_folders_are_pointed_out() {
     let folder = dataset(&["photos/all/a/1.jpg", "photos/all/b/2.jpg"]);
-    let (found, _, config) = init(folder.path(), None);
+    let (draft, _, config) = init(folder.path(), None);
     assert_eq!(config.images.labels, Labels::None);
     assert!(
-        found.doubts[0].contains("photos/all: if they are the classes"),
-        "{found:?}"
+        draft.warnings[0].contains("photos/all has several folders"),
+        "{draft:?}"
     );
 }
 
 #[test]
-fn a_folder_without_images_is_refused() {
+fn folder_without_images_is_an_error() {
     let folder = dataset(&["photos/a.txt"]);
-    let error = Found::look(folder.path(), &folder.path().join("photos"), None, None).unwrap_err();
+    let error =
+        Draft::inspect(folder.path(), &folder.path().join("photos"), None, None).unwrap_err();
     assert!(error.to_string().contains("--images"), "{error}");
 }

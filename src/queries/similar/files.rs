@@ -14,7 +14,7 @@ use prospect_store::StageRecord;
 
 use super::vectors::finite;
 
-/// The network as `extract` ran it, loaded for the first file.
+/// The network as `extract` ran it, loaded at the first file.
 pub struct Files<'a> {
     ctx: &'a Context<'a>,
     extract: &'a StageRecord,
@@ -63,7 +63,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// The file's feature vector and predicted class; the inner error is a fault of the file. `name` is its path as the user
+    /// The file's feature vector and predicted class; the inner error concerns the file. `name` is its path as the user
     /// gave it.
     ///
     /// # Errors
@@ -116,7 +116,7 @@ impl<'a> Files<'a> {
                     "the network that computed the run's features (BLAKE3 {}…)",
                     recorded("model").map_or("unknown".into(), short)
                 ),
-                format!("another one ({}…)", short(&model.digest)),
+                format!("another network ({}…)", short(&model.digest)),
                 "set [model] path to the run's network, or run `prospect run extract` with this one",
             ));
         }
@@ -139,7 +139,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// The layer of a recorded name, which is no module's where `auto` chose the input of the head.
+/// The layer of a recorded name. If `auto` chose the head's input, the name is not a module's.
 fn feature_layer(model: &ModelInfo, name: &str) -> Result<Layer> {
     match model.feature("auto") {
         Ok(auto) if auto.name == name => Ok(auto),

@@ -1,7 +1,7 @@
 //! Images most similar to an image of the run, or any other file.
 
 mod files;
-mod names;
+mod images;
 mod search;
 mod sheets;
 mod subjects;
@@ -18,29 +18,29 @@ use serde::Serialize;
 
 use self::{
     files::Files,
-    names::Names,
+    images::Images,
     search::{Query, Search, is_current},
     subjects::Subject,
 };
 
 pub use self::{
-    names::Seen,
-    search::{Method, Refused},
+    images::ImageInfo,
+    search::{FailedQuery, Method},
     sheets::draw_sheets,
 };
 
-/// The request.
+/// A request for similar images.
 #[derive(Debug, Clone)]
-pub struct Asked<'a> {
-    /// Each a path in the image folder, `#` and an image's id, or a file.
+pub struct Request<'a> {
+    /// Paths in the image folder, `#` and an image id, or other files.
     pub images: &'a [String],
     /// Neighbours per image.
     pub k: usize,
-    /// `Auto` uses the stored graph if it has enough neighbours, else the faster search; the others always search.
+    /// `Auto` uses the stored graph if its k suffices, else the faster search; the others always search.
     pub method: SearchMethod,
 }
 
-/// The answer.
+/// Neighbours of all query images.
 #[derive(Debug, Serialize)]
 pub struct Similar {
     pub metric: Metric,
@@ -49,15 +49,15 @@ pub struct Similar {
     pub images: u64,
     pub answers: Vec<Answer>,
     /// Queries that failed.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<FailedQuery>,
 }
 
 /// The neighbours of one image.
 #[derive(Debug, Serialize)]
 pub struct Answer {
-    pub query: Seen,
+    pub query: ImageInfo,
     pub method: Method,
-    /// Neighbours with the query's label, of those with a label; `None` if there are none, or the query has none.
+    /// Neighbours with the query's label, among those with a label; `None` if there are none or the query has no label.
     pub same_label: Option<Share>,
     /// Neighbours with the query's predicted class.
     pub same_prediction: Option<Share>,
@@ -77,20 +77,19 @@ pub struct Hit {
     /// 1 is nearest.
     pub rank: usize,
     #[serde(flatten)]
-    pub image: Seen,
+    pub image: ImageInfo,
     pub distance: f32,
-    /// Whether no nearer image can have been missed.
+    /// Whether the search was exact, so that no nearer image was missed.
     pub exact: bool,
 }
 
 /// Finds the nearest images of the run by the features that `extract` stored.
 ///
-/// An image of the run is not its own neighbour, but its duplicates are. The network runs only on files outside the run; without
-/// them, no model is needed.
+/// An image of the run is not its own neighbour, but its duplicates are. A model is needed only for files outside the run.
 ///
 /// # Errors
-/// There are no features, or the model is not the run's. Errors of single images are in [`Similar::refused`].
-pub fn similar(ctx: &Context, asked: &Asked) -> Result<Similar> {
+/// The features are missing, or the model is not the run's. Errors of single images are in [`Similar::refused`].
+pub fn similar(ctx: &Context, request: &Request) -> Result<Similar> {
     let manifest = ctx.run.manifest()?;
     let extract = extracted(ctx, &manifest)?;
     let recorded = |name: &str| {
@@ -114,15 +113,18 @@ pub fn similar(ctx: &Context, asked: &Asked) -> Result<Similar> {
         );
     }
 
-    let subjects = subjects::resolve(ctx, &manifest, asked.images)?;
+    let subjects = subjects::resolve(ctx, &manifest, request.images)?;
     let mut files = Files::new(ctx, extract, &answer.feature_layer);
     let mut queries = Vec::new();
-    for (name, subject) in asked.images.iter().zip(subjects) {
+    for (name, subject) in request.images.iter().zip(subjects) {
         let query = match subject {
-            Ok(Subject::Image(seen)) => Ok(Query { seen, vector: None }),
+            Ok(Subject::Image(image)) => Ok(Query {
+                image,
+                vector: None,
+            }),
             Ok(Subject::File { path, label }) => {
                 (files.query(&path, name)?).map(|(vector, predicted)| Query {
-                    seen: Seen {
+                    image: ImageInfo {
                         image_id: None,
                         path: name.clone(),
                         label,
@@ -135,41 +137,41 @@ pub fn similar(ctx: &Context, asked: &Asked) -> Result<Similar> {
         };
         match query {
             Ok(query) => queries.push(query),
-            Err(reason) => answer.refused.push(Refused {
+            Err(reason) => answer.refused.push(FailedQuery {
                 image: name.clone(),
                 reason,
             }),
         }
     }
 
-    let search = Search::new(ctx, &manifest, metric, asked.k, asked.method);
+    let search = Search::new(ctx, &manifest, metric, request.k, request.method);
     let (found, refused) = search.run(queries)?;
     answer.refused.extend(refused);
     let ids = (found.iter()).flat_map(|found| {
         let neighbors = found.neighbors.iter().map(|(one, _)| one.id);
-        neighbors.chain(found.seen.image_id)
+        neighbors.chain(found.image.image_id)
     });
-    let names = Names::read(ctx, &manifest, ids.collect())?;
+    let images = Images::read(ctx, &manifest, ids.collect())?;
     answer.answers = (found.into_iter())
-        .map(|found| answered(found, &names))
+        .map(|found| to_answer(found, &images))
         .collect();
     Ok(answer)
 }
 
-fn answered(found: search::Found, names: &Names) -> Answer {
-    let query = match found.seen.image_id {
-        Some(id) => names.seen(id),
-        None => found.seen,
+fn to_answer(found: search::SearchResult, images: &Images) -> Answer {
+    let query = match found.image.image_id {
+        Some(id) => images.get(id),
+        None => found.image,
     };
     let neighbors: Vec<Hit> = (found.neighbors.iter().zip(1..))
         .map(|((one, exact), rank)| Hit {
             rank,
-            image: names.seen(one.id),
+            image: images.get(one.id),
             distance: one.distance,
             exact: *exact,
         })
         .collect();
-    let share = |of: fn(&Seen) -> Option<&String>| {
+    let share = |of: fn(&ImageInfo) -> Option<&String>| {
         let own = of(&query)?;
         let theirs: Vec<&String> = neighbors.iter().filter_map(|hit| of(&hit.image)).collect();
         (!theirs.is_empty()).then(|| Share {
@@ -178,8 +180,8 @@ fn answered(found: search::Found, names: &Names) -> Answer {
         })
     };
     Answer {
-        same_label: share(|seen| seen.label.as_ref()),
-        same_prediction: share(|seen| seen.predicted.as_ref()),
+        same_label: share(|image| image.label.as_ref()),
+        same_prediction: share(|image| image.predicted.as_ref()),
         query,
         method: found.method,
         neighbors,

@@ -17,7 +17,7 @@ use prospect_stages::neighbors::load_index;
 use prospect_store::{Manifest, StageRecord};
 use serde::Serialize;
 
-use super::{names::Seen, vectors};
+use super::{images::ImageInfo, vectors};
 
 /// Seconds per value to read the features, and per value and query to compare with them.
 const EXACT: [f64; 2] = [7e-8, 5e-11];
@@ -38,22 +38,22 @@ pub enum Method {
 
 /// A query image.
 pub struct Query {
-    pub seen: Seen,
+    pub image: ImageInfo,
     /// Features of a file; those of an image of the run are read on demand.
     pub vector: Option<Vec<f32>>,
 }
 
-/// What was found for one.
-pub struct Found {
-    pub seen: Seen,
+/// The neighbours found for a query.
+pub struct SearchResult {
+    pub image: ImageInfo,
     pub method: Method,
-    /// Nearest first; whether no nearer one can have been missed.
+    /// Nearest first, and whether the search was exact.
     pub neighbors: Vec<(Neighbor, bool)>,
 }
 
-/// A query that failed, and why.
+/// A query that failed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Refused {
+pub struct FailedQuery {
     pub image: String,
     pub reason: String,
 }
@@ -68,10 +68,11 @@ pub struct Search<'a> {
     stored: Option<&'a StageRecord>,
 }
 
-/// A query that the stored graph does not answer: its place among the found.
-struct Open {
-    place: usize,
-    seen: Seen,
+/// A query that the stored graph does not answer.
+struct PendingQuery {
+    /// Index in the results.
+    index: usize,
+    image: ImageInfo,
     vector: Vec<f32>,
 }
 
@@ -95,33 +96,33 @@ impl<'a> Search<'a> {
     }
 
     /// The neighbours of each query, in the queries' order, and the queries that have no features.
-    pub fn run(&self, queries: Vec<Query>) -> Result<(Vec<Found>, Vec<Refused>)> {
+    pub fn run(&self, queries: Vec<Query>) -> Result<(Vec<SearchResult>, Vec<FailedQuery>)> {
         let graph_k = (self.stored).and_then(|stage| stage.parameters.get("k")?.as_u64());
         let in_graph =
             self.method == SearchMethod::Auto && graph_k.is_some_and(|k| self.k as u64 <= k);
-        // None: yet to be searched for.
+        // None: not in the stored graph.
         let mut rows = Vec::with_capacity(queries.len());
         for query in &queries {
-            let stored = match query.seen.image_id {
+            let stored = match query.image.image_id {
                 Some(id) if in_graph => Some(self.stored_row(id)?),
                 _ => None,
             };
-            // No row: an image whose features are no numbers, or alone in the run.
+            // Images with non-finite features have no rows, nor has a run's only image.
             rows.push(stored.filter(|row| !row.is_empty()));
         }
         let pairs = queries.iter().zip(&rows);
         let missing = pairs.filter(|(query, row)| row.is_none() && query.vector.is_none());
-        let missing = missing.filter_map(|(query, _)| query.seen.image_id);
+        let missing = missing.filter_map(|(query, _)| query.image.image_id);
         let vectors = vectors::read(self.ctx, self.manifest, missing.collect())?;
 
-        let mut found: Vec<Option<Found>> = Vec::new();
+        let mut results: Vec<Option<SearchResult>> = Vec::new();
         let mut refused = Vec::new();
-        let mut open = Vec::new();
+        let mut pending = Vec::new();
         for (query, row) in queries.into_iter().zip(rows) {
-            let vector = match (row, query.vector, query.seen.image_id) {
+            let vector = match (row, query.vector, query.image.image_id) {
                 (Some(neighbors), _, _) => {
-                    found.push(Some(Found {
-                        seen: query.seen,
+                    results.push(Some(SearchResult {
+                        image: query.image,
                         method: Method::StoredGraph,
                         neighbors,
                     }));
@@ -134,39 +135,39 @@ impl<'a> Search<'a> {
             };
             match vector {
                 Ok(vector) => {
-                    open.push(Open {
-                        place: found.len(),
-                        seen: query.seen,
+                    pending.push(PendingQuery {
+                        index: results.len(),
+                        image: query.image,
                         vector,
                     });
-                    found.push(None);
+                    results.push(None);
                 }
-                Err(reason) => refused.push(Refused {
-                    image: query.seen.path,
+                Err(reason) => refused.push(FailedQuery {
+                    image: query.image.path,
                     reason,
                 }),
             }
         }
-        let mut put = |open: Open, method, neighbors: Vec<Neighbor>| {
+        let mut put = |query: PendingQuery, method, neighbors: Vec<Neighbor>| {
             let exact = method == Method::ExactSearch;
-            found[open.place] = Some(Found {
-                seen: open.seen,
+            results[query.index] = Some(SearchResult {
+                image: query.image,
                 method,
                 neighbors: neighbors.into_iter().map(|one| (one, exact)).collect(),
             });
         };
         let mut rest = Vec::new();
-        for (open, list) in self.by_index(open)? {
+        for (query, list) in self.by_index(pending)? {
             match list {
-                Some(list) => put(open, Method::Index, list),
-                None => rest.push(open),
+                Some(list) => put(query, Method::Index, list),
+                None => rest.push(query),
             }
         }
-        let lists = self.exactly(&rest)?;
-        for (open, list) in rest.into_iter().zip(lists) {
-            put(open, Method::ExactSearch, list);
+        let lists = self.search_exactly(&rest)?;
+        for (query, list) in rest.into_iter().zip(lists) {
+            put(query, Method::ExactSearch, list);
         }
-        Ok((found.into_iter().flatten().collect(), refused))
+        Ok((results.into_iter().flatten().collect(), refused))
     }
 
     /// The first k neighbours of an image in the table.
@@ -190,12 +191,15 @@ impl<'a> Search<'a> {
     }
 
     /// Neighbours from the run's index with exact distances; `None` if the index is not used or finds too few.
-    fn by_index(&self, queries: Vec<Open>) -> Result<Vec<(Open, Option<Vec<Neighbor>>)>> {
+    fn by_index(
+        &self,
+        queries: Vec<PendingQuery>,
+    ) -> Result<Vec<(PendingQuery, Option<Vec<Neighbor>>)>> {
         let summary = self.stored.map(|stage| &stage.summary);
         let figure = |name: &str| summary.and_then(|summary| summary.get(name));
         let count = |name: &str| figure(name).and_then(|n| n.as_u64()).map(|n| n as usize);
         let accepted = figure("method").and_then(|method| method.as_str()) == Some("hnsw");
-        let asked = match (self.method, queries.first()) {
+        let use_index = match (self.method, queries.first()) {
             (_, None) | (SearchMethod::Exact, _) => false,
             (SearchMethod::Hnsw, _) => true,
             (SearchMethod::Auto, Some(first)) => {
@@ -203,7 +207,7 @@ impl<'a> Search<'a> {
                 accepted && index_pays(queries.len(), rows as usize, first.vector.len())
             }
         };
-        if !asked {
+        if !use_index {
             return Ok(queries.into_iter().map(|query| (query, None)).collect());
         }
         let ef = count("index_ef").ok_or_else(|| Error::Missing {
@@ -212,9 +216,9 @@ impl<'a> Search<'a> {
         })?;
         let index = load_index(self.ctx.run, self.manifest)?;
         let block = self.queries(&queries)?;
-        // Scale the audited candidate list (ef) from the run's k to this one.
+        // Scale the ef that met min_recall from the run's k to this one.
         let effort = ef * (self.k + 1).div_ceil(count("k").unwrap_or(1).max(1));
-        // One more, since an image finds itself.
+        // One more, since an image is its own nearest neighbour.
         let candidates = index.search(&block, self.k + 1, effort);
         let wanted = candidates.iter().flatten().copied().collect();
         let vectors = vectors::read(self.ctx, self.manifest, wanted)?;
@@ -222,7 +226,7 @@ impl<'a> Search<'a> {
         for (row, (query, candidates)) in queries.into_iter().zip(candidates).enumerate() {
             let known = candidates
                 .iter()
-                .filter(|id| Some(**id) != query.seen.image_id);
+                .filter(|id| Some(**id) != query.image.image_id);
             let known: Vec<(u32, &Vec<f32>)> = known
                 .filter_map(|id| Some((*id, vectors.get(id)?)))
                 .collect();
@@ -243,7 +247,7 @@ impl<'a> Search<'a> {
                 });
             }
             let list = Vec::from(list);
-            let itself = usize::from(query.seen.image_id.is_some());
+            let itself = usize::from(query.image.image_id.is_some());
             let others = index.len().saturating_sub(itself);
             found.push((query, (list.len() >= self.k.min(others)).then_some(list)));
         }
@@ -251,8 +255,8 @@ impl<'a> Search<'a> {
     }
 
     /// The queries as a block. Their ids exclude an image from its own neighbours.
-    fn queries(&self, queries: &[Open]) -> Result<Block> {
-        let ids = (queries.iter()).map(|query| query.seen.image_id.unwrap_or(NO_ID));
+    fn queries(&self, queries: &[PendingQuery]) -> Result<Block> {
+        let ids = (queries.iter()).map(|query| query.image.image_id.unwrap_or(NO_ID));
         let values: Vec<f32> = (queries.iter())
             .flat_map(|query| query.vector.iter().copied())
             .collect();
@@ -265,7 +269,7 @@ impl<'a> Search<'a> {
     }
 
     /// Compares with the features of every image, block by block.
-    fn exactly(&self, queries: &[Open]) -> Result<Vec<Vec<Neighbor>>> {
+    fn search_exactly(&self, queries: &[PendingQuery]) -> Result<Vec<Vec<Neighbor>>> {
         let Some(dimension) = queries.first().map(|query| query.vector.len()) else {
             return Ok(Vec::new());
         };
@@ -280,7 +284,7 @@ impl<'a> Search<'a> {
             if n > 0 && batch.dimension != dimension {
                 return Err(Error::invalid(
                     self.ctx.run.path(&format!("tables/{}", features::NAME)),
-                    format!("vectors of {dimension} values, as the network gives"),
+                    format!("vectors of {dimension} values, as from the network"),
                     format!("{}", batch.dimension),
                     "run `prospect run extract`",
                 ));
@@ -295,8 +299,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether reading the index and searching it is faster than a pass over all features. Measured on 20,000 vectors of length 512
-/// on two busy cores: 1 query takes 0.8 s by a pass and 2.0 s by the index, 1000 take 1.2 s and 4.0 s. The index pays off for
+/// Whether reading and searching the index is faster than a pass over all features. Measured on 20,000 vectors of length 512
+/// on two busy cores: 1 query takes 0.8 s exactly and 2.0 s by index, 1000 take 1.2 s and 4.0 s. The index pays off for
 /// thousands of queries among a million images.
 fn index_pays(queries: usize, rows: usize, dimension: usize) -> bool {
     let (n, values) = (queries as f64, rows as f64 * dimension as f64);

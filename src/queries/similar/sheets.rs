@@ -14,9 +14,9 @@ use prospect_output::picture::{
 };
 use rayon::prelude::*;
 
-use super::{Answer, Hit, Seen, Similar, extracted, files};
+use super::{Answer, Hit, ImageInfo, Similar, extracted, files};
 
-/// Draws the answers on sheets and passes each sheet (number from 0, PNG) on before the next is drawn.
+/// Draws the answers on sheets and passes each (number from 0, PNG) to `done` before drawing the next.
 pub fn draw_sheets(
     ctx: &Context,
     similar: &Similar,
@@ -25,15 +25,15 @@ pub fn draw_sheets(
     let manifest = ctx.run.manifest()?;
     let options = files::decode_options(ctx, extracted(ctx, &manifest)?);
     let title = title(similar);
-    let spread = pages(similar.answers.iter().map(|answer| answer.neighbors.len()));
+    let pages = pages(similar.answers.iter().map(|answer| answer.neighbors.len()));
     let mut rest = similar.answers.as_slice();
-    for (at, n) in spread.iter().enumerate() {
+    for (at, n) in pages.iter().enumerate() {
         let (page, after) = rest.split_at(*n);
         rest = after;
         let shown = |answer: &Answer| -> Vec<u32> {
             let hits = answer.neighbors.iter().take(MAX_NEIGHBORS);
-            let seen = hits.map(|hit| &hit.image).chain([&answer.query]);
-            seen.filter_map(|seen| seen.image_id).collect()
+            let images = hits.map(|hit| &hit.image).chain([&answer.query]);
+            images.filter_map(|image| image.image_id).collect()
         };
         let wanted: HashSet<u32> = page.iter().flat_map(shown).collect();
         let sources = Sources::read(ctx, &manifest, |id| wanted.contains(&id))?;
@@ -92,7 +92,7 @@ impl Photos<'_> {
         }
     }
 
-    fn neighbor(&self, query: &Seen, hit: &Hit) -> Tile {
+    fn neighbor(&self, query: &ImageInfo, hit: &Hit) -> Tile {
         let frame = match (&query.label, &hit.image.label) {
             (Some(own), Some(other)) if own == other => Frame::Same,
             (Some(_), Some(_)) => Frame::Other,
@@ -112,19 +112,19 @@ impl Photos<'_> {
     }
 
     /// A thumbnail of the upright image; `None`, with a warning, if it is unavailable.
-    fn picture(&self, seen: &Seen) -> Option<Picture> {
-        let image = match seen.image_id {
+    fn picture(&self, image: &ImageInfo) -> Option<Picture> {
+        let decoded = match image.image_id {
             Some(id) => self.sources.decode(id),
-            None => files::read(Path::new(&seen.path)).and_then(|bytes| {
+            None => files::read(Path::new(&image.path)).and_then(|bytes| {
                 image::decode(&bytes, &self.options).map_err(|error| error.to_string())
             }),
         };
-        match image.and_then(|image| small(&image)) {
+        match decoded.and_then(|image| small(&image)) {
             Ok(picture) => Some(picture),
             Err(reason) => {
                 tracing::warn!(
                     "{} is not on the sheet: {}",
-                    text::escaped(&seen.path),
+                    text::escaped(&image.path),
                     text::escaped(&reason)
                 );
                 None
@@ -133,10 +133,10 @@ impl Photos<'_> {
     }
 }
 
-fn label(seen: &Seen) -> String {
-    (seen.label.as_ref()).map_or("no label".into(), |label| format!("label {label}"))
+fn label(image: &ImageInfo) -> String {
+    (image.label.as_ref()).map_or("no label".into(), |label| format!("label {label}"))
 }
 
-fn prediction(seen: &Seen) -> String {
-    (seen.predicted.as_ref()).map_or(String::new(), |class| format!("pred {class}"))
+fn prediction(image: &ImageInfo) -> String {
+    (image.predicted.as_ref()).map_or(String::new(), |class| format!("pred {class}"))
 }

@@ -13,31 +13,31 @@ use prospect_engine::{
 use prospect_stages::scan::FileLabels;
 use prospect_store::Manifest;
 
-use super::names::Seen;
+use super::images::ImageInfo;
 
 /// A resolved query image.
 #[derive(Debug, PartialEq)]
 pub enum Subject {
     /// An image of the run; its id and path.
-    Image(Seen),
-    /// Another file, and its label by the rules of `scan`.
+    Image(ImageInfo),
+    /// Another file, labelled by the rules of `scan`.
     File {
         path: PathBuf,
         label: Option<String>,
     },
 }
 
-/// Resolves each of `names`; inner errors say why one cannot be resolved.
+/// Resolves each of `names`; the inner errors concern single names.
 ///
-/// A path in the table `images` takes precedence over a file of that name elsewhere.
+/// A path in the table `images` takes precedence over another file of that name.
 pub fn resolve(
     ctx: &Context,
     manifest: &Manifest,
     names: &[String],
 ) -> Result<Vec<Result<Subject, String>>> {
-    // Both are seldom needed and may mean reading the user's metadata.
-    let spelled = |name: &str| name.strip_prefix('#').and_then(|id| id.parse().ok());
-    let needs_files = names.iter().any(|name| spelled(name).is_none());
+    // Labels may require reading the user's metadata.
+    let image_id = |name: &str| name.strip_prefix('#').and_then(|id| id.parse().ok());
+    let needs_files = names.iter().any(|name| image_id(name).is_none());
     let labels = if needs_files {
         Some(FileLabels::new(ctx.config)?)
     } else {
@@ -48,7 +48,7 @@ pub fn resolve(
     let mut ids: HashSet<u32> = HashSet::new();
     let mut paths: HashSet<String> = HashSet::new();
     for name in names {
-        match spelled(name) {
+        match image_id(name) {
             Some(id) => {
                 ids.insert(id);
             }
@@ -67,7 +67,7 @@ pub fn resolve(
 
     let mut subjects = Vec::with_capacity(names.len());
     for name in names {
-        let found = match spelled(name) {
+        let found = match image_id(name) {
             Some(id) => files.get(&id),
             None => (by_path.get(name.as_str()).copied())
                 .or_else(|| by_path.get(inside(name)?.as_str()).copied()),
@@ -76,17 +76,17 @@ pub fn resolve(
         subjects.push(match found {
             Some(File {
                 error: Some(error), ..
-            }) => Err(format!("it could not be read when the folder was scanned: {error}")),
-            Some(file) => Ok(Subject::Image(Seen {
+            }) => Err(format!("could not be read during the scan: {error}")),
+            Some(file) => Ok(Subject::Image(ImageInfo {
                 image_id: Some(file.image_id),
                 path: file.path.clone(),
-                ..Seen::default()
+                ..ImageInfo::default()
             })),
-            None if spelled(name).is_some() => Err(
+            None if image_id(name).is_some() => Err(
                 "no image with this id in the run; see `prospect query \"select image_id, path from images\"`"
                     .into(),
             ),
-            None if file.is_dir() => Err("it is a folder; name the files in it".into()),
+            None if file.is_dir() => Err("a folder; name the files in it".into()),
             None if !file.exists() => Err(
                 "neither a path in the run nor an existing file; \
                  see `prospect query \"select image_id, path from images\"`"

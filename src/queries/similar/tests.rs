@@ -10,10 +10,10 @@ use serde_json::json;
 use super::*;
 
 /// Path, label, features and prediction.
-type Known = (&'static str, Option<&'static str>, [f32; 2], i32);
+type ImageRow = (&'static str, Option<&'static str>, [f32; 2], i32);
 
-/// Image 2 cannot be read, 7 has not been extracted.
-const IMAGES: [Known; 8] = [
+/// Image 2 is unreadable, image 7 not extracted.
+const IMAGES: [ImageRow; 8] = [
     ("a/0.png", Some("a"), [0.0, 0.0], 0),
     ("a/1.png", Some("a"), [0.0, 0.0], 1),
     ("a/bad.png", Some("a"), [0.0, 0.0], 0),
@@ -25,7 +25,7 @@ const IMAGES: [Known; 8] = [
 ];
 
 fn fake() -> Fake {
-    let image = |(id, (path, label, _, _)): (usize, &Known)| FakeImage {
+    let image = |(id, (path, label, _, _)): (usize, &ImageRow)| FakeImage {
         path: path.to_string(),
         label: label.map(|name| (i32::from(name == "b"), name.to_string())),
         error: path.contains("bad").then(|| "truncated jpeg".to_string()),
@@ -40,10 +40,10 @@ fn fake() -> Fake {
         ..Fake::default()
     };
     fake.write();
-    let known = [0, 1, 3, 4, 5, 6];
-    let values = known.iter().flat_map(|&id| IMAGES[id].2).collect();
+    let extracted = [0, 1, 3, 4, 5, 6];
+    let values = extracted.iter().flat_map(|&id| IMAGES[id].2).collect();
     let rows = features::Columns {
-        image_id: known.iter().map(|&id| id as u32).collect(),
+        image_id: extracted.iter().map(|&id| id as u32).collect(),
         vector: Lists::new(values, 2),
     };
     let tables = [(features::NAME, rows.batch().unwrap())];
@@ -62,12 +62,12 @@ fn ask(fake: &Fake, images: &[&str], k: usize, exact: bool) -> Similar {
 
 fn ask_by(fake: &Fake, images: &[&str], k: usize, method: SearchMethod) -> Result<Similar> {
     let images: Vec<String> = images.iter().map(|image| image.to_string()).collect();
-    let asked = Asked {
+    let request = Request {
         images: &images,
         k,
         method,
     };
-    fake.with(&[], |ctx| similar(ctx, &asked))
+    fake.with(&[], |ctx| similar(ctx, &request))
 }
 
 fn near(answer: &Answer) -> Vec<(u32, f32)> {
@@ -84,7 +84,7 @@ fn refusals(similar: &Similar) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn duplicates_tie_and_appear_and_the_query_does_not() {
+fn duplicates_are_neighbours_but_the_query_is_not() {
     let fake = fake();
     let found = ask(&fake, &["a/1.png", "#0"], 10, false);
     assert_eq!(refusals(&found), []);
@@ -119,7 +119,7 @@ fn duplicates_tie_and_appear_and_the_query_does_not() {
 }
 
 #[test]
-fn images_are_named_by_path_id_or_file() {
+fn images_are_resolved_by_path_id_or_file() {
     let fake = fake();
     let file = fake.image_dir().join("b/4.png");
     let found = ask(&fake, &["b/4.png", "#4", file.to_str().unwrap()], 2, false);
@@ -129,16 +129,16 @@ fn images_are_named_by_path_id_or_file() {
         assert_eq!(answer.query.path, "b/4.png");
         assert_eq!(near(answer), [(0, 2.0), (1, 2.0)]);
     }
-    // Gone from the disk, but not from the run.
+    // Deleted from disk, but still in the run.
     fs::remove_file(&file).unwrap();
     let found = ask(&fake, &[file.to_str().unwrap()], 2, false);
     assert_eq!(found.answers[0].query.image_id, Some(4));
 }
 
 #[test]
-fn what_cannot_be_answered_is_named_and_the_others_go_on() {
+fn failed_queries_are_reported_and_the_others_answered() {
     let fake = fake();
-    let asked = [
+    let names = [
         "a/bad.png",
         "b/3.png",
         "#99",
@@ -149,11 +149,11 @@ fn what_cannot_be_answered_is_named_and_the_others_go_on() {
         "#x",
     ];
     let folder = fake.image_dir().join("b");
-    let asked = asked.map(|name| match name {
+    let names = names.map(|name| match name {
         "b" => folder.to_str().unwrap(),
         name => name,
     });
-    let found = ask(&fake, &asked, 1, false);
+    let found = ask(&fake, &names, 1, false);
     assert_eq!(found.answers.len(), 1);
     assert_eq!(near(&found.answers[0]), [(0, 1.0)]);
     let refused: BTreeMap<&str, &str> = refusals(&found).into_iter().collect();
@@ -175,7 +175,7 @@ fn what_cannot_be_answered_is_named_and_the_others_go_on() {
     }
 }
 
-/// The graph's row of image 0, which no search would give.
+/// Stores neighbours of image 0 that no search would find.
 fn write_graph(fake: &Fake, metric: &str) {
     let rows = schema::neighbors::Columns {
         image_id: vec![0, 0].into(),
@@ -190,7 +190,7 @@ fn write_graph(fake: &Fake, metric: &str) {
 }
 
 #[test]
-fn the_stored_graph_answers_what_it_holds() {
+fn the_stored_graph_is_used_up_to_its_k() {
     let fake = fake();
     write_graph(&fake, "l2");
     let answer = |k, exact| ask(&fake, &["#0"], k, exact).answers.remove(0);
@@ -204,7 +204,7 @@ fn the_stored_graph_answers_what_it_holds() {
         assert_eq!(searched.method, Method::ExactSearch);
         assert_eq!(near(&searched)[..2], [(1, 0.0), (5, 0.0)]);
     }
-    // An image without a row is searched for.
+    // An image that is not in the graph is searched for.
     assert_eq!(
         ask(&fake, &["#3"], 1, false).answers[0].method,
         Method::ExactSearch
@@ -212,18 +212,18 @@ fn the_stored_graph_answers_what_it_holds() {
 }
 
 #[test]
-fn the_metric_is_the_runs() {
+fn metric_is_that_of_the_run() {
     let fake = fake();
     write_graph(&fake, "cosine");
     let found = ask(&fake, &["b/3.png"], 4, false);
     assert_eq!(found.metric, Metric::Cosine);
-    // Right angles, and vectors without a direction, are 1 apart.
+    // The cosine distance of orthogonal vectors, and of zero vectors, is 1.
     let answer = near(&found.answers[0]);
     assert_eq!(answer, [(0, 1.0), (1, 1.0), (4, 1.0), (5, 1.0)]);
 }
 
 #[test]
-fn the_index_answers_where_the_run_has_one() {
+fn index_is_searched_if_the_run_has_one() {
     let fake = fake();
     let by_index = |k| ask_by(&fake, &["#1"], k, SearchMethod::Hnsw);
     let error = by_index(4).unwrap_err().to_string();
@@ -237,22 +237,22 @@ fn the_index_answers_where_the_run_has_one() {
     assert!(searched.neighbors.iter().all(|hit| !hit.exact));
     assert_eq!(near(&searched), near(&answer(4, true)));
     assert_eq!(by_index(1).unwrap().answers[0].method, Method::Index);
-    // Few queries among few images are compared with all of them.
+    // With few queries and images, exact search is faster.
     assert_eq!(answer(4, false).method, Method::ExactSearch);
 }
 
 #[test]
-fn files_of_no_run_need_a_model_and_images_of_the_run_none() {
+fn only_files_outside_the_run_need_a_model() {
     let fake = fake();
     let file = fake.project.path("new.png");
     fs::copy(fake.image_dir().join("b/4.png"), &file).unwrap();
     let images = vec!["#0".to_string(), file.display().to_string()];
-    let asked = Asked {
+    let request = Request {
         images: &images,
         k: 2,
         method: SearchMethod::Auto,
     };
-    let error = fake.with(&[], |ctx| similar(ctx, &asked).unwrap_err());
+    let error = fake.with(&[], |ctx| similar(ctx, &request).unwrap_err());
     let message = error.to_string();
     assert!(
         message.contains("new.png is outside the run") && message.contains("[model] path"),
@@ -260,13 +260,13 @@ fn files_of_no_run_need_a_model_and_images_of_the_run_none() {
     );
     let set = [format!("model.path={:?}", golden("plain.pt2"))];
     let set = set.each_ref().map(String::as_str);
-    let error = fake.with(&set, |ctx| similar(ctx, &asked).unwrap_err());
+    let error = fake.with(&set, |ctx| similar(ctx, &request).unwrap_err());
     let message = error.to_string();
     assert!(message.contains("computed the run's features"), "{message}");
 }
 
 #[test]
-fn without_features_of_these_images_nothing_is_said() {
+fn missing_or_outdated_features_are_an_error() {
     let mut manifest = Manifest::default();
     let stage = |key: &str| StageRecord {
         key: key.into(),
@@ -288,12 +288,12 @@ fn without_features_of_these_images_nothing_is_said() {
     };
     empty.write();
     let images = ["#0".to_string()];
-    let asked = Asked {
+    let request = Request {
         images: &images,
         k: 1,
         method: SearchMethod::Auto,
     };
-    let error = empty.with(&[], |ctx| similar(ctx, &asked).unwrap_err());
+    let error = empty.with(&[], |ctx| similar(ctx, &request).unwrap_err());
     assert!(
         error.to_string().contains("prospect run extract"),
         "{error}"
@@ -302,9 +302,9 @@ fn without_features_of_these_images_nothing_is_said() {
 }
 
 #[test]
-fn sheets_show_what_can_be_shown() {
+fn sheets_leave_out_changed_and_missing_files() {
     let fake = fake();
-    // Another picture since the scan, and none.
+    // Image 3 changed after the scan, image 5 was deleted.
     fs::write(fake.image_dir().join("b/3.png"), "other").unwrap();
     fs::remove_file(fake.image_dir().join("5.png")).unwrap();
     let found = ask(&fake, &["#0", "#5"], 4, false);
@@ -322,7 +322,7 @@ fn sheets_show_what_can_be_shown() {
     };
     let sheets = draw(&found);
     assert_eq!(sheets.len(), 1);
-    // Image 4's colour, and none of image 3's.
+    // Image 4's colour, but not image 3's.
     let pixels: Vec<[u8; 3]> = sheets[0].pixels().map(|pixel| pixel.0).collect();
     assert!(pixels.contains(&[80, 90, 200]) && !pixels.contains(&[60, 90, 200]));
     assert_eq!(draw(&found), sheets);

@@ -6,14 +6,14 @@ use prospect_common::Result;
 use prospect_engine::{Context, schema::features, tables::features::has_distances};
 use prospect_store::Manifest;
 
-/// The stored vectors of the wanted images that have one.
+/// The stored vectors of the wanted images; images without one are left out.
 pub fn read(
     ctx: &Context,
     manifest: &Manifest,
     wanted: HashSet<u32>,
 ) -> Result<HashMap<u32, Vec<f32>>> {
     let mut found = HashMap::with_capacity(wanted.len());
-    // Parts are ranges of ids, so few of them need reading; the rest of the table is read only for ids not found there.
+    // Parts are ranges of ids, so reading a few suffices; the rest of the table is read only if ids are missing.
     let extract = manifest.stages.get("extract");
     let size = extract.and_then(|stage| stage.parameters.get("part_size")?.as_u64());
     let parts: BTreeSet<u64> = match size.filter(|size| *size > 0) {
@@ -41,10 +41,10 @@ pub fn read(
     Ok(found)
 }
 
-/// A vector with finite distances.
+/// The vector, if all its distances are finite.
 pub fn finite(vector: Vec<f32>) -> Result<Vec<f32>, String> {
     if has_distances(&vector) {
         return Ok(vector);
     }
-    Err("its features are not finite".into())
+    Err("features are not finite".into())
 }

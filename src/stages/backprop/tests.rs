@@ -37,7 +37,7 @@ fn project(network: &'static str, images: usize, alike: bool) -> Project {
 impl Project {
     /// Brings a stage up to date; returns its summary.
     fn run(&self, stage: &str, set: &[&str]) -> Result<Value> {
-        self.0.bring("run", set, stage)
+        self.0.update("run", set, stage)
     }
 
     fn rows(&self, table: &str) -> Vec<RecordBatch> {

@@ -73,7 +73,7 @@ impl Folder {
     }
 
     fn scan(&self) {
-        (self.project.bring("run", &[], "scan")).unwrap();
+        (self.project.update("run", &[], "scan")).unwrap();
     }
 
     /// Writes feature vectors of two dimensions, and neighbours.

@@ -39,7 +39,7 @@ impl Case {
     }
 
     fn scan(&self) {
-        self.0.bring("run", &[], "scan").unwrap();
+        self.0.update("run", &[], "scan").unwrap();
     }
 
     /// Scans; writes unit vectors at these angles as features, and one neighbour per image at the given distance.

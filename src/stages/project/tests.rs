@@ -59,7 +59,7 @@ impl Project {
 
     /// Brings the stage up to date; returns its summary.
     fn run(&self, run: &str, set: &[&str]) -> Result<Value> {
-        self.0.bring(run, set, "project")
+        self.0.update(run, set, "project")
     }
 
     /// The planner's decision about the stage.
