@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Make up a run folder with every table that the audits read, and time the audits on it.
+"""Generate a synthetic run folder with all tables of the named queries, and time the queries on it.
 
     python benches/audits.py make /tmp/million --images 1000000
     python benches/audits.py time /tmp/million --prospect target/release/prospect --repeat 3
 
-The rows are random but hang together: wrong labels lie among neighbours of another class, copies share a group, a mark
-on the photos of one class excites one unit. Needs pyarrow and numpy, and blake3 for checksums that `prospect verify` accepts.
+The rows are random but consistent: images with wrong labels have neighbours of another class, copies share a group, a marker
+on the images of one class activates one unit. Needs pyarrow and numpy, and blake3 for checksums that `prospect verify` accepts.
 """
 
 import argparse
@@ -32,7 +32,7 @@ TOP = 9
 
 
 class Run:
-    """A run folder being written: tables in parts, and at the end its manifest."""
+    """Writes a run folder: tables in parts, then the manifest."""
 
     def __init__(self, root):
         self.root = root
@@ -40,10 +40,10 @@ class Run:
 
     def write(self, stage, table, columns, schema, parts=1):
         record = self.stages.setdefault(stage, {})
-        whole = pa.table(columns, schema=schema)
-        step = max(1, math.ceil(whole.num_rows / parts))
+        table_rows = pa.table(columns, schema=schema)
+        step = max(1, math.ceil(table_rows.num_rows / parts))
         for part in range(parts):
-            rows = whole.slice(part * step, step)
+            rows = table_rows.slice(part * step, step)
             path = f"tables/{table}/part-{part:05}.parquet"
             file = self.root / path
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ class Run:
     def finish(self):
         stages = {
             name: {
-                "key": "made up", "version": 1, "parameters": {}, "needs": {}, "parts_total": len(parts),
+                "key": "synthetic", "version": 1, "parameters": {}, "needs": {}, "parts_total": len(parts),
                 "complete": True, "result": None, "summary": {},
                 "parts": {str(part): {"files": files, "seconds": 0.0} for part, files in parts.items()},
             }
@@ -67,7 +67,7 @@ class Run:
 
 
 def schema(**columns):
-    """A schema from names and types; a name that ends in `_` may be null."""
+    """A schema from names and types; names ending in `_` are nullable."""
     return pa.schema([pa.field(name.removesuffix("_"), kind, nullable=name.endswith("_")) for name, kind in columns.items()])
 
 
@@ -100,7 +100,7 @@ def make(root, n, k, dimension, parts):
     names = np.array([f"class {c:02}" for c in range(CLASSES)])
     ids = np.arange(n, dtype=np.uint32)
 
-    # What a picture shows, and what its label says: one in fifty is wrong, towards the next class; some have none.
+    # True classes and labels: one label in fifty is the next class, some are missing.
     true = rng.integers(0, CLASSES, n).astype(np.int32)
     wrong = uniform() < 0.02
     label = np.where(wrong, (true + 1) % CLASSES, true).astype(np.int32)
@@ -129,14 +129,14 @@ def make(root, n, k, dimension, parts):
         np.tile(np.arange(CLASSES, dtype=np.int32), 2), np.tile(names, 2), np.repeat(["dataset", "model"], CLASSES),
     ], schema(**{"class": I32, "name": TEXT, "source": TEXT}))
 
-    # Only readable images have features; the network has learned most labels by heart.
+    # Only readable images have features; the network has memorised some wrong labels.
     ids, rows = ids[~bad], int((~bad).sum())
     true, wrong, label, unlabelled = (a[~bad] for a in (true, wrong, label, unlabelled))
     some = lambda share: uniform(rows) < share
 
-    def judged(right):
-        """Predicted class, its probability and the label's."""
-        pred = np.where(some(right), true, rng.integers(0, CLASSES, rows)).astype(np.int32)
+    def predict(accuracy):
+        """Predicted class, its probability, and the label's probability."""
+        pred = np.where(some(accuracy), true, rng.integers(0, CLASSES, rows)).astype(np.int32)
         p_pred = (0.4 + 0.6 * uniform(rows) ** 0.3).astype(np.float32)
         p_label = np.where(pred == label, p_pred, (1 - p_pred) * uniform(rows)).astype(np.float32)
         return pred, p_pred, p_label
@@ -144,7 +144,7 @@ def make(root, n, k, dimension, parts):
     def wide(width):
         return fixed(rng.random((rows, width), dtype=np.float32), width)
 
-    pred, p_pred, p_label = judged(0.95)
+    pred, p_pred, p_label = predict(0.95)
     learned = wrong & some(0.3)
     pred[learned], p_label[learned] = label[learned], p_pred[learned]
     run.write("extract", "predictions", [
@@ -158,7 +158,7 @@ def make(root, n, k, dimension, parts):
         list(LAYERS), ["ReLU"] * len(LAYERS), np.array(list(LAYERS.values()), np.int32),
     ], schema(layer=TEXT, op=TEXT, channels=I32))
 
-    # Neighbours are of the class that the picture shows, most of them.
+    # Most neighbours have the same true class.
     order = np.argsort(true, kind="stable")
     place = np.empty(rows, np.int64)
     place[order] = np.arange(rows)
@@ -209,7 +209,7 @@ def make(root, n, k, dimension, parts):
         "pointing_hit_": BOOL,
     }), parts)
 
-    # Units: the first of each layer is for the marked class 3, every tenth is dead.
+    # Units: the first of each layer responds to the marked class 3, every tenth is dead.
     unit_layers = np.repeat(list(LAYERS), list(LAYERS.values()))
     units = np.concatenate([np.arange(c, dtype=np.int32) for c in LAYERS.values()])
     dead = units % 10 == 9
@@ -258,7 +258,7 @@ def make(root, n, k, dimension, parts):
         label_conflict=BOOL, cross_split=BOOL,
     ))
 
-    pred, p_pred, p_label = judged(0.9)
+    pred, p_pred, p_label = predict(0.9)
     run.write("probe", "probe", [
         ids, np.full(rows, "probe"), masked(rng.integers(0, 5, rows).astype(np.int16), unlabelled), masked(label, unlabelled), pred,
         masked(p_label, unlabelled), p_pred, p_pred * 2 - 1, uniform(rows), wide(CLASSES),
@@ -334,14 +334,14 @@ def make(root, n, k, dimension, parts):
         "border_energy_": F64, "background_energy_": F64, "outside_boxes_": F64, "accuracy_drop": F64, "flagged": BOOL, "evidence": TEXT,
     }))
 
-    # Findings of all kinds: the worst labels, copies, outliers, and photos that are dark, blurred or unreadable.
+    # Findings: the worst labels, copies, outliers, and dark, blurred or unreadable images.
     found = []
     def add(kind, image_ids, scores, flags, suggested=None, other=None):
         order = np.lexsort((image_ids, scores))
         for place, at in enumerate(order):
             found.append((
                 int(image_ids[at]), kind, float(scores[at]), bool(flags[at]), None if suggested is None else int(suggested[at]),
-                f"made up: {kind}", place + 1, None if other is None else int(other[at]), "ok" if at % 17 == 3 else None,
+                f"synthetic: {kind}", place + 1, None if other is None else int(other[at]), "ok" if at % 17 == 3 else None,
                 "looked at" if at % 17 == 3 else None,
             ))
     worst = np.flatnonzero(flagged & known)
@@ -375,7 +375,7 @@ def make(root, n, k, dimension, parts):
 
 
 def clock(run, prospect, repeat, limit, only):
-    """Each audit's seconds and those of the processor, of the fastest of so many calls; the start of the process is in them."""
+    """Print wall and processor seconds of each query, the fastest of `repeat` calls, process start included."""
     command = [prospect, "query", "-c", str(run / "pipeline.toml")]
     listed = subprocess.run([*command, "--list", "--format", "json"], check=True, capture_output=True, text=True).stdout
     times = {}
@@ -397,18 +397,18 @@ def clock(run, prospect, repeat, limit, only):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    maker = commands.add_parser("make", help="write a made-up run folder")
+    maker = commands.add_parser("make", help="write a synthetic run folder")
     maker.add_argument("run", type=Path)
     maker.add_argument("--images", type=int, default=1_000_000)
     maker.add_argument("--neighbors", type=int, default=20)
     maker.add_argument("--dimension", type=int, default=64)
     maker.add_argument("--parts", type=int, default=10)
-    timer = commands.add_parser("time", help="time every audit on it")
+    timer = commands.add_parser("time", help="time the queries on it")
     timer.add_argument("run", type=Path)
-    timer.add_argument("names", nargs="*", help="these audits alone")
+    timer.add_argument("names", nargs="*", help="these queries only")
     timer.add_argument("--prospect", default="target/release/prospect")
     timer.add_argument("--repeat", type=int, default=3)
-    timer.add_argument("--limit", type=float, default=2.0, help="seconds that no audit may take longer than")
+    timer.add_argument("--limit", type=float, default=2.0, help="maximum seconds per query")
     args = parser.parse_args()
     if args.command == "make":
         make(args.run, args.images, args.neighbors, args.dimension, args.parts)

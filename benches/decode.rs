@@ -1,8 +1,8 @@
-//! Decoding, resizing and cropping on one thread against Pillow, the two taking turns round by round.
+//! Decoding, resizing and cropping on one thread against Pillow, in alternating rounds.
 //!
 //!     BENCH_IMAGES=photos BENCH_PYTHON=python3 cargo bench --bench decode
 //!
-//! The best round of each counts: on a shared machine it is the one that was disturbed least.
+//! The best round of each counts, since other processes disturb it least.
 
 use std::{
     env, fs,
@@ -19,14 +19,14 @@ use prospect::dataset::{
 };
 
 const ROUNDS: usize = 9;
-const MOST_FILES: usize = 200;
+const MAX_FILES: usize = 200;
 
 const OPTIONS: DecodeOptions = DecodeOptions {
     max_pixels: 1 << 28,
     exif_orientation: false,
 };
 
-/// Seconds that decoding, resizing with cropping, and the quality figures took.
+/// Seconds for decoding, resizing with cropping, and the quality figures.
 fn round(files: &[Vec<u8>], spec: &InputSpec) -> [f64; 3] {
     let mut seconds = [0.0; 3];
     for bytes in files {
@@ -67,7 +67,7 @@ impl Peer {
         let mut version = String::new();
         answers
             .read_line(&mut version)
-            .expect("the peer says its version");
+            .expect("the peer prints its version");
         Peer {
             process,
             ask,
@@ -110,7 +110,7 @@ fn main() {
     };
     let listing = listing::walk(&folder, Path::new("runs")).expect("BENCH_IMAGES is a folder");
     let (mut names, mut files) = (Vec::new(), Vec::new());
-    for entry in listing.entries.iter().take(MOST_FILES) {
+    for entry in listing.entries.iter().take(MAX_FILES) {
         let bytes = fs::read(&entry.file).expect("a file that was listed");
         if decode(&bytes, &OPTIONS).is_ok() {
             names.push(entry.file.display().to_string());

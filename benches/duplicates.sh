@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Plants copies of photos, runs `prospect run duplicates`, and compares what it finds with the usual ways (benches/peer_duplicates.py).
+# Injects copies of photos, runs `prospect run duplicates`, and compares it with common methods (benches/peer_duplicates.py).
 #
 #   benches/duplicates.sh MODEL.pt2 IMAGES
 #
-#   PHOTOS    how many photos get copies (default 100)
-#   SEED      of the copies (default 1)
+#   PHOTOS    number of photos to copy (default 100)
+#   SEED      seed of the copies (default 1)
 #   KEEP      a new folder for the photos and the run, instead of a temporary one
 #   PYTHON    a Python with ImageHash, pillow, pyarrow and scipy (default python3)
 #   PROSPECT  the binary (default target/release/prospect)
@@ -24,7 +24,7 @@ else
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
 fi
-"$python" benches/peer_duplicates.py plant "$images" "$scratch" --photos "${PHOTOS:-100}" --seed "${SEED:-1}"
+"$python" benches/peer_duplicates.py inject "$images" "$scratch" --photos "${PHOTOS:-100}" --seed "${SEED:-1}"
 cat > "$scratch/pipeline.toml" <<TOML
 [run]
 dir = "run"
@@ -38,4 +38,4 @@ layers = []
 layers = []
 TOML
 "$prospect" run duplicates -c "$scratch/pipeline.toml"
-"$python" benches/peer_duplicates.py judge "$scratch" --run "$scratch/run"
+"$python" benches/peer_duplicates.py evaluate "$scratch" --run "$scratch/run"

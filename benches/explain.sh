@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Compares `prospect run explain` with two libraries that make Grad-CAM maps in PyTorch (benches/peer_explain.py).
+# Compares `prospect run explain` with two Grad-CAM libraries for PyTorch (benches/peer_explain.py).
 #
 #   benches/explain.sh MODEL.pt2 IMAGES [LAYER]
 #
-#   LAYER     module path to explain at (default: the explanation layer that `prospect model inspect` names)
+#   LAYER     module path to explain at (default: the explanation layer of `prospect model inspect`)
 #   RUNS      runs of each, alternating, after one unmeasured run of prospect and of grad-cam (default 3)
-#   THREADS   cores for every side (default: all)
+#   THREADS   cores for each program (default: all)
 #   BATCH     images per forward pass (default 32)
-#   PEERS     what to run of peer_explain.py (default "grad-cam captum captum-once")
+#   PEERS     libraries of peer_explain.py (default "grad-cam captum captum-once")
 #   OPTIONS   more options for the peers, such as --channels-last
 #   PYTHON    a Python with torch 2.11, torchvision, pyarrow, captum 0.9.0 and grad-cam 1.5.7 (default python3)
 #   PROSPECT  the binary (default target/release/prospect)
 #
-# Measured for prospect: the whole command from an empty run folder (start, listing and hashing the images, loading the network,
-# extract with its default tables, explain with Grad-CAM of the predicted class), once with stored maps and once inline; and the
-# seconds of the stages alone. For the peers: the loop alone, from the first image read to the last map made, without starting
-# Python and loading the network. At the end the maps of both sides are compared.
+# Measured for prospect: the complete command from an empty run folder (start, listing and hashing the images, loading the network,
+# extract with its default tables, explain with Grad-CAM of the predicted class), with stored maps and inline; and the seconds of
+# the stages alone. For the peers: the loop alone, from the first image read to the last map computed, without starting Python and
+# loading the network. Finally, the maps are compared.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ $# -ge 2 ] || { sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -30,7 +30,7 @@ read -ra options <<< "${OPTIONS:-}"
 python=${PYTHON:-python3}
 prospect=$(realpath "${PROSPECT:-${CARGO_TARGET_DIR:-target}/release/prospect}")
 layer=${3:-$("$prospect" model inspect "$model" | sed -n 's/^explanation layer: \([^ ]*\) .*/\1/p')}
-[ -n "$layer" ] || { echo "explain.sh: $1 has no explanation layer; name one" >&2; exit 2; }
+[ -n "$layer" ] || { echo "explain.sh: $1 has no explanation layer; choose one" >&2; exit 2; }
 cpus=0-$((threads - 1))
 
 scratch=$(mktemp -d)
@@ -54,11 +54,11 @@ classes = ["predicted"]
 pictures = 0
 TOML
 
-# What OpenMP and rayon would otherwise guess from the machine, not from the cores that they are given.
+# OpenMP and rayon would otherwise count all cores of the machine.
 export OMP_NUM_THREADS=$threads RAYON_NUM_THREADS=$threads
 on_cores() { taskset -c "$cpus" "$@"; }
 
-# ours stored|inline: "images/s of the whole command, seconds of extract, seconds of explain".
+# ours stored|inline: "images/s of the command, seconds of extract, seconds of explain".
 ours() {
     rm -rf "$scratch/ours"
     local started ended
@@ -103,7 +103,7 @@ for maps in inline stored; do
     echo "prospect $maps: median $o images/s; extract $extract s, explain $explain s ($(ratio "$explain" "$extract") of extract)"
     for name in "${peers[@]}"; do
         p=$(median < "$scratch/$name.txt")
-        echo "    $name: median $p images/s, prospect takes $(ratio "$o" "$p") times as many"
+        echo "    $name: median $p images/s, prospect is $(ratio "$o" "$p") times as fast"
     done
 done
 "$python" - "$scratch" <<'PY'
@@ -120,6 +120,6 @@ for name in ("captum", "captum-once"):
         same = theirs["class"] == classes
         raw = theirs["map"].reshape(len(maps), -1)
         worst = (np.abs(raw - maps).max(1) / np.abs(raw).max(1))[same].max()
-        print(f"same class as {name} for {same.mean():.1%} of the images; there the raw maps (half precision, another JPEG "
-              f"decoder) differ by {worst:.1e} of their largest value at most")
+        print(f"same class as {name} for {same.mean():.1%} of the images; their raw maps (half precision, another JPEG decoder) "
+              f"differ by at most {worst:.1e} of their largest value")
 PY

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Peak memory of `prospect run extract` and `prospect run explain` at two dataset sizes: it must not grow with the images.
+# Peak memory of `prospect run extract` and `prospect run explain` at two dataset sizes: it must not grow with the number of images.
 #
 #   benches/explain_memory.sh MODEL.pt2 SMALL_FOLDER LARGE_FOLDER
 #
 #   SET       more --set options, such as "--set extract.part_size=256"
 #   PROSPECT  the binary (default target/release/prospect)
 #
-# Each command is a process of its own; the figure is the largest resident set that the kernel saw of it.
+# Each command is a separate process; the figure is its maximum resident set size.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ $# -eq 3 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -45,6 +45,6 @@ TOML
         extract=$(run extract)
         explain=$(run explain)
         images=$("$prospect" query -c "$scratch/pipeline.toml" --format csv "select count(*) from predictions" | tail -n 1)
-        echo "$images images, maps $maps: extract $extract MiB, explain $explain MiB at most"
+        echo "$images images, maps $maps: extract $extract MiB, explain $explain MiB"
     done
 done

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Compares `prospect run extract` with the PyTorch script that makes the same tables (benches/peer_extract.py).
+# Compares `prospect run extract` with a PyTorch script that writes the same tables (benches/peer_extract.py).
 #
 #   benches/extract.sh MODEL.pt2 IMAGES [LAYERS]
 #
 #   LAYERS    module paths to tap, comma-separated (default layer1,layer4)
 #   RUNS      runs of each, alternating, after one unmeasured run of each (default 3)
-#   THREADS   cores for every side (default: all)
+#   THREADS   cores for each program (default: all)
 #   BATCH     images per forward pass (default 32)
 #   PYTHON    a Python with torch 2.11, torchvision and pyarrow (default python3)
 #   PROSPECT  the binary (default target/release/prospect)
 #
-# Measured on both sides: the loop alone, from the first image read to the last row written, without starting the program
-# and loading the network (for prospect the figure that the stage itself reports). The two sides' logits are compared as well.
+# Measured for both: the loop alone, from the first image read to the last row written, without starting the program and
+# loading the network (for prospect, the figure that the stage reports). The logits are compared as well.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ $# -ge 2 ] || { sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -43,7 +43,7 @@ layers = ["${layers//,/\", \"}"]
 decode_threads = $threads
 TOML
 
-# What OpenMP and rayon would otherwise guess from the machine, not from the cores that they are given.
+# OpenMP and rayon would otherwise count all cores of the machine.
 export OMP_NUM_THREADS=$threads RAYON_NUM_THREADS=$threads
 on_cores() { taskset -c "$cpus" "$@"; }
 

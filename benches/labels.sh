@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Plants label errors in a folder of images and compares who finds them: Prospect's label scores, cleanlab, kNN voting, FiftyOne's
-# mistakenness (benches/peer_labels.py), all on the features of one network.
+# Injects label errors into an image folder and compares how well they are found by Prospect's label scores, cleanlab, kNN voting
+# and FiftyOne's mistakenness (benches/peer_labels.py), all on the features of one network.
 #
 #   benches/labels.sh MODEL.pt2 IMAGES [PAIRS.csv]
 #
-#   IMAGES    class folders; their names are taken for the truth
-#   PAIRS     `label,other,weight`: how often people take one class for another; without it errors of kind "human" are left out
+#   IMAGES    class folders; their names are the true labels
+#   PAIRS     `label,other,weight`: how often people mistake one class for another; without it, kind "human" is skipped
 #   KINDS     default "random human"
-#   RATES     shares of wrong labels (default "0.1 0.3")
+#   RATES     fractions of wrong labels (default "0.1 0.3")
 #   SEEDS     default "1 2 3"
 #   SOLVER    sklearn, or torch: the peers' logistic regression (default sklearn, minutes per run)
-#   RUNS      where the run folders go (default: a folder that is removed at the end)
+#   RUNS      folder for the run folders (default: a temporary folder)
 #   PYTHON    a Python with cleanlab 2.9.0, scikit-learn and pyarrow (default python3)
 #   PROSPECT  the binary (default target/release/prospect)
 #
-# Every case is a run with the wrong labels as metadata, as anybody would have them. Images are read and sent through the network
-# by the first run alone; the others take its rows.
+# Every case is an ordinary run with the wrong labels as metadata. Only the first run reads the images and runs the network; the
+# others reuse its rows.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ $# -ge 2 ] || { sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -55,7 +55,7 @@ layers = []
 TOML
             "$prospect" run labels -c "$runs/$name.toml" "${previous[@]}"
             [ ${#previous[@]} -gt 0 ] || previous=(--set "run.previous=\"$runs/$name\"")
-            "$python" benches/peer_labels.py judge --run "$runs/$name" --truth "$runs/$name.csv" \
+            "$python" benches/peer_labels.py evaluate --run "$runs/$name" --truth "$runs/$name.csv" \
                 --title "$kind errors, $rate, seed $seed" --solver "${SOLVER:-sklearn}" --out "$results"
         done
     done

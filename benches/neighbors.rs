@@ -1,10 +1,9 @@
-//! The nearest neighbours of all of many clustered vectors, exactly and by an index, against faiss-cpu's IndexFlatL2 and
-//! against hnsw_rs filled by all threads, as it is commonly used.
+//! The nearest neighbours of many clustered vectors, exact and by an index, against faiss-cpu's IndexFlatL2 and against hnsw_rs
+//! with parallel insertion, as it is commonly used.
 //!
 //!     BENCH_PYTHON=python3 BENCH_ROWS=20000 BENCH_DIMENSION=512 cargo bench --bench neighbors
 //!
-//! Exact search and faiss take turns, BENCH_ROUNDS (3) rounds; the best round of each counts. BENCH_INDEX=0 leaves the index
-//! out.
+//! Exact search and faiss alternate for BENCH_ROUNDS (3) rounds; the best round of each counts. BENCH_INDEX=0 skips the index.
 
 use std::{
     env, fs,
@@ -33,7 +32,7 @@ fn number(name: &str, default: usize) -> usize {
     text.map_or(default, |text| text.parse().expect("a whole number"))
 }
 
-/// Points around [`CLUSTERS`] centres, each at about its cluster's radius from it, from a fixed seed.
+/// Points around [`CLUSTERS`] centres, all at about the same distance from their centre, from a fixed seed.
 fn clustered(rows: usize, dimension: usize) -> Vec<f32> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut next = move || {
@@ -121,7 +120,7 @@ fn main() {
     fs::remove_file(&file).expect("our own file");
 }
 
-/// Seconds are the caller's: filled by all threads, then all rows searched. Recall, and rows that do not find themselves.
+/// Inserts in parallel, then searches for all rows. Returns the recall, and the number of rows that do not find themselves.
 fn hnsw_rs_alone(values: &[f32], dimension: usize, reach: &[f32]) -> (f64, usize) {
     let rows: Vec<(&[f32], usize)> = values.chunks(dimension).zip(0..).collect();
     let mut index = Hnsw::<f32, DistL2>::new(16, rows.len(), 16, 200, DistL2 {});
@@ -141,7 +140,7 @@ fn hnsw_rs_alone(values: &[f32], dimension: usize, reach: &[f32]) -> (f64, usize
     (hits as f64 / (K * rows.len()) as f64, lost)
 }
 
-/// Ours: built in a fixed order, audited, repaired, saved and read again.
+/// Our index: built in a fixed order, audited, repaired, saved and loaded.
 fn with_audit(values: &[f32], dimension: usize, reach: &[f32]) {
     let rows = values.len() / dimension;
     let ids = (0..rows as u32).collect();
@@ -176,6 +175,6 @@ fn with_audit(values: &[f32], dimension: usize, reach: &[f32]) {
     let bytes: u64 = (FILES.iter())
         .map(|file| fs::metadata(folder.join(file)).expect("saved").len())
         .sum();
-    println!("       {bytes} bytes, read again in {load:.2} s, the same answers: {same}");
+    println!("       {bytes} bytes, loaded in {load:.2} s, same results: {same}");
     fs::remove_dir_all(&folder).expect("our own folder");
 }

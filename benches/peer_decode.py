@@ -1,7 +1,7 @@
-"""What benches/decode.rs does, with Pillow and torchvision's arithmetic, for one thread.
+"""Counterpart of benches/decode.rs with Pillow and torchvision's arithmetic, on one thread.
 
-Reads file names from the file named on the command line. Then, for every line on standard input, one round over all
-files: answers with the seconds for decoding and for resizing and cropping.
+Reads file names from the file given on the command line. For every line on standard input, processes all files once and prints
+the seconds for decoding, and for resizing and cropping.
 """
 
 import io

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Plants copies of photos, and says how many of them `prospect run duplicates` and the usual ways find.
+"""Injects copies of photos, and evaluates how many `prospect run duplicates` and common methods find.
 
-usage: peer_duplicates.py plant IMAGES TARGET [--photos N] [--seed N]
-       peer_duplicates.py judge TARGET --run RUN
+usage: peer_duplicates.py inject IMAGES TARGET [--photos N] [--seed N]
+       peer_duplicates.py evaluate TARGET --run RUN
 
-`plant` makes TARGET/images, IMAGES (links) with four copies of each of N photos: encoded again (JPEG, quality 50 to 90), resized
-(0.5 to 0.9), cropped (a tenth of width and height, 5 % of each side in the mean), mirrored; TARGET/truth.csv tells them. `judge`
-compares the groups of the run's table `duplicates` with connected components of pairs by imagehash.phash (at most 10 of 64 bits
-differ, as its users do) and of pairs by the cosine of the run's own features (more than 0.9, as fastdup does). Of each: the share of
-the copies of each kind that are in one group with their original; the share of pairs within a group that are copies of one photo;
-and the largest group. Pairs of two photos that are copies of each other in IMAGES already count as wrong, for all alike.
+`inject` creates TARGET/images with links to IMAGES and four copies of each of N photos: reencoded (JPEG, quality 50 to 90), resized
+(0.5 to 0.9), cropped (by a tenth of width and height) and mirrored; TARGET/truth.csv lists them. `evaluate` compares the groups of
+the run's table `duplicates` with connected components of pairs by imagehash.phash (at most 10 of 64 bits differ, as is common) and
+by the cosine of the run's features (above 0.9, as in fastdup). Prints for each method: recall per kind, the share of copies in one
+group with their original; precision, the share of pairs within groups that are copies of one photo; and the largest group. Copies
+that IMAGES already contains count as false positives for all methods.
 Needs: pip install ImageHash pillow pyarrow scipy
 """
 import argparse
@@ -28,7 +28,7 @@ KINDS = ["encoded", "resized", "cropped", "mirrored"]
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
-def plant(options):
+def inject(options):
     rng = random.Random(options.seed)
     source, target = Path(options.images).resolve(), Path(options.target) / "images"
     files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
@@ -76,8 +76,8 @@ def by_hash(folder, paths):
     import imagehash
     hashes = np.array([imagehash.phash(Image.open(os.path.join(folder, path))).hash.ravel() for path in paths])
     bits = hashes.astype(np.float32)
-    apart = bits.sum(1)[:, None] + bits.sum(1)[None] - 2 * bits @ bits.T
-    return components(len(paths), np.argwhere(np.triu(apart <= 10.5, 1)))
+    distances = bits.sum(1)[:, None] + bits.sum(1)[None] - 2 * bits @ bits.T
+    return components(len(paths), np.argwhere(np.triu(distances <= 10.5, 1)))
 
 
 def by_cosine(run, n):
@@ -96,7 +96,7 @@ def of_run(run, n):
     return groups
 
 
-def judge(options):
+def evaluate(options):
     folder = os.path.join(options.target, "images")
     paths = table(options.run, "images", ["image_id", "path"]).sort_by("image_id")["path"].to_pylist()
     place = {path: at for at, path in enumerate(paths)}
@@ -105,13 +105,13 @@ def judge(options):
         copies = [(place[row["original"]], place[row["copy"]], row["kind"]) for row in csv.DictReader(truth)]
     for original, copy, _ in copies:
         family[copy] = original
-    ways = {
+    methods = {
         "prospect": of_run(options.run, len(paths)),
         "imagehash.phash <= 10": by_hash(folder, paths),
         "cosine > 0.9": by_cosine(options.run, len(paths)),
     }
-    for way, groups in ways.items():
-        found = {"way": way}
+    for method, groups in methods.items():
+        found = {"method": method}
         for kind in KINDS:
             of_kind = [(a, b) for a, b, of in copies if of == kind]
             found[f"recall_{kind}"] = round(sum(groups[a] == groups[b] for a, b in of_kind) / len(of_kind), 4)
@@ -128,16 +128,16 @@ def judge(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("plant")
+    command = commands.add_parser("inject")
     command.add_argument("images")
     command.add_argument("target")
     command.add_argument("--photos", type=int, default=100)
     command.add_argument("--seed", type=int, default=1)
-    command.set_defaults(act=plant)
-    command = commands.add_parser("judge")
+    command.set_defaults(act=inject)
+    command = commands.add_parser("evaluate")
     command.add_argument("target")
     command.add_argument("--run", required=True)
-    command.set_defaults(act=judge)
+    command.set_defaults(act=evaluate)
     options = parser.parse_args()
     options.act(options)
 

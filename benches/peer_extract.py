@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The peer of `prospect run extract`: the script that one writes in PyTorch to get the same tables.
+"""The peer of `prospect run extract`: a typical PyTorch script that writes the same tables.
 
 usage: peer_extract.py --model NAME.pt2 --images FOLDER --out FOLDER --layers layer1,layer4 [--channels-last] ...
 
@@ -26,7 +26,7 @@ class Folder(torch.utils.data.Dataset):
     def __init__(self, root, spec):
         found = [os.path.relpath(os.path.join(folder, name), root) for folder, _, names in os.walk(root, followlinks=True)
                  for name in names if name.lower().endswith(SUFFIXES)]
-        # image_id is the rank of the path: the order of its bytes, `/` between the parts.
+        # image_id is the rank of the path in byte order, with `/` as the separator.
         self.paths = sorted(found, key=lambda path: path.replace(os.sep, "/").encode())
         self.root = root
         steps = []
@@ -46,7 +46,7 @@ class Folder(torch.utils.data.Dataset):
 
 
 def network(path):
-    """The eager nn.Module of a .pt2 file, with the module paths that it had, so that hooks work on it."""
+    """The eager nn.Module of a .pt2 file with its original module paths, so that hooks work."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given buffer is not writable")
         return torch.export.unflatten(torch.export.load(path))
@@ -59,7 +59,7 @@ def last_linear(model):
 
 
 def vectors(tensor, kind):
-    """[n, d] as an Arrow list column of one length."""
+    """[n, d] as an Arrow fixed-size list column."""
     array = tensor.contiguous().numpy()
     return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1), kind), array.shape[1])
 
@@ -128,26 +128,26 @@ def main():
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch, and DataLoader workers")
     parser.add_argument("--channels-last", action="store_true")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    with open(asked.model.removesuffix(".pt2") + ".json", encoding="utf-8") as file:
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with open(options.model.removesuffix(".pt2") + ".json", encoding="utf-8") as file:
         spec = json.load(file)["input"]
-    model = network(asked.model)
-    if asked.channels_last:
+    model = network(options.model)
+    if options.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    layers = [name for name in asked.layers.split(",") if name]
+    layers = [name for name in options.layers.split(",") if name]
     known = dict(model.named_modules())
     for name in layers:
         if name not in known:
             raise SystemExit(f"peer_extract: no module {name!r}; the network has {', '.join(filter(None, known))}")
-    data = Folder(asked.images, spec)
+    data = Folder(options.images, spec)
     started = time.monotonic()
-    loader = torch.utils.data.DataLoader(data, batch_size=asked.batch_size, num_workers=asked.threads)
+    loader = torch.utils.data.DataLoader(data, batch_size=options.batch_size, num_workers=options.threads)
     with torch.inference_mode():
-        extract(model, loader, layers, asked.feature_layer or last_linear(model), Tables(asked.out), asked.channels_last)
+        extract(model, loader, layers, options.feature_layer or last_linear(model), Tables(options.out), options.channels_last)
     seconds = time.monotonic() - started
     print(json.dumps({"images": len(data), "seconds": round(seconds, 3), "images_per_s": round(len(data) / seconds, 2),
-                      "channels_last": asked.channels_last, "threads": asked.threads}))
+                      "channels_last": options.channels_last, "threads": options.threads}))
 
 
 if __name__ == "__main__":

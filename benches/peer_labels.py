@@ -1,25 +1,25 @@
 #!/usr/bin/env python3
-"""Label errors on purpose, and who finds them: Prospect against cleanlab, kNN voting and FiftyOne's mistakenness.
+"""Injects label errors and compares detectors: Prospect, cleanlab, kNN voting and FiftyOne's mistakenness.
 
     peer_labels.py flip --images DIR --kind random|human --rate 0.1 --seed 1 [--confusion PAIRS.csv] --out LABELS.csv
-    peer_labels.py judge --run RUN --truth LABELS.csv [--title NAME] [--out RESULTS.jsonl] [--solver sklearn|torch]
+    peer_labels.py evaluate --run RUN --truth LABELS.csv [--title NAME] [--out RESULTS.jsonl] [--solver sklearn|torch]
     peer_labels.py table RESULTS.jsonl
 needs: pip install cleanlab==2.9.0 (which brings numpy, pandas and scikit-learn) pyarrow
 
-flip    takes the folder of each image for its true label and writes `file_name,label,true_label`: `label` is wrong for the share
-        RATE. random: every class has its own rate (0.5 to 1.5 times RATE, in the mean RATE) and its own, lopsided distribution
-        of wrong labels. human: every class has the rate RATE, and the wrong label is drawn by the weights of PAIRS.csv
-        (`label,other,weight`: how often people take one for the other).
-judge   reads the run's tables (features, neighbors, label_scores) and prints, for each detector, AUROC, average precision and
-        the precision of the first 100. All of them are given the same features; every one but Prospect's gets the same
-        out-of-fold probabilities: scikit-learn's LogisticRegression (lbfgs) in five stratified folds, C chosen by the
-        out-of-fold log-loss on a grid of two values to a power of ten.
-          cleanlab             get_label_quality_scores(method="self_confidence")
-          cleanlab, margin     get_label_quality_scores(method="normalized_margin")
-          kNN voting           share of the 20 nearest images (the run's table) with the same label
-          mistakenness         fiftyone-brain's formula: (m exp(-entropy) + 1) / 2, m = -1 where the prediction is the label, else 1
-        --solver torch minimises the same function by another program, many times faster, for the C that scikit-learn would choose.
-table   averages over seeds.
+flip      takes each image's folder as its true label and writes `file_name,label,true_label`, with a fraction RATE of wrong labels.
+          random: every class has its own rate (0.5 to 1.5 times RATE, RATE on average) and its own skewed distribution of wrong
+          labels. human: every class has the rate RATE, and wrong labels are drawn with the weights of PAIRS.csv
+          (`label,other,weight`: how often people mistake one for the other).
+evaluate  reads the run's tables (features, neighbors, label_scores) and prints each detector's AUROC, average precision and
+          precision at 100. All detectors use the same features, and all but Prospect's the same out-of-fold probabilities, from
+          scikit-learn's LogisticRegression (lbfgs) in five stratified folds, C chosen by the out-of-fold log-loss on a grid of two
+          values per power of ten.
+            cleanlab             get_label_quality_scores(method="self_confidence")
+            cleanlab, margin     get_label_quality_scores(method="normalized_margin")
+            kNN voting           share of the 20 nearest images (the run's table) with the same label
+            mistakenness         fiftyone-brain's formula: (m exp(-entropy) + 1) / 2, m = -1 if the prediction is the label, else 1
+          --solver torch minimises the same function with L-BFGS in PyTorch, many times faster.
+table     averages over seeds.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def read(run, table, columns):
 
 
 def probabilities(features, labels, solver):
-    """Out of fold, `[rows, classes]`, with the C that is chosen, and the log-loss of each C."""
+    """Out-of-fold probabilities `[rows, classes]`, the chosen C, and the log-loss of each C."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
     from sklearn.model_selection import StratifiedKFold
@@ -108,12 +108,12 @@ def probabilities(features, labels, solver):
 
 
 def minimise(features, labels, k, c, start):
-    """What LogisticRegression minimises: the sum of the cross-entropy and |W|^2 / (2 C)."""
+    """Minimise LogisticRegression's objective: the summed cross-entropy plus |W|^2 / (2 C)."""
     import torch
     x, y = torch.from_numpy(features), torch.from_numpy(labels)
     mean = x.mean(0)
     x = x - mean
-    # Whitened, which L-BFGS likes; the penalty is that of the original weights.
+    # Whitening speeds up L-BFGS; the penalty is on the original weights.
     values, vectors = torch.linalg.eigh((x.T @ x).double())
     scale = vectors.float() / (0.2 * values.clamp(min=0).float() + 1 / c).sqrt()
     back = torch.linalg.inv(scale)
@@ -134,7 +134,7 @@ def minimise(features, labels, k, c, start):
     return own, bias.detach().numpy() - mean.numpy() @ own
 
 
-def judge(arguments):
+def evaluate(arguments):
     from cleanlab.rank import get_label_quality_scores
     from sklearn.metrics import average_precision_score, roc_auc_score
     run = pathlib.Path(arguments.run)
@@ -168,7 +168,7 @@ def judge(arguments):
     }
     scores = read(run, "label_scores", ["image_id", *NAMES.values()]).to_pydict()
     if sorted(scores["image_id"]) != sorted(ids):
-        sys.exit("peer_labels.py: label_scores is not of all images")
+        sys.exit("peer_labels.py: label_scores does not cover all images")
     order = np.array([place[id] for id in scores["image_id"]])
     for name, column in NAMES.items():
         fine[name] = np.empty(len(ids))
@@ -181,14 +181,14 @@ def judge(arguments):
     result["calibration"] = calibration(run, fine["prospect"], wrong)
     show(result["title"], result["detectors"])
     for line in result["calibration"]:
-        print("  reviewing {reviewed}: recall {recall:.3f}, in truth {true_recall:.3f}; precision {precision:.3f}, in truth {true_precision:.3f}".format(**line))
+        print("  reviewing {reviewed}: recall {recall:.3f}, true {true_recall:.3f}; precision {precision:.3f}, true {true_precision:.3f}".format(**line))
     if arguments.out:
         with open(arguments.out, "a") as file:
             print(json.dumps(result), file=file)
 
 
 def calibration(run, score, wrong):
-    """What table label_calibration says of reviews, and what they would have found."""
+    """Recall and precision from the table label_calibration, and the true ones."""
     order = np.argsort(score, kind="stable")
     lines = read(run, "label_calibration", ["reviewed", "recall", "precision"]).to_pylist()
     for line in lines:
@@ -212,9 +212,9 @@ def table(arguments):
         means = {name: {key: np.mean([result["detectors"][name][key] for result in results]) for key in ["auroc", "ap", "p100"]}
                  for name in results[0]["detectors"]}
         show(f"{title}, mean of {len(results)}", means)
-        far = [abs(line["recall"] - line["true_recall"]) for result in results for line in result["calibration"]]
-        if far:
-            print(f"  calibration: measured recall is {100 * max(far):.1f} points off at most, {100 * np.mean(far):.1f} in the mean")
+        errors = [abs(line["recall"] - line["true_recall"]) for result in results for line in result["calibration"]]
+        if errors:
+            print(f"  calibration: measured recall is off by at most {100 * max(errors):.1f} points, by {100 * np.mean(errors):.1f} on average")
 
 
 def main():
@@ -228,13 +228,13 @@ def main():
     command.add_argument("--confusion")
     command.add_argument("--out", required=True)
     command.set_defaults(run_command=flip)
-    command = commands.add_parser("judge")
+    command = commands.add_parser("evaluate")
     command.add_argument("--run", required=True)
     command.add_argument("--truth", required=True)
     command.add_argument("--title", default="labels")
     command.add_argument("--out")
     command.add_argument("--solver", choices=["sklearn", "torch"], default="sklearn")
-    command.set_defaults(run_command=judge)
+    command.set_defaults(run_command=evaluate)
     command = commands.add_parser("table")
     command.add_argument("results")
     command.set_defaults(run_command=table)

@@ -1,8 +1,8 @@
-"""What benches/neighbors.rs does, with faiss-cpu's IndexFlatL2.
+"""Counterpart of benches/neighbors.rs with faiss-cpu's IndexFlatL2.
 
     peer_neighbors.py VECTORS.f32 DIMENSION K
 
-Says its version; then, for every line on standard input, fills an index, searches all rows and answers with the seconds.
+Prints its version; then, for every line on standard input, builds an index, searches for all rows and prints the seconds.
 """
 
 import sys
@@ -20,7 +20,7 @@ def main():
         start = time.perf_counter()
         index = faiss.IndexFlatL2(dimension)
         index.add(vectors)
-        # One more, for the row itself.
+        # One more, since a row is its own nearest neighbour.
         index.search(vectors, k + 1)
         print(time.perf_counter() - start, flush=True)
 

@@ -1,13 +1,13 @@
-//! The probe's five folds at one penalty, and over all penalties, against scikit-learn's LogisticRegression(lbfgs) on the same
-//! rows, folds and penalty, with the same number of threads.
+//! The probe's five folds at one penalty, and over all penalties, against scikit-learn's LogisticRegression(lbfgs) with the same
+//! rows, folds, penalty and number of threads.
 //!
 //!     BENCH_PYTHON=python3 cargo bench --bench probe
 //!     BENCH_FEATURES=features.f32 BENCH_DIMENSION=1280 BENCH_LABELS=labels.u32 cargo bench --bench probe
 //!
-//! Features of one's own: `[rows, dimension]` in float32, and a class for each row in uint32, both little-endian and without a
-//! header. Without them, 10,000 x 1280 of 10 classes: rectified, with variances that fall as those of a network's do. Ours and
-//! theirs take turns, BENCH_ROUNDS (3) rounds; the best round of each counts. BENCH_SEARCH=0 leaves the search over the penalties
-//! out.
+//! Your own features are `[rows, dimension]` in float32 with a class per row in uint32, both little-endian without a header. The
+//! default is 10,000 x 1280 synthetic features of 10 classes: rectified, with a spectrum like that of a network. Prospect and
+//! scikit-learn alternate for BENCH_ROUNDS (3) rounds; the best round of each counts. BENCH_SEARCH=0 skips the search over
+//! penalties.
 
 use std::{
     env, fs,
@@ -28,7 +28,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use rand_distr::StandardNormal;
 
 const FOLDS: u16 = 5;
-/// scikit-learn's tolerance and iterations: its defaults, its tolerance with iterations enough, and a looser one.
+/// scikit-learn's tolerance and maximum iterations: its defaults, its tolerance with enough iterations, and a looser one.
 const THEIRS: [(&str, &str); 3] = [("1e-4", "100"), ("1e-4", "10000"), ("1e-2", "10000")];
 
 fn number(name: &str, default: usize) -> usize {
@@ -40,7 +40,7 @@ fn number(name: &str, default: usize) -> usize {
 fn synthetic(rows: usize, dimension: usize, classes: usize) -> (Vec<f32>, Vec<u32>) {
     let mut random = StdRng::seed_from_u64(3);
     let mut normal = move || -> f32 { random.sample(StandardNormal) };
-    // Sixty-four directions that all features share, less and less of each, and noise of their own.
+    // All features mix 64 shared directions of decreasing variance, plus independent noise.
     let shared = 64;
     let mix: Vec<f32> = (0..shared * dimension).map(|_| normal()).collect();
     let centres: Vec<f32> = (0..classes * shared).map(|_| 0.7 * normal()).collect();
@@ -69,7 +69,7 @@ fn read<const N: usize, T>(path: &str, of: fn([u8; N]) -> T) -> Vec<T> {
     bytes.as_chunks().0.iter().map(|bytes| of(*bytes)).collect()
 }
 
-/// Seconds for all of it: centring, covariance, all folds.
+/// Seconds for centring, covariance and all folds, and the fit.
 fn ours(values: &[f32], dimension: usize, problem: &Problem, l2: L2) -> (f64, Fit) {
     let start = Instant::now();
     let blocks = |visit: &mut Visit| visit(0, values);
@@ -170,8 +170,8 @@ fn main() {
         if best.as_ref().is_none_or(|best| took < best.0) {
             best = Some((took, fit));
         }
-        for ((tolerance, most), best) in THEIRS.iter().zip(&mut best_of_theirs) {
-            let found = theirs(&format!("{l2} {tolerance} {most}"));
+        for ((tolerance, max_iter), best) in THEIRS.iter().zip(&mut best_of_theirs) {
+            let found = theirs(&format!("{l2} {tolerance} {max_iter}"));
             if found[0] < best[0] {
                 *best = found;
             }
@@ -183,11 +183,11 @@ fn main() {
         "penalty {l2:.3e}: {took:.2} s, log-loss {:.5}, accuracy {:.4}, {} passes",
         tried.log_loss, tried.accuracy, tried.passes
     );
-    for ((tolerance, most), [theirs, loss, accuracy, iterations]) in
+    for ((tolerance, max_iter), [theirs, loss, accuracy, iterations]) in
         THEIRS.iter().zip(best_of_theirs)
     {
         println!(
-            "theirs, tol {tolerance}, max_iter {most}: {theirs:.2} s, log-loss {loss:.5} ({:+.2} %), accuracy {accuracy:.4}, {iterations} \
+            "theirs, tol {tolerance}, max_iter {max_iter}: {theirs:.2} s, log-loss {loss:.5} ({:+.2} %), accuracy {accuracy:.4}, {iterations} \
              iterations; ours is {:.1} times as fast",
             100.0 * (loss / tried.log_loss - 1.0),
             theirs / took

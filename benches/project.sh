@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Compares the t-SNE and UMAP of `prospect run project` with openTSNE's and umap-learn's (benches/peer_project.py).
+# Compares t-SNE and UMAP of `prospect run project` with openTSNE and umap-learn (benches/peer_project.py).
 #
 #   benches/project.sh MODEL.pt2 IMAGES
 #
-#   THREADS   cores for every side (default: all)
-#   PEERS     which peers, each once (default "opentsne-bh opentsne-fft umap-seeded umap"; seeded, umap-learn takes one core)
-#   RUNS      runs of prospect, all of which have to give the same map (default 3)
+#   THREADS   cores for each program (default: all)
+#   PEERS     peers, each run once (default "opentsne-bh opentsne-fft umap-seeded umap"; seeded, umap-learn uses one core)
+#   RUNS      runs of prospect, all of which must give the same map (default 3)
 #   KEEP      a folder for the run and the peers' maps, instead of a temporary one
 #   PYTHON    a Python with openTSNE 1.0.4, umap-learn 0.5.12, scikit-learn and pyarrow (default python3)
 #   PROSPECT  the binary (default target/release/prospect)
 #
-# Measured on both sides: the neighbours are searched and the map optimised, the peers' principal components included,
-# without starting the program, reading the features, judging and drawing. Then one judge for all maps: scikit-learn's
-# trustworthiness, and the divergence from openTSNE's affinities, summed over all pairs.
+# Measured for both: neighbour search and optimisation, including the peers' principal components, without starting the
+# program, reading the features, evaluating and drawing. All maps are evaluated alike: by scikit-learn's trustworthiness,
+# and the KL divergence from openTSNE's affinities, summed over all pairs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ $# -eq 2 ] || { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -48,7 +48,7 @@ layers = []
 methods = ["tsne", "umap"]
 TOML
 
-# What OpenMP, numba and rayon would otherwise guess from the machine, not from the cores that they are given.
+# OpenMP, numba and rayon would otherwise count all cores of the machine.
 export OMP_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads NUMBA_NUM_THREADS=$threads RAYON_NUM_THREADS=$threads
 on_cores() { taskset -c "$cpus" "$@"; }
 ours() { on_cores "$prospect" "$@" -c "$scratch/pipeline.toml" --quiet; }
@@ -59,7 +59,7 @@ echo "$count images, $(basename "$model"), $threads threads"
 
 for run in $(seq "$runs"); do
     rm -rf "$scratch/run/logs"
-    # Another seed and back: the stage is done anew.
+    # Another seed and back, so that the stage runs again.
     [ "$run" = 1 ] || ours run project --set project.seed=1 --set 'project.methods=["pca"]'
     rm -rf "$scratch/run/logs"
     ours run project
@@ -70,7 +70,7 @@ for peer in $peers; do
     on_cores "$python" benches/peer_project.py fit --run "$scratch/run" --out "$scratch/maps" --method "$peer" \
         --threads "$threads" 2> /dev/null | tail -n 1 | tee -a "$scratch/peers.jsonl"
 done
-"$python" benches/peer_project.py judge --run "$scratch/run" --maps "$scratch/maps" > "$scratch/judged.jsonl"
+"$python" benches/peer_project.py evaluate --run "$scratch/run" --maps "$scratch/maps" > "$scratch/quality.jsonl"
 "$python" - "$scratch" <<'PY'
 import glob, json, statistics, sys
 def lines(name):
@@ -82,7 +82,7 @@ for line in lines("log-*.jsonl"):
 seconds = {name: statistics.median(times) for name, times in seconds.items()}
 seconds |= {line["method"]: line["seconds"] for line in lines("peers.jsonl")}
 print(f"{'map':18} {'seconds':>8} {'ratio':>6}  trustworthiness  KL")
-for line in lines("judged.jsonl"):
+for line in lines("quality.jsonl"):
     name = line["map"]
     kind = "umap" if "umap" in name else "tsne" if "tsne" in name else None
     time, own = seconds.get(name), seconds.get(f"prospect {kind}")

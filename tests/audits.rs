@@ -1,4 +1,4 @@
-//! The named queries on a run in which the right answers are known, and `prospect query` round them.
+//! The named queries on a run with known answers, and `prospect query` from outside.
 
 #[path = "audits/tables.rs"]
 mod tables;
@@ -16,7 +16,7 @@ use prospect::{
     store::{self, Format, RunFolder},
 };
 
-/// A project folder with a run in which some tables are left out.
+/// A project folder with a run that lacks some tables.
 fn project(left_out: &[&str]) -> (tempfile::TempDir, RunFolder) {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("photos")).unwrap();
@@ -37,7 +37,7 @@ fn csv(run: &RunFolder, audit: &Audit, given: &[String]) -> String {
 }
 
 /// `prospect query ARGUMENTS` in a project folder: exit status, standard output and error.
-fn asked(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+fn query(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let Output {
         status,
         stdout,
@@ -54,12 +54,12 @@ fn asked(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn every_audit_finds_what_is_there() {
+fn every_query_gives_the_known_answer() {
     let (_keep, run) = project(&[]);
     let catalog = Catalog::default();
-    // Each section is a name with parameters, and the answer as CSV.
+    // Each section is a name with parameters, and the result as CSV.
     let sections = include_str!("audits/answers.txt").split("## ").skip(1);
-    let mut asked: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut n_cases: BTreeMap<&str, u32> = BTreeMap::new();
     for section in sections {
         let (head, expected) = section.split_once('\n').unwrap();
         let mut words = head.split_whitespace();
@@ -67,18 +67,18 @@ fn every_audit_finds_what_is_there() {
         let given: Vec<String> = words.map(String::from).collect();
         let found = csv(&run, &catalog.find(name).unwrap(), &given);
         assert_eq!(found.trim(), expected.trim(), "{head}");
-        *asked.entry(name).or_default() += 1;
+        *n_cases.entry(name).or_default() += 1;
     }
     for name in catalog.names().unwrap() {
         let audit = catalog.find(&name).unwrap();
-        let times = asked.get(&*name).copied().unwrap_or(0);
-        let least = if audit.parameters.is_empty() { 1 } else { 2 };
-        assert!(times >= least, "{name} is asked {times} times");
+        let n = n_cases.get(&*name).copied().unwrap_or(0);
+        let min = if audit.parameters.is_empty() { 1 } else { 2 };
+        assert!(n >= min, "{name} has {n} cases");
     }
 }
 
 #[test]
-fn every_table_that_an_audit_needs_has_a_stage() {
+fn every_required_table_has_a_stage() {
     let catalog = Catalog::default();
     for name in catalog.names().unwrap() {
         for table in catalog.find(&name).unwrap().needs {
@@ -91,7 +91,7 @@ fn every_table_that_an_audit_needs_has_a_stage() {
 }
 
 #[test]
-fn parameters_cannot_change_the_question() {
+fn parameters_cannot_inject_sql() {
     let (_keep, run) = project(&[]);
     let catalog = Catalog::default();
     let hostile = [
@@ -121,7 +121,7 @@ fn parameters_cannot_change_the_question() {
     }
     let leaks = catalog.find("leaks").unwrap();
     assert_eq!(csv(&run, &leaks, &["kind=exact".into()]).lines().count(), 2);
-    // A class whose name has a quote is found by it.
+    // A class name with a quote is found.
     let found = csv(
         &run,
         &catalog.find("hubs").unwrap(),
@@ -134,9 +134,9 @@ fn parameters_cannot_change_the_question() {
 }
 
 #[test]
-fn names_parameters_and_formats_work_from_the_command_line() {
+fn queries_run_from_the_command_line() {
     let (folder, _run) = project(&[]);
-    let (status, out, err) = asked(
+    let (status, out, err) = query(
         folder.path(),
         &[
             "confident_contradictions",
@@ -155,10 +155,10 @@ fn names_parameters_and_formats_work_from_the_command_line() {
         (&rows[0]["path"], &rows[0]["probe_says"]),
         (&"cats/3.jpg".into(), &"dog".into())
     );
-    let (_, empty, _) = asked(folder.path(), &["leaks", "-pkind=near", "--format", "json"]);
+    let (_, empty, _) = query(folder.path(), &["leaks", "-pkind=near", "--format", "json"]);
     assert_eq!(empty, "[\n]\n");
 
-    let (status, out, err) = asked(
+    let (status, out, err) = query(
         folder.path(),
         &["leaks", "--format", "parquet", "--output", "leaks.parquet"],
     );
@@ -169,7 +169,7 @@ fn names_parameters_and_formats_work_from_the_command_line() {
     let batches: Vec<_> = reader.map(Result::unwrap).collect();
     assert_eq!(batches[0].num_rows(), 1);
     assert_eq!(batches[0].schema().field(1).name(), "path");
-    asked(
+    query(
         folder.path(),
         &["leaks", "--format", "csv", "-o", "leaks.csv"],
     );
@@ -179,7 +179,7 @@ fn names_parameters_and_formats_work_from_the_command_line() {
         "{saved}"
     );
 
-    let (_, out, _) = asked(folder.path(), &["--list"]);
+    let (_, out, _) = query(folder.path(), &["--list"]);
     assert!(
         out.contains("\nleaks ") && out.contains("Which pictures are in two splits at once?"),
         "{out}"
@@ -188,9 +188,9 @@ fn names_parameters_and_formats_work_from_the_command_line() {
         out.contains("\nfindings ") && out.contains(", odd_aspect, "),
         "{out}"
     );
-    let (_, out, _) = asked(folder.path(), &["--show", "leaks"]);
+    let (_, out, _) = query(folder.path(), &["--show", "leaks"]);
     assert_eq!(out, include_str!("../jobs/audits/leaks.sql"));
-    let (status, out, _) = asked(
+    let (status, out, _) = query(
         folder.path(),
         &[
             "select count(*) as n from attributes where attribute = 'season'",
@@ -199,7 +199,7 @@ fn names_parameters_and_formats_work_from_the_command_line() {
         ],
     );
     assert_eq!((status, out.as_str()), (0, "n\r\n11\r\n"));
-    let (_, out, _) = asked(folder.path(), &["describe attributes", "--format", "csv"]);
+    let (_, out, _) = query(folder.path(), &["describe attributes", "--format", "csv"]);
     assert!(
         out.contains("attribute,str") && out.contains("image_id,u32"),
         "{out}"
@@ -207,7 +207,7 @@ fn names_parameters_and_formats_work_from_the_command_line() {
     let sql =
         "-- param n integer = 3 : how many\nselect image_id from images order by image_id limit $n";
     fs::write(folder.path().join("own.sql"), sql).unwrap();
-    let (_, out, _) = asked(
+    let (_, out, _) = query(
         folder.path(),
         &["own", "--audits", ".", "--format", "csv", "-p", "n=2"],
     );
@@ -215,7 +215,7 @@ fn names_parameters_and_formats_work_from_the_command_line() {
 }
 
 #[test]
-fn mistakes_are_answered_with_what_is_right() {
+fn errors_suggest_a_fix() {
     let (folder, _run) = project(&["label_scores", "confident_joint", "changes"]);
     for (arguments, expected) in [
         (
@@ -228,7 +228,7 @@ fn mistakes_are_answered_with_what_is_right() {
         ),
         (
             &["leaks", "-p", "rows=few"],
-            "-p rows: expected a whole number, found \"few\" (most rows)",
+            "-p rows: expected a whole number, found \"few\" (maximum number of rows)",
         ),
         (&["leaks", "-p", "rows"], "expected NAME=VALUE"),
         (
@@ -262,7 +262,7 @@ fn mistakes_are_answered_with_what_is_right() {
         ),
         (&["--list", "--audits", "nowhere"], "nowhere"),
     ] {
-        let (status, out, err) = asked(folder.path(), arguments);
+        let (status, out, err) = query(folder.path(), arguments);
         assert!(
             status != 0 && err.contains(expected),
             "{arguments:?}: {status} {out} {err}"
@@ -272,7 +272,7 @@ fn mistakes_are_answered_with_what_is_right() {
     let lock = run.lock("test").unwrap();
     store::remove_stage(&run, &lock, "labels").unwrap();
     store::remove_stage(&run, &lock, "probe").unwrap();
-    let (status, _, err) = asked(folder.path(), &["both_detectors_agree"]);
+    let (status, _, err) = query(folder.path(), &["both_detectors_agree"]);
     assert_eq!(status, 2);
     assert!(
         err.contains("create it with `prospect run labels probe`"),
@@ -281,9 +281,9 @@ fn mistakes_are_answered_with_what_is_right() {
 }
 
 #[test]
-fn the_pictures_of_an_answer_are_drawn() {
+fn images_in_results_are_drawn_on_sheets() {
     let (folder, run) = project(&["images"]);
-    // Images of their own, with true digests; one of them is gone again.
+    // Real files with their digests; one is deleted again.
     let save = |name: &str| {
         let path = folder.path().join("photos").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -300,7 +300,7 @@ fn the_pictures_of_an_answer_are_drawn() {
 
     let sql =
         "select image_a as image_id, image_b as other_id, kind from duplicates where image_b < 4";
-    let (status, out, err) = asked(
+    let (status, out, err) = query(
         folder.path(),
         &[sql, "--sheet", "new/pairs.png", "--format", "csv"],
     );
@@ -326,16 +326,16 @@ fn the_pictures_of_an_answer_are_drawn() {
     let half = sheet.width() / 2;
     assert!(reds(0, half) > 1000 && reds(half, sheet.width()) == 0);
 
-    // By path alone, and so many that they need further sheets.
+    // By path alone, and too many for one sheet.
     let sql = "select path, label_name from images union all select 'gone.png' as path, 'x' as label_name from images where image_id = 0";
-    let (status, _, err) = asked(folder.path(), &[sql, "--sheet", "paths.png"]);
+    let (status, _, err) = query(folder.path(), &[sql, "--sheet", "paths.png"]);
     assert_eq!(status, 0, "{err}");
     assert!(
         err.contains("warning: gone.png is not on the sheet: no row in the table images"),
         "{err}"
     );
     let many = "select a.image_id from images a cross join patches b cross join patches c";
-    let (status, _, err) = asked(
+    let (status, _, err) = query(
         folder.path(),
         &[
             many, "--sheet", "many.png", "-o", "many.csv", "--format", "csv",

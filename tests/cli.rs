@@ -37,7 +37,7 @@ fn folder(settings: &str) -> tempfile::TempDir {
 }
 
 #[test]
-fn wrong_usage_is_status_2_and_goes_to_standard_error() {
+fn usage_errors_exit_with_2_and_go_to_standard_error() {
     let folder = folder("");
     for arguments in [
         &["frobnicate"][..],
@@ -61,7 +61,7 @@ fn wrong_usage_is_status_2_and_goes_to_standard_error() {
 }
 
 #[test]
-fn every_mistake_in_the_configuration_is_reported_at_once() {
+fn all_configuration_errors_are_reported_together() {
     let folder = folder("labls = \"none\"\n[model]\nbatch_size = 0\n");
     let (status, out, err) = output(folder.path(), &["status", "--set", "patches.k=none"]);
     assert_eq!((status, out.as_str()), (2, ""));
@@ -75,7 +75,7 @@ fn every_mistake_in_the_configuration_is_reported_at_once() {
 }
 
 #[test]
-fn a_missing_configuration_and_a_missing_run_say_what_to_do() {
+fn missing_configurations_and_runs_suggest_a_fix() {
     let folder = folder("");
     let (status, _, err) = output(folder.path(), &["run", "-c", "other.toml"]);
     assert_eq!(status, 2);
@@ -94,7 +94,7 @@ fn a_missing_configuration_and_a_missing_run_say_what_to_do() {
 }
 
 #[test]
-fn an_unknown_stage_stops_before_anything_is_written() {
+fn unknown_stages_write_nothing() {
     let folder = folder("");
     for command in ["run", "plan"] {
         let (status, _, err) = output(folder.path(), &[command, "scna"]);
@@ -108,7 +108,7 @@ fn an_unknown_stage_stops_before_anything_is_written() {
 }
 
 #[test]
-fn a_run_that_another_process_writes_is_status_75() {
+fn locked_runs_exit_with_75() {
     let folder = folder("");
     let run = RunFolder::create(folder.path().join("runs/default")).unwrap();
     let lock = run.lock("a test").unwrap();
@@ -142,7 +142,7 @@ fn clean_asks_for_confirmation() {
 }
 
 #[test]
-fn a_closed_pipe_is_quiet() {
+fn closed_pipes_are_quiet() {
     let folder = folder("");
     RunFolder::create(folder.path().join("runs/default")).unwrap();
     for arguments in [&["status"][..], &["status", "--json"], &["--help"]] {
@@ -181,7 +181,7 @@ fn control_characters_in_the_configuration_are_escaped() {
 }
 
 #[test]
-fn explain_draws_any_image_and_continues_after_a_bad_one() {
+fn explain_draws_any_image_and_skips_unreadable_ones() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/residual.pt2");
     let folder = folder(&format!("[model]\npath = {model:?}\ndevice = \"cpu\"\n"));
     let save = |name: &str, width, height| {
@@ -241,13 +241,13 @@ fn explain_draws_any_image_and_continues_after_a_bad_one() {
     let (status, out, _) = output(folder.path(), &class);
     assert_eq!((status, out.lines().count()), (0, 3), "{out}");
     assert!(out.contains("round") && out.contains("square"), "{out}");
-    for (wrong, said) in [
+    for (wrong, hint) in [
         (["--class", "squre"], "square"),
         (["--method", "cams"], "gradcam++"),
         (["--layer", "nothing"], "similar: "),
     ] {
         let arguments = [&["explain", "elsewhere/a.png"][..], &wrong].concat();
         let (status, _, err) = output(folder.path(), &arguments);
-        assert!(status == 2 && err.contains(said), "{status} {err}");
+        assert!(status == 2 && err.contains(hint), "{status} {err}");
     }
 }

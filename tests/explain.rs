@@ -1,8 +1,8 @@
-//! Explanations of the golden networks against Captum and pytorch-grad-cam (tests/golden/make_explanations.py), and against
-//! what they must be whatever the network.
+//! Explanations of the golden networks against Captum and pytorch-grad-cam (tests/golden/make_explanations.py), and their
+//! mathematical properties.
 //!
-//! Tolerance, unless said: 1e-5 of the largest value of the map or gradient. Both sides compute in float32, but sum in
-//! other orders (folded BatchNorm, channels innermost, a mean before or after a product): some 1e-7 for every sum on the way.
+//! Default tolerance: 1e-5 of the largest absolute value of the map or gradient. Both sides compute in float32, but in
+//! different orders (folded BatchNorm, channels innermost, a mean before or after a product): about 1e-7 per sum.
 
 mod common;
 #[path = "explain/properties.rs"]
@@ -76,7 +76,7 @@ impl Case {
         }
     }
 
-    /// The layer that images are explained at by default.
+    /// The default explanation layer.
     fn default_layer(&self) -> Layer {
         let layers = self.info.explanation_layers(&LayerChoice::Auto).unwrap();
         let [layer] = layers.as_slice() else {
@@ -145,9 +145,9 @@ fn difference(got: &[f32], expected: &[f32]) -> f32 {
     worst.fold(0.0, f32::max) / largest(expected).max(1e-12)
 }
 
-/// Every method, layer, image and class; the values that a layer inside a branch needs besides its own map; the logits.
+/// Every method, layer, image and class; the additional inputs of layers inside branches; the logits.
 #[test]
-fn maps_are_the_peers() {
+fn maps_equal_those_of_pytorch_grad_cam() {
     for name in CNNS {
         let case = Case::open(name);
         for layer in case.layers("gradcam") {
@@ -197,9 +197,9 @@ fn maps_are_the_peers() {
     }
 }
 
-/// A layer inside a residual branch: its raw Grad-CAM is what autograd through the whole network gives.
+/// Raw Grad-CAM inside a residual branch equals autograd through the whole network.
 #[test]
-fn inside_a_branch_it_is_autograd() {
+fn grad_cam_inside_a_branch_equals_autograd() {
     let case = Case::open("residual");
     let layer = case.layer("layer2.0.conv2");
     let explainer = Explainer::new(&case.network, &case.info, &layer, &[GradCam]).unwrap();
@@ -208,7 +208,7 @@ fn inside_a_branch_it_is_autograd() {
     assert_eq!(inputs, [layer.value, shortcut]);
     let results = run(&explainer, &case.maps(&explainer), &[(0, 1), (1, 2)]);
     for (image, class) in [(0, 1), (1, 2)] {
-        let gradient = whole_gradient(&case, &layer, image, class);
+        let gradient = layer_and_gradient(&case, &layer, image, class);
         let (value, gradient) = (
             gradient.0,
             gradient.1.mean_dim([1i64, 2].as_slice(), true, Kind::Float),
@@ -219,8 +219,8 @@ fn inside_a_branch_it_is_autograd() {
     }
 }
 
-/// A layer's map of one image and the gradient of a class's logit there, by one forward and one backward of everything.
-fn whole_gradient(case: &Case, layer: &Layer, image: usize, class: usize) -> (Tensor, Tensor) {
+/// A layer's map of one image and the gradient of a class's logit there, by autograd through the whole network.
+fn layer_and_gradient(case: &Case, layer: &Layer, image: usize, class: usize) -> (Tensor, Tensor) {
     use prospect::model::program::Fusion;
     let values = [layer.value, case.info.graph.logits];
     let runner = case.network.compile(&values, Fusion::None).unwrap();
@@ -228,7 +228,7 @@ fn whole_gradient(case: &Case, layer: &Layer, image: usize, class: usize) -> (Te
         .permute([0, 3, 1, 2])
         .to_kind(Kind::Float)
         / 255.0;
-    // The golden networks' mean and deviation are the same for all colours.
+    // The golden networks have equal means and deviations for all channels.
     let input =
         ((pixels - f64::from(case.mean[0])) / f64::from(case.std[0])).set_requires_grad(true);
     let outputs = runner.run(&input).unwrap();
@@ -241,7 +241,7 @@ fn whole_gradient(case: &Case, layer: &Layer, image: usize, class: usize) -> (Te
 }
 
 #[test]
-fn pixels_get_captums_gradients() {
+fn pixel_gradients_equal_captums() {
     for name in CNNS {
         let case = Case::open(name);
         let mut targets = vec![("class".to_string(), case.info.graph.logits, vec![0, 1])];
@@ -294,7 +294,7 @@ fn cam_sums_to_the_logit() {
     }
 }
 
-/// Where CAM is no identity it is refused, with what stands in the way.
+/// Where CAM is not exact, the error names the operator in between.
 #[test]
 fn cam_is_refused_where_it_is_not_exact() {
     for (name, layer, reason) in [
@@ -317,9 +317,9 @@ fn cam_is_refused_where_it_is_not_exact() {
     }
 }
 
-/// Stored maps are rounded to half precision: 2^-11 of every feature, so 2e-3 of the map's largest value is ample.
+/// Stored maps have half precision, a relative error of 2^-11 per feature, so 2e-3 of the map's largest value suffices.
 #[test]
-fn half_precision_maps_are_near() {
+fn half_precision_maps_are_close() {
     for name in CNNS {
         let case = Case::open(name);
         let explainer = case.explainer(&case.default_layer());
@@ -342,9 +342,9 @@ fn half_precision_maps_are_near() {
     }
 }
 
-/// Several classes of one image, in any order and with images left out, are what each class gives alone.
+/// Classes explained together, in any order and with images left out, equal each class explained alone.
 #[test]
-fn jobs_do_not_touch_each_other() {
+fn jobs_are_independent() {
     for name in CNNS {
         let case = Case::open(name);
         for layer in [case.default_layer(), case.layers("gradcam").remove(1)] {
@@ -366,7 +366,7 @@ fn jobs_do_not_touch_each_other() {
 }
 
 #[test]
-fn wrong_sizes_and_places_are_errors() {
+fn invalid_sizes_and_indices_are_errors() {
     let case = Case::open("plain");
     let explainer = case.explainer(&case.default_layer());
     let maps = case.maps(&explainer);
@@ -386,7 +386,7 @@ fn wrong_sizes_and_places_are_errors() {
 }
 
 #[test]
-fn smooth_activations_are_named() {
+fn smooth_activations_are_listed() {
     let smooth = |name, rule| {
         let case = Case::open(name);
         let logits = case.info.graph.logits;
@@ -398,9 +398,9 @@ fn smooth_activations_are_named() {
     assert!(smooth("residual", ReluRule::Deconv).is_empty());
 }
 
-/// A layer of tokens is not a map and is refused with a message.
+/// Layers of tokens are not spatial.
 #[test]
-fn layers_of_tokens_are_refused() {
+fn layers_of_tokens_are_errors() {
     let (info, network, _) = open("transformer");
     let tap = info.analysis.tap("blocks.0").unwrap();
     let layer = Layer {

@@ -1,5 +1,4 @@
-//! `prospect export` over a run made by the test, read again without the tools that it is for; those open it in
-//! tests/read_exports.py.
+//! `prospect export` on a test run, read back without the target tools; tests/read_exports.py opens it with them.
 
 mod common;
 
@@ -91,7 +90,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn every_format_is_written_from_a_run_and_again_the_same() {
+fn every_format_is_written_reproducibly() {
     let exporter = Exporter::new();
     for format in [
         "huggingface",
@@ -147,7 +146,7 @@ fn every_format_is_written_from_a_run_and_again_the_same() {
     }
     let tensors = fs::read_to_string(exporter.path("run/export/tensorboard/tensors.tsv")).unwrap();
     assert_eq!(tensors.lines().count(), 90);
-    // Thumbnails are of these images, in their order.
+    // The sprite has the thumbnails, in the order of the images.
     let sprite = exporter.path("run/export/tensorboard/sprite.png");
     let sprite = image::open(sprite).unwrap().to_rgb8();
     assert_eq!(sprite.dimensions(), (480, 480));
@@ -155,24 +154,24 @@ fn every_format_is_written_from_a_run_and_again_the_same() {
 }
 
 #[test]
-fn what_cannot_be_exported_is_said_and_nothing_is_left() {
+fn failed_exports_are_reported_and_leave_nothing() {
     let exporter = Exporter::new();
-    let refused = |arguments: &[&str], status: i32, expected: &str| {
+    let fails = |arguments: &[&str], status: i32, expected: &str| {
         let (found, out, err) = exporter.output(arguments);
         assert_eq!(found, status, "{arguments:?}: {out} {err}");
         assert!(err.contains(expected), "{arguments:?}: {err}");
     };
     let inside = exporter.path("images/export").display().to_string();
-    refused(&["coco", "--out", &inside], 2, "inside the image folder");
+    fails(&["coco", "--out", &inside], 2, "inside the image folder");
     let theirs = exporter.path("theirs").display().to_string();
     fs::create_dir(&theirs).unwrap();
     fs::write(exporter.path("theirs/thesis.txt"), "").unwrap();
-    refused(
+    fails(
         &["coco", "--out", &theirs],
         65,
         "found a folder with other files",
     );
-    refused(
+    fails(
         &["coco", "--points", "5"],
         2,
         "--points applies to tensorboard",
@@ -183,8 +182,8 @@ fn what_cannot_be_exported_is_said_and_nothing_is_left() {
     exporter
         .project
         .finish(&exporter.run(), &["clean", "probe", "--yes"]);
-    refused(&["cleanlab"], 2, "table probe in ");
-    refused(&["cleanlab"], 2, "create it with `prospect run probe`");
+    fails(&["cleanlab"], 2, "table probe in ");
+    fails(&["cleanlab"], 2, "create it with `prospect run probe`");
     let done = exporter.export(&[
         "coco",
         "--out",
@@ -197,16 +196,16 @@ fn what_cannot_be_exported_is_said_and_nothing_is_left() {
         "{done}"
     );
 
-    // The images have changed since: what was computed from the others is no answer.
+    // After a new scan, the old features are out of date.
     fs::remove_file(exporter.path("images/disc/000.png")).unwrap();
     exporter.project.finish(&exporter.run(), &["run", "scan"]);
-    refused(&["tensorboard"], 2, "table features of the latest scan");
+    fails(&["tensorboard"], 2, "table features of the latest scan");
     let points = exporter.export(&["huggingface"]);
     assert_eq!(points["rows"], 89);
 }
 
 #[test]
-fn a_sample_is_spread_over_all_images() {
+fn samples_are_evenly_spaced() {
     let exporter = Exporter::new();
     let done = exporter.export(&["tensorboard", "--points", "7", "--thumbnails", "0"]);
     assert_eq!(done["rows"], 7);

@@ -1,4 +1,4 @@
-//! Decoding and preprocessing against Pillow and torchvision (tests/golden/make_preprocess.py), and files cut short.
+//! Decoding and preprocessing against Pillow and torchvision (tests/golden/make_preprocess.py), and truncated files.
 
 use std::{collections::HashMap, path::Path};
 
@@ -85,7 +85,7 @@ fn difference(a: &[u8], b: &[u8]) -> (f64, u8) {
 fn agree(name: &str, image: &RgbImage, (width, height, pixels): (u32, u32, Vec<u8>)) {
     assert_eq!((image.width, image.height), (width, height), "{name}");
     let (mean, largest) = difference(&image.pixels, &pixels);
-    // Decoders of lossy formats may round differently, most at edges of subsampled chroma; those of others may not.
+    // Decoders of lossy formats may round differently, most at edges of subsampled chroma; lossless ones must agree.
     let allowed = match name {
         "webp-lossy" => (0.1, 2),
         name if name.starts_with("jpeg") => (0.5, 12),
@@ -98,7 +98,7 @@ fn agree(name: &str, image: &RgbImage, (width, height, pixels): (u32, u32, Vec<u
 }
 
 #[test]
-fn files_decode_as_with_pillow() {
+fn files_decode_as_in_pillow() {
     let golden = golden();
     for (name, bytes) in golden.files() {
         let image = decode(&bytes, &STORED).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -109,7 +109,7 @@ fn files_decode_as_with_pillow() {
         );
         assert_eq!(image.header.format, name.split('-').next().unwrap());
         assert_eq!(image.header.orientation, 1);
-        // Pillow turns TIFF whether asked to or not.
+        // Pillow always applies the orientation of TIFF.
         if name != "tiff-exif-3" {
             agree(&name, &image, golden.picture(&format!("rgb/{name}")));
         }
@@ -152,9 +152,9 @@ fn preprocessing_equals_torchvision_bit_for_bit() {
     }
 }
 
-/// Pillow refuses every proper prefix of a JPEG: the end marker is missing at least.
+/// As in Pillow, every proper prefix of a JPEG is an error: the end marker is missing.
 #[test]
-fn a_jpeg_cut_anywhere_is_an_error() {
+fn truncated_jpegs_are_errors() {
     let golden = golden();
     for name in [
         "jpeg-420",
@@ -175,9 +175,9 @@ fn a_jpeg_cut_anywhere_is_an_error() {
     }
 }
 
-/// What a prefix of another format lacks may be padding or a trailer; but pixels are never made up.
+/// Other formats may end in padding or a trailer, but no pixels are invented.
 #[test]
-fn other_files_cut_short_are_errors_or_whole() {
+fn other_truncated_files_are_errors_or_complete() {
     let golden = golden();
     for name in [
         "png-rgb",
@@ -189,29 +189,29 @@ fn other_files_cut_short_are_errors_or_whole() {
         "tiff-lzw",
     ] {
         let bytes = golden.bytes(&format!("file/{name}"));
-        let whole = decode(&bytes, &STORED).unwrap();
-        let mut refused = 0;
+        let complete = decode(&bytes, &STORED).unwrap();
+        let mut errors = 0;
         for length in 0..bytes.len() {
             match decode(&bytes[..length], &STORED) {
                 Ok(image) => assert_eq!(
                     image.pixels,
-                    whole.pixels,
+                    complete.pixels,
                     "{name} cut to {length} of {}",
                     bytes.len()
                 ),
-                Err(_) => refused += 1,
+                Err(_) => errors += 1,
             }
         }
         assert!(
-            refused * 10 >= bytes.len() * 4,
-            "{name}: {refused} of {}",
+            errors * 10 >= bytes.len() * 4,
+            "{name}: {errors} of {}",
             bytes.len()
         );
     }
 }
 
 #[test]
-fn damaged_files_are_errors_or_images_but_never_panics() {
+fn damaged_files_never_panic() {
     let golden = golden();
     for (name, bytes) in golden.files() {
         for at in (0..bytes.len()).step_by(3) {
@@ -226,7 +226,7 @@ fn damaged_files_are_errors_or_images_but_never_panics() {
 }
 
 #[test]
-fn the_size_is_held_against_the_limit_before_pixels_are_read() {
+fn size_limit_applies_before_decoding() {
     let golden = golden();
     let options = DecodeOptions {
         max_pixels: 37 * 26 - 1,
@@ -256,7 +256,7 @@ fn the_size_is_held_against_the_limit_before_pixels_are_read() {
 }
 
 #[test]
-fn bytes_that_are_no_image_are_told() {
+fn invalid_bytes_are_described() {
     for (bytes, words) in [
         (&b""[..], "empty file"),
         (b"hello, world", "not an image: starts with \"hello, w\""),

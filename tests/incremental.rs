@@ -1,4 +1,4 @@
-//! Runs on a folder that grew, shrank and changed reuse known images and give the tables of a run from scratch.
+//! Runs on a changed image folder reuse known images and write the tables of a run from scratch.
 
 mod common;
 
@@ -16,12 +16,12 @@ use common::project::{CLASSES, Project, draw};
 
 const AUDIT: [&str; 3] = ["tables/issues", "tables/changes", "pictures/audit"];
 
-/// Adds 7 images, changes 2, deletes 3, moves 1 to another class and makes a copy of 1; gives the 9 that are new content.
+/// Adds 7 images, changes 2, deletes 3, moves 1 to another class and copies 1; returns the 9 with new content.
 fn change_images(project: &Project) -> Vec<PathBuf> {
     let at = |path: &str| project.folder.path().join("images").join(path);
     let mut new = Vec::new();
     for index in 100..107 {
-        // Before, between and behind the others.
+        // Sorted before, between and after the others.
         let names = [
             format!("a{index}"),
             format!("045-{index}"),
@@ -47,7 +47,7 @@ fn change_images(project: &Project) -> Vec<PathBuf> {
 }
 
 #[test]
-fn only_new_images_run_and_the_tables_are_those_of_a_run_from_scratch() {
+fn only_new_images_are_processed_and_tables_equal_a_run_from_scratch() {
     for inline in [false, true] {
         let project = Project::new();
         let maps = format!("explain.maps={}", if inline { "inline" } else { "stored" });
@@ -67,18 +67,18 @@ fn only_new_images_run_and_the_tables_are_those_of_a_run_from_scratch() {
         run("same", &[]);
         run("after", &["--set", "run.previous=before"]);
         for name in ["same", "after"] {
-            // Which run findings are compared with is part of the audit's key, and so of its tables' footers.
-            let same =
+            // run.previous is part of the audit's key, and so of its tables' footers.
+            let is_compared =
                 |path: &PathBuf| name == "same" || !AUDIT.iter().any(|it| path.starts_with(it));
             let differ = |(path, digest): (PathBuf, String)| {
-                (same(&path) && expected.get(&path) != Some(&digest)).then_some(path)
+                (is_compared(&path) && expected.get(&path) != Some(&digest)).then_some(path)
             };
             let found = project.contents(name);
             assert!(
                 found
                     .keys()
-                    .filter(|path| same(path))
-                    .eq(expected.keys().filter(|path| same(path)))
+                    .filter(|path| is_compared(path))
+                    .eq(expected.keys().filter(|path| is_compared(path)))
             );
             let different: Vec<PathBuf> = found.into_iter().filter_map(differ).collect();
             assert!(different.is_empty(), "{name}, {maps}: {different:?}");
@@ -90,26 +90,26 @@ fn only_new_images_run_and_the_tables_are_those_of_a_run_from_scratch() {
             );
             project.finish(name, &["verify"]);
             assert!(!project.run_folder(name).join("previous").exists());
-            let through = new.len() as u64;
-            let extract = project.told(name, "extract");
+            let n_new = new.len() as u64;
+            let extract = project.summary(name, "extract");
             assert_eq!(extract["images"], 95, "{name}");
-            assert_eq!(extract["through_the_network"], through, "{name}, {maps}");
-            assert_eq!(extract["reused"], 95 - through);
-            // The unreadable one is tried again.
-            assert_eq!(project.told(name, "scan")["decoded"], new.len() as u64 + 1);
+            assert_eq!(extract["through_the_network"], n_new, "{name}, {maps}");
+            assert_eq!(extract["reused"], 95 - n_new);
+            // The unreadable image is tried again.
+            assert_eq!(project.summary(name, "scan")["decoded"], n_new + 1);
         }
-        assert!(!project.told("scratch", "extract").contains_key("reused"));
+        assert!(!project.summary("scratch", "extract").contains_key("reused"));
     }
 }
 
 #[test]
-fn nothing_but_new_images_is_read_for_the_network() {
+fn extract_reads_only_new_images() {
     let project = Project::new();
     project.finish("run", &["run", "extract"]);
     let new = change_images(&project);
     project.finish("scratch", &["run", "extract"]);
     project.finish("run", &["run", "scan"]);
-    // From here on, every other image is rubbish, which the listing does not see.
+    // Overwrite all other images, keeping size and modification time, so that the scan does not notice.
     for entry in walkdir::WalkDir::new(project.folder.path().join("images")) {
         let entry = entry.unwrap();
         if entry.file_type().is_file() && !new.iter().any(|path| path == entry.path()) {
@@ -121,13 +121,13 @@ fn nothing_but_new_images_is_read_for_the_network() {
     }
     project.finish("run", &["run", "extract"]);
     assert_eq!(project.contents("run"), project.contents("scratch"));
-    // Cut into other parts, nothing runs at all.
+    // Another part size needs no forward pass.
     project.finish("run", &["run", "extract", "--set", "extract.part_size=30"]);
-    assert_eq!(project.told("run", "extract")["through_the_network"], 0);
+    assert_eq!(project.summary("run", "extract")["through_the_network"], 0);
 }
 
 #[test]
-fn killed_while_rows_are_taken_over_the_tables_are_the_same() {
+fn kills_while_rows_are_reused_leave_the_tables_unchanged() {
     let project = Project::new();
     project.finish("old", &["run", "extract"]);
     let copy = |name: &str| {
@@ -149,7 +149,7 @@ fn killed_while_rows_are_taken_over_the_tables_are_the_same() {
     change_images(&project);
     let started = Instant::now();
     project.finish("scratch", &["run", "extract"]);
-    let whole = started.elapsed();
+    let duration = started.elapsed();
     let expected = project.contents("scratch");
     let mut kills = 0;
     for round in 0..rounds {
@@ -157,7 +157,7 @@ fn killed_while_rows_are_taken_over_the_tables_are_the_same() {
         for moment in 0..4u32 {
             let share = ((round * 7 + moment * 13) % 40) as f64 / 40.0;
             let mut child = project.start(&run, &["run", "extract"]);
-            thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * share));
+            thread::sleep(Duration::from_secs_f64(duration.as_secs_f64() * share));
             kills += u32::from(child.try_wait().unwrap().is_none());
             child.kill().unwrap();
             child.wait().unwrap();
@@ -165,13 +165,13 @@ fn killed_while_rows_are_taken_over_the_tables_are_the_same() {
         project.finish(&run, &["run", "extract"]);
         assert_eq!(project.contents(&run), expected, "round {round}");
         project.finish(&run, &["verify"]);
-        // What was not lost in a kill was not computed twice.
-        assert_eq!(project.told(&run, "extract")["through_the_network"], 9);
+        // Finished parts are not computed again.
+        assert_eq!(project.summary(&run, "extract")["through_the_network"], 9);
     }
     assert!(kills > rounds, "{kills}");
 }
 
-/// One night by the script; its exit status and what it printed.
+/// One run of jobs/nightly.sh; its exit status and output.
 fn night(project: &Project, name: &str, max_new: u32) -> (i32, String) {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("jobs/nightly.sh");
     let output = Command::new("bash")
@@ -196,7 +196,7 @@ fn night(project: &Project, name: &str, max_new: u32) -> (i32, String) {
 }
 
 #[test]
-fn a_night_tells_what_is_new_and_old_nights_go() {
+fn nightly_run_reports_new_findings_and_deletes_old_runs() {
     let project = Project::new();
     let at = |path: &str| project.folder.path().join(path);
     assert_eq!(night(&project, "2026-11-20", 0), (0, String::new()));
@@ -218,7 +218,7 @@ fn a_night_tells_what_is_new_and_old_nights_go() {
         "{json}"
     );
     assert!(read("prospect.prom").contains(&format!("change=\"new\"}} {new}\n")));
-    // As much is allowed; and what was judged is no news any more.
+    // A limit at the number of new findings passes; reviewed findings are no longer new.
     assert_eq!(night(&project, "2026-11-22", new as u32).0, 0);
     for change in json["since"]["changes"].as_array().unwrap() {
         let [path, kind] = ["path", "kind"].map(|name| change[name].as_str().unwrap());
@@ -229,10 +229,10 @@ fn a_night_tells_what_is_new_and_old_nights_go() {
     }
     let (status, printed) = night(&project, "2026-11-22", 0);
     assert_eq!(status, 0, "{printed}");
-    // A night that was cut off leaves no summary; two complete ones are kept.
+    // Two complete runs are kept.
     assert!(!at("runs/nightly/2026-11-20").exists());
     assert!(at("runs/nightly/2026-11-21/summary.json").exists());
-    // One at a time; and mistakes end with their own status.
+    // A second run at the same time is refused, and errors keep their exit status.
     let lock = fs::File::open(at("runs/nightly/.nightly.lock")).unwrap();
     lock.lock().unwrap();
     assert_eq!(night(&project, "2026-11-23", 0).0, 75);

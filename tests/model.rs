@@ -1,4 +1,4 @@
-//! Networks against PyTorch's own outputs (tests/golden/make_models.py), and archives that must be refused.
+//! Networks against PyTorch's outputs (tests/golden/make_models.py), and invalid archives.
 
 mod common;
 
@@ -19,10 +19,10 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 use common::{GOLDEN, golden, open, relative_difference};
 
-/// Logits of every network, plain, folded and fused, at batch sizes 2, 1 and 5. Tolerance 1e-5 of the largest logit:
-/// float32 sums in another order.
+/// Logits of every network, unfused, folded and fused, at batch sizes 2, 1 and 5. The tolerance of 1e-5 of the largest logit
+/// allows for float32 sums in a different order.
 #[test]
-fn logits_are_pytorchs() {
+fn logits_equal_pytorchs() {
     for name in GOLDEN {
         let (info, network, reference) = open(name);
         let (input, logits) = (&reference["input"], &reference["logits"]);
@@ -44,11 +44,10 @@ fn logits_are_pytorchs() {
     }
 }
 
-/// Between batches of one size, to the last bit: on this, runs rest that run new images alone. Between sizes the last bits
-/// differ: for one or a few images, products of matrices are computed in another way; in batches of two, also from place to
-/// place for the transformer.
+/// Bit-identical between batches of one size: incremental runs rely on it. Between sizes the last bits differ, because products
+/// of small matrices are computed differently; for the transformer, in batches of two, also between positions.
 #[test]
-fn an_image_s_results_depend_neither_on_its_place_nor_on_the_others() {
+fn results_are_independent_of_position_and_batch() {
     for name in GOLDEN {
         let (info, network, reference) = open(name);
         let layers = info.layers(&LayerChoice::Auto).unwrap();
@@ -64,7 +63,7 @@ fn an_image_s_results_depend_neither_on_its_place_nor_on_the_others() {
             [40, shape[1], shape[2], shape[3]],
             (tch::Kind::Float, Device::Cpu),
         );
-        // Everything about one image, as bits.
+        // All outputs for each image, as bits.
         let run = |places: &[i64]| -> Vec<Vec<u32>> {
             let n = places.len();
             let batch = images.index_select(0, &Tensor::from_slice(places));
@@ -108,9 +107,9 @@ fn an_image_s_results_depend_neither_on_its_place_nor_on_the_others() {
     }
 }
 
-/// Every tap that PyTorch's hooks saw, by the same name, all at once and each alone.
+/// Every output that PyTorch's hooks recorded, by the same name, all together and each alone.
 #[test]
-fn taps_are_what_hooks_see() {
+fn taps_equal_hook_outputs() {
     for name in GOLDEN {
         let (info, network, reference) = open(name);
         let taps: Vec<(&str, &Tensor)> = reference
@@ -147,9 +146,9 @@ fn taps_are_what_hooks_see() {
     }
 }
 
-/// The gradient at an intermediate tap, by autograd through the unfused program.
+/// Gradients at intermediate taps, by autograd through the unfused program.
 #[test]
-fn plain_programs_keep_autograd() {
+fn unfused_programs_support_autograd() {
     for name in ["plain", "residual", "branches"] {
         let (info, network, reference) = open(name);
         for (key, expected) in &reference {
@@ -189,7 +188,7 @@ fn defaults_follow_from_the_graph() {
     assert_eq!(info.head_name(), "classifier.1");
 }
 
-/// The members of a golden archive, changed by `change`, as a new file.
+/// A copy of a golden archive with its members changed by `change`.
 fn altered(
     name: &str,
     change: impl Fn(&str, Vec<u8>) -> Option<Vec<u8>>,
@@ -213,7 +212,7 @@ fn altered(
     path
 }
 
-fn refusal(path: &Path) -> String {
+fn load_error(path: &Path) -> String {
     let result = prospect::config::open_model(path, None)
         .and_then(|info| info.load(Device::Cpu, Precision::Float32).map(|_| ()));
     let _ = std::fs::remove_file(path);
@@ -239,7 +238,7 @@ fn with_graph(name: &str, change: impl Fn(String) -> String) -> PathBuf {
 }
 
 #[test]
-fn pickled_weights_are_refused() {
+fn pickled_weights_are_errors() {
     let path = altered(
         "pickled",
         |member, bytes| {
@@ -253,7 +252,7 @@ fn pickled_weights_are_refused() {
         },
         CompressionMethod::Stored,
     );
-    let message = refusal(&path);
+    let message = load_error(&path);
     assert!(
         message.contains("pickled") && message.contains("features.0.weight"),
         "{message}"
@@ -261,7 +260,7 @@ fn pickled_weights_are_refused() {
 }
 
 #[test]
-fn unknown_operators_are_all_named() {
+fn all_unknown_operators_are_reported() {
     let path = with_graph("operators", |graph| {
         graph
             .replace(
@@ -273,7 +272,7 @@ fn unknown_operators_are_all_named() {
                 "torch.ops.evil.run.default",
             )
     });
-    let message = refusal(&path);
+    let message = load_error(&path);
     assert!(
         message.contains("aten::from_file (in features.2)"),
         "{message}"
@@ -282,13 +281,13 @@ fn unknown_operators_are_all_named() {
 }
 
 #[test]
-fn missing_and_short_weights_are_refused() {
+fn missing_and_short_weights_are_errors() {
     let missing = altered(
         "missing",
         |member, bytes| (!member.ends_with("/weight_0")).then_some(bytes),
         CompressionMethod::Stored,
     );
-    assert!(refusal(&missing).contains("weight_0"));
+    assert!(load_error(&missing).contains("weight_0"));
     let short = altered(
         "short",
         |member, mut bytes| {
@@ -299,7 +298,7 @@ fn missing_and_short_weights_are_refused() {
         },
         CompressionMethod::Stored,
     );
-    let message = refusal(&short);
+    let message = load_error(&short);
     assert!(
         message.contains("features.0.weight") && message.contains("found 7"),
         "{message}"
@@ -307,8 +306,8 @@ fn missing_and_short_weights_are_refused() {
 }
 
 #[test]
-fn other_interfaces_are_refused() {
-    let message = refusal(&with_graph("inputs", |graph| {
+fn other_inputs_are_errors() {
+    let message = load_error(&with_graph("inputs", |graph| {
         // The first parameter becomes a second input.
         graph
             .replacen(
@@ -322,7 +321,7 @@ fn other_interfaces_are_refused() {
 }
 
 #[test]
-fn files_that_are_no_archives_are_refused() {
+fn invalid_archives_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.pt2");
     std::fs::write(&text, "no zip").unwrap();
@@ -336,5 +335,5 @@ fn files_that_are_no_archives_are_refused() {
     std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
     assert!(prospect::config::open_model(&cut, None).is_err());
     let truncated_graph = with_graph("graph", |graph| graph[..graph.len() / 2].to_string());
-    assert!(refusal(&truncated_graph).contains("model.json"));
+    assert!(load_error(&truncated_graph).contains("model.json"));
 }

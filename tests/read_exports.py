@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Open every export with the tool that it is for, and compare what that tool sees with the run's tables.
+"""Open every export with its target tool, and compare what the tool reads with the run's tables.
 
-    python tests/read_exports.py                        over a small run that it makes, with hostile names and labels
-    python tests/read_exports.py -c pipeline.toml       over a run of yours; the exports go to a temporary folder
-    python tests/read_exports.py coco cleanlab          these formats alone
+    python tests/read_exports.py                        export a small generated run with hostile names and labels
+    python tests/read_exports.py -c pipeline.toml      export your own run, to a temporary folder
+    python tests/read_exports.py coco cleanlab         these formats only
 
-Needs pyarrow, numpy and Pillow, and of the consumers those that are to be asked; one that is not installed is named and
-passed over, unless --all is given. Tried with datasets 5.2.0, fiftyone 1.22.1 (MongoDB 6.0.27), pycocotools 2.0.11,
-cleanlab 2.9.0, tensorboard 2.21.0, embedding-atlas 0.26.0. FiftyOne needs its database: it starts its own, or takes the one
-that FIFTYONE_DATABASE_URI names. Exit status 1 if anything is not as it should be.
+Needs pyarrow, numpy, Pillow and the tools; a tool that is not installed is reported and skipped, unless --all is given.
+Tested with datasets 5.2.0, fiftyone 1.22.1 (MongoDB 6.0.27), pycocotools 2.0.11, cleanlab 2.9.0, tensorboard 2.21.0 and
+embedding-atlas 0.26.0. FiftyOne starts its own database, or uses the one at FIFTYONE_DATABASE_URI. Exit status 1 after any
+failure.
 """
 
 import argparse
@@ -44,9 +44,9 @@ MODULES = {"huggingface": "datasets", "fiftyone": "fiftyone", "coco": "pycocotoo
            "tensorboard": "tensorboard", "embedding-atlas": "embedding_atlas"}
 
 
-def check(fine, what):
-    if not fine:
-        raise AssertionError(what)
+def check(condition, message):
+    if not condition:
+        raise AssertionError(message)
 
 
 class Run:
@@ -72,7 +72,7 @@ class Run:
 
 
 def draw(path, index, label):
-    """A picture of a class, in which a classifier finds it."""
+    """Draw an image of a class that a classifier can recognise."""
     picture = Image.new("RGB", (40 + index % 9, 32 + index % 5), (index * 37 % 90, 40, 20))
     pen = ImageDraw.Draw(picture)
     x, y = 4 + index % 7, 3 + index % 6
@@ -88,8 +88,8 @@ def draw(path, index, label):
 
 
 def make(folder):
-    """A dataset whose names and labels are hostile, with wrong labels, splits, boxes, an image without a label and files that
-    are no images; and its configuration."""
+    """Generate a dataset with hostile names and labels, wrong labels, splits, boxes, an unlabelled image and invalid files.
+    Return the path of its configuration."""
     rows = [["file_name", "label", "split", "bbox_x", "bbox_y", "bbox_width", "bbox_height"]]
     for index in range(150):
         true = index % 3
@@ -102,7 +102,7 @@ def make(folder):
     (folder / "photos" / "broken.png").write_text("not a picture")
     with contextlib.suppress(OSError):
         with open(os.fsencode(folder / "photos") + b"/\xff\xfe.png", "w", encoding="utf-8") as file:
-            file.write("its name is not UTF-8")
+            file.write("not a UTF-8 file name")
     with open(folder / "metadata.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
     config = folder / "pipeline.toml"
@@ -127,21 +127,21 @@ k = 5
 def same_pictures(picture, path):
     with Image.open(path) as expected:
         check(picture.size == expected.size and picture.convert("RGB").tobytes() == expected.convert("RGB").tobytes(),
-              f"another picture than {path!r}")
+              f"differs from {path!r}")
 
 
 def huggingface(run, out, images):
     import datasets
     datasets.disable_progress_bars()
-    told = run.export("huggingface", out)
+    exported = run.export("huggingface", out)
     cache = tempfile.mkdtemp(dir=os.path.dirname(out))
-    by_line = "imagefolder" in told["open"]
+    by_line = "imagefolder" in exported["open"]
     loaded = datasets.load_dataset("imagefolder", data_dir=out, cache_dir=cache) if by_line \
         else datasets.load_dataset(out, cache_dir=cache)
     if by_line:
         by_card = datasets.load_dataset(out, cache_dir=cache)
         check({name: rows.num_rows for name, rows in by_card.items()} == {name: rows.num_rows for name, rows in loaded.items()},
-              "the card gives other splits")
+              "the dataset card lists other splits")
     rows = {}
     for name, split in loaded.items():
         check(isinstance(split.features["image"], datasets.Image), split.features)
@@ -158,10 +158,10 @@ def huggingface(run, out, images):
     check(all(rows[path] == known.get(image["split"], rows[path]) for path, image in images.items()), "splits")
     flagged = sum("label" in kinds for split in loaded.values() for kinds in split["findings"])
     check(flagged == run.flagged["label"], f"{flagged} label findings for {run.flagged['label']}")
-    # Whoever wants no pictures copied puts the table beside them.
-    beside = run.export("huggingface", out + "-none", "--images", "none")
+    # With --images none, the table refers to the originals.
+    without = run.export("huggingface", out + "-none", "--images", "none")
     names = pq.read_table(os.path.join(out + "-none", "metadata.parquet"))["file_name"].to_pylist()
-    check(set(names) == images.keys() and beside["files"] == 1, "names where they are")
+    check(set(names) == images.keys() and without["files"] == 1, "file names without images")
     return f"splits {dict(collections.Counter(rows.values()))}, {flagged} with a label finding"
 
 
@@ -185,7 +185,7 @@ def fiftyone(run, out, images):
         evidence = dataset.values("findings.classifications.evidence", unwind=True)
         check(all(isinstance(sentence, str) for sentence in evidence), "evidence")
         places = [x for x in dataset.values("umap_x") if x is not None]
-        return f"{dataset.count('findings.classifications')} findings, {len(wrong)} wrong labels, {len(places)} places"
+        return f"{dataset.count('findings.classifications')} findings, {len(wrong)} label issues, {len(places)} coordinates"
     finally:
         dataset.delete()
 
@@ -193,11 +193,11 @@ def fiftyone(run, out, images):
 def coco(run, out, images):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
-    told = run.export("coco", out)
+    exported = run.export("coco", out)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(os.path.join(out, "annotations.json"))
-        verdicts = truth.loadRes(os.path.join(out, "predictions.json"))
-        evaluation = COCOeval(truth, verdicts, "bbox")
+        predictions = truth.loadRes(os.path.join(out, "predictions.json"))
+        evaluation = COCOeval(truth, predictions, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -215,7 +215,7 @@ def coco(run, out, images):
             check(0 <= x and 0 <= y and x + width <= image["width"] and y + height <= image["height"], annotation)
             check(math.isclose(annotation["area"], width * height), annotation)
             boxed += (width, height) != (image["width"], image["height"])
-    return f"{len(truth.getAnnIds())} annotations, {boxed} round objects, AP of the probe {evaluation.stats[1]:.3f}; {told['remarks'][0]}"
+    return f"{len(truth.getAnnIds())} annotations, {boxed} object boxes, AP of the probe {evaluation.stats[1]:.3f}; {exported['remarks'][0]}"
 
 
 def cleanlab(run, out, images):
@@ -237,7 +237,7 @@ def cleanlab(run, out, images):
         check(int(row["row"]) == at and row["path"].removeprefix("'") == path.removeprefix("'"), row)
         check(int(row["label"]) == labels[at] and classes[labels[at]] == image["label_name"], (row, image))
         check(not row["path"].startswith(("=", "+", "-", "@", "\t")), row)
-    # cleanlab's own count of the labels off the diagonal of the confident joint is the run's.
+    # cleanlab finds the same labels off the diagonal of the confident joint as the run.
     found = find_label_issues(labels, probabilities, filter_by="confident_learning")
     joint = {at for at, row in enumerate(rows) if run.joint[int(row["image_id"])]}
     differ = joint.symmetric_difference(np.flatnonzero(found).tolist())
@@ -245,15 +245,15 @@ def cleanlab(run, out, images):
     with open(os.path.join(out, "issues.csv"), newline="", encoding="utf-8") as file:
         kinds = collections.Counter(row["kind"] for row in csv.DictReader(file))
     check(all(n <= run.flagged[kind] for kind, n in kinds.items()), kinds)
-    told = f"{found.sum()} of {len(labels)} labels off the diagonal, the run's {len(joint)}, {len(differ)} differ; " \
+    report = f"{found.sum()} of {len(labels)} labels off the diagonal, the run's {len(joint)}, {len(differ)} differ; " \
            f"num_label_issues {num_label_issues(labels, probabilities)}"
     if importlib.util.find_spec("datasets"):
         from cleanlab import Datalab
         lab = Datalab(data={"label": labels}, label_name="label", verbosity=0)
         with contextlib.redirect_stdout(io.StringIO()):
             lab.find_issues(pred_probs=probabilities, issue_types={"label": {}})
-        told += f"; Datalab {int(lab.get_issues('label')['is_label_issue'].sum())}"
-    return told
+        report += f"; Datalab {int(lab.get_issues('label')['is_label_issue'].sum())}"
+    return report
 
 
 def free_port():
@@ -264,9 +264,9 @@ def free_port():
 
 @contextlib.contextmanager
 def serving(command, port, **more):
-    """A server on localhost, once it answers. Gives what fetches a path of it."""
-    said = tempfile.TemporaryFile()
-    server = subprocess.Popen(command, stdout=said, stderr=said, **more)
+    """Start a server on localhost and wait until it answers. Yields a function that fetches a path."""
+    output = tempfile.TemporaryFile()
+    server = subprocess.Popen(command, stdout=output, stderr=output, **more)
 
     def fetch(path, **query):
         query = urllib.parse.urlencode(query)
@@ -279,8 +279,8 @@ def serving(command, port, **more):
                 break
             except (urllib.error.URLError, ConnectionError):
                 if server.poll() is not None:
-                    said.seek(0)
-                    raise AssertionError(f"{command} ended: ...{said.read()[-500:].decode(errors='replace')}") from None
+                    output.seek(0)
+                    raise AssertionError(f"{command} ended: ...{output.read()[-500:].decode(errors='replace')}") from None
                 time.sleep(0.5)
         yield fetch
     finally:
@@ -289,7 +289,7 @@ def serving(command, port, **more):
 
 
 def tensorboard(run, out, images):
-    told = run.export("tensorboard", out)
+    exported = run.export("tensorboard", out)
     port = free_port()
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", out, "--port", str(port), "--host", "127.0.0.1"]
     with serving(command, port) as fetch:
@@ -299,7 +299,7 @@ def tensorboard(run, out, images):
         info = json.loads(fetch(f"{base}/info", run="."))
         embedding = info["embeddings"][0]
         rows, columns = embedding["tensorShape"]
-        check(rows == told["rows"], embedding)
+        check(rows == exported["rows"], embedding)
         started = time.monotonic()
         tensor = np.frombuffer(fetch(f"{base}/tensor", run=".", name="features"), "<f4").reshape(rows, columns)
         seconds = time.monotonic() - started
@@ -328,8 +328,8 @@ def tensorboard(run, out, images):
 
 
 def embedding_atlas(run, out, images):
-    told = run.export("embedding-atlas", out)
-    words = shlex.split(told["open"])
+    exported = run.export("embedding-atlas", out)
+    words = shlex.split(exported["open"])
     options = dict(zip(words[2::2], words[3::2]))
     table = pq.read_table(words[1]).to_pylist()
     check(len(table) == len(images), f"{len(table)} rows for {len(images)} images")
@@ -343,7 +343,7 @@ def embedding_atlas(run, out, images):
         check(np.allclose([pair[1] for pair in near[row["image_id"]]], distances, rtol=1e-5), row["path"])
         check(distances == sorted(distances), row["path"])
         check(images[row["path"]]["label_name"] == row["label"], row["path"])
-    # The tool's own start, with its own reading of the file; then the questions that its page asks.
+    # Start the tool itself, and send the requests of its page.
     port = free_port()
     command = [sys.executable, "-c", "from embedding_atlas.cli import main; main()", *words[1:],
                "--port", str(port), "--no-auto-port", "--host", "127.0.0.1"]
@@ -355,21 +355,21 @@ def embedding_atlas(run, out, images):
         served = pq.read_table(io.BytesIO(fetch("/data/dataset.parquet")))
         check(served.num_rows == len(table), served.num_rows)
         check(served["path"].to_pylist() == [row["path"] for row in table], "paths")
-    sides = set()
+    sizes = set()
     for row in table[::max(1, len(table) // 25)]:
         with Image.open(io.BytesIO(row["thumbnail"]["bytes"])) as picture:
-            sides.add(max(picture.size))
-    return f"{served.num_rows} x {served.num_columns} served, thumbnails of {sides}"
+            sizes.add(max(picture.size))
+    return f"{served.num_rows} x {served.num_columns} served, thumbnails of {sizes} px"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("formats", nargs="*", metavar="FORMAT", help=", ".join(MODULES))
-    parser.add_argument("-c", "--config", help="configuration of a finished run; else a small one is made")
+    parser.add_argument("-c", "--config", help="configuration of a finished run (default: generate a small run)")
     parser.add_argument("--prospect", default=str(HERE.parent / "target/release/prospect"))
-    parser.add_argument("--all", action="store_true", help="a consumer that is not installed is a failure")
+    parser.add_argument("--all", action="store_true", help="fail if a tool is not installed")
     args = parser.parse_args()
-    wrong = []
+    failures = []
     with tempfile.TemporaryDirectory(prefix="test exports") as folder:
         folder = pathlib.Path(folder)
         config = args.config
@@ -396,18 +396,18 @@ def main():
             if args.formats and name not in args.formats:
                 continue
             if not importlib.util.find_spec(MODULES[name]):
-                print(f"{name}: not asked, {MODULES[name]} is not installed")
+                print(f"{name}: skipped, {MODULES[name]} is not installed")
                 if args.all:
-                    wrong.append(f"{name}: {MODULES[name]} is not installed")
+                    failures.append(f"{name}: {MODULES[name]} is not installed")
                 continue
             try:
                 print(f"{name}: {len(images)} images; {reader(run, str(folder / name), images)}", flush=True)
-            except Exception as error:  # every consumer has errors of its own
-                wrong.append(f"{name}: {type(error).__name__}: {error}")
+            except Exception as error:  # each tool raises its own errors
+                failures.append(f"{name}: {type(error).__name__}: {error}")
                 print(f"{name}: failed", flush=True)
-    for line in wrong:
-        print(f"wrong: {line[:2000]}")
-    sys.exit(1 if wrong else 0)
+    for line in failures:
+        print(f"failed: {line[:2000]}")
+    sys.exit(1 if failures else 0)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 
     python tests/read_tables.py runs/default
 
-Checks that each library reads every row of every file, that the row counts agree with the manifest, that types are
-the documented ones, and that a value in a nested column comes out alike. Libraries that are not installed are named
-and skipped; at least one must be there. Exit status 1 if anything disagrees.
+Checks that each library reads every row of every file, that row counts match the manifest, that types are as documented,
+and that the libraries read equal values. Libraries that are not installed are reported and skipped; at least one is needed.
+Exit status 1 after any failure.
 """
 
 import argparse
@@ -15,8 +15,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-# The documented column types, as pyarrow spells them; `*` stands for any length. Columns that are not named here
-# (a user's metadata) may have any type.
+# The documented column types in pyarrow's notation; `*` stands for any length. Columns not listed (a user's metadata) may have
+# any type.
 TYPES = {
     "image_id": "uint32",
     "neighbor_id": "uint32",
@@ -62,15 +62,15 @@ TYPES = {
 }
 
 
-def spelled(dtype, pa):
-    """A pyarrow type without the names and nullability of list items, `*` for the length of fixed ones."""
+def type_name(dtype, pa):
+    """A pyarrow type without the names and nullability of list items, and with `*` for fixed lengths."""
     if pa.types.is_fixed_size_list(dtype):
-        return f"fixed_size_list<{spelled(dtype.value_type, pa)}>[*]"
+        return f"fixed_size_list<{type_name(dtype.value_type, pa)}>[*]"
     if pa.types.is_list(dtype):
-        return f"list<{spelled(dtype.value_type, pa)}>"
+        return f"list<{type_name(dtype.value_type, pa)}>"
     if pa.types.is_struct(dtype):
         members = (dtype.field(i) for i in range(dtype.num_fields))
-        return "struct<" + ", ".join(f"{m.name}: {spelled(m.type, pa)}" for m in members) + ">"
+        return "struct<" + ", ".join(f"{m.name}: {type_name(m.type, pa)}" for m in members) + ">"
     return str(dtype)
 
 
@@ -82,7 +82,7 @@ def expected_type(table, column):
 
 
 def plain(value):
-    """Lists, numbers and dictionaries alone, whatever library the value comes from."""
+    """The value as plain lists, numbers and dictionaries."""
     if hasattr(value, "to_list"):
         value = value.to_list()
     elif hasattr(value, "tolist"):
@@ -94,13 +94,13 @@ def plain(value):
     return value
 
 
-def alike(a, b):
+def equal(a, b):
     if isinstance(a, float) and isinstance(b, float):
         return a == b or (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-6)
     if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b))
+        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b))
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(alike(a[k], b[k]) for k in a)
+        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
     return a == b
 
 
@@ -117,7 +117,7 @@ def read_polars(pl, files):
     frame = pl.scan_parquet([str(f) for f in files], glob=False)
     rows = 0
     for file in files:
-        # Read whole, not counted from the footer.
+        # Read all rows instead of counting them from the footer.
         rows += pl.read_parquet(str(file), glob=False).height
     last = frame.tail(1).collect().to_dicts()[0] if rows else None
     return rows, last
@@ -128,7 +128,7 @@ def read_duckdb(duckdb, files):
     source = f"read_parquet([{names}])"
     connection = duckdb.connect()
     columns = [row[0] for row in connection.execute(f"describe select * from {source}").fetchall()]
-    # A function of every column, so that every page is decoded.
+    # An aggregate of every column, so that every page is decoded.
     touch = ", ".join(f'count("{c}")' for c in columns)
     rows = connection.execute(f"select count(*), {touch} from {source}").fetchone()[0]
     last = None
@@ -158,9 +158,9 @@ def main():
     if not libraries:
         sys.exit("none of pyarrow, polars and duckdb is installed")
     if not tables:
-        sys.exit(f"{run} holds no tables")
+        sys.exit(f"{run} has no tables")
 
-    complaints = []
+    failures = []
     for table, records in sorted(tables.items()):
         files = [run / record["path"] for record in records]
         expected = sum(record["rows"] for record in records)
@@ -169,9 +169,9 @@ def main():
             pa = libraries["pyarrow"]
             rows["pyarrow"], schema, last["pyarrow"] = read_pyarrow(pa, files)
             for field in schema:
-                kind, found = expected_type(table, field.name), spelled(field.type, pa)
+                kind, found = expected_type(table, field.name), type_name(field.type, pa)
                 if kind and found not in kind.split("|"):
-                    complaints.append(f"{table}.{field.name}: expected {kind}, found {found}")
+                    failures.append(f"{table}.{field.name}: expected {kind}, found {found}")
         if "polars" in libraries:
             pl = libraries["polars"]
             rows["polars"], last["polars"] = read_polars(pl, files)
@@ -179,17 +179,17 @@ def main():
             rows["duckdb"], last["duckdb"] = read_duckdb(libraries["duckdb"], files)
         for library, found in rows.items():
             if found != expected:
-                complaints.append(f"{table}: the manifest says {expected} rows, {library} reads {found}")
+                failures.append(f"{table}: the manifest says {expected} rows, {library} reads {found}")
         values = {library: plain(value) for library, value in last.items() if value is not None}
         first = next(iter(values), None)
         for library, value in values.items():
             for column in value:
-                if not alike(values[first].get(column), value[column]):
-                    complaints.append(f"{table}.{column}: {first} and {library} read different values in the last row")
+                if not equal(values[first].get(column), value[column]):
+                    failures.append(f"{table}.{column}: {first} and {library} read different values in the last row")
         print(f"{table}: {len(files)} files, {expected} rows, read by {', '.join(rows)}")
-    for complaint in complaints:
-        print(f"wrong: {complaint}")
-    sys.exit(1 if complaints else 0)
+    for failure in failures:
+        print(f"failed: {failure}")
+    sys.exit(1 if failures else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! Theoretical receptive fields: published values, and the gradient of a cell as the judge.
+//! Theoretical receptive fields against published values and against gradients.
 
 mod common;
 
@@ -42,7 +42,7 @@ fn vgg16() {
     assert_eq!(*sizes.last().unwrap(), (212, 32));
 }
 
-/// torchvision's ResNets (the stride of a bottleneck in its 3x3).
+/// torchvision's ResNets (bottlenecks have their stride in the 3x3 convolution).
 fn resnet(blocks: [usize; 4], bottleneck: bool) -> Axis {
     let mut net = Builder::new(224, 224);
     let x = net.conv(0, 1, [7, 7], 2, 3, 1);
@@ -101,7 +101,7 @@ enum Step {
     Residual {
         kernel: i64,
     },
-    /// Two convolutions of different reach side by side.
+    /// Two parallel convolutions of different dilation.
     Branches {
         dilation: i64,
     },
@@ -188,10 +188,10 @@ fn build(steps: &[Step]) -> (Builder, ValueId) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The gradient of one cell is zero outside its box; and the box is no larger than it must be: without max pooling
-    /// (which lets one pixel through) and on positive weights, the gradient reaches the box's edges inside the image.
+    /// The gradient of a cell is zero outside its box. The box is tight: with positive weights and without max pooling, which
+    /// passes one pixel only, the gradient reaches the box's edges inside the image.
     #[test]
-    fn gradient_stays_inside(steps in prop::collection::vec(step(), 1..6), place in (0.0f64..1.0, 0.0f64..1.0)) {
+    fn boxes_contain_the_gradient(steps in prop::collection::vec(step(), 1..6), place in (0.0f64..1.0, 0.0f64..1.0)) {
         let (net, last) = build(&steps);
         let [_, rows, cols] = net.shape(last);
         let (row, col) = ((place.0 * rows as f64) as i64, (place.1 * cols as f64) as i64);
@@ -205,17 +205,17 @@ proptest! {
         let score = output.select(2, row).select(2, col).sum(Kind::Float);
         let gradient = Tensor::run_backward(&[score], &[&input], false, false).remove(0);
         let support = gradient.abs().sum_dim_intlist([0i64, 1].as_slice(), false, Kind::Float).ne(0.0);
-        let seen = |sums: Tensor| -> Vec<i64> {
+        let nonzero = |sums: Tensor| -> Vec<i64> {
             Vec::<i64>::try_from(sums.nonzero().squeeze_dim(1)).unwrap()
         };
         let max_pool = steps.iter().any(|step| matches!(step, Step::Pool { max: true, .. }));
         for (axis, index, size, dim) in [(y, row, height, 1i64), (x, col, width, 0)] {
             let (start, end) = axis.interval(index);
-            let hit = seen(support.any_dim(dim, false));
+            let hit = nonzero(support.any_dim(dim, false));
             for &pixel in &hit {
                 prop_assert!((start..end).contains(&pixel), "pixel {pixel} outside {start}..{end}");
             }
-            // Dilation, slices, strides over kernels of one, and padding leave gaps at the box's edges.
+            // Dilation, slices, strides over kernels of size one, and padding leave gaps at the box's edges.
             let dense = steps.iter().all(|step| matches!(step, Step::Relu | Step::Residual { .. } | Step::Branches { dilation: 1 }));
             if dense && !max_pool {
                 prop_assert_eq!(hit.first().copied(), Some(start.max(0)));

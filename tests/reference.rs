@@ -1,11 +1,11 @@
-//! Real networks against PyTorch, where they are at hand. Run by hand:
+//! Real networks against PyTorch, run by hand:
 //!
 //! ```text
 //! PROSPECT_MODELS=/folder cargo test --release --test reference -- --ignored --nocapture
 //! ```
 //!
-//! The folder holds NAME.pt2 and NAME.reference.safetensors with `logits` and either `input` or `input_first_8`.
-//! PROSPECT_EXPLANATIONS names a folder that tests/golden/make_reference_explanations.py wrote with those networks.
+//! The folder contains NAME.pt2 and NAME.reference.safetensors with `logits` and either `input` or `input_first_8`.
+//! PROSPECT_EXPLANATIONS is a folder written by tests/golden/make_reference_explanations.py with these networks.
 
 mod common;
 
@@ -34,8 +34,8 @@ fn folder(variable: &str) -> PathBuf {
 
 #[test]
 #[ignore = "needs real networks: set PROSPECT_MODELS"]
-fn real_networks_give_pytorchs_logits() {
-    let mut seen = 0;
+fn logits_of_real_networks_equal_pytorchs() {
+    let mut n = 0;
     let mut wrong = Vec::new();
     let mut files: Vec<_> = std::fs::read_dir(folder("PROSPECT_MODELS"))
         .unwrap()
@@ -80,18 +80,18 @@ fn real_networks_give_pytorchs_logits() {
             println!("{name}: {error}");
             wrong.push(format!("{name}: {error}"));
         }
-        seen += 1;
+        n += 1;
     }
-    assert!(seen > 0, "no networks");
+    assert!(n > 0, "no networks");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What was compared, with the largest difference over all images and the one that is allowed.
+/// Name, largest difference over all images, and tolerance of each comparison.
 #[derive(Default)]
 struct Worst(Vec<(&'static str, f64, f64)>);
 
 impl Worst {
-    /// One image: the largest difference relative to the largest expected value.
+    /// Adds one image: the largest difference relative to the largest expected value.
     fn add(&mut self, what: &'static str, allowed: f64, got: &[f32], expected: &[f32]) {
         assert_eq!(got.len(), expected.len(), "{what}");
         let largest = expected
@@ -114,15 +114,15 @@ where
     Vec::try_from(tensor.flatten(0, -1)).unwrap()
 }
 
-/// Raw Grad-CAM from float32 maps (1e-5 of a map's largest value) and from maps rounded to half precision (2e-3), guided
-/// backpropagation and DeconvNet (1e-5), CAM's identities (1e-4).
+/// Raw Grad-CAM from float32 maps (tolerance 1e-5 of a map's largest value) and from maps rounded to half precision (2e-3),
+/// guided backpropagation and DeconvNet (1e-5), CAM's identities (1e-4).
 ///
-/// The gradients are compared on the reference's own terms: its normalised input, its batches, one thread. The rules are not
-/// continuous: where the input of a ReLU lies within rounding of zero, another order of sums, as another number of threads
-/// brings it, opens or closes it. What comes of pixels that are normalised here is printed beside it.
+/// Gradients are compared under the reference's conditions: its normalised input, its batches, one thread. The rules are
+/// discontinuous: where a ReLU's input is within rounding of zero, another order of summation, as with another number of
+/// threads, opens or closes it. Results from pixels normalised here are printed too.
 #[test]
 #[ignore = "needs real networks and explanations: set PROSPECT_MODELS and PROSPECT_EXPLANATIONS"]
-fn real_photos_get_captums_explanations() {
+fn explanations_of_real_photos_equal_captums() {
     const BATCH: usize = 8;
     tch::set_num_threads(1);
     let (models, explanations) = (folder("PROSPECT_MODELS"), folder("PROSPECT_EXPLANATIONS"));

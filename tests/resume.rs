@@ -1,4 +1,4 @@
-//! The whole pipeline as users run it: killed and resumed, re-run with another setting, cut into other parts.
+//! The pipeline as users run it: killed and resumed, rerun with other settings, split into other parts.
 
 mod common;
 
@@ -15,33 +15,33 @@ use serde_json::Value;
 use common::project::Project;
 
 #[test]
-fn killed_at_random_moments_the_tables_are_the_same() {
+fn kills_at_random_times_leave_the_tables_unchanged() {
     kill_and_resume(&["run"], 20, 60);
 }
 
 #[test]
-fn killed_while_it_makes_an_index_the_tables_are_the_same() {
+fn kills_during_indexing_leave_the_tables_unchanged() {
     kill_and_resume(&["run", "project", "--set", "neighbors.method=hnsw"], 8, 20);
 }
 
-/// Runs to the end in one go, and again and again with kills in between, until there were so many.
-fn kill_and_resume(arguments: &[&str], least_kills: u32, least_files: usize) {
+/// Compares an uninterrupted run with runs that are killed and resumed, until there were `min_kills` kills.
+fn kill_and_resume(arguments: &[&str], min_kills: u32, min_files: usize) {
     let project = Project::new();
     let started = Instant::now();
-    project.finish("undisturbed", arguments);
-    let whole = started.elapsed();
-    let expected = project.contents("undisturbed");
-    assert!(expected.len() > least_files, "{expected:?}");
+    project.finish("uninterrupted", arguments);
+    let duration = started.elapsed();
+    let expected = project.contents("uninterrupted");
+    assert!(expected.len() > min_files, "{expected:?}");
     let mut kills = 0;
     let mut round = 0;
-    while kills < least_kills {
+    while kills < min_kills {
         round += 1;
         let run = format!("killed-{round}");
-        // Several kills in one folder, at moments spread over the run; the last start goes to the end.
+        // Several kills per run folder, at times spread over the run; then the run is finished.
         for moment in 0..4u32 {
             let share = ((round * 7 + moment * 13) % 40) as f64 / 40.0;
             let mut child = project.start(&run, arguments);
-            thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * share));
+            thread::sleep(Duration::from_secs_f64(duration.as_secs_f64() * share));
             kills += u32::from(child.try_wait().unwrap().is_none());
             child.kill().unwrap();
             child.wait().unwrap();
@@ -53,7 +53,7 @@ fn kill_and_resume(arguments: &[&str], least_kills: u32, least_files: usize) {
 }
 
 #[test]
-fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
+fn changed_setting_reruns_only_dependent_stages() {
     let project = Project::new();
     project.finish("run", &["run"]);
     assert!(
@@ -100,7 +100,7 @@ fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
     }
     let k = project.rows("run", "select max(rank) as k from patches");
     assert_eq!(k.lines().nth(1), Some("2"));
-    // Threads are no part of any key.
+    // Numbers of threads are not part of the stages' keys.
     let decisions = project.decisions(
         "run",
         &["--set", "patches.k=2", "--set", "extract.decode_threads=1"],
@@ -112,7 +112,7 @@ fn another_setting_redoes_what_depends_on_it_and_nothing_else() {
 }
 
 #[test]
-fn the_top_k_does_not_depend_on_parts_or_threads() {
+fn top_k_is_independent_of_parts_and_threads() {
     let project = Project::new();
     let columns = "select layer, unit, rank, image_id, value, row, col, box_x0, box_y0, box_x1, box_y1, clipped \
                    from patches order by layer, unit, rank";
@@ -136,9 +136,9 @@ fn the_top_k_does_not_depend_on_parts_or_threads() {
 }
 
 #[test]
-fn explaining_inline_gives_the_same_rows_as_from_stored_maps() {
+fn inline_explanations_equal_those_from_stored_maps() {
     let project = Project::new();
-    // layer1.0.relu#1 lies inside a residual branch: what follows it needs the shortcut, too.
+    // layer1.0.relu#1 is inside a residual branch: the layers after it need the shortcut, too.
     let settings = [
         "--set",
         "explain.layers=[\"layer2\", \"layer1.0.relu#1\"]",
@@ -162,9 +162,9 @@ fn explaining_inline_gives_the_same_rows_as_from_stored_maps() {
     assert!(!stored.to_lowercase().contains("nan"));
     assert_eq!(run("inline", "inline"), stored);
     assert!(!project.run_folder("inline").join("tables/maps").exists());
-    // The same folder explained the other way.
+    // The same run folder, now inline.
     assert_eq!(run("stored", "inline"), stored);
-    // Other methods need no second extraction.
+    // Other methods need no new extraction.
     let decisions = project.decisions(
         "inline",
         &[&settings[..], &["--set", "explain.maps=inline"]].concat(),
@@ -178,7 +178,7 @@ fn explaining_inline_gives_the_same_rows_as_from_stored_maps() {
 }
 
 #[test]
-fn a_bad_image_is_a_row_and_stops_nothing() {
+fn unreadable_image_is_recorded_and_skipped() {
     let project = Project::new();
     project.finish("run", &["run", "extract"]);
     let bad = project.rows(
@@ -202,7 +202,7 @@ fn a_bad_image_is_a_row_and_stops_nothing() {
 }
 
 #[test]
-fn the_rows_are_those_that_were_foretold() {
+fn plan_predicts_the_numbers_of_rows() {
     let project = Project::new();
     for (run, maps) in [("stored", "stored"), ("inline", "inline")] {
         let maps_are = format!("explain.maps={maps}");
@@ -216,7 +216,7 @@ fn the_rows_are_those_that_were_foretold() {
         let status: Value =
             serde_json::from_str(&project.finish(run, &["status", "--json"])).unwrap();
         let stages = plan["stages"].as_array().unwrap().iter();
-        let foretold: BTreeMap<&str, u64> = stages
+        let planned: BTreeMap<&str, u64> = stages
             .flat_map(|stage| stage["tables"].as_array().unwrap())
             .map(|table| {
                 (
@@ -228,8 +228,8 @@ fn the_rows_are_those_that_were_foretold() {
         for table in status["tables"].as_array().unwrap() {
             let name = table["table"].as_str().unwrap();
             let rows = table["rows"].as_u64().unwrap();
-            // The dataset's own classes, which of them are confused, which units are dead and in how many directions the features
-            // vary are not known beforehand, nor what the audits find; one image cannot be read.
+            // Unknown in advance: the dataset's classes, confusions, dead units, principal components and findings. One image is
+            // unreadable.
             let bad = match name {
                 "classes"
                 | "class_neighbors"
@@ -254,7 +254,7 @@ fn the_rows_are_those_that_were_foretold() {
                 _ => rows / 90,
             };
             assert_eq!(
-                foretold.get(name),
+                planned.get(name),
                 Some(&(rows + bad)),
                 "{name}, maps {maps}"
             );

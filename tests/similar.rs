@@ -1,4 +1,4 @@
-//! `prospect similar` from outside: images of a run and others, duplicates, what goes wrong.
+//! `prospect similar` from outside: images of a run, other files, duplicates, errors.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A dataset of stripes and discs, two of them with a copy, and its run.
+/// A dataset of stripes and discs with copies of one image, and its run.
 fn project() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for index in 0..12u32 {
@@ -79,7 +79,7 @@ fn near(answer: &Value) -> Vec<(String, f64)> {
 }
 
 #[test]
-fn images_of_the_run_and_others() {
+fn images_inside_and_outside_the_run_are_searched() {
     let folder = project();
     let (status, out, err) = prospect(&folder, &["similar", "-q", "disc/04.png"]);
     assert_eq!((status, err.as_str()), (0, ""));
@@ -96,7 +96,7 @@ fn images_of_the_run_and_others() {
     let sheet = image::open(folder.path().join("similar.png")).unwrap();
     assert!(sheet.width() > 1000 && sheet.height() > 200);
 
-    // The copies come first, in order of their ids; three neighbours stand in the run's graph.
+    // The copies come first, in order of their ids; the run's graph has three neighbours per image.
     let stored = json(&folder, &["#2", "-k", "3"]);
     assert_eq!(stored["answers"][0]["method"], "stored_graph");
     assert_eq!(stored["sheets"], Value::Array(vec![]));
@@ -123,7 +123,7 @@ fn images_of_the_run_and_others() {
 }
 
 #[test]
-fn what_goes_wrong_is_named_and_the_others_go_on() {
+fn failed_queries_are_reported_and_the_others_answered() {
     let folder = project();
     fs::write(folder.path().join("junk.png"), "not a picture").unwrap();
     let arguments = ["junk.png", "disc/bad.png", "#2", "nothing.png", "#77"];
@@ -138,7 +138,7 @@ fn what_goes_wrong_is_named_and_the_others_go_on() {
     );
     for line in [
         "error: junk.png: not an image",
-        "error: disc/bad.png: it could not be read",
+        "error: disc/bad.png: could not be read",
         "error: nothing.png: neither a path in the run",
         "error: #77: no image with this id in the run",
     ] {
@@ -146,7 +146,7 @@ fn what_goes_wrong_is_named_and_the_others_go_on() {
     }
     assert!(!folder.path().join("similar.png").exists());
 
-    // Another network cannot be compared with; images of the run need none.
+    // Another network is an error; images of the run need none.
     let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plain.pt2");
     let other = format!("model.path={other:?}");
     let (status, _, err) = prospect(&folder, &["similar", "new.png", "--set", &other]);

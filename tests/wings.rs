@@ -39,7 +39,7 @@ fn wings() -> Vec<String> {
         .collect()
 }
 
-/// The wings that `manifest` depends on, without dev-dependencies.
+/// The wings that `manifest` depends on, except dev-dependencies.
 fn dependencies(manifest: &str) -> Vec<&str> {
     let mut section = "";
     let mut found = Vec::new();

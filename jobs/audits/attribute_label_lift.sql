@@ -6,7 +6,7 @@
 -- network will use.
 --
 -- param p_value number = 0.01 : greatest p-value
--- param rows integer = 30 : most rows
+-- param rows integer = 30 : maximum number of rows
 -- needs associations
 select attribute, kind, "values" as distinct_values, images, nmi, p_value, top_value, top_label_name as top_label, lift, support
 from associations

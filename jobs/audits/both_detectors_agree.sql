@@ -5,7 +5,7 @@
 -- and more of them right: what to correct first, or without looking where a few mistakes are acceptable.
 --
 -- param class class = '' : images labelled so; '' for all
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs images, label_scores, neighbors, probe_classes
 with candidates as (
     select image_id, suggested_label, self_confidence, score

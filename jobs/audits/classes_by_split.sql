@@ -3,7 +3,7 @@
 -- One row per class and split: `share` of the split's labelled images against `share_overall`; `ratio` far from 1 means that
 -- what is measured on the split is not what was trained for. 0 images: the class is not in the split at all.
 --
--- param rows integer = 100 : most rows
+-- param rows integer = 100 : maximum number of rows
 -- needs images
 with counted as (
     select label_name, split, count(*) as n

@@ -5,7 +5,7 @@
 -- on both sides, the features do not tell the classes apart; low, the mistakes are wrong labels rather (label_swaps).
 --
 -- param class class = '' : pairs with this class; '' for all
--- param rows integer = 30 : most rows
+-- param rows integer = 30 : maximum number of rows
 -- needs probe, probe_classes, class_overlap
 with mistakes as (
     select case when label < pred then label else pred end as class_a,

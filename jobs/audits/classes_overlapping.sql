@@ -4,7 +4,7 @@
 -- class with two names, or photos that show both. One high: a small class inside a large one.
 --
 -- param class class = '' : pairs with this class; '' for all
--- param rows integer = 30 : most rows
+-- param rows integer = 30 : maximum number of rows
 -- needs class_overlap
 with pairs as (
     select case when class_a < class_b then name_a else name_b end as a,

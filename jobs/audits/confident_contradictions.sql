@@ -6,7 +6,7 @@
 --
 -- param class class = '' : images labelled so; '' for all
 -- param sure number = 0.9 : least probability of the class that the probe names
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs images, probe, probe_classes
 select p.image_id, i.path, i.label_name, c.name as probe_says, p.p_pred as p_probe, p.p_label
 from probe p

@@ -4,7 +4,7 @@
 -- list; of near ones look at the pairs first (with --sheet): a chain of near copies may end far from where it began.
 --
 -- param kind text = 'exact' : exact, near or mirrored; '' for all
--- param rows integer = 1000000 : most rows
+-- param rows integer = 1000000 : maximum number of rows
 -- needs images, duplicates
 with copies as (
     select image_b, min(image_a) as image_a, count(*) as copies

@@ -4,7 +4,7 @@
 -- (`dead_in_layer` of `units_in_layer`) has more channels than it needs or was trained with too high a rate.
 --
 -- param layer text = '' : units of this layer; '' for all
--- param rows integer = 1000 : most rows
+-- param rows integer = 1000 : maximum number of rows
 -- needs unit_stats
 with counted as (
     select layer, unit, dead, max as greatest_value,

@@ -4,7 +4,7 @@
 -- many copies weighs that often in training and in every average.
 --
 -- param least integer = 2 : fewest images
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs images, duplicates
 with members as (
     select group_id, image_a as image_id from duplicates

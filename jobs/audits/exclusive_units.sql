@@ -9,7 +9,7 @@
 -- param share number = 1.0 : least share of its images
 -- param selectivity number = 0.5 : least selectivity
 -- param least integer = 3 : fewest images that excite the unit
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs images, patches, unit_stats
 with excited as (
     select p.layer, p.unit, p.rank, p.image_id, u.selectivity, u.share_active

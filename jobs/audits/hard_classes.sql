@@ -4,7 +4,7 @@
 -- images: collect more; with many: the features do not show the difference, or the labels are wrong
 -- (label_noise_by_class).
 --
--- param rows integer = 30 : most rows
+-- param rows integer = 30 : maximum number of rows
 -- needs probe, probe_classes
 with pairs as (
     select label, pred, count(*) as n, sum(cast(p_label as double)) as p

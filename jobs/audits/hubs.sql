@@ -4,7 +4,7 @@
 -- photos, or many copies of one. They drown neighbour votes: judge `label_agreement` around them with care.
 --
 -- param class class = '' : images labelled so; '' for all
--- param rows integer = 30 : most rows
+-- param rows integer = 30 : maximum number of rows
 -- needs images, neighbor_stats
 select s.image_id, i.path, i.label_name, s.in_degree, s.label_agreement, s.mean_distance
 from neighbor_stats s

@@ -5,7 +5,7 @@
 -- people cannot tell the two apart; one way only points to one annotator or one import.
 --
 -- param least integer = 1 : fewest images counted
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs confident_joint
 with totals as (
     select label, sum(estimated) as total from confident_joint group by label

@@ -7,7 +7,7 @@
 --
 -- param class class = '' : images labelled so; '' for all
 -- param agreement number = 0.2 : at most this share of the neighbours has the image's label
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs images, neighbors, neighbor_stats
 with votes as (
     select n.image_id, o.label_name as neighbors_say, 0 - cast(count(*) as bigint) as minus_votes

@@ -4,7 +4,7 @@
 -- is exact (the same file), near (saved, scaled or cropped in another way) or mirrored.
 --
 -- param kind text = '' : exact, near or mirrored; '' for all
--- param rows integer = 200 : most rows
+-- param rows integer = 200 : maximum number of rows
 -- needs images, duplicates
 select d.image_a as image_id, a.path, a.split, a.label_name, d.image_b as other_id, b.path as other_path,
     b.split as other_split, b.label_name as other_label, d.kind, d.similarity

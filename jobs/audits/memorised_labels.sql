@@ -6,7 +6,7 @@
 --
 -- param network number = 0.8 : least probability that the network gives the label
 -- param probe number = 0.1 : greatest probability that the probe gives the label
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs images, predictions, probe, probe_classes
 select p.image_id, i.path, i.label_name, c.name as probe_says, p.p_pred as p_probe, n.p_label as network_p_label,
     p.p_label as probe_p_label

@@ -5,7 +5,7 @@
 --
 -- param change text = 'new' : new, worse, better or resolved; '' for all
 -- param kind finding = '' : findings of this kind; '' for all
--- param rows integer = 200 : most rows
+-- param rows integer = 200 : maximum number of rows
 -- needs images, changes
 select i.image_id, c.path, c.kind, c.change, c.score_before, c.score, c.evidence, o.image_id as other_id, c.other_path
 from changes c

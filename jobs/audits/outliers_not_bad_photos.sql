@@ -4,7 +4,7 @@
 -- something that does not belong in the dataset, or something rare that deserves more examples.
 --
 -- param class class = '' : images labelled so; '' for all
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs images, outliers, issues
 with bad as (
     select distinct image_id

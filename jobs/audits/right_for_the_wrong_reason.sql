@@ -8,7 +8,7 @@
 -- param method text = 'gradcam' : how the maps were made
 -- param border number = 0.6 : least share of the map on the picture's border, or
 -- param in_box number = 0.1 : greatest share of the map inside the object's box
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs images, explanations, predictions
 select e.image_id, i.path, i.label_name, n.p_pred, e.border_fraction, e.energy_in_box, e.layer
 from explanations e

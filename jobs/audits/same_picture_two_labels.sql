@@ -4,7 +4,7 @@
 -- asked for exact ones.
 --
 -- param class class = '' : pairs with this label on either side; '' for all
--- param rows integer = 200 : most rows
+-- param rows integer = 200 : maximum number of rows
 -- needs images, duplicates
 select d.image_a as image_id, a.path, a.label_name, d.image_b as other_id, b.path as other_path,
     b.label_name as other_label, d.kind, d.similarity

@@ -4,7 +4,7 @@
 -- border, and without which accuracy falls (`accuracy_drop`). `image_id` is the image that excites the unit most.
 --
 -- param class class = '' : shortcuts of this class; '' for all
--- param rows integer = 20 : most rows
+-- param rows integer = 20 : maximum number of rows
 -- needs images, shortcuts, patches
 with first_patch as (
     select layer, unit, image_id from patches where rank = 1

@@ -3,7 +3,7 @@
 -- Images with flagged findings of at least `least` kinds: the first to be taken out of the dataset.
 --
 -- param least integer = 2 : fewest kinds
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs images, issues
 with counted as (
     select image_id, count(distinct kind) as kinds, min(score) as worst_score,

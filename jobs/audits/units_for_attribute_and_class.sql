@@ -11,7 +11,7 @@
 -- param share number = 0.7 : least share of the unit's images, for both
 -- param lift number = 1.5 : least lift of the attribute's value
 -- param least integer = 3 : fewest images that excite the unit
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs images, patches, unit_stats, attributes
 with excited as (
     select p.layer, p.unit, p.rank, p.image_id

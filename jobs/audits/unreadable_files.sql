@@ -2,7 +2,7 @@
 --
 -- They are in no other table: nothing else in the audits speaks of them.
 --
--- param rows integer = 1000 : most rows
+-- param rows integer = 1000 : maximum number of rows
 -- needs images
 select image_id, path, label_name, split, error
 from images

@@ -5,7 +5,7 @@
 --
 -- param kind finding = '' : findings of this kind; '' for all
 -- param class class = '' : images labelled so; '' for all
--- param rows integer = 50 : most rows
+-- param rows integer = 50 : maximum number of rows
 -- needs images, classes, issues
 with names as (
     select class, name from classes where source = 'dataset'

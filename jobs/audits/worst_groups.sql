@@ -5,7 +5,7 @@
 --
 -- param attribute text = '' : this attribute alone; '' for all
 -- param least integer = 10 : fewest images
--- param rows integer = 30 : most rows
+-- param rows integer = 30 : maximum number of rows
 -- needs groups
 select attribute, value, label_name, images, accuracy, accuracy_low, accuracy_high, overall,
     overall - accuracy_high as surely_below, worst

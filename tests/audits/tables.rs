@@ -1,4 +1,4 @@
-//! A made-up run of twelve images in which every audit finds something, its tables written as text.
+//! A synthetic run of twelve images in which every query has results; the tables are written as text.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use arrow::{
 use prospect::store::RunFolder;
 use prospect_testing::add_tables;
 
-/// Stage, table, columns (`name:type`, `?` for those that may be null), and a line a row; `-` is null.
+/// Stage, table, columns (`name:type`, `?` if nullable), and one row per line; `-` is null.
 const TABLES: &[(&str, &str, &str, &str)] = &[
     (
         "scan",
@@ -283,7 +283,7 @@ const TABLES: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// Writes the tables, but for those left out, into a run folder.
+/// Writes the tables into a run folder, except those left out.
 pub fn write(run: &RunFolder, left_out: &[&str]) {
     let mut stages: Vec<&str> = TABLES.iter().map(|table| table.0).collect();
     stages.dedup();
@@ -306,9 +306,9 @@ fn batch(columns: &str, rows: &str) -> RecordBatch {
                 .collect()
         })
         .collect();
-    let specified: Vec<&str> = columns.split_whitespace().collect();
+    let columns: Vec<&str> = columns.split_whitespace().collect();
     let (mut fields, mut arrays) = (Vec::new(), Vec::new());
-    for (at, column) in specified.iter().enumerate() {
+    for (at, column) in columns.iter().enumerate() {
         let (name, kind) = column.split_once(':').unwrap();
         let cells: Vec<Option<&str>> = rows.iter().map(|row| row[at].as_deref()).collect();
         let array = array(kind.trim_end_matches('?'), &cells);
@@ -320,8 +320,8 @@ fn batch(columns: &str, rows: &str) -> RecordBatch {
         arrays.push(array);
     }
     assert!(
-        rows.iter().all(|row| row.len() == specified.len()),
-        "{columns}"
+        rows.iter().all(|row| row.len() == columns.len()),
+        "{columns:?}"
     );
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
 }
@@ -369,7 +369,7 @@ fn array(kind: &str, cells: &[Option<&str>]) -> ArrayRef {
     }
 }
 
-/// Adds images of these paths and digests, labelled by their folders, to a run without any.
+/// Adds the table `images` with these paths and digests, labelled by folder.
 pub fn write_images(run: &RunFolder, paths: &[String], digests: &[String]) {
     let rows = (0..)
         .zip(paths.iter().zip(digests))

@@ -1,4 +1,4 @@
-// A browser that opens files only, and tabs that record everything that goes wrong.
+// A browser that opens local files only, and tabs that record errors.
 import { chromium } from 'playwright-core';
 import { pathToFileURL } from 'node:url';
 import { resolve } from 'node:path';

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generates photos, labels and a configuration for the pipeline run behind the browser tests.
+"""Generates photos, labels and a configuration for the run of the browser tests.
 
     python3 tests/browser/make_run.py FOLDER [--hostile]
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Tests the report in a browser: bash tests/browser/run.sh [RUN]
 #
-# Makes a run of generated photos (unless RUN names a finished one, with its pipeline.toml beside it) and another with hostile names,
-# and opens their reports from disk in Debian's Chromium. Screenshots go to target/browser (or $SHOTS). Needs node, Chromium (or
-# $CHROMIUM), Python and a built target/release/prospect (or $PROSPECT). If $PYTHON has numpy and pyarrow, also measures the map with
-# 100,000 images, and with a million, of which it draws part.
+# Generates a run (unless RUN is a finished one, with pipeline.toml in its parent folder) and another with hostile names, and opens
+# their reports from disk in Debian's Chromium. Screenshots go to target/browser (or $SHOTS). Needs node, Chromium (or $CHROMIUM),
+# Python and a built target/release/prospect (or $PROSPECT). If $PYTHON has numpy and pyarrow, also measures the map with 100,000
+# images, and with a million, of which it draws a part.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PROSPECT=${PROSPECT:-$here/../../target/release/prospect}

@@ -1,4 +1,4 @@
-//! What several tests need: the golden networks, and graphs built by hand.
+//! The golden networks, and graphs built by hand.
 #![allow(dead_code)]
 
 pub mod project;
@@ -14,7 +14,7 @@ use prospect::model::{
 };
 use tch::{Device, Tensor};
 
-/// Networks that tests/golden/make_models.py writes.
+/// Networks of tests/golden/make_models.py.
 pub const GOLDEN: [&str; 5] = ["plain", "residual", "mobile", "branches", "transformer"];
 
 pub fn golden(name: &str) -> PathBuf {
@@ -38,7 +38,7 @@ pub fn relative_difference(got: &Tensor, expected: &Tensor) -> f64 {
     f64::try_from((got - expected).abs().max()).unwrap() / scale
 }
 
-/// Builds a graph node by node, tracking sizes as the operators' formulas give them.
+/// Builds a graph node by node, with shapes from the operators' formulas.
 pub struct Builder {
     pub graph: Graph,
     pub weights: HashMap<ValueId, Tensor>,
@@ -107,7 +107,7 @@ impl Builder {
         id
     }
 
-    /// A convolution with random positive weights, so that no two ways through the graph cancel.
+    /// A convolution with random positive weights, so that no two paths through the graph cancel.
     pub fn conv(
         &mut self,
         x: ValueId,
@@ -180,7 +180,7 @@ impl Builder {
         )
     }
 
-    /// The sum of all values of an image, each times its weight `[1, channels, rows, columns]`: one cell.
+    /// The weighted sum of an image's values, a single cell; the weight is `[1, channels, rows, columns]`.
     pub fn weighted_sum(&mut self, x: ValueId, weight: Tensor) -> ValueId {
         let weight = self.weight(weight);
         let arguments = vec![
@@ -191,7 +191,7 @@ impl Builder {
         self.node("conv2d", "", arguments, [1, 1, 1])
     }
 
-    /// Global average pooling and a linear layer of the weight `[classes, channels]` and the bias `[classes]`.
+    /// Global average pooling and a linear layer with weight `[classes, channels]` and bias `[classes]`.
     pub fn pooled_linear(&mut self, x: ValueId, weight: Tensor, bias: Tensor) -> ValueId {
         let [channels, ..] = self.shape(x);
         let classes = bias.size()[0];
@@ -210,7 +210,7 @@ impl Builder {
         )
     }
 
-    /// What a file of this graph and these weights would give.
+    /// The model, as loaded from a file.
     pub fn model(&self) -> (ModelInfo, Network) {
         let info = ModelInfo {
             path: PathBuf::new(),

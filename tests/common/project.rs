@@ -1,4 +1,4 @@
-//! A small dataset with a configuration, and the program run on it.
+//! A small dataset with a configuration, and runs of the binary on it.
 
 use std::{
     collections::BTreeMap,
@@ -12,19 +12,19 @@ use tempfile::TempDir;
 
 use super::golden;
 
-/// A dataset of small photos made of seeded noise and shapes, with a configuration beside it.
+/// A dataset of small images of shapes and seeded noise, with a configuration.
 pub struct Project {
     pub folder: TempDir,
 }
 
 pub const CLASSES: [&str; 3] = ["disc", "stripes", "noise"];
 
-/// The photo that belongs to a number, of the class that belongs to it.
+/// Draws image number `index`, of class `index % 3`.
 pub fn draw(path: &Path, index: usize) {
     let class = CLASSES[index % 3];
     let mut state = 7 + 1000 * index as u64;
     let mut random = move || {
-        // xorshift64: any fixed sequence does.
+        // xorshift64; any fixed sequence will do.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -74,7 +74,7 @@ impl Project {
         command
     }
 
-    /// Runs to the end and gives standard output.
+    /// Runs the command successfully and returns standard output.
     pub fn finish(&self, run: &str, arguments: &[&str]) -> String {
         let output = self.prospect(run, arguments).output().unwrap();
         assert!(
@@ -126,8 +126,8 @@ impl Project {
         self.finish(run, &["query", sql, "--format", "csv"])
     }
 
-    /// What a stage told, as numbers.
-    pub fn told(&self, run: &str, stage: &str) -> BTreeMap<String, u64> {
+    /// The numbers in a stage's summary.
+    pub fn summary(&self, run: &str, stage: &str) -> BTreeMap<String, u64> {
         let status: Value = serde_json::from_str(&self.finish(run, &["status", "--json"])).unwrap();
         let stages = status["stages"].as_array().unwrap().iter();
         let mut found = stages.filter(|one| one["stage"] == stage);

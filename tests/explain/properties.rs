@@ -1,11 +1,11 @@
-//! What explanations are whatever the network: the rules by hand, and maps that point nowhere.
+//! Properties of explanations in any network: the ReLU rules on known values, and maps without a maximum.
 
 use proptest::prelude::*;
 use prospect::analysis::units::saliency;
 
 use super::{common::Builder, *};
 
-/// The gradient at the four inputs of an activation whose outputs get the gradients `g`.
+/// The gradient at the four inputs `z` of an activation with output gradients `g`.
 fn through(z: [f32; 4], g: [f32; 4], rule: ReluRule, high: Option<f64>) -> Vec<f32> {
     let mut net = Builder::new(1, 4);
     let y = match high {
@@ -24,18 +24,18 @@ fn through(z: [f32; 4], g: [f32; 4], rule: ReluRule, high: Option<f64>) -> Vec<f
     gradient[..4].to_vec()
 }
 
-/// The rules by hand: plain `g [z > 0]`, DeconvNet `g [g > 0]`, guided `g [z > 0] [g > 0]`.
+/// The rules: plain `g [z > 0]`, DeconvNet `g [g > 0]`, guided `g [z > 0] [g > 0]`.
 #[test]
-fn four_numbers_through_a_relu() {
+fn relu_follows_the_rules() {
     let (z, g) = ([-1.0, 2.0, -3.0, 4.0], [-0.5, -0.8, 0.2, 1.1]);
     assert_eq!(through(z, g, ReluRule::Plain, None), [0.0, -0.8, 0.0, 1.1]);
     assert_eq!(through(z, g, ReluRule::Deconv, None), [0.0, 0.0, 0.2, 1.1]);
     assert_eq!(through(z, g, ReluRule::Guided, None), [0.0, 0.0, 0.0, 1.1]);
 }
 
-/// ReLU6 is a clamp: over its upper bound it is as closed as under its lower one, but not to DeconvNet.
+/// ReLU6 is a clamp: it blocks gradients above its upper bound as below its lower one, except under DeconvNet.
 #[test]
-fn four_numbers_through_a_clamp() {
+fn clamp_follows_the_rules() {
     let (z, g) = ([-1.0, 2.0, 7.0, 4.0], [0.5, -0.8, 0.2, 1.1]);
     let six = Some(6.0);
     assert_eq!(through(z, g, ReluRule::Plain, six), [0.0, -0.8, 0.0, 1.1]);
@@ -43,13 +43,13 @@ fn four_numbers_through_a_clamp() {
     assert_eq!(through(z, g, ReluRule::Guided, six), [0.0, 0.0, 0.0, 1.1]);
 }
 
-/// Pixels that all channels of a map take.
+/// What replaces a map's channels.
 #[derive(Clone, Debug)]
 enum Fill {
     Dead,
-    /// One value for each channel.
+    /// A constant per channel.
     Constant,
-    /// Only the channels that the bits name are dead.
+    /// Dead channels, one per bit.
     Channels(u8),
 }
 
@@ -60,10 +60,10 @@ fn all_finite(result: &Explanation) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Dead and constant maps give finite numbers by every method; a dead layer's maps are zero, those of a constant layer
-    /// point nowhere, and both say so.
+    /// Dead and constant maps give finite results by every method. Maps of dead layers are zero, as are those of constant layers
+    /// by methods that weight channels.
     #[test]
-    fn dead_and_constant_maps_point_nowhere(
+    fn dead_and_constant_layers_have_zero_maps(
         network in 0usize..4,
         fill in prop_oneof![Just(Fill::Dead), Just(Fill::Constant), any::<u8>().prop_map(Fill::Channels)],
         scale in prop_oneof![Just(1e-6f32), Just(1.0), Just(6e4), -10f32..10.0],
@@ -100,9 +100,9 @@ proptest! {
     }
 }
 
-/// As wide as real heads are: constant maps stay constant to the last bit through sums over 2048 channels.
+/// With 2048 channels, as in real networks, constant maps stay constant to the last bit.
 #[test]
-fn wide_constant_maps_point_nowhere() {
+fn wide_constant_layers_have_zero_maps() {
     let (channels, classes) = (2048, 10);
     let options = (Kind::Float, Device::Cpu);
     tch::manual_seed(5);

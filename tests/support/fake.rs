@@ -1,4 +1,4 @@
-//! A run whose first tables are made by hand.
+//! A run with handwritten tables of `scan` and `extract`.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
@@ -23,37 +23,37 @@ use crate::{Project, add_tables, begin_with, run_stage};
 /// The run's folder in the project.
 const RUN: &str = "run";
 
-/// An image of the fake dataset: what its file holds and what the tables say.
+/// An image of the fake dataset: its file and its rows.
 pub struct FakeImage {
     pub path: String,
     pub label: Option<(i32, String)>,
     pub error: Option<String>,
-    /// `None`: there is no such file.
+    /// `None` for a missing file.
     pub picture: Option<Picture>,
 }
 
-/// A layer and its part of `units`: `max` and `argmax` are `[n_images, channels]`.
+/// A layer and its columns of `units`; `max` and `argmax` are `[n_images, channels]`.
 pub struct FakeLayer {
     pub name: String,
     pub channels: i32,
     pub height: i32,
     pub width: i32,
-    /// size, stride, start, the same along y and x.
+    /// Size, stride and start, the same in y and x.
     pub field: Option<[i32; 3]>,
     pub max: Vec<f32>,
     pub argmax: Vec<u16>,
 }
 
-/// A dataset, and what scan and extract would have written about it.
+/// A dataset, and the tables that `scan` and `extract` would write.
 pub struct Fake {
     pub project: Project,
     pub images: Vec<FakeImage>,
     pub layers: Vec<FakeLayer>,
     /// The network's class names.
     pub network_classes: Vec<String>,
-    /// Predicted class of each readable image, and the probability of its label, if the network knows it.
+    /// Predicted class of each readable image, and the probability of its label, if it is a class of the network.
     pub predictions: Vec<(i32, Option<f32>)>,
-    /// How many images a part of `extract` holds.
+    /// Images per part of `extract`.
     pub part_size: usize,
 }
 
@@ -83,7 +83,7 @@ impl Fake {
         self.project.config(RUN, set)
     }
 
-    /// Writes the image files and what scan and extract would have written. The network's input is the image itself.
+    /// Writes the image files and the tables of `scan` and `extract`. The network's input is the image itself.
     pub fn write(&self) {
         for image in &self.images {
             if let Some(picture) = &image.picture {
@@ -127,17 +127,17 @@ impl Fake {
         extract.finish(None, summary).unwrap();
     }
 
-    /// Does something in the run's context.
+    /// Calls `act` with the run's context.
     pub fn with<T>(&self, set: &[&str], act: impl FnOnce(&Context) -> T) -> T {
         self.project.with(RUN, set, act)
     }
 
-    /// What somebody who reads the run sees.
+    /// Calls `act` with the run's context and manifest.
     pub fn read<T>(&self, set: &[&str], act: impl FnOnce(&Context, &Manifest) -> T) -> T {
         self.with(set, |ctx| act(ctx, &ctx.run.manifest().unwrap()))
     }
 
-    /// Runs one stage, as [`run_stage`] does.
+    /// Runs one stage by [`run_stage`].
     pub fn run_stage(&self, stage: &Stage, set: &[&str]) -> Result<Value> {
         self.with(set, |ctx| run_stage(ctx, stage))
     }
@@ -188,7 +188,7 @@ impl Fake {
     }
 
     fn classes_table(&self) -> RecordBatch {
-        let own: BTreeMap<i32, &str> = self
+        let dataset: BTreeMap<i32, &str> = self
             .images
             .iter()
             .filter_map(|image| Some((image.label.as_ref()?.0, &*image.label.as_ref()?.1)))
@@ -196,7 +196,7 @@ impl Fake {
         let network = (0..)
             .zip(&self.network_classes)
             .map(|(class, name)| (class, name.as_str(), "model"));
-        let all: Vec<(i32, &str, &str)> = own
+        let all: Vec<(i32, &str, &str)> = dataset
             .into_iter()
             .map(|(class, name)| (class, name, "dataset"))
             .chain(network)

@@ -1,4 +1,4 @@
-//! Projects and runs for tests: images with a configuration, stages that are run one by one, and tables made by hand.
+//! Projects and runs for tests: configurations, single stages and handwritten tables.
 
 mod fake;
 mod project;

@@ -1,4 +1,4 @@
-//! A folder of images with a configuration, and runs over it.
+//! A project folder with a configuration and its runs.
 
 use std::{
     fs,
@@ -16,16 +16,16 @@ use prospect_store::RunFolder;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder that is gone when the test is over.
+/// A temporary project folder, deleted on drop.
 pub struct Project {
     dir: TempDir,
-    /// What pipeline.toml says.
+    /// Text of pipeline.toml.
     settings: String,
     stages: &'static [Stage],
 }
 
 impl Project {
-    /// With these settings and no stages; paths are relative to the folder.
+    /// A project with these settings and no stages; paths are relative to the folder.
     pub fn new(settings: &str) -> Project {
         Project {
             dir: tempfile::tempdir().unwrap(),
@@ -43,7 +43,7 @@ impl Project {
         self.dir.path().join(relative)
     }
 
-    /// Writes a file, and the folders that it lies in.
+    /// Writes a file and creates its parent folders.
     pub fn write(&self, relative: &str, bytes: impl AsRef<[u8]>) {
         let path = self.path(relative);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -61,12 +61,12 @@ impl Project {
         RunFolder::create(self.path(run)).unwrap()
     }
 
-    /// Does something in a run's context.
+    /// Calls `act` with a run's context.
     pub fn with<T>(&self, run: &str, set: &[&str], act: impl FnOnce(&Context) -> T) -> T {
         self.with_cancel(run, set, &Cancel::default(), act)
     }
 
-    /// As [`Project::with`], where the work may be stopped.
+    /// [`Project::with`], with a given cancellation.
     pub fn with_cancel<T>(
         &self,
         run: &str,
@@ -79,8 +79,8 @@ impl Project {
         act(&Context::new(&config, &run, self.stages, &progress, cancel))
     }
 
-    /// Brings a stage up to date, with all that it needs; its summary.
-    pub fn bring(&self, run: &str, set: &[&str], stage: &str) -> Result<Value> {
+    /// Brings a stage and its dependencies up to date; returns the summary of the stage.
+    pub fn update(&self, run: &str, set: &[&str], stage: &str) -> Result<Value> {
         self.with(run, set, |ctx| {
             let lock = ctx.run.lock("test")?;
             run_stages(ctx, &lock, &[stage.to_string()], &mut |_| {})?;

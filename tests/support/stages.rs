@@ -1,4 +1,4 @@
-//! Stages that are written or run one by one.
+//! Writes tables of single stages, and runs single stages.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,24 +11,24 @@ use prospect_engine::{Context, Stage};
 use prospect_store::{RunFolder, RunLock, StageWriter, remove_stage};
 use serde_json::{Value, json};
 
-/// Begins a stage without parameters, or goes on with it.
+/// Begins or resumes a stage without parameters.
 pub fn begin(run: &RunFolder, lock: &RunLock, stage: &str) -> StageWriter {
     begin_with(run, lock, stage, json!({}))
 }
 
-/// As [`begin`], with these parameters on record.
+/// [`begin`] with these parameters on record.
 pub fn begin_with(run: &RunFolder, lock: &RunLock, stage: &str, parameters: Value) -> StageWriter {
     let key = format!("key of {stage}");
     StageWriter::begin(run, lock, stage, 1, key, parameters, BTreeMap::new()).unwrap()
 }
 
-/// Writes tables as another part of a stage.
+/// Adds a part with these tables to a stage.
 pub fn add_tables(run: &RunFolder, stage: &str, tables: &[(&str, RecordBatch)]) {
     let lock = run.lock("test").unwrap();
     finish(begin(run, &lock, stage), tables);
 }
 
-/// Writes tables instead of all that a stage has written, with these parameters on record.
+/// Replaces all tables of a stage, with these parameters on record.
 pub fn replace_tables(
     run: &RunFolder,
     stage: &str,
@@ -49,7 +49,7 @@ fn finish(writer: StageWriter, tables: &[(&str, RecordBatch)]) {
     writer.finish(None, json!({})).unwrap();
 }
 
-/// Begins a stage under the key of its parameters, or goes on with it. What it needs is not looked at.
+/// Begins or resumes a stage under a key of its parameters alone; dependencies are ignored.
 pub fn begin_stage(ctx: &Context, lock: &RunLock, stage: &Stage) -> Result<StageWriter> {
     let parameters = (stage.parameters)(ctx)?;
     let (key, needs) = (parameters.to_string(), BTreeMap::new());
@@ -64,7 +64,7 @@ pub fn begin_stage(ctx: &Context, lock: &RunLock, stage: &Stage) -> Result<Stage
     )
 }
 
-/// Runs one stage to its end, or on from where it stopped; its summary.
+/// Runs or resumes one stage; returns its summary.
 pub fn run_stage(ctx: &Context, stage: &Stage) -> Result<Value> {
     let lock = ctx.run.lock("test")?;
     let mut writer = begin_stage(ctx, &lock, stage)?;
@@ -73,7 +73,7 @@ pub fn run_stage(ctx: &Context, stage: &Stage) -> Result<Value> {
     Ok(outcome.summary)
 }
 
-/// A column of vectors that are `length` long.
+/// A column of vectors of this length.
 pub fn vectors(values: impl IntoIterator<Item = f32>, length: usize) -> ArrayRef {
     let item = Arc::new(Field::new("item", DataType::Float32, false));
     let values = Arc::new(Float32Array::from_iter_values(values));

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use tokens::tokens;
 
-/// For each file, the files that it imports items from, each with one of the names.
+/// For each file, the files it imports from, each with one imported name.
 pub type Graph = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Longer chains of re-exports are cyclic.
+/// Longer chains of re-exports are taken for cycles.
 const MAX_DEPTH: usize = 8;
 
-/// The imports between `sources`, the files of a crate by path relative to its lib.rs.
+/// The imports between the files of a crate, given by path relative to its lib.rs.
 pub fn graph(sources: &BTreeMap<String, String>) -> Graph {
     let mut wing = Wing {
         sources,
@@ -77,7 +77,7 @@ struct Module {
     mentioned: Vec<Names>,
 }
 
-/// A name that a `use` brings into scope, `*` for all.
+/// A name imported by a `use`, `*` for all.
 struct Use {
     name: String,
     path: Names,
@@ -157,7 +157,7 @@ impl Wing<'_> {
         }
     }
 
-    /// The file that defines the item at the end of `path`, as seen from module `id`; none for modules and items of other crates.
+    /// The file that defines the item `path` in module `id`; `None` for modules and items of other crates.
     fn definer(&self, id: usize, path: &[String], depth: usize) -> Option<&str> {
         let module = &self.modules[id];
         let (name, rest) = path.split_first()?;
@@ -362,7 +362,7 @@ fn is_word(token: &str) -> bool {
 }
 
 #[test]
-fn a_cycle_is_found() {
+fn cycles_are_found() {
     let found = shortest_cycle(&read(&[
         ("lib.rs", "mod a; mod b; mod c;"),
         ("a.rs", "use crate::b::B; pub struct A(B);"),
@@ -388,7 +388,7 @@ fn the_shortest_cycle_is_found() {
 }
 
 #[test]
-fn a_chain_is_not_a_cycle() {
+fn chains_are_not_cycles() {
     let graph = read(&[
         ("lib.rs", "mod a; pub mod b; pub use a::A;"),
         ("a.rs", "use crate::b; pub struct A(b::B);"),
@@ -421,7 +421,7 @@ fn re_exports_are_followed_to_the_definition() {
 }
 
 #[test]
-fn re_exported_names_that_are_used_count() {
+fn uses_of_re_exported_names_count() {
     let graph = read(&[
         (
             "lib.rs",
