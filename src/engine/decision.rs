@@ -7,7 +7,7 @@ use prospect_store::{FileRecord, Manifest, RunFolder, StageRecord, stage_key};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Stage, takeover};
+use super::{Stage, reuse};
 
 /// The decision about one stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -136,7 +136,7 @@ fn why_changed(
 
 /// `parameter extract.layers changed: a → b` for each differing leaf of two JSON objects.
 fn differences(name: &str, before: &Value, now: &Value, reasons: &mut Vec<String>) {
-    if takeover::same(before, now) {
+    if reuse::same(before, now) {
         return;
     }
     if let (Value::Object(before), Value::Object(now)) = (before, now) {

@@ -5,12 +5,12 @@ mod decision;
 pub mod estimate;
 mod plan;
 pub mod progress;
+pub mod reuse;
 mod runner;
 pub mod schema;
 mod space;
 mod stage;
 pub mod tables;
-pub mod takeover;
 #[cfg(test)]
 mod tests;
 

@@ -8,8 +8,8 @@ use prospect_store::StageRecord;
 use super::{
     Context, Stage,
     decision::{Decision, Prepared, decide},
+    reuse,
     space::{ImageCount, Plan, Planned, missing},
-    takeover,
 };
 
 /// The plan for the named stages (default: all) and their dependencies; changes nothing.
@@ -38,8 +38,9 @@ pub(super) fn plan_prepared(ctx: &Context, prepared: &[Prepared]) -> Result<Plan
         }
         let (replaces, keeps) = match (&decision, record) {
             (Decision::Run { .. } | Decision::WaitsFor { .. }, Some(record)) => {
-                let kept = record
-                    .worth_keeping(&|record| takeover::holds(stage, &prepared.parameters, record));
+                let kept = record.worth_keeping(&|record| {
+                    reuse::is_reusable(stage, &prepared.parameters, record)
+                });
                 let kept = kept.map_or(0, StageRecord::bytes);
                 (record.bytes() + record.previous_bytes() - kept, kept)
             }
@@ -103,7 +104,7 @@ pub fn check_names(stages: &[Stage], wanted: &[String]) -> Result<()> {
 pub(super) fn prepare<'s>(ctx: &Context<'s>, wanted: &[String]) -> Result<Vec<Prepared<'s>>> {
     let stages = ctx.stages;
     check_names(stages, wanted)?;
-    takeover::check(ctx)?;
+    reuse::check(ctx)?;
     let mut chosen: Vec<(&Stage, Vec<&Stage>)> = Vec::new();
     // Backwards, so that a stage is visited after its dependents.
     for (at, stage) in stages.iter().enumerate().rev() {

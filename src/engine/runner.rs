@@ -12,7 +12,7 @@ use super::{
     Context, Outcome,
     decision::{Decision, decide},
     plan::{plan_prepared, prepare},
-    takeover,
+    reuse,
 };
 
 /// Events of a run.
@@ -85,8 +85,10 @@ pub fn run_within(
                 needs: verdict.needs,
                 ..StageRecord::default()
             };
-            let holds = |record: &StageRecord| takeover::holds(stage, &prepared.parameters, record);
-            let mut writer = StageWriter::begin_keeping(ctx.run, lock, stage.name, wanted, &holds)?;
+            let reusable =
+                |record: &StageRecord| reuse::is_reusable(stage, &prepared.parameters, record);
+            let mut writer =
+                StageWriter::begin_keeping(ctx.run, lock, stage.name, wanted, &reusable)?;
             let outcome = (stage.run)(ctx, &mut writer)?;
             writer.finish(outcome.result.clone(), outcome.summary.clone())?;
             let elapsed = started.elapsed();

@@ -1,4 +1,4 @@
-//! Images to batches, batches through the network, and on to the writer, part by part.
+//! Groups images into batches, runs the network on them and sends the results to the writer by part.
 
 use std::mem;
 
@@ -12,7 +12,7 @@ use super::{
     network::Network,
 };
 
-/// Collects batches and runs them; gives the images that could not be read again.
+/// Runs the network on batches; returns the images that changed since `scan`.
 pub fn compute(
     network: &Network,
     pending: Receiver<Pending>,
@@ -20,7 +20,7 @@ pub fn compute(
     clocks: &Clocks,
 ) -> Result<Vec<Changed>> {
     let mut changed = Vec::new();
-    let mut whole = true;
+    let mut complete = true;
     let mut waiting = Waiting::default();
     for next in pending {
         match next {
@@ -34,48 +34,48 @@ pub fn compute(
                 }
                 Ok(Err(reason)) => {
                     tracing::warn!("{}: {reason}", text::escaped(&row.path));
-                    whole = false;
+                    complete = false;
                     changed.push(Changed {
                         path: row.path,
                         reason,
                     });
                 }
-                // The workers are gone: the run is being stopped.
+                // The workers have stopped: the run is ending.
                 Err(_) => return Ok(changed),
             },
             Pending::EndOfPart(end) => {
-                let whole = mem::replace(&mut whole, true);
-                waiting.ends.push((waiting.rows.len(), end, whole));
+                let complete = mem::replace(&mut complete, true);
+                waiting.ends.push((waiting.rows.len(), end, complete));
             }
         }
         if waiting.is_due(network.batch_size) && !waiting.run(network, &done, clocks)? {
             return Ok(changed);
         }
     }
-    // Of an interrupted part, nothing counts.
+    // An interrupted part is dropped.
     if !waiting.ends.is_empty() {
         waiting.run(network, &done, clocks)?;
     }
     Ok(changed)
 }
 
-/// Images that wait for their batch to be full, and the ends of parts among them.
+/// Images waiting for a full batch, and the ends of parts among them.
 #[derive(Default)]
 struct Waiting {
     rows: Vec<ImageRow>,
     pixels: Vec<u8>,
-    /// How many of the images stand before it, and whether all of the part's could be read.
+    /// Each end with the number of images before it, and whether the part is complete.
     ends: Vec<(usize, End, bool)>,
 }
 
 impl Waiting {
     fn is_due(&self, batch_size: usize) -> bool {
-        let alone = (self.ends.last()).is_some_and(|(_, end, _)| end.taken.is_empty());
-        let nothing_to_run = self.rows.is_empty() && !self.ends.is_empty();
-        self.rows.len() >= batch_size || alone || nothing_to_run
+        let ends_new_part = (self.ends.last()).is_some_and(|(_, end, _)| end.reused.is_empty());
+        let has_only_ends = self.rows.is_empty() && !self.ends.is_empty();
+        self.rows.len() >= batch_size || ends_new_part || has_only_ends
     }
 
-    /// Runs what has been collected and hands it on, part by part; says whether anybody takes it.
+    /// Runs the network on the waiting images and sends the results by part; returns whether the writer still receives.
     fn run(&mut self, network: &Network, done: &Sender<Done>, clocks: &Clocks) -> Result<bool> {
         let Waiting {
             rows,
@@ -88,7 +88,7 @@ impl Waiting {
             left = Some((rows, batch, cams));
         }
         let mut sent = 0;
-        for (place, end, whole) in ends {
+        for (place, end, complete) in ends {
             if let Some((mut rows, mut batch, mut cams)) = left.take() {
                 let at = place - sent;
                 sent = place;
@@ -103,7 +103,7 @@ impl Waiting {
                     return Ok(false);
                 }
             }
-            if done.send(Done::EndOfPart { end, whole }).is_err() {
+            if done.send(Done::EndOfPart { end, complete }).is_err() {
                 return Ok(false);
             }
         }

@@ -1,4 +1,4 @@
-//! How long decoding, the network and the writer were busy.
+//! Busy times of decoding, the network and the writer.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// How fast extraction was and which part of it held it up.
+/// Throughput and bottleneck.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub images: u64,
@@ -24,7 +24,7 @@ impl Report {
         self.images as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// Share of the time that decoding (mean over its workers), the network and the writer were busy.
+    /// Fraction of the elapsed time that decoding (mean over workers), the network and the writer were busy.
     fn busy(&self) -> [(&'static str, f64); 3] {
         let wall = self.elapsed.as_secs_f64().max(1e-9);
         [
@@ -66,7 +66,7 @@ impl Report {
             .map(|(_, share)| (share * 1000.0).round() / 1000.0);
         json!({
             "seconds": self.elapsed.as_secs_f64(),
-            // Nothing to be said of a network that had nothing to do.
+            // Null if no image went through the network.
             "images_per_second": (self.images > 0).then(|| self.images_per_second()),
             "bottleneck": self.bottleneck(),
             "busy": {"decode": decode, "forward": forward, "write": write},

@@ -1,4 +1,4 @@
-//! The tables of `extract`: a part's rows out of batches.
+//! Tables of the stage: collects batches into the rows of a part.
 
 use std::{collections::HashMap, iter, sync::Arc};
 
@@ -24,30 +24,30 @@ use prospect_store::{PartWriter, declare::Lists};
 use super::{
     super::explain::{self, rows::Rows},
     image_row::ImageRow,
-    takeover::{Layers, Taken, merged},
+    reuse::{LayerNames, Reused, merged},
 };
 
 /// Classes kept in `predictions.top5`.
 const TOP: usize = 5;
 
-/// Largest finite float16: a larger activation is stored as this, so that ranks stay ranks.
+/// Largest finite float16.
 const MAX_HALF: f32 = 65504.0;
 
-/// As tables hold activations: an infinite one stays comparable.
+/// An activation as stored: clamped to the finite range, so that ranks stay defined.
 pub fn half(value: &f32) -> f16 {
     f16::from_f32(value.clamp(-MAX_HALF, MAX_HALF))
 }
 
-/// What does not change from part to part.
+/// Properties of the tables, the same for all parts.
 pub struct Tables {
     layers: Vec<LayerRow>,
     /// Layers whose maps are stored.
     maps: Vec<Layer>,
-    /// Name and cells of the layers that are explained inline.
+    /// Name and number of cells of each layer explained inline.
     cams: Vec<(String, usize)>,
     n_classes: usize,
     feature_length: usize,
-    /// Class index by name; names that several classes share are left out.
+    /// Class index by unique name.
     class_by_name: HashMap<String, usize>,
 }
 
@@ -60,7 +60,7 @@ struct LayerRow {
 }
 
 impl Tables {
-    /// `cams` are the layers that are explained inline, which stores no maps.
+    /// `cams` lists the layers explained inline; then no maps are stored.
     pub fn new(model: &ModelInfo, wanted: &Wanted, cams: Option<Vec<(String, usize)>>) -> Tables {
         let shape = |layer: &Layer| model.graph.shape(layer.value).unwrap_or(&[]).to_vec();
         let layers = wanted
@@ -107,9 +107,8 @@ impl Tables {
         self.n_classes
     }
 
-    /// Names of the layers that the tables with a row for each layer have.
-    pub fn named(&self) -> Layers<'_> {
-        Layers {
+    pub fn layer_names(&self) -> LayerNames<'_> {
+        LayerNames {
             units: self
                 .layers
                 .iter()
@@ -120,7 +119,7 @@ impl Tables {
         }
     }
 
-    /// Table `extracted` of these images: content, and the network's class of the label.
+    /// Rows of `extracted`.
     fn extracted<'i>(&self, images: impl Iterator<Item = &'i ImageRow>) -> Result<RecordBatch> {
         let mut images: Vec<&ImageRow> = images.collect();
         images.sort_by_key(|image| image.image_id);
@@ -136,7 +135,7 @@ impl Tables {
 
     fn layer_rows(&self) -> Result<RecordBatch> {
         let rows = &self.layers;
-        let side = |at: usize| rows.iter().map(|row| row.shape[at]).collect();
+        let size = |at: usize| rows.iter().map(|row| row.shape[at]).collect();
         let field = |of: fn(&ReceptiveField) -> i64| {
             let of = |row: &LayerRow| row.field.as_ref().map(|field| of(field) as i32);
             rows.iter().map(of).collect()
@@ -144,9 +143,9 @@ impl Tables {
         layers::Columns {
             layer: rows.iter().map(|row| Some(&row.name)).collect(),
             op: rows.iter().map(|row| Some(&row.op)).collect(),
-            channels: side(0),
-            height: side(1),
-            width: side(2),
+            channels: size(0),
+            height: size(1),
+            width: size(2),
             rf_size_y: field(|field| field.size[0]),
             rf_size_x: field(|field| field.size[1]),
             rf_stride_y: field(|field| field.stride[0]),
@@ -227,8 +226,8 @@ impl<'a> PartTables<'a> {
         }
     }
 
-    /// Writes the part, with the rows that were taken from an earlier run; the first one also holds the `layers` table.
-    pub fn write(self, taken: Taken, part: &mut PartWriter, first: bool) -> Result<()> {
+    /// Writes the part, including reused rows; the first part also gets the table `layers`.
+    pub fn write(self, reused: Reused, part: &mut PartWriter, first: bool) -> Result<()> {
         let PartTables {
             tables,
             images,
@@ -241,22 +240,22 @@ impl<'a> PartTables<'a> {
         let ids = |images: &[ImageRow]| -> UInt32Array {
             images.iter().map(|image| image.image_id).collect()
         };
-        let mut write = |table: &str, new: RecordBatch, taken: Vec<RecordBatch>| {
-            let merged = merged(new, taken);
+        let mut write = |table: &str, new: RecordBatch, reused: Vec<RecordBatch>| {
+            let merged = merged(new, reused);
             part.write(
                 table,
                 &merged.map_err(|error| Error::internal(table, error))?,
             )
         };
-        // What depends on labels is computed anew from the logits.
+        // Columns that depend on labels are computed again from the logits.
         let mut earlier = Predictions::default();
         for (image, logits) in
-            (taken.images.iter()).zip(taken.logits.chunks_exact(tables.n_classes))
+            (reused.images.iter()).zip(reused.logits.chunks_exact(tables.n_classes))
         {
             earlier.push(logits, tables.class_of(image));
         }
-        let earlier = earlier.batch(ids(&taken.images), tables.n_classes)?;
-        let extracted = tables.extracted(images.iter().chain(&taken.images))?;
+        let earlier = earlier.batch(ids(&reused.images), tables.n_classes)?;
+        let extracted = tables.extracted(images.iter().chain(&reused.images))?;
         let ids = ids(&images);
         write(extracted::NAME, extracted, Vec::new())?;
         let predictions = predictions.batch(ids.clone(), tables.n_classes)?;
@@ -265,9 +264,9 @@ impl<'a> PartTables<'a> {
             image_id: ids.clone(),
             vector: Lists::new(features, tables.feature_length),
         };
-        write(features::NAME, features.batch()?, taken.features)?;
-        // One row group a layer: who reads one layer skips the others.
-        for ((layer, units), taken) in tables.layers.iter().zip(units).zip(filled(taken.units)) {
+        write(features::NAME, features.batch()?, reused.features)?;
+        // One row group per layer: readers of one layer skip the others.
+        for ((layer, units), reused) in tables.layers.iter().zip(units).zip(filled(reused.units)) {
             let length = layer.shape[0] as usize;
             let units = units::Columns {
                 layer: StringArray::new_repeated(&layer.name, ids.len()),
@@ -276,21 +275,22 @@ impl<'a> PartTables<'a> {
                 mean: Lists::new(units.mean, length),
                 argmax: Lists::new(units.argmax, length),
             };
-            write(units::NAME, units.batch()?, taken)?;
+            write(units::NAME, units.batch()?, reused)?;
         }
-        for ((layer, map), taken) in tables.maps.iter().zip(maps).zip(filled(taken.maps)) {
+        for ((layer, map), reused) in tables.maps.iter().zip(maps).zip(filled(reused.maps)) {
             let length = map.len() / ids.len().max(1);
             let maps = maps::Columns {
                 layer: StringArray::new_repeated(&layer.name, ids.len()),
                 image_id: ids.clone(),
                 map: Lists::new(map, length),
             };
-            write(maps::NAME, maps.batch()?, taken)?;
+            write(maps::NAME, maps.batch()?, reused)?;
         }
-        for (((layer, cells), rows), taken) in tables.cams.iter().zip(cams).zip(filled(taken.cams))
+        for (((layer, cells), rows), reused) in
+            tables.cams.iter().zip(cams).zip(filled(reused.cams))
         {
             let cams = explain::tables::cams(layer, *cells, rows)?;
-            write(cams::NAME, cams, taken)?;
+            write(cams::NAME, cams, reused)?;
         }
         if first {
             write(layers::NAME, tables.layer_rows()?, Vec::new())?;
@@ -299,14 +299,14 @@ impl<'a> PartTables<'a> {
     }
 }
 
-/// Of each layer, its batches; none where nothing was taken.
+/// The batches of each layer; empty without reused rows.
 fn filled(layers: Vec<Vec<RecordBatch>>) -> impl Iterator<Item = Vec<RecordBatch>> {
     layers.into_iter().chain(iter::repeat_with(Vec::new))
 }
 
 impl Predictions {
-    /// Softmax in float64. `margin` is the probability of the best class minus that of the second; `entropy` and
-    /// `loss` (cross entropy of the label) are in nats.
+    /// Softmax in float64. `margin` is the highest probability minus the second highest; `entropy` and
+    /// `loss` (cross-entropy of the label) are in nats.
     fn push(&mut self, logits: &[f32], label: Option<usize>) {
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let exps: Vec<f64> = logits
@@ -335,7 +335,7 @@ impl Predictions {
                 .sum::<f64>() as f32,
         );
         self.p_label.push(label.map(|label| p[label] as f32));
-        // From the logits, so that a probability that underflows still has its loss.
+        // From the logits: finite even if the probability underflows.
         self.loss
             .push(label.map(|label| (sum.ln() - f64::from(logits[label] - highest)) as f32));
         self.top_class
@@ -367,7 +367,7 @@ impl Predictions {
     }
 }
 
-/// Lists of `length` classes with their probabilities.
+/// Lists of `length` structs of class and probability.
 fn top_lists(
     classes: Vec<i32>,
     probabilities: Vec<f32>,

@@ -1,4 +1,4 @@
-//! How much extract is going to write.
+//! Estimated output of the stage.
 
 use prospect_common::Result;
 use prospect_config::MapStorage;
@@ -10,19 +10,20 @@ use prospect_engine::{
 
 use crate::explain;
 
+/// Compressed size of each column, as a fraction of its raw size.
 const FEATURES: f64 = 0.8;
-/// Of the six bytes of each channel in `units`: 0.70 to 0.81.
+/// `units`, six bytes per channel: 0.70 to 0.81.
 const UNITS: f64 = 0.77;
-/// Of float16 maps that nothing has rectified: 0.90 to 0.93.
+/// Float16 maps without a ReLU: 0.90 to 0.93.
 const DENSE: f64 = 0.93;
-/// Of float16 maps after a ReLU: 0.46 to 0.71 up to the last blocks, 0.21 to 0.29 there.
+/// Float16 maps after a ReLU: 0.46 to 0.71 before the last blocks, 0.21 to 0.29 in them.
 const RECTIFIED: f64 = 0.6;
-/// Of the rectified map before the head where it is wide, since few of its units fire at a time: 0.11 to 0.20 with 512 to
-/// 2048 channels; 0.55 with 64.
+/// The rectified map before the head if it is wide, as few of its units are active at a time: 0.11 to 0.20 with 512 to 2048
+/// channels, 0.55 with 64.
 const LAST_RECTIFIED: f64 = 0.2;
 const WIDE: u64 = 256;
 
-/// `predictions`, `features`, `units`, `layers`, `extracted`, and `maps` or, where extract explains inline, `cams`.
+/// `predictions`, `features`, `units`, `layers`, `extracted`, and `maps` or, with inline explanations, `cams`.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (config, model) = (ctx.config, ctx.model()?);
     let units = model.layers(&config.extract.layers)?;
@@ -41,7 +42,7 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
             images,
             with_vector(features::TABLE.bytes, 4 * length, FEATURES),
         )
-        .or("take a narrower [extract] feature_layer"),
+        .or("choose a narrower [extract] feature_layer"),
         {
             let row = with_vector(units::TABLE.bytes, 6 * channels / n_layers.max(1), UNITS);
             TableEstimate::new(units::NAME, images * n_layers, row)
@@ -57,7 +58,7 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     Ok(tables)
 }
 
-/// `maps`, where there are any.
+/// `maps`, if any are stored.
 fn maps(ctx: &Context, images: u64) -> Result<Option<TableEstimate>> {
     let model = ctx.model()?;
     let last = model.analysis.explanation;

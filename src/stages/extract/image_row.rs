@@ -1,6 +1,6 @@
-//! What extraction knows of an image.
+//! An image to extract.
 
-/// An image of the run, as far as extraction needs it.
+/// The columns of `images` that the stage needs.
 #[derive(Clone, Debug)]
 pub struct ImageRow {
     pub image_id: u32,

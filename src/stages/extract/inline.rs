@@ -1,4 +1,4 @@
-//! Explaining every batch as it passes, so that no maps need to be stored.
+//! Inline explanation of each batch, without storing maps.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,6 @@ use super::{
     image_row::ImageRow,
 };
 
-/// What is explained, and how.
 pub struct Inline {
     choice: Choice,
     explainers: Vec<Explainer>,
@@ -30,9 +29,9 @@ impl Inline {
         }
     }
 
-    /// The rows of a batch, one set for each explained layer. Takes the batch's maps, rounded to half floats as if they
-    /// had been stored.
-    /// The head runs as often as it would for `batch_size` images, each with all its classes: results do not depend on the others then.
+    /// The rows of a batch, one set per explained layer. Consumes the batch's maps, rounded to half floats as stored maps are.
+    ///
+    /// The head always runs for `batch_size` images with all classes, so that results do not depend on the batch.
     pub fn explain(
         &self,
         images: &[ImageRow],
@@ -47,7 +46,7 @@ impl Inline {
                 map
             })
             .collect();
-        let held = self.choice.maps();
+        let layers = self.choice.maps();
         let subjects: Vec<Subject> = images
             .iter()
             .zip(batch.logits.chunks_exact(self.n_classes))
@@ -60,12 +59,12 @@ impl Inline {
         let mut all = Vec::with_capacity(self.explainers.len());
         for (layer, explainer) in self.choice.layers.iter().zip(&self.explainers) {
             let needed: Vec<&[f32]> = (layer.needs.iter())
-                .filter_map(|need| held.iter().position(|map| map.name == need.name))
+                .filter_map(|need| layers.iter().position(|map| map.name == need.name))
                 .filter_map(|index| maps.get(index).map(Vec::as_slice))
                 .collect();
             let mut rows = Rows::default();
-            let least = batch_size * self.choice.n_classes();
-            (self.choice).explain(layer, explainer, &subjects, &needed, least, &mut rows)?;
+            let min_jobs = batch_size * self.choice.n_classes();
+            (self.choice).explain(layer, explainer, &subjects, &needed, min_jobs, &mut rows)?;
             all.push(rows);
         }
         Ok(all)
@@ -76,7 +75,7 @@ impl Inline {
         self.choice.by_label()
     }
 
-    /// Name and cells of each explained layer.
+    /// Name and number of cells of each explained layer.
     pub fn layers(&self) -> Vec<(String, usize)> {
         let layers = self.choice.layers.iter().zip(&self.explainers);
         layers

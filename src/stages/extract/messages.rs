@@ -1,11 +1,11 @@
-//! What the threads of extraction hand to one another.
+//! Messages between the threads of the stage.
 
 use crossbeam_channel::Receiver;
 use prospect_model::forward::Batch;
 
-use super::{super::explain::rows::Rows, image_row::ImageRow, takeover::Place};
+use super::{super::explain::rows::Rows, image_row::ImageRow, reuse::Location};
 
-/// What the batcher gets, in image order.
+/// To the batcher, in image order.
 pub enum Pending {
     Image {
         row: ImageRow,
@@ -14,23 +14,23 @@ pub enum Pending {
     EndOfPart(End),
 }
 
-/// The end of a part, with the images whose rows lie elsewhere already.
+/// The end of a part, with its images whose earlier rows are reused.
 pub struct End {
     pub part: usize,
-    pub taken: Vec<(ImageRow, Place)>,
+    pub reused: Vec<(ImageRow, Location)>,
 }
 
-/// What the writer gets.
+/// To the writer.
 pub enum Done {
     Batch(Vec<ImageRow>, Batch, Vec<Rows>),
-    /// The part is complete, unless images of it could not be read again.
+    /// `complete`: all images of the part could be read.
     EndOfPart {
         end: End,
-        whole: bool,
+        complete: bool,
     },
 }
 
-/// An image that was fine when the folder was scanned and is not now.
+/// An image that was readable during `scan` and has changed since.
 pub struct Changed {
     pub path: String,
     pub reason: String,

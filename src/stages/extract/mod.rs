@@ -1,5 +1,5 @@
-//! Runs the whole network over every image, once: `predictions`, `features`, `units`, `maps`, `layers` and, by which rows
-//! are known again, `extracted`. Images that an earlier run has put through the same network are not run again.
+//! Runs the network over each image once: `predictions`, `features`, `units`, `maps`, `layers`, and `extracted`, by which later
+//! runs reuse rows. Images whose rows can be reused are not run again.
 
 mod batches;
 mod clocks;
@@ -10,7 +10,7 @@ mod inline;
 mod messages;
 mod network;
 mod pipeline;
-mod takeover;
+mod reuse;
 
 use prospect_common::{Complaint, Complaints, Result};
 use prospect_config::{Config, MapStorage};
@@ -52,10 +52,10 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Most cells of a map whose place fits the `argmax` column.
+/// Maximum cells of a map, limited by the type of column `argmax`.
 const MAX_CELLS: i64 = 1 << 16;
 
-/// Everything that the configuration and the model say about what to compute.
+/// Checked settings.
 struct Choice {
     spec: InputSpec,
     wanted: Wanted,
@@ -72,7 +72,7 @@ fn choose(config: &Config, model: &ModelInfo) -> Result<Choice> {
             && rows * cols > MAX_CELLS
         {
             let message = format!(
-                "{} has {rows}x{cols} cells, more than the {MAX_CELLS} that the argmax column can tell apart; name a \
+                "{} has {rows}x{cols} cells, more than the {MAX_CELLS} that the argmax column can index; name a \
                  deeper layer",
                 layer.name
             );
@@ -96,7 +96,7 @@ fn choose(config: &Config, model: &ModelInfo) -> Result<Choice> {
     })
 }
 
-/// Device kinds compute the last bits differently, so the kind is part of the key; its index is not.
+/// The kind of device, which is part of the key because last bits differ between kinds; the index is not.
 fn device_kind(choice: DeviceChoice) -> Result<&'static str> {
     Ok(if device::choose(choice)?.is_cuda() {
         "cuda"
@@ -130,7 +130,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
         "maps": if inline { Vec::new() } else { names(&choice.wanted.maps) },
         "inline": inline.then(|| choice.explained.parameters()),
         "part_size": ctx.config.extract.part_size,
-        // Other kernels for other sizes: the last bits differ.
+        // Kernels depend on the batch size: the last bits differ.
         "batch_size": ctx.config.model.batch_size,
         "dtype": ctx.config.model.dtype,
         "device": kind,
@@ -163,7 +163,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         batch_size: ctx.config.model.batch_size,
     };
     let by_label = inline.as_ref().is_some_and(Inline::by_label);
-    let earlier = takeover::Earlier::read(ctx, &STAGE, &parameters(ctx)?, by_label)?;
+    let earlier = reuse::EarlierRows::read(ctx, &STAGE, &parameters(ctx)?, by_label)?;
     let work = pipeline::Work {
         network: &network,
         spec: &choice.spec,
@@ -179,13 +179,13 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     );
     let mut summary = report.summary();
     let record = writer.record();
-    let (all, taken) = (record.rows(extracted::NAME), record.reused());
+    let (all, reused) = (record.rows(extracted::NAME), record.reused());
     if let Some(map) = summary.as_object_mut() {
-        // Of all processes that worked on it.
+        // Of all processes that worked on the stage.
         map.insert("images".into(), json!(all));
-        if taken > 0 {
-            map.insert("through_the_network".into(), json!(all - taken));
-            map.insert("reused".into(), json!(taken));
+        if reused > 0 {
+            map.insert("through_the_network".into(), json!(all - reused));
+            map.insert("reused".into(), json!(reused));
         }
         map.insert("device".into(), json!(device::name(device)));
         map.insert("dtype".into(), json!(ctx.config.model.dtype));

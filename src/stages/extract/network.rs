@@ -1,11 +1,10 @@
-//! The network, and the explanation of what it says.
+//! The network with inline explanations.
 
 use prospect_common::Result;
 use prospect_model::forward::{Batch, Forward};
 
 use super::{super::explain::rows::Rows, image_row::ImageRow, inline::Inline};
 
-/// What runs on every batch.
 pub struct Network<'a> {
     pub forward: &'a Forward,
     pub inline: Option<&'a Inline>,
@@ -13,9 +12,9 @@ pub struct Network<'a> {
 }
 
 impl Network<'_> {
-    /// Runs these images in a batch of the full size, the rest of it black. libtorch computes small batches in another way, and
-    /// the last bits differ; between batches of one size, an image's results depend on neither its place nor the others (seen
-    /// for oneDNN and MKL on a CPU, from three images on; tests/model.rs).
+    /// Runs these images, padded with black ones to a full batch. libtorch computes batches of different sizes differently in the
+    /// last bits. For a fixed size, an image's results depend neither on its position nor on the other images (observed for
+    /// oneDNN and MKL on a CPU, from three images on; tests/model.rs).
     pub fn run(&self, images: &[ImageRow], pixels: &mut Vec<u8>) -> Result<(Batch, Vec<Rows>)> {
         let image = pixels.len() / images.len().max(1);
         pixels.resize(image * self.batch_size, 0);

@@ -1,11 +1,11 @@
-//! Decode workers → bounded channel → batches → network → bounded channel → writer, each of them timed.
+//! Decode workers → bounded channel → batches → network → bounded channel → writer, each timed.
 //!
-//! The feeder hands every image to the workers and, in order, a promise of its result to the batcher, so results come
-//! back in image order whatever the workers do, and never more than the channels hold are in memory.
+//! The feeder sends each image to the workers and, in order, the receiver of its pixels to the batcher. So results arrive in
+//! image order, and the channels bound the memory.
 //!
-//! Images whose rows an earlier run has are not handed out; the writer reads those rows when it finishes their part. New
-//! images may then be few and far between, so a batch goes on where a part ends that took any. A part of new images
-//! alone ends with its batch: where nothing is taken, what a part holds does not depend on what ran before it.
+//! Images with reusable rows skip the network; the writer copies their rows when it finishes the part. New images may then be
+//! rare, so batches span parts with reused rows. A part without reused rows ends with its own batch, so that its content does
+//! not depend on earlier parts.
 
 use std::{fs, mem, path::Path, sync::atomic::Ordering, thread, time::Instant};
 
@@ -15,8 +15,8 @@ use prospect_dataset::image::{self, DecodeOptions, InputSpec};
 use prospect_engine::{
     Context,
     progress::{Bar, Cancel},
+    reuse::Source,
     schema::images,
-    takeover::Source,
 };
 use prospect_store::{Manifest, StageWriter};
 
@@ -27,13 +27,13 @@ use super::{
     image_row::ImageRow,
     messages::{Done, End, Pending},
     network::Network,
-    takeover::{Earlier, Taken, fetch},
+    reuse::{EarlierRows, Reused, fetch},
 };
 
-/// Batches that may wait for the writer.
+/// Batches queued for the writer.
 const WRITE_AHEAD: usize = 2;
 
-/// What is done with every image.
+/// How images are processed.
 pub struct Work<'a> {
     pub network: &'a Network<'a>,
     pub spec: &'a InputSpec,
@@ -41,13 +41,18 @@ pub struct Work<'a> {
     pub tables: &'a Tables,
 }
 
-/// One image on its way through a worker.
+/// An image for a decode worker.
 struct Job {
     row: ImageRow,
     reply: Sender<Result<Vec<u8>, String>>,
 }
 
-pub fn run(ctx: &Context, writer: &StageWriter, work: &Work, earlier: Earlier) -> Result<Report> {
+pub fn run(
+    ctx: &Context,
+    writer: &StageWriter,
+    work: &Work,
+    earlier: EarlierRows,
+) -> Result<Report> {
     // The network stays on this thread.
     let &Work {
         network,
@@ -71,7 +76,7 @@ pub fn run(ctx: &Context, writer: &StageWriter, work: &Work, earlier: Earlier) -
     let workers = ctx.config.extract.decode_threads();
     let clocks = Clocks::default();
     let started = Instant::now();
-    // Set when any of the threads fails, so that the others stop, too.
+    // Set when a thread fails, to stop the others.
     let stop = Cancel::default();
     let (job_sender, jobs) = bounded::<Job>(batch_size);
     let (pending_sender, pending) = bounded::<Pending>(batch_size + workers);
@@ -99,7 +104,7 @@ pub fn run(ctx: &Context, writer: &StageWriter, work: &Work, earlier: Earlier) -
                     let pixels = timed(&clocks.decode, || {
                         prepare(&ctx.config.images.dir, &job.row, spec, decode)
                     });
-                    // Nobody waits any more when the run is being stopped.
+                    // The receiver is gone if the run is ending.
                     let _ = job.reply.send(pixels);
                 }
             });
@@ -125,7 +130,7 @@ pub fn run(ctx: &Context, writer: &StageWriter, work: &Work, earlier: Earlier) -
         let written = written
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // The writer's error is the cause where the network could not hand a batch on.
+        // An error of the writer also closes its channel: report the cause first.
         written?;
         let changed = computed?;
         fed?;
@@ -142,23 +147,23 @@ pub fn run(ctx: &Context, writer: &StageWriter, work: &Work, earlier: Earlier) -
         None => Ok(report),
         Some(first) => Err(Error::invalid(
             ctx.config.images.dir.join(&first.path),
-            "the images as they were scanned",
+            "the images as scanned",
             format!(
-                "{} image(s) that changed since, this one first: {}",
+                "{} image(s) changed since, this one first: {}",
                 changed.len(),
                 first.reason
             ),
-            "the other parts are kept; run the same command again to scan the folder anew and go on",
+            "complete parts are kept; run the same command again to scan the folder again and resume",
         )),
     }
 }
 
-/// Hands out the images of every part that is not there yet, but for those that are known already.
+/// Sends the images of all missing parts, except those with reusable rows, to the workers and the batcher.
 struct Feeder<'f> {
     ctx: &'f Context<'f>,
     writer: &'f StageWriter,
     tables: &'f Tables,
-    earlier: Earlier,
+    earlier: EarlierRows,
     stop: &'f Cancel,
     jobs: Sender<Job>,
     pending: Sender<Pending>,
@@ -180,7 +185,7 @@ impl Feeder<'_> {
         let mut waiting: Vec<ImageRow> = Vec::new();
         for part in 0..parts {
             let end = (part + 1) * part_size;
-            // Image ids are ranks, so a part's rows come one after another.
+            // Image ids are ranks, so the rows of a part are consecutive.
             while waiting
                 .last()
                 .is_none_or(|row| (row.image_id as usize) < end)
@@ -203,25 +208,25 @@ impl Feeder<'_> {
             if self.writer.has_part(part) {
                 continue;
             }
-            // Unreadable images are done with.
+            // Unreadable images need no work.
             self.bar
                 .advance((end.min(n_images) - part * part_size - mine.len()) as u64);
-            if !self.hand_out(part, mine) {
+            if !self.send(part, mine) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Says whether to go on: not after Ctrl-C, which drops the current part, nor where another thread failed and tells why.
-    fn hand_out(&mut self, part: usize, rows: Vec<ImageRow>) -> bool {
-        let mut taken = Vec::new();
+    /// Returns whether to continue: false after Ctrl-C, which drops the current part, and if another thread failed.
+    fn send(&mut self, part: usize, rows: Vec<ImageRow>) -> bool {
+        let mut reused = Vec::new();
         for row in rows {
             if self.ctx.cancel.requested() || self.stop.requested() {
                 return false;
             }
-            if let Some(place) = self.earlier.find(&row, self.tables.class_of(&row)) {
-                taken.push((row, place));
+            if let Some(location) = self.earlier.find(&row, self.tables.class_of(&row)) {
+                reused.push((row, location));
                 continue;
             }
             let (reply, pixels) = bounded(1);
@@ -233,12 +238,12 @@ impl Feeder<'_> {
                 return false;
             }
         }
-        let end = End { part, taken };
+        let end = End { part, reused };
         self.pending.send(Pending::EndOfPart(end)).is_ok()
     }
 }
 
-/// Reads, checks and decodes one image to the network's input bytes.
+/// Reads, checks and decodes an image to the network's input bytes.
 fn prepare(
     folder: &Path,
     row: &ImageRow,
@@ -247,14 +252,14 @@ fn prepare(
 ) -> Result<Vec<u8>, String> {
     let bytes = fs::read(folder.join(&row.path)).map_err(|error| error.to_string())?;
     if blake3::hash(&bytes).to_hex().as_str() != row.digest {
-        return Err("its content is another than when it was scanned".into());
+        return Err("its content changed since the scan".into());
     }
     let image = image::decode(&bytes, decode).map_err(|error| error.to_string())?;
     let (pixels, _) = image::preprocess(&image, spec).map_err(|error| error.to_string())?;
     Ok(pixels)
 }
 
-/// Turns batches into rows and commits part after part.
+/// Turns batches into rows and commits them by part.
 struct Output<'o> {
     writer: &'o StageWriter,
     tables: &'o Tables,
@@ -276,9 +281,9 @@ impl Output<'_> {
                         .push(rows, batch, cams);
                     Ok(())
                 }
-                Done::EndOfPart { end, whole } => {
+                Done::EndOfPart { end, complete } => {
                     let filled = open.take().unwrap_or_else(|| PartTables::new(self.tables));
-                    match whole {
+                    match complete {
                         true => self.finish(end, filled),
                         false => Ok(()),
                     }
@@ -291,15 +296,15 @@ impl Output<'_> {
 
     fn finish(&self, end: End, filled: PartTables) -> Result<()> {
         let mut files = self.writer.part(end.part)?;
-        let n = end.taken.len() as u64;
-        let taken = match end.taken {
-            none if none.is_empty() => Taken::default(),
-            taken => {
-                let (layers, n_classes) = (self.tables.named(), self.tables.n_classes());
-                fetch(self.sources, taken, &layers, n_classes)?
+        let n = end.reused.len() as u64;
+        let reused = match end.reused {
+            none if none.is_empty() => Reused::default(),
+            reused => {
+                let (layers, n_classes) = (self.tables.layer_names(), self.tables.n_classes());
+                fetch(self.sources, reused, &layers, n_classes)?
             }
         };
-        filled.write(taken, &mut files, end.part == 0)?;
+        filled.write(reused, &mut files, end.part == 0)?;
         files.set_reused(n);
         self.writer.commit(files)?;
         self.bar.advance(n);

@@ -3,8 +3,8 @@
 mod estimate;
 mod file_labels;
 mod labels;
+mod reuse;
 mod rows;
-mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -28,8 +28,8 @@ use prospect_store::StageWriter;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
+use reuse::EarlierResults;
 use rows::Known;
-use takeover::Earlier;
 
 pub use file_labels::FileLabels;
 pub use labels::from_folders;
@@ -162,7 +162,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         })
         .collect();
     let threads = ctx.decode_pool()?;
-    let earlier = Earlier::read(ctx, &STAGE, &parameters(ctx)?)?;
+    let earlier = EarlierResults::read(ctx, &STAGE, &parameters(ctx)?)?;
     writer.set_parts_total(entries.len().div_ceil(PART_FILES))?;
     let bar = ctx.progress.stage("scan", entries.len() as u64, "images");
     let chunks = entries.chunks(PART_FILES).zip(known.chunks(PART_FILES));
@@ -220,12 +220,12 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         "classes": survey.numbers.len(),
         "other_files": survey.listing.n_other,
     });
-    let taken = writer.record().reused();
-    if taken > 0
+    let reused = writer.record().reused();
+    if reused > 0
         && let Some(summary) = summary.as_object_mut()
     {
-        summary.insert("decoded".into(), json!(total - taken));
-        summary.insert("reused".into(), json!(taken));
+        summary.insert("decoded".into(), json!(total - reused));
+        summary.insert("reused".into(), json!(reused));
     }
     if survey.metadata_digest.is_some()
         && let Some(summary) = summary.as_object_mut()

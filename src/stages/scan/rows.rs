@@ -11,7 +11,7 @@ use prospect_dataset::{
 };
 use prospect_engine::schema::images;
 
-use super::takeover::Earlier;
+use super::reuse::EarlierResults;
 
 /// Size limit of a file: 16-bit RGBA for `max_pixels`, plus an allowance for metadata.
 const BYTES_PER_PIXEL: u64 = 8;
@@ -32,7 +32,7 @@ pub struct Row {
 }
 
 /// Reads one file and decodes it, unless an earlier scan decoded the same content. Problems go into the row's error.
-pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &Earlier) -> Row {
+pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &EarlierResults) -> Row {
     let mut row = Row::default();
     if let Some(problem) = &entry.problem {
         row.error = Some(problem.clone());
@@ -47,10 +47,10 @@ pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &Earlier) -> Row
     };
     let content = blake3::hash(&bytes);
     row.digest = Some(content.to_hex().to_string());
-    if let Some(seen) = earlier.seen(&content) {
-        row.size = seen.size;
-        row.orientation = seen.orientation;
-        row.quality = Some(seen.quality);
+    if let Some(known) = earlier.get(&content) {
+        row.size = known.size;
+        row.orientation = known.orientation;
+        row.quality = Some(known.quality);
         row.reused = true;
         return row;
     }

@@ -1,4 +1,4 @@
-//! Rows of images whose content an earlier run has put through the network.
+//! Reuse of earlier rows for images whose content has already been through the network.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,8 +14,8 @@ use arrow::{
 use prospect_common::{Error, Result, text::escaped};
 use prospect_engine::{
     Context, Stage,
+    reuse::{Source, parse_digest, sources},
     schema::{cams, extracted, features, maps, predictions, units},
-    takeover::{Source, content, sources},
 };
 use prospect_store::{
     check_bytes,
@@ -25,113 +25,113 @@ use serde_json::Value;
 
 use super::image_row::ImageRow;
 
-/// The column by which the tables are joined.
+/// The column that joins the tables.
 const IMAGE_ID: &str = extracted::image_id.name;
 
-/// Where an image's rows lie.
+/// Location of an image's earlier rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Location {
     source: u16,
     part: u32,
     image_id: u32,
 }
 
-/// What earlier runs know, by content.
-pub struct Earlier {
+/// Locations of earlier rows, by content.
+pub struct EarlierRows {
     stage: &'static str,
     sources: Arc<Vec<Source>>,
-    /// With the network's class of the label that the image had then.
-    places: HashMap<blake3::Hash, (Place, Option<i32>)>,
-    /// Whether rows depend on the label otherwise than through the logits.
+    /// With the network's class of the image's label at that time.
+    locations: HashMap<blake3::Hash, (Location, Option<i32>)>,
+    /// Whether explanations depend on the label: rows are reused only for the same label then.
     by_label: bool,
-    /// Parts that were looked at, and whether their files are what was written.
-    sound: BTreeMap<(u16, u32), bool>,
+    /// Whether the files of each part checked so far are undamaged.
+    intact: BTreeMap<(u16, u32), bool>,
 }
 
-/// The rows of some images, as they are to be written: under the ids of now, in any order.
+/// Earlier rows with the current image ids, in any order.
 #[derive(Default)]
-pub struct Taken {
+pub struct Reused {
     pub images: Vec<ImageRow>,
     /// `[images, classes]`
     pub logits: Vec<f32>,
     pub features: Vec<RecordBatch>,
-    /// Of each layer.
+    /// By layer, like the next two.
     pub units: Vec<Vec<RecordBatch>>,
     pub maps: Vec<Vec<RecordBatch>>,
     pub cams: Vec<Vec<RecordBatch>>,
 }
 
-/// The layers of the tables that have one row a layer.
-pub struct Layers<'l> {
+/// Names of the layers in each table that has a row per layer.
+pub struct LayerNames<'l> {
     pub units: Vec<&'l str>,
     pub maps: Vec<&'l str>,
     pub cams: Vec<&'l str>,
 }
 
-impl Earlier {
-    /// Looks up which contents are known. `by_label`: rows are explanations for the label's class.
+impl EarlierRows {
+    /// Indexes the earlier rows. `by_label`: explanations depend on the label.
     pub fn read(
         ctx: &Context,
         stage: &Stage,
         parameters: &Value,
         by_label: bool,
-    ) -> Result<Earlier> {
+    ) -> Result<EarlierRows> {
         let sources = sources(ctx, stage, parameters)?;
-        let mut places = HashMap::new();
+        let mut locations = HashMap::new();
         for (number, source) in sources.iter().enumerate() {
             let parts = source.record(stage.name).map(|record| record.parts.keys());
             for &part in parts.into_iter().flatten() {
                 let columns = (extracted::image_id, extracted::digest, extracted::class);
                 for batch in source.run.rows(&source.manifest, columns).part(part) {
                     for (image_id, digest, class) in batch?.iter() {
-                        let Some(content) = content(digest) else {
+                        let Some(content) = parse_digest(digest) else {
                             continue;
                         };
-                        let place = Place {
+                        let location = Location {
                             source: number as u16,
                             part: part as u32,
                             image_id,
                         };
-                        // The best source comes first.
-                        places.entry(content).or_insert((place, class));
+                        // Sources are ordered best first.
+                        locations.entry(content).or_insert((location, class));
                     }
                 }
             }
         }
-        Ok(Earlier {
+        Ok(EarlierRows {
             stage: stage.name,
             sources: Arc::new(sources),
-            places,
+            locations,
             by_label,
-            sound: BTreeMap::new(),
+            intact: BTreeMap::new(),
         })
     }
 
-    /// Where the rows of an image lie whose label is the network's `class`, if they are known and not damaged.
-    pub fn find(&mut self, row: &ImageRow, class: Option<usize>) -> Option<Place> {
-        let (place, before) = *self.places.get(&content(&row.digest)?)?;
+    /// The undamaged earlier rows of an image whose label is the network's `class`, if any.
+    pub fn find(&mut self, row: &ImageRow, class: Option<usize>) -> Option<Location> {
+        let (location, before) = *self.locations.get(&parse_digest(&row.digest)?)?;
         if self.by_label && before != class.map(|class| class as i32) {
             return None;
         }
-        let key = (place.source, place.part);
-        let sound = match self.sound.get(&key) {
-            Some(&sound) => sound,
+        let key = (location.source, location.part);
+        let intact = match self.intact.get(&key) {
+            Some(&intact) => intact,
             None => {
-                let sound = self.is_sound(place);
-                self.sound.insert(key, sound);
-                sound
+                let intact = self.is_intact(location);
+                self.intact.insert(key, intact);
+                intact
             }
         };
-        sound.then_some(place)
+        intact.then_some(location)
     }
 
-    /// Compares a part's files with the manifest, checksums included: damage is not to be handed on under a new one.
-    fn is_sound(&self, place: Place) -> bool {
-        let Some(source) = self.sources.get(usize::from(place.source)) else {
+    /// Compares a part's files with the manifest, including checksums: copies of damaged rows would get valid ones.
+    fn is_intact(&self, location: Location) -> bool {
+        let Some(source) = self.sources.get(usize::from(location.source)) else {
             return false;
         };
         let record = source.record(self.stage);
-        let part = record.and_then(|record| record.parts.get(&(place.part as usize)));
+        let part = record.and_then(|record| record.parts.get(&(location.part as usize)));
         let files = part.into_iter().flat_map(|part| &part.files);
         let mut damaged = files
             .filter(|file| file.table.is_some())
@@ -140,80 +140,83 @@ impl Earlier {
             None => true,
             Some(error) => {
                 let shown = error.to_string();
-                tracing::warn!("{}; its images are read anew", escaped(&shown));
+                tracing::warn!(
+                    "{}; its images run through the network again",
+                    escaped(&shown)
+                );
                 false
             }
         }
     }
 
-    /// The sources, to read from while [`Earlier::find`] goes on.
+    /// The sources, shared with the thread that reads the rows.
     pub fn sources(&self) -> Arc<Vec<Source>> {
         Arc::clone(&self.sources)
     }
 }
 
-/// Reads the rows of images, each of which lies in its place.
+/// Reads earlier rows from their locations.
 pub fn fetch(
     sources: &[Source],
-    wanted: Vec<(ImageRow, Place)>,
-    layers: &Layers,
+    wanted: Vec<(ImageRow, Location)>,
+    layers: &LayerNames,
     n_classes: usize,
-) -> Result<Taken> {
-    let mut taken = Taken {
+) -> Result<Reused> {
+    let mut reused = Reused {
         units: layers.units.iter().map(|_| Vec::new()).collect(),
         maps: layers.maps.iter().map(|_| Vec::new()).collect(),
         cams: layers.cams.iter().map(|_| Vec::new()).collect(),
-        ..Taken::default()
+        ..Reused::default()
     };
     let mut by_part: BTreeMap<(u16, u32), Vec<(u32, ImageRow)>> = BTreeMap::new();
-    for (row, place) in wanted {
-        let part = by_part.entry((place.source, place.part)).or_default();
-        part.push((place.image_id, row));
+    for (row, location) in wanted {
+        let part = by_part.entry((location.source, location.part)).or_default();
+        part.push((location.image_id, row));
     }
     for ((source, part), mut rows) in by_part {
         let source = &sources[usize::from(source)];
-        rows.sort_by_key(|(before, row)| (*before, row.image_id));
+        rows.sort_by_key(|(earlier, row)| (*earlier, row.image_id));
         let ids: Vec<(u32, u32)> = rows.iter().map(|(id, row)| (*id, row.image_id)).collect();
         let part = Part {
             source,
             part: part as usize,
             ids: &ids,
         };
-        part.logits(n_classes, &mut taken.logits)?;
-        taken.features.extend(part.rows(&features::TABLE, None)?);
+        part.logits(n_classes, &mut reused.logits)?;
+        reused.features.extend(part.rows(&features::TABLE, None)?);
         for (column, layers, into) in [
-            (units::layer, &layers.units, &mut taken.units),
-            (maps::layer, &layers.maps, &mut taken.maps),
-            (cams::layer, &layers.cams, &mut taken.cams),
+            (units::layer, &layers.units, &mut reused.units),
+            (maps::layer, &layers.maps, &mut reused.maps),
+            (cams::layer, &layers.cams, &mut reused.cams),
         ] {
             for (&layer, into) in layers.iter().zip(into) {
                 into.extend(part.rows(column.table, Some((column, layer)))?);
             }
         }
-        taken.images.extend(rows.into_iter().map(|(_, row)| row));
+        reused.images.extend(rows.into_iter().map(|(_, row)| row));
     }
-    Ok(taken)
+    Ok(reused)
 }
 
-/// One part of earlier tables, of which some images' rows are wanted.
+/// One part of the earlier tables, and the images whose rows are reused.
 struct Part<'p> {
     source: &'p Source,
     part: usize,
-    /// Ids then and now, ascending. Several images of now may have the content of one of then.
+    /// Earlier and current ids, ascending. Several current images may share the content of an earlier one.
     ids: &'p [(u32, u32)],
 }
 
 impl Part<'_> {
-    /// The ids of now of an image of then.
-    fn now(&self, before: u32) -> impl Iterator<Item = u32> {
-        let first = self.ids.partition_point(|(id, _)| *id < before);
+    /// The current ids of an earlier image.
+    fn current(&self, earlier: u32) -> impl Iterator<Item = u32> {
+        let first = self.ids.partition_point(|(id, _)| *id < earlier);
         let same = self.ids[first..]
             .iter()
-            .take_while(move |(id, _)| *id == before);
-        same.map(|(_, now)| *now)
+            .take_while(move |(id, _)| *id == earlier);
+        same.map(|(_, current)| *current)
     }
 
-    /// Appends the logits of the wanted images, in order of [`Part::ids`].
+    /// Appends the images' logits, in order of [`Part::ids`].
     fn logits(&self, n_classes: usize, into: &mut Vec<f32>) -> Result<()> {
         let Source { run, manifest } = self.source;
         let columns = (predictions::image_id, predictions::logits);
@@ -221,20 +224,20 @@ impl Part<'_> {
         for batch in run.rows(manifest, columns).part(self.part) {
             let batch = batch?;
             batch.check_length(&batch.columns().1, n_classes)?;
-            for (before, logits) in batch.iter() {
-                for now in self.now(before) {
-                    found.push(now);
+            for (earlier, logits) in batch.iter() {
+                for current in self.current(earlier) {
+                    found.push(current);
                     into.extend(logits);
                 }
             }
         }
-        if !found.iter().eq(self.ids.iter().map(|(_, now)| now)) {
-            return Err(self.unexpected(&predictions::TABLE, "a row of every image of extracted"));
+        if !found.iter().eq(self.ids.iter().map(|(_, current)| current)) {
+            return Err(self.unexpected(&predictions::TABLE, "a row for every image of extracted"));
         }
         Ok(())
     }
 
-    /// The wanted rows of a table, of one layer or all, under the ids of now and otherwise as they are.
+    /// The images' rows of a table, of one layer or all, with current ids.
     fn rows(&self, table: &Table, layer: Option<(Column<Text>, &str)>) -> Result<Vec<RecordBatch>> {
         let Source { run, manifest } = self.source;
         let mut reader = run.read(manifest, table.name).part(self.part);
@@ -244,22 +247,22 @@ impl Part<'_> {
         let mut found = Vec::new();
         for batch in reader {
             let batch = batch?;
-            let before = (batch.column_by_name(IMAGE_ID))
+            let earlier = (batch.column_by_name(IMAGE_ID))
                 .and_then(|ids| u32::read(ids).ok())
                 .ok_or_else(|| self.unexpected(table, "image ids"))?;
-            let (mut places, mut ids) = (Vec::new(), Vec::new());
-            for (row, &id) in before.values().iter().enumerate() {
-                for now in self.now(id) {
-                    places.push(row as u32);
-                    ids.push(now);
+            let (mut rows, mut ids) = (Vec::new(), Vec::new());
+            for (row, &id) in earlier.values().iter().enumerate() {
+                for current in self.current(id) {
+                    rows.push(row as u32);
+                    ids.push(current);
                 }
             }
-            if places.is_empty() {
+            if rows.is_empty() {
                 continue;
             }
-            let renewed = take_record_batch(&batch, &UInt32Array::from(places))
+            let renumbered = take_record_batch(&batch, &UInt32Array::from(rows))
                 .and_then(|rows| with_ids(rows, ids));
-            found.push(renewed.map_err(|error| self.unexpected(table, &error.to_string()))?);
+            found.push(renumbered.map_err(|error| self.unexpected(table, &error.to_string()))?);
         }
         Ok(found)
     }
@@ -269,7 +272,7 @@ impl Part<'_> {
             self.source.run.path(&format!("tables/{}", table.name)),
             expected,
             format!("something else in part {}", self.part),
-            "run `prospect verify` there, or do not take rows from it",
+            "run `prospect verify` on that run, or remove [run] previous",
         )
     }
 }
@@ -282,13 +285,13 @@ fn with_ids(batch: RecordBatch, ids: Vec<u32>) -> Result<RecordBatch, ArrowError
     RecordBatch::try_new(schema, columns)
 }
 
-/// New and taken rows as one batch in ascending order of ids; the rows of an image keep their order.
-pub fn merged(new: RecordBatch, taken: Vec<RecordBatch>) -> Result<RecordBatch, ArrowError> {
-    if taken.is_empty() {
+/// New and reused rows in one batch, ascending by id; the rows of an image keep their order.
+pub fn merged(new: RecordBatch, reused: Vec<RecordBatch>) -> Result<RecordBatch, ArrowError> {
+    if reused.is_empty() {
         return Ok(new);
     }
     let schema = new.schema();
-    let all = concat_batches(&schema, std::iter::once(&new).chain(&taken))?;
+    let all = concat_batches(&schema, std::iter::once(&new).chain(&reused))?;
     let ids = all.column(schema.index_of(IMAGE_ID)?);
     let ids = ids.as_primitive::<UInt32Type>().values();
     let mut order: Vec<u32> = (0..ids.len() as u32).collect();
@@ -319,11 +322,11 @@ mod tests {
     #[test]
     fn rows_are_merged_by_id_and_stay_in_order_within_an_image() {
         let new = batch(&[1, 1, 5], &["a", "b", "c"]);
-        let taken = vec![batch(&[4, 4], &["d", "e"]), batch(&[0, 2], &["f", "g"])];
+        let reused = vec![batch(&[4, 4], &["d", "e"]), batch(&[0, 2], &["f", "g"])];
         let expected = batch(&[0, 1, 1, 2, 4, 4, 5], &["f", "a", "b", "g", "d", "e", "c"]);
-        assert_eq!(merged(new.clone(), taken).unwrap(), expected);
+        assert_eq!(merged(new.clone(), reused).unwrap(), expected);
         assert_eq!(merged(new.clone(), Vec::new()).unwrap(), new);
-        // Another column type is refused, not cast.
+        // A different column type is an error, not cast.
         let numbers: ArrayRef = Arc::new(Float32Array::from(vec![1.0]));
         let ids: ArrayRef = Arc::new(UInt32Array::from(vec![9]));
         let other = RecordBatch::try_from_iter([("word", numbers), ("image_id", ids)]).unwrap();

@@ -4,22 +4,22 @@ use std::collections::HashMap;
 
 use prospect_common::Result;
 use prospect_dataset::image::Quality;
-use prospect_engine::{Context, Stage, schema::images, takeover};
+use prospect_engine::{Context, Stage, reuse, schema::images};
 use serde_json::Value;
 
-/// Sizes and quality metrics by content. Files that failed to decode are not included: they are tried again.
+/// Results by content. Files that failed to decode are not included: they are tried again.
 #[derive(Default)]
-pub struct Earlier(HashMap<blake3::Hash, Seen>);
+pub struct EarlierResults(HashMap<blake3::Hash, ScanResult>);
 
-/// Results for one content.
-pub struct Seen {
+/// Size and quality metrics of one content.
+pub struct ScanResult {
     pub size: Option<(u32, u32)>,
     pub orientation: Option<u8>,
     pub quality: Quality,
 }
 
-impl Earlier {
-    pub fn read(ctx: &Context, stage: &Stage, parameters: &Value) -> Result<Earlier> {
+impl EarlierResults {
+    pub fn read(ctx: &Context, stage: &Stage, parameters: &Value) -> Result<EarlierResults> {
         let columns = (
             images::digest,
             images::error,
@@ -34,18 +34,18 @@ impl Earlier {
             images::phash,
         );
         let mut known = HashMap::new();
-        for source in takeover::sources(ctx, stage, parameters)? {
+        for source in reuse::sources(ctx, stage, parameters)? {
             for batch in source.run.rows(&source.manifest, columns) {
                 for cells in batch?.iter() {
                     let (digest, error, width, height, orientation, ..) = cells;
                     let (.., brightness, contrast, sharpness, entropy, saturation, phash) = cells;
-                    let content = digest.and_then(takeover::content);
+                    let content = digest.and_then(reuse::parse_digest);
                     let (Some(content), None, Some(phash)) = (content, error, phash) else {
                         continue;
                     };
-                    let side = |side: Option<i32>| u32::try_from(side?).ok();
-                    let seen = Seen {
-                        size: side(width).zip(side(height)),
+                    let pixels = |length: Option<i32>| u32::try_from(length?).ok();
+                    let result = ScanResult {
+                        size: pixels(width).zip(pixels(height)),
                         orientation: orientation.and_then(|tag| u8::try_from(tag).ok()),
                         quality: Quality {
                             brightness: brightness.unwrap_or_default(),
@@ -56,15 +56,15 @@ impl Earlier {
                             phash,
                         },
                     };
-                    known.insert(content, seen);
+                    known.insert(content, result);
                 }
             }
         }
-        Ok(Earlier(known))
+        Ok(EarlierResults(known))
     }
 
-    /// The results for a content, if it was decoded.
-    pub fn seen(&self, content: &blake3::Hash) -> Option<&Seen> {
+    /// `None` if the content was not decoded before.
+    pub fn get(&self, content: &blake3::Hash) -> Option<&ScanResult> {
         self.0.get(content)
     }
 }

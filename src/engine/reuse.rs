@@ -1,4 +1,4 @@
-//! Reuse of an earlier run's rows for images with the same content, as long as the relevant settings are the same.
+//! Reuse of earlier rows for images with the same content and relevant settings.
 
 use prospect_common::{Error, Result, text::escaped};
 use prospect_store::{Manifest, RunFolder, StageRecord};
@@ -20,13 +20,13 @@ impl Source {
 }
 
 /// Whether rows of `record` are valid for a stage with these parameters.
-pub fn holds(stage: &Stage, parameters: &Value, record: &StageRecord) -> bool {
+pub fn is_reusable(stage: &Stage, parameters: &Value, record: &StageRecord) -> bool {
     differences(stage, parameters, record).is_some_and(|names| names.is_empty())
 }
 
 /// Names of relevant differences; `None` for a stage whose rows are never reused.
 fn differences(stage: &Stage, parameters: &Value, record: &StageRecord) -> Option<Vec<String>> {
-    let besides = stage.reuse?;
+    let ignored = stage.reuse?;
     let mut names = Vec::new();
     if record.version != stage.version {
         names.push("stage version".to_string());
@@ -38,7 +38,7 @@ fn differences(stage: &Stage, parameters: &Value, record: &StageRecord) -> Optio
     for name in now.keys().chain(only_before) {
         let none = Value::Null;
         let [before, now] = [before, now].map(|all| all.get(name).unwrap_or(&none));
-        if !besides.contains(&name.as_str()) && !same(before, now) {
+        if !ignored.contains(&name.as_str()) && !same(before, now) {
             names.push(name.clone());
         }
     }
@@ -124,7 +124,7 @@ pub fn check(ctx: &Context) -> Result<()> {
 }
 
 /// Parses a digest from a table.
-pub fn content(digest: &str) -> Option<blake3::Hash> {
+pub fn parse_digest(digest: &str) -> Option<blake3::Hash> {
     blake3::Hash::from_hex(digest).ok()
 }
 
@@ -155,19 +155,19 @@ mod tests {
             parameters: json!({ "model": "a", "part_size": 8, "layers": ["x"] }),
             ..StageRecord::default()
         };
-        let holds = |version, reuse, parameters| {
+        let reusable = |version, reuse, parameters| {
             let stage = Stage {
                 version,
                 reuse,
                 ..tests::EXTRACT
             };
-            holds(&stage, &parameters, &record)
+            is_reusable(&stage, &parameters, &record)
         };
-        let besides: Option<&[&str]> = Some(&["part_size"]);
+        let ignored: Option<&[&str]> = Some(&["part_size"]);
         let now = json!({ "model": "a", "part_size": 9, "layers": ["x"] });
-        assert!(holds(1, besides, now.clone()));
-        assert!(!holds(2, besides, now.clone()));
-        assert!(!holds(1, None, now));
+        assert!(reusable(1, ignored, now.clone()));
+        assert!(!reusable(2, ignored, now.clone()));
+        assert!(!reusable(1, None, now));
         for other in [
             json!({ "model": "b", "part_size": 8, "layers": ["x"] }),
             json!({ "model": "a", "part_size": 8, "layers": ["x", "y"] }),
@@ -175,7 +175,7 @@ mod tests {
             json!({ "model": "a", "part_size": 8 }),
             json!(null),
         ] {
-            assert!(!holds(1, besides, other.clone()), "{other}");
+            assert!(!reusable(1, ignored, other.clone()), "{other}");
         }
     }
 }
