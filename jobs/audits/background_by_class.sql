@@ -1,10 +1,10 @@
 -- Which classes are recognised by their background?
 --
--- Means over each class's images, of the maps for the predicted class: the share of the map on the border of the picture, and
--- outside the objects' boxes where boxes exist (null without). A class far above the others is judged by what is round the
--- object. `missed` is the share of maps whose strongest point lies outside the box.
+-- Means, over each class's images, of the maps of the predicted class: the share of the map on the image's border, and
+-- the share outside the objects' boxes (null without boxes). A class far above the others is recognised by its
+-- surroundings. `missed` is the share of maps whose maximum is outside the box.
 --
--- param method text = 'gradcam' : how the maps were made
+-- param method text = 'gradcam' : explanation method
 -- needs images, explanations
 select i.label_name, e.layer, count(*) as images,
     cast(avg(cast(e.border_fraction as double)) as real) as border_fraction,

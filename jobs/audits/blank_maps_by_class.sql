@@ -1,10 +1,10 @@
--- For which classes do explanations point at nothing?
+-- For which classes are explanations blank?
 --
--- The share of maps without any positive evidence. Such a map is no error: the class's logit comes from its bias, or from
--- the absence of what speaks for the others. Many in one class: its pictures have nothing in common that the layer shows.
+-- The share of maps without positive evidence. Such a map is not an error: the class's logit comes from its bias, or from
+-- the absence of evidence for the other classes. Many in one class: its images share nothing that the layer detects.
 --
--- param method text = 'gradcam' : how the maps were made
--- param kind text = 'predicted' : maps of the class that was predicted, or label
+-- param method text = 'gradcam' : explanation method
+-- param kind text = 'predicted' : 'predicted' or 'label': the class explained
 -- needs images, explanations
 select i.label_name, e.layer, count(*) as maps, sum(case when e.zero_map then 1 else 0 end) as blank,
     cast(sum(case when e.zero_map then 1 else 0 end) as double) / count(*) as share

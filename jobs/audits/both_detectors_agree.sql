@@ -1,10 +1,10 @@
 -- On which wrong labels do two independent detectors agree?
 --
--- Confident learning (the probe's probabilities against each class's own threshold) puts the image off the diagonal,
--- and most of its labelled neighbours carry the very label that is suggested. Fewer rows than either detector alone,
--- and more of them right: what to correct first, or without looking where a few mistakes are acceptable.
+-- Confident learning (the probe's probabilities against each class's threshold) puts the image off the diagonal, and most
+-- of its labelled neighbours have the suggested label. Fewer rows than from either detector alone, but with higher
+-- precision: correct these first, or without review where a few mistakes are acceptable.
 --
--- param class class = '' : images labelled so; '' for all
+-- param class class = '' : images with this label; '' for all
 -- param rows integer = 50 : maximum number of rows
 -- needs images, label_scores, neighbors, probe_classes
 with candidates as (

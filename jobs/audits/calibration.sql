@@ -1,10 +1,10 @@
--- Can the probe's probabilities be believed?
+-- Are the probe's probabilities calibrated?
 --
--- Images by the probability of the class that the probe names, out of fold. Calibrated, `accuracy` equals `confidence`
--- in every row; a negative `gap` means that it is surer than right. Wrong labels pull the accuracy of the surest rows
--- down: a gap there alone is about as large as the share of wrong labels.
+-- Images grouped by the out-of-fold probability of the predicted class. If calibrated, `accuracy` equals `confidence` in
+-- every row; a negative `gap` means overconfidence. Wrong labels lower the accuracy of the most confident rows: a gap
+-- only there is about as large as the share of wrong labels.
 --
--- param bins integer = 10 : how many rows the probabilities from 0 to 1 are divided into
+-- param bins integer = 10 : number of bins from 0 to 1
 -- needs probe
 with judged as (
     select least(cast(floor(cast(p_pred as double) * $bins) as integer), $bins - 1) as bin, cast(p_pred as double) as p,

@@ -1,7 +1,7 @@
--- Are the classes spread alike over the splits?
+-- Are the classes distributed equally over the splits?
 --
--- One row per class and split: `share` of the split's labelled images against `share_overall`; `ratio` far from 1 means that
--- what is measured on the split is not what was trained for. 0 images: the class is not in the split at all.
+-- One row per class and split: `share` of the split's labelled images against `share_overall`. A `ratio` far from 1 means
+-- that the split's distribution differs from that of the dataset. 0 images: the split lacks the class.
 --
 -- param rows integer = 100 : maximum number of rows
 -- needs images

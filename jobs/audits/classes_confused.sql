@@ -1,8 +1,8 @@
 -- Which two classes are confused most?
 --
--- Counts, out of fold, how often the probe takes an image labelled A for B and the other way round; `share` is both
--- together among the images of the two classes. `overlap_ab` is the share of A's neighbours that are of class B: high
--- on both sides, the features do not tell the classes apart; low, the mistakes are wrong labels rather (label_swaps).
+-- Counts, out of fold, how often the probe takes class A for B and B for A; `share` is both together among the images of
+-- the two classes. `overlap_ab` is the share of A's neighbours in class B. If both overlaps are high, the features do not
+-- separate the classes; if low, the mistakes are probably wrong labels (label_swaps).
 --
 -- param class class = '' : pairs with this class; '' for all
 -- param rows integer = 30 : maximum number of rows

@@ -1,7 +1,7 @@
--- Which classes lie in each other, whatever any classifier says?
+-- Which classes overlap in feature space, independent of any classifier?
 --
--- `b_among_a` is the share of class A's neighbours that are of class B, `a_among_b` the other way round. Both high: one
--- class with two names, or photos that show both. One high: a small class inside a large one.
+-- `b_among_a` is the share of class A's neighbours in class B, `a_among_b` the reverse. Both high: one class with two
+-- names, or photos that show both. One high: a small class inside a large one.
 --
 -- param class class = '' : pairs with this class; '' for all
 -- param rows integer = 30 : maximum number of rows

@@ -1,11 +1,11 @@
--- Where is the probe sure that the label is wrong?
+-- Which labels does the probe contradict with confidence?
 --
--- The probe is a linear classifier on the features that has never seen the image it judges (five folds), so it cannot
--- have learned a wrong label by heart. High `p_probe` with low `p_label`: look first. See calibration for how far its
--- figures can be believed.
+-- The probe is a linear classifier on the features, trained in five folds. It has not seen the images it predicts, so it
+-- cannot have memorised a wrong label. Start with high `p_probe` and low `p_label`. The query calibration shows how
+-- reliable the probabilities are.
 --
--- param class class = '' : images labelled so; '' for all
--- param sure number = 0.9 : least probability of the class that the probe names
+-- param class class = '' : images with this label; '' for all
+-- param sure number = 0.9 : minimum probability of the predicted class
 -- param rows integer = 50 : maximum number of rows
 -- needs images, probe, probe_classes
 select p.image_id, i.path, i.label_name, c.name as probe_says, p.p_pred as p_probe, p.p_label

@@ -1,7 +1,7 @@
--- Which files can go, since an earlier one shows the same?
+-- Which files can be removed because an earlier one shows the same?
 --
--- Each image that is a copy of one with a lower id, beside the one to keep. `exact` copies are safe to delete by this
--- list; of near ones look at the pairs first (with --sheet): a chain of near copies may end far from where it began.
+-- Each image that is a copy of one with a lower id, and the image to keep. `exact` copies are safe to delete. Look at
+-- near ones first (with --sheet): the ends of a chain of near copies may differ.
 --
 -- param kind text = 'exact' : exact, near or mirrored; '' for all
 -- param rows integer = 1000000 : maximum number of rows

@@ -1,7 +1,7 @@
--- Which units never say anything about this dataset?
+-- Which units never respond in this dataset?
 --
--- A unit is dead if it is never over 0 or has the same value for every image. A few are ordinary; a layer with many
--- (`dead_in_layer` of `units_in_layer`) has more channels than it needs or was trained with too high a rate.
+-- A unit is dead if it is never above 0 or has the same value for every image. A few are normal; a layer with many
+-- (`dead_in_layer` of `units_in_layer`) has more channels than it needs or was trained with too high a learning rate.
 --
 -- param layer text = '' : units of this layer; '' for all
 -- param rows integer = 1000 : maximum number of rows

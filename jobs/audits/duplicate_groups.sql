@@ -1,9 +1,9 @@
--- Which pictures are there most often?
+-- Which images have the most copies?
 --
--- One row per group of copies: how many images, labels and splits it has; `image_id` is its first image. A picture with
--- many copies weighs that often in training and in every average.
+-- One row per group of copies, with its numbers of images, labels and splits; `image_id` is its first image. Each copy
+-- adds weight to the image in training and in averages.
 --
--- param least integer = 2 : fewest images
+-- param least integer = 2 : minimum number of images
 -- param rows integer = 50 : maximum number of rows
 -- needs images, duplicates
 with members as (

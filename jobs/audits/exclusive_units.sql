@@ -1,14 +1,14 @@
--- Which units belong to one class alone?
+-- Which units respond to a single class?
 --
--- At least `share` of the images that excite the unit most are of one class, and its selectivity is at least
--- `selectivity` (0: all classes alike, 1: active in one only). Look at what the patches show (`prospect unit LAYER:UNIT`): a
--- part of the thing is as it should be; a caption, a frame or a background is a shortcut.
+-- At least `share` of the images that activate the unit most are of one class, and its selectivity is at least
+-- `selectivity` (0: same response to all classes, 1: active for one class only). Check the unit's patches (`prospect unit
+-- LAYER:UNIT`): a part of the object is fine; a caption, a frame or a background is a shortcut.
 --
 -- param class class = '' : units of this class; '' for all
 -- param layer text = '' : units of this layer; '' for all
--- param share number = 1.0 : least share of its images
--- param selectivity number = 0.5 : least selectivity
--- param least integer = 3 : fewest images that excite the unit
+-- param share number = 1.0 : minimum share of its images
+-- param selectivity number = 0.5 : minimum selectivity
+-- param least integer = 3 : minimum number of images that activate the unit
 -- param rows integer = 50 : maximum number of rows
 -- needs images, patches, unit_stats
 with excited as (

@@ -1,10 +1,10 @@
--- What has been found, kind by kind?
+-- What are the findings of each kind?
 --
--- All that the audit lists, the worst of each kind first: flagged findings, then candidates, then what somebody has judged
--- fine. `suggested` is the label that a wrongly labelled image should have, `other_id` the other image of a pair.
+-- All rows of the audit, the worst of each kind first: flagged findings, then candidates, then findings reviewed as fine.
+-- `suggested` is the suggested label, `other_id` the other image of a pair.
 --
 -- param kind finding = '' : findings of this kind; '' for all
--- param class class = '' : images labelled so; '' for all
+-- param class class = '' : images with this label; '' for all
 -- param rows integer = 200 : maximum number of rows
 -- needs images, classes, issues
 with names as (

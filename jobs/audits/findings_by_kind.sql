@@ -1,7 +1,7 @@
--- What has the audit found, and how much of it has been reviewed?
+-- How many findings of each kind are there, and how many are reviewed?
 --
--- `flagged` is what the audit stands by, `candidates` all that it lists; `fine` and `to_fix` are people's verdicts, `open` what
--- is flagged and not yet looked at.
+-- `flagged` are the audit's findings, `candidates` all rows; `fine` and `to_fix` are reviewers' verdicts, `open` are
+-- flagged findings without a verdict.
 --
 -- needs issues
 select kind, count(*) as candidates, sum(case when flagged then 1 else 0 end) as flagged,

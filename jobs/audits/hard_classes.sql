@@ -1,7 +1,7 @@
--- Which classes are hardest to recognise, and what are they taken for?
+-- Which classes are hardest to recognise, and what are they mistaken for?
 --
--- Accuracy of the probe per class, out of fold, and the class that most of its mistakes go to. Low accuracy with few
--- images: collect more; with many: the features do not show the difference, or the labels are wrong
+-- Accuracy of the probe per class, out of fold, and the class it is most often mistaken for. Low accuracy with few
+-- images: collect more. With many: the features do not show the difference, or the labels are wrong
 -- (label_noise_by_class).
 --
 -- param rows integer = 30 : maximum number of rows

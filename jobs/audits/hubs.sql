@@ -1,9 +1,9 @@
--- Which images are neighbours of far too many others?
+-- Which images are neighbours of too many others?
 --
--- `in_degree` says in how many neighbour lists an image stands; the mean is k. Hubs are often blank, blurred or average
--- photos, or many copies of one. They drown neighbour votes: judge `label_agreement` around them with care.
+-- `in_degree` is the number of neighbour lists that contain the image; the mean is k. Hubs are often blank, blurred or
+-- average photos, or copies of one photo. They dominate neighbour votes: be careful with `label_agreement` around them.
 --
--- param class class = '' : images labelled so; '' for all
+-- param class class = '' : images with this label; '' for all
 -- param rows integer = 30 : maximum number of rows
 -- needs images, neighbor_stats
 select s.image_id, i.path, i.label_name, s.in_degree, s.label_agreement, s.mean_distance

@@ -1,8 +1,8 @@
 -- How many labels of each class are wrong?
 --
--- `flagged` are the images that the label audit shows; `estimated_wrong` is confident learning's estimate for the whole
--- class (the calibrated joint, which does not name images), `estimated_share` that of the class's images. A class far
--- above the others has a labelling rule that people read in two ways, or a twin (label_swaps names it).
+-- `flagged` is the number of findings; `estimated_wrong` is confident learning's estimate for the class (from the
+-- calibrated joint, which does not identify images), `estimated_share` that of the class's images. A class far above the
+-- others has an ambiguous definition or is swapped with another (label_swaps).
 --
 -- needs label_scores, confident_joint
 with flagged as (

@@ -1,10 +1,10 @@
 -- Which classes are mislabelled as which others?
 --
--- One row per given and true class with at least `least` images: `images` were counted by confident learning,
--- `estimated` is that count scaled up to the whole class, `share` of the images labelled so. Rows both ways say that
--- people cannot tell the two apart; one way only points to one annotator or one import.
+-- One row per given and true class with at least `least` images: `images` are counted by confident learning, `estimated`
+-- is that count scaled to the class, `share` is of the images with the label. Rows in both directions: people cannot
+-- distinguish the two. In one direction: probably a single annotator or import.
 --
--- param least integer = 1 : fewest images counted
+-- param least integer = 1 : minimum number of counted images
 -- param rows integer = 50 : maximum number of rows
 -- needs confident_joint
 with totals as (

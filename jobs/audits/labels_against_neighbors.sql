@@ -1,12 +1,11 @@
--- Which images are labelled X while their neighbours say Y?
+-- Which labels disagree with those of their neighbours?
 --
--- Compares each image's label with the labels of its nearest neighbours and names the one that most of them carry.
--- `label_agreement` is the share of its labelled neighbours with its own label: 0 means that none has it. The first
--- rows are wrong labels or the odd ones of a class; where many rows of one class name the same other class, the two
--- overlap (classes_overlapping). No probe is needed.
+-- Compares each image's label with its nearest neighbours' labels, and gives the most frequent one. `label_agreement` is
+-- the share of its labelled neighbours with its own label. The first rows are wrong labels or atypical images; if many
+-- rows of one class give the same other class, the two overlap (classes_overlapping). Needs no probe.
 --
--- param class class = '' : images labelled so; '' for all
--- param agreement number = 0.2 : at most this share of the neighbours has the image's label
+-- param class class = '' : images with this label; '' for all
+-- param agreement number = 0.2 : maximum share of neighbours with the image's label
 -- param rows integer = 50 : maximum number of rows
 -- needs images, neighbors, neighbor_stats
 with votes as (

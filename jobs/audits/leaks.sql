@@ -1,7 +1,7 @@
 -- Which pictures are in two splits at once?
 --
--- A picture of the training images that comes again among the test images makes the accuracy there too high. `kind`
--- is exact (the same file), near (saved, scaled or cropped in another way) or mirrored.
+-- Training images that recur in the test split inflate its accuracy. `kind` is exact (the same file), near (reencoded,
+-- scaled or cropped) or mirrored.
 --
 -- param kind text = '' : exact, near or mirrored; '' for all
 -- param rows integer = 200 : maximum number of rows

@@ -1,11 +1,11 @@
--- Which wrong labels has the network learned by heart?
+-- Which wrong labels has the network memorised?
 --
--- The network is sure of the label, a probe that has not seen the image is sure of another class. Where the network was
--- trained on these very images, these are label errors that its own predictions hide. No rows where the network knows
--- other classes than the dataset's.
+-- The network is confident in the label, and a probe that has not seen the image in another class. If the network was
+-- trained on these images, its own predictions hide these label errors. No rows if the network's classes are not the
+-- dataset's.
 --
--- param network number = 0.8 : least probability that the network gives the label
--- param probe number = 0.1 : greatest probability that the probe gives the label
+-- param network number = 0.8 : minimum probability of the label by the network
+-- param probe number = 0.1 : maximum probability of the label by the probe
 -- param rows integer = 50 : maximum number of rows
 -- needs images, predictions, probe, probe_classes
 select p.image_id, i.path, i.label_name, c.name as probe_says, p.p_pred as p_probe, n.p_label as network_p_label,

@@ -1,8 +1,8 @@
--- Can the neighbour lists of this run be relied on?
+-- Are this run's neighbour lists reliable?
 --
--- One row for the run; hold it against the row of another run. `exact_share` below 1: an index was used for the rest.
--- `antihub_share` (images in nobody's list) and `largest_in_degree` tell how hubby the space is; `at_distance_0` counts
--- neighbours that are copies; a fall of `label_agreement` from one night to the next means other features or labels.
+-- One row for the run, to compare with other runs. `exact_share` below 1: the other neighbours come from an index.
+-- `antihub_share` (images in no list) and `largest_in_degree` measure hubness; `at_distance_0` counts neighbours that are
+-- copies. A drop of `label_agreement` between runs means other features or labels.
 --
 -- needs neighbors, neighbor_stats
 with lists as (

@@ -1,7 +1,7 @@
 -- What is new since the last run?
 --
--- Findings that the previous run ([run] previous) did not have, or had less badly. With change = 'resolved' those that are
--- gone; an image that is gone itself has no image_id then.
+-- Findings that are new or worse than in the previous run ([run] previous). With change = 'resolved', those that are
+-- gone; deleted images have no image_id.
 --
 -- param change text = 'new' : new, worse, better or resolved; '' for all
 -- param kind finding = '' : findings of this kind; '' for all

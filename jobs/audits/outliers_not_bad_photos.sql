@@ -1,9 +1,9 @@
 -- Which images are unlike all others although the photo is fine?
 --
--- Outliers by neighbour distance without those that are merely dark, blurred, blank or the like. What is left shows
--- something that does not belong in the dataset, or something rare that deserves more examples.
+-- Outliers by neighbour distance, except dark, blurred, blank and similar photos. The rest do not belong in the dataset,
+-- or are rare and deserve more examples.
 --
--- param class class = '' : images labelled so; '' for all
+-- param class class = '' : images with this label; '' for all
 -- param rows integer = 50 : maximum number of rows
 -- needs images, outliers, issues
 with bad as (

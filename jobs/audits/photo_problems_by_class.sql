@@ -1,7 +1,7 @@
 -- Which classes have the worst photos?
 --
--- Flagged photos per class and kind; `share` of the class's images has one problem or more. A class with photos unlike
--- those of the others can be recognised by that alone (attribute_label_lift says whether).
+-- Flagged photos per class and kind; `share` is the share of the class's images with at least one problem. A class with
+-- different photos can be recognised by that alone (see attribute_label_lift).
 --
 -- needs images, issues
 with problems as (

@@ -1,13 +1,13 @@
 -- Which images does the network get right while looking elsewhere?
 --
--- The predicted class is the label, but the explanation of that class lies on the border of the picture, or outside the
--- object's box where boxes exist (`energy_in_box` is null without them). Many rows of one class with the same thing in
--- the corner are a shortcut (shortcut_units).
+-- The predicted class is the label, but its explanation is on the image's border, or outside the object's box where boxes
+-- exist (`energy_in_box` is null without them). Many rows of one class with the same object in the corner are a shortcut
+-- (shortcut_units).
 --
--- param class class = '' : images labelled so; '' for all
--- param method text = 'gradcam' : how the maps were made
--- param border number = 0.6 : least share of the map on the picture's border, or
--- param in_box number = 0.1 : greatest share of the map inside the object's box
+-- param class class = '' : images with this label; '' for all
+-- param method text = 'gradcam' : explanation method
+-- param border number = 0.6 : minimum share of the map on the image's border, or
+-- param in_box number = 0.1 : maximum share of the map inside the object's box
 -- param rows integer = 50 : maximum number of rows
 -- needs images, explanations, predictions
 select e.image_id, i.path, i.label_name, n.p_pred, e.border_fraction, e.energy_in_box, e.layer

@@ -1,7 +1,7 @@
--- Which pictures are there twice, with two labels?
+-- Which pictures appear twice with different labels?
 --
--- At least one of the two labels is wrong, or the picture shows both. The surest label errors there are: no model was
--- asked for exact ones.
+-- At least one of the two labels is wrong, or the picture shows both. These are the most certain label errors: exact
+-- copies involve no model.
 --
 -- param class class = '' : pairs with this label on either side; '' for all
 -- param rows integer = 200 : maximum number of rows

@@ -1,7 +1,7 @@
--- Which classes do not hold together?
+-- Which classes are scattered?
 --
--- `label_agreement` is the share of a class's neighbours that are of the class. Low: the class has several looks, is
--- badly labelled, or means something that the features do not show. `antihubs` are its images in nobody's list.
+-- `label_agreement` is the share of a class's neighbours in the class. Low: the class is visually diverse, badly
+-- labelled, or not represented by the features. `antihubs` are its images in no neighbour list.
 --
 -- param rows integer = 30 : maximum number of rows
 -- needs class_neighbors

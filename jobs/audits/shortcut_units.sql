@@ -1,7 +1,7 @@
--- Which units are the likeliest shortcuts, and what do they look at?
+-- Which units are the likeliest shortcuts, and what do they respond to?
 --
--- The ranked candidates: units that fire for one class only (`exclusivity`), whose evidence lies outside the object or on the
--- border, and without which accuracy falls (`accuracy_drop`). `image_id` is the image that excites the unit most.
+-- The ranked candidates: units that respond to one class only (`exclusivity`), whose evidence is outside the object or on
+-- the border, and without which accuracy drops (`accuracy_drop`). `image_id` is the image that activates the unit most.
 --
 -- param class class = '' : shortcuts of this class; '' for all
 -- param rows integer = 20 : maximum number of rows

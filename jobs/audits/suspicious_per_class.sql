@@ -1,10 +1,10 @@
 -- What are the most suspicious labels of every class?
 --
--- The worst of each class by the combined score (0 worst, 1 fine), so that a noisy class does not crowd out the
--- others. A class whose first image is fine is clean. `suggested` is empty where no other class is better.
+-- The worst of each class by the combined score (0 worst, 1 fine), so that a noisy class does not crowd out the others.
+-- If a class's first image is fine, the class is clean. `suggested` is empty if no other class is better.
 --
--- param class class = '' : this class alone; '' for all
--- param each integer = 5 : images of each class
+-- param class class = '' : this class only; '' for all
+-- param each integer = 5 : images per class
 -- needs images, classes, label_scores
 with placed as (
     select image_id, label, suggested_label, score, row_number() over (partition by label order by rank) as place

@@ -1,8 +1,8 @@
--- Which images have several things wrong with them?
+-- Which images have several problems?
 --
--- Images with flagged findings of at least `least` kinds: the first to be taken out of the dataset.
+-- Images with flagged findings of at least `least` kinds: the first candidates for removal.
 --
--- param least integer = 2 : fewest kinds
+-- param least integer = 2 : minimum number of kinds
 -- param rows integer = 50 : maximum number of rows
 -- needs images, issues
 with counted as (

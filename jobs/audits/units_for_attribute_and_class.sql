@@ -1,16 +1,16 @@
--- Which units fire for a class and for an attribute that should not matter?
+-- Which units respond to a class and to an attribute that should not matter?
 --
--- Among the images that excite a unit most, at least `share` are of one class, and at least `share` have one value of an
--- attribute (the split, or a text, yes/no or whole-number column of the metadata). `lift` is how much more frequent the
--- value is there than among all images: at 1 it says nothing. A unit in the list is a candidate for a shortcut: it may
--- have learned the attribute in place of the class. Images that leave the unit silent do not count. Table attributes is made
--- from images, one row per image and value.
+-- Among the images that activate a unit most, at least `share` are of one class, and at least `share` have one value of
+-- an attribute (the split, or a text, boolean or integer column of the metadata). `lift` is how much more frequent the
+-- value is there than among all images; 1 means no association. Each unit is a candidate for a shortcut: it may have
+-- learned the attribute instead of the class. Images that do not activate the unit do not count. The table attributes is
+-- derived from images, one row per image and value.
 --
--- param attribute text = '' : this attribute alone; '' for all
+-- param attribute text = '' : this attribute only; '' for all
 -- param class class = '' : units of this class; '' for all
--- param share number = 0.7 : least share of the unit's images, for both
--- param lift number = 1.5 : least lift of the attribute's value
--- param least integer = 3 : fewest images that excite the unit
+-- param share number = 0.7 : minimum share of the unit's images, for both
+-- param lift number = 1.5 : minimum lift of the attribute's value
+-- param least integer = 3 : minimum number of images that activate the unit
 -- param rows integer = 50 : maximum number of rows
 -- needs images, patches, unit_stats, attributes
 with excited as (

@@ -1,6 +1,6 @@
 -- Which files could not be read, and why?
 --
--- They are in no other table: nothing else in the audits speaks of them.
+-- They are in no other table, so no other query lists them.
 --
 -- param rows integer = 1000 : maximum number of rows
 -- needs images

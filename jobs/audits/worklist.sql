@@ -1,10 +1,10 @@
--- What should be looked at next?
+-- What should be reviewed next?
 --
--- Flagged findings that nobody has reviewed, the worst of every kind first. Write the verdict down with
--- `prospect review add IMAGE KIND ok|fix`.
+-- Flagged findings without a review, the worst of every kind first. Record the verdict with `prospect review add IMAGE
+-- KIND ok|fix`.
 --
 -- param kind finding = '' : findings of this kind; '' for all
--- param class class = '' : images labelled so; '' for all
+-- param class class = '' : images with this label; '' for all
 -- param rows integer = 50 : maximum number of rows
 -- needs images, classes, issues
 with names as (

@@ -1,10 +1,10 @@
 -- For which groups of images is the classifier worst?
 --
--- Groups are an attribute's value, over all labels (`label_name` null) or within one. `surely_below` is how far even the
--- upper end of the group's accuracy interval lies under the overall accuracy: above 0 it is no accident of a small group.
+-- A group is an attribute's value, over all labels (`label_name` null) or within one. `surely_below` is how far the upper
+-- end of the group's accuracy interval is below the overall accuracy: XX
 --
--- param attribute text = '' : this attribute alone; '' for all
--- param least integer = 10 : fewest images
+-- param attribute text = '' : this attribute only; '' for all
+-- param least integer = 10 : minimum number of images
 -- param rows integer = 30 : maximum number of rows
 -- needs groups
 select attribute, value, label_name, images, accuracy, accuracy_low, accuracy_high, overall,
