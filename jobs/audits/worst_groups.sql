@@ -1,7 +1,8 @@
 -- For which groups of images is the classifier worst?
 --
 -- A group is an attribute's value, over all labels (`label_name` null) or within one. `surely_below` is how far the upper
--- end of the group's accuracy interval is below the overall accuracy: XX
+-- end of the group's accuracy interval is below the overall accuracy: above 0, the difference
+-- is not due to chance in a small group.
 --
 -- param attribute text = '' : this attribute only; '' for all
 -- param least integer = 10 : minimum number of images

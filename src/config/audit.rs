@@ -27,7 +27,7 @@ pub struct AuditConfig {
     pub attributes: Option<Vec<String>>,
     /// Permutations per p-value.
     pub permutations: usize,
-    /// CSV of people's reviews. Default: `reviews.csv` beside the run folder.
+    /// CSV of people's reviews. Default: `reviews.csv` next to the run folder.
     pub reviews: Option<PathBuf>,
 }
 

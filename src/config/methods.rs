@@ -31,7 +31,7 @@ names! {
 }
 
 names! {
-    /// Source of the probabilities that labels are judged by.
+    /// Source of the probabilities that label scores use.
     pub enum ProbabilitySource {
         /// A linear probe on the features, trained on the other folds: out-of-sample, so independent of the image's own label.
         Probe = "probe",

@@ -111,7 +111,7 @@ impl Config {
         }
     }
 
-    /// The path of the reviews: `[audit] reviews`, or else beside the run folder.
+    /// The path of the reviews: `[audit] reviews`, or else next to the run folder.
     pub fn reviews_path(&self) -> PathBuf {
         let beside = || self.run.dir.with_file_name("reviews.csv");
         self.audit.reviews.clone().unwrap_or_else(beside)

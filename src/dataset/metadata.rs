@@ -1,6 +1,6 @@
 //! The user's image metadata: CSV or Parquet, one row per image, with the image in the column `file_name`.
 //!
-//! `label` and `split` have a meaning; every other column is an attribute: integers, numbers, true/false or text.
+//! `label` and `split` are reserved; every other column is an attribute: integers, numbers, true/false or text.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -58,7 +58,7 @@ pub fn colourings(
     Ok(all)
 }
 
-/// Draws a map in each colouring, as PNG and SVG. `axes`: names of the axes, if they have a meaning.
+/// Draws a map in each colouring, as PNG and SVG. `axes`: names of the axes, if any.
 pub fn draw(
     ctx: &Context,
     (method, map): (ProjectionMethod, &Map),
