@@ -1,4 +1,4 @@
-//! How much explain is going to write.
+//! Estimated output of the stage.
 
 use prospect_common::Result;
 use prospect_config::{ClassChoice, Labels};
@@ -11,11 +11,11 @@ use prospect_store::declare::Table;
 
 use super::{pictures, rows::Choice};
 
-/// Of the maps that explain: 0.86 for one class an image; 0.59 for two, which often are the same.
-const EXPLAINING: f64 = 0.75;
+/// Compressed size of maps, as a fraction of their raw size: 0.86 for one class per image, 0.59 for two, which often coincide.
+const MAPS: f64 = 0.75;
 const OVERLAY_PNG: f64 = 0.35;
 
-/// `explanations` and overlays: some of every class, each a photo beside one map of each class that it was explained for.
+/// `explanations`, and overlays of some images per class: the photo and a map per explained class.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let (explain, model) = (&ctx.config.explain, ctx.model()?);
     let Some(table) = rows(ctx, images, &explanations::TABLE, 2)? else {
@@ -27,12 +27,11 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let overlays = picture(panels * pictures::PANEL_PIXELS, OVERLAY_PNG);
     Ok(vec![
         table,
-        TableEstimate::new("pictures/explanations", n, overlays)
-            .or("ask for fewer [explain] pictures"),
+        TableEstimate::new("pictures/explanations", n, overlays).or("set fewer [explain] pictures"),
     ])
 }
 
-/// Every image at every layer by every method for every class: `explanations`, or `cams`, whose maps are float32.
+/// Rows of `explanations`, or of `cams` with its float32 maps: one per image, layer, method and class.
 pub fn rows(
     ctx: &Context,
     images: u64,
@@ -43,16 +42,16 @@ pub fn rows(
     let classes = classes_explained(ctx);
     let mut sum = Sum::default();
     for layer in &Choice::new(explain, model)?.layers {
-        let (rows, cols) = layer.sides(model);
+        let (rows, cols) = layer.map_size(model);
         let vector = (rows * cols) as u64 * bytes_per_cell;
         let n = layer.methods.len() as u64 * classes;
-        sum.add(n, with_vector(table.bytes, vector, EXPLAINING));
+        sum.add(n, with_vector(table.bytes, vector, MAPS));
     }
     let remedy = "name fewer [explain] layers, methods or classes";
     Ok(sum.table(table.name, images, remedy))
 }
 
-/// For how many classes an image is explained at most.
+/// Maximum number of classes explained per image.
 fn classes_explained(ctx: &Context) -> u64 {
     let has_labels = ctx.config.images.labels != Labels::None;
     let classes = ctx.config.explain.classes.iter();

@@ -1,4 +1,4 @@
-//! What explaining needs to know of every image.
+//! Labels, headers and object boxes of the images.
 
 use prospect_analysis::units::localisation::{Localisation, localisation};
 use prospect_common::{
@@ -61,12 +61,12 @@ impl Images {
         }
         if let Some(boxes) = ctx.config.boxes()? {
             let paths = paths.iter().flat_map(|paths| paths.iter().flatten());
-            found.take_boxes(&boxes, &paths.collect::<Vec<_>>())?;
+            found.fit_boxes(&boxes, &paths.collect::<Vec<_>>())?;
         }
         Ok(found)
     }
 
-    fn take_boxes(&mut self, boxes: &Boxes, paths: &[&str]) -> Result<()> {
+    fn fit_boxes(&mut self, boxes: &Boxes, paths: &[&str]) -> Result<()> {
         let sizes = self.headers.iter().map(Header::known_size);
         let mut fitted = boxes.fit(paths.iter().copied().zip(sizes))?;
         for (boxes, path) in self.boxes.iter_mut().zip(paths) {
@@ -74,7 +74,7 @@ impl Images {
         }
         if let Some(example) = fitted.unknown.first() {
             tracing::warn!(
-                "boxes: {} file(s) are no images of this run, for example {}",
+                "boxes: {} file(s) are not in this run, for example {}",
                 count(fitted.unknown.len() as u64),
                 escaped(example)
             );
@@ -86,7 +86,7 @@ impl Images {
         self.labels.get(image as usize).copied().flatten()
     }
 
-    /// How a map lies to the image's boxes; `None` without boxes, or without energy.
+    /// Agreement of a map with the image's boxes; `None` without boxes or energy.
     pub fn localisation(
         &self,
         image: u32,

@@ -1,7 +1,7 @@
-//! Where the network looked: class activation maps of every image, from the layers' maps and the head of the network alone.
+//! Class activation maps of every image, computed from stored feature maps by the network's head alone.
 //!
-//! Part i explains the images of `extract`'s part i: from the stored table `maps` or, where `extract` explained inline, from
-//! the rows that it left in `cams`. Both ways give the same numbers.
+//! Part i explains the images of part i of `extract`, from the table `maps`. If `extract` explained inline, it copies the rows
+//! of `cams` instead, which are equal.
 
 pub(crate) mod estimate;
 mod images;
@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 
 use self::{
     images::Images,
-    part::Source,
-    pictures::{Chosen, Shown},
+    part::PartExplainer,
+    pictures::{MapChoice, Overlay},
     rows::Choice,
     tables::Counts,
 };
@@ -31,7 +31,7 @@ use self::{
 pub const STAGE: Stage = Stage {
     name: "explain",
     version: 1,
-    about: "show where the network looked, by Grad-CAM and CAM of every image",
+    about: "compute class activation maps (Grad-CAM, CAM) of every image",
     needs: Needs::Named(&["scan", "extract"]),
     writes: &[&explanations::TABLE],
     findings: None,
@@ -41,7 +41,7 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Pictures in a part.
+/// Pictures per part.
 const PICTURES: usize = 64;
 
 fn parameters(ctx: &Context) -> Result<Value> {
@@ -56,7 +56,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let model = ctx.model()?;
     let choice = Choice::new(&ctx.config.explain, model)?;
-    for why in &choice.refused {
+    for why in &choice.left_out {
         tracing::warn!("{why}");
     }
     let manifest = ctx.run.manifest()?;
@@ -65,20 +65,20 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         .and_then(|stage| stage.parts_total)
         .unwrap_or(0);
     let classes = model.classes();
-    let shown = choice.layers.iter().find_map(|layer| {
-        Some(Shown {
+    let map_choice = choice.layers.iter().find_map(|layer| {
+        Some(MapChoice {
             layer: &layer.layer.name,
             method: *layer.methods.first()?,
             classes: &classes,
             spec: &spec,
         })
     });
-    let chosen = match shown {
+    let overlays = match map_choice {
         Some(_) => pictures::plan(ctx, &manifest, &classes)?,
         None => Vec::new(),
     };
-    let chosen: Vec<&[Chosen]> = chosen.chunks(PICTURES).collect();
-    writer.set_parts_total(n_parts + chosen.len())?;
+    let parts: Vec<&[Overlay]> = overlays.chunks(PICTURES).collect();
+    writer.set_parts_total(n_parts + parts.len())?;
     let n_images = ctx.run.read(&manifest, predictions::NAME).rows();
     let bar = ctx.progress.stage("explain", n_images, "images");
     if (0..n_parts).any(|part| !writer.has_part(part)) {
@@ -87,7 +87,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             MapStorage::Inline => Vec::new(),
             MapStorage::Stored => choice.explainers(model, ctx.config.model.device)?,
         };
-        let source = Source {
+        let explainer = PartExplainer {
             ctx,
             manifest: &manifest,
             choice: &choice,
@@ -98,7 +98,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         for part in 0..n_parts {
             if !writer.has_part(part) {
                 let mut files = writer.part(part)?;
-                source.explain_part(part, &mut files, &mut counts)?;
+                explainer.explain(part, &mut files, &mut counts)?;
                 writer.commit(files)?;
             }
             let read = ctx.run.read(&manifest, predictions::NAME);
@@ -106,23 +106,23 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         }
         if counts.not_finite > 0 {
             tracing::warn!(
-                "{} maps held numbers that are not finite; they are stored as zeros with zero_map = true",
+                "{} maps have values that are not finite; they are stored as zeros, with zero_map = true",
                 counts.not_finite
             );
         }
     }
     let manifest = ctx.run.manifest()?;
     let mut unreadable = 0;
-    for (part, chosen) in (n_parts..).zip(chosen) {
-        if let Some(shown) = shown.as_ref().filter(|_| !writer.has_part(part)) {
+    for (part, overlays) in (n_parts..).zip(parts) {
+        if let Some(map_choice) = map_choice.as_ref().filter(|_| !writer.has_part(part)) {
             bar.note("overlays");
             let mut files = writer.part(part)?;
-            unreadable += pictures::draw(ctx, &manifest, shown, chosen, &mut files)?.1;
+            unreadable += pictures::draw(ctx, &manifest, map_choice, overlays, &mut files)?.1;
             writer.commit(files)?;
         }
     }
     let mut summary = summary(ctx)?;
-    summary["left_out"] = json!(choice.refused);
+    summary["left_out"] = json!(choice.left_out);
     summary["unreadable_images"] = json!(unreadable);
     bar.finish(&line(&summary));
     Ok(Outcome {
@@ -131,7 +131,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
-/// Figures over the whole table, also of parts that an earlier run wrote.
+/// Reads the table back: after a resume, earlier rows are not in memory.
 fn summary(ctx: &Context) -> Result<Value> {
     let manifest = ctx.run.manifest()?;
     let (mut rows, mut zero_maps) = (0u64, 0u64);
@@ -151,7 +151,7 @@ fn summary(ctx: &Context) -> Result<Value> {
             };
             let residual = f64::from(residual).abs();
             worst = Some(worst.unwrap_or(0.0).max(residual));
-            // Relative to the largest logit: another class's may be next to 0.
+            // Only of the predicted class, as other logits may be near 0.
             if kind == "predicted" {
                 let relative = residual / f64::from(logit).abs().max(f64::MIN_POSITIVE);
                 worst_relative = Some(worst_relative.unwrap_or(0.0).max(relative));
@@ -175,9 +175,8 @@ fn line(summary: &Value) -> String {
         summary["worst_cam_residual"].as_f64(),
         summary["worst_cam_residual_relative"].as_f64(),
     ) {
-        line += &format!(
-            "; CAM misses a logit by {worst:.1e} at most ({relative:.1e} of the predicted class's)"
-        );
+        line +=
+            &format!("; CAM residual at most {worst:.1e} ({relative:.1e} of the predicted logit)");
     }
     line
 }

@@ -1,4 +1,4 @@
-//! The rows of one part, from stored maps or from what `extract` left.
+//! Explains one part, from `maps` or `cams`.
 
 use half::f16;
 use prospect_common::{Error, Result};
@@ -19,30 +19,25 @@ use super::{
     tables::{self, Counts},
 };
 
-/// Map values held before they are written as a row group: 64 MiB.
-const MAX_HELD_VALUES: usize = 16 << 20;
+/// Map values in memory before a row group is written: 64 MiB.
+const MAX_BUFFERED_VALUES: usize = 16 << 20;
 
-/// Where a part's rows come from.
-pub struct Source<'a> {
+/// Explains parts.
+pub struct PartExplainer<'a> {
     pub ctx: &'a Context<'a>,
     pub manifest: &'a Manifest,
     pub choice: &'a Choice,
-    /// One for each layer; none where `extract` has explained already.
+    /// One per layer; empty if `extract` explained inline.
     pub explainers: &'a [Explainer],
     pub images: &'a Images,
 }
 
-impl Source<'_> {
+impl PartExplainer<'_> {
     /// Writes the rows of a part.
-    pub fn explain_part(
-        &self,
-        part: usize,
-        files: &mut PartWriter,
-        counts: &mut Counts,
-    ) -> Result<()> {
-        // The table is there even if nothing is explained.
-        let nothing = tables::explanations("", (1, 1), Rows::default(), self.images, counts)?;
-        files.write(explanations::NAME, &nothing)?;
+    pub fn explain(&self, part: usize, files: &mut PartWriter, counts: &mut Counts) -> Result<()> {
+        // The table exists even without rows.
+        let empty = tables::explanations("", (1, 1), Rows::default(), self.images, counts)?;
+        files.write(explanations::NAME, &empty)?;
         match self.ctx.config.explain.maps {
             MapStorage::Stored => self.explain_maps(part, files, counts),
             MapStorage::Inline => self.explain_cams(part, files, counts),
@@ -59,15 +54,15 @@ impl Source<'_> {
         if rows.is_empty() {
             return Ok(());
         }
-        let sides = layer.sides(self.ctx.model()?);
+        let size = layer.map_size(self.ctx.model()?);
         let name = &layer.layer.name;
-        let batch = tables::explanations(name, sides, rows, self.images, counts)?;
+        let batch = tables::explanations(name, size, rows, self.images, counts)?;
         files.write(explanations::NAME, &batch)
     }
 
     fn explain_cams(&self, part: usize, files: &mut PartWriter, counts: &mut Counts) -> Result<()> {
         for layer in &self.choice.layers {
-            let (height, width) = layer.sides(self.ctx.model()?);
+            let (height, width) = layer.map_size(self.ctx.model()?);
             let name = &layer.layer.name;
             for rows in tables::read_cams(self.ctx.run, self.manifest, part, name, height * width) {
                 self.ctx.cancel.check()?;
@@ -85,7 +80,7 @@ impl Source<'_> {
                 maps.push(MapReader::new(self, part, &need.name));
             }
             let mut rows = Rows::default();
-            // In the batches of extract: explaining inline gives the same numbers.
+            // The same batches as inline, for the same results.
             for ids in predictions.ids.chunks(self.ctx.config.model.batch_size) {
                 self.ctx.cancel.check()?;
                 let mut values = Vec::with_capacity(maps.len());
@@ -102,7 +97,7 @@ impl Source<'_> {
                     })
                     .collect();
                 (self.choice).explain(layer, explainer, &subjects, &values, 0, &mut rows)?;
-                if rows.maps.len() > MAX_HELD_VALUES {
+                if rows.maps.len() > MAX_BUFFERED_VALUES {
                     self.write(layer, std::mem::take(&mut rows), files, counts)?;
                 }
             }
@@ -130,7 +125,7 @@ impl Source<'_> {
     }
 }
 
-/// A part's images, ascending, and their logits `[images, classes]`.
+/// Image ids of a part, ascending, and their logits `[images, classes]`.
 struct Predictions {
     classes: usize,
     ids: Vec<u32>,
@@ -144,18 +139,18 @@ impl Predictions {
     }
 }
 
-/// Reads a layer's maps of one part in batches of any length.
+/// Reads a layer's maps of one part in batches of any size.
 struct MapReader {
     layer: String,
     rows: store::Rows<(Column<u32>, Column<List<f16>>)>,
-    /// Read and not yet asked for.
+    /// Read but not yet returned, like `values`.
     ids: Vec<u32>,
     values: Vec<f32>,
 }
 
 impl MapReader {
-    fn new(source: &Source, part: usize, layer: &str) -> MapReader {
-        let Source { ctx, manifest, .. } = source;
+    fn new(explainer: &PartExplainer, part: usize, layer: &str) -> MapReader {
+        let PartExplainer { ctx, manifest, .. } = explainer;
         let rows = (ctx.run.rows(manifest, (maps::image_id, maps::map)))
             .part(part)
             .only(maps::layer, layer)
@@ -168,7 +163,7 @@ impl MapReader {
         }
     }
 
-    /// The maps of these images, which must come next.
+    /// The maps of the next images, which must have these ids.
     fn next(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         while self.ids.len() < ids.len() {
             let Some(batch) = self.rows.next() else { break };
@@ -180,7 +175,7 @@ impl MapReader {
         if !self.ids.starts_with(ids) {
             return Err(Error::Missing {
                 what: format!(
-                    "the map of image {} at {} in the table maps",
+                    "the map of image {} at {} in table maps",
                     ids.first().copied().unwrap_or_default(),
                     self.layer
                 ),

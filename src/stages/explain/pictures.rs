@@ -1,4 +1,4 @@
-//! Overlays for people to look at: of every class a few images, under the maps of the classes for which they were explained.
+//! Overlays of class activation maps on a few images of each class.
 
 use std::{
     cmp::Ordering,
@@ -20,45 +20,46 @@ use prospect_output::picture::{
 use prospect_store::{Manifest, PartWriter};
 use rayon::prelude::*;
 
-/// Longest side of a photo in an overlay, in pixels.
-const SIDE: u32 = 384;
-/// About the pixels of a photo in an overlay, with its share of the caption.
-pub const PANEL_PIXELS: u64 = SIDE as u64 * (SIDE as u64 + 50);
-/// Maps shown of one image at most.
+/// Maximum width and height of a photo in an overlay, in pixels.
+const MAX_SIDE: u32 = 384;
+/// Approximate pixels of a photo in an overlay, including its part of the caption.
+pub const PANEL_PIXELS: u64 = MAX_SIDE as u64 * (MAX_SIDE as u64 + 50);
+/// Maximum maps per image.
 pub const MAX_MAPS: usize = 4;
 /// Pictures in memory at a time, a few MiB each.
 const CHUNK: usize = 32;
 
-/// An image that is drawn.
+/// An image with an overlay.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Chosen {
+pub struct Overlay {
     pub image_id: u32,
-    /// Where its picture lies in the run folder.
+    /// Path of the overlay in the run folder.
     pub path: String,
     pub label: Option<String>,
-    /// The predicted class's probability, and the label's, where the network knows it.
+    /// Probability of the predicted class.
     pub p_pred: f64,
+    /// Probability of the label, if it is a class of the network.
     pub p_label: Option<f64>,
 }
 
-/// What and how is drawn: the maps of one layer and method.
-pub struct Shown<'a> {
+/// The maps to draw: those of one layer and method.
+pub struct MapChoice<'a> {
     pub layer: &'a str,
     pub method: CamMethod,
-    /// The network's.
+    /// Classes of the network.
     pub classes: &'a [String],
-    /// How images became input.
+    /// Preprocessing of the network's input.
     pub spec: &'a InputSpec,
 }
 
-/// The best candidates of a class, at most as many as are drawn.
+/// The best candidates of a class, each list limited to the number of pictures.
 #[derive(Default)]
 struct Candidates {
-    /// What the network gets right, the least loss first.
-    right: Vec<Candidate>,
-    /// What it gets wrong, the greatest loss first.
+    /// Correctly classified, lowest loss first.
+    correct: Vec<Candidate>,
+    /// Misclassified, highest loss first.
     wrong: Vec<Candidate>,
-    /// What cannot be judged, for want of a label that the network knows, the most probable first.
+    /// Without a label among the network's classes, most probable prediction first.
     others: Vec<Candidate>,
 }
 
@@ -67,16 +68,16 @@ struct Candidate {
     labelled: bool,
     p_pred: f64,
     p_label: Option<f64>,
-    /// The smaller, the sooner it is shown.
+    /// Ascending.
     order: f64,
 }
 
-/// The images to draw: of every class up to `[explain] pictures`, by turns one that the network gets right with the least
-/// loss and one that it gets wrong with the greatest, then those that cannot be judged. An image's class is its label or,
-/// without one, the predicted class. Equal ones go by image id.
+/// Selects up to `[explain] pictures` images of each class: correctly classified ones, lowest loss first, alternating with
+/// misclassified ones, highest loss first, then those without a label among the network's `classes`. An image's class is its
+/// label or, without one, the predicted class. Ties go by image id.
 ///
-/// Reads `images` and `predictions` alone. `classes` are the network's. Sorted by class name, then in turn.
-pub fn plan(ctx: &Context, manifest: &Manifest, classes: &[String]) -> Result<Vec<Chosen>> {
+/// Reads only `images` and `predictions`. The result is sorted by class name.
+pub fn plan(ctx: &Context, manifest: &Manifest, classes: &[String]) -> Result<Vec<Overlay>> {
     let n = ctx.config.explain.pictures;
     if n == 0 {
         return Ok(Vec::new());
@@ -101,7 +102,7 @@ pub fn plan(ctx: &Context, manifest: &Manifest, classes: &[String]) -> Result<Ve
             let p_pred = f64::from(p_pred);
             let of_class = candidates.entry(label.unwrap_or(predicted)).or_default();
             let (list, order) = match loss.map(f64::from) {
-                Some(loss) if label == Some(predicted) => (&mut of_class.right, loss),
+                Some(loss) if label == Some(predicted) => (&mut of_class.correct, loss),
                 Some(loss) => (&mut of_class.wrong, -loss),
                 None => (&mut of_class.others, -p_pred),
             };
@@ -115,10 +116,10 @@ pub fn plan(ctx: &Context, manifest: &Manifest, classes: &[String]) -> Result<Ve
             offer(list, candidate, n);
         }
     }
-    let mut chosen = Vec::new();
+    let mut overlays = Vec::new();
     for (class, candidates) in candidates {
-        for candidate in candidates.by_turns().take(n) {
-            chosen.push(Chosen {
+        for candidate in candidates.interleaved().take(n) {
+            overlays.push(Overlay {
                 image_id: candidate.image_id,
                 path: path(class, candidate.image_id),
                 label: candidate.labelled.then(|| class.to_string()),
@@ -127,10 +128,10 @@ pub fn plan(ctx: &Context, manifest: &Manifest, classes: &[String]) -> Result<Ve
             });
         }
     }
-    Ok(chosen)
+    Ok(overlays)
 }
 
-/// Each image's label, every name held once.
+/// Labels of the images; each name is stored once.
 struct Labels {
     names: Vec<String>,
     /// Index into `names`, by image id.
@@ -169,7 +170,7 @@ impl Labels {
     }
 }
 
-/// Puts a candidate where it belongs in a list of at most `n`.
+/// Inserts a candidate into a sorted list of at most `n`.
 fn offer(list: &mut Vec<Candidate>, candidate: Candidate, n: usize) {
     let place = list.partition_point(|other| {
         let order = other.order.total_cmp(&candidate.order);
@@ -182,22 +183,22 @@ fn offer(list: &mut Vec<Candidate>, candidate: Candidate, n: usize) {
 }
 
 impl Candidates {
-    fn by_turns(self) -> impl Iterator<Item = Candidate> {
-        let (mut right, mut wrong) = (self.right.into_iter(), self.wrong.into_iter());
+    fn interleaved(self) -> impl Iterator<Item = Candidate> {
+        let (mut correct, mut wrong) = (self.correct.into_iter(), self.wrong.into_iter());
         let turns = std::iter::from_fn(move || {
-            let turn: Vec<Candidate> = right.next().into_iter().chain(wrong.next()).collect();
+            let turn: Vec<Candidate> = correct.next().into_iter().chain(wrong.next()).collect();
             (!turn.is_empty()).then_some(turn)
         });
         turns.flatten().chain(self.others)
     }
 }
 
-/// Where the picture of an image lies in the run folder.
+/// Path of an image's overlay in the run folder.
 fn path(class: &str, image_id: u32) -> String {
     format!("pictures/explanations/{}/{image_id}.png", folder(class))
 }
 
-/// A map of one image, and for which class.
+/// A map of one image for one class.
 struct Map {
     class: i32,
     kind: String,
@@ -208,43 +209,42 @@ struct Map {
     values: Vec<f32>,
 }
 
-/// Draws the overlays of the chosen images; gives back those that got one, and how many images could not be read again. They get
-/// no picture, nor do those without a map.
+/// Draws the overlays. Returns the ids of the images drawn and the number of unreadable ones; images without a map are skipped.
 pub fn draw(
     ctx: &Context,
     manifest: &Manifest,
-    shown: &Shown,
-    chosen: &[Chosen],
+    choice: &MapChoice,
+    overlays: &[Overlay],
     files: &mut PartWriter,
 ) -> Result<(Vec<u32>, usize)> {
-    let wanted: HashMap<u32, usize> = (chosen.iter().enumerate())
-        .map(|(at, chosen)| (chosen.image_id, at))
+    let wanted: HashMap<u32, usize> = (overlays.iter().enumerate())
+        .map(|(at, overlay)| (overlay.image_id, at))
         .collect();
-    let maps = read_maps(ctx, manifest, shown, &wanted)?;
+    let maps = read_maps(ctx, manifest, choice, &wanted)?;
     let sources = Sources::read(ctx, manifest, |id| wanted.contains_key(&id))?;
     let (mut drawn, mut unreadable) = (Vec::new(), 0);
-    let subjects: Vec<(&Chosen, &Vec<Map>)> = (chosen.iter().zip(&maps))
+    let with_maps: Vec<(&Overlay, &Vec<Map>)> = (overlays.iter().zip(&maps))
         .filter(|(_, maps)| !maps.is_empty())
         .collect();
-    for chunk in subjects.chunks(CHUNK) {
+    for chunk in with_maps.chunks(CHUNK) {
         ctx.cancel.check()?;
         let pictures: Vec<Result<Vec<u8>, String>> = chunk
             .par_iter()
-            .map(|(chosen, maps)| {
-                let image = sources.decode(chosen.image_id)?;
-                let path = sources.path(chosen.image_id);
-                overlay(&image, path, chosen, maps, shown).map_err(|error| error.to_string())
+            .map(|(overlay, maps)| {
+                let image = sources.decode(overlay.image_id)?;
+                let path = sources.path(overlay.image_id);
+                overlay_png(&image, path, overlay, maps, choice).map_err(|error| error.to_string())
             })
             .collect();
-        for ((chosen, _), picture) in chunk.iter().zip(pictures) {
+        for ((overlay, _), picture) in chunk.iter().zip(pictures) {
             match picture {
                 Ok(bytes) => {
-                    files.file(&chosen.path, &bytes)?;
-                    drawn.push(chosen.image_id);
+                    files.file(&overlay.path, &bytes)?;
+                    drawn.push(overlay.image_id);
                 }
                 Err(reason) => {
                     unreadable += 1;
-                    sources.warn("overlay", chosen.image_id, &reason);
+                    sources.warn("overlay", overlay.image_id, &reason);
                 }
             }
         }
@@ -252,11 +252,11 @@ pub fn draw(
     Ok((drawn, unreadable))
 }
 
-/// The maps of each wanted image (by its place), one a class, in the table's order.
+/// The maps of each wanted image, one per class, in the table's order; `wanted` gives the image's index in the result.
 fn read_maps(
     ctx: &Context,
     manifest: &Manifest,
-    shown: &Shown,
+    choice: &MapChoice,
     wanted: &HashMap<u32, usize>,
 ) -> Result<Vec<Vec<Map>>> {
     let mut found: Vec<Vec<Map>> = (0..wanted.len()).map(|_| Vec::new()).collect();
@@ -271,13 +271,13 @@ fn read_maps(
         explanations::map_scale,
     );
     let rows = (ctx.run.rows(manifest, columns))
-        .only(explanations::layer, shown.layer)
-        .only(explanations::method, shown.method.name());
+        .only(explanations::layer, choice.layer)
+        .only(explanations::method, choice.method.name());
     for batch in rows {
         ctx.cancel.check()?;
         for (id, class, kind, height, width, logit, map, scale) in batch?.iter() {
             let Some(&at) = wanted.get(&id) else { continue };
-            let side = |side| usize::try_from(side).unwrap_or(0);
+            let length = |cells| usize::try_from(cells).unwrap_or(0);
             let known = found[at].iter().any(|map| map.class == class);
             if known || found[at].len() == MAX_MAPS {
                 continue;
@@ -286,8 +286,8 @@ fn read_maps(
                 class,
                 kind: kind.to_string(),
                 logit: logit.into(),
-                rows: side(height),
-                cols: side(width),
+                rows: length(height),
+                cols: length(width),
                 values: map.iter().map(|value| value.to_f32() * scale).collect(),
             });
         }
@@ -295,46 +295,46 @@ fn read_maps(
     Ok(found)
 }
 
-/// The photo under each map, as a PNG file.
-fn overlay(
+/// A PNG of the photo, and of the photo under each map.
+fn overlay_png(
     image: &RgbImage,
     file: &str,
-    chosen: &Chosen,
+    overlay: &Overlay,
     maps: &[Map],
-    shown: &Shown,
+    choice: &MapChoice,
 ) -> Result<Vec<u8>, PictureError> {
-    let geometry = Geometry::new(&image.header, shown.spec);
-    let mut about = vec![file.to_string(), format!("image {}", chosen.image_id)];
-    about.extend(chosen.label.as_ref().map(|label| format!("label {label}")));
+    let geometry = Geometry::new(&image.header, choice.spec);
+    let mut lines = vec![file.to_string(), format!("image {}", overlay.image_id)];
+    lines.extend(overlay.label.as_ref().map(|label| format!("label {label}")));
     let heats: Vec<Heat> = (maps.iter())
         .map(|map| Heat {
             map: &map.values,
             rows: map.rows,
             cols: map.cols,
-            lines: caption(map, chosen, shown),
+            lines: caption(map, overlay, choice),
         })
         .collect();
-    picture::png(&heat_picture(image, &geometry, about, &heats, SIDE)?)
+    picture::png(&heat_picture(image, &geometry, lines, &heats, MAX_SIDE)?)
 }
 
 /// Class, logit and probability, method and layer.
-fn caption(map: &Map, chosen: &Chosen, shown: &Shown) -> Vec<String> {
+fn caption(map: &Map, overlay: &Overlay, choice: &MapChoice) -> Vec<String> {
     let name = usize::try_from(map.class).ok();
-    let name = name.and_then(|class| shown.classes.get(class));
+    let name = name.and_then(|class| choice.classes.get(class));
     let name = name.map_or("?", String::as_str);
     let (kind, p) = match map.kind.as_str() {
-        "predicted" if chosen.label.as_deref() == Some(name) => {
-            ("predicted, label", Some(chosen.p_pred))
+        "predicted" if overlay.label.as_deref() == Some(name) => {
+            ("predicted, label", Some(overlay.p_pred))
         }
-        "predicted" => ("predicted", Some(chosen.p_pred)),
-        "label" => ("label", chosen.p_label),
+        "predicted" => ("predicted", Some(overlay.p_pred)),
+        "label" => ("label", overlay.p_label),
         kind => (kind, None),
     };
     let p = p.map_or(String::new(), |p| format!(", p {p:.3}"));
     vec![
         format!("{name} ({kind})"),
         format!("logit {}{p}", words::figure(map.logit)),
-        format!("{} at {}", shown.method.name(), shown.layer),
+        format!("{} at {}", choice.method.name(), choice.layer),
     ]
 }
 

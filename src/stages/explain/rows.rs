@@ -1,5 +1,4 @@
-//! Which classes, layers and methods are explained, and the rows that a batch of maps gives: from stored maps in `explain`,
-//! from maps as they pass in `extract`.
+//! The layers, methods and classes to explain, and the rows of a batch of maps, for `explain` and, inline, for `extract`.
 
 use prospect_common::{Complaint, Complaints, Result};
 use prospect_config::{ClassChoice, ExplainConfig};
@@ -14,21 +13,21 @@ use serde_json::{Value, json};
 pub struct Choice {
     pub layers: Vec<ExplainedLayer>,
     classes: Vec<Class>,
-    /// Methods that are left out somewhere, and why.
-    pub refused: Vec<String>,
+    /// Methods left out at a layer, with reasons.
+    pub left_out: Vec<String>,
 }
 
-/// A layer with the methods that are possible there.
+/// A layer with the methods that apply to it.
 pub struct ExplainedLayer {
     pub layer: Layer,
     pub methods: Vec<CamMethod>,
-    /// The layers whose maps it takes to explain there, itself first.
+    /// The layers whose maps the explanation needs, this one first.
     pub needs: Vec<Layer>,
 }
 
 impl ExplainedLayer {
     /// Rows and columns of its maps.
-    pub fn sides(&self, model: &ModelInfo) -> (usize, usize) {
+    pub fn map_size(&self, model: &ModelInfo) -> (usize, usize) {
         match model.graph.shape(self.layer.value) {
             Some([_, _, Some(rows), Some(cols)]) => (*rows as usize, *cols as usize),
             _ => (0, 0),
@@ -39,14 +38,14 @@ impl ExplainedLayer {
 enum Class {
     Predicted,
     Labelled,
-    /// Place in the order of logits, from 0.
+    /// Rank of the logit, from 0.
     Ranked(usize),
     Fixed(usize),
 }
 
 impl Choice {
     /// # Errors
-    /// Layers or classes that the network does not have, all of them at once.
+    /// All layers and classes that the network does not have.
     pub fn new(config: &ExplainConfig, model: &ModelInfo) -> Result<Choice> {
         let mut complaints = Complaints::default();
         let mut classes = Vec::new();
@@ -61,11 +60,11 @@ impl Choice {
                 },
             }
         }
-        let (mut layers, mut refused) = (Vec::new(), Vec::new());
+        let (mut layers, mut left_out) = (Vec::new(), Vec::new());
         let named = complaints.keep(model.explanation_layers(&config.layers))?;
         for layer in named.unwrap_or_default() {
             let (methods, why) = model.methods_at(&layer, &config.methods);
-            refused.extend(why);
+            left_out.extend(why);
             if let Some(needs) = complaints.keep(model.head_inputs(&layer))? {
                 layers.push(ExplainedLayer {
                     layer,
@@ -78,11 +77,11 @@ impl Choice {
         Ok(Choice {
             layers,
             classes,
-            refused,
+            left_out,
         })
     }
 
-    /// What changes the rows, as JSON.
+    /// The settings that affect the rows.
     pub fn parameters(&self) -> Value {
         let layers = self.layers.iter().map(|layer| {
             json!({
@@ -94,7 +93,7 @@ impl Choice {
         json!({ "layers": layers.collect::<Vec<_>>(), "classes": classes.collect::<Vec<_>>() })
     }
 
-    /// For how many classes an image is explained at most.
+    /// Maximum number of classes explained per image.
     pub fn n_classes(&self) -> usize {
         self.classes.len()
     }
@@ -105,7 +104,7 @@ impl Choice {
         classes.any(|class| matches!(class, Class::Labelled))
     }
 
-    /// The layers whose maps are needed, each once.
+    /// The layers whose maps are needed, without duplicates.
     pub fn maps(&self) -> Vec<Layer> {
         let mut maps: Vec<Layer> = Vec::new();
         for need in self.layers.iter().flat_map(|layer| &layer.needs) {
@@ -116,7 +115,7 @@ impl Choice {
         maps
     }
 
-    /// One for each layer, in float32 whatever the backbone runs in.
+    /// One per layer, in float32 whatever the dtype of the backbone.
     pub fn explainers(&self, model: &ModelInfo, device: DeviceChoice) -> Result<Vec<Explainer>> {
         let layers = self.layers.iter().map(|layer| &layer.layer);
         let network = model.load_heads(layers, device::choose(device)?)?;
@@ -125,16 +124,16 @@ impl Choice {
         self.layers.iter().map(new).collect()
     }
 
-    /// Explains a batch at one layer and appends the rows: per image its classes in the order of the settings, per class
-    /// the methods. `maps` are those of the layer's [`ExplainedLayer::needs`], each `[images, …]`. The head runs for at least
-    /// so many pairs of image and class, the first of them again and again if there are fewer.
+    /// Explains a batch at one layer and appends the rows, by image, class in the order of the settings, and method. `maps` are
+    /// those of the layer's [`ExplainedLayer::needs`], each `[images, …]`. The head runs for at least `min_jobs` pairs of image
+    /// and class, repeating the first one as needed.
     pub fn explain(
         &self,
         layer: &ExplainedLayer,
         explainer: &Explainer,
         images: &[Subject],
         maps: &[&[f32]],
-        least: usize,
+        min_jobs: usize,
         rows: &mut Rows,
     ) -> Result<()> {
         let mut jobs: Vec<(usize, usize)> = Vec::new();
@@ -142,7 +141,7 @@ impl Choice {
         for (place, image) in images.iter().enumerate() {
             let first = jobs.len();
             for (class, kind) in self.classes_of(image) {
-                // A class is computed once, also where it is both predicted and the label.
+                // A class that is both the prediction and the label is computed once.
                 let known = jobs[first..].iter().position(|&(_, other)| other == class);
                 let job = known.map_or(jobs.len(), |at| first + at);
                 if known.is_none() {
@@ -155,7 +154,7 @@ impl Choice {
             return Ok(());
         }
         if let Some(&first) = jobs.first() {
-            jobs.resize(jobs.len().max(least), first);
+            jobs.resize(jobs.len().max(min_jobs), first);
         }
         let explained = explainer.run(maps, images.len(), &jobs)?;
         for (image, job, class, kind) in wanted {
@@ -210,7 +209,7 @@ impl Class {
     }
 }
 
-/// The class with the rank-th greatest logit, from 0; of equal ones the first comes first.
+/// The class with the given rank, from 0, by descending logit; ties go to the first.
 fn ranked(logits: &[f32], rank: usize) -> Option<usize> {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     if rank >= order.len() {
@@ -221,10 +220,10 @@ fn ranked(logits: &[f32], rank: usize) -> Option<usize> {
     Some(*class)
 }
 
-/// An image to be explained.
+/// An image to explain.
 pub struct Subject<'a> {
     pub id: u32,
-    /// Of the whole network.
+    /// Logits of the whole network.
     pub logits: &'a [f32],
     /// The network's class of the image's label.
     pub label: Option<usize>,
@@ -237,9 +236,9 @@ pub struct Rows {
     pub methods: Vec<CamMethod>,
     pub classes: Vec<i32>,
     pub kinds: Vec<String>,
-    /// The class's logit, of the whole network.
+    /// Logit of the class, from the whole network.
     pub logits: Vec<f32>,
-    /// What CAM's identity `mean(CAM) + bias` misses of it.
+    /// For CAM, the logit minus `mean(CAM) + bias`.
     pub residuals: Vec<Option<f32>>,
     /// `[rows, cells]`
     pub maps: Vec<f32>,
@@ -256,7 +255,7 @@ impl Rows {
         self.maps.extend(more.maps);
     }
 
-    /// Takes the rows from the `at`-th on out.
+    /// Splits off the rows from `at` on.
     pub fn split_off(&mut self, at: usize) -> Rows {
         let cells = self.maps.len() / self.len().max(1);
         Rows {

@@ -1,4 +1,4 @@
-//! The rows as tables: `cams`, which `extract` leaves where it explains inline, and `explanations`.
+//! Tables `cams`, written by `extract` when it explains inline, and `explanations`.
 
 use arrow::array::{Float32Array, Int16Array, RecordBatch, StringArray};
 use half::f16;
@@ -10,16 +10,16 @@ use prospect_store::{Manifest, RunFolder, declare::Lists};
 
 use super::{images::Images, rows::Rows};
 
-/// What goes wrong with maps, counted.
+/// Counts of maps.
 #[derive(Default)]
 pub struct Counts {
     pub rows: u64,
     pub zero_maps: u64,
-    /// Maps with a number that was not finite, stored as zeros.
+    /// Maps with a value that is not finite, stored as zeros.
     pub not_finite: u64,
 }
 
-/// Rows of a layer, its maps of `cells` cells, in float32.
+/// Rows of `cams` of one layer, with maps of `cells` float32 values.
 pub(crate) fn cams(layer: &str, cells: usize, rows: Rows) -> Result<RecordBatch> {
     cams::Columns {
         layer: StringArray::new_repeated(layer, rows.len()),
@@ -34,7 +34,7 @@ pub(crate) fn cams(layer: &str, cells: usize, rows: Rows) -> Result<RecordBatch>
     .batch()
 }
 
-/// Reads the rows of one layer back from a part of `cams`, batch by batch.
+/// Reads one layer from a part of `cams` by batch.
 pub(super) fn read_cams(
     run: &RunFolder,
     manifest: &Manifest,
@@ -73,7 +73,7 @@ pub(super) fn read_cams(
     })
 }
 
-/// The rows of `explanations` of one layer, its maps `height` × `width`.
+/// Rows of `explanations` of one layer, with maps of `height` × `width`.
 pub(super) fn explanations(
     layer: &str,
     (height, width): (usize, usize),
@@ -86,7 +86,7 @@ pub(super) fn explanations(
     let mut maps = Vec::with_capacity(n * cells);
     let mut scales = Vec::with_capacity(n);
     let mut summaries = Vec::with_capacity(n);
-    let mut places = Vec::with_capacity(n);
+    let mut localisations = Vec::with_capacity(n);
     for (&image, map) in rows
         .image_ids
         .iter()
@@ -100,16 +100,16 @@ pub(super) fn explanations(
         let scale = scale(found.raw_min.abs().max(found.raw_max.abs()));
         maps.extend(map.iter().map(|&value| f16::from_f32(value / scale)));
         scales.push(scale);
-        places.push(images.localisation(image, map, (height, width)));
+        localisations.push(images.localisation(image, map, (height, width)));
         summaries.push(found);
     }
     counts.rows += n as u64;
     let clean = |value: f32| if value.is_finite() { value } else { 0.0 };
     let floats = |of: &dyn Fn(usize) -> Option<f32>| -> Float32Array { (0..n).map(of).collect() };
     let zero_maps = summaries.iter().map(|found| Some(found.zero_map));
-    let hits = places
+    let hits = localisations
         .iter()
-        .map(|place| place.map(|place| place.pointing_hit));
+        .map(|found| found.map(|found| found.pointing_hit));
     explanations::Columns {
         image_id: rows.image_ids.into(),
         layer: StringArray::new_repeated(layer, n),
@@ -130,14 +130,14 @@ pub(super) fn explanations(
         entropy: floats(&|row| summaries[row].entropy),
         logit: floats(&|row| Some(clean(rows.logits[row]))),
         residual: floats(&|row| rows.residuals[row].map(clean)),
-        energy_in_box: floats(&|row| places[row].map(|place| place.energy_in_box)),
+        energy_in_box: floats(&|row| localisations[row].map(|found| found.energy_in_box)),
         pointing_hit: hits.collect(),
     }
     .batch()
 }
 
-/// The power of two that the stored half floats are to be multiplied by: 1 wherever they hold the map well (the gradients
-/// of early layers are smaller than half floats reach).
+/// The power of two by which the stored half floats are multiplied: 1 if half floats represent the map well. The gradients of
+/// early layers are too small for them.
 fn scale(largest: f32) -> f32 {
     const FITS: std::ops::RangeInclusive<f32> = 0.01..=65504.0;
     if largest == 0.0 || FITS.contains(&largest) {
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_and_large_maps_keep_their_digits() {
+    fn small_and_large_maps_keep_their_precision() {
         for largest in [1e-30f32, 3e-7, 0.5, 6e4, 7e5, 3e38] {
             let scale = scale(largest);
             let stored = f16::from_f32(largest / scale);

@@ -11,7 +11,7 @@ use prospect_model::CamMethod;
 use prospect_store::PartWriter;
 
 use super::{
-    super::explain::pictures::{Chosen, Shown, draw},
+    super::explain::pictures::{MapChoice, Overlay, draw},
     frame::Frame,
     images::SHARD,
 };
@@ -48,11 +48,11 @@ pub fn draw_all(
         predictions::p_pred,
         predictions::p_label,
     );
-    let mut chosen = Vec::new();
+    let mut overlays = Vec::new();
     for batch in run.rows(manifest, columns) {
         for (image_id, p_pred, p_label) in batch?.iter() {
             if wanted.contains(&image_id) {
-                chosen.push(Chosen {
+                overlays.push(Overlay {
                     image_id,
                     path: format!("report/overlays/{:03}/{image_id:06}.png", image_id / SHARD),
                     label: (images.get(&image_id)).and_then(|file| file.label.clone()),
@@ -66,13 +66,13 @@ pub fn draw_all(
     let last = network.keys().max().map_or(0, |last| last + 1);
     let classes: Vec<String> = (0..last).map(|class| name_of(network, class)).collect();
     let spec = input_spec(manifest)?;
-    let shown = Shown {
+    let choice = MapChoice {
         layer: &layer,
         method,
         classes: &classes,
         spec: &spec,
     };
-    let (drawn, _) = draw(frame.ctx, manifest, &shown, &chosen, files)?;
+    let (drawn, _) = draw(frame.ctx, manifest, &choice, &overlays, files)?;
     let paths = drawn
         .into_iter()
         .map(|id| (id, format!("overlays/{:03}/{id:06}.png", id / SHARD)));

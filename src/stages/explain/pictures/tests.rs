@@ -45,19 +45,19 @@ fn fake(images: &[(Option<&str>, i32, Option<f32>)]) -> Fake {
 
 fn planned(fake: &Fake, n: usize) -> Vec<(String, u32)> {
     let set = format!("explain.pictures={n}");
-    let chosen = fake.read(&[&set], |ctx, manifest| {
+    let overlays = fake.read(&[&set], |ctx, manifest| {
         plan(ctx, manifest, &network_classes()).unwrap()
     });
-    let class = |chosen: &Chosen| chosen.path.split('/').nth(2).unwrap().to_string();
-    chosen
+    let class = |overlay: &Overlay| overlay.path.split('/').nth(2).unwrap().to_string();
+    overlays
         .iter()
-        .map(|chosen| (class(chosen), chosen.image_id))
+        .map(|overlay| (class(overlay), overlay.image_id))
         .collect()
 }
 
 #[test]
-fn classes_show_what_is_surest_right_and_surest_wrong_by_turns() {
-    // The fake's loss is -ln p of the label, and the probability of the predicted class that of the label, or a half.
+fn each_class_alternates_confident_hits_and_errors() {
+    // In the fake, the loss is -ln p of the label, and p of the prediction equals p of the label, or a half without one.
     let fake = fake(&[
         (Some("cat"), 0, Some(0.8)),
         (Some("cat"), 0, Some(0.9)),
@@ -92,7 +92,7 @@ fn classes_show_what_is_surest_right_and_surest_wrong_by_turns() {
             ("unknown", 7)
         ])
     );
-    // Equal losses by image id; the unlabelled image of the predicted class cat comes last.
+    // Equal losses go by image id; the unlabelled image predicted as cat comes last.
     assert_eq!(
         planned(&fake, 100)[..6],
         expect(&[
@@ -106,8 +106,8 @@ fn classes_show_what_is_surest_right_and_surest_wrong_by_turns() {
     );
 }
 
-/// `explanations` of some images: (image, class, kind), a 2x2 map that is hot at the top left of the first class and at the
-/// bottom right of others, stored by halves of its value.
+/// `explanations` rows of (image, class, kind). The 2x2 map is hot at the top left for class 0, at the bottom right for others,
+/// and has a scale of 0.5.
 fn explanations(rows: &[(u32, i32, &str)]) -> RecordBatch {
     let n = rows.len();
     let maps = rows.iter().map(|&(_, class, _)| {
@@ -147,7 +147,7 @@ fn explanations(rows: &[(u32, i32, &str)]) -> RecordBatch {
 }
 
 #[test]
-fn overlays_lie_on_the_photo_and_gone_images_are_counted() {
+fn overlays_cover_the_photo_and_missing_images_are_counted() {
     let fake = fake(&[
         (Some("cat"), 0, Some(0.8)),
         (Some("dog"), 0, Some(0.3)),
@@ -169,7 +169,7 @@ fn overlays_lie_on_the_photo_and_gone_images_are_counted() {
         (1, 0, "top-2"),
         (2, 2, "predicted"),
     ];
-    let chosen = fake.with(&["explain.pictures=1"], |ctx| {
+    let overlays = fake.with(&["explain.pictures=1"], |ctx| {
         let lock = ctx.run.lock("test").unwrap();
         let writer = begin(ctx.run, &lock, "explain");
         let mut part = writer.part(0).unwrap();
@@ -177,8 +177,8 @@ fn overlays_lie_on_the_photo_and_gone_images_are_counted() {
         writer.commit(part).unwrap();
         let manifest = ctx.run.manifest().unwrap();
         let classes = network_classes();
-        let chosen = plan(ctx, &manifest, &classes).unwrap();
-        let shown = Shown {
+        let overlays = plan(ctx, &manifest, &classes).unwrap();
+        let choice = MapChoice {
             layer: "last",
             method: CamMethod::GradCam,
             classes: &classes,
@@ -186,13 +186,18 @@ fn overlays_lie_on_the_photo_and_gone_images_are_counted() {
         };
         let mut part = writer.part(1).unwrap();
         assert_eq!(
-            draw(ctx, &manifest, &shown, &chosen, &mut part).unwrap().1,
+            draw(ctx, &manifest, &choice, &overlays, &mut part)
+                .unwrap()
+                .1,
             1
         );
         writer.commit(part).unwrap();
-        chosen
+        overlays
     });
-    let paths: Vec<&str> = chosen.iter().map(|chosen| chosen.path.as_str()).collect();
+    let paths: Vec<&str> = overlays
+        .iter()
+        .map(|overlay| overlay.path.as_str())
+        .collect();
     assert_eq!(
         paths,
         [
@@ -207,7 +212,7 @@ fn overlays_lie_on_the_photo_and_gone_images_are_counted() {
     };
     let (one, two) = (open(paths[0]), open(paths[1]));
     assert!(!fake.run().path(paths[2]).exists());
-    // A panel for the photo, one a class, each at least 300 wide; the photo is enlarged fourfold to 240x120.
+    // One panel for the photo and one per class, each at least 300 wide; the photo is enlarged fourfold to 240x120.
     assert_eq!((one.width(), two.width()), (2 * 310 + 10, 3 * 310 + 10));
     let pixel = |picture: &::image::RgbImage, panel: u32, x: u32, y: u32| {
         picture
@@ -219,7 +224,7 @@ fn overlays_lie_on_the_photo_and_gone_images_are_counted() {
     assert_eq!(pixel(&two, 0, 30, 15), photo);
     let hot = pixel(&two, 1, 16, 1);
     assert!(hot[0] > 150 && hot[0] > hot[2], "{hot:?}");
-    assert_eq!(pixel(&two, 1, 14, 1), [10; 3], "not seen");
+    assert_eq!(pixel(&two, 1, 14, 1), [10; 3], "outside the crop");
     assert_eq!(pixel(&two, 2, 44, 29), hot, "the label's map");
     assert!(pixel(&two, 2, 16, 1)[0] < 40);
 }
