@@ -13,13 +13,13 @@ use prospect_common::{Error, Result, text::figure};
 use prospect_engine::{Context, schema::images};
 use prospect_store::Manifest;
 
-/// Bins of a number that has more than `DISTINCT` values.
+/// Bins of a numeric column with more than `MAX_DISTINCT` distinct values.
 const BINS: usize = 5;
-const DISTINCT: usize = 12;
-/// Texts with more values than this, or fewer than `MIN_EACH` images per value, identify images rather than groups.
+const MAX_DISTINCT: usize = 12;
+/// Text columns with more values than this, or fewer than `MIN_IMAGES_PER_VALUE`, identify images rather than groups.
 const MAX_VALUES: usize = 1000;
-const MIN_EACH: usize = 5;
-/// Quality columns that `scan` writes; `aspect`, width over height, is added.
+const MIN_IMAGES_PER_VALUE: usize = 5;
+/// Quality columns written by `scan`; `aspect`, width over height, is added.
 const QUALITY: [&str; 7] = [
     images::brightness.name,
     images::contrast.name,
@@ -50,7 +50,7 @@ enum Raw {
     Numbers(Vec<Option<f64>>),
     Texts {
         values: Vec<String>,
-        places: HashMap<String, u32>,
+        index_of: HashMap<String, u32>,
         of_image: Vec<Option<u32>>,
     },
 }
@@ -75,7 +75,7 @@ impl Attributes {
                     let raw = match field.data_type() {
                         DataType::Utf8 | DataType::Boolean => Raw::Texts {
                             values: Vec::new(),
-                            places: HashMap::new(),
+                            index_of: HashMap::new(),
                             of_image: Vec::new(),
                         },
                         _ => Raw::Numbers(Vec::new()),
@@ -89,7 +89,7 @@ impl Attributes {
                 if column.is_none_or(|column| raw.extend(column).is_err()) {
                     return Err(Error::invalid(
                         ctx.run.path(&format!("tables/{}", images::NAME)),
-                        format!("numbers or texts in column {name}"),
+                        format!("numbers or text in column {name}"),
                         "something else",
                         "run `prospect verify`, then `prospect run scan`",
                     ));
@@ -124,11 +124,11 @@ fn kind_of(name: &str, wanted: Option<&[String]>) -> Option<&'static str> {
     if QUALITY.contains(&name) {
         return Some("quality");
     }
-    let ours = images::TABLE.columns.iter().any(|ours| ours.name == name)
+    let is_declared = images::TABLE.columns.iter().any(|column| column.name == name)
         // `split` counts as metadata: it comes from folders or the metadata.
         && name != images::split.name;
     let is_wanted = wanted.is_none_or(|wanted| wanted.iter().any(|one| one == name));
-    (!ours && is_wanted).then_some("metadata")
+    (!is_declared && is_wanted).then_some("metadata")
 }
 
 fn check(wanted: &[String], found: &[(String, &'static str, Raw)]) -> Result<()> {
@@ -153,7 +153,7 @@ fn aspect(raws: &[(String, &'static str, Raw)]) -> Option<(String, &'static str,
     };
     let (widths, heights) = (numbers(images::width.name)?, numbers(images::height.name)?);
     let ratios = (widths.iter().zip(heights))
-        .map(|(width, height)| Some((*width)? / (*height).filter(|side| *side > 0.0)?));
+        .map(|(width, height)| Some((*width)? / (*height).filter(|height| *height > 0.0)?));
     Some(("aspect".into(), "quality", Raw::Numbers(ratios.collect())))
 }
 
@@ -166,19 +166,19 @@ impl Raw {
             }
             Raw::Texts {
                 values,
-                places,
+                index_of,
                 of_image,
             } => {
                 let column = cast(column, &DataType::Utf8)?;
                 for value in column.as_string::<i32>() {
                     let value = value.filter(|value| !value.is_empty());
-                    of_image.push(value.map(|value| match places.get(value) {
-                        Some(&place) => place,
+                    of_image.push(value.map(|value| match index_of.get(value) {
+                        Some(&index) => index,
                         None => {
-                            let place = values.len() as u32;
+                            let index = values.len() as u32;
                             values.push(value.to_string());
-                            places.insert(value.to_string(), place);
-                            place
+                            index_of.insert(value.to_string(), index);
+                            index
                         }
                     }));
                 }
@@ -187,11 +187,11 @@ impl Raw {
         Ok(())
     }
 
-    /// The values and each image's index into them, or why the column is left out.
+    /// The values and each image's index into them, or the reason for leaving the column out.
     fn categories(self) -> Result<(Vec<String>, Vec<Option<u32>>), String> {
         let (values, of_image) = match self {
             Raw::Numbers(numbers) => {
-                let bins = quantile_bins(&numbers, BINS, DISTINCT);
+                let bins = quantile_bins(&numbers, BINS, MAX_DISTINCT);
                 let name = |(min, max): &(f64, f64)| match min == max {
                     true => exact(*min),
                     false => format!("{} to {}", figure(*min), figure(*max)),
@@ -206,9 +206,13 @@ impl Raw {
         match values.len() {
             0 => Err("no image has a value".into()),
             1 => Err(format!("every value is {}", values[0])),
-            n if n > MAX_VALUES || n * MIN_EACH > known.max(2 * MIN_EACH) => Err(format!(
-                "{n} different values in {known} images name images, not groups"
-            )),
+            n if n > MAX_VALUES
+                || n * MIN_IMAGES_PER_VALUE > known.max(2 * MIN_IMAGES_PER_VALUE) =>
+            {
+                Err(format!(
+                    "{n} distinct values in {known} images identify images, not groups"
+                ))
+            }
             _ => Ok((values, of_image)),
         }
     }
@@ -228,14 +232,14 @@ fn sorted(values: Vec<String>, of_image: Vec<Option<u32>>) -> (Vec<String>, Vec<
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].cmp(&values[b]));
     let mut rank = vec![0; values.len()];
-    for (at, &place) in order.iter().enumerate() {
-        rank[place] = at as u32;
+    for (at, &index) in order.iter().enumerate() {
+        rank[index] = at as u32;
     }
     let of_image = of_image
         .into_iter()
-        .map(|place| Some(rank[place? as usize]));
+        .map(|index| Some(rank[index? as usize]));
     (
-        order.iter().map(|&place| values[place].clone()).collect(),
+        order.iter().map(|&index| values[index].clone()).collect(),
         of_image.collect(),
     )
 }

@@ -1,4 +1,4 @@
-//! Whether the network looks outside the annotated object boxes.
+//! Activations outside the annotated object boxes.
 
 use std::collections::HashMap;
 
@@ -57,9 +57,10 @@ impl ObjectBoxes {
             let (height, width) = geometry.input_size();
             let (x, y) = (x * f64::from(width), y * f64::from(height));
             let ([x, y, _, _], is_padding) = geometry.upright_edges([x, y, x, y]);
-            let holds = |one: &[f64; 4]| one[0] <= x && x <= one[2] && one[1] <= y && y <= one[3];
+            let contains =
+                |[x0, y0, x1, y1]: &[f64; 4]| *x0 <= x && x <= *x1 && *y0 <= y && y <= *y1;
             all += 1;
-            outside += u32::from(is_padding || !boxes.iter().any(holds));
+            outside += u32::from(is_padding || !boxes.iter().any(contains));
         }
         (all > 0).then(|| f64::from(outside) / f64::from(all))
     }

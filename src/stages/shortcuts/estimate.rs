@@ -8,13 +8,13 @@ use prospect_engine::{
     schema::{associations, groups},
 };
 
-use super::sheets::{PIXELS, SHEETS};
+use super::sheets::{MAX_SHEETS, PIXELS};
 
-/// Eight quality measures and a few metadata columns, each with about five values in ten classes.
+/// Eight quality metrics and a few metadata columns, each with about five values in ten classes.
 const ATTRIBUTES: u64 = 10;
 const GROUPS: u64 = 55;
 
-/// Hardly any of the output grows with the number of images.
+/// The output hardly depends on the number of images.
 pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     if ctx.config.images.labels == Labels::None || images == 0 {
         return Ok(Vec::new());
@@ -24,7 +24,7 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         TableEstimate::of(&groups::TABLE, ATTRIBUTES * GROUPS),
         TableEstimate::new(
             "pictures/shortcuts",
-            SHEETS as u64,
+            MAX_SHEETS as u64,
             picture(PIXELS, SHEET_PNG),
         ),
     ])

@@ -1,4 +1,4 @@
-//! Candidates of one layer: units that fire in one place for one class.
+//! Candidates of one layer: units that fire in one small place for one class.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use prospect_engine::{Context, schema::units, tables::layers::Layer};
 use prospect_store::Manifest;
 use rayon::prelude::*;
 
-use super::{boxes::ObjectBoxes, judged::Judged};
+use super::{boxes::ObjectBoxes, evaluation::Evaluation};
 
 /// Rows of `units` in memory at a time.
 const BLOCK_ROWS: usize = 1024;
 /// Bytes of counts in memory; a layer that needs more is read in several passes.
 const COUNT_BYTES: usize = 512 << 20;
-/// Candidates per layer, and per class in it.
-const OF_LAYER: usize = 64;
-const OF_CLASS: usize = 8;
+/// Maximum candidates of a layer, and of a class in a layer.
+const MAX_PER_LAYER: usize = 64;
+const MAX_PER_CLASS: usize = 8;
 
-/// A unit that fires in one place for one class.
+/// A unit that fires in one small place for one class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     pub layer: String,
     pub unit: usize,
-    /// Index into [`Judged::classes`].
+    /// Index into [`Evaluation::classes`].
     pub class: u32,
     pub score: f64,
     pub of_class: f64,
@@ -44,7 +44,7 @@ pub struct Candidate {
 }
 
 /// Maximum activation of some units in every labelled image, and its position.
-pub struct Gathered {
+pub struct UnitMaxima {
     pub image_ids: Vec<u32>,
     pub classes: Vec<u32>,
     /// `[units][images]`
@@ -53,10 +53,10 @@ pub struct Gathered {
     pub positions: Vec<Vec<u32>>,
 }
 
-impl Gathered {
+impl UnitMaxima {
     /// Whether each image is of the class.
-    pub fn inside(&self, class: u32) -> Vec<bool> {
-        self.classes.iter().map(|of| *of == class).collect()
+    pub fn in_class(&self, class: u32) -> Vec<bool> {
+        self.classes.iter().map(|own| *own == class).collect()
     }
 }
 
@@ -83,15 +83,15 @@ fn visit(
     Ok(())
 }
 
-/// Reads some units of every labelled image: 8 bytes per unit and image.
-pub fn gather(
+/// Reads the maxima of some units in every labelled image: 8 bytes per unit and image.
+pub fn read_maxima(
     ctx: &Context,
     manifest: &Manifest,
     layer: &Layer,
     units: &[usize],
-    judged: &Judged,
-) -> Result<Gathered> {
-    let mut found = Gathered {
+    evaluation: &Evaluation,
+) -> Result<UnitMaxima> {
+    let mut maxima = UnitMaxima {
         image_ids: Vec::new(),
         classes: Vec::new(),
         strengths: vec![Vec::new(); units.len()],
@@ -99,19 +99,19 @@ pub fn gather(
     };
     visit(ctx, manifest, layer, |ids, strengths, positions| {
         for (row, &id) in ids.iter().enumerate() {
-            let Some(class) = judged.label_of(id) else {
+            let Some(class) = evaluation.label_of(id) else {
                 continue;
             };
-            found.image_ids.push(id);
-            found.classes.push(class);
+            maxima.image_ids.push(id);
+            maxima.classes.push(class);
             for (place, &unit) in units.iter().enumerate() {
                 let at = row * layer.channels + unit;
-                found.strengths[place].push(strengths[at]);
-                found.positions[place].push(positions[at]);
+                maxima.strengths[place].push(strengths[at]);
+                maxima.positions[place].push(positions[at]);
             }
         }
     })?;
-    Ok(found)
+    Ok(maxima)
 }
 
 /// The layer's best candidates, best first.
@@ -119,18 +119,18 @@ pub fn candidates(
     ctx: &Context,
     manifest: &Manifest,
     layer: &Layer,
-    judged: &Judged,
+    evaluation: &Evaluation,
     boxes: Option<&ObjectBoxes>,
 ) -> Result<Vec<Candidate>> {
     let grid = Grid::new(layer.height as usize, layer.width as usize);
-    let bytes_per_unit = 4 * judged.classes.len() * grid.cells();
-    let at_a_time = (COUNT_BYTES / bytes_per_unit.max(1)).max(1);
+    let bytes_per_unit = 4 * evaluation.classes.len() * grid.cells();
+    let units_per_pass = (COUNT_BYTES / bytes_per_unit.max(1)).max(1);
     let mut places = Vec::new();
-    for first in (0..layer.channels).step_by(at_a_time) {
-        let n = at_a_time.min(layer.channels - first);
-        let mut counts = Counts::new(grid, first, n, judged.classes.len());
+    for first in (0..layer.channels).step_by(units_per_pass) {
+        let n = units_per_pass.min(layer.channels - first);
+        let mut counts = Counts::new(grid, first, n, evaluation.classes.len());
         visit(ctx, manifest, layer, |ids, strengths, positions| {
-            let classes: Vec<Option<u32>> = ids.iter().map(|&id| judged.label_of(id)).collect();
+            let classes: Vec<Option<u32>> = ids.iter().map(|&id| evaluation.label_of(id)).collect();
             counts.add(&classes, strengths, positions);
         })?;
         places.extend(counts.places());
@@ -140,11 +140,11 @@ pub fn candidates(
         return Ok(Vec::new());
     }
     let units: Vec<usize> = chosen.iter().map(|(unit, _, _)| *unit).collect();
-    let gathered = gather(ctx, manifest, layer, &units, judged)?;
+    let maxima = read_maxima(ctx, manifest, layer, &units, evaluation)?;
     let candidates = (chosen.par_iter().enumerate())
         .map(|(at, (unit, class, place))| {
-            let (strengths, positions) = (&gathered.strengths[at], &gathered.positions[at]);
-            let inside = gathered.inside(*class);
+            let (strengths, positions) = (&maxima.strengths[at], &maxima.positions[at]);
+            let inside = maxima.in_class(*class);
             let marked = (0..inside.len()).filter(|&image| {
                 let cell = grid.cell(positions[image]);
                 inside[image] && strengths[image] > 0.0 && grid.contains(&place.window, cell)
@@ -153,8 +153,8 @@ pub fn candidates(
             let on_border = |&&image: &&usize| grid.is_border(grid.cell(positions[image]));
             let centre = |image: usize| layer.centre(positions[image]);
             let outside = boxes.and_then(|boxes| {
-                let placed = marked.iter();
-                boxes.share_outside(placed.map(|&image| (gathered.image_ids[image], centre(image))))
+                let images = marked.iter();
+                boxes.share_outside(images.map(|&image| (maxima.image_ids[image], centre(image))))
             });
             Candidate {
                 layer: layer.name.clone(),
@@ -169,7 +169,7 @@ pub fn candidates(
                 outside_boxes: outside,
                 marked: marked
                     .iter()
-                    .map(|&image| gathered.image_ids[image])
+                    .map(|&image| maxima.image_ids[image])
                     .collect(),
             }
         })
@@ -187,8 +187,8 @@ fn best(mut places: Vec<(usize, u32, Place)>) -> Vec<(usize, u32, Place)> {
     places.retain(|(_, class, _)| {
         let n = of_class.entry(*class).or_default();
         *n += 1;
-        *n <= OF_CLASS
+        *n <= MAX_PER_CLASS
     });
-    places.truncate(OF_LAYER);
+    places.truncate(MAX_PER_LAYER);
     places
 }

@@ -1,18 +1,18 @@
 //! Possible shortcuts: attributes correlated with labels, and units of the network that fire for a mark.
 //!
 //! Part 0 compares the images' attributes with labels and accuracy: `associations` and `groups`. Parts 1..=L search the layers for
-//! units that fire in one small place for one class (`shortcut_candidates`). The last part ranks them together with the units that
-//! the classifier relies on, measures their effect on it, and draws a sheet of each of the first: `shortcuts`.
+//! units that fire in one small place for one class (`shortcut_candidates`). The last part ranks them together with units that the
+//! classifier relies on, measures the effect of ablating them, and draws contact sheets of the best (`shortcuts`).
 
+mod ablation;
 mod association;
 mod attributes;
 mod boxes;
 mod estimate;
-mod judged;
+mod evaluation;
 mod layer;
 mod sheets;
 mod suspects;
-mod switched;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -31,7 +31,7 @@ use self::{
     association::{Association, MIN_IMAGES},
     attributes::{Attribute, Attributes},
     boxes::ObjectBoxes,
-    judged::Judged,
+    evaluation::Evaluation,
     tables::shortcut_candidates,
 };
 
@@ -55,7 +55,7 @@ pub const STAGE: Stage = Stage {
 
 fn parameters(ctx: &Context) -> Result<Value> {
     let audit = &ctx.config.audit;
-    // The result that scan passes on does not cover the metadata's attributes.
+    // The result of `scan` does not depend on the metadata's attributes.
     let metadata = match &ctx.config.images.metadata {
         None => None,
         Some(path) => {
@@ -73,9 +73,9 @@ fn parameters(ctx: &Context) -> Result<Value> {
 
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let manifest = ctx.run.manifest()?;
-    let judged = Judged::read(ctx, &manifest)?;
+    let evaluation = Evaluation::read(ctx, &manifest)?;
     let has_units = manifest.has(layers::NAME) && manifest.has(units::NAME);
-    let layers: Vec<Layer> = if has_units && judged.classes.len() > 1 {
+    let layers: Vec<Layer> = if has_units && evaluation.classes.len() > 1 {
         read_layers(ctx.run, &manifest)?
     } else {
         Vec::new()
@@ -95,7 +95,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             );
         }
         let mut part = writer.part(0)?;
-        associate(ctx, &attributes.list, &judged, &mut part)?;
+        associate(ctx, &attributes.list, &evaluation, &mut part)?;
         writer.commit(part)?;
         bar.advance(1);
     }
@@ -108,32 +108,45 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             continue;
         }
         bar.note(&layer.name);
-        let found = layer::candidates(ctx, &manifest, layer, &judged, boxes.as_ref())?;
+        let found = layer::candidates(ctx, &manifest, layer, &evaluation, boxes.as_ref())?;
         let mut files = writer.part(part)?;
         if !found.is_empty() {
             files.write(
                 shortcut_candidates::NAME,
-                &tables::candidates(&found, &judged)?,
+                &tables::candidates(&found, &evaluation)?,
             )?;
         }
         writer.commit(files)?;
         bar.advance(1);
     }
     if !writer.has_part(last) {
-        bar.note("report");
+        bar.note("ranking");
         let manifest = ctx.run.manifest()?;
         let mut files = writer.part(last)?;
         if !layers.is_empty() {
-            let candidates = tables::read_candidates(ctx.run, &manifest, &judged)?;
-            let found =
-                suspects::suspects(ctx, &manifest, &layers, &judged, candidates, boxes.as_ref())?;
+            let candidates = tables::read_candidates(ctx.run, &manifest, &evaluation)?;
+            let found = suspects::suspects(
+                ctx,
+                &manifest,
+                &layers,
+                &evaluation,
+                candidates,
+                boxes.as_ref(),
+            )?;
             let spec = input_spec(&manifest)?;
-            let pictures =
-                sheets::draw(ctx, &manifest, &layers, &spec, &judged, &found, &mut files)?;
+            let pictures = sheets::draw(
+                ctx,
+                &manifest,
+                &layers,
+                &spec,
+                &evaluation,
+                &found,
+                &mut files,
+            )?;
             if !found.is_empty() {
                 files.write(
                     shortcuts::NAME,
-                    &tables::shortcuts(&found, &judged, &pictures)?,
+                    &tables::shortcuts(&found, &evaluation, &pictures)?,
                 )?;
             }
         }
@@ -152,28 +165,34 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
 fn associate(
     ctx: &Context,
     attributes: &[Attribute],
-    judged: &Judged,
+    evaluation: &Evaluation,
     part: &mut PartWriter,
 ) -> Result<()> {
     let audit = &ctx.config.audit;
     let mut found = Vec::new();
     for attribute in attributes {
         ctx.cancel.check()?;
-        let association = Association::of(attribute, judged, audit.permutations, audit.seed);
+        let association = Association::of(attribute, evaluation, audit.permutations, audit.seed);
         let Some(association) = association else {
             continue;
         };
         let images = (attribute.of_image.iter())
-            .zip(&judged.label)
-            .zip(&judged.correct)
+            .zip(&evaluation.label)
+            .zip(&evaluation.correct)
             .filter_map(|((value, label), correct)| Some(((*value)?, (*label)?, *correct)));
         let groups = groups(images, MIN_IMAGES);
-        part.write(groups::NAME, &tables::groups(attribute, &groups, judged)?)?;
+        part.write(
+            groups::NAME,
+            &tables::groups(attribute, &groups, evaluation)?,
+        )?;
         found.push((attribute, association));
     }
     found.sort_by(|a, b| b.1.nmi.total_cmp(&a.1.nmi));
     if !found.is_empty() {
-        part.write(associations::NAME, &tables::associations(&found, judged)?)?;
+        part.write(
+            associations::NAME,
+            &tables::associations(&found, evaluation)?,
+        )?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A sheet for each of the first suspects: photos of the class with and without the mark, the place enlarged, and the strongest
-//! photos of other classes.
+//! Contact sheets of the top suspects: photos of the class with and without the mark, the place enlarged, and the strongest photos
+//! of other classes.
 
 use std::collections::BTreeMap;
 
@@ -21,12 +21,12 @@ use prospect_output::picture::{
 use prospect_store::{Manifest, PartWriter};
 use rayon::prelude::*;
 
-use super::{judged::Judged, layer::gather, suspects::Suspect};
+use super::{evaluation::Evaluation, layer::read_maxima, suspects::Suspect};
 
-/// Sheets per run, and per mark.
-pub const SHEETS: usize = 12;
-const OF_MARK: usize = 2;
-/// Photos in a row.
+/// Maximum sheets per run, and per mark.
+pub const MAX_SHEETS: usize = 12;
+const MAX_PER_MARK: usize = 2;
+/// Photos per row.
 const COLUMNS: usize = 6;
 /// Width and height of a photo's slot, and the gap around it, in pixels.
 const SIDE: u32 = 200;
@@ -37,7 +37,7 @@ const SMALL: f32 = 15.0;
 pub const PIXELS: u64 = 1256 * 1080;
 
 /// A photo with a box `x0, y0, x1, y1` in 0..=1 of the network's input.
-struct Shown {
+struct Photo {
     image_id: u32,
     edges: [f64; 4],
 }
@@ -46,7 +46,7 @@ struct Shown {
 struct Sheet<'s> {
     suspect: &'s Suspect,
     path: String,
-    rows: Vec<(String, Vec<Shown>)>,
+    rows: Vec<(String, Vec<Photo>)>,
 }
 
 /// Draws the sheets; returns their paths by the suspect's index.
@@ -55,20 +55,20 @@ pub fn draw(
     manifest: &Manifest,
     layers: &[Layer],
     spec: &InputSpec,
-    judged: &Judged,
+    evaluation: &Evaluation,
     suspects: &[Suspect],
     part: &mut PartWriter,
 ) -> Result<BTreeMap<usize, String>> {
-    let sheets = plan(ctx, manifest, layers, judged, suspects)?;
+    let sheets = plan(ctx, manifest, layers, evaluation, suspects)?;
     let wanted = |id: u32| {
-        let mut shown = sheets.values().flat_map(|sheet| &sheet.rows);
-        shown.any(|(_, row)| row.iter().any(|shown| shown.image_id == id))
+        let mut rows = sheets.values().flat_map(|sheet| &sheet.rows);
+        rows.any(|(_, row)| row.iter().any(|photo| photo.image_id == id))
     };
     let sources = Sources::read(ctx, manifest, wanted)?;
     let mut paths = BTreeMap::new();
     for (rank, sheet) in sheets {
         ctx.cancel.check()?;
-        let title = format!("{}. {}", rank + 1, sheet.suspect.evidence(judged));
+        let title = format!("{}. {}", rank + 1, sheet.suspect.evidence(evaluation));
         let png = sheet_picture(&sheet, &title, &sources, spec)
             .map_err(|error| Error::internal(&sheet.path, error))?;
         part.file(&sheet.path, &png)?;
@@ -77,19 +77,19 @@ pub fn draw(
     Ok(paths)
 }
 
-/// Which photos each sheet shows, strongest first.
+/// Selects the photos of each sheet, strongest first.
 fn plan<'s>(
     ctx: &Context,
     manifest: &Manifest,
     layers: &[Layer],
-    judged: &Judged,
+    evaluation: &Evaluation,
     suspects: &'s [Suspect],
 ) -> Result<BTreeMap<usize, Sheet<'s>>> {
     let mut of_mark: BTreeMap<i32, usize> = BTreeMap::new();
     let mut chosen: Vec<(usize, &Suspect)> = Vec::new();
     for (rank, suspect) in suspects.iter().enumerate() {
         let n = of_mark.entry(suspect.mark).or_default();
-        if *n < OF_MARK && chosen.len() < SHEETS {
+        if *n < MAX_PER_MARK && chosen.len() < MAX_SHEETS {
             *n += 1;
             chosen.push((rank, suspect));
         }
@@ -103,9 +103,9 @@ fn plan<'s>(
             continue;
         }
         let units: Vec<usize> = here.iter().map(|(_, suspect)| suspect.unit).collect();
-        let gathered = gather(ctx, manifest, layer, &units, judged)?;
+        let maxima = read_maxima(ctx, manifest, layer, &units, evaluation)?;
         for (at, (rank, suspect)) in here.into_iter().enumerate() {
-            let (strengths, positions) = (&gathered.strengths[at], &gathered.positions[at]);
+            let (strengths, positions) = (&maxima.strengths[at], &maxima.positions[at]);
             let strongest = |of: &dyn Fn(usize) -> bool| -> Vec<usize> {
                 let mut images: Vec<usize> =
                     (0..strengths.len()).filter(|&image| of(image)).collect();
@@ -114,41 +114,41 @@ fn plan<'s>(
                 images
             };
             let is_marked = |image: usize| {
-                let id = gathered.image_ids[image];
+                let id = maxima.image_ids[image];
                 suspect.marked.binary_search(&id).is_ok()
             };
-            let of_class = |image: usize| gathered.classes[image] == suspect.class;
+            let of_class = |image: usize| maxima.classes[image] == suspect.class;
             let with = strongest(&is_marked);
             let without = strongest(&|image| of_class(image) && !is_marked(image));
             let others = strongest(&|image| !of_class(image));
-            let at_cell = |images: &[usize]| -> Vec<Shown> {
-                let shown = images.iter().map(|&image| Shown {
-                    image_id: gathered.image_ids[image],
+            let at_cell = |images: &[usize]| -> Vec<Photo> {
+                let photos = images.iter().map(|&image| Photo {
+                    image_id: maxima.image_ids[image],
                     edges: layer.cell_edges(positions[image]),
                 });
-                shown.collect()
+                photos.collect()
             };
             let class = name_of(
-                &judged.names.dataset,
-                judged.classes[suspect.class as usize],
+                &evaluation.names.dataset,
+                evaluation.classes[suspect.class as usize],
             );
             let class = escaped(&class);
-            let enlarged = with.iter().map(|&image| Shown {
-                image_id: gathered.image_ids[image],
+            let enlarged = with.iter().map(|&image| Photo {
+                image_id: maxima.image_ids[image],
                 edges: wider(suspect.edges.unwrap_or(layer.cell_edges(positions[image]))),
             });
             let rows = vec![
                 (
-                    format!("{class}, where the unit is strongest there"),
+                    format!("{class}, with the unit strongest in the place"),
                     at_cell(&with),
                 ),
                 ("the place, enlarged".to_string(), enlarged.collect()),
                 (
-                    format!("other {class}: where it is strongest"),
+                    format!("other images of {class}, with the unit's strongest cell"),
                     at_cell(&without),
                 ),
                 (
-                    "strongest of all other classes".to_string(),
+                    "other classes, with the highest activations".to_string(),
                     at_cell(&others),
                 ),
             ];
@@ -198,21 +198,14 @@ fn sheet_picture(
         let top = GAP + at * line_height(TITLE);
         draw_text(&mut page, GAP as i32, top as i32, TITLE, INK, line);
     }
-    for (at, (heading_of_row, shown)) in sheet.rows.iter().enumerate() {
+    for (at, (row_heading, photos)) in sheet.rows.iter().enumerate() {
         let top = heading + at as u32 * row_height + GAP;
-        draw_text(
-            &mut page,
-            GAP as i32,
-            top as i32,
-            SMALL,
-            INK,
-            heading_of_row,
-        );
+        draw_text(&mut page, GAP as i32, top as i32, SMALL, INK, row_heading);
         let crop = at == 1;
-        let tiles: Vec<Result<Picture, String>> = (shown.par_iter())
-            .map(|shown| photo(&sources.decode(shown.image_id)?, shown, spec, crop))
+        let tiles: Vec<Result<Picture, String>> = (photos.par_iter())
+            .map(|photo| draw_photo(&sources.decode(photo.image_id)?, photo, spec, crop))
             .collect();
-        for (column, (tile, shown)) in tiles.into_iter().zip(shown).enumerate() {
+        for (column, (tile, photo)) in tiles.into_iter().zip(photos).enumerate() {
             let left = GAP + column as u32 * (SIDE + GAP);
             match tile {
                 Ok(tile) => page.paste(
@@ -220,7 +213,7 @@ fn sheet_picture(
                     left + (SIDE - tile.width.min(SIDE)) / 2,
                     top + line_height(SMALL) + (SIDE - tile.height.min(SIDE)) / 2,
                 ),
-                Err(reason) => sources.warn("photo", shown.image_id, &reason),
+                Err(reason) => sources.warn("photo", photo.image_id, &reason),
             }
         }
     }
@@ -228,10 +221,15 @@ fn sheet_picture(
 }
 
 /// The whole photo with the box outlined, or a crop of the box.
-fn photo(image: &RgbImage, shown: &Shown, spec: &InputSpec, crop: bool) -> Result<Picture, String> {
+fn draw_photo(
+    image: &RgbImage,
+    photo: &Photo,
+    spec: &InputSpec,
+    crop: bool,
+) -> Result<Picture, String> {
     let geometry = Geometry::new(&image.header, spec);
     let (height, width) = geometry.input_size();
-    let [x0, y0, x1, y1] = shown.edges;
+    let [x0, y0, x1, y1] = photo.edges;
     let (w, h) = (f64::from(width), f64::from(height));
     let seen = geometry.upright_box([x0 * w, y0 * h, x1 * w, y1 * h]);
     let part = PixelBox::nearest(
@@ -262,12 +260,12 @@ fn photo(image: &RgbImage, shown: &Shown, spec: &InputSpec, crop: bool) -> Resul
 
 /// Draws the outline of a box, two pixels wide.
 fn frame(tile: &mut Picture, [x0, y0, x1, y1]: [u32; 4]) {
-    const WIDE: u32 = 2;
-    let (width, height) = ((x1 - x0).max(WIDE), (y1 - y0).max(WIDE));
-    let across = Picture::filled(width, WIDE, MARK);
-    let down = Picture::filled(WIDE, height, MARK);
-    tile.paste(&across, x0, y0);
-    tile.paste(&across, x0, (y0 + height).saturating_sub(WIDE));
-    tile.paste(&down, x0, y0);
-    tile.paste(&down, (x0 + width).saturating_sub(WIDE), y0);
+    const LINE: u32 = 2;
+    let (width, height) = ((x1 - x0).max(LINE), (y1 - y0).max(LINE));
+    let horizontal = Picture::filled(width, LINE, MARK);
+    let vertical = Picture::filled(LINE, height, MARK);
+    tile.paste(&horizontal, x0, y0);
+    tile.paste(&horizontal, x0, (y0 + height).saturating_sub(LINE));
+    tile.paste(&vertical, x0, y0);
+    tile.paste(&vertical, (x0 + width).saturating_sub(LINE), y0);
 }

@@ -12,29 +12,29 @@ use prospect_engine::{
 use prospect_store::Manifest;
 
 use super::{
+    ablation::{Ablations, Head, UnitAblation},
     boxes::ObjectBoxes,
-    judged::Judged,
-    layer::{Candidate, gather},
-    switched::{Falls, Head, Switched},
+    evaluation::Evaluation,
+    layer::{Candidate, read_maxima},
 };
 
-/// Rows of `shortcuts`, and rows per mark.
-const ROWS: usize = 50;
-const ROWS_OF_MARK: usize = 8;
-/// Units examined because the classifier relies on them.
-const LEANING: usize = 64;
+/// Maximum rows of `shortcuts`, and rows per mark.
+const MAX_ROWS: usize = 50;
+const MAX_ROWS_PER_MARK: usize = 8;
+/// Maximum units examined because the classifier relies on them.
+const MAX_LEANING: usize = 64;
 /// Jaccard index of their images from which two candidates share a mark.
 const SAME_MARK: f64 = 0.5;
-/// Score from which a row is a finding. On unmarked photos of clothing no unit exceeded 0.24; with a mark on 60 % of one class, the
-/// best units reached 0.4 to 0.5.
-pub const FLAGGED: f64 = 0.3;
+/// Minimum score of a finding. On unmarked photos of clothing no unit exceeded 0.24; with a mark on 60 % of one class, the best
+/// units reached 0.4 to 0.5.
+const MIN_FLAGGED: f64 = 0.3;
 
 names! {
     /// Why a unit is suspected.
     pub enum Kind {
         /// It fires in one small place for one class.
         Mark = "mark",
-        /// The classifier relies on it, and it looks at the border or outside the object.
+        /// The classifier relies on it, and it fires at the border or outside the object.
         Leaning = "leaning",
     }
 }
@@ -43,7 +43,7 @@ names! {
 #[derive(Debug, Clone)]
 pub struct Suspect {
     pub kind: Kind,
-    /// Rows with the same number are about the same images.
+    /// Rows with the same number concern the same images.
     pub mark: i32,
     pub class: u32,
     pub layer: String,
@@ -62,20 +62,23 @@ pub struct Suspect {
     /// Mean probability of the label, over images of the class with the mark and without.
     pub p_with: Option<f64>,
     pub p_without: Option<f64>,
-    pub fall: Ablation,
+    pub ablation: Ablation,
     /// Images of the class with the mark, or on which the unit fires.
     pub marked: Vec<u32>,
 }
 
 impl Suspect {
     pub fn is_flagged(&self) -> bool {
-        self.score >= FLAGGED
+        self.score >= MIN_FLAGGED
     }
 
-    /// The evidence, in figures.
-    pub fn evidence(&self, judged: &Judged) -> String {
-        let class = name_of(&judged.names.dataset, judged.classes[self.class as usize]);
-        let mut said = match (self.kind, self.edges, self.of_class, self.of_others) {
+    /// One sentence with the figures.
+    pub fn evidence(&self, evaluation: &Evaluation) -> String {
+        let class = name_of(
+            &evaluation.names.dataset,
+            evaluation.classes[self.class as usize],
+        );
+        let mut text = match (self.kind, self.edges, self.of_class, self.of_others) {
             (Kind::Mark, Some(edges), Some(of_class), Some(of_others)) => format!(
                 "unit {} of {} is strongest at the {} in {} of the {class} images and in {} of all others",
                 self.unit,
@@ -93,26 +96,26 @@ impl Suspect {
             ),
         };
         if let Some(outside) = self.outside_boxes {
-            said += &format!("; outside the boxes in {}", percent(outside));
+            text += &format!("; outside the boxes in {}", percent(outside));
         }
         if let (Some(with), Some(without)) = (self.p_with, self.p_without) {
-            said += &format!("; p({class}) is {with:.2} with it, {without:.2} without");
+            text += &format!("; p({class}) is {with:.2} with it, {without:.2} without");
         }
-        if let Some(fall) = self.fall.accuracy_drop() {
-            let taken = match self.kind {
+        if let Some(drop) = self.ablation.accuracy_drop() {
+            let ablated = match self.kind {
                 Kind::Mark => "without what goes with it in the features",
                 Kind::Leaning => "with the unit switched off",
             };
-            said += &format!(
-                "; {taken} the accuracy on these falls by {:.1} points",
-                100.0 * fall
+            text += &format!(
+                "; {ablated} the accuracy on these falls by {:.1} points",
+                100.0 * drop
             );
         }
-        said
+        text
     }
 }
 
-/// `top left`, `right`, `middle`: by thirds.
+/// Name of a place by thirds of the image: `top left`, `right`, `middle`.
 fn place_name([x0, y0, x1, y1]: [f64; 4]) -> &'static str {
     let third = |low: f64, high: f64| ((low + high) * 1.5).floor().clamp(0.0, 2.0) as usize;
     const NAMES: [[&str; 3]; 3] = [
@@ -123,8 +126,8 @@ fn place_name([x0, y0, x1, y1]: [f64; 4]) -> &'static str {
     NAMES[third(y0, y1)][third(x0, x1)]
 }
 
-/// The candidates that become rows, best first, each with the number of its mark. A unit repeated unchanged in another layer, as
-/// behind a padding, is kept once; rows per mark are limited.
+/// Selects the candidates that become rows, best first, each with the number of its mark. A unit repeated unchanged in another
+/// layer, as behind a padding, is kept once.
 pub fn choose(mut candidates: Vec<Candidate>) -> Vec<(i32, Candidate)> {
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut kept: Vec<(i32, Candidate)> = Vec::new();
@@ -140,7 +143,7 @@ pub fn choose(mut candidates: Vec<Candidate>) -> Vec<(i32, Candidate)> {
                 && overlap(&one.marked, &candidate.marked) >= SAME_MARK
         });
         let mark = same.map_or(of_mark.len(), |(mark, _)| *mark as usize - 1);
-        if is_twin || of_mark.get(mark).is_some_and(|&n| n >= ROWS_OF_MARK) {
+        if is_twin || of_mark.get(mark).is_some_and(|&n| n >= MAX_ROWS_PER_MARK) {
             continue;
         }
         if mark == of_mark.len() {
@@ -148,7 +151,7 @@ pub fn choose(mut candidates: Vec<Candidate>) -> Vec<(i32, Candidate)> {
         }
         of_mark[mark] += 1;
         kept.push((mark as i32 + 1, candidate));
-        if kept.len() == ROWS {
+        if kept.len() == MAX_ROWS {
             break;
         }
     }
@@ -166,21 +169,21 @@ pub fn suspects(
     ctx: &Context,
     manifest: &Manifest,
     layers: &[Layer],
-    judged: &Judged,
+    evaluation: &Evaluation,
     candidates: Vec<Candidate>,
     boxes: Option<&ObjectBoxes>,
 ) -> Result<Vec<Suspect>> {
     let (marks, candidates): (Vec<i32>, Vec<Candidate>) = choose(candidates).into_iter().unzip();
-    let head = Head::read(ctx, manifest, judged)?;
-    let falls = match &head {
-        Some(head) => head.falls(ctx, manifest, judged, &candidates)?,
-        None => Falls {
+    let head = Head::read(ctx, manifest, evaluation)?;
+    let ablations = match &head {
+        Some(head) => head.ablate(ctx, manifest, evaluation, &candidates)?,
+        None => Ablations {
             of_marks: vec![Ablation::default(); candidates.len()],
             of_units: Vec::new(),
         },
     };
     let mut found = Vec::new();
-    for ((candidate, mark), fall) in candidates.into_iter().zip(marks).zip(falls.of_marks) {
+    for ((candidate, mark), ablation) in candidates.into_iter().zip(marks).zip(ablations.of_marks) {
         found.push(Suspect {
             kind: Kind::Mark,
             mark,
@@ -198,7 +201,7 @@ pub fn suspects(
             outside_boxes: candidate.outside_boxes,
             p_with: None,
             p_without: None,
-            fall,
+            ablation,
             marked: candidate.marked,
         });
     }
@@ -208,54 +211,54 @@ pub fn suspects(
         .rev()
         .find(|layer| Some(layer.channels) == dimension)
     {
-        let units = falls.of_units;
+        let units = ablations.of_units;
         found.extend(leaning(
             ctx,
             manifest,
             layer,
-            judged,
+            evaluation,
             units,
             boxes,
             found.len(),
         )?);
     }
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
-    found.truncate(ROWS);
-    add_probabilities(&mut found, judged);
+    found.truncate(MAX_ROWS);
+    add_probabilities(&mut found, evaluation);
     add_energies(ctx, manifest, &mut found)?;
     Ok(found)
 }
 
-/// Units of the feature layer that the classifier relies on and that look at the border or, given boxes, outside them. The score is
-/// the product of how well the unit separates the class (`2 AUROC - 1`), where it looks (fraction outside the boxes; without boxes,
-/// the excess of the border fraction over that of a uniformly placed maximum) and the drop in accuracy without it.
+/// Units of the feature layer that the classifier relies on and that fire at the border or, given boxes, outside them. The score is
+/// the product of separation (`2 AUROC - 1`), location (fraction outside the boxes; without boxes, the excess of the border
+/// fraction over that of a uniformly distributed maximum) and accuracy drop without the unit.
 fn leaning(
     ctx: &Context,
     manifest: &Manifest,
     layer: &Layer,
-    judged: &Judged,
-    mut units: Vec<Switched>,
+    evaluation: &Evaluation,
+    mut units: Vec<UnitAblation>,
     boxes: Option<&ObjectBoxes>,
     marks: usize,
 ) -> Result<Vec<Suspect>> {
-    let fall = |one: &Switched| one.fall.accuracy_drop().unwrap_or(0.0);
-    units.retain(|one| fall(one) > 0.0);
-    units.sort_by(|a, b| fall(b).total_cmp(&fall(a)));
-    units.truncate(LEANING);
+    let drop = |unit: &UnitAblation| unit.ablation.accuracy_drop().unwrap_or(0.0);
+    units.retain(|unit| drop(unit) > 0.0);
+    units.sort_by(|a, b| drop(b).total_cmp(&drop(a)));
+    units.truncate(MAX_LEANING);
     if units.is_empty() {
         return Ok(Vec::new());
     }
     let grid = Grid::new(layer.height as usize, layer.width as usize);
-    let even = (0..grid.cells())
+    let uniform = (0..grid.cells())
         .filter(|&cell| grid.is_border(cell))
         .count() as f64
         / grid.cells() as f64;
-    let places: Vec<usize> = units.iter().map(|one| one.unit).collect();
-    let gathered = gather(ctx, manifest, layer, &places, judged)?;
+    let numbers: Vec<usize> = units.iter().map(|unit| unit.unit).collect();
+    let maxima = read_maxima(ctx, manifest, layer, &numbers, evaluation)?;
     let mut found = Vec::new();
-    for (at, one) in units.into_iter().enumerate() {
-        let (strengths, positions) = (&gathered.strengths[at], &gathered.positions[at]);
-        let inside = gathered.inside(one.class);
+    for (at, unit) in units.into_iter().enumerate() {
+        let (strengths, positions) = (&maxima.strengths[at], &maxima.positions[at]);
+        let inside = maxima.in_class(unit.class);
         let firing: Vec<usize> = (0..inside.len())
             .filter(|&image| inside[image] && strengths[image] > 0.0)
             .collect();
@@ -264,24 +267,24 @@ fn leaning(
         let outside = boxes.and_then(|boxes| {
             let points = firing.iter();
             boxes.share_outside(
-                points.map(|&image| (gathered.image_ids[image], layer.centre(positions[image]))),
+                points.map(|&image| (maxima.image_ids[image], layer.centre(positions[image]))),
             )
         });
-        let beyond = if even < 1.0 {
-            (border - even) / (1.0 - even)
+        let excess = if uniform < 1.0 {
+            (border - uniform) / (1.0 - uniform)
         } else {
             0.0
         };
         let exclusivity = auroc(strengths, &inside).unwrap_or(0.5);
-        let placed = outside.unwrap_or(beyond).max(0.0);
-        let score = (2.0 * exclusivity - 1.0).max(0.0) * placed * fall(&one);
+        let location = outside.unwrap_or(excess).max(0.0);
+        let score = (2.0 * exclusivity - 1.0).max(0.0) * location * drop(&unit);
         if score > 0.0 {
             found.push(Suspect {
                 kind: Kind::Leaning,
                 mark: (marks + found.len()) as i32 + 1,
-                class: one.class,
+                class: unit.class,
                 layer: layer.name.clone(),
-                unit: one.unit,
+                unit: unit.unit,
                 score,
                 exclusivity,
                 of_class: None,
@@ -293,10 +296,10 @@ fn leaning(
                 outside_boxes: outside,
                 p_with: None,
                 p_without: None,
-                fall: one.fall,
+                ablation: unit.ablation,
                 marked: firing
                     .iter()
-                    .map(|&image| gathered.image_ids[image])
+                    .map(|&image| maxima.image_ids[image])
                     .collect(),
             });
         }
@@ -305,11 +308,14 @@ fn leaning(
 }
 
 /// Adds the mean probability of the label with and without the mark.
-fn add_probabilities(found: &mut [Suspect], judged: &Judged) {
+fn add_probabilities(found: &mut [Suspect], evaluation: &Evaluation) {
     for suspect in found.iter_mut().filter(|one| one.kind == Kind::Mark) {
         let mut sums = [(0.0, 0_u32); 2];
-        for (id, label) in (0..).zip(&judged.label) {
-            if let (true, Some(p)) = (*label == Some(suspect.class), judged.p_label[id as usize]) {
+        for (id, label) in (0..).zip(&evaluation.label) {
+            if let (true, Some(p)) = (
+                *label == Some(suspect.class),
+                evaluation.p_label[id as usize],
+            ) {
                 let is_marked = suspect.marked.binary_search(&id).is_ok();
                 let (sum, n) = &mut sums[usize::from(!is_marked)];
                 *sum += f64::from(p);
@@ -321,12 +327,12 @@ fn add_probabilities(found: &mut [Suspect], judged: &Judged) {
     }
 }
 
-/// Adds where the explanation maps of the marked images have their energy.
+/// Adds the fractions of the explanation maps' energy at the border and outside the boxes, over the marked images.
 fn add_energies(ctx: &Context, manifest: &Manifest, found: &mut [Suspect]) -> Result<()> {
     if !manifest.has(explanations::NAME) {
         return Ok(());
     }
-    // Per image, sums over its maps: border fractions, and energies outside the boxes.
+    // Per image, sums over its maps: energy at the border, and outside the boxes.
     let mut of_image: HashMap<u32, [(f64, u32); 2]> = HashMap::new();
     let columns = (
         explanations::image_id,

@@ -12,7 +12,7 @@ use prospect_engine::{
 use prospect_store::{Manifest, RunFolder, table};
 
 use super::{
-    association::Association, attributes::Attribute, judged::Judged, layer::Candidate,
+    association::Association, attributes::Attribute, evaluation::Evaluation, layer::Candidate,
     suspects::Suspect,
 };
 
@@ -44,14 +44,17 @@ table! {
 }
 
 /// One row per attribute, in the given order.
-pub fn associations(found: &[(&Attribute, Association)], judged: &Judged) -> Result<RecordBatch> {
+pub fn associations(
+    found: &[(&Attribute, Association)],
+    evaluation: &Evaluation,
+) -> Result<RecordBatch> {
     let all = || found.iter().map(|(_, one)| one);
     let attributes = || found.iter().map(|(attribute, _)| attribute);
-    let label = |one: &Association| Some(judged.classes[one.top?.label]);
+    let label = |one: &Association| Some(evaluation.classes[one.top?.label]);
     let value = |(attribute, one): &(&Attribute, Association)| {
         Some(attribute.values[one.top?.value].clone())
     };
-    let label_name = |one: &Association| Some(name_of(&judged.names.dataset, label(one)?));
+    let label_name = |one: &Association| Some(name_of(&evaluation.names.dataset, label(one)?));
     associations::Columns {
         attribute: StringArray::from_iter_values(attributes().map(|one| &one.name)),
         kind: StringArray::from_iter_values(attributes().map(|one| one.kind)),
@@ -69,11 +72,15 @@ pub fn associations(found: &[(&Attribute, Association)], judged: &Judged) -> Res
 }
 
 /// The groups of one attribute.
-pub fn groups(attribute: &Attribute, found: &[Group], judged: &Judged) -> Result<RecordBatch> {
+pub fn groups(
+    attribute: &Attribute,
+    found: &[Group],
+    evaluation: &Evaluation,
+) -> Result<RecordBatch> {
     let all = || found.iter();
     let value = |group: &Group| &attribute.values[group.value as usize];
-    let label = |group: &Group| Some(judged.classes[group.label? as usize]);
-    let name = |group: &Group| Some(name_of(&judged.names.dataset, label(group)?));
+    let label = |group: &Group| Some(evaluation.classes[group.label? as usize]);
+    let name = |group: &Group| Some(name_of(&evaluation.names.dataset, label(group)?));
     groups::Columns {
         attribute: StringArray::from_iter_values(all().map(|_| &attribute.name)),
         value: StringArray::from_iter_values(all().map(value)),
@@ -85,7 +92,7 @@ pub fn groups(attribute: &Attribute, found: &[Group], judged: &Judged) -> Result
         accuracy_high: all().map(|group| Some(group.tally.interval()?.1)).collect(),
         overall: all().map(|group| group.overall).collect(),
         worst: all().map(|group| Some(group.worst)).collect(),
-        source: all().map(|_| judged.source.as_deref()).collect(),
+        source: all().map(|_| evaluation.source.as_deref()).collect(),
     }
     .batch()
 }
@@ -93,12 +100,12 @@ pub fn groups(attribute: &Attribute, found: &[Group], judged: &Judged) -> Result
 /// One row per suspect, best first; `pictures` by the suspect's index.
 pub fn shortcuts(
     suspects: &[Suspect],
-    judged: &Judged,
+    evaluation: &Evaluation,
     pictures: &BTreeMap<usize, String>,
 ) -> Result<RecordBatch> {
     let all = || suspects.iter();
-    let class = |one: &Suspect| judged.classes[one.class as usize];
-    let class_name = |one: &Suspect| name_of(&judged.names.dataset, class(one));
+    let class = |one: &Suspect| evaluation.classes[one.class as usize];
+    let class_name = |one: &Suspect| name_of(&evaluation.names.dataset, class(one));
     let edge = |at: usize| all().map(|one| Some(one.edges?[at])).collect();
     shortcuts::Columns {
         rank: (1..=suspects.len() as i32).collect(),
@@ -123,24 +130,24 @@ pub fn shortcuts(
         background_energy: all().map(|one| one.background_energy).collect(),
         p_with: all().map(|one| one.p_with).collect(),
         p_without: all().map(|one| one.p_without).collect(),
-        accuracy_drop: all().map(|one| one.fall.accuracy_drop()).collect(),
-        probability_drop: all().map(|one| one.fall.probability_drop()).collect(),
+        accuracy_drop: all().map(|one| one.ablation.accuracy_drop()).collect(),
+        probability_drop: all().map(|one| one.ablation.probability_drop()).collect(),
         flagged: all().map(|one| Some(one.is_flagged())).collect(),
-        evidence: StringArray::from_iter_values(all().map(|one| one.evidence(judged))),
+        evidence: StringArray::from_iter_values(all().map(|one| one.evidence(evaluation))),
         picture: (0..suspects.len()).map(|at| pictures.get(&at)).collect(),
     }
     .batch()
 }
 
 /// The candidates of one layer.
-pub fn candidates(candidates: &[Candidate], judged: &Judged) -> Result<RecordBatch> {
+pub fn candidates(candidates: &[Candidate], evaluation: &Evaluation) -> Result<RecordBatch> {
     let mut marked = ListBuilder::new(UInt32Builder::new());
     for candidate in candidates {
         marked.values().append_slice(&candidate.marked);
         marked.append(true);
     }
     let all = || candidates.iter();
-    let class = |one: &Candidate| judged.classes[one.class as usize];
+    let class = |one: &Candidate| evaluation.classes[one.class as usize];
     let edge = |at: usize| all().map(|one| one.edges[at]).collect();
     shortcut_candidates::Columns {
         layer: StringArray::from_iter_values(all().map(|one| &one.layer)),
@@ -165,7 +172,7 @@ pub fn candidates(candidates: &[Candidate], judged: &Judged) -> Result<RecordBat
 pub fn read_candidates(
     run: &RunFolder,
     manifest: &Manifest,
-    judged: &Judged,
+    evaluation: &Evaluation,
 ) -> Result<Vec<Candidate>> {
     let mut found = Vec::new();
     if !manifest.has(shortcut_candidates::NAME) {
@@ -192,9 +199,9 @@ pub fn read_candidates(
         for cells in batch.iter() {
             let (layer, unit, class, score, of_class, of_others, ..) = cells;
             let (.., x0, y0, x1, y1, exclusivity, border, outside_boxes, marked) = cells;
-            let place = judged.classes.binary_search(&class);
+            let place = evaluation.classes.binary_search(&class);
             let (Ok(class), Ok(unit)) = (place, usize::try_from(unit)) else {
-                return Err(batch.unexpected("labels and units", "others"));
+                return Err(batch.unexpected("known labels and units", "others"));
             };
             found.push(Candidate {
                 layer: layer.to_string(),

@@ -1,11 +1,11 @@
 use super::*;
 
-/// Whether a photo of [`marked`] has the mark: twenty of the thirty photos of class 2.
+/// Whether a photo of [`marked`] has the mark: 20 of the 30 photos of class 2.
 fn is_marked(id: usize) -> bool {
     id % 3 == 2 && !(id / 3).is_multiple_of(3)
 }
 
-/// Ninety photos of 28 x 28 in three classes; a mark is red, in the bottom right corner, cell (6, 6).
+/// 90 photos of 28 x 28 in three classes; the mark is red, in the bottom right corner, cell (6, 6).
 fn marked() -> Fake {
     const N: usize = 90;
     let image = |id: usize| {
@@ -20,7 +20,7 @@ fn marked() -> Fake {
             picture: Some(picture),
         }
     };
-    // Unit 0 fires for the mark, and weakly elsewhere; unit 1 for bees anywhere; unit 2 never.
+    // Unit 0 fires for the mark, weakly elsewhere; unit 1 fires for bees anywhere; unit 2 never fires.
     let strength = |id: usize, unit: usize| match unit {
         0 => 1.0 + 4.0 * f32::from(u8::from(is_marked(id))),
         1 => 1.0 + f32::from(u8::from(id % 3 == 1)),

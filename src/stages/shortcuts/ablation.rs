@@ -1,4 +1,4 @@
-//! Ablation of marks and single units: their effect on the classifier, in passes over the features.
+//! Ablation of marks and single units: the effect on the classifier, in three passes over the features.
 
 use std::collections::HashMap;
 
@@ -7,49 +7,53 @@ use prospect_common::Result;
 use prospect_engine::{Context, schema::probe_weights, tables::features::FeatureReader};
 use prospect_store::Manifest;
 
-use super::{judged::Judged, layer::Candidate};
+use super::{evaluation::Evaluation, layer::Candidate};
 
 /// Features in memory at a time.
 const BLOCK_ROWS: usize = 1024;
-/// Images per class for the ablation of single units, an even sample.
-const SAMPLE: u64 = 100;
-/// Units ablated per class: those with the largest attribution.
-const UNITS: usize = 5;
+/// Maximum images per class for the ablation of single units, evenly spaced.
+const MAX_SAMPLE: u64 = 100;
+/// Maximum units ablated per class: those with the largest attribution.
+const MAX_UNITS: usize = 5;
 
 /// The linear classifier on the features.
 pub struct Head {
-    /// One per fold, or the network's own.
+    /// The probe's, one per fold, or the network's.
     models: Vec<Linear>,
     /// Row of the weights for each label.
     row_of: Vec<Option<usize>>,
-    /// The model not trained on the image, by image id.
+    /// The model that was not trained on the image, by image id.
     model_of: Vec<Option<usize>>,
 }
 
-/// A unit of the feature layer with the effect of its ablation.
+/// Effect of ablating a unit of the feature layer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Switched {
+pub struct UnitAblation {
     pub class: u32,
     pub unit: usize,
-    pub fall: Ablation,
+    pub ablation: Ablation,
 }
 
-/// The effects of the ablations.
-pub struct Falls {
-    /// By candidate: its marked images without the mark's contribution.
+/// Effects of all ablations.
+pub struct Ablations {
+    /// By candidate: on its marked images, without the mark's contribution.
     pub of_marks: Vec<Ablation>,
     /// By class, largest attribution first.
-    pub of_units: Vec<Switched>,
+    pub of_units: Vec<UnitAblation>,
 }
 
 impl Head {
-    /// The probe's or else the network's own; `None` if neither predicts the dataset's classes.
-    pub fn read(ctx: &Context, manifest: &Manifest, judged: &Judged) -> Result<Option<Head>> {
-        if judged.source.as_deref() == Some("probe") && manifest.has(probe_weights::NAME) {
-            return Head::of_probe(ctx, manifest, judged).map(Some);
+    /// The head of the probe or else the network; `None` if neither predicts the dataset's classes.
+    pub fn read(
+        ctx: &Context,
+        manifest: &Manifest,
+        evaluation: &Evaluation,
+    ) -> Result<Option<Head>> {
+        if evaluation.source.as_deref() == Some("probe") && manifest.has(probe_weights::NAME) {
+            return Head::of_probe(ctx, manifest, evaluation).map(Some);
         }
-        let network = judged.names.network_of_dataset();
-        if judged.source.as_deref() != Some("network") || ctx.config.model.path.is_none() {
+        let network = evaluation.names.network_of_dataset();
+        if evaluation.source.as_deref() != Some("network") || ctx.config.model.path.is_none() {
             return Ok(None);
         }
         let feature = &ctx.config.extract.feature_layer;
@@ -62,15 +66,15 @@ impl Head {
                 .and_then(|&class| usize::try_from(class).ok())
         };
         Ok(Some(Head {
-            row_of: (judged.classes.iter())
+            row_of: (evaluation.classes.iter())
                 .map(|label| row(label).filter(|&row| row < bias.len()))
                 .collect(),
             models: vec![Linear { weights, bias }],
-            model_of: judged.p_label.iter().map(|p| p.map(|_| 0)).collect(),
+            model_of: evaluation.p_label.iter().map(|p| p.map(|_| 0)).collect(),
         }))
     }
 
-    fn of_probe(ctx: &Context, manifest: &Manifest, judged: &Judged) -> Result<Head> {
+    fn of_probe(ctx: &Context, manifest: &Manifest, evaluation: &Evaluation) -> Result<Head> {
         let mut models: Vec<Linear> = Vec::new();
         let mut rows: HashMap<i32, usize> = HashMap::new();
         let columns = (
@@ -93,9 +97,10 @@ impl Head {
                 }
                 let model = &mut models[fold];
                 // Every fold has the same classes in the same order.
-                let place = model.bias.len();
-                if *rows.entry(class).or_insert(place) != place {
-                    return Err(batch.unexpected("one order of classes in all folds", "two"));
+                let at = model.bias.len();
+                if *rows.entry(class).or_insert(at) != at {
+                    return Err(batch
+                        .unexpected("the same order of classes in all folds", "different ones"));
                 }
                 model.bias.push(bias);
                 model.weights.extend_from_slice(weights);
@@ -104,8 +109,8 @@ impl Head {
         let row_of = |label: &i32| rows.get(label).copied();
         let known = |fold: &Option<u16>| fold.map(usize::from).filter(|&fold| fold < models.len());
         Ok(Head {
-            row_of: judged.classes.iter().map(row_of).collect(),
-            model_of: judged.fold.iter().map(known).collect(),
+            row_of: evaluation.classes.iter().map(row_of).collect(),
+            model_of: evaluation.fold.iter().map(known).collect(),
             models,
         })
     }
@@ -115,30 +120,31 @@ impl Head {
         self.models.first().map_or(0, Linear::dimension)
     }
 
-    /// The model not trained on the image, and its row for the image's label.
+    /// The model that was not trained on the image, and its row for the image's label.
     fn of_image(&self, image_id: u32, class: u32) -> Option<(usize, usize)> {
         let model = self.model_of.get(image_id as usize).copied().flatten()?;
         Some((model, self.row_of[class as usize]?))
     }
 
-    /// Removes each candidate's mark, and ablates the units that each class relies on most.
+    /// Ablates each candidate's mark, and the units that each class relies on most.
     ///
-    /// A mark's contribution is the mean feature vector of the class's marked images minus that of its others: a mark that only an
-    /// early layer detects has no feature of its own. A unit is ablated by setting it to its mean over the other classes.
-    pub fn falls(
+    /// A mark's contribution is the mean feature vector of the class's marked images minus that of its other images, since a mark
+    /// detected only by an early layer has no feature of its own. A unit is ablated by setting it to its mean over the other
+    /// classes.
+    pub fn ablate(
         &self,
         ctx: &Context,
         manifest: &Manifest,
-        judged: &Judged,
+        evaluation: &Evaluation,
         candidates: &[Candidate],
-    ) -> Result<Falls> {
+    ) -> Result<Ablations> {
         let marks = Marks::of(candidates);
-        let n_classes = judged.classes.len();
+        let n_classes = evaluation.classes.len();
         let mut dimension = 0;
-        // Feature sums by class and, for each candidate, of its marked images and the class's others.
+        // Feature sums by class and, for each candidate, of the class's marked and other images.
         let mut by_class: Vec<Sum> = Vec::new();
         let mut by_mark: Vec<[Sum; 2]> = Vec::new();
-        visit(ctx, manifest, judged, |id, class, features| {
+        visit(ctx, manifest, evaluation, |id, class, features| {
             if dimension == 0 {
                 dimension = features.len();
                 by_class = vec![Sum::new(dimension); n_classes];
@@ -149,7 +155,7 @@ impl Head {
                 by_mark[mark][usize::from(!marks.is_marked(mark, id))].add(features);
             }
         })?;
-        let mut found = Falls {
+        let mut found = Ablations {
             of_marks: vec![Ablation::default(); candidates.len()],
             of_units: Vec::new(),
         };
@@ -163,34 +169,39 @@ impl Head {
         }
         let others = others(&by_class, dimension);
 
-        // The change in each model's logits when the mark is removed.
+        // Change of each model's logits when the mark is ablated.
         let changes: Vec<Vec<Vec<f64>>> = (by_mark.iter())
             .map(|[marked, rest]| {
-                let surplus: Vec<f64> = (marked.mean().zip(rest.mean()))
+                let change: Vec<f64> = (marked.mean().zip(rest.mean()))
                     .map(|(marked, rest)| rest - marked)
                     .collect();
                 self.models
                     .iter()
-                    .map(|model| model.change(&surplus))
+                    .map(|model| model.change(&change))
                     .collect()
             })
             .collect();
-        let every: Vec<u64> = by_class
+        let intervals: Vec<u64> = by_class
             .iter()
-            .map(|sum| sum.n.div_ceil(SAMPLE).max(1))
+            .map(|sum| sum.n.div_ceil(MAX_SAMPLE).max(1))
             .collect();
-        let mut leaning = vec![vec![0.0; dimension]; n_classes];
+        let mut attributions = vec![vec![0.0; dimension]; n_classes];
         let mut seen = vec![0_u64; n_classes];
-        visit(ctx, manifest, judged, |id, class, features| {
+        visit(ctx, manifest, evaluation, |id, class, features| {
             let of_class = class as usize;
-            let sampled = seen[of_class].is_multiple_of(every[of_class]);
+            let sampled = seen[of_class].is_multiple_of(intervals[of_class]);
             seen[of_class] += 1;
             let Some((model, row)) = self.of_image(id, class) else {
                 return;
             };
             let linear = &self.models[model];
             if sampled {
-                linear.add_attributions(features, row, &others[of_class], &mut leaning[of_class]);
+                linear.add_attributions(
+                    features,
+                    row,
+                    &others[of_class],
+                    &mut attributions[of_class],
+                );
             }
             for &mark in marks.of_class(class) {
                 if marks.is_marked(mark, id) && by_mark[mark][1].n > 0 {
@@ -200,31 +211,35 @@ impl Head {
             }
         })?;
 
-        let chosen: Vec<Vec<usize>> = leaning
+        let chosen: Vec<Vec<usize>> = attributions
             .iter()
-            .map(|falls| largest_positive(falls, UNITS))
+            .map(|attributions| largest_positive(attributions, MAX_UNITS))
             .collect();
         let mut units: Vec<Vec<Ablation>> = (chosen.iter())
             .map(|units| vec![Ablation::default(); units.len()])
             .collect();
         seen.fill(0);
-        visit(ctx, manifest, judged, |id, class, features| {
+        visit(ctx, manifest, evaluation, |id, class, features| {
             let of_class = class as usize;
-            let sampled = seen[of_class].is_multiple_of(every[of_class]);
+            let sampled = seen[of_class].is_multiple_of(intervals[of_class]);
             seen[of_class] += 1;
             let Some((model, row)) = self.of_image(id, class).filter(|_| sampled) else {
                 return;
             };
             let linear = &self.models[model];
             let logits = linear.logits(features);
-            for (fall, &unit) in units[of_class].iter_mut().zip(&chosen[of_class]) {
+            for (ablation, &unit) in units[of_class].iter_mut().zip(&chosen[of_class]) {
                 let change = others[of_class][unit] - f64::from(features[unit]);
-                fall.add(&logits, &linear.change_of_unit(unit, change), row);
+                ablation.add(&logits, &linear.change_of_unit(unit, change), row);
             }
         })?;
-        for (class, (falls, chosen)) in (0..).zip(units.into_iter().zip(chosen)) {
-            let switched = chosen.into_iter().zip(falls);
-            (found.of_units).extend(switched.map(|(unit, fall)| Switched { class, unit, fall }));
+        for (class, (ablations, chosen)) in (0..).zip(units.into_iter().zip(chosen)) {
+            let units = chosen.into_iter().zip(ablations);
+            (found.of_units).extend(units.map(|(unit, ablation)| UnitAblation {
+                class,
+                unit,
+                ablation,
+            }));
         }
         Ok(found)
     }
@@ -234,7 +249,7 @@ impl Head {
 fn visit(
     ctx: &Context,
     manifest: &Manifest,
-    judged: &Judged,
+    evaluation: &Evaluation,
     mut take: impl FnMut(u32, u32, &[f32]),
 ) -> Result<()> {
     for block in FeatureReader::new(ctx.run, manifest, BLOCK_ROWS) {
@@ -242,7 +257,7 @@ fn visit(
         ctx.cancel.check()?;
         let vectors = block.values.chunks_exact(block.dimension.max(1));
         for (&id, features) in block.image_ids.iter().zip(vectors) {
-            if let Some(class) = judged.label_of(id) {
+            if let Some(class) = evaluation.label_of(id) {
                 take(id, class, features);
             }
         }

@@ -1,4 +1,4 @@
-//! Predictions for the labelled images: the probe's, out of fold, or the network's.
+//! Evaluation of the classifier on the labelled images: out-of-fold predictions of the probe, or those of the network.
 
 use prospect_common::Result;
 use prospect_engine::{
@@ -8,8 +8,8 @@ use prospect_engine::{
 };
 use prospect_store::Manifest;
 
-/// Predictions by image id.
-pub struct Judged {
+/// Labels and predictions by image id.
+pub struct Evaluation {
     pub names: ClassNames,
     /// The classes that occur as labels, ascending; elsewhere classes are indices into this list.
     pub classes: Vec<i32>,
@@ -21,25 +21,25 @@ pub struct Judged {
     pub p_label: Vec<Option<f32>>,
     /// The fold whose probe was not trained on the image.
     pub fold: Vec<Option<u16>>,
-    /// `probe` or `network`; `None` if nothing predicts these classes.
+    /// `probe` or `network`; `None` if neither predicts these classes.
     pub source: Option<String>,
 }
 
-impl Judged {
+impl Evaluation {
     /// The image's label, as an index into `classes`.
     pub fn label_of(&self, image_id: u32) -> Option<u32> {
         self.label.get(image_id as usize).copied().flatten()
     }
 
     /// Takes about 30 bytes per image.
-    pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Judged> {
+    pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Evaluation> {
         let names = ClassNames::read(ctx.run, manifest)?;
         let labels = labels(ctx.run, manifest)?;
         let mut classes: Vec<i32> = labels.iter().flatten().copied().collect();
         classes.sort_unstable();
         classes.dedup();
         let place = |label: i32| classes.binary_search(&label).ok().map(|at| at as u32);
-        let mut judged = Judged {
+        let mut evaluation = Evaluation {
             label: labels.iter().map(|label| label.and_then(place)).collect(),
             correct: vec![None; labels.len()],
             p_label: vec![None; labels.len()],
@@ -48,7 +48,7 @@ impl Judged {
             names,
             classes,
         };
-        let network = judged.names.network_of_dataset();
+        let network = evaluation.names.network_of_dataset();
         if manifest.has(probe::NAME) {
             let columns = (
                 probe::image_id,
@@ -60,9 +60,10 @@ impl Judged {
             for batch in ctx.run.rows(manifest, columns) {
                 ctx.cancel.check()?;
                 for (id, predicted, p_label, source, fold) in batch?.iter() {
-                    (judged.source).get_or_insert_with(|| source.to_string());
-                    if judged.record(id, Some, predicted, p_label) {
-                        judged.fold[id as usize] = fold.and_then(|fold| u16::try_from(fold).ok());
+                    (evaluation.source).get_or_insert_with(|| source.to_string());
+                    if evaluation.record(id, Some, predicted, p_label) {
+                        evaluation.fold[id as usize] =
+                            fold.and_then(|fold| u16::try_from(fold).ok());
                     }
                 }
             }
@@ -72,18 +73,18 @@ impl Judged {
                 predictions::pred,
                 predictions::p_label,
             );
-            judged.source = Some("network".into());
+            evaluation.source = Some("network".into());
             for batch in ctx.run.rows(manifest, columns) {
                 ctx.cancel.check()?;
                 for (id, predicted, p_label) in batch?.iter() {
-                    judged.record(id, |label| network.get(&label).copied(), predicted, p_label);
+                    evaluation.record(id, |label| network.get(&label).copied(), predicted, p_label);
                 }
             }
         }
-        if judged.correct.iter().all(Option::is_none) {
-            judged.source = None;
+        if evaluation.correct.iter().all(Option::is_none) {
+            evaluation.source = None;
         }
-        Ok(judged)
+        Ok(evaluation)
     }
 
     /// Records the prediction of a labelled image; `class_of` maps a label to the classifier's class. Returns false if the
