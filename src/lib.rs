@@ -9,10 +9,10 @@
 //! Only `extract` reads every pixel and runs the network on all images; later stages read tables. A run folder contains
 //! Parquet tables, pictures and a manifest, the only record of what is complete and under which key.
 //!
-//! Each wing is a crate of the workspace and builds only on those below it; in a wing, no file imports another in a circle
-//! (`tests/wings.rs`):
+//! Each wing is a crate of the workspace and builds only on those below it; within a wing, imports between files have no
+//! cycles (`tests/wings.rs`):
 //!
-//! | wing | what it is |
+//! | wing | contents |
 //! |---|---|
 //! | [`cli`] | the command line; the only place that prints |
 //! | [`queries`] | queries on a finished run: similar images, units, SQL audits, exports; the first configuration |
@@ -30,13 +30,13 @@
 //! Algorithms neither read files nor print. Stages are the glue.
 //!
 //! A part (some images, or one layer) is the unit of work and of resuming. It is written under a temporary name,
-//! synced, renamed, and then named in the manifest; a file that the manifest does not name does not exist. A stage's
-//! key is a hash of its name, version, checked parameters and the keys of what it needs: with the same key a run resumes
-//! at the first missing part, with another the stage and what depends on it are run again. Where only the images
-//! differ, `scan` and `extract` reuse the rows of those whose content they know.
+//! synced, renamed, and then listed in the manifest; files that the manifest does not list are ignored. A stage's key is a
+//! hash of its name, version, checked parameters and the keys of its dependencies. Under the same key a run resumes at the
+//! first missing part; under another, the stage and its dependents run again. If only the images differ, `scan` and
+//! `extract` reuse the rows of images with known content.
 //!
-//! A stage is added with one folder in `stages/` and two lines in `stages/lib.rs`; a kind of finding that it yields with one
-//! declaration beside the others of [`findings::Kind`].
+//! A new stage is one folder in `stages/` and two lines in `stages/lib.rs`; a new kind of finding is one declaration in
+//! [`findings::Kind`].
 
 pub use prospect_analysis as analysis;
 pub use prospect_cli as cli;

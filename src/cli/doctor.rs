@@ -43,7 +43,7 @@ pub(super) struct DoctorArgs {
 struct Check {
     name: &'static str,
     state: State,
-    /// What was found, and what to do about a problem.
+    /// The finding, and the fix if it is a problem.
     found: String,
     /// The complaints in `found`, if it is about settings.
     #[serde(skip)]
@@ -274,7 +274,7 @@ fn boxes(config: &Config) -> Option<Check> {
     }
 }
 
-/// libtorch's version, and whether the device asked for is there.
+/// libtorch's version, and whether the requested device is available.
 fn libtorch(config: &Config) -> Check {
     const NAME: &str = "libtorch";
     match device::choose(config.model.device) {
@@ -286,7 +286,7 @@ fn libtorch(config: &Config) -> Check {
     }
 }
 
-/// Whether the network can be read and goes with the settings.
+/// Whether the network can be read and matches the settings.
 fn network(config: &Config) -> Check {
     const NAME: &str = "model";
     let Some(path) = &config.model.path else {

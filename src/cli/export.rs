@@ -41,7 +41,7 @@ pub(super) struct ExportArgs {
     /// How huggingface includes the images; other formats refer to the originals. Default: link
     #[arg(long, value_enum)]
     images: Option<Images>,
-    /// Most images for tensorboard, an evenly spaced sample. Default: 10000
+    /// Maximum number of images for tensorboard, an evenly spaced sample. Default: 10000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     points: Option<u64>,
     /// Longer side of the thumbnails for tensorboard (default 48) and embedding-atlas (default 64); 0 for none

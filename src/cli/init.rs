@@ -16,8 +16,8 @@ use super::{Global, output};
 /// Write a pipeline.toml for your own images and network
 ///
 /// Reads the file names in the image folder, the metadata table if there is one (--metadata, or a file such as metadata.csv or
-/// labels.csv in the folder or beside it), and the network's graph; writes only DIR/pipeline.toml, with every key explained
-/// and set to what was draft. Opens no image. Without --model, it prints how to export one.
+/// labels.csv in the folder or its parent), and the network's graph; writes only DIR/pipeline.toml, with every key explained
+/// and set to the detected value. Opens no image. Without --model, it prints how to export one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -68,7 +68,7 @@ pub(super) fn init(global: &Global, args: &InitArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// What was draft, and what to do next.
+/// The facts and warnings of the draft, and the next steps.
 fn page(draft: &Draft, file: &Path, has_model: bool) -> String {
     let mut page = String::new();
     for (name, fact) in &draft.facts {

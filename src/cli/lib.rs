@@ -37,7 +37,7 @@ use self::global::Global;
 
 /// Mine an image dataset with a trained network
 ///
-/// Reads pipeline.toml, which names a folder of images, a network and a run folder (`prospect init` writes one); writes tables,
+/// Reads pipeline.toml, which names an image folder, a network and a run folder (`prospect init` writes one); writes tables,
 /// pictures and a report into the run folder.
 #[derive(Debug, Parser)]
 #[command(

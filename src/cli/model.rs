@@ -16,7 +16,7 @@ use super::output;
 
 /// Inspect a model file
 ///
-/// Reads a torch.export archive (.pt2) and the JSON beside it without running it; writes a table of its modules (inspect), or
+/// Reads a torch.export archive (.pt2) and its JSON sidecar without running it; writes a table of its modules (inspect), or
 /// the filters of its first convolution as pictures and a table (weights).
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -32,7 +32,7 @@ pub(super) struct ModelArgs {
 enum ModelCommand {
     /// Show modules (path, kind, output shape, receptive field, parameters) and the default layers
     ///
-    /// Reads a model file and the JSON beside it; writes the table to standard output. Receptive fields are size/stride@start
+    /// Reads a model file and its JSON sidecar; writes the table to standard output. Receptive fields are size/stride@start
     /// in pixels of the network's input; `all` means that a cell may see the whole image. Use the module paths in
     /// [extract] layers and [explain] layers.
     #[command(after_help = "\
@@ -49,7 +49,7 @@ Examples:
     /// Write the first convolution's filters: two pictures and a table of the raw values
     ///
     /// Reads a model file; writes three files into DIR. filters.png scales every filter to its own minimum and maximum;
-    /// filters-signed.png shows negative weights in blue, zero in white and positive weights in red; filters.parquet holds
+    /// filters-signed.png shows negative weights in blue, zero in white and positive weights in red; filters.parquet has
     /// the raw values (filter, channel, row, col, weight).
     #[command(after_help = "\
 Examples:

@@ -15,7 +15,7 @@ use super::{Global, output, run::describe};
 /// Show what a run would do, why, and how much it would write
 ///
 /// Reads the configuration, the listing of the image folder, the model's graph and the run folder's manifest; writes
-/// nothing. Sizes are estimated from the network's shapes; for photos they are right within a factor of two.
+/// nothing. Sizes are estimated from the network's shapes; for photos they are accurate within a factor of two.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -53,7 +53,7 @@ pub(super) fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<u8> {
 struct Answer<'a> {
     #[serde(flatten)]
     plan: &'a Plan,
-    /// Estimated output of the stages, and the run folder's largest growth on the way.
+    /// Estimated output of the stages, and the run folder's maximum growth during the run.
     bytes: u64,
     growth: u64,
     free_bytes: Option<u64>,
@@ -130,11 +130,11 @@ fn page(plan: &Plan, run: &RunFolder, free: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prospect_engine::{Decision, ImageCount, Planned, TableEstimate};
+    use prospect_engine::{Decision, ImageCount, PlannedStage, TableEstimate};
 
     fn plan() -> Plan {
         let table = |name, rows| TableEstimate::new(name, rows, [2048.0, 1024.0]);
-        let stage = |stage, decision, tables| Planned {
+        let stage = |stage, decision, tables| PlannedStage {
             stage,
             about: "does something",
             decision,

@@ -28,8 +28,8 @@ const FOLDER: &str = "jobs/audits";
 /// Query the tables, by a query's name or in SQL
 ///
 /// Reads the tables of the run folder; writes the result to standard output. Tables have the names that `prospect status`
-/// shows. Table attributes has one row per image and metadata value (split, texts, flags and whole numbers). A named query
-/// is a SQL file with its parameters in the header. Queries in jobs/audits beside the configuration take precedence over
+/// shows. Table attributes has one row per image and metadata value (split, text, booleans and integers). A named query
+/// is a SQL file with its parameters in the header. Queries in jobs/audits next to the configuration take precedence over
 /// the built-in ones. All run unchanged in DuckDB.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -55,17 +55,17 @@ pub(super) struct QueryArgs {
     /// Write the result to this file instead of standard output
     #[arg(short, long, value_name = "FILE", requires = "query")]
     output: Option<PathBuf>,
-    /// Also draw a contact sheet of the images in column image_id or path, beside those in other_id or other_path
+    /// Also draw a contact sheet of the images in column image_id or path, next to those in other_id or other_path
     #[arg(long, value_name = "SHEET.png", requires = "query")]
     sheet: Option<PathBuf>,
-    /// A folder of named queries (NAME.sql), which take precedence over the built-in ones. Default: jobs/audits beside the
+    /// A folder of named queries (NAME.sql), which take precedence over the built-in ones. Default: jobs/audits next to the
     /// configuration, if it exists
     #[arg(long, value_name = "DIR")]
     audits: Option<PathBuf>,
     /// List the named queries with their questions (and, with --format json, their parameters)
     #[arg(long, conflicts_with_all = ["query", "show", "views"])]
     list: bool,
-    /// Print a named query: its question, how to read the result, parameters and SQL
+    /// Print a named query: its question, explanation, parameters and SQL
     #[arg(long, value_name = "NAME", conflicts_with_all = ["query", "views"])]
     show: Option<String>,
     /// Print DuckDB statements that create views of the run's current tables

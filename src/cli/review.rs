@@ -24,7 +24,7 @@ use super::{Global, output, output::with_kinds};
 
 /// Record decisions about findings, so that accepted images are not reported again
 ///
-/// Reads the run folder's tables to know its images; writes a CSV shared by all runs beside it ([audit] reviews), which may
+/// Reads the run folder's tables to know its images; writes a CSV next to it, shared by all runs ([audit] reviews), which may
 /// also be edited by hand (path, kind, verdict, note, date, digest). A decision applies to an image and a kind of finding
 /// until the image changes, and takes effect in the next run's audit.
 #[derive(Debug, Args)]
@@ -173,7 +173,7 @@ fn add(
 
 fn remove(config: &Config, path: &Path, image: &str, kind: &str) -> Result<String, Error> {
     let kind = read_kind(kind).map_err(Error::usage)?;
-    // Decisions about images that are gone can still be removed.
+    // Decisions about deleted images can still be removed.
     let reviews = Reviews::read(path)?;
     let named = match reviews.about(image, kind) {
         Some(_) => image.to_string(),
@@ -196,7 +196,7 @@ fn remove(config: &Config, path: &Path, image: &str, kind: &str) -> Result<Strin
     Ok(format!("{named}: removed the decision on {kind}"))
 }
 
-/// Imports all decisions, or none if any is about an image that the run does not have.
+/// Imports all decisions, or none if any concerns an image missing from the run.
 fn import(config: &Config, path: &Path, file: &Path) -> Result<String, Error> {
     // `Reviews::read` takes a missing file for an empty one.
     std::fs::metadata(file).map_err(Error::io(file, "reading the reviews"))?;

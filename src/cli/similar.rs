@@ -68,7 +68,7 @@ enum Format {
 
 /// Output of `--format json`.
 #[derive(Serialize)]
-struct Answered<'a> {
+struct Output<'a> {
     #[serde(flatten)]
     similar: &'a Similar,
     /// The files written.
@@ -110,7 +110,7 @@ pub(super) fn run(global: &Global, args: &SimilarArgs) -> anyhow::Result<u8> {
         .map(|path| path.display().to_string())
         .collect();
     match args.format {
-        Format::Json => output::print_json(&Answered {
+        Format::Json => output::print_json(&Output {
             similar: &similar,
             sheets: written,
         })?,
@@ -126,7 +126,7 @@ pub(super) fn run(global: &Global, args: &SimilarArgs) -> anyhow::Result<u8> {
     Ok(if similar.refused.is_empty() { 0 } else { 65 })
 }
 
-/// Writes `similar.png`, then `similar-2.png`, … for what does not fit on one sheet.
+/// Writes `similar.png`, and further sheets `similar-2.png`, ….
 fn write_sheets(ctx: &Context, similar: &Similar, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     if let Some(folder) = out.parent().filter(|_| !similar.answers.is_empty()) {

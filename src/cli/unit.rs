@@ -18,10 +18,10 @@ use super::{Global, logging, output};
 /// Classes listed; `--json` gives all.
 const CLASSES_SHOWN: usize = 10;
 
-/// Show one unit of the network: what excites it, and which pixels made it fire
+/// Show one unit of the network: what activates it, and which pixels it responds to
 ///
 /// Reads the run folder's tables; prints the unit's statistics, top patches and classes; writes one picture of the patches,
-/// each beside its gradient with respect to the pixels ([backprop] rules). The picture is copied from the run if it has one,
+/// each next to its gradient with respect to the pixels ([backprop] rules). The picture is copied from the run if it has one,
 /// and otherwise computed from the model and the images.
 #[derive(Debug, Args)]
 #[command(after_help = "\

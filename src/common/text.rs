@@ -31,7 +31,7 @@ pub fn escaped_lines(text: &str) -> Cow<'_, str> {
 
 /// Like [`escaped`], for JSON: escapes as JSON does, `\u202e`, and keeps the line breaks between values.
 ///
-/// Outside strings, JSON holds no such characters but line breaks, and serializers escape ASCII controls themselves.
+/// Outside strings, JSON contains no such characters but line breaks, and serializers escape ASCII controls themselves.
 pub fn escaped_json(json: &str) -> Cow<'_, str> {
     let is_escaped = |c| c != '\n' && controls_display(c);
     if !json.contains(is_escaped) {
@@ -40,7 +40,7 @@ pub fn escaped_json(json: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(json.len() + 16);
     for character in json.chars() {
         if is_escaped(character) {
-            // All lie below U+10000: one UTF-16 unit. Writing to a String cannot fail.
+            // All are below U+10000: one UTF-16 unit. Writing to a String cannot fail.
             let _ = write!(out, "\\u{:04x}", u32::from(character));
         } else {
             out.push(character);

@@ -17,7 +17,7 @@ pub struct AuditConfig {
     /// Folds of the probe; each is evaluated by a probe trained on the others.
     pub folds: usize,
     pub seed: u64,
-    /// Findings per kind that a person will review: the number of candidates kept, and the budget of the calibration.
+    /// Findings per kind to review: the number of candidates kept, and the budget of the calibration.
     pub budget: usize,
     /// Fraction of labels flipped for the calibration, 0 to 0.5; 0 disables it.
     pub planted: f64,

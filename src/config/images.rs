@@ -12,7 +12,7 @@ use super::{reader::SectionReader, settings::Settings, values::Labels};
 pub struct RunConfig {
     /// The run folder.
     pub dir: PathBuf,
-    /// An earlier run's folder: rows of unchanged images are reused, and findings are compared with its.
+    /// An earlier run's folder: rows of unchanged images are reused, and findings are compared with that run's.
     pub previous: Option<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! The settings in the JSON file beside a model, read like `[input]`.
+//! The settings in the JSON sidecar of a model, read like `[input]`.
 
 use std::{fs, ops::Range, path::Path};
 
@@ -12,7 +12,7 @@ use super::{network::read_input, settings::Settings};
 /// Maximum size of a sidecar.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Opens a network with its sidecar: `sidecar`, or else the file beside the network, if it exists.
+/// Opens a network with its sidecar: `sidecar`, or else the JSON file next to the network, if it exists.
 ///
 /// # Errors
 /// Those of [`read_sidecar`] and [`ModelInfo::open`].

@@ -42,7 +42,7 @@ struct Row {
 
 /// The boxes of a run's images.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Fitted {
+pub struct ImageBoxes {
     /// `x0, y0, x1, y1` in pixels of the upright image, clipped to it. Images without boxes are omitted.
     pub by_image: HashMap<String, Vec<[f64; 4]>>,
     /// Files in the table that the run lacks, sorted.
@@ -151,8 +151,8 @@ impl Boxes {
     pub fn fit<'i>(
         &self,
         images: impl IntoIterator<Item = (&'i str, Option<(u32, u32)>)>,
-    ) -> Result<Fitted> {
-        let mut fitted = Fitted::default();
+    ) -> Result<ImageBoxes> {
+        let mut fitted = ImageBoxes::default();
         let mut unknown: BTreeSet<&str> = self.by_image.keys().map(String::as_str).collect();
         let mut complaints = Vec::new();
         for (image, size) in images {

@@ -1,10 +1,10 @@
 //! Estimates of a stage's output: rows from the settings and the network's graph, bytes by measured factors. Each stage
 //! estimates itself with these shared helpers.
 //!
-//! No image is read and nothing runs, so bytes are approximate: right within a factor of two for the networks and
+//! No image is read and nothing runs, so bytes are approximate: accurate within a factor of two for the networks and
 //! photos that the factors were measured on (ResNet-50, SqueezeNet 1.1, MobileNetV2 and EfficientNet-Lite0 trained on
-//! ImageNet, over 200 and 713 photos; a ResNet-20 over 10,000 pictures of 32 x 32). The comment at each factor gives what
-//! was seen.
+//! ImageNet, over 200 and 713 photos; a ResNet-20 over 10,000 pictures of 32 x 32). Each factor's comment gives the
+//! measured range.
 
 use std::{
     fs,

@@ -19,5 +19,5 @@ pub use decision::{Decision, FIRST};
 pub use estimate::TableEstimate;
 pub use plan::{check_names, plan};
 pub use runner::{Event, run, run_within};
-pub use space::{ImageCount, Plan, Planned};
+pub use space::{ImageCount, Plan, PlannedStage};
 pub use stage::{Findings, Needs, Outcome, Stage};

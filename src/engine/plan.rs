@@ -9,7 +9,7 @@ use super::{
     Context, Stage,
     decision::{Decision, Prepared, decide},
     reuse,
-    space::{ImageCount, Plan, Planned, missing},
+    space::{ImageCount, Plan, PlannedStage, missing},
 };
 
 /// The plan for the named stages (default: all) and their dependencies; changes nothing.
@@ -47,7 +47,7 @@ pub(super) fn plan_prepared(ctx: &Context, prepared: &[Prepared]) -> Result<Plan
             (Decision::Resume { .. }, Some(record)) => (0, record.previous_bytes()),
             _ => (0, 0),
         };
-        planned.push(Planned {
+        planned.push(PlannedStage {
             stage: stage.name,
             about: stage.about,
             decision,

@@ -33,7 +33,7 @@ pub enum ProgressKind {
 /// Creates progress bars. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Progress {
-    shown: Shown,
+    shown: Display,
     run: Arc<Mutex<RunState>>,
 }
 
@@ -47,7 +47,7 @@ struct RunState {
 }
 
 #[derive(Debug, Clone)]
-enum Shown {
+enum Display {
     Bars(MultiProgress),
     Plain,
     Quiet,
@@ -56,10 +56,10 @@ enum Shown {
 impl Progress {
     pub fn new(kind: ProgressKind) -> Progress {
         let shown = match kind {
-            ProgressKind::Auto if io::stderr().is_terminal() => Shown::Bars(MultiProgress::new()),
-            ProgressKind::Bars => Shown::Bars(MultiProgress::new()),
-            ProgressKind::Auto | ProgressKind::Plain => Shown::Plain,
-            ProgressKind::Quiet => Shown::Quiet,
+            ProgressKind::Auto if io::stderr().is_terminal() => Display::Bars(MultiProgress::new()),
+            ProgressKind::Bars => Display::Bars(MultiProgress::new()),
+            ProgressKind::Auto | ProgressKind::Plain => Display::Plain,
+            ProgressKind::Quiet => Display::Quiet,
         };
         Progress {
             shown,
@@ -83,7 +83,7 @@ impl Progress {
     /// A bar for `total` items of `unit` ("images", "layers").
     pub fn stage(&self, name: &str, total: u64, unit: &str) -> Bar {
         let kind = match &self.shown {
-            Shown::Bars(bars) => {
+            Display::Bars(bars) => {
                 let bar = bars.add(ProgressBar::new(total).with_style(style(unit)));
                 let nth = lock(&self.run).nth;
                 bar.set_prefix(
@@ -93,8 +93,8 @@ impl Progress {
                 bar.enable_steady_tick(Duration::from_millis(500));
                 BarKind::Drawn(bar)
             }
-            Shown::Plain => BarKind::Plain(Arc::new(PlainBar::new(name, total, unit))),
-            Shown::Quiet => BarKind::Quiet,
+            Display::Plain => BarKind::Plain(Arc::new(PlainBar::new(name, total, unit))),
+            Display::Quiet => BarKind::Quiet,
         };
         let run = Arc::clone(&self.run);
         let counted = (unit == "images").then_some(total);
@@ -104,8 +104,8 @@ impl Progress {
     /// Runs `write` with the bars hidden, so that its output stays intact.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.shown {
-            Shown::Bars(bars) => bars.suspend(write),
-            Shown::Plain | Shown::Quiet => write(),
+            Display::Bars(bars) => bars.suspend(write),
+            Display::Plain | Display::Quiet => write(),
         }
     }
 }

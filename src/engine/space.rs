@@ -12,7 +12,7 @@ use super::{
 
 /// One stage of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Planned {
+pub struct PlannedStage {
     pub stage: &'static str,
     pub about: &'static str,
     #[serde(flatten)]
@@ -35,7 +35,7 @@ fn is_zero(bytes: &u64) -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
     /// The requested stages and their dependencies, in run order.
-    pub stages: Vec<Planned>,
+    pub stages: Vec<PlannedStage>,
     /// The number of images for the estimates, if known.
     pub images: Option<ImageCount>,
 }
@@ -52,7 +52,7 @@ impl ImageCount {
     /// From the table of images if it is up to date, else from the file listing in its stage's parameters.
     pub(super) fn of(
         prepared: &[Prepared],
-        stages: &[Planned],
+        stages: &[PlannedStage],
         manifest: &Manifest,
     ) -> Option<ImageCount> {
         let at = (prepared.iter()).position(|prepared| prepared.stage.lists_images())?;
@@ -77,7 +77,7 @@ impl Plan {
     }
 
     /// Largest growth of the run folder, in bytes, while the stages run in sequence. Each first deletes its output under other
-    /// settings, and at its end the earlier rows it reused.
+    /// settings and, when complete, the earlier rows it reused.
     pub fn growth(&self) -> u64 {
         let (mut now, mut most) = (0i128, 0);
         for planned in &self.stages {

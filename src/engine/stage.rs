@@ -20,7 +20,7 @@ pub struct Stage {
     pub needs: Needs,
     /// Every table that it may write, including internal ones.
     pub writes: &'static [&'static Table],
-    /// What its tables say is wrong with the images: empty where they are missing. Stage `audit` gathers it.
+    /// Reads the findings in its tables, which stage `audit` gathers; none if the tables are missing.
     pub findings: Option<Findings>,
     /// For stages whose rows depend only on each image's content: the parameters that do not affect a row, such as the list of
     /// images, their metadata or the size of parts. `None` for stages that are fast or use all images at once.

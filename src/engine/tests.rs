@@ -12,30 +12,33 @@ use crate::{
 };
 
 table! {
-    /// What the fake stages write: a kilobyte an image, in the estimate.
+    /// Output of the fake stages, estimated at one kilobyte per image.
     mod extract = "extract", "part", [2000.0, 1000.0] {
         n: i32,
     }
 }
 
 thread_local! {
-    /// What the fake stages did, in order: "scan 0" is part 0 of scan.
+    /// Parts written by the fake stages, in order: "scan 0" is part 0 of scan.
     static DONE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-    /// What fake scan finds, and after which part fake extract is interrupted.
-    static WORLD: RefCell<World> = const { RefCell::new(World { found: 1, touched: 0, stop_after: usize::MAX }) };
+    /// Behaviour of the fake stages.
+    static BEHAVIOUR: RefCell<Behaviour> = const { RefCell::new(Behaviour { found: 1, touched: 0, stop_after: usize::MAX }) };
 }
 
-struct World {
+struct Behaviour {
+    /// Number of images that scan finds.
     found: i32,
+    /// Changes scan's parameters, but not its result.
     touched: i32,
+    /// Part of extract after which it is interrupted.
     stop_after: usize,
 }
 
-fn world(change: impl FnOnce(&mut World)) {
-    WORLD.with_borrow_mut(change);
+fn behaviour(change: impl FnOnce(&mut Behaviour)) {
+    BEHAVIOUR.with_borrow_mut(change);
 }
 
-/// One part with one row; of scan with three, the images.
+/// Writes a part with one row; for scan, with three images.
 fn write(writer: &mut StageWriter, stage: &str, part: usize) -> Result<()> {
     let (table, rows) = match stage {
         "scan" => (images::NAME, 3),
@@ -54,7 +57,7 @@ fn fake_scan(_: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     if !writer.has_part(0) {
         write(writer, "scan", 0)?;
     }
-    let found = WORLD.with_borrow(|world| world.found);
+    let found = BEHAVIOUR.with_borrow(|behaviour| behaviour.found);
     Ok(Outcome {
         result: Some(format!("images {found}")),
         summary: json!({"images": found}),
@@ -69,7 +72,7 @@ fn fake_extract(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         }
         ctx.cancel.check()?;
         write(writer, "extract", part)?;
-        if WORLD.with_borrow(|world| world.stop_after == part) {
+        if BEHAVIOUR.with_borrow(|behaviour| behaviour.stop_after == part) {
             ctx.cancel.request();
         }
     }
@@ -103,7 +106,7 @@ const SCAN: Stage = Stage {
     findings: None,
     reuse: None,
     parameters: |_| {
-        let listing = WORLD.with_borrow(|world| (world.found, world.touched));
+        let listing = BEHAVIOUR.with_borrow(|behaviour| (behaviour.found, behaviour.touched));
         Ok(json!({"listing": listing, "files": {"n": 3}}))
     },
     estimate: fake_estimate,
@@ -128,7 +131,7 @@ pub(crate) const EXTRACT: Stage = Stage {
 const PATCHES: Stage = Stage {
     name: "patches",
     version: 1,
-    about: "keeps the best",
+    about: "keeps the best patches",
     needs: Needs::Named(&["extract", "scan"]),
     writes: &[&patches::TABLE],
     findings: None,
@@ -153,7 +156,7 @@ const NEWER: &[Stage] = &[
     PATCHES,
 ];
 
-/// A run folder and the settings to use it with.
+/// A run folder and the pipeline's stages.
 struct Bench {
     folder: tempfile::TempDir,
     stages: &'static [Stage],
@@ -161,8 +164,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        world(|world| {
-            *world = World {
+        behaviour(|behaviour| {
+            *behaviour = Behaviour {
                 found: 1,
                 touched: 0,
                 stop_after: usize::MAX,
@@ -204,8 +207,8 @@ impl Bench {
             .collect()
     }
 
-    /// What a run is expected to write, stage by stage: rows, bytes, bytes that go.
-    fn expects(&self, set: &[&str]) -> Vec<(u64, u64, u64)> {
+    /// Estimates of each stage: rows, bytes, and bytes to be deleted.
+    fn estimates(&self, set: &[&str]) -> Vec<(u64, u64, u64)> {
         let plan = self.with(set, |ctx| plan(ctx, &[])).unwrap();
         let sizes = plan.stages.iter().map(|planned| {
             let tables = &planned.tables;
@@ -226,7 +229,7 @@ impl Bench {
         })
     }
 
-    /// Runs and gives what was done.
+    /// Runs the stages; returns the parts written.
     fn run(&self, set: &[&str], wanted: &[&str]) -> Result<Vec<String>> {
         let wanted: Vec<String> = wanted.iter().map(|name| name.to_string()).collect();
         DONE.with_borrow_mut(Vec::clear);
@@ -242,7 +245,7 @@ fn done() -> Vec<String> {
     DONE.with_borrow(Vec::clone)
 }
 
-const EVERYTHING: [&str; 5] = ["scan 0", "extract 0", "extract 1", "extract 2", "patches 0"];
+const ALL_PARTS: [&str; 5] = ["scan 0", "extract 0", "extract 1", "extract 2", "patches 0"];
 
 #[test]
 fn first_run_does_everything_and_second_nothing() {
@@ -255,7 +258,7 @@ fn first_run_does_everything_and_second_nothing() {
             "patches waits for extract"
         ]
     );
-    assert_eq!(bench.run(&[], &[]).unwrap(), EVERYTHING);
+    assert_eq!(bench.run(&[], &[]).unwrap(), ALL_PARTS);
     assert_eq!(
         bench.plan(&[], &[]),
         ["scan reuse", "extract reuse", "patches reuse"]
@@ -296,7 +299,7 @@ fn changed_parameter_reruns_its_stage_and_dependents() {
             "patches waits for extract"
         ]
     );
-    assert_eq!(bench.run(&set, &[]).unwrap(), EVERYTHING[1..]);
+    assert_eq!(bench.run(&set, &[]).unwrap(), ALL_PARTS[1..]);
     let after = bench.plan(&[], &["extract"]);
     assert!(
         after[1].starts_with("extract run: parameter extract.layers changed"),
@@ -322,14 +325,14 @@ fn new_stage_version_reruns_it() {
     bench.run(&[], &[]).unwrap();
     bench.stages = NEWER;
     assert_eq!(bench.plan(&[], &[])[1], "extract run: stage version 1 → 2");
-    assert_eq!(bench.run(&[], &[]).unwrap(), EVERYTHING[1..]);
+    assert_eq!(bench.run(&[], &[]).unwrap(), ALL_PARTS[1..]);
 }
 
 #[test]
 fn rescan_with_the_same_images_reruns_nothing_else() {
     let bench = Bench::new();
     bench.run(&[], &[]).unwrap();
-    world(|world| world.touched = 1);
+    behaviour(|behaviour| behaviour.touched = 1);
     assert_eq!(
         bench.plan(&[], &[]),
         [
@@ -339,19 +342,19 @@ fn rescan_with_the_same_images_reruns_nothing_else() {
         ]
     );
     assert_eq!(bench.run(&[], &[]).unwrap(), ["scan 0"]);
-    world(|world| world.found = 2);
+    behaviour(|behaviour| behaviour.found = 2);
     bench.run(&[], &["scan"]).unwrap();
     assert_eq!(
         bench.plan(&[], &[])[1],
         "extract run: scan's image list changed"
     );
-    assert_eq!(bench.run(&[], &[]).unwrap(), EVERYTHING[1..]);
+    assert_eq!(bench.run(&[], &[]).unwrap(), ALL_PARTS[1..]);
 }
 
 #[test]
 fn interrupted_run_keeps_its_parts_and_resumes() {
     let bench = Bench::new();
-    world(|world| world.stop_after = 1);
+    behaviour(|behaviour| behaviour.stop_after = 1);
     let error = bench.run(&[], &[]).unwrap_err();
     assert!(matches!(error, Error::Interrupted), "{error}");
     assert_eq!(done(), ["scan 0", "extract 0", "extract 1"]);
@@ -359,7 +362,7 @@ fn interrupted_run_keeps_its_parts_and_resumes() {
         bench.plan(&[], &[])[1],
         "extract resume 2 of Some(3), 0 lost"
     );
-    world(|world| world.stop_after = usize::MAX);
+    behaviour(|behaviour| behaviour.stop_after = usize::MAX);
     assert_eq!(bench.run(&[], &[]).unwrap(), ["extract 2", "patches 0"]);
 }
 
@@ -385,7 +388,7 @@ fn every_parameter_is_checked_before_any_work() {
     let error = bench.run(&["patches.k=1001"], &[]).unwrap_err();
     assert!(matches!(error, Error::Config(_)), "{error}");
     assert!(done().is_empty());
-    // What is not wanted is not checked.
+    // Stages that are not requested are not checked.
     assert_eq!(
         bench.run(&["patches.k=1001"], &["scan"]).unwrap(),
         ["scan 0"]
@@ -393,7 +396,7 @@ fn every_parameter_is_checked_before_any_work() {
 }
 
 #[test]
-fn gathering_findings_depends_on_every_earlier_stage_that_yields_some() {
+fn gathering_findings_needs_all_earlier_stages_with_findings() {
     let earlier = [
         SCAN,
         Stage {
@@ -432,7 +435,7 @@ fn unknown_stage_suggests_the_nearest() {
 #[test]
 fn run_that_does_not_fit_is_refused_before_any_work() {
     let bench = Bench::new();
-    assert_eq!(bench.expects(&[]), [(3, 3000, 0); 3]);
+    assert_eq!(bench.estimates(&[]), [(3, 3000, 0); 3]);
     let error = bench.run_within(&[], 8999).unwrap_err();
     assert_eq!(error.exit_code(), 74);
     let message = error.to_string();
@@ -446,8 +449,8 @@ fn run_that_does_not_fit_is_refused_before_any_work() {
     }
     assert!(done().is_empty());
     bench.run_within(&[], 9000).unwrap();
-    assert_eq!(done(), EVERYTHING);
-    assert_eq!(bench.expects(&[]), [(0, 0, 0); 3]);
+    assert_eq!(done(), ALL_PARTS);
+    assert_eq!(bench.estimates(&[]), [(0, 0, 0); 3]);
     bench.run_within(&[], 0).unwrap();
 }
 
@@ -456,7 +459,7 @@ fn deleted_and_finished_output_needs_no_space() {
     let bench = Bench::new();
     bench.run(&[], &[]).unwrap();
     // Another k: the old patches are deleted first.
-    let [_, _, (rows, bytes, replaced)] = bench.expects(&["patches.k=4"])[..] else {
+    let [_, _, (rows, bytes, replaced)] = bench.estimates(&["patches.k=4"])[..] else {
         panic!("three stages");
     };
     assert_eq!((rows, bytes), (3, 3000));
@@ -466,22 +469,22 @@ fn deleted_and_finished_output_needs_no_space() {
     bench.run_within(&["patches.k=4"], 3000 - replaced).unwrap();
 
     let bench = Bench::new();
-    world(|world| world.stop_after = 1);
+    behaviour(|behaviour| behaviour.stop_after = 1);
     assert!(bench.run(&[], &[]).is_err());
-    // Two of three parts are done, and tell how much a row takes.
+    // Two of three parts are done; their rows give the bytes per row.
     let per_row = bench.with(&[], |ctx| {
         let manifest = ctx.run.manifest().unwrap();
         let files = manifest.table_files("extract").map(|(_, file)| file.bytes);
         files.sum::<u64>() / 2
     });
     assert_eq!(
-        bench.expects(&[]),
+        bench.estimates(&[]),
         [(0, 0, 0), (1, per_row, 0), (3, 3000, 0)]
     );
 }
 
 #[test]
-fn images_are_counted_in_the_table_once_it_is_there() {
+fn images_are_counted_in_the_table_if_it_exists() {
     let bench = Bench::new();
     let images = |bench: &Bench| {
         let plan = bench.with(&[], |ctx| plan(ctx, &[])).unwrap();

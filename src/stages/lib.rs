@@ -21,7 +21,7 @@ pub mod shortcuts;
 use prospect_engine::Stage;
 use prospect_store::derived_from;
 
-/// Every stage; whatever a stage needs stands before it.
+/// All stages, each after those it needs.
 pub const STAGES: &[Stage] = &[
     scan::STAGE,
     extract::STAGE,
@@ -40,7 +40,7 @@ pub const STAGES: &[Stage] = &[
     report::STAGE,
 ];
 
-/// The stage that writes a table; of one that is made when a query asks, the stage that writes what it is made from.
+/// The stage that writes a table, or the source of a derived table.
 pub fn writer_of(table: &str) -> Option<&'static Stage> {
     let table = derived_from(table).unwrap_or(table);
     STAGES
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_need_runs_earlier_and_names_are_unique() {
+    fn dependencies_run_earlier_and_names_are_unique() {
         for (at, stage) in STAGES.iter().enumerate() {
             let earlier: Vec<&str> = STAGES[..at].iter().map(|stage| stage.name).collect();
             for need in stage.needs.names() {
@@ -65,7 +65,7 @@ mod tests {
             }
             assert!(
                 !earlier.contains(&stage.name),
-                "two stages are called {}",
+                "two stages named {}",
                 stage.name
             );
             assert!(stage.version > 0 && !stage.about.is_empty());
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_has_one_writer() {
+    fn every_table_has_one_writer() {
         let mut written: Vec<&str> = STAGES
             .iter()
             .flat_map(|stage| stage.writes)
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn findings_are_gathered_after_they_are_made() {
+    fn findings_are_gathered_after_all_stages_that_yield_some() {
         let place = |name: &str| STAGES.iter().position(|stage| stage.name == name);
         let last = STAGES.iter().rposition(|stage| stage.findings.is_some());
         assert!(last < place(audit::STAGE.name));

@@ -26,14 +26,14 @@ pub trait Cell {
     /// One cell.
     type Value<'a>;
     /// A column to write.
-    type Written;
+    type WriteArray;
 
     /// Converts a column read from a file; fails with the type found instead.
     fn read(array: &ArrayRef) -> Result<Self::Array, String>;
     fn value(array: &Self::Array, row: usize) -> Self::Value<'_>;
 
     /// Converts a column to write; fails with the type or lengths found instead.
-    fn written(array: Self::Written) -> Result<ArrayRef, String>;
+    fn to_arrow(array: Self::WriteArray) -> Result<ArrayRef, String>;
 }
 
 /// Text cells: `&str`.
@@ -42,7 +42,7 @@ pub struct Text;
 /// Lists whose length is constant within a batch, but may differ between layers.
 pub struct List<T>(PhantomData<T>);
 
-/// Lists of one length throughout the table.
+/// Lists of equal length throughout the table.
 pub struct Vector<T>(PhantomData<T>);
 
 /// Lists whose length may differ between rows.
@@ -51,7 +51,7 @@ pub struct Ragged<T>(PhantomData<T>);
 /// Lists of structs; write-only.
 pub struct Structs;
 
-/// A column of lists of one length.
+/// A column of lists of equal length.
 #[derive(Debug)]
 pub struct Lists<P: ArrowPrimitiveType> {
     values: PrimitiveArray<P>,
@@ -72,7 +72,7 @@ impl<P: ArrowPrimitiveType> Lists<P> {
         }
     }
 
-    /// So many lists without values.
+    /// `rows` empty lists.
     pub fn empty(rows: usize) -> Lists<P> {
         Lists {
             rows,
@@ -102,7 +102,7 @@ fn without_nulls(array: &ArrayRef) -> Result<(), String> {
     }
 }
 
-/// The values of lists, none of which is null.
+/// The item field of lists; values are not nullable.
 fn item<P: ArrowPrimitiveType>() -> Arc<Field> {
     Arc::new(Field::new("item", P::DATA_TYPE, false))
 }
@@ -121,7 +121,7 @@ macro_rules! numbers {
             const NULLABLE: bool = false;
             type Array = PrimitiveArray<$arrow>;
             type Value<'a> = $native;
-            type Written = PrimitiveArray<$arrow>;
+            type WriteArray = PrimitiveArray<$arrow>;
 
             fn read(array: &ArrayRef) -> Result<Self::Array, String> {
                 without_nulls(array)?;
@@ -132,7 +132,7 @@ macro_rules! numbers {
                 array.value(row)
             }
 
-            fn written(array: Self::Written) -> Result<ArrayRef, String> {
+            fn to_arrow(array: Self::WriteArray) -> Result<ArrayRef, String> {
                 Ok(Arc::new(array))
             }
         }
@@ -142,7 +142,7 @@ macro_rules! numbers {
             const NULLABLE: bool = true;
             type Array = PrimitiveArray<$arrow>;
             type Value<'a> = Option<$native>;
-            type Written = PrimitiveArray<$arrow>;
+            type WriteArray = PrimitiveArray<$arrow>;
 
             fn read(array: &ArrayRef) -> Result<Self::Array, String> {
                 let numbers = array.as_primitive_opt::<$arrow>();
@@ -153,7 +153,7 @@ macro_rules! numbers {
                 array.is_valid(row).then(|| array.value(row))
             }
 
-            fn written(array: Self::Written) -> Result<ArrayRef, String> {
+            fn to_arrow(array: Self::WriteArray) -> Result<ArrayRef, String> {
                 Ok(Arc::new(array))
             }
         }
@@ -163,7 +163,7 @@ macro_rules! numbers {
             const NULLABLE: bool = false;
             type Array = Lists<$arrow>;
             type Value<'a> = &'a [$native];
-            type Written = Lists<$arrow>;
+            type WriteArray = Lists<$arrow>;
 
             fn read(array: &ArrayRef) -> Result<Self::Array, String> {
                 without_nulls(array)?;
@@ -185,7 +185,7 @@ macro_rules! numbers {
                 &array.values()[row * array.length..(row + 1) * array.length]
             }
 
-            fn written(lists: Lists<$arrow>) -> Result<ArrayRef, String> {
+            fn to_arrow(lists: Lists<$arrow>) -> Result<ArrayRef, String> {
                 let Lists { values, rows, length } = lists;
                 if values.len() != rows * length {
                     return Err(format!("{} values in lists of {length}", values.len()));
@@ -201,7 +201,7 @@ macro_rules! numbers {
             const NULLABLE: bool = false;
             type Array = (OffsetBuffer<i32>, PrimitiveArray<$arrow>);
             type Value<'a> = &'a [$native];
-            type Written = ArrayRef;
+            type WriteArray = ArrayRef;
 
             fn read(array: &ArrayRef) -> Result<Self::Array, String> {
                 without_nulls(array)?;
@@ -215,7 +215,7 @@ macro_rules! numbers {
                 &values.values()[offsets[row] as usize..offsets[row + 1] as usize]
             }
 
-            fn written(array: ArrayRef) -> Result<ArrayRef, String> {
+            fn to_arrow(array: ArrayRef) -> Result<ArrayRef, String> {
                 Self::read(&array)?;
                 Ok(array)
             }
@@ -226,7 +226,7 @@ macro_rules! numbers {
             const NULLABLE: bool = false;
             type Array = Lists<$arrow>;
             type Value<'a> = &'a [$native];
-            type Written = Lists<$arrow>;
+            type WriteArray = Lists<$arrow>;
 
             fn read(array: &ArrayRef) -> Result<Self::Array, String> {
                 without_nulls(array)?;
@@ -244,7 +244,7 @@ macro_rules! numbers {
                 <List<$native>>::value(array, row)
             }
 
-            fn written(lists: Lists<$arrow>) -> Result<ArrayRef, String> {
+            fn to_arrow(lists: Lists<$arrow>) -> Result<ArrayRef, String> {
                 let (values, length) = (Arc::new(lists.values), lists.length as i32);
                 array_of(FixedSizeListArray::try_new(item::<$arrow>(), length, values, None))
             }
@@ -270,7 +270,7 @@ impl Cell for bool {
     const NULLABLE: bool = false;
     type Array = BooleanArray;
     type Value<'a> = bool;
-    type Written = BooleanArray;
+    type WriteArray = BooleanArray;
 
     fn read(array: &ArrayRef) -> Result<BooleanArray, String> {
         without_nulls(array)?;
@@ -281,7 +281,7 @@ impl Cell for bool {
         array.value(row)
     }
 
-    fn written(array: Self::Written) -> Result<ArrayRef, String> {
+    fn to_arrow(array: Self::WriteArray) -> Result<ArrayRef, String> {
         Ok(Arc::new(array))
     }
 }
@@ -291,7 +291,7 @@ impl Cell for Option<bool> {
     const NULLABLE: bool = true;
     type Array = BooleanArray;
     type Value<'a> = Option<bool>;
-    type Written = BooleanArray;
+    type WriteArray = BooleanArray;
 
     fn read(array: &ArrayRef) -> Result<BooleanArray, String> {
         let flags = array.as_boolean_opt().cloned();
@@ -302,7 +302,7 @@ impl Cell for Option<bool> {
         array.is_valid(row).then(|| array.value(row))
     }
 
-    fn written(array: Self::Written) -> Result<ArrayRef, String> {
+    fn to_arrow(array: Self::WriteArray) -> Result<ArrayRef, String> {
         Ok(Arc::new(array))
     }
 }
@@ -312,7 +312,7 @@ impl Cell for Text {
     const NULLABLE: bool = false;
     type Array = StringArray;
     type Value<'a> = &'a str;
-    type Written = StringArray;
+    type WriteArray = StringArray;
 
     fn read(array: &ArrayRef) -> Result<StringArray, String> {
         without_nulls(array)?;
@@ -323,7 +323,7 @@ impl Cell for Text {
         array.value(row)
     }
 
-    fn written(array: Self::Written) -> Result<ArrayRef, String> {
+    fn to_arrow(array: Self::WriteArray) -> Result<ArrayRef, String> {
         Ok(Arc::new(array))
     }
 }
@@ -333,7 +333,7 @@ impl Cell for Option<Text> {
     const NULLABLE: bool = true;
     type Array = StringArray;
     type Value<'a> = Option<&'a str>;
-    type Written = StringArray;
+    type WriteArray = StringArray;
 
     fn read(array: &ArrayRef) -> Result<StringArray, String> {
         let texts = array.as_string_opt::<i32>().cloned();
@@ -344,7 +344,7 @@ impl Cell for Option<Text> {
         array.is_valid(row).then(|| array.value(row))
     }
 
-    fn written(array: Self::Written) -> Result<ArrayRef, String> {
+    fn to_arrow(array: Self::WriteArray) -> Result<ArrayRef, String> {
         Ok(Arc::new(array))
     }
 }
@@ -354,7 +354,7 @@ impl Cell for Structs {
     const NULLABLE: bool = false;
     type Array = ArrayRef;
     type Value<'a> = ();
-    type Written = ArrayRef;
+    type WriteArray = ArrayRef;
 
     fn read(array: &ArrayRef) -> Result<ArrayRef, String> {
         Ok(Arc::clone(array))
@@ -362,7 +362,7 @@ impl Cell for Structs {
 
     fn value(_: &ArrayRef, _: usize) {}
 
-    fn written(array: ArrayRef) -> Result<ArrayRef, String> {
+    fn to_arrow(array: ArrayRef) -> Result<ArrayRef, String> {
         Ok(array)
     }
 }

@@ -43,7 +43,7 @@ pub struct Table {
     pub name: &'static str,
     /// One sentence.
     pub doc: &'static str,
-    /// What one row stands for.
+    /// What a row represents.
     pub row: &'static str,
     /// Measured bytes per row without its lists: before encoding and on disk.
     pub bytes: [f64; 2],
@@ -57,7 +57,7 @@ pub struct ColumnInfo {
     /// Its type in words: `u32`, `text`, `list of f16`.
     pub kind: &'static str,
     pub nullable: bool,
-    /// Empty if the name says it all.
+    /// Empty if the name is self-explanatory.
     pub doc: &'static str,
 }
 
@@ -154,7 +154,7 @@ macro_rules! table {
 
             /// The columns of a batch to write.
             pub struct Columns {
-                $($(#[doc = $column_doc])* pub $column: <$cell as Cell>::Written,)+
+                $($(#[doc = $column_doc])* pub $column: <$cell as Cell>::WriteArray,)+
             }
 
             impl Columns {
@@ -169,7 +169,7 @@ macro_rules! table {
                     self,
                     more: impl IntoIterator<Item = (Field, ArrayRef)>,
                 ) -> Result<RecordBatch> {
-                    TABLE.batch(vec![$(<$cell as Cell>::written(self.$column)),+], more)
+                    TABLE.batch(vec![$(<$cell as Cell>::to_arrow(self.$column)),+], more)
                 }
             }
         }

@@ -20,11 +20,11 @@ const FILE_NAME: &str = "lock";
 /// file of a killed process blocks nobody. The contents (pid, host, command) only identify the holder.
 #[derive(Debug, Clone)]
 pub struct RunLock {
-    held: Arc<Held>,
+    state: Arc<LockState>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct LockState {
     file: File,
     root: PathBuf,
     /// The previous holder, if it did not release the lock.
@@ -81,7 +81,7 @@ impl RunFolder {
         };
         write(&mut file).map_err(Error::io(&path, "writing"))?;
         Ok(RunLock {
-            held: Arc::new(Held {
+            state: Arc::new(LockState {
                 file,
                 root: self.root().to_path_buf(),
                 abandoned_by,
@@ -94,17 +94,17 @@ impl RunFolder {
 impl RunLock {
     /// The previous holder, if it ended without releasing the lock (killed, or a power failure).
     pub fn abandoned_by(&self) -> Option<&str> {
-        self.held.abandoned_by.as_deref()
+        self.state.abandoned_by.as_deref()
     }
 
     pub(super) fn is_for(&self, run: &RunFolder) -> bool {
-        self.held.root == run.root()
+        self.state.root == run.root()
     }
 
     /// Marks `stage` as being written; fails with the stage that already is. Two writers, each with its own copy of the
     /// manifest, would lose each other's parts.
     pub(super) fn start_writing(&self, stage: &str) -> Result<(), String> {
-        let mut writing = self.held.writing.lock().unwrap_or_else(|e| e.into_inner());
+        let mut writing = self.state.writing.lock().unwrap_or_else(|e| e.into_inner());
         match &*writing {
             Some(other) => Err(other.clone()),
             None => {
@@ -115,11 +115,11 @@ impl RunLock {
     }
 
     pub(super) fn stop_writing(&self) {
-        *self.held.writing.lock().unwrap_or_else(|e| e.into_inner()) = None;
+        *self.state.writing.lock().unwrap_or_else(|e| e.into_inner()) = None;
     }
 }
 
-impl Drop for Held {
+impl Drop for LockState {
     fn drop(&mut self) {
         // An empty file means that the holder ended normally. The file stays: removing it would race with a process that has
         // just opened it.

@@ -37,7 +37,7 @@ pub enum Format {
 }
 
 /// The path in error messages.
-const ANSWER: &str = "the query result";
+const RESULT: &str = "the query result";
 
 /// Maximum rows of a [`Format::Table`].
 const TABLE_ROWS: usize = 50;
@@ -53,7 +53,7 @@ const LIST_ITEMS: usize = 4;
 pub fn render(frame: &mut DataFrame, format: Format) -> Result<String> {
     let mut bytes = Vec::new();
     render_to(frame, format, None, &mut bytes)?;
-    String::from_utf8(bytes).map_err(|error| Error::internal(ANSWER, error))
+    String::from_utf8(bytes).map_err(|error| Error::internal(RESULT, error))
 }
 
 /// Writes a result to `out`. `terminal_width` is the line length in characters if `out` is a terminal: tables are fitted to it,
@@ -76,9 +76,9 @@ pub fn render_to(
                 .finish(&mut frame.clone());
             written.map(|_| ()).map_err(|error| match error {
                 PolarsError::IO { error, .. } => {
-                    Error::io(ANSWER, "writing")(io::Error::new(error.kind(), error.to_string()))
+                    Error::io(RESULT, "writing")(io::Error::new(error.kind(), error.to_string()))
                 }
-                other => Error::internal(ANSWER, other),
+                other => Error::internal(RESULT, other),
             })
         }
     }
@@ -117,12 +117,12 @@ fn row(frame: &DataFrame, i: usize) -> Result<Vec<AnyValue<'_>>> {
     let values = frame.columns().iter().map(|column| column.get(i));
     values
         .collect::<Result<_, _>>()
-        .map_err(|error| Error::internal(ANSWER, error))
+        .map_err(|error| Error::internal(RESULT, error))
 }
 
 fn put(out: &mut dyn Write, text: &str) -> Result<()> {
     out.write_all(text.as_bytes())
-        .map_err(Error::io(ANSWER, "writing"))
+        .map_err(Error::io(RESULT, "writing"))
 }
 
 /// One object per row; `around` is written before the first, between two, after the last, and at the end.
@@ -196,7 +196,7 @@ fn text_of<'a>(value: &'a AnyValue<'_>) -> Option<&'a str> {
 
 /// JSON that is safe for a terminal.
 fn json(value: &impl Serialize) -> Result<String> {
-    let json = serde_json::to_string(value).map_err(|error| Error::internal(ANSWER, error))?;
+    let json = serde_json::to_string(value).map_err(|error| Error::internal(RESULT, error))?;
     Ok(escaped_json(&json).into_owned())
 }
 

@@ -47,7 +47,7 @@ pub(super) struct TableFile {
 }
 
 /// A finished file.
-pub(super) struct Written {
+pub(super) struct FinishedFile {
     pub rows: u64,
     pub bytes: u64,
     pub blake3: String,
@@ -85,14 +85,14 @@ impl TableFile {
     }
 
     /// Writes the footer and makes the bytes durable.
-    pub(super) fn finish(self) -> Result<Written> {
+    pub(super) fn finish(self) -> Result<FinishedFile> {
         let written = self.writer.into_inner().map_err(write_error(&self.path))?;
         disk::crash_point();
         written
             .file
             .sync_all()
             .map_err(Error::io(&self.path, "syncing"))?;
-        Ok(Written {
+        Ok(FinishedFile {
             rows: self.rows,
             bytes: written.bytes,
             blake3: written.hasher.finalize().to_hex().to_string(),

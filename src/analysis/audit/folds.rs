@@ -9,7 +9,7 @@ use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 ///
 /// Groups are assigned greedily, the largest first, in random order where equally large. Each goes to the fold with the fewest
 /// rows of its most frequent class, then of its next most frequent classes, then in total. So a class of `m` equally large groups
-/// lies in `min(m, n_folds)` folds.
+/// is divided among `min(m, n_folds)` folds.
 pub fn folds(labels: &[Option<u32>], groups: &[u32], n_folds: u16, seed: u64) -> Vec<u16> {
     let mut members: HashMap<u32, Vec<usize>> = HashMap::new();
     for (row, group) in groups.iter().enumerate() {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_with_two_groups_lies_in_two_folds() {
+    fn a_class_with_two_groups_is_in_two_folds() {
         // A pair of duplicates and a single row of class 1, among many of class 0.
         let mut labels = vec![Some(0); 50];
         labels.extend([Some(1), Some(1), Some(1)]);

@@ -142,7 +142,7 @@ fn boxes_are_clipped_or_refused_if_outside() {
 }
 
 #[test]
-fn metadata_may_hold_boxes() {
+fn metadata_may_contain_boxes() {
     let of = |content: &str| {
         let (_folder, path) = write("metadata.csv", content);
         Boxes::of_metadata(&path)

@@ -206,8 +206,8 @@ mod tests {
             (found[1].path.as_str(), found[1].other_path.as_deref()),
             ("b", Some("d"))
         );
-        let told = since_previous(&ctx, &found).unwrap().unwrap();
-        let short: Vec<_> = told
+        let changed = since_previous(&ctx, &found).unwrap().unwrap();
+        let short: Vec<_> = changed
             .iter()
             .map(|change| (change.path.as_str(), change.kind.as_str(), change.change))
             .collect();
@@ -218,7 +218,7 @@ mod tests {
                 ("b", "label", ChangeKind::Worse)
             ]
         );
-        let batch = changes(&told).unwrap();
+        let batch = changes(&changed).unwrap();
         assert_eq!((batch.num_rows(), batch.num_columns()), (2, 7));
         assert!(previous_digest(&ctx).unwrap().is_some());
     }

@@ -36,7 +36,7 @@ pub fn most_selective(
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UnitStats {
     pub unit: usize,
-    /// Images that count.
+    /// Number of images with a finite activation.
     pub images: u64,
     pub mean: Option<f32>,
     pub std: Option<f32>,
@@ -121,7 +121,7 @@ pub struct Patch {
     pub clipped: bool,
 }
 
-/// The patches of the units for which `wanted` says yes, in the table's order: by unit, then by rank.
+/// The patches of the `wanted` units, in the table's order: by unit, then by rank.
 pub fn read_patches(
     run: &RunFolder,
     manifest: &Manifest,

@@ -253,7 +253,7 @@ mod tests {
     }
 
     /// With one hot cell in a corner of the map, the overlay is hottest from that corner to the cell's centre (beyond it, the heat
-    /// falls towards the next cell); the colour scale has its last colour down to 255 / 256.
+    /// decreases towards the next cell); the colour scale has its last colour down to 255 / 256.
     fn near(found: [u32; 4], expected: [f64; 4]) {
         for (found, expected) in found.into_iter().zip(expected) {
             assert!(
@@ -264,7 +264,7 @@ mod tests {
     }
 
     const UNSEEN_PIXEL: [u8; 3] = [20; 3];
-    /// Seen but without heat: 45 % of the grey and 55 % of the scale's first colour, (0, 0, 4).
+    /// Inside the input but without heat: 45 % of the grey and 55 % of the scale's first colour, (0, 0, 4).
     const COLD_PIXEL: [u8; 3] = [45, 45, 47];
 
     #[test]

@@ -1,4 +1,4 @@
-//! Findings with the verdicts of reviewers.
+//! Findings with their reviews.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,10 +10,10 @@ use prospect_findings::{
 
 /// A row of `issues`.
 pub struct Issue {
-    /// From 1 within the kind: flagged ones first, those that somebody has dismissed last.
+    /// From 1 within the kind: flagged findings first, dismissed ones last.
     pub rank: i32,
     pub finding: Finding,
-    /// What somebody has decided, if it was about the present content of the file.
+    /// The review, if it applies to the file's current content.
     pub review: Option<Review>,
 }
 
@@ -23,7 +23,8 @@ impl Issue {
     }
 }
 
-/// Findings with their verdicts, at least `keep` of each kind. Those reviewed as `ok` are not flagged and come last.
+/// Ranks findings with their reviews: all flagged ones, and candidates up to `keep` per kind. Findings reviewed as `ok` are not
+/// flagged and come last.
 pub fn reviewed(
     findings: Vec<Finding>,
     reviews: &Reviews,
@@ -34,10 +35,10 @@ pub fn reviewed(
         let file = files.get(&finding.image_id)?;
         (reviews.find(&file.path, finding.kind, file.digest.as_deref())).cloned()
     };
-    let dismissed =
+    let is_dismissed =
         |finding: &Finding| review(finding).is_some_and(|review| review.verdict == Verdict::Ok);
-    let (mut fine, open): (Vec<_>, Vec<_>) = findings.into_iter().partition(dismissed);
-    for finding in &mut fine {
+    let (mut dismissed, open): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_dismissed);
+    for finding in &mut dismissed {
         finding.flagged = false;
     }
     let mut rows = ranked(open, keep);
@@ -45,7 +46,7 @@ pub fn reviewed(
     for (rank, finding) in &rows {
         last.insert(finding.kind, *rank);
     }
-    for (rank, finding) in ranked(fine, usize::MAX) {
+    for (rank, finding) in ranked(dismissed, usize::MAX) {
         let before = last.get(&finding.kind).copied().unwrap_or(0);
         rows.push((before + rank, finding));
     }

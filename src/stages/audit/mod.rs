@@ -1,7 +1,7 @@
-//! Gathers the findings of all audits into one table, `issues`, with the verdicts of reviewers.
+//! Gathers the findings of all audits into one table, `issues`, with their reviews.
 //!
-//! A finding reviewed as `ok` stays in the table, not flagged. Of the candidates that are not flagged, `[audit] budget` of each
-//! kind are kept; the tables of their stages cover all images.
+//! A finding reviewed as `ok` stays in the table, but is not flagged. Candidates are kept up to `[audit] budget` findings per kind;
+//! the tables of their stages cover all images.
 
 mod issue;
 mod pictures;
@@ -114,8 +114,8 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         "flagged": flagged.iter().map(|(kind, n)| (kind.name(), *n)).collect::<BTreeMap<_, _>>(),
     });
     if let (Some(changes), Some(summary)) = (&changes, summary.as_object_mut()) {
-        for (became, n) in ChangeKind::ALL.iter().zip(counts(changes)) {
-            summary.insert(became.name().into(), json!(n));
+        for (change, n) in ChangeKind::ALL.iter().zip(counts(changes)) {
+            summary.insert(change.name().into(), json!(n));
         }
     }
     Ok(Outcome {
@@ -124,7 +124,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     })
 }
 
-/// The findings as two runs can compare them.
+/// The findings by path, comparable between runs.
 fn by_path(issues: &[Issue], files: &BTreeMap<u32, File>) -> Vec<FindingByPath> {
     let path = |id: u32| {
         files
@@ -146,7 +146,7 @@ fn by_path(issues: &[Issue], files: &BTreeMap<u32, File>) -> Vec<FindingByPath> 
     found.collect()
 }
 
-/// How many are flagged of each kind of which there are any.
+/// Number of flagged findings by kind; kinds without any are left out.
 fn flagged(issues: &[Issue]) -> BTreeMap<Kind, u64> {
     let mut flagged = BTreeMap::new();
     for issue in issues.iter().filter(|issue| issue.finding.flagged) {
@@ -158,7 +158,7 @@ fn flagged(issues: &[Issue]) -> BTreeMap<Kind, u64> {
 fn line(flagged: &BTreeMap<Kind, u64>) -> String {
     let kinds: Vec<String> = (flagged.iter()).map(|(kind, n)| kind.counted(*n)).collect();
     if kinds.is_empty() {
-        return "nothing found".into();
+        return "no findings".into();
     }
     kinds.join(", ")
 }

@@ -1,4 +1,4 @@
-//! A sheet of the worst findings of each kind: with the image's nearest neighbours or the other image, where that tells more.
+//! Sheets of the worst findings of each kind, with the nearest neighbours or the other image where these help.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -21,13 +21,13 @@ use rayon::prelude::*;
 
 use super::{super::neighbors::nearest_of, issue::Issue};
 
-/// Findings on a sheet with neighbours, and neighbours of each.
+/// Maximum findings on a sheet with neighbours, and neighbours per finding.
 const ROWS: usize = 24;
 const NEIGHBORS: usize = 8;
-/// Findings on another sheet.
+/// Maximum findings on other sheets.
 const CARDS: usize = 80;
 
-/// What stands over the sheet.
+/// Title of the sheet.
 fn title(kind: Kind) -> String {
     let [_, many] = kind.info().words;
     match kind.info().subject {
@@ -36,7 +36,7 @@ fn title(kind: Kind) -> String {
     }
 }
 
-/// Draws a sheet for each kind that has findings that can be seen, and hands it over before the next is begun.
+/// Draws a sheet for each kind with visible findings, and passes each (PNG) to `done` before drawing the next.
 pub fn draw(
     ctx: &Context,
     manifest: &Manifest,
@@ -47,13 +47,13 @@ pub fn draw(
     for issue in issues {
         let kind = issue.finding.kind;
         let subject = kind.info().subject;
-        let room = match subject {
+        let max = match subject {
             Subject::Label | Subject::Neighbors => ROWS,
             Subject::Pair | Subject::Image => CARDS,
             Subject::File => 0,
         };
         let of_kind = shown.entry(kind).or_default();
-        if of_kind.len() < room && (issue.finding.flagged || subject == Subject::Label) {
+        if of_kind.len() < max && (issue.finding.flagged || subject == Subject::Label) {
             of_kind.push(issue);
         }
     }
@@ -97,7 +97,7 @@ pub fn draw(
     Ok(())
 }
 
-/// What the tiles are made of.
+/// Data for the tiles.
 struct Sheet {
     sources: Sources,
     labels: Vec<Option<i32>>,
@@ -177,7 +177,7 @@ impl Sheet {
         path.rsplit('/').next().unwrap_or(path).to_string()
     }
 
-    /// The upright image, small; `None`, and a warning, where it cannot be had.
+    /// A thumbnail of the upright image; `None`, with a warning, if it is unavailable.
     fn picture(&self, id: u32) -> Option<Picture> {
         match self.sources.decode(id).and_then(|image| small(&image)) {
             Ok(picture) => Some(picture),

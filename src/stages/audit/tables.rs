@@ -1,4 +1,4 @@
-//! The rows of `issues`: kinds in their order, the worst first within each.
+//! The rows of `issues`, by kind, worst first.
 
 use arrow::array::RecordBatch;
 use prospect_common::Result;

@@ -11,7 +11,7 @@ fn fake() -> Fake {
                 path: format!("{}/{id}.png", ["cat", "dog"][id % 2]),
                 label: Some((id as i32 % 2, ["cat", "dog"][id % 2].to_string())),
                 error: (id == 4).then(|| "broken".to_string()),
-                // The file of image 3 is gone.
+                // The file of image 3 is missing.
                 picture: (id != 3).then(|| Picture::filled(20, 10, [40 * id as u8, 90, 200])),
             })
             .collect(),
@@ -41,7 +41,7 @@ fn issue(image_id: u32, kind: Kind, other_id: Option<u32>, flagged: bool) -> Iss
 }
 
 #[test]
-fn sheets_show_what_can_be_seen() {
+fn sheets_show_visible_findings() {
     let fake = fake();
     let issues = [
         issue(0, Kind::Label, None, false),
@@ -59,12 +59,12 @@ fn sheets_show_what_can_be_seen() {
         })
         .unwrap();
     });
-    // Labels are shown as candidates, too; other kinds only where they are flagged.
+    // Label candidates are shown, too; other kinds only if flagged.
     assert_eq!(drawn, [Kind::Label, Kind::DuplicateExact, Kind::Dark]);
 }
 
 #[test]
-fn rows_say_what_was_found() {
+fn rows_contain_the_findings() {
     let issues = [
         issue(0, Kind::Label, None, true),
         issue(1, Kind::Leak, Some(3), false),
@@ -77,11 +77,11 @@ fn rows_say_what_was_found() {
     let flagged = flagged(&issues);
     assert_eq!(flagged, BTreeMap::from([(Kind::Label, 1)]));
     assert_eq!(line(&flagged), "1 probably wrong label");
-    assert_eq!(line(&BTreeMap::new()), "nothing found");
+    assert_eq!(line(&BTreeMap::new()), "no findings");
 }
 
 #[test]
-fn findings_reviewed_as_ok_stay_quiet_until_the_file_changes() {
+fn findings_reviewed_as_ok_are_not_flagged_until_the_file_changes() {
     let csv = "path,kind,verdict,note,date,digest\n\
                cat/0.png,label,ok,a lynx,2026-01-01,\n\
                dog/1.png,label,ok,,2026-01-01,1111\n\
@@ -114,7 +114,7 @@ fn findings_reviewed_as_ok_stay_quiet_until_the_file_changes() {
     assert_eq!(
         verdicts,
         [
-            // Its review was about another content.
+            // Its review applies to other content.
             (1, true, 1, None),
             (2, true, 2, Some("fix")),
             (3, true, 3, None),

@@ -74,7 +74,7 @@ const EFFECTIVE: [&str; 4] = [
 const EVERY_UNIT: &str = "backprop.units_per_layer=1000";
 
 #[test]
-fn gradients_lie_inside_the_theoretical_box() {
+fn gradients_are_inside_the_theoretical_box() {
     let project = project("plain", 9, false);
     let layers = "extract.layers=[\"features.0\", \"features.1\", \"features.4\"]";
     let summary = project
@@ -318,7 +318,7 @@ fn parts_depend_only_on_layers_and_settings() {
     let layers = [layer(100), layer(3000)];
     assert_eq!(plan(&layers, 4, 18), [(0, 0..4), (1, 0..4)]);
     assert_eq!(plan(&layers, 0, 18), [(0, 0..0), (1, 0..0)]);
-    // 4096 tiles hold 227 units of 18.
+    // 4096 tiles are 227 units of 18.
     assert_eq!(
         plan(&layers, 500, 18),
         [(0, 0..100), (1, 0..227), (1, 227..454), (1, 454..500)]

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::{
     candidates::Candidate,
-    tables::{self, Compared, duplicate_candidates},
+    tables::{self, ComparedPair, duplicate_candidates},
 };
 
 /// Decoded pictures kept for later batches, 1 GiB; beyond, all are dropped and decoded again when needed.
@@ -75,13 +75,13 @@ pub fn all(
                 bar.advance(1);
                 let of = |id: u32| pictures.get(&id).and_then(Option::as_ref);
                 let both = of(pair.a).zip(of(pair.b));
-                Ok(Compared {
+                Ok(ComparedPair {
                     pair: *pair,
                     similarity: both.map(|(a, b)| a.similarity(b)),
                     mirrored: both.map(|(a, b)| a.mirrored().similarity(b)),
                 })
             });
-            rows.collect::<Result<Vec<Compared>>>()
+            rows.collect::<Result<Vec<ComparedPair>>>()
         })?;
         failures.extend(failed.into_inner().unwrap_or_else(|e| e.into_inner()));
         let mut files = writer.part(part)?;

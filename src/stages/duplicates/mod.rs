@@ -23,7 +23,7 @@ use self::{
     compare::Comparer,
     findings::findings,
     pairs::Duplicates,
-    tables::{Compared, duplicate_candidates},
+    tables::{ComparedPair, duplicate_candidates},
 };
 
 pub const STAGE: Stage = Stage {
@@ -76,7 +76,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let manifest = ctx.run.manifest()?;
     let compared = match batches.is_empty() {
         true => Vec::new(),
-        false => Compared::read(ctx.run, &manifest)?,
+        false => ComparedPair::read(ctx.run, &manifest)?,
     };
     let found = Duplicates::new(
         &images,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     candidates::{Candidate, Images},
     compare::Comparer,
-    tables::{Compared, DuplicateKind},
+    tables::{ComparedPair, DuplicateKind},
 };
 
 /// Minimum similarity of a group's members to its centre.
@@ -47,19 +47,19 @@ impl Duplicates {
     /// `compare` makes the comparer of pairs that were not candidates.
     pub fn new(
         images: &Images,
-        compared: &[Compared],
+        compared: &[ComparedPair],
         max_distance: Option<f64>,
         compare: impl FnOnce(&BTreeSet<u32>) -> Result<Comparer>,
     ) -> Result<Duplicates> {
-        let similarities: Vec<f32> = compared.iter().filter_map(Compared::best).collect();
+        let similarities: Vec<f32> = compared.iter().filter_map(ComparedPair::best).collect();
         let min_similarity = min_similarity(&similarities);
-        let is_near = |row: &&Compared| {
+        let is_near = |row: &&ComparedPair| {
             let distance = row.pair.distance.zip(max_distance);
             (row.best()).is_some_and(|best| f64::from(best) >= min_similarity)
                 && distance.is_none_or(|(distance, max)| f64::from(distance) <= max)
         };
-        let near: Vec<&Compared> = compared.iter().filter(is_near).collect();
-        let of_pair = |row: &Compared| (row.pair.a, row.pair.b, row.best().unwrap_or(0.0));
+        let near: Vec<&ComparedPair> = compared.iter().filter(is_near).collect();
+        let of_pair = |row: &ComparedPair| (row.pair.a, row.pair.b, row.best().unwrap_or(0.0));
         let alike: Vec<(u32, u32, f32)> = near.iter().map(|row| of_pair(row)).collect();
         let ids: BTreeSet<u32> = alike.iter().flat_map(|(a, b, _)| [*a, *b]).collect();
         let known: HashMap<(u32, u32), f32> = (compared.iter())

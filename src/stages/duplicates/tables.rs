@@ -29,16 +29,17 @@ names! {
 
 /// A candidate pair with its similarities; None if an image could not be decoded or is nearly uniform.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Compared {
+pub struct ComparedPair {
     pub pair: Candidate,
     pub similarity: Option<f32>,
     pub mirrored: Option<f32>,
 }
 
 /// The rows of `duplicate_candidates`.
-pub fn candidates(compared: &[Compared]) -> Result<RecordBatch> {
-    let figures =
-        |of: fn(&Compared) -> Option<f32>| -> Float32Array { compared.iter().map(of).collect() };
+pub fn candidates(compared: &[ComparedPair]) -> Result<RecordBatch> {
+    let figures = |of: fn(&ComparedPair) -> Option<f32>| -> Float32Array {
+        compared.iter().map(of).collect()
+    };
     duplicate_candidates::Columns {
         image_a: compared.iter().map(|row| row.pair.a).collect(),
         image_b: compared.iter().map(|row| row.pair.b).collect(),
@@ -49,8 +50,8 @@ pub fn candidates(compared: &[Compared]) -> Result<RecordBatch> {
     .batch()
 }
 
-impl Compared {
-    pub fn read(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Compared>> {
+impl ComparedPair {
+    pub fn read(run: &RunFolder, manifest: &Manifest) -> Result<Vec<ComparedPair>> {
         let columns = (
             duplicate_candidates::image_a,
             duplicate_candidates::image_b,
@@ -61,7 +62,7 @@ impl Compared {
         let mut compared = Vec::new();
         for batch in run.rows(manifest, columns) {
             for (a, b, distance, similarity, mirrored) in batch?.iter() {
-                compared.push(Compared {
+                compared.push(ComparedPair {
                     pair: Candidate { a, b, distance },
                     similarity,
                     mirrored,

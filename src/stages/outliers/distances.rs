@@ -1,6 +1,6 @@
 //! Mean cosine distance of each image to its nearest neighbours, among all images and within its class, whatever the metric of
 //! `neighbors`. Euclidean distances mostly measure how strongly the network responds: with 15 unrelated photos among 713 of
-//! clothes, the top 15 hold 11 to 12 of them by cosine distance, 3 to 6 by Euclidean distance.
+//! clothes, the top 15 include 11 to 12 of them by cosine distance, 3 to 6 by Euclidean distance.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

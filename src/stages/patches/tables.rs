@@ -66,7 +66,7 @@ impl Images {
         })
     }
 
-    /// Where `input_box` of this image lies in its file.
+    /// The receptive field of a cell of this image, in its file.
     fn file_box(&self, image_id: u32, spec: &InputSpec, layer: &Layer, position: u32) -> FileBox {
         let (width, height, orientation) = self.headers[image_id as usize];
         let geometry = Geometry::new(&Header::stored(width, height, orientation), spec);

@@ -267,7 +267,7 @@ fn sheet_parts_depend_only_on_layers_and_settings() {
     };
     let layers = [layer(100), layer(2000), layer(3)];
     let parts = sheets::plan(&layers, &UnitChoice::All, 9);
-    // 8192 tiles hold 910 sheets of 9.
+    // 8192 tiles are 910 sheets of 9.
     let expected: [sheets::SheetPart; 3] = [
         vec![(0, 0..100), (1, 0..810)],
         vec![(1, 810..1720)],

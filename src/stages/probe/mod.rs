@@ -26,7 +26,7 @@ use self::{
     classifier::{Chunk, Classifier},
     inputs::{Inputs, with_features},
     quality::Tally,
-    tables::Fitted,
+    tables::PenaltySearch,
 };
 
 pub const STAGE: Stage = Stage {
@@ -189,7 +189,7 @@ fn write_empty(writer: &StageWriter, inputs: &Inputs) -> Result<Outcome> {
 }
 
 /// Trains the models of all folds with the penalty of the lowest held-out loss.
-fn fit(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result<(Vec<Model>, Fitted)> {
+fn fit(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result<(Vec<Model>, PenaltySearch)> {
     // Any fold will do for rows without a class: no model is trained on them.
     let folds: Vec<u16> = (inputs.folds.iter())
         .map(|fold| if *fold == NO_FOLD { 0 } else { *fold })
@@ -216,7 +216,7 @@ fn fit(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result<(Vec<Model
         logistic::fit(features, &problem, &Settings::default(), &tick)
     })?;
     bar.finish(&format!("L2 penalty {:.1e} chosen", fit.l2));
-    let fitted = Fitted {
+    let fitted = PenaltySearch {
         l2: fit.l2,
         trials: fit.trials,
     };

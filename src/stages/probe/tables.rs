@@ -146,14 +146,14 @@ pub fn read_models(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Model>> {
 }
 
 /// The chosen penalty and all penalties tried.
-pub struct Fitted {
+pub struct PenaltySearch {
     pub l2: f64,
     pub trials: Vec<PenaltyTrial>,
 }
 
 /// Rows of `probe_quality`: the penalties tried, with the measured quality of the chosen one; a single row without a penalty if
 /// nothing was trained.
-pub fn quality(fitted: Option<&Fitted>, tally: &Tally) -> Result<RecordBatch> {
+pub fn quality(fitted: Option<&PenaltySearch>, tally: &Tally) -> Result<RecordBatch> {
     let measured = tally.quality();
     let rows: Vec<(Option<&PenaltyTrial>, Option<Quality>)> = match fitted {
         Some(fitted) => (fitted.trials.iter())

@@ -148,7 +148,7 @@ fn write_map(
     inputs: &Inputs,
     method: ProjectionMethod,
     fitted: &FittedMap,
-    colourings: &[pictures::Coloured],
+    colourings: &[pictures::PointGroups],
     files: &mut PartWriter,
 ) -> Result<()> {
     let image_ids = &inputs.features.image_ids;

@@ -12,7 +12,7 @@ use prospect_store::{Manifest, PartWriter, RunFolder};
 use super::tables::Map;
 
 /// A way to colour the points of every map.
-pub struct Coloured {
+pub struct PointGroups {
     by: &'static str,
     unknown: &'static str,
     /// Index into `names` of each point.
@@ -26,25 +26,25 @@ pub fn colourings(
     run: &RunFolder,
     manifest: &Manifest,
     image_ids: &[u32],
-) -> Result<Vec<Coloured>> {
+) -> Result<Vec<PointGroups>> {
     let known = ClassNames::read(run, manifest)?;
     let classes = known.of_images(run, manifest, image_ids)?;
     let mut all = vec![
-        Coloured {
+        PointGroups {
             by: "label",
             unknown: "no label",
             groups: classes.labels,
             names: classes.names.clone(),
             colouring: Colouring::Groups,
         },
-        Coloured {
+        PointGroups {
             by: "prediction",
             unknown: "no prediction",
             groups: classes.predictions,
             names: classes.names,
             colouring: Colouring::Groups,
         },
-        Coloured {
+        PointGroups {
             by: "correctness",
             unknown: "no label known to the network",
             groups: (classes.right.iter())
@@ -64,7 +64,7 @@ pub fn draw(
     (method, map): (ProjectionMethod, &Map),
     axes: Option<[&str; 2]>,
     remark: &str,
-    colourings: &[Coloured],
+    colourings: &[PointGroups],
     files: &mut PartWriter,
 ) -> Result<()> {
     let (points, _) = map.xy.as_chunks::<2>();

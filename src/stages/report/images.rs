@@ -27,7 +27,7 @@ const LARGE: usize = 2000;
 const FINDINGS: usize = 12;
 
 /// The images that the report shows.
-pub struct Shown {
+pub struct Selection {
     pub all: BTreeSet<u32>,
     /// Those with a large picture.
     pub large: HashSet<u32>,
@@ -35,10 +35,10 @@ pub struct Shown {
     near: HashMap<u32, Vec<u32>>,
 }
 
-impl Shown {
+impl Selection {
     /// At most `max` of the `n` images: those on the pages, in their order of importance; then their nearest images; then an
     /// even sample of the rest.
-    pub fn choose(frame: &Frame, pages: &[Page], n: u32, max: usize) -> Result<Shown> {
+    pub fn choose(frame: &Frame, pages: &[Page], n: u32, max: usize) -> Result<Selection> {
         let mut all = BTreeSet::new();
         let mut take = |id: u32| {
             if id < n && all.len() < max {
@@ -73,7 +73,7 @@ impl Shown {
             &all.iter().copied().collect(),
             NEIGHBORS,
         )?;
-        Ok(Shown { all, large, near })
+        Ok(Selection { all, large, near })
     }
 
     /// The data files `index` and `images-NNN`, with the records of all `files`.

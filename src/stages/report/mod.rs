@@ -150,7 +150,7 @@ fn write(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     ctx.cancel.check()?;
     let n = (ctx.run.rows(&frame.manifest, (schema::images::image_id,))).rows();
     let n = u32::try_from(n).unwrap_or(u32::MAX);
-    let shown = images::Shown::choose(&frame, &pages, n, ctx.config.report.images)?;
+    let shown = images::Selection::choose(&frame, &pages, n, ctx.config.report.images)?;
     let files = image_files(ctx.run, &frame.manifest, |id, _| shown.all.contains(&id))?;
     let drawable = files.values().filter(|file| file.error.is_none());
     let drawable: Vec<u32> = drawable.map(|file| file.image_id).collect();
@@ -184,7 +184,7 @@ fn write_pages(
     frame: &Frame,
     writer: &mut StageWriter,
     pages: impl IntoIterator<Item = Page>,
-    shown: &images::Shown,
+    shown: &images::Selection,
     issues: &[issues::Issue],
     files: &BTreeMap<u32, File>,
 ) -> Result<()> {

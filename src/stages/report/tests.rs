@@ -209,7 +209,7 @@ fn every_link_and_every_picture_exists() {
 }
 
 #[test]
-fn a_record_holds_label_prediction_and_findings() {
+fn records_contain_label_prediction_and_findings() {
     let fake = hostile();
     fake.write();
     find(&fake);

@@ -6,7 +6,7 @@ use prospect_output::picture::{Picture, palette::sheet::GONE};
 use prospect_store::PartWriter;
 use rayon::prelude::*;
 
-use super::images::{SHARD, Shown};
+use super::images::{SHARD, Selection};
 
 /// Maximum width and height in pixels. Smaller images are not enlarged.
 const SIDE: u32 = 128;
@@ -25,7 +25,7 @@ fn path(folder: &str, id: u32) -> String {
 }
 
 /// JPEG files of one image.
-struct Drawn {
+struct Thumbnails {
     small: Vec<u8>,
     large: Option<Vec<u8>>,
 }
@@ -33,13 +33,13 @@ struct Drawn {
 /// Writes the pictures of some images. An image that can no longer be read gets a grey placeholder and a warning.
 pub fn draw(
     sources: &Sources,
-    shown: &Shown,
+    shown: &Selection,
     ids: &[u32],
     files: &mut PartWriter,
     done: impl Fn(u64),
 ) -> Result<()> {
     for chunk in ids.chunks(CHUNK) {
-        let drawn: Vec<Result<Drawn, String>> = (chunk.par_iter())
+        let drawn: Vec<Result<Thumbnails, String>> = (chunk.par_iter())
             .map(|id| drawn(sources, shown, *id))
             .collect();
         for (id, drawn) in chunk.iter().zip(drawn) {
@@ -54,7 +54,7 @@ pub fn draw(
     Ok(())
 }
 
-fn drawn(sources: &Sources, shown: &Shown, id: u32) -> Result<Drawn, String> {
+fn drawn(sources: &Sources, shown: &Selection, id: u32) -> Result<Thumbnails, String> {
     let picture = sources.decode(id);
     if let Err(reason) = &picture {
         sources.warn("thumbnail", id, reason);
@@ -64,7 +64,7 @@ fn drawn(sources: &Sources, shown: &Shown, id: u32) -> Result<Drawn, String> {
         // The file has changed or disappeared since the scan.
         Err(_) => jpeg(&Picture::filled(SIDE, SIDE, GONE)),
     };
-    Ok(Drawn {
+    Ok(Thumbnails {
         small: at(SIDE)?,
         large: (shown.large.contains(&id)).then(|| at(LARGE)).transpose()?,
     })

@@ -184,7 +184,7 @@ fn overview(units: &Units) -> Value {
     })
 }
 
-/// Of each class the units (layer, unit) that look for it.
+/// For each class, the units (layer, unit) that respond to it.
 fn found_by_class(units: &Units) -> Value {
     json!(units.of_classes(OF_CLASS))
 }

@@ -6,7 +6,7 @@ use prospect_dataset::listing::SPLITS;
 
 /// Label and split of an image by its folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Named<'p> {
+pub struct FolderNames<'p> {
     pub label: Option<&'p str>,
     pub split: Option<&'p str>,
 }
@@ -15,7 +15,7 @@ pub struct Named<'p> {
 ///
 /// If *all* top-level folders have names in [`SPLITS`], they are splits, and the next folder is the label: `train/cat/1.jpg`.
 /// A class named `train` among other classes stays a class.
-pub fn from_folders<'p>(paths: &[&'p str]) -> Vec<Named<'p>> {
+pub fn from_folders<'p>(paths: &[&'p str]) -> Vec<FolderNames<'p>> {
     let is_split = |name: &str| SPLITS.iter().any(|split| name.eq_ignore_ascii_case(split));
     let mut tops = paths
         .iter()
@@ -26,11 +26,11 @@ pub fn from_folders<'p>(paths: &[&'p str]) -> Vec<Named<'p>> {
     let named = |path: &&'p str| {
         let top = path.split_once('/');
         match top {
-            Some((split, rest)) if have_splits => Named {
+            Some((split, rest)) if have_splits => FolderNames {
                 label: rest.split_once('/').map(|(label, _)| label),
                 split: Some(split),
             },
-            other => Named {
+            other => FolderNames {
                 label: other.map(|(label, _)| label),
                 split: None,
             },

@@ -29,7 +29,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use reuse::EarlierResults;
-use rows::Known;
+use rows::Annotation;
 
 pub use file_labels::FileLabels;
 pub use labels::from_folders;
@@ -151,8 +151,8 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     warn(&survey, &ctx.config.images.dir);
     let entries = &survey.listing.entries;
     let options = ctx.config.images.decode_options();
-    let known: Vec<Known> = (entries.iter().zip(&survey.named))
-        .map(|(entry, (label, split))| Known {
+    let annotations: Vec<Annotation> = (entries.iter().zip(&survey.named))
+        .map(|(entry, (label, split))| Annotation {
             label: label
                 .as_ref()
                 .and_then(|label| survey.numbers.get(label).copied()),
@@ -165,9 +165,11 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let earlier = EarlierResults::read(ctx, &STAGE, &parameters(ctx)?)?;
     writer.set_parts_total(entries.len().div_ceil(PART_FILES))?;
     let bar = ctx.progress.stage("scan", entries.len() as u64, "images");
-    let chunks = entries.chunks(PART_FILES).zip(known.chunks(PART_FILES));
+    let chunks = entries
+        .chunks(PART_FILES)
+        .zip(annotations.chunks(PART_FILES));
     let mut done = 0;
-    for (part, (entries, known)) in chunks.enumerate() {
+    for (part, (entries, annotations)) in chunks.enumerate() {
         done += entries.len() as u64;
         if writer.has_part(part) {
             bar.set_done(done);
@@ -183,7 +185,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             rows.collect::<Result<Vec<_>>>()
         })?;
         let first_id = part * PART_FILES;
-        let batch = rows::batch(first_id, entries, known, &rows, &survey.metadata)?;
+        let batch = rows::batch(first_id, entries, annotations, &rows, &survey.metadata)?;
         let mut output = writer.part(part)?;
         output.set_reused(rows.iter().filter(|row| row.reused).count() as u64);
         output.write(images::NAME, &batch)?;
@@ -212,11 +214,14 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             limit,
         });
     }
-    let with_metadata = known.iter().filter(|one| one.metadata.is_some()).count();
+    let with_metadata = annotations
+        .iter()
+        .filter(|one| one.metadata.is_some())
+        .count();
     let mut summary = json!({
         "images": total,
         "bad": check.bad,
-        "labelled": known.iter().filter(|one| one.label.is_some()).count(),
+        "labelled": annotations.iter().filter(|one| one.label.is_some()).count(),
         "classes": survey.numbers.len(),
         "other_files": survey.listing.n_other,
     });

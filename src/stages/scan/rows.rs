@@ -98,7 +98,7 @@ fn read(entry: &Entry, options: &DecodeOptions) -> Result<Vec<u8>, String> {
 
 /// Label, split and metadata of an image.
 #[derive(Debug, Clone, Default)]
-pub struct Known<'k> {
+pub struct Annotation<'k> {
     pub label: Option<i32>,
     pub label_name: Option<&'k str>,
     pub split: Option<&'k str>,
@@ -110,7 +110,7 @@ pub struct Known<'k> {
 pub fn batch(
     first_id: usize,
     entries: &[Entry],
-    known: &[Known],
+    annotations: &[Annotation],
     rows: &[Row],
     metadata: &Metadata,
 ) -> Result<RecordBatch> {
@@ -123,7 +123,7 @@ pub fn batch(
         values.collect()
     };
     let phash = |row: &Row| Some(row.quality.as_ref()?.phash);
-    let attributes: Vec<Option<u32>> = known.iter().map(|one| one.metadata).collect();
+    let attributes: Vec<Option<u32>> = annotations.iter().map(|one| one.metadata).collect();
     let attributes = (metadata.select(&attributes))
         .map_err(|error| Error::internal("the metadata of images", error))?;
     let fields = metadata
@@ -138,9 +138,9 @@ pub fn batch(
         orientation: (rows.iter())
             .map(|row| row.orientation.map(i16::from))
             .collect(),
-        label: known.iter().map(|one| one.label).collect(),
-        label_name: known.iter().map(|one| one.label_name).collect(),
-        split: known.iter().map(|one| one.split).collect(),
+        label: annotations.iter().map(|one| one.label).collect(),
+        label_name: annotations.iter().map(|one| one.label_name).collect(),
+        split: annotations.iter().map(|one| one.split).collect(),
         error: rows.iter().map(|row| row.error.as_ref()).collect(),
         brightness: figure(|quality| quality.brightness),
         contrast: figure(|quality| quality.contrast),

@@ -1,7 +1,7 @@
 //! Minimum similarity of duplicates, estimated from the candidate pairs.
 //!
-//! Most candidates are different pictures that look similar, how similar depends on the dataset: photos of animals hardly,
-//! product photos of trousers very. On the scale `atanh(similarity)`, the upper tail of their distribution decays
+//! Most candidates are different pictures that look similar. How similar depends on the dataset: photos of animals hardly,
+//! product photos of trousers a lot. On the scale `atanh(similarity)`, the upper tail of their distribution decays
 //! exponentially. It is fitted below the similarities of copies and extrapolated: at the threshold, chance explains at most
 //! one pair in a hundred.
 

@@ -10,7 +10,7 @@ const MIN_KEPT: usize = 2;
 
 /// Result of [`inject`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Injected {
+pub struct Injection {
     /// All labels, including the injected errors.
     pub labels: Vec<u32>,
     /// Rows with a changed label, ascending.
@@ -25,7 +25,7 @@ pub fn inject(
     channel: &Channel,
     fraction: f64,
     seed: u64,
-) -> Injected {
+) -> Injection {
     let mut random = StdRng::seed_from_u64(seed);
     let mut rows: Vec<usize> = (0..labels.len())
         .filter(|row| right[*row].is_some_and(|right| right >= 0.5))
@@ -36,7 +36,7 @@ pub fn inject(
     for &label in labels.iter().filter(|label| **label != UNLABELLED) {
         remaining[label as usize] += 1;
     }
-    let mut injected = Injected {
+    let mut injected = Injection {
         labels: labels.to_vec(),
         rows: Vec::new(),
     };

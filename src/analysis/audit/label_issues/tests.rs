@@ -301,7 +301,7 @@ fn one_class_or_none_has_no_errors() {
     assert_eq!(found.posteriors, [None, None]);
 }
 
-fn injected(labels: &[u32], found: &detect::Detection, share: f64, seed: u64) -> inject::Injected {
+fn injected(labels: &[u32], found: &detect::Detection, share: f64, seed: u64) -> inject::Injection {
     let right: Vec<Option<f32>> = (found.posteriors.iter())
         .map(|posterior| posterior.map(|posterior| posterior.p_label))
         .collect();

@@ -156,8 +156,8 @@ impl Classes {
         place: &[Option<usize>],
         place_of: &HashMap<i32, usize>,
         names: &ClassNames,
-    ) -> Result<BTreeMap<(usize, usize), Gathered>> {
-        let mut cells: BTreeMap<(usize, usize), Gathered> = BTreeMap::new();
+    ) -> Result<BTreeMap<(usize, usize), CellImages>> {
+        let mut cells: BTreeMap<(usize, usize), CellImages> = BTreeMap::new();
         let mut other_classes: HashMap<i32, usize> = HashMap::new();
         for batch in (ctx.run.rows(manifest, columns)).batch_rows(BATCH_ROWS) {
             ctx.cancel.check()?;
@@ -184,7 +184,7 @@ impl Classes {
         Ok(cells)
     }
 
-    fn keep(&mut self, cells: BTreeMap<(usize, usize), Gathered>, source: Source) {
+    fn keep(&mut self, cells: BTreeMap<(usize, usize), CellImages>, source: Source) {
         let cells: Vec<Cell> = cells
             .into_iter()
             .map(|((from, to), gathered)| Cell {
@@ -305,12 +305,12 @@ impl Classes {
 
 /// Keeps the images of a cell with the smallest order, one pass over them.
 #[derive(Default)]
-struct Gathered {
+struct CellImages {
     n: u64,
     kept: Vec<(f32, u32)>,
 }
 
-impl Gathered {
+impl CellImages {
     fn add(&mut self, order: f32, id: u32) {
         self.n += 1;
         self.kept.push((order, id));
