@@ -39,7 +39,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 if [ ! -f "$config" ]; then
-    echo "nightly: $config not found; name the configuration with -c" >&2
+    echo "nightly: $config not found; set the configuration with -c" >&2
     exit 2
 fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -44,7 +44,7 @@ impl Config {
     pub fn load(path: &Path, set: &[String]) -> Result<Config> {
         let bytes = fs::read(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::usage(format!(
-                "{}: file not found; name the configuration with -c, or start in the folder of pipeline.toml",
+                "{}: file not found; set the configuration with -c, or run in the folder of pipeline.toml",
                 path.display()
             )),
             _ => Error::io(path, "reading")(error),

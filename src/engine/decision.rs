@@ -123,7 +123,7 @@ fn why_changed(
             let lists_images = stages.any(|stage| stage.name == need && stage.lists_images());
             reasons.push(match lists_images {
                 true => format!("{need}'s image list changed"),
-                false => format!("{need} has run with other settings"),
+                false => format!("{need} ran with other settings"),
             });
         }
     }

@@ -108,7 +108,7 @@ pub fn check(ctx: &Context) -> Result<()> {
     let run = match RunFolder::open(folder) {
         Ok(run) => run,
         Err(Error::Missing { .. }) => {
-            return wrong("does not exist; name an earlier run's folder, or remove the key");
+            return wrong("does not exist; set it to an earlier run's folder, or remove the key");
         }
         Err(error) => return Err(error),
     };
@@ -118,7 +118,7 @@ pub fn check(ctx: &Context) -> Result<()> {
         );
     }
     if run.manifest()?.stages.is_empty() {
-        return wrong("contains no run; name an earlier run's folder, or remove the key");
+        return wrong("contains no run; set it to an earlier run's folder, or remove the key");
     }
     Ok(())
 }

@@ -180,7 +180,7 @@ fn vector(value: &Tensor) -> Result<Tensor> {
         3 => value.mean_dim([1i64].as_slice(), false, Dtype::Float),
         4 => value.mean_dim([2i64, 3].as_slice(), false, Dtype::Float),
         rank => {
-            let message = format!("the layer has {rank} dimensions; name one with 2, 3 or 4");
+            let message = format!("the layer has {rank} dimensions; choose one with 2, 3 or 4");
             return Err(Error::setting("extract", "feature_layer", message));
         }
     })

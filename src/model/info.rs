@@ -89,7 +89,7 @@ impl ModelInfo {
         for (key, or, present) in [
             (
                 "resize",
-                " or crop",
+                "or crop ",
                 merged.resize.is_some() || merged.crop.is_some(),
             ),
             ("mean", "", merged.mean.is_some()),
@@ -98,7 +98,7 @@ impl ModelInfo {
             if !present {
                 let sidecar = self.path.with_extension("json");
                 let predicate = format!(
-                    "{or}: neither pipeline.toml nor the sidecar {} gives it; add it to one of them",
+                    "{or}is missing from both pipeline.toml and the sidecar {}; add it to one of them",
                     sidecar.display()
                 );
                 missing.push(Complaint::predicate("input", key, predicate));
@@ -153,7 +153,7 @@ impl ModelInfo {
             match self.named(name, origin) {
                 Ok(tap) if self.analysis.is_spatial(&self.graph, tap.value) => {
                     if layers.iter().any(|known: &Layer| known.name == tap.name) {
-                        complaints.push(origin.complaint(format!("{name} is named twice")));
+                        complaints.push(origin.complaint(format!("{name} is listed twice")));
                     }
                     layers.push(Layer::from(tap));
                 }
@@ -180,7 +180,7 @@ impl ModelInfo {
         }
         let value = self.analysis.head_input.ok_or_else(|| {
             FEATURE_LAYER.complaint(
-                "the network has no linear or convolution layer for \"auto\"; name a module",
+                "the network has no linear or convolution layer for \"auto\"; choose a module",
             )
         })?;
         let tap = self

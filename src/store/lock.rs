@@ -65,7 +65,7 @@ impl RunFolder {
             Err(TryLockError::Error(error)) => {
                 return Err(Error::io(
                     &path,
-                    "locking (does this file system have locks?)",
+                    "locking (does this file system support locks?)",
                 )(error));
             }
         }

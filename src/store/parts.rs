@@ -409,7 +409,7 @@ impl Shared {
                     .find(|(_, _, file)| file.table.as_deref() == Some(table));
                 let known = match owner {
                     Some((stage, ..)) if stage != self.stage => {
-                        let found = format!("stage {} beside stage {stage}", self.stage);
+                        let found = format!("stages {stage} and {}", self.stage);
                         return Err(self.misuse(&format!("one stage for table {table}"), found));
                     }
                     Some((_, _, file)) => read::schema(&self.run.path(&file.path))?,

@@ -309,7 +309,7 @@ fn table(frame: &DataFrame, terminal_width: Option<usize>, out: &mut dyn Write) 
     if n_rows < all {
         let _ = writeln!(
             text,
-            "showing {n_rows} of {all} rows; other formats give all"
+            "showing {n_rows} of {all} rows; other formats show all"
         );
     } else {
         let _ = writeln!(text, "{}", counted(all as u64, "row"));

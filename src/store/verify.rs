@@ -202,7 +202,7 @@ fn one_schema_per_table(run: &RunFolder, files: &[&FileRecord], problems: &mut V
             problems.push(Problem {
                 path: file.path.clone(),
                 kind: ProblemKind::Damaged,
-                what: format!("expected the columns of {first}, found others"),
+                what: format!("expected the columns of {first}, found different ones"),
             });
         }
     }

@@ -58,7 +58,7 @@ impl Writer for Fiftyone {
         )];
         if self.skipped > 0 {
             let skipped = counted(self.skipped, "image");
-            remarks.push(format!("skipped {skipped} whose paths leave that folder"));
+            remarks.push(format!("skipped {skipped} with paths outside that folder"));
         }
         Ok(Summary {
             rows: self.rows,

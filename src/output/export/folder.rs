@@ -309,7 +309,7 @@ fn check_replaceable(target: &Path, format: Format) -> Result<()> {
         return refuse("a folder with other files".to_string());
     };
     let Ok(marker) = serde_json::from_str::<Marker>(&text) else {
-        return refuse(format!("a {MARKER} that is not prospect's"));
+        return refuse(format!("an invalid {MARKER}"));
     };
     if marker.format != format.name() {
         return refuse(format!("an export of {}", marker.format));

@@ -76,7 +76,7 @@ impl Writer for Huggingface {
             let source = self.outline.file(&record);
             let placed = match source {
                 Some(source) => folder.image(&source, &format!("{split}/{name}"), self.how)?,
-                None => Err("its path leaves the image folder".to_string()),
+                None => Err("its path is outside the image folder".to_string()),
             };
             if let Err(reason) = placed {
                 if self.missing == 0 {

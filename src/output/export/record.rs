@@ -29,7 +29,7 @@ impl Outline {
         name.cloned().unwrap_or_else(|| format!("class {class}"))
     }
 
-    /// An image's file. `None` if its path leaves the image folder: the run folder is not to be trusted.
+    /// An image's file. `None` if its path is outside the image folder: the run folder is untrusted.
     pub fn file(&self, record: &Record) -> Option<PathBuf> {
         let path = Path::new(&record.path);
         let is_inside = path

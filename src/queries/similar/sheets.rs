@@ -48,7 +48,7 @@ pub fn draw_sheets(
         }
         let png = neighbor_sheet(&title, &rows).and_then(|sheet| picture::png(&sheet));
         let png = png
-            .map_err(|error| Error::usage(format!("{error}; ask for fewer neighbours with -k")))?;
+            .map_err(|error| Error::usage(format!("{error}; request fewer neighbours with -k")))?;
         done(at, &png)?;
     }
     Ok(())

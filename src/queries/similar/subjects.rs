@@ -86,7 +86,7 @@ pub fn resolve(
                 "no image with this id in the run; see `prospect query \"select image_id, path from images\"`"
                     .into(),
             ),
-            None if file.is_dir() => Err("a folder; name the files in it".into()),
+            None if file.is_dir() => Err("a folder; list the files in it".into()),
             None if !file.exists() => Err(
                 "neither a path in the run nor an existing file; \
                  see `prospect query \"select image_id, path from images\"`"

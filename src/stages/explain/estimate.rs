@@ -47,7 +47,7 @@ pub fn rows(
         let n = layer.methods.len() as u64 * classes;
         sum.add(n, with_vector(table.bytes, vector, MAPS));
     }
-    let remedy = "name fewer [explain] layers, methods or classes";
+    let remedy = "choose fewer [explain] layers, methods or classes";
     Ok(sum.table(table.name, images, remedy))
 }
 

@@ -46,7 +46,7 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         {
             let row = with_vector(units::TABLE.bytes, 6 * channels / n_layers.max(1), UNITS);
             TableEstimate::new(units::NAME, images * n_layers, row)
-                .or("name fewer [extract] layers")
+                .or("choose fewer [extract] layers")
         },
         TableEstimate::of(&layers::TABLE, n_layers),
         TableEstimate::of(&extracted::TABLE, images),
@@ -77,6 +77,6 @@ fn maps(ctx: &Context, images: u64) -> Result<Option<TableEstimate>> {
         let vector = 2 * channels * rows * cols;
         sum.add(1, with_vector(maps::TABLE.bytes, vector, share));
     }
-    let remedy = "set [explain] maps = \"inline\", name fewer [explain] layers";
+    let remedy = "set [explain] maps = \"inline\", choose fewer [explain] layers";
     Ok(sum.table(maps::NAME, images, remedy))
 }

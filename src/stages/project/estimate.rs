@@ -38,6 +38,6 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
             2 * methods * colourings,
             SCATTER_PNG.map(|png| (png + svg) / 2.0),
         )
-        .or("name fewer [project] methods"),
+        .or("choose fewer [project] methods"),
     ])
 }

@@ -64,7 +64,7 @@ impl Base {
         let run = RunFolder::open(folder)?;
         if run.root() == ctx.run.root() {
             return Err(complaint(format!(
-                "{named} is this run itself; name an earlier run, or leave `onto` out"
+                "{named} is this run itself; set an earlier run, or remove `onto`"
             )));
         }
         let manifest = run.manifest()?;
@@ -93,7 +93,7 @@ impl Base {
         }
         if !differ.is_empty() {
             return Err(complaint(format!(
-                "{named} differs in {}, so its maps are in another feature space; leave `onto` out to fit new ones",
+                "{named} differs in {}, so its maps are in another feature space; remove `onto` to fit new ones",
                 differ.join(" and ")
             )));
         }

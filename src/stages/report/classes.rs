@@ -100,11 +100,11 @@ impl ClassesPage {
         };
         let source = match classes.source {
             Some(Source::Network) => {
-                "Predictions are the network's, matched to the labels by name."
+                "The predictions are the network's, matched to the labels by name."
             }
             Some(Source::Probe) => {
-                "No class of the network has these names, so a linear probe on its features predicts the labels, \
-                 cross-validated: no image is predicted by a probe trained on it."
+                "No class of the network has these names, so a cross-validated linear probe on its features predicts the labels: \
+                 no image is predicted by a probe trained on it."
             }
             None => "",
         };
@@ -118,7 +118,7 @@ impl ClassesPage {
             unknown: match classes.unknown {
                 0 => String::new(),
                 n => format!(
-                    "{} left out for lack of a network class of the same name.",
+                    "{} left out: the network has no class of the same name.",
                     plural(n as u64, "class is", "classes are")
                 ),
             },

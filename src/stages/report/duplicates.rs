@@ -67,7 +67,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
         ),
         empty: groups.is_empty(),
         nothing: match (frame.manifest.has(duplicates::NAME), min) {
-            (false, _) => "Duplicates have not been looked for yet. Run prospect run duplicates report.".into(),
+            (false, _) => "The search for duplicates has not run yet. Run prospect run duplicates report.".into(),
             (true, Some(min)) if min >= prospect_analysis::audit::duplicates::threshold::MAX_SIMILARITY => {
                 "No exact duplicates. Near-duplicates cannot be detected: different pictures of this dataset look too similar.".into()
             }

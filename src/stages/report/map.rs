@@ -71,7 +71,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
 
 fn about(all: usize, kept: usize, found: usize) -> String {
     let count = |n: usize| words::count(n as u64);
-    let what = "Each point is an image; images that the network finds similar lie close together.";
+    let what = "Each point is an image; images that the network finds similar are close together.";
     if kept == all {
         return what.into();
     }

@@ -135,7 +135,7 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
         figures.push(Figure::words(
             "Expected from a review",
             review.to_string(),
-            "measured on injected label errors; real suspects are wrong less often".into(),
+            "measured on injected label errors; expect a lower precision on real ones".into(),
         ));
     }
     let confusion = frame.summary("confusion");

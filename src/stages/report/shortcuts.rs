@@ -240,8 +240,8 @@ fn verdict(suspects: &[Suspect]) -> String {
     }
     if classes.is_empty() {
         return match suspects.len() {
-            0 => "No unit fires for one small place in the images of one class, and the classifier relies on no unit that looks \
-                  at the border."
+            0 => "No unit responds to one small region in the images of a single class, and the classifier does not rely on any unit \
+                  that responds to the border."
                 .into(),
             _ => "Nothing here is strong enough to be a finding. These are the likeliest candidates; most are harmless."
                 .into(),
@@ -253,7 +253,7 @@ fn verdict(suspects: &[Suspect]) -> String {
         n => format!(" and {n} more"),
     };
     format!(
-        "{} for something found only in photos of one class: {}{more}. Look at the pictures: is it the object, or a mark beside it?",
+        "{} for something found only in photos of one class: {}{more}. Look at the pictures: is it the object, or a mark next to it?",
         plural(flagged.len() as u64, "unit fires", "units fire"),
         shown.join(", ")
     )

@@ -47,7 +47,7 @@ pub(super) fn check(neighbors: &Graph, start: &[f32]) -> Result<usize> {
             "features",
             format!("neighbours of {n} points"),
             format!("those of {}", neighbors.rows()),
-            "run the stage project again",
+            "run `prospect run project` again",
         ));
     }
     if let Some(at) = start.iter().position(|value| !value.is_finite()) {

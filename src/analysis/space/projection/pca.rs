@@ -125,7 +125,7 @@ impl Moments {
         if dimension > MAX_SIZE {
             let message = format!(
                 "principal components of more than {MAX_SIZE} images with {dimension} features need a {dimension} x \
-                 {dimension} matrix; name a layer with at most {MAX_SIZE} features"
+                 {dimension} matrix; choose a layer with at most {MAX_SIZE} features"
             );
             return Err(Error::setting("extract", "feature_layer", message));
         }

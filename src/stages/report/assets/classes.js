@@ -158,7 +158,7 @@
     const there = ids.filter((_, at) => known[at]);
     images.append(...there.map((id) => thumb(id)));
     const missing = n - there.length;
-    if (missing > 0) note.textContent = there.length === 0 ? 'None of these images is in the report, which holds part of the dataset.' : `${count(missing)} more are not in the report.`;
+    if (missing > 0) note.textContent = there.length === 0 ? 'None of these images is in the report, which shows part of the dataset.' : `${count(missing)} more are not in the report.`;
     else note.remove();
   }
 

@@ -134,7 +134,7 @@ const prospect = (() => {
     dialog.querySelector('#back').hidden = path.length < 2;
     dialog.dataset.image = id;
     if (!record) {
-      content.replaceChildren(el('p', {}, `Image ${id} is not in the report, which holds part of the dataset. Its row: `,
+      content.replaceChildren(el('p', {}, `Image ${id} is not in the report, which shows part of the dataset. Its row: `,
         el('code', {}, `prospect query "select * from images where image_id = ${id}"`)));
       return;
     }

@@ -290,7 +290,7 @@
     const there = unit.images.filter((_, at) => known[at]);
     images.append(...there.map((id) => thumb(id)));
     const missing = unit.images.length - there.length;
-    if (missing > 0) images.after(el('p', { class: 'quiet' }, there.length === 0 ? 'These images are not in the report, which holds part of the dataset.' : `${count(missing)} more are not in the report.`));
+    if (missing > 0) images.after(el('p', { class: 'quiet' }, there.length === 0 ? 'These images are not in the report, which shows part of the dataset.' : `${count(missing)} more are not in the report.`));
   }
 
   document.getElementById('layers').addEventListener('click', (event) => {
