@@ -137,7 +137,7 @@ if __name__ == "__main__":
         main(sys.argv[1])
     except (OSError, Refused, zipfile.BadZipFile) as problem:
         sys.exit(f"""could not download libtorch: {problem}
-To install by hand: unpack libtorch {TORCH} (CPU or CUDA, C++11 ABI, Linux x86-64) anywhere, or install the Python package
+To install manually: unpack libtorch {TORCH} (CPU or CUDA, C++11 ABI, Linux x86-64) anywhere, or install the Python package
 torch=={TORCH}, and set LIBTORCH to the folder with lib/ and include/:
     export LIBTORCH=/path/to/libtorch     # for the Python package: .../site-packages/torch
 then run the same command again.""")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Nightly run, in a run folder of its own: reuses unchanged images of the last night and compares the findings with it.
+# Nightly run in a separate run folder: reuses unchanged images of the last night and compares the findings with it.
 #
 #   jobs/nightly.sh [-c pipeline.toml] [--set SECTION.KEY=VALUE ...]
 #

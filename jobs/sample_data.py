@@ -33,7 +33,7 @@ REQUIREMENT = "elpv-dataset==1.0.0.post1"
 RECORD = "4532e29d816c7da803ae25e879685f79ab68148bdad192345a59fc383456171f"
 N_IMAGES = 2624
 TEST_SHARE = 0.25
-BY_HAND = f"""To install by hand: download the wheel of {REQUIREMENT} (`pip download --no-deps {REQUIREMENT}`) on any
+BY_HAND = f"""To install manually: download the wheel of {REQUIREMENT} (`pip download --no-deps {REQUIREMENT}`) on any
 machine, put it into a folder, and set
     export PIP_FIND_LINKS=/path/to/folder PIP_NO_INDEX=1
 then run the same command again. Your own photos need no download: see README.md."""

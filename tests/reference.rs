@@ -1,4 +1,4 @@
-//! Real networks against PyTorch, run by hand:
+//! Real networks compared with PyTorch, run manually:
 //!
 //! ```text
 //! PROSPECT_MODELS=/folder cargo test --release --test reference -- --ignored --nocapture

@@ -263,7 +263,7 @@ fn looks_like_an_image(path: &Path) -> bool {
 fn boxes(config: &Config) -> Option<Check> {
     const NAME: &str = "boxes";
     match config.boxes() {
-        // Unreadable metadata has a check of its own.
+        // Unreadable metadata has a separate check.
         Err(_) if config.explain.boxes.is_none() => None,
         Err(error) => Some(Check::failed(NAME, error)),
         Ok(boxes) => boxes.map(|boxes| {

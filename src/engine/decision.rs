@@ -128,7 +128,7 @@ fn why_changed(
         }
     }
     if reasons.is_empty() {
-        // The key is a hash of exactly these, so this manifest was edited by hand.
+        // The key is a hash of exactly these settings, so this manifest was edited manually.
         reasons.push("the manifest's key does not match its settings".to_string());
     }
     reasons.join("; ")

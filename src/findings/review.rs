@@ -100,7 +100,7 @@ impl Reviews {
             .filter(|review| review.holds_for(digest))
     }
 
-    /// The review of an image and a kind, whatever the image's content.
+    /// The review of an image and a kind, regardless of the image's content.
     pub fn about(&self, path: &str, kind: Kind) -> Option<&Review> {
         let at = *self.by_subject.get(&(path.to_string(), kind))?;
         self.list.get(at)

@@ -63,7 +63,7 @@ impl ModelInfo {
         }
     }
 
-    /// The inputs of the head after `layer`: the layer itself, and further values if it lies inside a branch.
+    /// The inputs of the head after `layer`: the layer itself, and further values if it is inside a branch.
     ///
     /// # Errors
     /// A layer that the logits do not depend on.
@@ -234,7 +234,7 @@ impl Explainer {
         })
     }
 
-    /// The inputs of [`Explainer::run`]: the layer, and further values if it lies inside a branch.
+    /// The inputs of [`Explainer::run`]: the layer, and further values if it is inside a branch.
     pub fn inputs(&self) -> &[Layer] {
         &self.inputs
     }

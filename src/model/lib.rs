@@ -1,5 +1,5 @@
-//! Networks: reading `torch.export` archives, analysing their graphs and running them on libtorch. The only crate with tch,
-//! besides the linear algebra of `analysis`.
+//! Networks: reading `torch.export` archives, analysing their graphs and running them on libtorch. The only crate that uses
+//! tch, apart from the linear algebra in `analysis`.
 //!
 //! - [`archive`]: the `.pt2` file, treated as hostile input; [`graph`]: its nodes; [`operators`]: the allowed operators
 //! - [`analysis`]: taps by module path, default layers, exactness of CAM; [`receptive_field`]: theoretical receptive fields

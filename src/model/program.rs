@@ -50,7 +50,7 @@ impl Program {
         program
     }
 
-    /// Compiles the subgraph from the value `start` to `wanted`. The first input is `start`; if it lies inside a branch, the
+    /// Compiles the subgraph from the value `start` to `wanted`. The first input is `start`; if it is inside a branch, the
     /// other values needed there follow, ascending by id. `None` if no wanted value depends on `start`.
     pub fn after(
         graph: &Graph,

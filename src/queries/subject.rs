@@ -35,7 +35,7 @@ pub struct ImageExplainer {
     class_by_name: std::collections::HashMap<String, usize>,
     forward: Forward,
     cam: Explainer,
-    /// Methods with panels of their own.
+    /// Methods with separate panels.
     methods: Vec<CamMethod>,
     /// Guided backpropagation from the logits, and the index of Grad-CAM among the methods of `cam`.
     guided: Option<(Backprop, usize)>,

@@ -22,7 +22,7 @@ pub fn stage_key(
     key
 }
 
-/// Canonical JSON: no spaces, members in byte order, whatever map serde_json was built with.
+/// Canonical JSON: no spaces, members in byte order, regardless of the map that serde_json was built with.
 fn canonical(value: &Value, out: &mut String) {
     match value {
         Value::Array(items) => {

@@ -17,7 +17,7 @@ const FILE_NAME: &str = "lock";
 /// The exclusive right to write to a run folder, released when the last clone is dropped.
 ///
 /// The operating system's lock on the file decides, not the file's existence or contents: it ends with its process, so the lock
-/// file of a killed process blocks nobody. The contents (pid, host, command) only identify the holder.
+/// file of a killed process does not block others. The contents (pid, host, command) only identify the holder.
 #[derive(Debug, Clone)]
 pub struct RunLock {
     state: Arc<LockState>,

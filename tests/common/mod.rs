@@ -1,4 +1,4 @@
-//! The golden networks, and graphs built by hand.
+//! The golden networks, and manually built graphs.
 #![allow(dead_code)]
 
 pub mod project;

@@ -1,10 +1,10 @@
-"""Writes associations.json: seeded columns and labels with scikit-learn's normalised mutual information and a p-value by shuffling,
-and activations of two groups with scikit-learn's area under the ROC curve.
+"""Writes associations.json: seeded columns and labels with scikit-learn's normalised mutual information and a p-value by
+shuffling, and activations of two groups with scikit-learn's area under the ROC curve.
 
     python tests/golden/make_associations.py tests/golden
 
-associations.json names the versions that gave the answers. `associations`, each:
-    values, labels    [n] small whole numbers, one an image
+associations.json records the library versions. `associations`, each:
+    values, labels    [n] small integers, one per image
     nmi               normalized_mutual_info_score(labels, values), arithmetic
     p_value           (1 + shuffles of the labels with at least this mutual information) / (1 + 20,000)
 `curves`, each:
@@ -24,7 +24,7 @@ SHUFFLES = 20_000
 
 
 def mutual(values, labels):
-    """Rises with the mutual information where the margins are given."""
+    """A monotone function of the mutual information for fixed margins."""
     counts = np.bincount(values * (labels.max() + 1) + labels).astype(float)
     counts = counts[counts > 0]
     return (counts * np.log(counts)).sum()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the golden explanations of the tiny networks: class activation maps and gradients at the pixels, by other people's code.
+"""Make the golden explanations of the tiny networks: class activation maps and pixel gradients from reference libraries.
 
 usage: python tests/golden/make_explanations.py      (rewrites NAME.explanations.safetensors beside this script)
 needs: pip install torch==2.11.0 captum==0.9.0 grad-cam==1.5.7
@@ -7,23 +7,23 @@ needs: pip install torch==2.11.0 captum==0.9.0 grad-cam==1.5.7
 Weights come from NAME.pt2 (make_models.py). Per network plain, residual, mobile, branches:
     pixels              [2, h, w, 3] uint8, seeded; normalised as (pixel / 255 - mean) / std with the sidecar's numbers
     logits              [2, classes]
-    METHOD.LAYER        [2, classes, rows, columns], raw: neither rectified nor scaled
+    METHOD.LAYER        [2, classes, rows, columns], raw: not rectified, not scaled
         gradcam         captum's LayerGradCam(relu_attributions=False)
         hirescam, layercam, gradcam++
                         pytorch-grad-cam: one backward of the class's logits through its ActivationsAndGradients, then its
-                        get_cam_image, which calls get_cam_weights where the method has weights and forms the weighted sum;
-                        the rectification and the two min-max scalings that its forward puts behind that are left out
-        cam             weight[c] . F, where average pooling and one linear layer follow the layer
+                        get_cam_image, which calls get_cam_weights if the method has weights and computes the weighted
+                        sum; without the rectification and the two min-max scalings that its forward applies afterwards
+        cam             weight[c] . F, if average pooling and one linear layer follow the layer
     RULE.class          [2, 3, h, w], the gradient of logits[n, n % classes] of each image n w.r.t. the normalised input
         plain           autograd
         guided, deconv  captum's GuidedBackprop and Deconvolution
-    element.LAYER       [2] int64: the flat index of one cell in the layer's own output, another for each image
+    element.LAYER       [2] int64: the flat index of one cell in the layer's output, a different one per image
     RULE.LAYER          [2, 3, h, w], the gradient of that cell w.r.t. the normalised input
         guided, deconv  captum's NeuronGuidedBackprop and NeuronDeconvolution
 
-Captum sets its hooks on nn.ReLU modules, and wants them not in place and called once: the networks are rebuilt so here, with the
-same weights and the same logits. It leaves ReLU6 plain; to us that is a clamp, so `mobile` gets guided and deconv from the
-autograd function below, which is first held against Captum on the other three networks.
+Captum hooks nn.ReLU modules, which must not be in place and must be called only once: the networks are rebuilt that way here,
+with the same weights and logits. Captum does not modify ReLU6, which Prospect treats as a clamp, so guided and deconv of `mobile`
+come from the autograd function below, which is first compared with Captum on the other three networks.
 """
 import json
 import os
@@ -44,13 +44,13 @@ RULES = ("plain", "deconv", "guided")
 
 
 class Plain(make_models.Plain):
-    """Where a tap's name is not the path of a module here, `places` says which module it is."""
+    """`places` maps the names of taps that are not module paths here to their modules."""
     taps, places = ["features.0", "features.1", "features.2", "features"], {}
     cam = ("features", "classifier.1")
 
 
 class Residual(make_models.Residual):
-    """A ReLU module for every call of one, and addition out of place."""
+    """One ReLU module per call, and out-of-place addition."""
     taps = ["bn1", "maxpool", "layer1.0.relu#1", "layer1.0", "layer2.0.conv2", "layer2.0.downsample.0", "layer2.0"]
     places = {"layer1.0.relu#1": "layer1.0.relu_1"}
     cam = ("layer2.0", "fc")
@@ -72,7 +72,7 @@ class Mobile(make_models.Mobile):
 
 
 class Branches(make_models.Branches):
-    """Modules in place of F.relu."""
+    """Modules instead of F.relu."""
     taps, places = ["stem", "mixed.tall", "mixed.dilated", "mixed", "pool"], {}
     cam = None
 
@@ -95,7 +95,7 @@ class Branches(make_models.Branches):
 
 
 class Clamp(torch.autograd.Function):
-    """min(max(z, low), high) whose gradient follows a rule: g [low < z < high], g [g > 0], or both."""
+    """min(max(z, low), high) with the gradient of a rule: g [low < z < high], g [g > 0], or both."""
 
     @staticmethod
     def forward(ctx, z, low, high, rule):
@@ -114,7 +114,7 @@ class Clamp(torch.autograd.Function):
 
 
 class Ruled(nn.Module):
-    """A ReLU, ReLU6 or Hardtanh whose gradient follows `rule`; keeps the smallest distance of an input from a bound."""
+    """A ReLU, ReLU6 or Hardtanh with the gradient of `rule`; records the smallest distance of an input from a bound."""
 
     def __init__(self, module):
         super().__init__()
@@ -136,7 +136,7 @@ def out_of_place(model):
 
 
 def ruled(model):
-    """The clamps of `model` replaced by our own."""
+    """Replaces the clamps of `model` with `Ruled`."""
     for path, module in list(model.named_modules()):
         if isinstance(module, (nn.ReLU, nn.Hardtanh)):
             parent, _, name = path.rpartition(".")
@@ -145,12 +145,12 @@ def ruled(model):
 
 
 def at(elements):
-    """Picks one value of each image's output."""
+    """Selects one value of each image's output."""
     return lambda output: output.flatten(1)[torch.arange(len(output)), elements]
 
 
 def own_gradient(model, batch, rule, module, pick):
-    """By autograd and our clamps: of what `pick` takes of the module's output (of the logits for None)."""
+    """The gradient, by autograd and our clamps, of what `pick` selects from the module's output (None: from the logits)."""
     for part in model.modules():
         if isinstance(part, Ruled):
             part.rule = rule
@@ -179,7 +179,7 @@ def captums_gradient(model, batch, rule, module, pick, target):
 
 
 def peer_maps(model, module, batch, kind, target):
-    """[n, rows, columns]: what pytorch-grad-cam has before it rectifies and scales."""
+    """[n, rows, columns]: the maps of pytorch-grad-cam before rectification and scaling."""
     with kind(model, [module]) as cam:
         cam.activations_and_grads(batch)[:, target].sum().backward()
         activations = cam.activations_and_grads.activations[0].numpy()
@@ -244,7 +244,7 @@ def explanations(name, kind, seed):
             maps["cam"] = [torch.einsum("k,nkij->nij", weight[c], value) for c in classes]
         for method, per_class in maps.items():
             tensors[f"{method}.{layer}"] = torch.stack(per_class, 1)
-        # The greatest cell of a channel, another for each image; the first channel whose guided gradient is not all zero.
+        # The largest cell of a channel, a different one per image; the first channel whose guided gradient is not all zero.
         channels, cells = value.shape[1], value[0, 0].numel()
         elements = torch.zeros(2, dtype=torch.int64)
         for n in range(2):
@@ -255,10 +255,10 @@ def explanations(name, kind, seed):
         tensors[f"element.{layer}"] = elements
         for rule in RULES:
             tensors[f"{rule}.{layer}"] = gradient(rule, layer, at(elements))
-    # An input of a clamp so near its bound that another order of float32 sums puts it on the other side would make the
-    # gradients a matter of luck.
+    # If an input of a clamp is so close to its bound that a different order of float32 sums moves it to the other side,
+    # the gradients are not reproducible.
     margin = min(module.margin for module in own.modules() if isinstance(module, Ruled))
-    assert margin > 1e-5, f"{name}: a clamp's input lies {margin} from its bound; take another seed"
+    assert margin > 1e-5, f"{name}: a clamp's input is {margin} from its bound; use a different seed"
     return {key: tensor.contiguous() for key, tensor in tensors.items()}
 
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Make the golden answers for confident learning: what cleanlab counts in ten random problems.
+"""Make the golden values for confident learning: the counts of cleanlab for ten random problems.
 
-usage: python tests/golden/make_label_issues.py      (rewrites label_issues.json beside this script, which names the versions)
+usage: python tests/golden/make_label_issues.py      (rewrites label_issues.json beside this script, which records the versions)
 needs: pip install cleanlab==2.9.0
 
-Probabilities are whole numbers of parts (`parts` to the whole), so they are the same in every float format. With few parts there
-are ties: between a row's classes, between rows, and with thresholds; some problems have classes that no row is labelled as.
-Where cleanlab sorts, numpy leaves the order of equal values open: it is told here to keep them in order.
+Probabilities are integer multiples of 1 / `parts`, so they are the same in every float format. With few parts there are ties:
+between a row's classes, between rows, and with thresholds. In some problems, no row is labelled with some of the classes.
+When cleanlab sorts, numpy does not define the order of equal values: the sort is replaced with a stable one here.
 
-Per problem: `labels`, `counts` [rows, classes] of parts, and of cleanlab
+Per problem: `labels`, `counts` [rows, classes] of parts, and from cleanlab
     thresholds          get_confident_thresholds
     joint, calibrated   compute_confident_joint [label, true class], without and with calibration
     off_diagonal, noise_rate, by_class, both    rows that find_label_issues finds by confident_learning, prune_by_noise_rate,
@@ -25,7 +25,7 @@ import numpy as np
 from cleanlab import count, filter as issues, rank
 
 SEED = 7
-# rows, classes, parts, share of wrong labels, classes that nobody is labelled as
+# rows, classes, parts, fraction of wrong labels, classes without labelled rows
 PROBLEMS = [
     (60, 2, 1000, 0.1, []),
     (80, 3, 1000, 0.2, []),
@@ -41,7 +41,7 @@ PROBLEMS = [
 
 
 def in_order():
-    """numpy.argsort that keeps the order of equal values."""
+    """A stable numpy.argsort."""
     unordered = np.argsort
     np.argsort = lambda values, *args, **options: unordered(values, *args, **{**options, "kind": "stable"})
 
@@ -50,7 +50,7 @@ def problem(random, rows, classes, parts, wrong, missing):
     there = [c for c in range(classes) if c not in missing]
     true = random.choice(there, rows)
     labels = np.where(random.random(rows) < wrong, random.choice(there, rows), true)
-    # Every class that is not meant to be missing has a row.
+    # Every class that is not deliberately missing has a row.
     labels[:len(there)] = there
     sharp = random.uniform(0.5, 4, rows)
     mean = np.full((rows, classes), 0.4)
@@ -84,7 +84,7 @@ def main():
     problems = []
     for rows, classes, parts, wrong, missing in PROBLEMS:
         labels, counts = problem(random, rows, classes, parts, wrong, missing)
-        # The f32 that prospect stores.
+        # Prospect stores f32.
         probabilities = (counts / parts).astype(np.float32).astype(np.float64)
         problems.append({"classes": classes, "parts": parts, "labels": labels.tolist(), "counts": counts.tolist(),
                          **answers(labels, probabilities)})

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Make the tiny networks that the tests run on, with what PyTorch itself computes for them.
+"""Make the tiny networks for the tests, with PyTorch's outputs and gradients for them.
 
 usage: python tests/golden/make_models.py      (torch 2.11.0; rewrites the files beside this script)
 
 Per network NAME: NAME.pt2 and NAME.json as jobs/export_model.py writes them, and NAME.reference.safetensors with
     input           [2, 3, h, w], normalised, seeded
     logits          [2, classes]
-    tap.PATH        the output of the module PATH, by a forward hook; PATH#1, PATH#2 for a module called several times
+    tap.PATH        the output of the module PATH, from a forward hook; PATH#1, PATH#2 for a module called several times
     grad.PATH       the gradient of logits[n, n % classes] of each image n at that output
-Weights are seeded and drawn so that no ReLU is dead; BatchNorm has running statistics far from 0 and 1.
+Weights are seeded and chosen so that no ReLU is dead; BatchNorm has running statistics far from 0 and 1.
 """
 import json
 import os
@@ -41,7 +41,7 @@ class Plain(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two residual blocks with BatchNorm, a strided shortcut, one ReLU module called twice, addition in place."""
+    """Two residual blocks with BatchNorm, a strided shortcut, one ReLU module called twice, in-place addition."""
     size = (12, 10)
     taps = ["conv1", "bn1", "maxpool", "layer1.0.relu", "layer1.0", "layer2.0.conv2", "layer2.0.downsample.0", "layer2.0"]
 
@@ -108,7 +108,7 @@ class Mobile(nn.Module):
 
 
 class Branches(nn.Module):
-    """Branches of unlike receptive fields: 1x3 then 3x1, dilation 2, average pooling; joined by cat, then ceil_mode."""
+    """Branches with different receptive fields: 1x3 then 3x1, dilation 2, average pooling; joined by cat, then ceil_mode."""
     size, taps = (15, 14), ["stem", "mixed.tall", "mixed.dilated", "mixed.pooled", "mixed", "pool"]
 
     class Mixed(nn.Module):
@@ -136,7 +136,7 @@ class Branches(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A vision transformer of one block: patches, class token, attention, LayerNorm, GELU. It has no feature maps."""
+    """A vision transformer with one block: patches, class token, attention, LayerNorm, GELU. It has no feature maps."""
     size, taps = (8, 8), ["patch", "blocks.0.attention", "blocks.0", "norm"]
 
     class Attention(nn.Module):
@@ -180,7 +180,7 @@ class Transformer(nn.Module):
 
 
 def fill(model, generator):
-    """Seeded weights, and BatchNorm statistics that an implementation cannot leave out unnoticed."""
+    """Seeded weights, and BatchNorm statistics that change the output noticeably if an implementation omits them."""
     for name, tensor in model.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
@@ -195,7 +195,7 @@ def fill(model, generator):
             values = 1 + 0.2 * values
         else:
             values = 0.2 * values
-        # Exact in half precision, so that the numbers print short and compare well elsewhere.
+        # Exact in half precision: the numbers print short and are the same elsewhere.
         tensor.copy_(values.half().float())
 
 
@@ -205,7 +205,7 @@ def reference(model, batch):
 
     def hook(path):
         def keep(_module, _inputs, output):
-            # An operation in place would overwrite what a hook holds: keep a copy, and hand the copy on.
+            # An in-place operation would overwrite the tensor that the hook recorded: record a copy and return it.
             output = output.clone()
             output.retain_grad()
             outputs[path].append(output)
@@ -238,7 +238,7 @@ def main():
         batch = torch.randn(2, 3, *kind.size, generator=generator).half().float()
         tensors = reference(model, batch)
         height, width = kind.size
-        # 64/256 and 1/4 have no rounding, so that a photo's pixels meet the reference exactly.
+        # 64/256 and 1/4 need no rounding, so the normalised pixels of a photo match the reference exactly.
         spec = {"resize": [height, width], "crop": None, "mean": [0.25] * 3, "std": [0.25] * 3,
                 "interpolation": "bilinear", "channels": "RGB", "range": "0..1 before mean/std"}
         export_model.write(model, spec, ["round", "square", "striped"], os.path.join(HERE, f"{name}.pt2"), height, width)

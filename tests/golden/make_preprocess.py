@@ -1,11 +1,11 @@
-"""Writes images.safetensors and images.json: small synthetic image files of every kind that Prospect reads,
-the pixels that Pillow gives for them, and what torchvision's Resize and CenterCrop make of one picture.
+"""Writes images.safetensors and images.json: small synthetic image files in every format that Prospect reads,
+their pixels as decoded by Pillow, and one picture after torchvision's Resize and CenterCrop.
 
     python tests/golden/make_preprocess.py tests/golden
 
-images.json names the versions of Pillow and torchvision that gave the answers. Tensors, all uint8:
+images.json records the versions of Pillow and torchvision. Tensors, all uint8:
     file/NAME          the bytes of an image file
-    rgb/NAME           [height, width, 3], Image.open(...).convert("RGB"), not turned by EXIF (but Pillow turns TIFF)
+    rgb/NAME           [height, width, 3], Image.open(...).convert("RGB"), without the EXIF rotation (but Pillow rotates TIFF)
     upright/NAME       the same after ImageOps.exif_transpose, for files with an orientation
     source             the picture that is resized
     preprocess/INDEX   [height, width, 3], for the INDEX-th entry of "preprocess" in images.json
@@ -50,7 +50,7 @@ def exif(orientation):
 
 
 def as_ycck(data):
-    """A CMYK JPEG, its Adobe marker saying that the first three components are YCbCr."""
+    """A CMYK JPEG whose Adobe marker declares the first three components as YCbCr."""
     at = data.index(b"Adobe") + 11
     assert data[at] == 0
     return data[:at] + b"\x02" + data[at + 1 :]
@@ -63,7 +63,7 @@ def without_adobe(data):
 
 
 def as_adobe_rgb(data):
-    """An RGB JPEG that says so in an Adobe marker (transform 0), its components named 1, 2, 3."""
+    """A JPEG declared as RGB by an Adobe marker (transform 0), with component identifiers 1, 2, 3."""
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
     data = data[:2] + adobe + data[2:]
     frame = data.index(b"\xff\xc0") + 10
@@ -123,7 +123,7 @@ def files():
 
 
 def png16(samples):
-    """A 16-bit RGB PNG, which Pillow reads but does not write."""
+    """A 16-bit RGB PNG, which Pillow can read but not write."""
     import zlib
 
     height, width, _ = samples.shape

@@ -2,17 +2,17 @@
 
     python tests/golden/make_probe.py tests/golden
 
-probe.json names the versions of numpy, scikit-learn and scipy that gave the answers. Tensors, for each case NAME:
+probe.json records the versions of numpy, scikit-learn and scipy. Tensors, for each case NAME:
     NAME.features        [n, d] float32
     NAME.labels          [n] uint32, 4294967295 for rows without one
-    NAME.folds           [n] uint16, below 5
-    NAME.weights         [n] float32, of the cases that have some
+    NAME.folds           [n] uint16, 0 to 4
+    NAME.weights         [n] float32, for cases with weights
     NAME.penalties       [penalties] float64
     NAME.probabilities   [penalties, n, classes] float32: LogisticRegression(newton-cholesky, tol=1e-10) in float64, fitted to the labelled rows
                          of the other folds, C = 1 / (penalty * sum of their weights)
     NAME.log_loss        [penalties] float64, weighted mean over labelled rows
 
-Fewer than three classes are no case: there scikit-learn penalises one vector of weights, and the pipeline one per class.
+No case has fewer than three classes: scikit-learn would penalise a single vector of weights, the pipeline one per class.
 """
 
 import json
@@ -31,7 +31,7 @@ NOBODY = 2**32 - 1
 
 
 def clusters(rng, n, d, classes, apart, decay):
-    """Rectified features around centres, as networks have them, most of their variance in few directions."""
+    """Rectified features around class centres, with most of their variance in few directions, as in real networks."""
     basis, _ = np.linalg.qr(rng.standard_normal((d, d)))
     labels = rng.integers(0, classes, n)
     centres = apart * rng.standard_normal((classes, d))
@@ -43,7 +43,7 @@ def cases():
     rng = np.random.default_rng(21)
     features, labels = clusters(rng, 300, 24, 4, 0.6, 0.93)
     yield "plain", features, labels, None, [3e-1, 1e-2, 3e-4]
-    # Labels and weights missing for some, a rare class, features far from the origin.
+    # Some labels and weights missing, a rare class, features far from the origin.
     features, labels = clusters(rng, 240, 12, 3, 0.8, 0.9)
     labels[(labels == 2) & (rng.random(240) < 0.8)] = 0
     labels[rng.random(240) < 0.15] = NOBODY

@@ -2,10 +2,10 @@
 
     python tests/golden/make_projection.py tests/golden
 
-projection.json names the versions of numpy and scikit-learn that gave the answers. Tensors, for each case NAME:
+projection.json records the versions of numpy and scikit-learn. Tensors, for each case NAME:
     NAME.data         [n, d] float32
     NAME.mean         [d] float64
-    NAME.components   [m, d] float64, PCA(svd_solver="full"), without those that have no variance
+    NAME.components   [m, d] float64, PCA(svd_solver="full"), without those of zero variance
     NAME.variance     [m] float64, explained_variance_
     NAME.ratio        [m] float64, explained_variance_ratio_
 """
@@ -22,7 +22,7 @@ from sklearn.decomposition import PCA
 
 
 def correlated(rng, n, d, decay):
-    """Gaussian rows whose variances fall by `decay` along random directions."""
+    """Gaussian rows whose variance decreases by the factor `decay` from one random direction to the next."""
     basis, _ = np.linalg.qr(rng.standard_normal((d, d)))
     return rng.standard_normal((n, d)) * decay ** np.arange(d) @ basis
 
@@ -31,11 +31,11 @@ def cases():
     rng = np.random.default_rng(20)
     yield "tall", correlated(rng, 170, 16, 0.8), 16
     yield "wide", correlated(rng, 17, 96, 0.9), 16
-    # Means of a thousand deviations, and three columns that say nothing.
+    # Means of a thousand standard deviations, and three uninformative columns.
     constant = correlated(rng, 90, 20, 0.75) + rng.uniform(500, 2000, 20)
     constant[:, [0, 7, 19]] = [1234.5, 0.0, -0.1]
     yield "constant", constant, 17
-    # More columns than rows, some constant, every row twice.
+    # More columns than rows, some of them constant; every row occurs twice.
     copies = np.repeat(correlated(rng, 9, 40, 0.8), 2, axis=0)
     copies[:, :5] = 3.25
     yield "copies", copies, 8

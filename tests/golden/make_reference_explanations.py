@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""Captum's explanations of real photos by real networks, for the ignored test in tests/reference.rs. Run by hand.
+"""Captum's explanations of real networks on real photos, for the ignored test in tests/reference.rs. Run manually.
 
 usage: python tests/golden/make_reference_explanations.py MODELS PHOTOS OUT
 needs: pip install torch==2.11.0 torchvision==0.26.0 captum==0.9.0
 
-MODELS holds squeezenet1_1.pt2 and resnet50_v1.pt2 (stride in the first 1x1 of a block) with their sidecars; of the photos in
-PHOTOS, 32 are taken, evenly spread over the sorted names. Per network OUT/NAME.explanations.safetensors:
-    pixels          [32, h, w, 3] uint8, by PIL and torchvision as the sidecar says
+MODELS contains squeezenet1_1.pt2 and resnet50_v1.pt2 (stride in the first 1x1 of a block) with their sidecars; 32 of the photos
+in PHOTOS are used, evenly spaced in the sorted names. Per network OUT/NAME.explanations.safetensors:
+    pixels          [32, h, w, 3] uint8, preprocessed by PIL and torchvision as specified in the sidecar
     input           [32, 3, h, w], normalised
     logits          [32, classes]
-    class           [32] int64, the greatest logit
+    class           [32] int64, the class with the largest logit
     gradcam         [32, rows, columns], LayerGradCam(relu_attributions=False) for that class at the layer in the metadata
     guided, deconv  [32, 3, h, w], GuidedBackprop and Deconvolution for that class
-The networks are torchvision's classes with the archive's weights, rebuilt as Captum wants them: a ReLU module of its own for
-every call, not in place. Their logits are those of the archive's own program.
+The networks are torchvision's classes with the archive's weights, rebuilt for Captum: one ReLU module per call, not in place.
+Their logits equal those of the program in the archive.
 
-Everything runs on one thread, in batches of 8. The rules are not continuous: where the input of a ReLU lies within rounding of
-zero, or two of a max-pooling's are that near each other, another order of sums sends the gradient another way. Between one
-thread and two, Captum differs from itself by up to 2e-3 of the largest gradient for one photo in eight.
+Everything runs on one thread, in batches of 8. The rules are discontinuous: if the input of a ReLU is within rounding error of
+zero, or two inputs of a max-pooling are that close to each other, a different order of sums changes the path of the gradient.
+Between one thread and two, Captum's gradients differ by up to 2e-3 of the largest gradient for one photo in eight.
 """
 import argparse
 import json
@@ -39,7 +39,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 class BlockV1(Bottleneck):
-    """ResNet v1: stride in the first 1x1; three ReLU modules, addition out of place."""
+    """ResNet v1: stride in the first 1x1; three ReLU modules, out-of-place addition."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -54,7 +54,7 @@ class BlockV1(Bottleneck):
         return self.relu_3(self.bn3(self.conv3(out)) + identity)
 
 
-# The builder, and the layer that `prospect model inspect` calls the explanation layer.
+# The constructor, and the explanation layer according to `prospect model inspect`.
 NETWORKS = {
     "squeezenet1_1": (lambda: torchvision.models.squeezenet1_1(weights=None), "features"),
     "resnet50_v1": (lambda: ResNet(BlockV1, [3, 4, 6, 3]), "layer4"),
@@ -107,7 +107,7 @@ def main():
         model.eval()
         pixels = pixels_of(asked.photos, names, spec)
         mean, std = (torch.tensor(spec[key]).reshape(1, 3, 1, 1) for key in ("mean", "std"))
-        # As ToTensor and Normalize do it; laid out as the test reads it, for other layouts take other kernels.
+        # As in ToTensor and Normalize; in the test's memory layout, because other layouts use other kernels.
         batch = ((pixels.permute(0, 3, 1, 2).float().div(255) - mean) / std).contiguous()
         parts = []
         with torch.no_grad():

@@ -1,6 +1,6 @@
 //! Effective receptive field of a cell: the smallest box with most of the energy of its gradient.
 //!
-//! The theoretical receptive field of a deep cell can be the whole image, but nearly all of its gradient lies in a small part
+//! The theoretical receptive field of a deep cell can be the whole image, but nearly all of its gradient is in a small part
 //! (Luo, Li, Urtasun & Zemel 2016, "Understanding the effective receptive field in deep convolutional neural networks").
 
 /// Minimum fraction of the gradient's energy in the box.

@@ -7,7 +7,7 @@ use prospect_dataset::image::Geometry;
 pub struct Localisation {
     /// Fraction of the rectified map's energy inside the union of the boxes, in 0..=1.
     pub energy_in_box: f32,
-    /// Whether the centre of the first maximum lies in a box: the pointing game of Zhang et al. 2018, without their tolerance of
+    /// Whether the centre of the first maximum is in a box: the pointing game of Zhang et al. 2018, without their tolerance of
     /// 15 pixels around the box.
     pub pointing_hit: bool,
 }
@@ -142,7 +142,7 @@ mod tests {
             None,
         );
         let found = |map: &[f32], boxes: &[[f64; 4]]| localisation(map, 2, 2, &geometry, boxes);
-        // The energy of the bottom right cell lies in [30, 60) x [10, 20).
+        // The energy of the bottom right cell is in [30, 60) x [10, 20).
         let map = [-5.0, 0.0, -1.0, 3.0];
         let quarter = [30.0, 10.0, 45.0, 15.0];
         let one = found(&map, &[quarter]).unwrap();

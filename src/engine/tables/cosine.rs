@@ -1,4 +1,4 @@
-//! Cosine distances from the distances in the table `neighbors`, whatever its metric, without the vectors.
+//! Cosine distances from the distances in the table `neighbors` with any metric, without the vectors.
 
 use prospect_analysis::space::neighbors::Metric;
 use prospect_common::Result;

@@ -20,9 +20,9 @@ use super::{
 
 /// Minimum similarity of a group's members to its centre.
 const MIN_CENTRE_SIMILARITY: f32 = 0.85;
-/// Of more identical files, only pairs with the first are listed.
+/// For larger groups of identical files, only the pairs with the first file are listed.
 const MAX_ALL_PAIRS: usize = 8;
-/// Feature vectors in memory at a time, besides those of the duplicates.
+/// Feature vectors in memory at a time, in addition to those of the duplicates.
 const VECTORS: usize = 8192;
 
 /// A row of `duplicates`.

@@ -1,5 +1,5 @@
-//! Mean cosine distance of each image to its nearest neighbours, among all images and within its class, whatever the metric of
-//! `neighbors`. Euclidean distances mostly measure how strongly the network responds: with 15 unrelated photos among 713 of
+//! Mean cosine distance of each image to its nearest neighbours, among all images and within its class, regardless of the metric
+//! of `neighbors`. Euclidean distances mostly measure how strongly the network responds: with 15 unrelated photos among 713 of
 //! clothes, the top 15 include 11 to 12 of them by cosine distance, 3 to 6 by Euclidean distance.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -31,7 +31,7 @@ const ALL_REFERENCES: usize = 100_000;
 const MIN_REFERENCES: usize = 50;
 /// Rows of `neighbors` in memory at a time.
 const BATCH_ROWS: usize = 65_536;
-/// Feature vectors in memory at a time, besides the references of each class.
+/// Feature vectors in memory at a time, in addition to the references of each class.
 const VECTORS: usize = 8192;
 
 /// Images with neighbours, in order of their ids.

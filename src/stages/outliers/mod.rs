@@ -1,6 +1,6 @@
 //! Outliers of the dataset and of each class, by the mean distance to the nearest neighbours relative to the median.
 //!
-//! Bad photos are reported here too. They need no table of their own: the columns of `images` suffice.
+//! Bad photos are reported here too. They need no separate table: the columns of `images` suffice.
 
 mod distances;
 mod findings;

@@ -78,7 +78,7 @@ pub(super) struct Link {
 }
 
 impl Frame<'_> {
-    /// `name`: one of [`PAGES`]; `scripts`: files in `assets` besides `report.js`.
+    /// `name`: one of [`PAGES`]; `scripts`: files in `assets` in addition to `report.js`.
     pub fn shell(&self, name: &str, scripts: &'static [&'static str]) -> Shell {
         let count = |page: &str| {
             let kinds = self.flagged.iter();

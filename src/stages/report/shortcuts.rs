@@ -105,7 +105,7 @@ struct GroupRow {
     accuracy: String,
     interval: String,
     overall: String,
-    /// Whether even the upper end of the interval lies below the overall accuracy.
+    /// Whether the upper end of the interval is below the overall accuracy.
     falls_short: bool,
     bar: Bar,
 }
@@ -124,7 +124,7 @@ struct AttributePanel {
     more: String,
 }
 
-/// Shows no images of its own: the pictures are those that the stage drew.
+/// The page that shows the pictures of the stage; it draws none itself.
 pub fn page(frame: &Frame) -> Result<Page> {
     let (ctx, manifest) = (frame.ctx, &frame.manifest);
     let tables = Tables {

@@ -1,4 +1,4 @@
-//! Dense linear algebra on libtorch; besides `model`, the only module that uses tch.
+//! Dense linear algebra on libtorch; the only module that uses tch, apart from `model`.
 
 pub mod logistic;
 pub mod products;

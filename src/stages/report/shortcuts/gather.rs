@@ -74,7 +74,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// How far the upper end of the interval lies below the overall accuracy.
+    /// Difference between the overall accuracy and the upper end of the interval.
     pub fn shortfall(&self) -> f64 {
         self.overall - self.interval[1]
     }
