@@ -1,6 +1,10 @@
 //! Draws contact sheets, filter grids, signed maps, overlays and charts.
 
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
+use fast_image_resize::{
+    FilterType, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::U8x3,
+};
 use image::{ExtendedColorType, ImageEncoder, codecs::png};
 use prospect_common::Error;
 
@@ -191,10 +195,11 @@ fn scaled(
         return Ok(out);
     }
     let failed = |e: &dyn std::fmt::Display| PictureError::Encode(e.to_string());
+    // Typed, so that the code for all other pixel types is not linked.
     let source =
-        images::ImageRef::new(width, height, pixels, PixelType::U8x3).map_err(|e| failed(&e))?;
-    let mut target = images::Image::from_slice_u8(out_w, out_h, &mut out.pixels, PixelType::U8x3)
-        .map_err(|e| failed(&e))?;
+        TypedImageRef::<U8x3>::from_buffer(width, height, pixels).map_err(|e| failed(&e))?;
+    let mut target =
+        TypedImage::from_buffer(out_w, out_h, &mut out.pixels).map_err(|e| failed(&e))?;
     let options = ResizeOptions::new()
         .crop(
             f64::from(part.x0),
@@ -204,7 +209,7 @@ fn scaled(
         )
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     Resizer::new()
-        .resize(&source, &mut target, &options)
+        .resize_typed(&source, &mut target, &options)
         .map_err(|e| failed(&e))?;
     Ok(out)
 }
