@@ -114,21 +114,21 @@ fn array_of<A: Array + 'static>(array: Result<A, ArrowError>) -> Result<ArrayRef
     }
 }
 
-macro_rules! numbers {
-    ($($native:ty, $arrow:ty, $kind:literal;)*) => {$(
-        impl Cell for $native {
+macro_rules! scalars {
+    ($($cell:ty, $value:ty, $array:ty, $kind:literal;)*) => {$(
+        impl Cell for $cell {
             const KIND: &'static str = $kind;
             const NULLABLE: bool = false;
-            type Array = PrimitiveArray<$arrow>;
-            type Value<'a> = $native;
-            type WriteArray = PrimitiveArray<$arrow>;
+            type Array = $array;
+            type Value<'a> = $value;
+            type WriteArray = $array;
 
             fn read(array: &ArrayRef) -> Result<Self::Array, String> {
                 without_nulls(array)?;
-                <Option<$native>>::read(array)
+                <Option<$cell>>::read(array)
             }
 
-            fn value(array: &Self::Array, row: usize) -> $native {
+            fn value(array: &Self::Array, row: usize) -> Self::Value<'_> {
                 array.value(row)
             }
 
@@ -137,19 +137,19 @@ macro_rules! numbers {
             }
         }
 
-        impl Cell for Option<$native> {
+        impl Cell for Option<$cell> {
             const KIND: &'static str = $kind;
             const NULLABLE: bool = true;
-            type Array = PrimitiveArray<$arrow>;
-            type Value<'a> = Option<$native>;
-            type WriteArray = PrimitiveArray<$arrow>;
+            type Array = $array;
+            type Value<'a> = Option<$value>;
+            type WriteArray = $array;
 
             fn read(array: &ArrayRef) -> Result<Self::Array, String> {
-                let numbers = array.as_primitive_opt::<$arrow>();
-                numbers.cloned().ok_or_else(|| array.data_type().to_string())
+                let scalars = array.as_any().downcast_ref::<$array>().cloned();
+                scalars.ok_or_else(|| array.data_type().to_string())
             }
 
-            fn value(array: &Self::Array, row: usize) -> Option<$native> {
+            fn value(array: &Self::Array, row: usize) -> Self::Value<'_> {
                 array.is_valid(row).then(|| array.value(row))
             }
 
@@ -157,7 +157,11 @@ macro_rules! numbers {
                 Ok(Arc::new(array))
             }
         }
+    )*};
+}
 
+macro_rules! lists {
+    ($($native:ty, $arrow:ty, $kind:literal;)*) => {$(
         impl Cell for List<$native> {
             const KIND: &'static str = concat!("list of ", $kind);
             const NULLABLE: bool = false;
@@ -252,7 +256,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers! {
+lists! {
     u8, UInt8Type, "u8";
     u16, UInt16Type, "u16";
     u32, UInt32Type, "u32";
@@ -265,88 +269,19 @@ numbers! {
     f64, Float64Type, "f64";
 }
 
-impl Cell for bool {
-    const KIND: &'static str = "bool";
-    const NULLABLE: bool = false;
-    type Array = BooleanArray;
-    type Value<'a> = bool;
-    type WriteArray = BooleanArray;
-
-    fn read(array: &ArrayRef) -> Result<BooleanArray, String> {
-        without_nulls(array)?;
-        <Option<bool>>::read(array)
-    }
-
-    fn value(array: &BooleanArray, row: usize) -> bool {
-        array.value(row)
-    }
-
-    fn to_arrow(array: Self::WriteArray) -> Result<ArrayRef, String> {
-        Ok(Arc::new(array))
-    }
-}
-
-impl Cell for Option<bool> {
-    const KIND: &'static str = "bool";
-    const NULLABLE: bool = true;
-    type Array = BooleanArray;
-    type Value<'a> = Option<bool>;
-    type WriteArray = BooleanArray;
-
-    fn read(array: &ArrayRef) -> Result<BooleanArray, String> {
-        let flags = array.as_boolean_opt().cloned();
-        flags.ok_or_else(|| array.data_type().to_string())
-    }
-
-    fn value(array: &BooleanArray, row: usize) -> Option<bool> {
-        array.is_valid(row).then(|| array.value(row))
-    }
-
-    fn to_arrow(array: Self::WriteArray) -> Result<ArrayRef, String> {
-        Ok(Arc::new(array))
-    }
-}
-
-impl Cell for Text {
-    const KIND: &'static str = "text";
-    const NULLABLE: bool = false;
-    type Array = StringArray;
-    type Value<'a> = &'a str;
-    type WriteArray = StringArray;
-
-    fn read(array: &ArrayRef) -> Result<StringArray, String> {
-        without_nulls(array)?;
-        <Option<Text>>::read(array)
-    }
-
-    fn value(array: &StringArray, row: usize) -> &str {
-        array.value(row)
-    }
-
-    fn to_arrow(array: Self::WriteArray) -> Result<ArrayRef, String> {
-        Ok(Arc::new(array))
-    }
-}
-
-impl Cell for Option<Text> {
-    const KIND: &'static str = "text";
-    const NULLABLE: bool = true;
-    type Array = StringArray;
-    type Value<'a> = Option<&'a str>;
-    type WriteArray = StringArray;
-
-    fn read(array: &ArrayRef) -> Result<StringArray, String> {
-        let texts = array.as_string_opt::<i32>().cloned();
-        texts.ok_or_else(|| array.data_type().to_string())
-    }
-
-    fn value(array: &StringArray, row: usize) -> Option<&str> {
-        array.is_valid(row).then(|| array.value(row))
-    }
-
-    fn to_arrow(array: Self::WriteArray) -> Result<ArrayRef, String> {
-        Ok(Arc::new(array))
-    }
+scalars! {
+    bool, bool, BooleanArray, "bool";
+    Text, &'a str, StringArray, "text";
+    u8, u8, PrimitiveArray<UInt8Type>, "u8";
+    u16, u16, PrimitiveArray<UInt16Type>, "u16";
+    u32, u32, PrimitiveArray<UInt32Type>, "u32";
+    u64, u64, PrimitiveArray<UInt64Type>, "u64";
+    i16, i16, PrimitiveArray<Int16Type>, "i16";
+    i32, i32, PrimitiveArray<Int32Type>, "i32";
+    i64, i64, PrimitiveArray<Int64Type>, "i64";
+    f16, f16, PrimitiveArray<Float16Type>, "f16";
+    f32, f32, PrimitiveArray<Float32Type>, "f32";
+    f64, f64, PrimitiveArray<Float64Type>, "f64";
 }
 
 impl Cell for Structs {
