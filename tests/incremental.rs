@@ -155,7 +155,8 @@ fn kills_while_rows_are_reused_leave_the_tables_unchanged() {
     for round in 0..rounds {
         let run = format!("killed-{round}");
         for moment in 0..4u32 {
-            let share = ((round * 7 + moment * 13) % 40) as f64 / 40.0;
+            // At most half: a busy machine may have slowed the measured run down.
+            let share = ((round * 7 + moment * 13) % 40) as f64 / 80.0;
             let mut child = project.start(&run, &["run", "extract"]);
             thread::sleep(Duration::from_secs_f64(duration.as_secs_f64() * share));
             kills += u32::from(child.try_wait().unwrap().is_none());
