@@ -13,8 +13,6 @@ use prospect_findings::{Kind, ReportPage};
 use prospect_store::Manifest;
 use serde_json::Value;
 
-use super::STAGE;
-
 /// The pages in the order of the navigation bar: file name without `.html`, and heading.
 pub const PAGES: [(&str, &str); 9] = [
     ("index", "Overview"),
@@ -128,10 +126,10 @@ impl Frame<'_> {
         sentences.join(" ")
     }
 
-    /// The stages before the report, in run order.
+    /// The stages that write tables, in run order: all but the report.
     pub fn stages(&self) -> impl Iterator<Item = &Stage> {
         let stages = self.ctx.stages.iter();
-        stages.take_while(|stage| stage.name != STAGE.name)
+        stages.filter(|stage| !stage.writes.is_empty())
     }
 
     /// The summary of a stage; null if it has not run.
