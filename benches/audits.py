@@ -294,8 +294,8 @@ def make(root, n, k, dimension, parts):
     run.write("labels", "confident_joint", [a, names[a], b, names[b], joint, joint * 1.1], schema(
         label=I32, label_name=TEXT, true_label=I32, true_name=TEXT, count=I64, estimated=F64))
     run.write("labels", "label_calibration", [
-        np.array([50, 100, 200, 500], np.int32), *[random(4) for _ in range(4)], np.full(4, 1000, np.uint32),
-    ], schema(reviewed=I32, recall=F32, precision=F32, recall_low_=F32, recall_high_=F32, planted=U32))
+        ["uniform"] * 4, np.array([50, 100, 200, 500], np.int32), *[random(4) for _ in range(3)], np.full(4, 1000, np.uint32),
+    ], schema(noise=TEXT, reviewed=I32, recall=F32, recall_low_=F32, recall_high_=F32, planted=U32))
 
     outlying = uniform(rows)
     run.write("outliers", "outliers", [

@@ -1,10 +1,10 @@
--- How many images must be reviewed to find most wrong labels?
+-- What fraction of the wrong labels does a review find?
 --
--- Measured on labels flipped by the audit: reviewing the first `reviewed` images finds the share `recall` of all wrong
--- labels (between `recall_low` and `recall_high`), and the share `precision` of the reviewed images is wrong. Stop where
--- the next row adds little recall.
+-- Measured on labels changed by the audit: reviewing the `reviewed` worst labels finds the fraction `recall` of the changed
+-- labels (95 % interval `recall_low` to `recall_high`), for each kind of error. Real errors are mostly like `similar`, the
+-- hardest kind. How many of the reviewed labels are wrong is unknown without a review.
 --
 -- needs label_calibration
-select reviewed, recall, recall_low, recall_high, precision, planted
+select noise, reviewed, recall, recall_low, recall_high, planted
 from label_calibration
-order by reviewed
+order by noise, reviewed

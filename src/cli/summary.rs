@@ -112,6 +112,10 @@ fn markdown(summary: &Summary) -> String {
         page += &format!(", {} reused", text::count(summary.reused));
     }
     page += ".\n";
+    let labels = summary.stages.get("labels");
+    if let Some(caveat) = labels.and_then(|labels| labels.summary["caveat"].as_str()) {
+        page += &format!("\n**Labels:** {}.\n", cell(caveat));
+    }
     if summary.findings.is_empty() {
         page += "\nNo findings.\n";
     } else {

@@ -220,9 +220,9 @@ const TABLES: &[(&str, &str, &str, &str)] = &[
     (
         "labels",
         "label_calibration",
-        "reviewed:i32 recall:f32 precision:f32 recall_low:f32? recall_high:f32? planted:u32",
-        "200 0.75 0.5 0.625 0.875 40
-         50 0.5 1 0.375 0.625 40",
+        "noise:str reviewed:i32 recall:f32 recall_low:f32? recall_high:f32? planted:u32",
+        "uniform 200 0.75 0.625 0.875 40
+         similar 50 0.5 0.375 0.625 40",
     ),
     (
         "outliers",

@@ -25,7 +25,7 @@ table! {
 }
 
 table! {
-    /// Probability that each label is right.
+    /// Score of each label, by the classifier, the neighbours and the confusion of the labels.
     pub mod label_scores = "label_scores", "labelled image", [35.0, 17.0] {
         image_id: u32,
         label: i32,
@@ -40,7 +40,7 @@ table! {
         knn_agreement: f32,
         /// whether the image is off the diagonal of the confident joint
         confident_joint: bool,
-        /// probability that the label is right
+        /// 0 worst to 1
         score: f32,
         flagged: bool,
         /// 1 is the worst
@@ -67,17 +67,17 @@ table! {
 }
 
 table! {
-    /// Expected result of reviewing the images with the worst labels.
-    pub mod label_calibration = "label_calibration", "review budget", [24.0, 40.0] {
+    /// Fraction of the label errors that a review of the worst labels finds, measured on injected errors.
+    pub mod label_calibration = "label_calibration", "kind of injected error and review budget", [32.0, 40.0] {
+        /// `uniform`: any other label; `confusion`: as the classes are confused; `similar`: towards the most similar class
+        noise: Text,
         /// images reviewed
         reviewed: i32,
-        /// fraction of all label errors among them
+        /// fraction of the injected errors among them
         recall: f32,
         /// 95 % interval
         recall_low: f32,
         recall_high: f32,
-        /// fraction of them with a label error
-        precision: f32,
         /// number of injected label errors
         planted: u32,
     }

@@ -1,6 +1,7 @@
 //! Readers of the tables that more than one stage reads.
 
 pub mod classes;
+pub mod copies;
 pub mod cosine;
 pub mod features;
 pub mod files;

@@ -8,6 +8,7 @@ use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
     schema::{neighbors, probe, probe_classes, probe_quality},
+    tables::copies::copy_groups,
 };
 use prospect_store::Manifest;
 
@@ -28,6 +29,8 @@ pub struct Inputs {
     /// L2 penalty of the probe.
     pub l2: f64,
     pub neighbors: NeighborRows,
+    /// The duplicate group of each image.
+    pub groups: Vec<u32>,
 }
 
 impl Inputs {
@@ -42,6 +45,7 @@ impl Inputs {
         if manifest.has(probe_quality::NAME) {
             inputs.read_penalty(ctx, manifest)?;
         }
+        inputs.groups = copy_groups(ctx, manifest, &inputs.image_ids)?;
         let places: HashMap<u32, u32> = inputs.image_ids.iter().copied().zip(0..).collect();
         let mut lists = vec![Vec::new(); inputs.image_ids.len()];
         if manifest.has(neighbors::NAME) {

@@ -1,12 +1,12 @@
-//! Probability that each label is right, expected number of label errors, and the recall and precision of reviewing the worst
-//! labels, measured on injected errors.
+//! Scores every label, and measures the recall of reviewing the worst labels on injected errors.
 //!
-//! Part 0 evaluates the given labels; part 1 injects errors and evaluates again. Images without a label, or of a class that
+//! Part 0 evaluates the given labels; each further part injects errors of one kind and evaluates again. Images without a label, or of a class that
 //! cannot be learned without them, have no row.
 
 mod classifier;
 mod evidence;
 mod inputs;
+mod memorised;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,8 @@ use prospect_analysis::audit::label_issues::{
     channel::Channel,
     confident::{ConfidentJoint, Filter},
     detect::{self, Detection, Labels, Posterior},
-    inject::inject,
+    inject::{Noise, Subject, inject},
+    rare,
 };
 use prospect_common::{Result, text::count};
 use prospect_engine::{
@@ -34,9 +35,9 @@ use self::{classifier::with_classifier, inputs::Inputs, tables::Scores};
 
 pub const STAGE: Stage = Stage {
     name: "labels",
-    version: 2,
+    version: 3,
     about: "find label errors",
-    needs: Needs::Named(&["scan", "extract", "neighbors", "probe"]),
+    needs: Needs::Named(&["scan", "extract", "neighbors", "duplicates", "probe"]),
     writes: &[
         &label_scores::TABLE,
         &confident_joint::TABLE,
@@ -49,8 +50,9 @@ pub const STAGE: Stage = Stage {
     run,
 };
 
-/// Trainings without and with injected errors; the first round without is the stage `probe`.
+/// Trainings on the given labels, whose first round is the stage `probe`, and on those with each kind of injected error.
 const TRAININGS: [u64; 2] = [detect::ROUNDS as u64, 1 + detect::ROUNDS as u64];
+const KINDS: usize = Noise::ALL.len();
 
 /// Estimated classes that a class is confused with.
 const CONFUSED: u64 = 10;
@@ -72,18 +74,24 @@ fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     Ok(vec![
         TableEstimate::of(&label_scores::TABLE, images),
         TableEstimate::of(&confident_joint::TABLE, classes * classes.min(CONFUSED)),
-        TableEstimate::of(&label_calibration::TABLE, 20),
+        TableEstimate::of(&label_calibration::TABLE, 15 * KINDS as u64),
     ])
 }
 
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
-    writer.set_parts_total(2)?;
+    writer.set_parts_total(1 + KINDS)?;
     let manifest = ctx.run.manifest()?;
     let inputs = Inputs::read(ctx, &manifest)?;
-    let bar = (ctx.progress).stage("labels", TRAININGS.iter().sum(), "trainings");
+    let bar = (ctx.progress).stage(
+        "labels",
+        TRAININGS[0] + KINDS as u64 * TRAININGS[1],
+        "trainings",
+    );
+    let warning = memorised::warning(ctx, &manifest, &inputs.image_ids)?;
     let work = Work {
         ctx,
         manifest,
+        is_memorised: warning.is_some(),
         inputs,
         bar,
     };
@@ -108,21 +116,29 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let manifest = ctx.run.manifest()?;
     let scores = Scores::read(ctx, &manifest)?;
     let joint = tables::read_joint(ctx, &manifest, &work.inputs)?;
-    if !writer.has_part(1) {
-        let mut part = writer.part(1)?;
-        let (reviews, injected) = work.calibrate(&scores, &joint)?;
-        part.write(
-            label_calibration::NAME,
-            &tables::calibration(&reviews, injected)?,
-        )?;
-        writer.commit(part)?;
+    for (number, noise) in (1..).zip(Noise::ALL) {
+        if !writer.has_part(number) {
+            let mut part = writer.part(number)?;
+            let (reviews, injected) = work.calibrate(&scores, &joint, noise)?;
+            part.write(
+                label_calibration::NAME,
+                &tables::calibration(noise, &reviews, injected)?,
+            )?;
+            writer.commit(part)?;
+        }
+        work.bar
+            .set_done(TRAININGS[0] + number as u64 * TRAININGS[1]);
     }
     let reviews = tables::read_calibration(ctx, &ctx.run.manifest()?)?;
-    let review = reviews
-        .iter()
-        .find(|review| review.reviewed == ctx.config.audit.budget.min(scores.image_ids.len()));
-    let summary = summary(&work.inputs, &scores, review);
-    work.bar.finish(&line(&scores, review));
+    let budget = ctx.config.audit.budget.min(scores.image_ids.len());
+    let review = sentence(budget, &reviews);
+    let mut summary = summary(&work.inputs, &scores, review.as_deref());
+    let mut line = line(&scores, review.as_deref());
+    if let Some(warning) = warning {
+        line += &format!("; {warning}");
+        summary["caveat"] = json!(warning);
+    }
+    work.bar.finish(&line);
     Ok(Outcome {
         result: None,
         summary,
@@ -134,6 +150,8 @@ struct Work<'a> {
     ctx: &'a Context<'a>,
     manifest: Manifest,
     inputs: Inputs,
+    /// Whether the network was probably trained on these labels.
+    is_memorised: bool,
     bar: Bar,
 }
 
@@ -158,36 +176,45 @@ impl Work<'_> {
                     }
                 }
             };
-            detect::detect(&labels, &first, &mut |classes, weights| {
+            let mut detected = detect::detect(&labels, &first, &mut |classes, weights| {
                 train(classes, Some(weights))
-            })
+            })?;
+            let (classes, neighbors) = (labels.classes, labels.neighbors);
+            rare::rescore(classes, labels.given, neighbors, &mut detected.posteriors);
+            Ok(detected)
         })
     }
 
-    /// Expected results of reviews of several sizes, and the number of errors injected to measure them.
-    fn calibrate(&self, scores: &Scores, joint: &[f64]) -> Result<(Vec<Review>, usize)> {
+    /// Recall of reviews of several sizes on errors of one kind, and the number injected. None if the network may have memorised
+    /// these very labels, which injected errors cannot show.
+    fn calibrate(
+        &self,
+        scores: &Scores,
+        joint: &[f64],
+        noise: Noise,
+    ) -> Result<(Vec<Review>, usize)> {
         let (inputs, settings) = (&self.inputs, &self.ctx.config.audit);
+        if inputs.of_network || self.is_memorised {
+            return Ok((Vec::new(), 0));
+        }
         let mut right = vec![None; inputs.image_ids.len()];
         for (id, score) in scores.image_ids.iter().zip(&scores.scores) {
             if let Ok(row) = inputs.image_ids.binary_search(id) {
                 right[row] = Some(*score);
             }
         }
-        let channel = Channel::from_joint(inputs.classes.len(), joint);
-        let injected = inject(
-            &inputs.given,
-            &right,
-            &channel,
-            settings.planted,
-            settings.seed,
-        );
+        let subject = Subject {
+            labels: &inputs.given,
+            right: &right,
+            probabilities: inputs.probabilities(),
+            channel: &Channel::from_joint(inputs.classes.len(), joint),
+            groups: &inputs.groups,
+        };
+        let injected = inject(&subject, noise, settings.planted, settings.seed);
         if injected.rows.is_empty() {
             return Ok((Vec::new(), 0));
         }
-        let detected = self.detect(
-            &injected.labels,
-            inputs.of_network.then(|| inputs.probabilities()),
-        )?;
+        let detected = self.detect(&injected.labels, None)?;
         let right = |posterior: &Option<Posterior>| posterior.map(|posterior| posterior.p_label);
         let all: Vec<f32> = detected.posteriors.iter().filter_map(right).collect();
         let of_injected = injected.rows.iter().map(|row| &detected.posteriors[*row]);
@@ -215,39 +242,45 @@ fn sizes(scores: &Scores, budget: usize) -> Vec<usize> {
     sizes
 }
 
-fn summary(inputs: &Inputs, scores: &Scores, review: Option<&Review>) -> Value {
+fn summary(inputs: &Inputs, scores: &Scores, review: Option<&str>) -> Value {
     let mut summary = json!({
         "evaluated_images": scores.image_ids.len(),
         "not_evaluated": inputs.image_ids.len() - scores.image_ids.len(),
-        "expected_errors": scores.errors(),
         "flagged": scores.flagged_count(),
         "confident_joint": scores.off_diagonal.iter().filter(|off| **off).count(),
     });
     if let Some(review) = review {
-        summary["review"] = json!(sentence(review));
+        summary["review"] = json!(review);
     }
     if inputs.of_network && !scores.image_ids.is_empty() {
-        summary["caveat"] = json!("a network trained on these labels may have memorised them");
+        summary["caveat"] = json!(
+            "the scores come from the network; if it was trained on these labels, it may have memorised the wrong ones"
+        );
     }
     summary
 }
 
-/// "reviewing 200 images finds an estimated 71 % of label errors at 62 % precision"
-fn sentence(review: &Review) -> String {
-    format!(
-        "reviewing {} images finds an estimated {:.0} % of label errors at {:.0} % precision",
-        count(review.reviewed as u64),
-        100.0 * review.recall,
-        100.0 * review.precision,
-    )
+/// "a review of the worst 200 finds 31 to 72 % of injected label errors": the range over all kinds of noise and their
+/// 95 % intervals. None without injected errors.
+fn sentence(budget: usize, reviews: &[Review]) -> Option<String> {
+    let of_budget = reviews.iter().filter(|review| review.reviewed == budget);
+    let low = of_budget.clone().map(|review| review.recall_low);
+    let high = of_budget.map(|review| review.recall_high);
+    let (low, high) = (low.reduce(f64::min)?, high.reduce(f64::max)?);
+    Some(format!(
+        "a review of the worst {} finds {:.0} to {:.0} % of injected label errors",
+        count(budget as u64),
+        (100.0 * low).floor(),
+        (100.0 * high).ceil(),
+    ))
 }
 
-fn line(scores: &Scores, review: Option<&Review>) -> String {
+fn line(scores: &Scores, review: Option<&str>) -> String {
     if scores.image_ids.is_empty() {
         return "no labels to evaluate".into();
     }
     let flagged = count(scores.flagged_count() as u64);
-    let review = review.map(|review| format!("; {}", sentence(review)));
+    let review = review.map(|review| format!("; {review}"));
     format!("{flagged} labels flagged{}", review.unwrap_or_default())
 }
 

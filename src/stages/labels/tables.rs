@@ -1,11 +1,14 @@
 //! Rows of `label_scores`, `confident_joint` and `label_calibration`.
 
+use std::collections::HashMap;
+
 use arrow::array::{Float32Array, Float64Array, Int32Array, RecordBatch, StringArray};
 use prospect_analysis::audit::label_issues::{
     UNLABELLED,
     calibration::Review,
     confident::ConfidentJoint,
     detect::Detection,
+    inject::Noise,
     scores::{Votes, normalized_margin, self_confidence},
 };
 use prospect_common::Result;
@@ -33,7 +36,7 @@ pub struct Scores {
     knn_agreement: Vec<f32>,
     /// Whether the image is off the diagonal of the confident joint.
     pub off_diagonal: Vec<bool>,
-    /// Probability that the label is right.
+    /// 0 worst to 1.
     pub scores: Vec<f32>,
     pub flagged: Vec<bool>,
     /// 1 is the worst.
@@ -41,7 +44,8 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// Flags as many of the worst labels as are expected to be wrong, where another class is more likely.
+    /// Flags as many of the worst labels as are expected to be wrong, in all and of each class, where another class is more likely.
+    /// The quota keeps one class with many doubtful labels from filling the list.
     pub fn new(inputs: &Inputs, detected: &Detection, off_diagonal: &[bool]) -> Scores {
         let mut scores = Scores::default();
         let probabilities = inputs.probabilities();
@@ -74,11 +78,20 @@ impl Scores {
             let (a, b) = (of(a), of(b));
             a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
         });
+        let mut quotas: HashMap<i32, f64> = HashMap::new();
+        for (label, score) in scores.labels.iter().zip(&scores.scores) {
+            *quotas.entry(*label).or_default() += 1.0 - f64::from(*score);
+        }
         let wrong = scores.errors().round() as usize;
         (scores.flagged, scores.ranks) = (vec![false; n], vec![0; n]);
         for (at, row) in order.into_iter().enumerate() {
             scores.ranks[row] = i32::try_from(at + 1).unwrap_or(i32::MAX);
-            scores.flagged[row] = at < wrong && scores.suggested[row].is_some();
+            if at < wrong && scores.suggested[row].is_some() {
+                let quota = quotas.entry(scores.labels[row]).or_default();
+                // Rounded up: a class with less than one expected error may have one.
+                scores.flagged[row] = *quota > 0.0;
+                *quota -= 1.0;
+            }
         }
         scores
     }
@@ -209,40 +222,39 @@ pub fn read_joint(ctx: &Context, manifest: &Manifest, inputs: &Inputs) -> Result
     Ok(joint)
 }
 
-pub fn calibration(reviews: &[Review], injected: usize) -> Result<RecordBatch> {
+pub fn calibration(noise: Noise, reviews: &[Review], injected: usize) -> Result<RecordBatch> {
     let floats = |of: fn(&Review) -> f64| -> Float32Array {
         reviews.iter().map(|review| of(review) as f32).collect()
     };
     let reviewed = reviews.iter().map(|review| i32::try_from(review.reviewed));
     let injected = u32::try_from(injected).unwrap_or(u32::MAX);
     label_calibration::Columns {
+        noise: reviews.iter().map(|_| Some(noise.name())).collect(),
         reviewed: reviewed.map(|n| n.unwrap_or(i32::MAX)).collect(),
         recall: floats(|review| review.recall),
         recall_low: floats(|review| review.recall_low),
         recall_high: floats(|review| review.recall_high),
-        precision: floats(|review| review.precision),
         planted: vec![injected; reviews.len()].into(),
     }
     .batch()
 }
 
+/// The reviews of every kind of noise.
 pub fn read_calibration(ctx: &Context, manifest: &Manifest) -> Result<Vec<Review>> {
     let columns = (
         label_calibration::reviewed,
         label_calibration::recall,
         label_calibration::recall_low,
         label_calibration::recall_high,
-        label_calibration::precision,
     );
     let mut reviews = Vec::new();
     for batch in ctx.run.rows(manifest, columns) {
-        for (reviewed, recall, recall_low, recall_high, precision) in batch?.iter() {
+        for (reviewed, recall, recall_low, recall_high) in batch?.iter() {
             reviews.push(Review {
                 reviewed: usize::try_from(reviewed).unwrap_or(0),
                 recall: recall.into(),
                 recall_low: recall_low.into(),
                 recall_high: recall_high.into(),
-                precision: precision.into(),
             });
         }
     }

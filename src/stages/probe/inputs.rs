@@ -10,7 +10,7 @@ use prospect_common::Result;
 use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
-    schema::{duplicates, predictions},
+    schema::predictions,
     tables::{
         classes::{ClassNames, labels, name_of},
         features::FeatureReader,
@@ -74,7 +74,7 @@ impl Inputs {
         }
         inputs.images_left_out = reader.left_out;
         inputs.read_labels(ctx, manifest)?;
-        let groups = groups(ctx, manifest, &inputs.image_ids)?;
+        let groups = copy_groups(ctx, manifest, &inputs.image_ids)?;
         let settings = &ctx.config.audit;
         let labels = inputs.labels.iter();
         let numbers: Vec<Option<u32>> = labels.map(|label| label.map(|n| n as u32)).collect();
@@ -154,25 +154,6 @@ impl Inputs {
         let known = self.positions.iter();
         known.filter(|position| **position != UNLABELLED).count()
     }
-}
-
-/// The duplicate group of each image, or its own id.
-fn groups(ctx: &Context, manifest: &Manifest, image_ids: &[u32]) -> Result<Vec<u32>> {
-    let mut group_of: HashMap<u32, u32> = HashMap::new();
-    if manifest.has(duplicates::NAME) {
-        let columns = (
-            duplicates::image_a,
-            duplicates::image_b,
-            duplicates::group_id,
-        );
-        for batch in ctx.run.rows(manifest, columns) {
-            for (a, b, group) in batch?.iter() {
-                group_of.extend([(a, group), (b, group)]);
-            }
-        }
-    }
-    let group = |id: &u32| group_of.get(id).copied().unwrap_or(*id);
-    Ok(image_ids.iter().map(group).collect())
 }
 
 /// Calls `work` with the run's features, one row per row of the inputs.

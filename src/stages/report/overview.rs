@@ -7,8 +7,8 @@ use prospect_common::{
     Result,
     text::{self as words, percent, plural},
 };
-use prospect_engine::schema::{changes, issues, label_scores};
-use prospect_findings::{Kind, changes::ChangeKind};
+use prospect_engine::schema::{changes, issues};
+use prospect_findings::{Kind, changes::ChangeKind, review::Verdict};
 
 use super::{
     frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, shown},
@@ -18,8 +18,6 @@ use super::{
 /// Pictures per kind of finding, and of new findings.
 const PICTURES: usize = 8;
 const NEW: usize = 16;
-/// Standard deviations of a 95 % interval.
-const WIDTH: f64 = 1.96;
 
 #[derive(Template)]
 #[template(path = "index.html")]
@@ -32,6 +30,8 @@ struct Overview {
     kinds: Vec<OfKind>,
     nothing: &'static str,
     clear: String,
+    /// Why the label findings may be incomplete; empty if nothing is known.
+    caveat: String,
     warnings: Vec<String>,
 }
 
@@ -95,6 +95,12 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             false => "The audits have not run yet. Run prospect run audit report.",
         },
         clear: frame.clear(Kind::ALL.into_iter()),
+        caveat: shown(
+            frame.summary("labels")["caveat"]
+                .as_str()
+                .unwrap_or_default(),
+            MESSAGE,
+        ),
         warnings: warnings(frame),
         kinds,
     };
@@ -115,27 +121,18 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
             Some(bad) => format!("{} unreadable", plural(bad, "file is", "files are")),
         },
     )];
-    if let Some((wrong, low, high)) = wrong_labels(frame)? {
-        let evaluated = frame.summary("labels")["evaluated_images"]
-            .as_u64()
-            .unwrap_or(0)
-            .max(1) as f64;
-        figures.push(Figure::number(
-            "Estimated wrong labels",
-            percent(wrong / evaluated),
-            format!(
-                "about {}; 95 % interval {} to {}, assuming calibrated label scores",
-                words::count(wrong.round() as u64),
-                percent(low / evaluated),
-                percent(high / evaluated)
-            ),
-        ));
-    }
     if let Some(review) = frame.summary("labels")["review"].as_str() {
         figures.push(Figure::words(
-            "Expected from a review",
+            "Yield of a review",
             review.to_string(),
-            "measured on injected label errors; expect a lower precision on real ones".into(),
+            "lowest and highest of three kinds of injected errors; how many flagged labels are wrong is unknown until reviewed".into(),
+        ));
+    }
+    if let Some((wrong, reviewed)) = reviewed_labels(frame)? {
+        figures.push(Figure::number(
+            "Wrong labels among the reviewed",
+            format!("{} of {}", words::count(wrong), words::count(reviewed)),
+            "label findings with a decision; no estimate for the others".into(),
         ));
     }
     let confusion = frame.summary("confusion");
@@ -175,29 +172,6 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Expected number of wrong labels with a 95 % interval, treating labels as independent.
-fn wrong_labels(frame: &Frame) -> Result<Option<(f64, f64, f64)>> {
-    if !frame.manifest.has(label_scores::NAME) {
-        return Ok(None);
-    }
-    let (mut expected, mut variance, mut n) = (0.0, 0.0, 0.0);
-    let scores = (frame.ctx.run).rows(&frame.manifest, (label_scores::score,));
-    for batch in scores {
-        for (score,) in batch?.iter() {
-            let p_correct = f64::from(score);
-            expected += 1.0 - p_correct;
-            variance += p_correct * (1.0 - p_correct);
-            n += 1.0;
-        }
-    }
-    let width = WIDTH * variance.sqrt();
-    Ok((n > 0.0).then_some((
-        expected,
-        (expected - width).max(0.0),
-        (expected + width).min(n),
-    )))
-}
-
 /// Changes of the findings since the previous run.
 fn since(frame: &Frame, images: &mut Vec<u32>) -> Result<Option<Since>> {
     if !frame.manifest.has(changes::NAME) {
@@ -234,6 +208,22 @@ fn since(frame: &Frame, images: &mut Vec<u32>) -> Result<Option<Since>> {
         ),
         images: ids(&found),
     }))
+}
+
+/// Label findings decided as wrong, and all with a decision; `None` without any.
+fn reviewed_labels(frame: &Frame) -> Result<Option<(u64, u64)>> {
+    let (mut wrong, mut reviewed) = (0, 0);
+    if !frame.manifest.has(issues::NAME) {
+        return Ok(None);
+    }
+    let rows = (frame.ctx.run).rows(&frame.manifest, (issues::reviewed,));
+    for batch in rows.only(issues::kind, Kind::Label.name()) {
+        for (decision,) in batch?.iter() {
+            reviewed += u64::from(decision.is_some());
+            wrong += u64::from(decision == Some(Verdict::Fix.name()));
+        }
+    }
+    Ok((reviewed > 0).then_some((wrong, reviewed)))
 }
 
 /// Stages that have not run, and how to run them.

@@ -1,10 +1,9 @@
-//! Estimated recall and precision of a review of the worst labels, measured on injected errors.
+//! Estimated recall of a review of the worst labels, measured on injected errors. The precision is unknown without reviews.
 //!
 //! Scores are probabilities and comparable between the two runs, except that more errors make every label more doubtful. So
 //! the odds of the run with injected errors are first scaled by the odds of an error before and after the injection. The
 //! recall of the `n` worst labels is then the fraction of injected errors that score no better than the n-th worst label of
-//! the run without them, bounded by `n` over the expected number of errors. Precision is recall times expected errors over
-//! `n`.
+//! the run without them, bounded by `n` over the expected number of errors.
 
 use crate::audit::groups::wilson;
 
@@ -16,12 +15,9 @@ pub struct Review {
     pub recall: f64,
     pub recall_low: f64,
     pub recall_high: f64,
-    /// Fraction of errors among the reviewed labels.
-    pub precision: f64,
 }
 
-/// Reviews of the `sizes` worst labels, sizes ascending. Precision is made monotonic, worse labels being wrong at least as often,
-/// since few injected errors are among the very worst. `scores` are those of all labels as given, `with_injected` those of all
+/// Reviews of the `sizes` worst labels, sizes ascending. `scores` are those of all labels as given, `with_injected` those of all
 /// labels after the injection, `injected` those of the injected errors. Empty without injected errors.
 pub fn reviews(
     scores: &[f32],
@@ -55,19 +51,9 @@ pub fn reviews(
             recall,
             recall_low: low.min(recall),
             recall_high: high.min(max_recall).max(recall),
-            precision: (recall * errors / reviewed.max(1) as f64).min(1.0),
         }
     };
-    let mut reviews: Vec<Review> = sizes.iter().map(review).collect();
-    let mut min_precision: f64 = 0.0;
-    for review in reviews.iter_mut().rev() {
-        min_precision = min_precision.max(review.precision);
-        let recall = (min_precision * review.reviewed as f64 / errors).min(1.0);
-        review.precision = min_precision;
-        review.recall = review.recall.max(recall);
-        review.recall_high = review.recall_high.max(review.recall);
-    }
-    reviews
+    sizes.iter().map(review).collect()
 }
 
 /// Expected number of wrong labels; positive, so that fractions of it are finite.

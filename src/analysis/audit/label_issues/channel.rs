@@ -25,7 +25,7 @@ impl Channel {
         let correct: f64 = (0..classes)
             .map(|class| joint[class * classes + class])
             .sum();
-        let wrong = 1.0 - correct / all;
+        let wrong = (1.0 - correct / all).max(0.0);
         let labelled = joint.chunks_exact(classes.max(1));
         let shares: Vec<f64> = labelled.map(|row| row.iter().sum::<f64>() / all).collect();
         let mut given = vec![0.0; classes * classes];

@@ -21,7 +21,7 @@ pub const ROUNDS: usize = 2;
 /// Exponent of the neighbours' votes, below 1 because the classifier has seen the same vectors. Between 0.3 and 1 the average
 /// precision varies by less than 0.01.
 const NEIGHBOR_EXPONENT: f64 = 0.6;
-/// Number of pseudo-neighbours of each row, with the label frequencies of all images.
+/// Number of pseudo-neighbours of each row, with the class frequencies of all images.
 const PRIOR: f64 = 5.0;
 
 /// Labels of a dataset and its neighbours.
@@ -109,7 +109,8 @@ pub fn detect(labels: &Labels, first: &Probabilities, refit: &mut Refit) -> Resu
 }
 
 impl Labels<'_> {
-    /// The classifier's probabilities times the neighbours' votes, `[rows, classes]`.
+    /// The classifier's probabilities times the neighbours' votes, `[rows, classes]`. The votes are relative to the frequency of
+    /// each class: the probabilities contain it already, and a rare class must not pay for it twice.
     fn with_neighbors(&self, channel: &Channel, classifier: &Probabilities) -> Vec<f32> {
         let k = self.classes;
         let mut known = vec![0f32; self.given.len() * k];
@@ -124,12 +125,15 @@ impl Labels<'_> {
                 }
             },
         );
-        let prior = self.prior();
+        let frequencies = self.frequencies();
         let mut out = vec![0f32; known.len()];
         (out.par_chunks_mut(k.max(1)).enumerate()).for_each_init(
             || vec![0.0; k],
             |votes, (row, out)| {
-                votes.copy_from_slice(&prior);
+                votes
+                    .iter_mut()
+                    .zip(&frequencies)
+                    .for_each(|(vote, frequency)| *vote = PRIOR * frequency);
                 for &neighbor in self.neighbors.of(row) {
                     let of = &known[neighbor as usize * k..][..k];
                     votes
@@ -137,8 +141,15 @@ impl Labels<'_> {
                         .zip(of)
                         .for_each(|(vote, p)| *vote += f64::from(*p));
                 }
-                let own = votes.iter_mut().zip(classifier.row(row));
-                own.for_each(|(vote, p)| *vote = f64::from(*p) * vote.powf(NEIGHBOR_EXPONENT));
+                let own = votes.iter_mut().zip(&frequencies).zip(classifier.row(row));
+                own.for_each(|((vote, frequency), p)| {
+                    let lift = if *frequency > 0.0 {
+                        *vote / frequency
+                    } else {
+                        0.0
+                    };
+                    *vote = f64::from(*p) * lift.powf(NEIGHBOR_EXPONENT);
+                });
                 let sum: f64 = votes.iter().sum();
                 let scaled = out.iter_mut().zip(votes.iter()).zip(classifier.row(row));
                 scaled.for_each(|((out, p), alone)| {
@@ -149,13 +160,13 @@ impl Labels<'_> {
         out
     }
 
-    /// Pseudo-neighbours of each class.
-    fn prior(&self) -> Vec<f64> {
+    /// Fraction of the labels of each class.
+    fn frequencies(&self) -> Vec<f64> {
         let mut counts = vec![0.0; self.classes];
         let labelled = self.given.iter().filter(|label| **label != UNLABELLED);
         labelled.for_each(|label| counts[*label as usize] += 1.0);
         let all: f64 = counts.iter().sum();
-        counts.iter().map(|n| PRIOR * n / all.max(1.0)).collect()
+        counts.iter().map(|n| n / all.max(1.0)).collect()
     }
 
     fn posteriors(&self, channel: &Channel, prior: &Probabilities) -> Vec<Option<Posterior>> {

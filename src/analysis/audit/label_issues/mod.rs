@@ -1,14 +1,15 @@
-//! Label errors: the probability that each label is right, from out-of-sample predictions.
+//! Label errors: scores of all labels, from out-of-sample predictions.
 //!
 //! [`confident`] is confident learning as in cleanlab, [`scores`] has simple scores, [`channel`] models the confusion of
-//! labels, [`detect`] combines them with the neighbours and refits of the classifier, [`inject`] changes known labels, and
-//! [`calibration`] estimates from these the yield of a review.
+//! labels, [`detect`] combines them with the neighbours and refits of the classifier, [`rare`] scores rare classes, [`inject`]
+//! changes known labels, and [`calibration`] measures on these the yield of a review.
 
 pub mod calibration;
 pub mod channel;
 pub mod confident;
 pub mod detect;
 pub mod inject;
+pub mod rare;
 pub mod scores;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use super::{
     channel::Channel,
     confident::{ConfidentJoint, Filter},
     detect::{self, Labels, detect},
+    inject::{Injection, Noise, Subject, inject},
     scores::{Votes, normalized_margin, self_confidence},
     *,
 };
@@ -264,6 +265,37 @@ fn wrong_labels_are_found_and_corrected() {
 }
 
 #[test]
+fn a_rare_class_pays_for_its_frequency_once() {
+    // A class of three images among two of forty. Its images have one neighbour of their own class in four.
+    let labels: Vec<u32> = (0..83).map(|row| (row / 40) as u32).collect();
+    let neighbors = NeighborRows::new((0..83u32).map(|row| match row {
+        80..83 => vec![80 + (row - 79) % 3, 0, 1, 2],
+        _ => vec![row / 40 * 40, row / 40 * 40 + 1],
+    }));
+    let values: Vec<f32> = (0..83)
+        .flat_map(|row| match row / 40 {
+            0 => [0.9, 0.05, 0.05],
+            1 => [0.05, 0.9, 0.05],
+            _ => [0.55, 0.05, 0.4],
+        })
+        .collect();
+    let first = Probabilities {
+        classes: 3,
+        values: &values,
+    };
+    let subject = Labels {
+        classes: 3,
+        given: &labels,
+        neighbors: &neighbors,
+    };
+    let found = detect(&subject, &first, &mut |_, _| Ok(values.clone())).unwrap();
+    for row in 80..83 {
+        let posterior = found.posteriors[row].unwrap();
+        assert!(posterior.p_label > 0.5, "{posterior:?}");
+    }
+}
+
+#[test]
 fn rows_without_a_label_get_no_posterior() {
     let clusters = Clusters::new(&[(3, 1), (5, UNLABELLED), (44, UNLABELLED)]);
     let found = clusters.detect();
@@ -287,7 +319,8 @@ fn one_class_or_none_has_no_errors() {
     };
     let found = detect(&labels, &first, &mut |_, _| Ok(vec![1.0, 1.0])).unwrap();
     assert_eq!(found.errors(), 0.0);
-    assert!(injected(&[0, 0], &found, 0.5, 1).rows.is_empty());
+    let errors = injected(&[0, 0], &found, &[0, 1], Noise::Uniform, (0.5, 1));
+    assert!(errors.rows.is_empty());
     let labels = Labels {
         classes: 0,
         given: &[UNLABELLED; 2],
@@ -301,40 +334,78 @@ fn one_class_or_none_has_no_errors() {
     assert_eq!(found.posteriors, [None, None]);
 }
 
-fn injected(labels: &[u32], found: &detect::Detection, share: f64, seed: u64) -> inject::Injection {
+/// Errors injected into labels whose copies are in groups.
+fn injected(
+    labels: &[u32],
+    found: &detect::Detection,
+    groups: &[u32],
+    noise: Noise,
+    (fraction, seed): (f64, u64),
+) -> Injection {
     let right: Vec<Option<f32>> = (found.posteriors.iter())
         .map(|posterior| posterior.map(|posterior| posterior.p_label))
         .collect();
-    inject::inject(labels, &right, &found.channel, share, seed)
+    let k = found.channel.classes;
+    // The next class is the most similar one.
+    let of_row = |label: &u32| {
+        (0..k).map(move |class| match (class + k - *label as usize) % k {
+            0 => 0.6,
+            1 => 0.3,
+            _ => 0.05,
+        })
+    };
+    let known = labels
+        .iter()
+        .map(|label| if *label == UNLABELLED { &0 } else { label });
+    let values: Vec<f32> = known.flat_map(of_row).collect();
+    let subject = Subject {
+        labels,
+        right: &right,
+        probabilities: Probabilities {
+            classes: k,
+            values: &values,
+        },
+        channel: &found.channel,
+        groups,
+    };
+    inject(&subject, noise, fraction, seed)
 }
 
 #[test]
 fn injection_is_seeded_and_spares_doubtful_labels() {
     let clusters = Clusters::new(&[(3, 1), (25, 3), (47, 0), (50, UNLABELLED)]);
     let found = clusters.detect();
-    let errors = injected(&clusters.labels, &found, 0.1, 42);
-    assert_eq!(errors, injected(&clusters.labels, &found, 0.1, 42));
-    assert_ne!(
-        errors.rows,
-        injected(&clusters.labels, &found, 0.1, 43).rows
-    );
-    assert_eq!(errors.rows.len(), 8);
-    for row in 0..80 {
-        let changed = errors.labels[row] != clusters.labels[row];
-        assert_eq!(changed, errors.rows.binary_search(&row).is_ok());
-        assert!(!(changed && [3, 25, 47, 50].contains(&row)));
+    let groups: Vec<u32> = (0..80).collect();
+    for noise in Noise::ALL {
+        let injected = |settings| injected(&clusters.labels, &found, &groups, noise, settings);
+        let errors = injected((0.1, 42));
+        assert_eq!(errors, injected((0.1, 42)));
+        assert_ne!(errors.rows, injected((0.1, 43)).rows);
+        assert_eq!(errors.rows.len(), 8);
+        for row in 0..80 {
+            let (before, after) = (clusters.labels[row], errors.labels[row]);
+            assert_eq!(before != after, errors.rows.binary_search(&row).is_ok());
+            assert!(before == after || ![3, 25, 47, 50].contains(&row));
+            assert!(before == after || noise != Noise::Similar || after == (before + 1) % 4);
+        }
+        // No class is emptied, however many errors are injected.
+        let errors = injected((1.0, 42));
+        for class in 0..4 {
+            let left = errors.labels.iter().filter(|label| **label == class);
+            assert!(left.count() >= 2);
+        }
     }
-    // No class is emptied, however many errors are injected.
-    let errors = injected(&clusters.labels, &found, 1.0, 42);
-    for class in 0..4 {
-        assert!(
-            errors
-                .labels
-                .iter()
-                .filter(|label| **label == class)
-                .count()
-                >= 2
-        );
+}
+
+#[test]
+fn copies_get_one_wrong_label() {
+    let clusters = Clusters::new(&[]);
+    let found = clusters.detect();
+    let groups: Vec<u32> = (0..80).map(|row| row / 4).collect();
+    let errors = injected(&clusters.labels, &found, &groups, Noise::Uniform, (0.2, 7));
+    assert_eq!(errors.rows.len(), 16);
+    for group in errors.labels.chunks(4) {
+        assert!(group.iter().all(|label| *label == group[0]));
     }
 }
 
@@ -353,9 +424,7 @@ fn reviews_are_estimated_from_injected_errors() {
     for (recall, expected) in recalls.iter().zip(expected) {
         assert!((recall - expected).abs() < 1e-6, "{recalls:?}");
     }
-    assert!((found[2].precision - 1.0).abs() < 1e-6);
     assert_eq!(found[5].reviewed, 100);
-    assert!((found[5].precision - 0.08).abs() < 1e-6);
     for review in &found {
         assert!(review.recall_low <= review.recall && review.recall <= review.recall_high);
     }
@@ -370,14 +439,8 @@ fn reviews_are_estimated_from_injected_errors() {
         found.iter().map(|review| review.recall).collect()
     };
     assert_eq!((recalls(&[8]), recalls(&[9])), (vec![0.0], vec![1.0]));
-    // The worst eight are wrong at least as often as the worst nine.
-    let both = recalls(&[8, 9]);
-    assert!((both[0] - 8.0 / 9.0).abs() < 1e-6 && both[1] == 1.0);
 
     // No errors are expected.
     let fine = reviews(&[1.0; 5], &[1.0; 5], &[0.5], &[1, 5]);
-    assert!(
-        fine.iter()
-            .all(|review| review.recall.is_finite() && review.precision < 1e-3)
-    );
+    assert!(fine.iter().all(|review| review.recall.is_finite()));
 }

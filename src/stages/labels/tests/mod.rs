@@ -62,7 +62,6 @@ fn wrong_labels_are_found_and_explained() {
         ),
         (json!(3), json!(3))
     );
-    assert!((summary["expected_errors"].as_f64().unwrap() - 3.0).abs() < 0.5);
     for column in [confident_joint::estimated, confident_joint::expected] {
         let all: f64 = cells(&run, column).iter().sum();
         assert!((all - 60.0).abs() < 0.5, "{all} images");
@@ -89,14 +88,17 @@ fn injected_errors_calibrate_reviews() {
     let case = Case::new(&WRONG).with_tables();
     let summary = case.run(&["audit.budget=3"]);
     let run = case.fake.run();
-    assert_eq!(cells(&run, label_calibration::reviewed)[..2], [3, 10]);
+    let reviewed: Vec<i32> = cells(&run, label_calibration::reviewed);
+    assert_eq!(reviewed[..2], [3, 10]);
     let planted = cells(&run, label_calibration::planted);
     assert!(planted.iter().all(|planted| *planted == 6), "{planted:?}");
-    let recall = cells(&run, label_calibration::recall);
-    assert!(recall[1] > 0.9 && recall.is_sorted());
+    let recall: Vec<f32> = cells(&run, label_calibration::recall);
+    for recall in recall.chunks(reviewed.len() / KINDS) {
+        assert!(recall[1] > 0.9 && recall.is_sorted());
+    }
     let review = summary["review"].as_str().unwrap();
     assert!(
-        review.starts_with("reviewing 3 images finds an estimated "),
+        review.starts_with("a review of the worst 3 finds "),
         "{review}"
     );
 
@@ -149,7 +151,7 @@ fn probabilities_of_the_network_come_with_a_caveat() {
     let summary = case.run(&[]);
     assert_eq!(summary["flagged"], 3);
     assert!(summary["caveat"].as_str().unwrap().contains("memorised"));
-    assert!(summary["review"].is_string());
+    assert_eq!(summary["review"], Value::Null);
     let found = case.findings(&[]);
     assert!(
         found

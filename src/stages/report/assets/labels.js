@@ -3,7 +3,7 @@
 document.addEventListener('DOMContentLoaded', async () => {
   const gallery = document.getElementById('gallery');
   if (!gallery) return;
-  const { el, name, percent, count, thumb } = prospect;
+  const { el, name, count, thumb } = prospect;
   const { kinds, findings, most } = await prospect.load('findings');
   const at = (id) => document.getElementById(id);
   const aboutLabels = new Set(kinds.filter(([, , , about]) => about === 'label').map(([key]) => key));
@@ -110,7 +110,7 @@ document.addEventListener('DOMContentLoaded', async () => {
         labels,
         el('p', { class: 'path quiet' }, name(finding.path)),
         el('p', {}, name(finding.evidence)),
-        el('p', { class: 'quiet' }, ofLabel ? `probability that the label is correct: ${percent(finding.score, 1)}` : `score ${finding.score}`,
+        el('p', { class: 'quiet' }, `score ${finding.score}`,
           finding.flagged ? null : ', a candidate', finding.reviewed ? `, reviewed before: ${finding.reviewed}` : null),
         el('div', { class: 'decide' },
           el('button', { type: 'button', class: 'button', 'data-verdict': 'ok', onclick: () => decide(place, 'ok') }, 'OK'),
