@@ -124,7 +124,8 @@ impl Comparer {
         }
         let of = |id: u32| self.pictures.get(&id).and_then(Option::as_ref);
         (of(a).zip(of(b))).map_or(0.0, |(a, b)| {
-            a.similarity(b).max(a.mirrored().similarity(b))
+            let mirrored = a.mirrored().similarity(b);
+            a.similarity(b).overall.max(mirrored.overall)
         })
     }
 }

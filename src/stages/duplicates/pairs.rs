@@ -25,6 +25,11 @@ const MAX_ALL_PAIRS: usize = 8;
 /// Feature vectors in memory at a time, in addition to those of the duplicates.
 const VECTORS: usize = 8192;
 
+/// Overall similarity; 0 if it is unknown.
+fn overall(row: &ComparedPair) -> f32 {
+    row.best().map_or(0.0, |best| best.overall)
+}
+
 /// A row of `duplicates`.
 struct Pair {
     a: u32,
@@ -51,20 +56,23 @@ impl Duplicates {
         max_distance: Option<f64>,
         compare: impl FnOnce(&BTreeSet<u32>) -> Result<Comparer>,
     ) -> Result<Duplicates> {
-        let similarities: Vec<f32> = compared.iter().filter_map(ComparedPair::best).collect();
+        let similarities: Vec<f32> = compared
+            .iter()
+            .filter_map(|row| Some(row.best()?.overall))
+            .collect();
         let min_similarity = min_similarity(&similarities);
         let is_near = |row: &&ComparedPair| {
             let distance = row.pair.distance.zip(max_distance);
-            (row.best()).is_some_and(|best| f64::from(best) >= min_similarity)
+            (row.best()).is_some_and(|best| f64::from(best.overall) >= min_similarity)
                 && distance.is_none_or(|(distance, max)| f64::from(distance) <= max)
         };
         let near: Vec<&ComparedPair> = compared.iter().filter(is_near).collect();
-        let of_pair = |row: &ComparedPair| (row.pair.a, row.pair.b, row.best().unwrap_or(0.0));
+        let of_pair = |row: &ComparedPair| (row.pair.a, row.pair.b, overall(row));
         let alike: Vec<(u32, u32, f32)> = near.iter().map(|row| of_pair(row)).collect();
         let ids: BTreeSet<u32> = alike.iter().flat_map(|(a, b, _)| [*a, *b]).collect();
         let known: HashMap<(u32, u32), f32> = (compared.iter())
             .filter(|row| ids.contains(&row.pair.a) && ids.contains(&row.pair.b))
-            .map(|row| ((row.pair.a, row.pair.b), row.best().unwrap_or(0.0)))
+            .map(|row| ((row.pair.a, row.pair.b), overall(row)))
             .collect();
         let mut comparer = compare(&ids)?;
         let group_of = groups(&alike, |a, b| {
@@ -81,7 +89,7 @@ impl Duplicates {
                     a,
                     b,
                     kind: row.kind(),
-                    similarity: row.best().unwrap_or(0.0),
+                    similarity: overall(row),
                     group: group(a),
                 });
             } else {

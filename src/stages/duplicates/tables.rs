@@ -1,6 +1,7 @@
 //! Table `duplicate_candidates`, and the kinds of duplicates.
 
 use arrow::array::{Float32Array, RecordBatch};
+use prospect_analysis::audit::duplicates::picture::Similarity;
 use prospect_common::{Result, names};
 use prospect_store::{Manifest, RunFolder, table};
 
@@ -15,6 +16,9 @@ table! {
         feature_distance: Option<f32>,
         similarity: Option<f32>,
         mirrored_similarity: Option<f32>,
+        /// in the least similar quarter of the blocks
+        local_similarity: Option<f32>,
+        mirrored_local_similarity: Option<f32>,
     }
 }
 
@@ -31,8 +35,8 @@ names! {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ComparedPair {
     pub pair: Candidate,
-    pub similarity: Option<f32>,
-    pub mirrored: Option<f32>,
+    pub similarity: Option<Similarity>,
+    pub mirrored: Option<Similarity>,
 }
 
 /// The rows of `duplicate_candidates`.
@@ -44,8 +48,10 @@ pub fn candidates(compared: &[ComparedPair]) -> Result<RecordBatch> {
         image_a: compared.iter().map(|row| row.pair.a).collect(),
         image_b: compared.iter().map(|row| row.pair.b).collect(),
         feature_distance: figures(|row| row.pair.distance),
-        similarity: figures(|row| row.similarity),
-        mirrored_similarity: figures(|row| row.mirrored),
+        similarity: figures(|row| Some(row.similarity?.overall)),
+        mirrored_similarity: figures(|row| Some(row.mirrored?.overall)),
+        local_similarity: figures(|row| Some(row.similarity?.local)),
+        mirrored_local_similarity: figures(|row| Some(row.mirrored?.local)),
     }
     .batch()
 }
@@ -58,14 +64,22 @@ impl ComparedPair {
             duplicate_candidates::feature_distance,
             duplicate_candidates::similarity,
             duplicate_candidates::mirrored_similarity,
+            duplicate_candidates::local_similarity,
+            duplicate_candidates::mirrored_local_similarity,
         );
         let mut compared = Vec::new();
         for batch in run.rows(manifest, columns) {
-            for (a, b, distance, similarity, mirrored) in batch?.iter() {
+            for (a, b, distance, similarity, mirrored, local, mirrored_local) in batch?.iter() {
+                let both = |overall: Option<f32>, local: Option<f32>| {
+                    Some(Similarity {
+                        overall: overall?,
+                        local: local?,
+                    })
+                };
                 compared.push(ComparedPair {
                     pair: Candidate { a, b, distance },
-                    similarity,
-                    mirrored,
+                    similarity: both(similarity, local),
+                    mirrored: both(mirrored, mirrored_local),
                 });
             }
         }
@@ -73,12 +87,16 @@ impl ComparedPair {
     }
 
     /// Similarity, as is or mirrored, whichever is higher.
-    pub fn best(&self) -> Option<f32> {
-        Some(self.similarity?.max(self.mirrored?))
+    pub fn best(&self) -> Option<Similarity> {
+        match self.kind() {
+            DuplicateKind::Mirrored => self.mirrored,
+            _ => self.similarity,
+        }
     }
 
     pub fn kind(&self) -> DuplicateKind {
-        if self.mirrored > self.similarity {
+        let overall = |similarity: Option<Similarity>| similarity.map(|found| found.overall);
+        if overall(self.mirrored) > overall(self.similarity) {
             DuplicateKind::Mirrored
         } else {
             DuplicateKind::Near

@@ -23,6 +23,11 @@ const MIN_TO_REFINE: f32 = 0.6;
 const MIN_TO_COMPARE: f32 = 0.75;
 const COARSE_STEPS: usize = 6;
 const MIDDLE_STEPS: usize = 4;
+/// Width and height of the blocks that are compared one by one, and the minimum number of blocks with detail. A block has detail if
+/// its mean square is this fraction of the picture's.
+const BLOCK: usize = 16;
+const MIN_BLOCKS: usize = 6;
+const MIN_BLOCK_DETAIL: f32 = 0.1;
 /// Bounds of the warp: scaling, shift as a fraction of the width, and overlap of the pictures.
 const MAX_SCALING: f32 = 0.2;
 const MAX_SHIFT: f32 = 0.12;
@@ -87,41 +92,92 @@ impl Thumbnail {
         }
     }
 
-    /// From 0 to 1 (identical): the correlation of the aligned detail minus the mean colour difference. For clearly different
-    /// pictures, the correlation at the resolution that rejected them.
-    pub fn similarity(&self, other: &Thumbnail) -> f32 {
+    /// For clearly different pictures, `overall` is the correlation at the resolution that rejected them, and `local` is 0.
+    pub fn similarity(&self, other: &Thumbnail) -> Similarity {
         let found = self.one_way_similarity(other);
-        if found < MIN_TO_COMPARE {
-            found.max(other.one_way_similarity(self))
-        } else {
-            found
+        if found.overall < MIN_TO_COMPARE {
+            let reverse = other.one_way_similarity(self);
+            return if reverse.overall > found.overall {
+                reverse
+            } else {
+                found
+            };
         }
+        found
     }
 
-    fn one_way_similarity(&self, other: &Thumbnail) -> f32 {
+    fn one_way_similarity(&self, other: &Thumbnail) -> Similarity {
+        let different = |correlation: f32| Similarity {
+            overall: correlation.max(0.0),
+            local: 0.0,
+        };
         let start = Warp::default();
         let unaligned = overlay(&self.coarse, &other.coarse, COARSE, &start).correlation;
         if unaligned < MIN_TO_ALIGN {
-            return unaligned.max(0.0);
+            return different(unaligned);
         }
         let (warp, coarse) = align(&self.coarse, &other.coarse, COARSE, start, COARSE_STEPS);
         if coarse < MIN_TO_REFINE {
-            return coarse.max(0.0);
+            return different(coarse);
         }
         let (warp, middle) = align(&self.middle, &other.middle, MIDDLE, warp, MIDDLE_STEPS);
         if middle < MIN_TO_COMPARE {
-            return middle.max(0.0);
+            return different(middle);
         }
         let [fixed, moving] = warp.overlap(SIDE, &self.luma, &other.luma);
-        let fine = correlation(&fixed.detail(COMPARED_BLUR), &moving.detail(COMPARED_BLUR));
+        let width = fixed.width;
+        let details = [fixed, moving].map(|plane| plane.detail(COMPARED_BLUR));
+        let fine = correlation(&details[0], &details[1]);
         let differences = self.colours.iter().zip(&other.colours).map(|(own, other)| {
             let [fixed, moving] = warp.overlap(CELLS, own, other);
             let n = fixed.levels.len().max(1) as f32;
             let differences = fixed.levels.iter().zip(&moving.levels);
             differences.map(|(a, b)| (a - b).abs()).sum::<f32>() / n
         });
-        (fine - differences.sum::<f32>()).clamp(0.0, 1.0)
+        Similarity {
+            overall: (fine - differences.sum::<f32>()).clamp(0.0, 1.0),
+            local: local(&details, width),
+        }
     }
+}
+
+/// Similarity of two pictures, each from 0 to 1 (identical).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Similarity {
+    /// Correlation of the aligned detail, minus the mean colour difference.
+    pub overall: f32,
+    /// Correlation of the detail in the least similar quarter of the blocks. Pictures of one kind of thing share its outline;
+    /// copies agree everywhere.
+    pub local: f32,
+}
+
+/// Lower quartile of the correlations of overlapping blocks of the details, `[height, width]`. Blocks without detail are left
+/// out; 0 if too few are left.
+fn local(details: &[Vec<f32>; 2], width: usize) -> f32 {
+    let [fixed, moving] = details;
+    let height = fixed.len() / width.max(1);
+    let energy =
+        |values: &[f32]| values.iter().map(|x| x * x).sum::<f32>() / values.len().max(1) as f32;
+    let floor = MIN_BLOCK_DETAIL * energy(fixed).max(energy(moving));
+    let mut found = Vec::new();
+    for top in (0..=height.saturating_sub(BLOCK)).step_by(BLOCK / 2) {
+        for left in (0..=width.saturating_sub(BLOCK)).step_by(BLOCK / 2) {
+            let block = |values: &[f32]| -> Vec<f32> {
+                let rows = (top..height.min(top + BLOCK)).map(|row| row * width + left);
+                rows.flat_map(|at| values[at..at + BLOCK.min(width - left)].iter().copied())
+                    .collect()
+            };
+            let (a, b) = (block(fixed), block(moving));
+            if energy(&a).max(energy(&b)) >= floor {
+                found.push(correlation(&a, &b).max(0.0));
+            }
+        }
+    }
+    if found.len() < MIN_BLOCKS {
+        return 0.0;
+    }
+    found.sort_by(f32::total_cmp);
+    found[found.len() / 4]
 }
 
 /// Box filter from `[SIDE, SIDE]` pixels to cells of `factor` by `factor`.
