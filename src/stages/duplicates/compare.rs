@@ -13,17 +13,20 @@ use prospect_store::{Manifest, StageWriter};
 use rayon::prelude::*;
 
 use super::{
-    candidates::Candidate,
+    candidates::{Candidate, Images},
     tables::{self, ComparedPair, duplicate_candidates},
 };
 
 /// Decoded pictures kept for later batches, 1 GiB; beyond, all are dropped and decoded again when needed.
 const MAX_PICTURES: usize = 100_000;
+/// Maximum number of control pairs per batch.
+const MAX_CONTROLS: usize = 4096;
 
 /// Compares the pairs of each batch without a part.
 pub fn all(
     ctx: &Context,
     manifest: &Manifest,
+    images: &Images,
     writer: &mut StageWriter,
     batches: &[&[Candidate]],
     bar: &Bar,
@@ -70,13 +73,18 @@ pub fn all(
             });
             pictures.par_extend(decoded.collect::<Result<Vec<_>>>()?);
             let pictures = &pictures;
-            let rows = batch.par_iter().map(|pair| {
+            let pairs = batch.iter().map(|pair| (*pair, false));
+            let pairs: Vec<(Candidate, bool)> = (pairs)
+                .chain(controls(images, batch).into_iter().map(|pair| (pair, true)))
+                .collect();
+            let rows = pairs.par_iter().map(|(pair, control)| {
                 ctx.cancel.check()?;
-                bar.advance(1);
+                bar.advance(u64::from(!control));
                 let of = |id: u32| pictures.get(&id).and_then(Option::as_ref);
                 let both = of(pair.a).zip(of(pair.b));
                 Ok(ComparedPair {
                     pair: *pair,
+                    control: *control,
                     similarity: both.map(|(a, b)| a.similarity(b)),
                     mirrored: both.map(|(a, b)| a.mirrored().similarity(b)),
                 })
@@ -101,33 +109,19 @@ pub fn all(
     Ok(())
 }
 
-/// Compares pairs that were not candidates, one at a time.
-pub struct Comparer {
-    sources: Sources,
-    pictures: HashMap<u32, Option<Thumbnail>>,
-}
-
-impl Comparer {
-    /// A comparer of these images.
-    pub fn new(ctx: &Context, manifest: &Manifest, ids: &BTreeSet<u32>) -> Result<Comparer> {
-        Ok(Comparer {
-            sources: Sources::read(ctx, manifest, |id| ids.contains(&id))?,
-            pictures: HashMap::new(),
+/// Pairs of the batch's images that are no copies of each other: the first image of each candidate and the second of another.
+fn controls(images: &Images, batch: &[Candidate]) -> Vec<Candidate> {
+    let others = batch.iter().cycle().skip(batch.len() / 2);
+    let step = batch.len().div_ceil(MAX_CONTROLS).max(1);
+    let pairs = batch.iter().zip(others).step_by(step);
+    pairs
+        .map(|(one, other)| Candidate {
+            a: one.a.min(other.b),
+            b: one.a.max(other.b),
+            distance: None,
         })
-    }
-
-    /// Similarity, as is or mirrored, whichever is higher; 0 if either image cannot be compared.
-    pub fn similarity(&mut self, a: u32, b: u32) -> f32 {
-        for id in [a, b] {
-            let sources = &self.sources;
-            (self.pictures.entry(id)).or_insert_with(|| thumbnail(sources, id).unwrap_or(None));
-        }
-        let of = |id: u32| self.pictures.get(&id).and_then(Option::as_ref);
-        (of(a).zip(of(b))).map_or(0.0, |(a, b)| {
-            let mirrored = a.mirrored().similarity(b);
-            a.similarity(b).overall.max(mirrored.overall)
-        })
-    }
+        .filter(|pair| pair.a != pair.b && images.are_different(pair.a, pair.b))
+        .collect()
 }
 
 /// The image at comparison size; None if it is nearly uniform.

@@ -1,6 +1,6 @@
 //! Findings of redundant copies, label conflicts and leaks between splits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prospect_common::{Result, text::escaped};
 use prospect_engine::{
@@ -19,8 +19,7 @@ struct Pair {
     kind: DuplicateKind,
     bits: Option<i16>,
     similarity: f32,
-    label_conflict: bool,
-    cross_split: bool,
+    group: u32,
 }
 
 /// What the evidence quotes of an image.
@@ -31,8 +30,8 @@ struct Image {
     split: Option<String>,
 }
 
-/// All findings are flagged. A copy has one, about the most similar earlier image. Of two copies with different labels, each has
-/// one: either may be wrong. Of two in different splits, the one outside `train` has it, or else the later one.
+/// All findings are flagged. A copy has one, about the most similar earlier image. Every member of a group with different labels
+/// has one: any may be wrong. So has every member outside `train` of a group with images in several splits.
 pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     if !manifest.has(duplicates::NAME) {
         return Ok(Vec::new());
@@ -45,60 +44,121 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     read_images(ctx.run, manifest, &mut images)?;
     let mut best: BTreeMap<(u32, Kind), Finding> = BTreeMap::new();
     for pair in &pairs {
-        for (kind, image_id, other_id) in about(pair, &images) {
+        let copy = match pair.kind {
+            DuplicateKind::Exact => Kind::DuplicateExact,
+            DuplicateKind::Near | DuplicateKind::Mirrored => Kind::DuplicateNear,
+        };
+        let both = [(pair.a, pair.b), (pair.b, pair.a)];
+        let of_label = both.map(|(own, other)| (Kind::DuplicateLabel, own, other));
+        let of_split = both.map(|(own, other)| (Kind::Leak, own, other));
+        let copies = [(copy, pair.b, pair.a)];
+        for (kind, image_id, other_id) in copies.into_iter().chain(of_label).chain(of_split) {
+            let (own, other) = (&images[&image_id], &images[&other_id]);
+            if !is_about(kind, own, other, image_id > other_id) {
+                continue;
+            }
             let score = 1.0 - pair.similarity;
             let before = best.get(&(image_id, kind));
             if before.is_none_or(|before| score < before.score) {
-                let finding = Finding {
-                    image_id,
-                    kind,
-                    score,
-                    flagged: true,
-                    suggested_label: None,
-                    other_id: Some(other_id),
-                    evidence: sentence(kind, pair, &images[&image_id], &images[&other_id]),
-                };
+                let same = same(pair, other);
+                let finding = finding(kind, (image_id, own), (other_id, other), score, &same);
                 best.insert((image_id, kind), finding);
             }
         }
     }
+    for members in groups(&pairs).into_values() {
+        add_indirect(&members, &images, &mut best);
+    }
     Ok(best.into_values().collect())
 }
 
-/// Kind, image and other image of each finding of a pair.
-fn about(pair: &Pair, images: &BTreeMap<u32, Image>) -> Vec<(Kind, u32, u32)> {
-    let (a, b) = (pair.a, pair.b);
-    let copy = match pair.kind {
-        DuplicateKind::Exact => Kind::DuplicateExact,
-        DuplicateKind::Near | DuplicateKind::Mirrored => Kind::DuplicateNear,
-    };
-    let mut found = vec![(copy, b, a)];
-    if pair.label_conflict {
-        found.extend([(Kind::DuplicateLabel, a, b), (Kind::DuplicateLabel, b, a)]);
+/// Adds label conflicts and leaks of members that are paired with none of the conflicting images: copies of copies.
+fn add_indirect(
+    members: &BTreeSet<u32>,
+    images: &BTreeMap<u32, Image>,
+    best: &mut BTreeMap<(u32, Kind), Finding>,
+) {
+    for kind in [Kind::DuplicateLabel, Kind::Leak] {
+        for id in members {
+            if best.contains_key(&(*id, kind)) {
+                continue;
+            }
+            let own = &images[id];
+            let conflicts = |other: &&u32| is_about(kind, own, &images[*other], *id > **other);
+            // Only as certain as the least similar step on the way.
+            if let Some(other_id) = members.iter().find(conflicts) {
+                let other = &images[other_id];
+                let same = format!("a copy of a copy of {}", escaped(&other.path));
+                let steps = [Kind::DuplicateNear, Kind::DuplicateExact].into_iter();
+                let scores = steps.filter_map(|kind| Some(best.get(&(*id, kind))?.score));
+                let score = scores.fold(0.0, f32::max);
+                let finding = finding(kind, (*id, own), (*other_id, other), score, &same);
+                best.insert((*id, kind), finding);
+            }
+        }
     }
-    if pair.cross_split {
-        let trains = |id: &u32| images[id].split.as_deref() == Some("train");
-        let (leaked, other) = if trains(&b) && !trains(&a) {
-            (a, b)
-        } else {
-            (b, a)
-        };
-        found.push((Kind::Leak, leaked, other));
-    }
-    found
 }
 
-fn sentence(kind: Kind, pair: &Pair, own: &Image, other: &Image) -> String {
+/// The members of each group.
+fn groups(pairs: &[Pair]) -> BTreeMap<u32, BTreeSet<u32>> {
+    let mut groups: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    for pair in pairs {
+        groups
+            .entry(pair.group)
+            .or_default()
+            .extend([pair.a, pair.b]);
+    }
+    groups
+}
+
+/// Whether a copy is a finding of this kind. Of two splits, the image outside `train` is leaked, or else the later one.
+fn is_about(kind: Kind, own: &Image, other: &Image, is_later: bool) -> bool {
+    let differ = |own: &Option<String>, other: &Option<String>| {
+        own.is_some() && other.is_some() && own != other
+    };
+    let trains = |image: &Image| image.split.as_deref() == Some("train");
+    match kind {
+        Kind::DuplicateLabel => differ(&own.label, &other.label),
+        Kind::Leak => {
+            differ(&own.split, &other.split) && !trains(own) && (trains(other) || is_later)
+        }
+        _ => true,
+    }
+}
+
+fn finding(
+    kind: Kind,
+    (image_id, own): (u32, &Image),
+    (other_id, other): (u32, &Image),
+    score: f32,
+    same: &str,
+) -> Finding {
+    Finding {
+        image_id,
+        kind,
+        score,
+        flagged: true,
+        suggested_label: None,
+        other_id: Some(other_id),
+        evidence: sentence(kind, own, other, same),
+    }
+}
+
+/// "the same picture as train/1.png (similarity 0.981, 4 of 64 hash bits differ)"
+fn same(pair: &Pair, other: &Image) -> String {
     let path = escaped(&other.path);
     let mut figures = format!("similarity {:.3}", pair.similarity);
     if let Some(bits) = pair.bits {
         figures += &format!(", {bits} of 64 hash bits differ");
     }
-    let same = match pair.kind {
+    match pair.kind {
         DuplicateKind::Exact => format!("the same file as {path}"),
         DuplicateKind::Mirrored => format!("the same picture as {path}, mirrored ({figures})"),
         DuplicateKind::Near => format!("the same picture as {path} ({figures})"),
-    };
+    }
+}
+
+fn sentence(kind: Kind, own: &Image, other: &Image, same: &str) -> String {
     let word = |word: &Option<String>| match word {
         Some(word) => escaped(word).into_owned(),
         None => "nothing".into(),
@@ -114,7 +174,7 @@ fn sentence(kind: Kind, pair: &Pair, own: &Image, other: &Image) -> String {
             word(&other.split),
             word(&own.split)
         ),
-        _ => same,
+        _ => same.to_string(),
     }
 }
 
@@ -125,13 +185,12 @@ fn read(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Pair>> {
         duplicates::kind,
         duplicates::phash_distance,
         duplicates::similarity,
-        duplicates::label_conflict,
-        duplicates::cross_split,
+        duplicates::group_id,
     );
     let mut pairs = Vec::new();
     for batch in run.rows(manifest, columns) {
         let batch = batch?;
-        for (a, b, kind, bits, similarity, label_conflict, cross_split) in batch.iter() {
+        for (a, b, kind, bits, similarity, group) in batch.iter() {
             let unknown = |message: String| batch.unexpected("a kind of duplicate", message);
             pairs.push(Pair {
                 a,
@@ -139,8 +198,7 @@ fn read(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Pair>> {
                 kind: kind.parse().map_err(unknown)?,
                 bits,
                 similarity,
-                label_conflict,
-                cross_split,
+                group,
             });
         }
     }

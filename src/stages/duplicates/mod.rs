@@ -1,7 +1,7 @@
 //! Duplicates: identical files, near-copies (recompressed, scaled or cropped) and mirrored copies.
 //!
 //! Candidates are near in perceptual hash or in feature space. They are decoded again and compared pixel by pixel, in parts
-//! (`duplicate_candidates`). The last part derives the similarity threshold from all candidates and groups the duplicates
+//! (`duplicate_candidates`). The last part derives the similarity threshold from control pairs and groups the duplicates
 //! (`duplicates`).
 
 mod candidates;
@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 
 use self::{
     candidates::{Candidate, Images},
-    compare::Comparer,
     findings::findings,
     pairs::Duplicates,
     tables::{ComparedPair, duplicate_candidates},
@@ -28,7 +27,7 @@ use self::{
 
 pub const STAGE: Stage = Stage {
     name: "duplicates",
-    version: 3,
+    version: 4,
     about: "find duplicate and near-duplicate images",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
     writes: &[&duplicates::TABLE, &duplicate_candidates::TABLE],
@@ -71,19 +70,14 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let bar = ctx
         .progress
         .stage("duplicates", candidates.len() as u64, "pairs");
-    compare::all(ctx, &manifest, writer, &batches, &bar)?;
+    compare::all(ctx, &manifest, &images, writer, &batches, &bar)?;
 
     let manifest = ctx.run.manifest()?;
     let compared = match batches.is_empty() {
         true => Vec::new(),
         false => ComparedPair::read(ctx.run, &manifest)?,
     };
-    let found = Duplicates::new(
-        &images,
-        &compared,
-        ctx.config.audit.duplicate_distance,
-        |ids| Comparer::new(ctx, &manifest, ids),
-    )?;
+    let found = Duplicates::new(&images, &compared, ctx.config.audit.duplicate_distance);
     if !writer.has_part(batches.len()) {
         let mut part = writer.part(batches.len())?;
         part.write(duplicates::NAME, &found.table(ctx, &manifest, &images)?)?;
@@ -91,7 +85,8 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     }
     bar.finish(&found.line());
     let mut summary = found.summary(&images);
-    summary["compared_pairs"] = json!(compared.len());
+    let candidates = compared.iter().filter(|pair| !pair.control);
+    summary["compared_pairs"] = json!(candidates.count());
     summary["max_hash_bits"] = json!(MAX_BITS);
     summary["neighbor_distance"] = json!(limit);
     Ok(Outcome {

@@ -13,22 +13,16 @@ use prospect_store::Manifest;
 use serde_json::{Value, json};
 
 use super::{
-    candidates::{Candidate, Images},
-    compare::Comparer,
+    candidates::Images,
     tables::{ComparedPair, DuplicateKind},
 };
 
-/// Minimum similarity of a group's members to its centre.
-const MIN_CENTRE_SIMILARITY: f32 = 0.85;
+/// Minimum overall similarity of copies, which includes their colours.
+const MIN_OVERALL: f32 = 0.93;
 /// For larger groups of identical files, only the pairs with the first file are listed.
 const MAX_ALL_PAIRS: usize = 8;
 /// Feature vectors in memory at a time, in addition to those of the duplicates.
 const VECTORS: usize = 8192;
-
-/// Overall similarity; 0 if it is unknown.
-fn overall(row: &ComparedPair) -> f32 {
-    row.best().map_or(0.0, |best| best.overall)
-}
 
 /// A row of `duplicates`.
 struct Pair {
@@ -42,60 +36,51 @@ struct Pair {
 /// All duplicate pairs and their groups.
 pub struct Duplicates {
     pairs: Vec<Pair>,
-    /// Similarity threshold of near-copies.
+    /// Threshold of the local similarity of near-copies.
     min_similarity: f64,
-    /// Pairs above the threshold whose images are in different groups.
-    between_groups: usize,
 }
 
 impl Duplicates {
-    /// `compare` makes the comparer of pairs that were not candidates.
     pub fn new(
         images: &Images,
         compared: &[ComparedPair],
         max_distance: Option<f64>,
-        compare: impl FnOnce(&BTreeSet<u32>) -> Result<Comparer>,
-    ) -> Result<Duplicates> {
-        let similarities: Vec<f32> = compared
-            .iter()
-            .filter_map(|row| Some(row.best()?.overall))
-            .collect();
-        let min_similarity = min_similarity(&similarities);
+    ) -> Duplicates {
+        let local = |keep: &dyn Fn(&ComparedPair) -> bool| -> Vec<f32> {
+            let kept = compared.iter().filter(|row| keep(row));
+            kept.filter_map(|row| Some(row.best()?.local)).collect()
+        };
+        // Neighbours in feature space are the most similar of the different pictures.
+        let is_different = |row: &ComparedPair| images.are_different(row.pair.a, row.pair.b);
+        let controls = [
+            local(&|row| row.control),
+            local(&|row| !row.control && is_different(row)),
+        ];
+        let min_similarity = min_similarity(&local(&|row| !row.control), &controls);
         let is_near = |row: &&ComparedPair| {
             let distance = row.pair.distance.zip(max_distance);
-            (row.best()).is_some_and(|best| f64::from(best.overall) >= min_similarity)
+            let best = row.best().filter(|best| best.overall >= MIN_OVERALL);
+            !row.control
+                && best.is_some_and(|best| f64::from(best.local) >= min_similarity)
                 && distance.is_none_or(|(distance, max)| f64::from(distance) <= max)
         };
         let near: Vec<&ComparedPair> = compared.iter().filter(is_near).collect();
-        let of_pair = |row: &ComparedPair| (row.pair.a, row.pair.b, overall(row));
-        let alike: Vec<(u32, u32, f32)> = near.iter().map(|row| of_pair(row)).collect();
-        let ids: BTreeSet<u32> = alike.iter().flat_map(|(a, b, _)| [*a, *b]).collect();
-        let known: HashMap<(u32, u32), f32> = (compared.iter())
-            .filter(|row| ids.contains(&row.pair.a) && ids.contains(&row.pair.b))
-            .map(|row| ((row.pair.a, row.pair.b), overall(row)))
-            .collect();
-        let mut comparer = compare(&ids)?;
-        let group_of = groups(&alike, |a, b| {
-            let known = known.get(&(a, b)).copied();
-            Ok(known.unwrap_or_else(|| comparer.similarity(a, b)) >= MIN_CENTRE_SIMILARITY)
-        })?;
+        let of_near = near.iter().map(|row| (row.pair.a, row.pair.b));
+        let of_files = images
+            .copies
+            .iter()
+            .flat_map(|ids| ids[1..].iter().map(|id| (ids[0], *id)));
+        let group_of = groups(of_near.chain(of_files));
         let group = |id: u32| group_of.get(&id).copied().unwrap_or(id);
-        let mut pairs = Vec::new();
-        let mut between_groups = 0;
-        for row in near {
-            let Candidate { a, b, .. } = row.pair;
-            if group(a) == group(b) {
-                pairs.push(Pair {
-                    a,
-                    b,
-                    kind: row.kind(),
-                    similarity: overall(row),
-                    group: group(a),
-                });
-            } else {
-                between_groups += 1;
-            }
-        }
+        let mut pairs: Vec<Pair> = (near.iter())
+            .map(|row| Pair {
+                a: row.pair.a,
+                b: row.pair.b,
+                kind: row.kind(),
+                similarity: row.best().map_or(0.0, |best| best.overall),
+                group: group(row.pair.a),
+            })
+            .collect();
         for ids in &images.copies {
             let of_first = ids[1..].iter().map(|b| (ids[0], *b));
             let mut listed: Vec<(u32, u32)> = of_first.collect();
@@ -112,11 +97,10 @@ impl Duplicates {
             }));
         }
         pairs.sort_by_key(|pair| (pair.a, pair.b));
-        Ok(Duplicates {
+        Duplicates {
             pairs,
             min_similarity,
-            between_groups,
-        })
+        }
     }
 
     pub fn table(
@@ -179,7 +163,6 @@ impl Duplicates {
             "exact_pairs": count(&|pair| pair.kind == DuplicateKind::Exact),
             "near_pairs": count(&|pair| pair.kind == DuplicateKind::Near),
             "mirrored_pairs": count(&|pair| pair.kind == DuplicateKind::Mirrored),
-            "pairs_between_groups": self.between_groups,
             "label_conflicts": count(&|pair| images.labels_differ(pair.a, pair.b)),
             "cross_split_pairs": count(&|pair| images.splits_differ(pair.a, pair.b)),
             "min_similarity": self.min_similarity,

@@ -8,10 +8,12 @@ use prospect_store::{Manifest, RunFolder, table};
 use super::candidates::Candidate;
 
 table! {
-    /// Candidate pairs, compared pixel by pixel.
+    /// Candidate pairs and control pairs, compared pixel by pixel.
     pub mod duplicate_candidates = "duplicate_candidates", "candidate pair", [23.0, 15.0] {
         image_a: u32,
         image_b: u32,
+        /// whether the hashes are too different for a copy: shows how similar different pictures are
+        control: bool,
         /// cosine distance, if one is a nearest neighbour of the other
         feature_distance: Option<f32>,
         similarity: Option<f32>,
@@ -35,6 +37,8 @@ names! {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ComparedPair {
     pub pair: Candidate,
+    /// Whether the pair was formed at random, of pictures that are no copies.
+    pub control: bool,
     pub similarity: Option<Similarity>,
     pub mirrored: Option<Similarity>,
 }
@@ -47,6 +51,7 @@ pub fn candidates(compared: &[ComparedPair]) -> Result<RecordBatch> {
     duplicate_candidates::Columns {
         image_a: compared.iter().map(|row| row.pair.a).collect(),
         image_b: compared.iter().map(|row| row.pair.b).collect(),
+        control: compared.iter().map(|row| Some(row.control)).collect(),
         feature_distance: figures(|row| row.pair.distance),
         similarity: figures(|row| Some(row.similarity?.overall)),
         mirrored_similarity: figures(|row| Some(row.mirrored?.overall)),
@@ -61,6 +66,7 @@ impl ComparedPair {
         let columns = (
             duplicate_candidates::image_a,
             duplicate_candidates::image_b,
+            duplicate_candidates::control,
             duplicate_candidates::feature_distance,
             duplicate_candidates::similarity,
             duplicate_candidates::mirrored_similarity,
@@ -69,7 +75,9 @@ impl ComparedPair {
         );
         let mut compared = Vec::new();
         for batch in run.rows(manifest, columns) {
-            for (a, b, distance, similarity, mirrored, local, mirrored_local) in batch?.iter() {
+            for (a, b, control, distance, similarity, mirrored, local, mirrored_local) in
+                batch?.iter()
+            {
                 let both = |overall: Option<f32>, local: Option<f32>| {
                     Some(Similarity {
                         overall: overall?,
@@ -78,6 +86,7 @@ impl ComparedPair {
                 };
                 compared.push(ComparedPair {
                     pair: Candidate { a, b, distance },
+                    control,
                     similarity: both(similarity, local),
                     mirrored: both(mirrored, mirrored_local),
                 });

@@ -202,6 +202,41 @@ fn copies_are_found_by_their_hashes() {
 }
 
 #[test]
+fn every_member_of_a_group_has_its_conflicts() {
+    // Eight equal files in test, and one in train with another label.
+    let mut folder = Folder::new();
+    for seed in 0..4 {
+        folder.draw(&format!("train/cat/{seed}.png"), &scene(seed));
+    }
+    for at in 0..9 {
+        folder.draw(&format!("test/dog/{at}.png"), &scene(2));
+    }
+    folder.scan();
+    folder.find(&[]);
+    let findings = folder.findings();
+    let of = |kind| {
+        let found = findings.iter().filter(|finding| finding.kind == kind);
+        found.map(|finding| finding.image_id).collect::<Vec<u32>>()
+    };
+    let copies: Vec<u32> = (0..9)
+        .map(|at| folder.id(&format!("test/dog/{at}.png")))
+        .collect();
+    let original = folder.id("train/cat/2.png");
+    assert_eq!(of(Kind::Leak), copies);
+    assert_eq!(
+        of(Kind::DuplicateLabel),
+        [&copies[..], &[original]].concat()
+    );
+    let indirect = findings.iter().find(|finding| {
+        finding.kind == Kind::Leak
+            && finding
+                .evidence
+                .starts_with("a copy of a copy of train/cat/2.png")
+    });
+    assert!(indirect.is_some());
+}
+
+#[test]
 fn a_cropped_copy_is_found_among_neighbours() {
     let mut folder = Folder::new();
     for seed in 0..6 {

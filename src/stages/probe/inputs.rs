@@ -13,6 +13,7 @@ use prospect_engine::{
     schema::predictions,
     tables::{
         classes::{ClassNames, labels, name_of},
+        copies::copy_groups,
         features::FeatureReader,
     },
 };

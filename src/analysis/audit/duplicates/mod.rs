@@ -1,7 +1,7 @@
 //! Duplicates: candidate pairs, their similarity, and groups.
 //!
 //! - [`hashes`]: search for similar perceptual hashes among millions; [`picture`]: alignment and comparison of thumbnails;
-//!   [`threshold`]: minimum similarity of duplicates; [`groups`]: grouping of pairs without chaining
+//!   [`threshold`]: minimum similarity of duplicates; [`groups`]: connected components
 
 pub mod groups;
 pub mod hashes;

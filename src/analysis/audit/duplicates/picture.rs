@@ -26,7 +26,7 @@ const MIDDLE_STEPS: usize = 4;
 /// Width and height of the blocks that are compared one by one, and the minimum number of blocks with detail. A block has detail if
 /// its mean square is this fraction of the picture's.
 const BLOCK: usize = 16;
-const MIN_BLOCKS: usize = 6;
+const MIN_BLOCKS: usize = 3;
 const MIN_BLOCK_DETAIL: f32 = 0.1;
 /// Bounds of the warp: scaling, shift as a fraction of the width, and overlap of the pictures.
 const MAX_SCALING: f32 = 0.2;
