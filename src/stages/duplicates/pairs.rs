@@ -56,7 +56,8 @@ impl Duplicates {
             local(&|row| row.control),
             local(&|row| !row.control && is_different(row)),
         ];
-        let min_similarity = min_similarity(&local(&|row| !row.control), &controls);
+        let candidates = compared.iter().filter(|row| !row.control).count();
+        let min_similarity = min_similarity(candidates, &controls);
         let is_near = |row: &&ComparedPair| {
             let distance = row.pair.distance.zip(max_distance);
             let best = row.best().filter(|best| best.overall >= MIN_OVERALL);
