@@ -85,9 +85,10 @@ pub fn detect(labels: &Labels, first: &Probabilities, refit: &mut Refit) -> Resu
         let classes: Vec<u32> = (estimated.iter())
             .map(|posterior| posterior.map_or(UNLABELLED, |posterior| posterior.class))
             .collect();
-        let weights: Vec<f32> = (estimated.iter())
+        let mut weights: Vec<f32> = (estimated.iter())
             .map(|posterior| posterior.map_or(0.0, |posterior| posterior.p_class))
             .collect();
+        labels.keep_frequencies(&classes, &mut weights);
         channel = Channel::from_joint(labels.classes, &channel.joint(labels.given, &now));
         let fitted = refit(&classes, &weights)?;
         let fitted = Probabilities {
@@ -158,6 +159,23 @@ impl Labels<'_> {
             },
         );
         out
+    }
+
+    /// Scales the weights so that each class weighs as much as it has labels. Otherwise a rare class that loses images to a frequent
+    /// one becomes less probable, and loses more in the next round.
+    fn keep_frequencies(&self, classes: &[u32], weights: &mut [f32]) {
+        let (mut counts, mut sums) = (vec![0f32; self.classes], vec![0f32; self.classes]);
+        for (row, class) in classes.iter().enumerate() {
+            if *class != UNLABELLED {
+                counts[self.given[row] as usize] += 1.0;
+                sums[*class as usize] += weights[row];
+            }
+        }
+        for (class, weight) in classes.iter().zip(weights) {
+            if *class != UNLABELLED && sums[*class as usize] > 0.0 {
+                *weight *= counts[*class as usize] / sums[*class as usize];
+            }
+        }
     }
 
     /// Fraction of the labels of each class.

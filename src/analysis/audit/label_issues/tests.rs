@@ -348,7 +348,8 @@ fn injected(
     let k = found.channel.classes;
     // The next class is the most similar one.
     let of_row = |label: &u32| {
-        (0..k).map(move |class| match (class + k - *label as usize) % k {
+        let label = *label as usize;
+        (0..k).map(move |class| match (class + k - label) % k {
             0 => 0.6,
             1 => 0.3,
             _ => 0.05,

@@ -80,7 +80,7 @@ fn brightness_and_contrast_do_not_matter_but_colours_do() {
     let darker = whole(|x, y| scene(1)(x, y).map(|value| 20.0 + 0.6 * value));
     assert!(
         one.similarity(&darker).overall > 0.95,
-        "{}",
+        "{:?}",
         one.similarity(&darker)
     );
     let tinted = whole(|x, y| {
@@ -89,7 +89,7 @@ fn brightness_and_contrast_do_not_matter_but_colours_do() {
     });
     assert!(
         one.similarity(&tinted).overall < 0.85,
-        "{}",
+        "{:?}",
         one.similarity(&tinted)
     );
 }
