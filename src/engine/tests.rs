@@ -182,13 +182,8 @@ impl Bench {
         let config = Config::parse(Path::new(""), "[images]\ndir = \"x\"\n", &set).unwrap();
         let run = RunFolder::create(self.folder.path()).unwrap();
         let (progress, cancel) = (Progress::new(ProgressKind::Quiet), Cancel::default());
-        act(&Context::new(
-            &config,
-            &run,
-            self.stages,
-            &progress,
-            &cancel,
-        ))
+        let ctx = Context::new(&config, &run, self.stages, &progress, &cancel);
+        act(&ctx)
     }
 
     fn plan(&self, set: &[&str], wanted: &[&str]) -> Vec<String> {
