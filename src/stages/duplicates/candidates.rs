@@ -16,9 +16,6 @@ use prospect_store::Manifest;
 const MAX_BY_HASH: usize = 16;
 /// Standard deviation of luma below which a picture's hash is noise.
 const MIN_CONTRAST: f64 = 0.01;
-/// Hash bits that differ between pictures that are no copies; hashes of unrelated pictures differ in 32 bits on average, and those of
-/// copies cropped by a twentieth in less than 16.
-const DIFFERENT_BITS: u32 = 20;
 /// Rank of the neighbour whose median distance is the limit for candidates: images seldom have this many duplicates.
 const LIMIT_RANK: usize = 5;
 /// Rows in memory at a time.
@@ -117,14 +114,6 @@ impl Images {
         let hash = |id: u32| self.rows.get(id as usize).and_then(|image| image.phash);
         let flip = if mirrored { MIRROR } else { 0 };
         Some((hash(a)? ^ hash(b)? ^ flip).count_ones())
-    }
-
-    /// Whether the hashes differ so much that the pictures are no copies of each other, as is or mirrored.
-    pub fn are_different(&self, a: u32, b: u32) -> bool {
-        [false, true].into_iter().all(|mirrored| {
-            let bits = self.hash_bits(a, b, mirrored);
-            bits.is_some_and(|bits| bits >= DIFFERENT_BITS)
-        })
     }
 
     /// Whether both have a label and the labels differ.

@@ -13,20 +13,17 @@ use prospect_store::{Manifest, StageWriter};
 use rayon::prelude::*;
 
 use super::{
-    candidates::{Candidate, Images},
+    candidates::Candidate,
     tables::{self, ComparedPair, duplicate_candidates},
 };
 
 /// Decoded pictures kept for later batches, 1 GiB; beyond, all are dropped and decoded again when needed.
 const MAX_PICTURES: usize = 100_000;
-/// Maximum number of control pairs per batch.
-const MAX_CONTROLS: usize = 4096;
 
 /// Compares the pairs of each batch without a part.
 pub fn all(
     ctx: &Context,
     manifest: &Manifest,
-    images: &Images,
     writer: &mut StageWriter,
     batches: &[&[Candidate]],
     bar: &Bar,
@@ -73,18 +70,13 @@ pub fn all(
             });
             pictures.par_extend(decoded.collect::<Result<Vec<_>>>()?);
             let pictures = &pictures;
-            let pairs = batch.iter().map(|pair| (*pair, false));
-            let pairs: Vec<(Candidate, bool)> = (pairs)
-                .chain(controls(images, batch).into_iter().map(|pair| (pair, true)))
-                .collect();
-            let rows = pairs.par_iter().map(|(pair, control)| {
+            let rows = batch.par_iter().map(|pair| {
                 ctx.cancel.check()?;
-                bar.advance(u64::from(!control));
+                bar.advance(1);
                 let of = |id: u32| pictures.get(&id).and_then(Option::as_ref);
                 let both = of(pair.a).zip(of(pair.b));
                 Ok(ComparedPair {
                     pair: *pair,
-                    control: *control,
                     similarity: both.map(|(a, b)| a.similarity(b)),
                     mirrored: both.map(|(a, b)| a.mirrored().similarity(b)),
                 })
@@ -107,21 +99,6 @@ pub fn all(
         }
     }
     Ok(())
-}
-
-/// Pairs of the batch's images that are no copies of each other: the first image of each candidate and the second of another.
-fn controls(images: &Images, batch: &[Candidate]) -> Vec<Candidate> {
-    let others = batch.iter().cycle().skip(batch.len() / 2);
-    let step = batch.len().div_ceil(MAX_CONTROLS).max(1);
-    let pairs = batch.iter().zip(others).step_by(step);
-    pairs
-        .map(|(one, other)| Candidate {
-            a: one.a.min(other.b),
-            b: one.a.max(other.b),
-            distance: None,
-        })
-        .filter(|pair| pair.a != pair.b && images.are_different(pair.a, pair.b))
-        .collect()
 }
 
 /// The image at comparison size; None if it is nearly uniform.

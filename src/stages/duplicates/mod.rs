@@ -1,7 +1,7 @@
 //! Duplicates: identical files, near-copies (recompressed, scaled or cropped) and mirrored copies.
 //!
 //! Candidates are near in perceptual hash or in feature space. They are decoded again and compared pixel by pixel, in parts
-//! (`duplicate_candidates`). The last part derives the similarity threshold from control pairs and groups the duplicates
+//! (`duplicate_candidates`). The last part derives the similarity threshold from mirrored pairs and groups the duplicates
 //! (`duplicates`).
 
 mod candidates;
@@ -70,7 +70,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let bar = ctx
         .progress
         .stage("duplicates", candidates.len() as u64, "pairs");
-    compare::all(ctx, &manifest, &images, writer, &batches, &bar)?;
+    compare::all(ctx, &manifest, writer, &batches, &bar)?;
 
     let manifest = ctx.run.manifest()?;
     let compared = match batches.is_empty() {
@@ -85,8 +85,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     }
     bar.finish(&found.line());
     let mut summary = found.summary(&images);
-    let candidates = compared.iter().filter(|pair| !pair.control);
-    summary["compared_pairs"] = json!(candidates.count());
+    summary["compared_pairs"] = json!(compared.len());
     summary["max_hash_bits"] = json!(MAX_BITS);
     summary["neighbor_distance"] = json!(limit);
     Ok(Outcome {

@@ -46,23 +46,14 @@ impl Duplicates {
         compared: &[ComparedPair],
         max_distance: Option<f64>,
     ) -> Duplicates {
-        let local = |keep: &dyn Fn(&ComparedPair) -> bool| -> Vec<f32> {
-            let kept = compared.iter().filter(|row| keep(row));
-            kept.filter_map(|row| Some(row.best()?.local)).collect()
-        };
-        // Neighbours in feature space are the most similar of the different pictures.
-        let is_different = |row: &ComparedPair| images.are_different(row.pair.a, row.pair.b);
-        let controls = [
-            local(&|row| row.control),
-            local(&|row| !row.control && is_different(row)),
-        ];
-        let candidates = compared.iter().filter(|row| !row.control).count();
-        let min_similarity = min_similarity(candidates, &controls);
+        let wrong_way = compared
+            .iter()
+            .filter_map(|row| Some(row.wrong_way()?.local));
+        let min_similarity = min_similarity(images.len(), &wrong_way.collect::<Vec<f32>>());
         let is_near = |row: &&ComparedPair| {
             let distance = row.pair.distance.zip(max_distance);
             let best = row.best().filter(|best| best.overall >= MIN_OVERALL);
-            !row.control
-                && best.is_some_and(|best| f64::from(best.local) >= min_similarity)
+            best.is_some_and(|best| f64::from(best.local) >= min_similarity)
                 && distance.is_none_or(|(distance, max)| f64::from(distance) <= max)
         };
         let near: Vec<&ComparedPair> = compared.iter().filter(is_near).collect();

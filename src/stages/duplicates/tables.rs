@@ -8,12 +8,10 @@ use prospect_store::{Manifest, RunFolder, table};
 use super::candidates::Candidate;
 
 table! {
-    /// Candidate pairs and control pairs, compared pixel by pixel.
+    /// Candidate pairs, compared pixel by pixel.
     pub mod duplicate_candidates = "duplicate_candidates", "candidate pair", [23.0, 15.0] {
         image_a: u32,
         image_b: u32,
-        /// whether the hashes are too different for a copy: shows how similar different pictures are
-        control: bool,
         /// cosine distance, if one is a nearest neighbour of the other
         feature_distance: Option<f32>,
         similarity: Option<f32>,
@@ -37,8 +35,6 @@ names! {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ComparedPair {
     pub pair: Candidate,
-    /// Whether the pair was formed at random, of pictures that are no copies.
-    pub control: bool,
     pub similarity: Option<Similarity>,
     pub mirrored: Option<Similarity>,
 }
@@ -51,7 +47,6 @@ pub fn candidates(compared: &[ComparedPair]) -> Result<RecordBatch> {
     duplicate_candidates::Columns {
         image_a: compared.iter().map(|row| row.pair.a).collect(),
         image_b: compared.iter().map(|row| row.pair.b).collect(),
-        control: compared.iter().map(|row| Some(row.control)).collect(),
         feature_distance: figures(|row| row.pair.distance),
         similarity: figures(|row| Some(row.similarity?.overall)),
         mirrored_similarity: figures(|row| Some(row.mirrored?.overall)),
@@ -66,7 +61,6 @@ impl ComparedPair {
         let columns = (
             duplicate_candidates::image_a,
             duplicate_candidates::image_b,
-            duplicate_candidates::control,
             duplicate_candidates::feature_distance,
             duplicate_candidates::similarity,
             duplicate_candidates::mirrored_similarity,
@@ -75,9 +69,7 @@ impl ComparedPair {
         );
         let mut compared = Vec::new();
         for batch in run.rows(manifest, columns) {
-            for (a, b, control, distance, similarity, mirrored, local, mirrored_local) in
-                batch?.iter()
-            {
+            for (a, b, distance, similarity, mirrored, local, mirrored_local) in batch?.iter() {
                 let both = |overall: Option<f32>, local: Option<f32>| {
                     Some(Similarity {
                         overall: overall?,
@@ -86,7 +78,6 @@ impl ComparedPair {
                 };
                 compared.push(ComparedPair {
                     pair: Candidate { a, b, distance },
-                    control,
                     similarity: both(similarity, local),
                     mirrored: both(mirrored, mirrored_local),
                 });
@@ -100,6 +91,14 @@ impl ComparedPair {
         match self.kind() {
             DuplicateKind::Mirrored => self.mirrored,
             _ => self.similarity,
+        }
+    }
+
+    /// Similarity in the other orientation: how similar pictures of this kind are that are no copies.
+    pub fn wrong_way(&self) -> Option<Similarity> {
+        match self.kind() {
+            DuplicateKind::Mirrored => self.similarity,
+            _ => self.mirrored,
         }
     }
 

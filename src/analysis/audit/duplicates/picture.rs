@@ -1,7 +1,7 @@
 //! Similarity of two pictures: their thumbnails are aligned and compared pixel by pixel.
 //!
 //! The comparison uses the detail of the luma, edges and shapes, and ignores brightness, contrast and broad shading. One
-//! thumbnail is scaled and shifted over the other at 16 and 32 pixels, by Gauss-Newton steps that also fit gain and offset
+//! thumbnail is scaled and shifted over the other at 16, 32 and 64 pixels, by Gauss-Newton steps that also fit gain and offset
 //! (Lucas and Kanade 1981; Evangelidis and Psarakis, PAMI 2008), so that a copy with cropped margins still matches; then the
 //! overlap is compared at 64 pixels.
 
@@ -23,6 +23,7 @@ const MIN_TO_REFINE: f32 = 0.6;
 const MIN_TO_COMPARE: f32 = 0.75;
 const COARSE_STEPS: usize = 6;
 const MIDDLE_STEPS: usize = 4;
+const FINE_STEPS: usize = 2;
 /// Width and height of the blocks that are compared one by one, and the minimum number of blocks with detail. A block has detail if
 /// its mean square is this fraction of the picture's.
 const BLOCK: usize = 16;
@@ -124,6 +125,15 @@ impl Thumbnail {
         if middle < MIN_TO_COMPARE {
             return different(middle);
         }
+        let details = [&self.luma, &other.luma].map(|luma| {
+            let levels = luma.iter().map(|level| f32::from(*level)).collect();
+            Plane {
+                width: SIDE,
+                levels,
+            }
+            .detail(ALIGNED_BLUR)
+        });
+        let (warp, _) = align(&details[0], &details[1], SIDE, warp, FINE_STEPS);
         let [fixed, moving] = warp.overlap(SIDE, &self.luma, &other.luma);
         let width = fixed.width;
         let details = [fixed, moving].map(|plane| plane.detail(COMPARED_BLUR));

@@ -1,9 +1,9 @@
-//! Minimum similarity of duplicates, from pairs of different pictures of the same dataset.
+//! Minimum similarity of duplicates, from pairs of pictures whose alignment was broken on purpose.
 //!
-//! How alike different pictures are depends on the dataset: photos of animals hardly, solar cells a lot. The controls, pairs that
-//! cannot be copies, show it; the candidates do not, since any number of them may be copies. On the scale `atanh(similarity)` the
-//! upper tail of the controls decays at least exponentially. It is extrapolated: at the threshold, hardly any pair
-//! is expected by chance.
+//! How alike different pictures are depends on the dataset: photos of animals hardly, solar cells a lot. The candidate pairs do not
+//! show it, since any number of them may be copies. But with one picture mirrored, a pair is no copy any more and still shows
+//! the same kind of things. On the scale `atanh(similarity)` the upper tail of these pairs decays at least exponentially. It is
+//! extrapolated: at the threshold, hardly any pair of different pictures is expected.
 
 /// Bounds of the threshold. Re-encoded, rescaled or cropped copies reach at least 0.98. If different pictures do so, too, only
 /// nearly equal pixels remain above the threshold.
@@ -15,15 +15,14 @@ const MAX_CHANCE: f64 = 0.1;
 const START: f64 = 0.01;
 const BEFORE: f64 = 0.1;
 
-/// The lowest similarity within the bounds at which the tail of every group of controls explains at most [`MAX_CHANCE`] of the
-/// candidate pairs. Groups with too few similar pairs are left out.
-pub fn min_similarity(candidates: usize, controls: &[Vec<f32>]) -> f64 {
-    let expected = candidates as f64 * START;
-    let of_tails = (controls.iter())
-        .filter_map(|similarities| Tail::fit(&scaled(similarities)))
-        .map(|tail| tail.start + (expected / MAX_CHANCE).ln().max(0.0) / tail.rate);
+/// The similarity, within bounds, that at most [`MAX_CHANCE`] pairs of different pictures reach, if each of the `images` has one
+/// look-alike. `different` are similarities of different pictures; a few copies among them do no harm.
+pub fn min_similarity(images: usize, different: &[f32]) -> f64 {
     let (min, max) = (MIN_SIMILARITY.atanh(), MAX_SIMILARITY.atanh());
-    of_tails.fold(min, f64::max).min(max).tanh()
+    let expected = images as f64 * START;
+    let found = Tail::fit(&scaled(different))
+        .map(|tail| tail.start + (expected / MAX_CHANCE).ln().max(0.0) / tail.rate);
+    found.map_or(min, |found| found.clamp(min, max)).tanh()
 }
 
 /// On the scale of the fit, ascending.
@@ -35,7 +34,7 @@ fn scaled(similarities: &[f32]) -> Vec<f64> {
     scaled
 }
 
-/// An exponential tail, through two upper quantiles: a few copies among the controls do not move them.
+/// An exponential tail, through two upper quantiles: a few copies do not move them.
 struct Tail {
     start: f64,
     rate: f64,
@@ -72,20 +71,17 @@ mod tests {
 
     #[test]
     fn an_exponential_tail_is_extrapolated() {
-        // 2,000 candidates like the controls: 0.1 of them by chance beyond 1 + ln(2000 / 0.1) / 5.
+        // 2,000 pairs: 0.1 of them by chance beyond 1 + ln(2000 / 0.1) / 5.
         let expected = 1.0 + (2e4f64).ln() / 5.0;
-        let found = min_similarity(2000, &[tail(1.0, 5.0, 4000)]);
+        let found = min_similarity(2000, &tail(1.0, 5.0, 4000));
         assert!((found.atanh() - expected).abs() < 0.05, "{found}");
-        // The controls that are most alike decide.
-        let controls = [tail(0.1, 9.0, 500), tail(1.0, 5.0, 4000), Vec::new()];
-        assert_eq!(min_similarity(2000, &controls), found);
     }
 
     #[test]
-    fn a_few_copies_among_the_controls_do_no_harm() {
+    fn a_few_copies_do_no_harm() {
         let clean = tail(0.9, 6.0, 2000);
         let mixed = [clean.clone(), vec![0.999; 10]].concat();
-        let [clean, mixed] = [clean, mixed].map(|controls| min_similarity(500, &[controls]));
+        let [clean, mixed] = [clean, mixed].map(|different| min_similarity(500, &different));
         assert!(
             clean > MIN_SIMILARITY && mixed - clean < 0.01,
             "{clean}, {mixed}"
@@ -94,11 +90,11 @@ mod tests {
 
     #[test]
     fn the_threshold_stays_within_bounds() {
-        for controls in [vec![], vec![0.0; 500], vec![0.99; 4]] {
-            assert!((min_similarity(100, &[controls]) - MIN_SIMILARITY).abs() < 1e-9);
+        for different in [vec![], vec![0.0; 500], vec![0.99; 4]] {
+            assert!((min_similarity(100, &different) - MIN_SIMILARITY).abs() < 1e-9);
         }
         // All pictures look similar.
         let cells: Vec<f32> = (0..500).map(|at| 0.9 + 0.098 * at as f32 / 500.0).collect();
-        assert!(min_similarity(500, &[cells]) > 0.9999);
+        assert!(min_similarity(500, &cells) > 0.999);
     }
 }
