@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::{BooleanArray, RecordBatch, StringArray};
 use prospect_analysis::audit::duplicates::{
-    groups::groups,
-    threshold::{MAX_SIMILARITY, min_similarity},
+    groups::groups, picture::Similarity, tail::min_overall, threshold::min_local,
 };
 use prospect_common::{Result, text};
 use prospect_engine::{Context, schema::duplicates, tables::features::FeatureReader};
@@ -36,8 +35,9 @@ struct Pair {
 /// All duplicate pairs and their groups.
 pub struct Duplicates {
     pairs: Vec<Pair>,
-    /// Threshold of the local similarity of near-copies.
-    min_similarity: f64,
+    /// Thresholds of near-copies: in the least similar quarter of the blocks, or else overall.
+    min_local: f64,
+    min_overall: f64,
 }
 
 impl Duplicates {
@@ -49,11 +49,16 @@ impl Duplicates {
         let wrong_way = compared
             .iter()
             .filter_map(|row| Some(row.wrong_way()?.local));
-        let min_similarity = min_similarity(images.len(), &wrong_way.collect::<Vec<f32>>());
+        let min_local = min_local(images.len(), &wrong_way.collect::<Vec<f32>>());
+        let overall = compared.iter().filter_map(|row| Some(row.best()?.overall));
+        let min_overall = min_overall(&overall.collect::<Vec<f32>>());
         let is_near = |row: &&ComparedPair| {
             let distance = row.pair.distance.zip(max_distance);
-            let best = row.best().filter(|best| best.overall >= MIN_OVERALL);
-            best.is_some_and(|best| f64::from(best.local) >= min_similarity)
+            let is_copy = |best: Similarity| {
+                let is_local = f64::from(best.local) >= min_local && best.overall >= MIN_OVERALL;
+                is_local || f64::from(best.overall) >= min_overall
+            };
+            row.best().is_some_and(is_copy)
                 && distance.is_none_or(|(distance, max)| f64::from(distance) <= max)
         };
         let near: Vec<&ComparedPair> = compared.iter().filter(is_near).collect();
@@ -91,7 +96,8 @@ impl Duplicates {
         pairs.sort_by_key(|pair| (pair.a, pair.b));
         Duplicates {
             pairs,
-            min_similarity,
+            min_local,
+            min_overall,
         }
     }
 
@@ -157,7 +163,8 @@ impl Duplicates {
             "mirrored_pairs": count(&|pair| pair.kind == DuplicateKind::Mirrored),
             "label_conflicts": count(&|pair| images.labels_differ(pair.a, pair.b)),
             "cross_split_pairs": count(&|pair| images.splits_differ(pair.a, pair.b)),
-            "min_similarity": self.min_similarity,
+            "min_similarity": self.min_overall,
+            "min_local_similarity": self.min_local,
         })
     }
 
@@ -174,14 +181,12 @@ impl Duplicates {
 
     pub fn line(&self) -> String {
         let sizes = self.group_sizes();
-        let threshold = match self.min_similarity < MAX_SIMILARITY {
-            true => format!("similarity threshold {:.3}", self.min_similarity),
-            false => "no near-copies reported, since different images are too similar".into(),
-        };
         format!(
-            "{} images in {} duplicate groups; {threshold}",
+            "{} images in {} duplicate groups; similarity from {:.3}, in each part from {:.3}",
             text::count(sizes.values().sum::<usize>() as u64),
             text::count(sizes.len() as u64),
+            self.min_overall,
+            self.min_local,
         )
     }
 }

@@ -1,9 +1,10 @@
 //! Duplicates: candidate pairs, their similarity, and groups.
 //!
 //! - [`hashes`]: search for similar perceptual hashes among millions; [`picture`]: alignment and comparison of thumbnails;
-//!   [`threshold`]: minimum similarity of duplicates; [`groups`]: connected components
+//!   [`threshold`] and [`tail`]: minimum similarities of duplicates; [`groups`]: connected components
 
 pub mod groups;
 pub mod hashes;
 pub mod picture;
+pub mod tail;
 pub mod threshold;

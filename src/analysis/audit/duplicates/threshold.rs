@@ -1,4 +1,4 @@
-//! Minimum similarity of duplicates, from pairs of pictures whose alignment was broken on purpose.
+//! Minimum local similarity of duplicates, from pairs of pictures whose alignment was broken on purpose.
 //!
 //! How alike different pictures are depends on the dataset: photos of animals hardly, solar cells a lot. The candidate pairs do not
 //! show it, since any number of them may be copies. But with one picture mirrored, a pair is no copy any more and still shows
@@ -8,7 +8,7 @@
 /// Bounds of the threshold. Re-encoded, rescaled or cropped copies reach at least 0.98. If different pictures do so, too, only
 /// nearly equal pixels remain above the threshold.
 const MIN_SIMILARITY: f64 = 0.97;
-pub const MAX_SIMILARITY: f64 = 0.99999;
+const MAX_SIMILARITY: f64 = 0.99999;
 /// Maximum expected number of pairs by chance. One would join two groups.
 const MAX_CHANCE: f64 = 0.1;
 /// The tail begins at the upper hundredth and decays as it does from the upper tenth to there.
@@ -17,7 +17,7 @@ const BEFORE: f64 = 0.1;
 
 /// The similarity, within bounds, that at most [`MAX_CHANCE`] pairs of different pictures reach, if each of the `images` has one
 /// look-alike. `different` are similarities of different pictures; a few copies among them do no harm.
-pub fn min_similarity(images: usize, different: &[f32]) -> f64 {
+pub fn min_local(images: usize, different: &[f32]) -> f64 {
     let (min, max) = (MIN_SIMILARITY.atanh(), MAX_SIMILARITY.atanh());
     let expected = images as f64 * START;
     let found = Tail::fit(&scaled(different))
@@ -73,7 +73,7 @@ mod tests {
     fn an_exponential_tail_is_extrapolated() {
         // 2,000 pairs: 0.1 of them by chance beyond 1 + ln(2000 / 0.1) / 5.
         let expected = 1.0 + (2e4f64).ln() / 5.0;
-        let found = min_similarity(2000, &tail(1.0, 5.0, 4000));
+        let found = min_local(2000, &tail(1.0, 5.0, 4000));
         assert!((found.atanh() - expected).abs() < 0.05, "{found}");
     }
 
@@ -81,7 +81,7 @@ mod tests {
     fn a_few_copies_do_no_harm() {
         let clean = tail(0.9, 6.0, 2000);
         let mixed = [clean.clone(), vec![0.999; 10]].concat();
-        let [clean, mixed] = [clean, mixed].map(|different| min_similarity(500, &different));
+        let [clean, mixed] = [clean, mixed].map(|different| min_local(500, &different));
         assert!(
             clean > MIN_SIMILARITY && mixed - clean < 0.01,
             "{clean}, {mixed}"
@@ -91,10 +91,10 @@ mod tests {
     #[test]
     fn the_threshold_stays_within_bounds() {
         for different in [vec![], vec![0.0; 500], vec![0.99; 4]] {
-            assert!((min_similarity(100, &different) - MIN_SIMILARITY).abs() < 1e-9);
+            assert!((min_local(100, &different) - MIN_SIMILARITY).abs() < 1e-9);
         }
         // All pictures look similar.
         let cells: Vec<f32> = (0..500).map(|at| 0.9 + 0.098 * at as f32 / 500.0).collect();
-        assert!(min_similarity(500, &cells) > 0.999);
+        assert!(min_local(500, &cells) > 0.999);
     }
 }
