@@ -2,7 +2,7 @@
 --
 -- Counts, out of fold, how often the probe takes class A for B and B for A; `share` is both together among the images of
 -- the two classes. `overlap_ab` is the share of A's neighbours in class B. If both overlaps are high, the features do not
--- separate the classes; if low, the mistakes are probably wrong labels (label_swaps).
+-- separate the classes; if low, the mistakes are suspicious labels (label_swaps).
 --
 -- param class class = '' : pairs with this class; '' for all
 -- param rows integer = 30 : maximum number of rows

@@ -66,9 +66,9 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The label is probably wrong.
+    /// The label may be wrong.
     Label = "label" {
-        words: ["probably wrong label", "probably wrong labels"],
+        words: ["suspicious label", "suspicious labels"],
         subject: Subject::Label,
         page: ReportPage::Labels,
     }

@@ -76,7 +76,7 @@ fn rows_contain_the_findings() {
     assert_eq!(others.iter().collect::<Vec<_>>(), [None, Some(3)]);
     let flagged = flagged(&issues);
     assert_eq!(flagged, BTreeMap::from([(Kind::Label, 1)]));
-    assert_eq!(line(&flagged), "1 probably wrong label");
+    assert_eq!(line(&flagged), "1 suspicious label");
     assert_eq!(line(&BTreeMap::new()), "no findings");
 }
 

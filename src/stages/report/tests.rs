@@ -261,7 +261,7 @@ fn every_kind_is_listed_and_counted_on_its_page() {
     }
     assert!(index.contains("No dark photos.") && !index.contains("No unreadable files."));
     assert!(index.contains("Duplicates <span class=\"count\">1</span>"));
-    assert!(read("labels").contains("5 probably wrong labels."));
+    assert!(read("labels").contains("5 suspicious labels."));
     let files = read("files");
     assert!(files.contains("1 unreadable file.") && files.contains("id=\"unreadable\""));
     let groups = data(&report, "groups");
