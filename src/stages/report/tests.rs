@@ -232,7 +232,7 @@ fn records_contain_label_prediction_and_findings() {
     assert_eq!(
         findings["kinds"],
         json!([
-            ["label", "Probably wrong labels", 6, "label"],
+            ["label", "Suspicious labels", 6, "label"],
             ["duplicate_near", "Near-duplicates", 1, "pair"],
             ["unreadable", "Unreadable files", 1, "file"]
         ])
