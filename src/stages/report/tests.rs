@@ -40,9 +40,8 @@ fn hostile() -> Fake {
     });
     let channels = 4;
     let n = GOOD * channels as usize;
-    let fake = Fake::default();
     Fake {
-        project: fake.project.with_stages(STAGES),
+        project: Fake::default().project.with_stages(STAGES),
         images: good.chain(bad).collect(),
         layers: vec![FakeLayer {
             name: "layer<b>\"1".into(),
@@ -56,7 +55,6 @@ fn hostile() -> Fake {
         network_classes: (0..10).map(|c| format!("{HOSTILE} {c}")).collect(),
         predictions: (0..GOOD as i32).map(|id| (id % 10, None)).collect(),
         part_size: 5,
-        ..fake
     }
 }
 

@@ -15,8 +15,8 @@ const MAX_CHANCE: f64 = 0.1;
 const START: f64 = 0.01;
 const BEFORE: f64 = 0.1;
 
-/// The similarity, within bounds, that at most [`MAX_CHANCE`] pairs of different pictures reach, if each of the `images` has one
-/// look-alike. `different` are similarities of different pictures; a few copies among them do no harm.
+/// The similarity, within bounds, that at most a tenth of a pair of different pictures is expected to reach, if each of the `images`
+/// has one look-alike. `different` are similarities of different pictures; a few copies among them do no harm.
 pub fn min_local(images: usize, different: &[f32]) -> f64 {
     let (min, max) = (MIN_SIMILARITY.atanh(), MAX_SIMILARITY.atanh());
     let expected = images as f64 * START;
