@@ -93,8 +93,12 @@ fn injected_errors_calibrate_reviews() {
     let planted = cells(&run, label_calibration::planted);
     assert!(planted.iter().all(|planted| *planted == 6), "{planted:?}");
     let recall: Vec<f32> = cells(&run, label_calibration::recall);
-    for recall in recall.chunks(reviewed.len() / KINDS) {
-        assert!(recall[1] > 0.9 && recall.is_sorted());
+    for (noise, recall) in Noise::ALL
+        .into_iter()
+        .zip(recall.chunks(reviewed.len() / KINDS))
+    {
+        assert!(recall.is_sorted(), "{noise}: {recall:?}");
+        assert!(recall[1] > 0.6, "{noise}: {recall:?}");
     }
     let review = summary["review"].as_str().unwrap();
     assert!(
