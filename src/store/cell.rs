@@ -102,6 +102,13 @@ fn without_nulls(array: &ArrayRef) -> Result<(), String> {
     }
 }
 
+/// Lists, none of which is null.
+fn list_array(array: &ArrayRef) -> Result<&ListArray, String> {
+    without_nulls(array)?;
+    let lists = array.as_list_opt();
+    lists.ok_or_else(|| array.data_type().to_string())
+}
+
 /// The item field of lists; values are not nullable.
 fn item<P: ArrowPrimitiveType>() -> Arc<Field> {
     Arc::new(Field::new("item", P::DATA_TYPE, false))
@@ -170,10 +177,7 @@ macro_rules! lists {
             type WriteArray = Lists<$arrow>;
 
             fn read(array: &ArrayRef) -> Result<Self::Array, String> {
-                without_nulls(array)?;
-                let Some(lists) = array.as_list_opt::<i32>() else {
-                    return Err(array.data_type().to_string());
-                };
+                let lists = list_array(array)?;
                 let mut lengths = lists.offsets().lengths();
                 let length = lengths.next().unwrap_or(0);
                 if let Some(odd) = lengths.find(|n| *n != length) {
@@ -208,10 +212,7 @@ macro_rules! lists {
             type WriteArray = ArrayRef;
 
             fn read(array: &ArrayRef) -> Result<Self::Array, String> {
-                without_nulls(array)?;
-                let Some(lists) = array.as_list_opt::<i32>() else {
-                    return Err(array.data_type().to_string());
-                };
+                let lists = list_array(array)?;
                 Ok((lists.offsets().clone(), <$native>::read(lists.values())?))
             }
 

@@ -78,6 +78,10 @@ fn add_indirect(
     images: &BTreeMap<u32, Image>,
     best: &mut BTreeMap<(u32, Kind), Finding>,
 ) {
+    // The first of each label and split stands for all: large groups are not searched for every member.
+    let mut known = BTreeSet::new();
+    let is_first = |id: &&u32| known.insert((&images[*id].label, &images[*id].split));
+    let firsts: Vec<&u32> = members.iter().filter(is_first).collect();
     for kind in [Kind::DuplicateLabel, Kind::Leak] {
         for id in members {
             if best.contains_key(&(*id, kind)) {
@@ -86,7 +90,7 @@ fn add_indirect(
             let own = &images[id];
             let conflicts = |other: &&u32| is_about(kind, own, &images[*other], *id > **other);
             // Only as certain as the least similar step on the way.
-            if let Some(other_id) = members.iter().find(conflicts) {
+            if let Some(other_id) = firsts.iter().copied().find(conflicts) {
                 let other = &images[other_id];
                 let same = format!("a copy of a copy of {}", escaped(&other.path));
                 let steps = [Kind::DuplicateNear, Kind::DuplicateExact].into_iter();

@@ -17,9 +17,11 @@ const LEAD: f64 = 0.03;
 
 /// A warning, if the network agrees with the labels too well. None where it does not know their classes.
 pub fn warning(ctx: &Context, manifest: &Manifest, image_ids: &[u32]) -> Result<Option<String>> {
-    let right = ClassNames::read(ctx.run, manifest)?
-        .of_images(ctx.run, manifest, image_ids)?
-        .right;
+    let names = ClassNames::read(ctx.run, manifest)?;
+    if names.network_of_dataset().is_empty() {
+        return Ok(None);
+    }
+    let right = names.of_images(ctx.run, manifest, image_ids)?.right;
     let right: BTreeMap<u32, bool> = (image_ids.iter().zip(right))
         .filter_map(|(id, right)| Some((*id, right?)))
         .collect();

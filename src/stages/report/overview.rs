@@ -88,7 +88,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
         shell: frame.shell("index", &[]),
         heading: shown(&frame.ctx.config.report.title, 200),
         subtitle,
-        figures: figures(frame)?,
+        figures: figures(frame, issues),
         since,
         nothing: match frame.manifest.has(issues::NAME) {
             true => "No findings: the audits flagged no image.",
@@ -110,7 +110,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
     Ok(page)
 }
 
-fn figures(frame: &Frame) -> Result<Vec<Figure>> {
+fn figures(frame: &Frame, issues: &[Issue]) -> Vec<Figure> {
     let scan = frame.summary("scan");
     let images = scan["images"].as_u64().unwrap_or(0);
     let mut figures = vec![Figure::number(
@@ -128,7 +128,7 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
             "lowest and highest of three kinds of injected errors; how many flagged labels are wrong is unknown until reviewed".into(),
         ));
     }
-    if let Some((wrong, reviewed)) = reviewed_labels(frame)? {
+    if let Some((wrong, reviewed)) = reviewed_labels(issues) {
         figures.push(Figure::number(
             "Wrong labels among the reviewed",
             format!("{} of {}", words::count(wrong), words::count(reviewed)),
@@ -169,7 +169,7 @@ fn figures(frame: &Frame) -> Result<Vec<Figure>> {
             format!("on {}", shown(device, NAME)),
         ));
     }
-    Ok(figures)
+    figures
 }
 
 /// Changes of the findings since the previous run.
@@ -211,19 +211,14 @@ fn since(frame: &Frame, images: &mut Vec<u32>) -> Result<Option<Since>> {
 }
 
 /// Label findings decided as wrong, and all with a decision; `None` without any.
-fn reviewed_labels(frame: &Frame) -> Result<Option<(u64, u64)>> {
-    let (mut wrong, mut reviewed) = (0, 0);
-    if !frame.manifest.has(issues::NAME) {
-        return Ok(None);
-    }
-    let rows = (frame.ctx.run).rows(&frame.manifest, (issues::reviewed,));
-    for batch in rows.only(issues::kind, Kind::Label.name()) {
-        for (decision,) in batch?.iter() {
-            reviewed += u64::from(decision.is_some());
-            wrong += u64::from(decision == Some(Verdict::Fix.name()));
-        }
-    }
-    Ok((reviewed > 0).then_some((wrong, reviewed)))
+fn reviewed_labels(issues: &[Issue]) -> Option<(u64, u64)> {
+    let of_labels = issues.iter().filter(|issue| issue.kind == Kind::Label);
+    let verdicts: Vec<&str> = (of_labels)
+        .filter_map(|issue| issue.reviewed.as_deref())
+        .collect();
+    let is_wrong = |verdict: &&&str| **verdict == Verdict::Fix.name();
+    let wrong = verdicts.iter().filter(is_wrong).count();
+    (!verdicts.is_empty()).then_some((wrong as u64, verdicts.len() as u64))
 }
 
 /// Stages that have not run, and how to run them.

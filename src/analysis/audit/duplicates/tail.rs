@@ -1,7 +1,7 @@
 //! Minimum overall similarity of duplicates, estimated from the candidate pairs.
 //!
-//! In most datasets, most candidates are different pictures that look similar. How similar depends on the dataset: photos of animals hardly,
-//! product photos of trousers a lot. On the scale `atanh(similarity)`, the upper tail of their distribution decays
+//! In most datasets, most candidates are different pictures that look similar. How similar depends on the dataset: photos of
+//! animals hardly, product photos of trousers a lot. On the scale `atanh(similarity)`, the upper tail of their distribution decays
 //! exponentially. It is fitted below the similarities of copies and extrapolated: at the threshold, chance explains at most
 //! one pair in a hundred. If many candidates are copies, they are taken for the tail, and the threshold is too high, never too
 //! low: it then adds nothing to [`super::threshold`].
@@ -22,10 +22,7 @@ const MIN_TAIL: usize = 30;
 
 /// The lowest similarity within the bounds at which the fitted tail explains at most a hundredth of the pairs above.
 pub fn min_overall(similarities: &[f32]) -> f64 {
-    let mut scaled: Vec<f64> = (similarities.iter())
-        .map(|similarity| f64::from(*similarity).clamp(0.0, 0.999_999).atanh())
-        .collect();
-    scaled.sort_by(f64::total_cmp);
+    let scaled = scaled(similarities);
     let Some(median) = upper_median(&scaled) else {
         return MIN_SIMILARITY;
     };
@@ -56,6 +53,15 @@ pub fn min_overall(similarities: &[f32]) -> f64 {
     found.unwrap_or(max).clamp(min, max).tanh()
 }
 
+/// On the scale of the fit, ascending.
+pub(super) fn scaled(similarities: &[f32]) -> Vec<f64> {
+    let mut scaled: Vec<f64> = (similarities.iter())
+        .map(|similarity| f64::from(*similarity).clamp(0.0, 0.999_999).atanh())
+        .collect();
+    scaled.sort_by(f64::total_cmp);
+    scaled
+}
+
 /// Rate of an exponential distribution truncated at `width`, from its mean `1 / rate - width / (exp(rate width) - 1)`; `None` if
 /// the mean is not below half the width, since no such distribution exists.
 fn truncated_rate(mean: f64, width: f64) -> Option<f64> {
@@ -77,11 +83,11 @@ fn truncated_rate(mean: f64, width: f64) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// `n` similarities whose `atanh` follows an exponential distribution from `start` on.
-    fn tail(start: f64, rate: f64, n: usize) -> Vec<f32> {
+    pub fn tail(start: f64, rate: f64, n: usize) -> Vec<f32> {
         (0..n)
             .map(|at| {
                 let share = (at as f64 + 0.5) / n as f64;

@@ -5,6 +5,8 @@
 //! the same kind of things. On the scale `atanh(similarity)` the upper tail of these pairs decays at least exponentially. It is
 //! extrapolated: at the threshold, hardly any pair of different pictures is expected.
 
+use super::tail::scaled;
+
 /// Bounds of the threshold. Re-encoded, rescaled or cropped copies reach at least 0.98. If different pictures do so, too, only
 /// nearly equal pixels remain above the threshold.
 const MIN_SIMILARITY: f64 = 0.97;
@@ -23,15 +25,6 @@ pub fn min_local(images: usize, different: &[f32]) -> f64 {
     let found = Tail::fit(&scaled(different))
         .map(|tail| tail.start + (expected / MAX_CHANCE).ln().max(0.0) / tail.rate);
     found.map_or(min, |found| found.clamp(min, max)).tanh()
-}
-
-/// On the scale of the fit, ascending.
-fn scaled(similarities: &[f32]) -> Vec<f64> {
-    let mut scaled: Vec<f64> = (similarities.iter())
-        .map(|similarity| f64::from(*similarity).clamp(0.0, 0.999_999).atanh())
-        .collect();
-    scaled.sort_by(f64::total_cmp);
-    scaled
 }
 
 /// An exponential tail, through two upper quantiles: a few copies do not move them.
@@ -57,17 +50,7 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    /// `n` similarities whose `atanh` follows an exponential distribution from `start` on.
-    fn tail(start: f64, rate: f64, n: usize) -> Vec<f32> {
-        (0..n)
-            .map(|at| {
-                let share = (at as f64 + 0.5) / n as f64;
-                (start - (1.0 - share).ln() / rate).tanh() as f32
-            })
-            .collect()
-    }
+    use super::{super::tail::tests::tail, *};
 
     #[test]
     fn an_exponential_tail_is_extrapolated() {

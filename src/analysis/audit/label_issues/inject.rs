@@ -130,14 +130,18 @@ impl Subject<'_> {
     ) -> Option<usize> {
         let class = self.labels[row] as usize;
         let used = |label: usize| remaining[label] > 0;
-        let weight = |label: usize| match noise {
-            _ if label == class || !used(label) => 0.0,
-            Noise::Confusion => self.channel.given(class, label),
-            Noise::Uniform | Noise::Similar => 1.0,
-        };
         if noise == Noise::Similar {
             return self.most_probable_other(row, used).map(|(label, _)| label);
         }
+        let weight = |label: usize| {
+            if label == class || !used(label) {
+                0.0
+            } else if noise == Noise::Confusion {
+                self.channel.given(class, label)
+            } else {
+                1.0
+            }
+        };
         let all: f64 = (0..remaining.len()).map(weight).sum();
         let mut at = random.random::<f64>() * all;
         let mut possible = (0..remaining.len()).filter(|label| weight(*label) > 0.0);

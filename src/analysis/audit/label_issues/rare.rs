@@ -8,8 +8,8 @@ use super::{NeighborRows, UNLABELLED, detect::Posterior, scores::Votes};
 /// Number of images below which a class is rare.
 pub const RARE: usize = 10;
 
-/// Replaces the posterior of each row whose class has fewer than [`RARE`] images; returns which rows these are. `errors` is the
-/// fraction of wrong labels among all others.
+/// Replaces the posterior of each row whose class has fewer than [`RARE`] images. `errors` is the fraction of wrong labels among
+/// all others.
 ///
 /// With the fraction `F` of the class's images that have no more neighbours of their class than this one, the probability that the
 /// label is right is `(1 - errors) F / ((1 - errors) F + errors)`: the neighbours of a wrong label are assumed to be of other
@@ -19,7 +19,7 @@ pub fn rescore(
     labels: &[u32],
     neighbors: &NeighborRows,
     posteriors: &mut [Option<Posterior>],
-) -> Vec<bool> {
+) {
     let mut rows_of = vec![Vec::new(); classes];
     for (row, label) in labels.iter().enumerate() {
         if *label != UNLABELLED {
@@ -33,7 +33,6 @@ pub fn rescore(
         n += 1.0;
     }
     let errors = if n > 0.0 { wrong / n } else { 0.0 };
-    let mut rare = vec![false; labels.len()];
     for (label, rows) in rows_of.iter().enumerate() {
         if rows.len() >= RARE {
             continue;
@@ -42,7 +41,6 @@ pub fn rescore(
             .map(|row| Votes::of(*row, labels, neighbors))
             .collect();
         for (row, own) in rows.iter().zip(&votes) {
-            rare[*row] = true;
             let as_few = votes
                 .iter()
                 .filter(|other| other.agreement() <= own.agreement());
@@ -67,5 +65,4 @@ pub fn rescore(
             });
         }
     }
-    rare
 }
