@@ -1,7 +1,7 @@
 -- Which labels does the probe contradict with confidence?
 --
--- The probe is a linear classifier on the features, trained in five folds. It has not seen the images it predicts, so it
--- cannot have memorised a wrong label. Start with high `p_probe` and low `p_label`. The query calibration shows how
+-- The probe is a linear classifier on the features, trained in five folds, so it has not seen the images it predicts. The
+-- network may have, and then its features may contain a wrong label. Start with high `p_probe` and low `p_label`. The query calibration shows how
 -- reliable the probabilities are.
 --
 -- param class class = '' : images with this label; '' for all

@@ -7,7 +7,7 @@
 -- needs images, issues
 with counted as (
     select image_id, count(distinct kind) as kinds, min(score) as worst_score,
-        sum(case when kind = 'label' then 1 else 0 end) as label,
+        sum(case when kind in ('label', 'ambiguous') then 1 else 0 end) as label,
         sum(case when kind in ('duplicate_exact', 'duplicate_near', 'duplicate_label', 'leak') then 1 else 0 end) as copies,
         sum(case when kind = 'outlier' then 1 else 0 end) as outlier,
         sum(case when kind in ('dark', 'bright', 'blank', 'blurred', 'odd_aspect', 'tiny', 'grayscale', 'unreadable')

@@ -66,9 +66,15 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The label may be wrong.
+    /// The label is probably wrong: classifier and neighbours agree on another class.
     Label = "label" {
         words: ["suspicious label", "suspicious labels"],
+        subject: Subject::Label,
+        page: ReportPage::Labels,
+    }
+    /// The label is doubtful, but no other class is agreed on: the image may show two classes, or something between them.
+    Ambiguous = "ambiguous" {
+        words: ["ambiguous label", "ambiguous labels"],
         subject: Subject::Label,
         page: ReportPage::Labels,
     }

@@ -279,7 +279,7 @@ fn units_table(layer: &FakeLayer, ids: &[usize]) -> RecordBatch {
             None,
         ))
     };
-    let max = Float16Array::from_iter_values(max);
+    let max = Arc::new(Float16Array::from_iter_values(max));
     let argmax = UInt16Array::from_iter_values(argmax);
     let names = vec![layer.name.as_str(); ids.len()];
     let ids = ids.iter().map(|&id| id as u32);
@@ -291,7 +291,8 @@ fn units_table(layer: &FakeLayer, ids: &[usize]) -> RecordBatch {
             Arc::new(UInt32Array::from_iter_values(ids)),
             false,
         ),
-        ("max", lists(Arc::new(max), Float16Type::DATA_TYPE), false),
+        ("max", lists(max.clone(), Float16Type::DATA_TYPE), false),
+        ("mean", lists(max, Float16Type::DATA_TYPE), false),
         (
             "argmax",
             lists(Arc::new(argmax), UInt16Type::DATA_TYPE),

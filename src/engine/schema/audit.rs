@@ -26,7 +26,7 @@ table! {
 
 table! {
     /// Score of each label, by the classifier, the neighbours and the confusion of the labels.
-    pub mod label_scores = "label_scores", "labelled image", [35.0, 17.0] {
+    pub mod label_scores = "label_scores", "labelled image", [44.0, 25.0] {
         image_id: u32,
         label: i32,
         /// null if the label is the most likely class
@@ -40,9 +40,16 @@ table! {
         knn_agreement: f32,
         /// whether the image is off the diagonal of the confident joint
         confident_joint: bool,
+        /// highest probability that classifier and neighbours both name one other class
+        support: f32,
+        /// probability that classifier and neighbours name different classes
+        ambiguity: f32,
         /// 0 worst to 1
         score: f32,
+        /// the label is probably wrong
         flagged: bool,
+        /// the label is doubtful, but classifier and neighbours do not agree on another class
+        ambiguous: bool,
         /// 1 is the worst
         rank: i32,
     }

@@ -17,7 +17,7 @@ use prospect_findings::{Finding, Kind};
 use prospect_model::CamMethod;
 use prospect_store::Manifest;
 
-use super::{super::neighbors::nearest_of, tables::Scores};
+use super::{super::neighbors::nearest_of, STAGE, tables::Scores};
 
 /// Evidence about one image.
 #[derive(Debug, Default)]
@@ -34,14 +34,22 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     let scores = Scores::read(ctx, manifest)?;
     let budget = ctx.config.audit.budget;
     let reported: Vec<usize> = (0..scores.image_ids.len())
-        .filter(|row| scores.flagged[*row] || scores.ranks[*row] as usize <= budget)
+        .filter(|row| {
+            let is_doubtful = scores.flagged[*row] || scores.ambiguous[*row];
+            is_doubtful || scores.ranks[*row] as usize <= budget
+        })
         .collect();
     let names = ClassNames::read(ctx.run, manifest)?;
     let mut evidence: HashMap<u32, Evidence> = (reported.iter())
         .map(|row| (scores.image_ids[*row], Evidence::default()))
         .collect();
-    read_predictions(ctx, manifest, &mut evidence)?;
-    read_votes(ctx, manifest, &mut evidence)?;
+    let of_layers =
+        (manifest.stages.get(STAGE.name)).is_some_and(|record| record.summary["layers"].is_array());
+    if !of_layers {
+        // Where earlier layers judge, probe and neighbours see features that have memorised the labels.
+        read_predictions(ctx, manifest, &mut evidence)?;
+        read_votes(ctx, manifest, &mut evidence)?;
+    }
     let pairs: HashMap<u32, [i32; 2]> = (reported.iter())
         .filter_map(|row| {
             let (label, suggested) = scores.classes(*row);
@@ -51,14 +59,25 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     read_overlaps(ctx, manifest, &names, &pairs, &mut evidence)?;
     let finding = |row: usize| {
         let image_id = scores.image_ids[row];
+        let (kind, score) = if scores.ambiguous[row] {
+            (Kind::Ambiguous, 1.0 - scores.ambiguity[row])
+        } else {
+            (Kind::Label, scores.scores[row])
+        };
         Finding {
             image_id,
-            kind: Kind::Label,
-            score: scores.scores[row],
-            flagged: scores.flagged[row],
+            kind,
+            score,
+            flagged: scores.flagged[row] || scores.ambiguous[row],
             suggested_label: scores.suggested[row],
             other_id: None,
-            evidence: sentence(&scores, row, &evidence[&image_id], &names.dataset),
+            evidence: sentence(
+                &scores,
+                row,
+                &evidence[&image_id],
+                of_layers,
+                &names.dataset,
+            ),
         }
     };
     Ok(reported.into_iter().map(finding).collect())
@@ -69,6 +88,7 @@ fn sentence(
     scores: &Scores,
     row: usize,
     evidence: &Evidence,
+    of_layers: bool,
     names: &BTreeMap<i32, String>,
 ) -> String {
     let (label, suggested) = scores.classes(row);
@@ -88,8 +108,13 @@ fn sentence(
         parts.push(format!("{n} of {} neighbours are {class}", votes.labelled));
     }
     let predicted = evidence.predicted.map(|(class, _)| class);
-    if let Some((class, p)) = suggested.filter(|(class, _)| predicted != Some(*class)) {
-        parts.push(format!("most likely {} {p:.2}", name_of(names, class)));
+    if let Some((class, _)) = suggested.filter(|(class, _)| predicted != Some(*class)) {
+        let judges = if of_layers {
+            "earlier layers say"
+        } else {
+            "together most like"
+        };
+        parts.push(format!("{judges} {}", name_of(names, class)));
     }
     if let Some(overlap) = evidence.overlap {
         parts.push(format!(

@@ -28,6 +28,8 @@ pub struct Inputs {
     pub of_network: bool,
     /// L2 penalty of the probe.
     pub l2: f64,
+    /// The layers that the probabilities come from instead of the features, if these have memorised the labels.
+    pub layers: Vec<String>,
     pub neighbors: NeighborRows,
     /// The duplicate group of each image.
     pub groups: Vec<u32>,

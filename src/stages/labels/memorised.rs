@@ -61,9 +61,19 @@ fn sentence(all: &[bool], train: &[bool], rest: &[bool]) -> Option<String> {
         )
     };
     Some(format!(
-        "{agrees}: if it was trained on them, it has memorised wrong labels, which its features then hide; \
-         use a network trained on other data"
+        "{agrees}: if it was trained on them, it has memorised wrong labels, which its features then hide"
     ))
+}
+
+/// What is done about it, with the `layers` that judge the labels instead.
+pub fn advice(layers: &[String]) -> String {
+    let better = "a network trained on other data";
+    if layers.is_empty() {
+        format!("; use {better}")
+    } else {
+        let layers = layers.join(", ");
+        format!("; so only earlier layers judge the labels ({layers}); {better} finds more")
+    }
 }
 
 #[cfg(test)]

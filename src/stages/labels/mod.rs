@@ -4,6 +4,7 @@
 //! cannot be learned without them, have no row.
 
 mod classifier;
+mod earlier;
 mod evidence;
 mod inputs;
 mod memorised;
@@ -12,7 +13,7 @@ mod tables;
 mod tests;
 
 use prospect_analysis::audit::label_issues::{
-    Probabilities,
+    NeighborRows, Probabilities,
     calibration::{self, Review},
     channel::Channel,
     confident::{ConfidentJoint, Filter},
@@ -35,7 +36,7 @@ use self::{classifier::with_classifier, inputs::Inputs, tables::Scores};
 
 pub const STAGE: Stage = Stage {
     name: "labels",
-    version: 3,
+    version: 4,
     about: "find label errors",
     needs: Needs::Named(&["scan", "extract", "neighbors", "duplicates", "probe"]),
     writes: &[
@@ -81,13 +82,19 @@ fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     writer.set_parts_total(1 + KINDS)?;
     let manifest = ctx.run.manifest()?;
-    let inputs = Inputs::read(ctx, &manifest)?;
+    let mut inputs = Inputs::read(ctx, &manifest)?;
     let bar = (ctx.progress).stage(
         "labels",
         TRAININGS[0] + KINDS as u64 * TRAININGS[1],
         "trainings",
     );
-    let warning = memorised::warning(ctx, &manifest, &inputs.image_ids)?;
+    let mut warning = memorised::warning(ctx, &manifest, &inputs.image_ids)?;
+    if let Some(warning) = &mut warning {
+        if !inputs.of_network && inputs.evaluated() > 0 {
+            earlier::use_earlier_layers(ctx, &manifest, &mut inputs, &bar)?;
+        }
+        *warning += &memorised::advice(&inputs.layers);
+    }
     let work = Work {
         ctx,
         manifest,
@@ -159,11 +166,25 @@ impl Work<'_> {
     /// Evaluates labels. `first`: out-of-sample probabilities of a classifier trained on them; if None, one is trained.
     fn detect(&self, labels: &[u32], first: Option<Probabilities>) -> Result<Detection> {
         let inputs = &self.inputs;
+        // Where the features are not used, neither are their neighbours.
+        let none = NeighborRows::new(labels.iter().map(|_| []));
         let labels = Labels {
             classes: inputs.classes.len(),
             given: labels,
-            neighbors: &inputs.neighbors,
+            neighbors: if inputs.layers.is_empty() {
+                &inputs.neighbors
+            } else {
+                &none
+            },
         };
+        if !inputs.layers.is_empty() {
+            let classifier = inputs.probabilities();
+            return Ok(detect::detect_uniform(
+                &labels,
+                &classifier,
+                earlier::ASSUMED_ERRORS,
+            ));
+        }
         with_classifier(self.ctx, &self.manifest, inputs, &self.bar, |train| {
             let trained;
             let first = match first {
@@ -247,10 +268,14 @@ fn summary(inputs: &Inputs, scores: &Scores, review: Option<&str>) -> Value {
         "evaluated_images": scores.image_ids.len(),
         "not_evaluated": inputs.image_ids.len() - scores.image_ids.len(),
         "flagged": scores.flagged_count(),
+        "ambiguous": scores.ambiguous_count(),
         "confident_joint": scores.off_diagonal.iter().filter(|off| **off).count(),
     });
     if let Some(review) = review {
         summary["review"] = json!(review);
+    }
+    if !inputs.layers.is_empty() {
+        summary["layers"] = json!(inputs.layers);
     }
     if inputs.of_network && !scores.image_ids.is_empty() {
         summary["caveat"] = json!(
@@ -280,11 +305,15 @@ fn line(scores: &Scores, review: Option<&str>) -> String {
         return "no labels to evaluate".into();
     }
     let flagged = count(scores.flagged_count() as u64);
+    let ambiguous = count(scores.ambiguous_count() as u64);
     let review = review.map(|review| format!("; {review}"));
-    format!("{flagged} labels flagged{}", review.unwrap_or_default())
+    format!(
+        "{flagged} suspicious labels, {ambiguous} ambiguous{}",
+        review.unwrap_or_default()
+    )
 }
 
-/// The flagged labels and the worst `[audit] budget` labels, in no order.
+/// The flagged and the ambiguous labels and the worst `[audit] budget` labels, in no order.
 fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     if !manifest.has(label_scores::NAME) {
         return Ok(Vec::new());

@@ -6,6 +6,7 @@ use arrow::array::{Float32Array, Float64Array, Int32Array, RecordBatch, StringAr
 use prospect_analysis::audit::label_issues::{
     UNLABELLED,
     calibration::Review,
+    channel::PRIOR,
     confident::ConfidentJoint,
     detect::Detection,
     inject::Noise,
@@ -22,6 +23,9 @@ use super::inputs::Inputs;
 
 /// Minimum expected images of a pair of classes in `confident_joint`.
 const NEGLIGIBLE: f64 = 0.01;
+/// Minimum support of another class for a doubtful label to be called wrong. With ten clean classes, of which five are rare, up to 19 of
+/// 2,000 labels are (up to 30 are doubtful); with 10 % of random errors, 92 % of the doubtful labels are.
+const SUPPORT: f32 = 0.2;
 
 /// `label_scores`, in order of the image ids.
 #[derive(Debug, Default, PartialEq)]
@@ -36,16 +40,22 @@ pub struct Scores {
     knn_agreement: Vec<f32>,
     /// Whether the image is off the diagonal of the confident joint.
     pub off_diagonal: Vec<bool>,
+    support: Vec<f32>,
+    pub ambiguity: Vec<f32>,
     /// 0 worst to 1.
     pub scores: Vec<f32>,
+    /// Probably wrong.
     pub flagged: Vec<bool>,
+    /// As doubtful as the flagged labels, but no other class is agreed on.
+    pub ambiguous: Vec<bool>,
     /// 1 is the worst.
     pub ranks: Vec<i32>,
 }
 
 impl Scores {
-    /// Flags as many of the worst labels as are expected to be wrong, in all and of each class, where another class is more likely.
-    /// The quota keeps one class with many doubtful labels from filling the list.
+    /// Doubts as many of the worst labels as are expected to be wrong, in all and of each class, where another class is more likely.
+    /// The quota keeps one class with many doubtful labels from filling the list. A doubtful label is flagged if classifier and
+    /// neighbours agree on the suggested class, and ambiguous otherwise.
     pub fn new(inputs: &Inputs, detected: &Detection, off_diagonal: &[bool]) -> Scores {
         let mut scores = Scores::default();
         let probabilities = inputs.probabilities();
@@ -68,6 +78,9 @@ impl Scores {
                 .push(normalized_margin(label, probabilities.row(row)));
             scores.knn_agreement.push(votes.agreement());
             scores.off_diagonal.push(off_diagonal[row]);
+            let agreement = posterior.agreement;
+            scores.support.push(agreement.support);
+            scores.ambiguity.push(agreement.ambiguity);
             scores.scores.push(posterior.p_label);
         }
         let n = scores.image_ids.len();
@@ -78,22 +91,39 @@ impl Scores {
             let (a, b) = (of(a), of(b));
             a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
         });
-        let mut quotas: HashMap<i32, f64> = HashMap::new();
-        for (label, score) in scores.labels.iter().zip(&scores.scores) {
-            *quotas.entry(*label).or_default() += 1.0 - f64::from(*score);
-        }
+        let mut quotas = scores.quotas();
         let wrong = scores.errors().round() as usize;
-        (scores.flagged, scores.ranks) = (vec![false; n], vec![0; n]);
+        (scores.flagged, scores.ambiguous) = (vec![false; n], vec![false; n]);
+        scores.ranks = vec![0; n];
         for (at, row) in order.into_iter().enumerate() {
             scores.ranks[row] = i32::try_from(at + 1).unwrap_or(i32::MAX);
             if at < wrong && scores.suggested[row].is_some() {
                 let quota = quotas.entry(scores.labels[row]).or_default();
                 // Rounded up: a class with less than one expected error may have one.
-                scores.flagged[row] = *quota > 0.0;
+                let is_doubtful = *quota > 0.0;
+                let is_wrong = scores.support[row] >= SUPPORT;
+                scores.flagged[row] = is_doubtful && is_wrong;
+                scores.ambiguous[row] = is_doubtful && !is_wrong;
                 *quota -= 1.0;
             }
         }
         scores
+    }
+
+    /// Expected number of wrong labels of each class, with [`PRIOR`] pseudo-images at the overall rate: where the classifier
+    /// rejects many of a small class, it has probably not learned the class.
+    fn quotas(&self) -> HashMap<i32, f64> {
+        let rate = self.errors() / self.scores.len().max(1) as f64;
+        let mut sums: HashMap<i32, (f64, f64)> = HashMap::new();
+        for (label, score) in self.labels.iter().zip(&self.scores) {
+            let (images, wrong) = sums.entry(*label).or_default();
+            *images += 1.0;
+            *wrong += 1.0 - f64::from(*score);
+        }
+        let quota = |(images, wrong)| images * (wrong + PRIOR * rate) / (images + PRIOR);
+        (sums.into_iter())
+            .map(|(label, sums)| (label, quota(sums)))
+            .collect()
     }
 
     /// Expected number of wrong labels.
@@ -108,6 +138,13 @@ impl Scores {
         self.flagged.iter().filter(|flagged| **flagged).count()
     }
 
+    pub fn ambiguous_count(&self) -> usize {
+        self.ambiguous
+            .iter()
+            .filter(|ambiguous| **ambiguous)
+            .count()
+    }
+
     pub fn batch(&self) -> Result<RecordBatch> {
         let p_suggested = self.suggested.iter().zip(&self.p_suggested);
         label_scores::Columns {
@@ -119,15 +156,18 @@ impl Scores {
             normalized_margin: self.normalized_margin.clone().into(),
             knn_agreement: self.knn_agreement.clone().into(),
             confident_joint: self.off_diagonal.clone().into(),
+            support: self.support.clone().into(),
+            ambiguity: self.ambiguity.clone().into(),
             score: self.scores.clone().into(),
             flagged: self.flagged.clone().into(),
+            ambiguous: self.ambiguous.clone().into(),
             rank: self.ranks.clone().into(),
         }
         .batch()
     }
 
     pub fn read(ctx: &Context, manifest: &Manifest) -> Result<Scores> {
-        let columns = (
+        let first = (
             label_scores::image_id,
             label_scores::label,
             label_scores::suggested_label,
@@ -135,27 +175,40 @@ impl Scores {
             label_scores::self_confidence,
             label_scores::normalized_margin,
             label_scores::knn_agreement,
+        );
+        let second = (
             label_scores::confident_joint,
+            label_scores::support,
+            label_scores::ambiguity,
             label_scores::score,
             label_scores::flagged,
+            label_scores::ambiguous,
             label_scores::rank,
         );
         let mut scores = Scores::default();
-        for batch in ctx.run.rows(manifest, columns) {
+        for batch in ctx.run.rows(manifest, first) {
             let batch = batch?;
-            let (ids, labels, suggested, p_suggested, self_confidence, ..) = batch.columns();
-            let (.., margins, agreements, off_diagonal, right, flagged, ranks) = batch.columns();
+            let (ids, labels, suggested, p_suggested, confidence, margins, agreements) =
+                batch.columns();
             scores.image_ids.extend(ids.values());
             scores.labels.extend(labels.values());
             scores.suggested.extend(suggested);
             let p_suggested = p_suggested.iter().map(|p| p.unwrap_or(0.0));
             scores.p_suggested.extend(p_suggested);
-            scores.self_confidence.extend(self_confidence.values());
+            scores.self_confidence.extend(confidence.values());
             scores.normalized_margin.extend(margins.values());
             scores.knn_agreement.extend(agreements.values());
+        }
+        for batch in ctx.run.rows(manifest, second) {
+            let batch = batch?;
+            let (off_diagonal, support, ambiguity, right, flagged, ambiguous, ranks) =
+                batch.columns();
             scores.off_diagonal.extend(off_diagonal.values());
+            scores.support.extend(support.values());
+            scores.ambiguity.extend(ambiguity.values());
             scores.scores.extend(right.values());
             scores.flagged.extend(flagged.values());
+            scores.ambiguous.extend(ambiguous.values());
             scores.ranks.extend(ranks.values());
         }
         Ok(scores)

@@ -8,7 +8,7 @@ use super::{Probabilities, UNLABELLED};
 
 /// Pseudo-images of each class: mislabelled at the overall rate, in proportion to the frequency of the other labels. They keep
 /// the rates of a small class from being 0, or extreme after two or three errors.
-const PRIOR: f64 = 100.0;
+pub const PRIOR: f64 = 100.0;
 
 /// Confusion probabilities of the labels.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,16 @@ impl Channel {
             if sum > 0.0 {
                 row.iter_mut().for_each(|p| *p /= sum);
             }
+        }
+        Channel { classes, given }
+    }
+
+    /// Fraction `wrong` of each class has another label, each as likely.
+    pub fn uniform(classes: usize, wrong: f64) -> Channel {
+        let other = wrong / classes.saturating_sub(1).max(1) as f64;
+        let mut given = vec![other; classes * classes];
+        for class in 0..classes {
+            given[class * classes + class] = 1.0 - wrong;
         }
         Channel { classes, given }
     }

@@ -6,7 +6,8 @@
 //! 3. The classifier is refitted with each row's most probable class, weighted by its probability, so that wrong labels lose their
 //!    influence. The channel is estimated again from its predictions, and so on.
 //!
-//! A label's score is its final posterior.
+//! A label's score is its final posterior. A low score alone does not say that the label is wrong: the image may be between two
+//! classes. So [`Agreement`] asks whether classifier and neighbours, as two judges, name the same class.
 
 use prospect_common::Result;
 use rayon::prelude::*;
@@ -45,6 +46,34 @@ pub struct Posterior {
     /// The most probable class and its probability.
     pub class: u32,
     pub p_class: f32,
+    pub agreement: Agreement,
+}
+
+/// Agreement of two judges that do not see the label: the classifier, with probabilities `p`, and the neighbours, with votes `v`
+/// that are relative to the frequency of each class.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Agreement {
+    /// Probability that the two, each drawing a class, draw different ones: `1 - sum of p v`. 0 for a clear image.
+    pub ambiguity: f32,
+    /// The other class that both draw most often, and the probability that both do.
+    pub other: u32,
+    pub support: f32,
+}
+
+impl Agreement {
+    /// `p` and `v` are `[classes]` and sum to 1.
+    pub fn of(label: u32, p: impl Iterator<Item = f64> + Clone, v: &[f64]) -> Agreement {
+        let both = p.zip(v).map(|(p, v)| p * v);
+        let others = (both.clone().enumerate()).filter(|(class, _)| *class != label as usize);
+        let (other, support) = others
+            .reduce(|best, other| if other.1 > best.1 { other } else { best })
+            .unwrap_or((label as usize, 0.0));
+        Agreement {
+            ambiguity: (1.0 - both.sum::<f64>()).clamp(0.0, 1.0) as f32,
+            other: other as u32,
+            support: support as f32,
+        }
+    }
 }
 
 /// Result of [`detect`].
@@ -75,13 +104,13 @@ impl Detection {
 pub fn detect(labels: &Labels, first: &Probabilities, refit: &mut Refit) -> Result<Detection> {
     let joint = ConfidentJoint::count(labels.given, first).estimated;
     let mut channel = Channel::from_joint(labels.classes, &joint);
-    let mut prior = labels.with_neighbors(&channel, first);
+    let (mut prior, mut agreements) = labels.with_neighbors(&channel, first);
     for _ in 0..ROUNDS {
         let now = Probabilities {
             classes: labels.classes,
             values: &prior,
         };
-        let estimated = labels.posteriors(&channel, &now);
+        let estimated = labels.posteriors(&channel, &now, &agreements);
         let classes: Vec<u32> = (estimated.iter())
             .map(|posterior| posterior.map_or(UNLABELLED, |posterior| posterior.class))
             .collect();
@@ -96,23 +125,43 @@ pub fn detect(labels: &Labels, first: &Probabilities, refit: &mut Refit) -> Resu
             values: &fitted,
         };
         channel = Channel::from_joint(labels.classes, &channel.joint(labels.given, &fitted));
-        prior = labels.with_neighbors(&channel, &fitted);
+        (prior, agreements) = labels.with_neighbors(&channel, &fitted);
     }
     let prior = Probabilities {
         classes: labels.classes,
         values: &prior,
     };
     Ok(Detection {
-        posteriors: labels.posteriors(&channel, &prior),
+        posteriors: labels.posteriors(&channel, &prior, &agreements),
         joint: channel.joint(labels.given, &prior),
         channel,
     })
 }
 
+/// Scores all labels by the classifier's out-of-sample probabilities alone, for one too weak to estimate the confusion of the labels from.
+/// Fraction `wrong` of the labels is assumed to be wrong; the order of the scores does not depend on it.
+pub fn detect_uniform(labels: &Labels, classifier: &Probabilities, wrong: f64) -> Detection {
+    let channel = Channel::uniform(labels.classes, wrong);
+    let (prior, agreements) = labels.with_neighbors(&channel, classifier);
+    let prior = Probabilities {
+        classes: labels.classes,
+        values: &prior,
+    };
+    Detection {
+        posteriors: labels.posteriors(&channel, &prior, &agreements),
+        joint: channel.joint(labels.given, &prior),
+        channel,
+    }
+}
+
 impl Labels<'_> {
-    /// The classifier's probabilities times the neighbours' votes, `[rows, classes]`. The votes are relative to the frequency of
-    /// each class: the probabilities contain it already, and a rare class must not pay for it twice.
-    fn with_neighbors(&self, channel: &Channel, classifier: &Probabilities) -> Vec<f32> {
+    /// The classifier's probabilities times the neighbours' votes, `[rows, classes]`, and the agreement of the two. The votes are
+    /// relative to the frequency of each class: the probabilities contain it already, and a rare class must not pay for it twice.
+    fn with_neighbors(
+        &self,
+        channel: &Channel,
+        classifier: &Probabilities,
+    ) -> (Vec<f32>, Vec<Agreement>) {
         let k = self.classes;
         let mut known = vec![0f32; self.given.len() * k];
         (known.par_chunks_mut(k.max(1)).enumerate()).for_each_init(
@@ -128,37 +177,54 @@ impl Labels<'_> {
         );
         let frequencies = self.frequencies();
         let mut out = vec![0f32; known.len()];
-        (out.par_chunks_mut(k.max(1)).enumerate()).for_each_init(
-            || vec![0.0; k],
-            |votes, (row, out)| {
-                votes
-                    .iter_mut()
-                    .zip(&frequencies)
-                    .for_each(|(vote, frequency)| *vote = PRIOR * frequency);
-                for &neighbor in self.neighbors.of(row) {
-                    let of = &known[neighbor as usize * k..][..k];
-                    votes
-                        .iter_mut()
-                        .zip(of)
-                        .for_each(|(vote, p)| *vote += f64::from(*p));
-                }
-                let own = votes.iter_mut().zip(&frequencies).zip(classifier.row(row));
-                own.for_each(|((vote, frequency), p)| {
-                    let lift = if *frequency > 0.0 {
-                        *vote / frequency
-                    } else {
-                        0.0
-                    };
-                    *vote = f64::from(*p) * lift.powf(NEIGHBOR_EXPONENT);
-                });
-                let sum: f64 = votes.iter().sum();
-                let scaled = out.iter_mut().zip(votes.iter()).zip(classifier.row(row));
+        let rows = out.par_chunks_mut(k.max(1)).enumerate();
+        let agreements = rows.map_init(
+            || (vec![0.0; k], vec![0.0; k]),
+            |(votes, both), (row, out)| {
+                self.votes(row, &known, &frequencies, votes);
+                let p = classifier.row(row).iter().map(|p| f64::from(*p));
+                let products = (p.clone()).zip(votes.iter());
+                let products = products.map(|(p, vote)| p * vote.powf(NEIGHBOR_EXPONENT));
+                both.iter_mut()
+                    .zip(products)
+                    .for_each(|(both, product)| *both = product);
+                let sum: f64 = both.iter().sum();
+                let scaled = out.iter_mut().zip(both.iter()).zip(classifier.row(row));
                 scaled.for_each(|((out, p), alone)| {
                     *out = if sum > 0.0 { (p / sum) as f32 } else { *alone };
                 });
+                if self.neighbors.of(row).is_empty() {
+                    // No second judge.
+                    votes
+                        .iter_mut()
+                        .zip(p.clone())
+                        .for_each(|(vote, p)| *vote = p);
+                }
+                let all = votes.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+                votes.iter_mut().for_each(|vote| *vote /= all);
+                Agreement::of(self.given[row], p, votes)
             },
         );
-        out
+        let agreements = agreements.collect();
+        (out, agreements)
+    }
+
+    /// The votes of a row's neighbours for each class, over the frequency of the class. `known` are the posteriors of all rows,
+    /// `[rows, classes]`.
+    fn votes(&self, row: usize, known: &[f32], frequencies: &[f64], votes: &mut [f64]) {
+        let k = self.classes;
+        (votes.iter_mut().zip(frequencies)).for_each(|(vote, share)| *vote = PRIOR * share);
+        for &neighbor in self.neighbors.of(row) {
+            let of = &known[neighbor as usize * k..][..k];
+            (votes.iter_mut().zip(of)).for_each(|(vote, p)| *vote += f64::from(*p));
+        }
+        for (vote, frequency) in votes.iter_mut().zip(frequencies) {
+            *vote = if *frequency > 0.0 {
+                *vote / frequency
+            } else {
+                0.0
+            };
+        }
     }
 
     /// Scales the weights so that each class weighs as much as it has labels. Otherwise a rare class that loses images to a frequent
@@ -187,7 +253,12 @@ impl Labels<'_> {
         counts.iter().map(|n| n / all.max(1.0)).collect()
     }
 
-    fn posteriors(&self, channel: &Channel, prior: &Probabilities) -> Vec<Option<Posterior>> {
+    fn posteriors(
+        &self,
+        channel: &Channel,
+        prior: &Probabilities,
+        agreements: &[Agreement],
+    ) -> Vec<Option<Posterior>> {
         let row_posterior = |posterior: &mut Vec<f64>, row: usize| {
             let label = self.given[row];
             if label == UNLABELLED {
@@ -200,6 +271,7 @@ impl Labels<'_> {
                 p_label: single[label as usize],
                 class: class as u32,
                 p_class: single[class],
+                agreement: agreements[row],
             })
         };
         (0..self.given.len())

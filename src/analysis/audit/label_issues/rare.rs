@@ -3,7 +3,11 @@
 //! A classifier has hardly seen such a class: it would call every image of it an error. So the question is only whether an image
 //! has fewer neighbours of its class than the other images of the class have. If none of them has any, nothing is known.
 
-use super::{NeighborRows, UNLABELLED, detect::Posterior, scores::Votes};
+use super::{
+    NeighborRows, UNLABELLED,
+    detect::{Agreement, Posterior},
+    scores::Votes,
+};
 
 /// Number of images below which a class is rare.
 pub const RARE: usize = 10;
@@ -58,11 +62,27 @@ pub fn rescore(
             } else {
                 1.0 - p_label
             };
+            let shares = shares(classes, *row, labels, neighbors);
             posteriors[*row] = Some(Posterior {
                 p_label: p_label as f32,
                 class,
                 p_class: p_class as f32,
+                // Any two of the neighbours are the judges.
+                agreement: Agreement::of(label as u32, shares.iter().copied(), &shares),
             });
         }
     }
+}
+
+/// Fraction of each class among a row's labelled neighbours, `[classes]`.
+fn shares(classes: usize, row: usize, labels: &[u32], neighbors: &NeighborRows) -> Vec<f64> {
+    let mut shares = vec![0.0; classes];
+    let of = neighbors.of(row).iter();
+    let of: Vec<u32> = of.map(|neighbor| labels[*neighbor as usize]).collect();
+    for label in of.iter().filter(|label| **label != UNLABELLED) {
+        shares[*label as usize] += 1.0;
+    }
+    let all = shares.iter().sum::<f64>().max(1.0);
+    shares.iter_mut().for_each(|share| *share /= all);
+    shares
 }

@@ -4,7 +4,7 @@ use super::{
     calibration::reviews,
     channel::Channel,
     confident::{ConfidentJoint, Filter},
-    detect::{self, Labels, detect},
+    detect::{self, Agreement, Labels, detect},
     inject::{Injection, Noise, Subject, inject},
     scores::{Votes, normalized_margin, self_confidence},
     *,
@@ -262,6 +262,50 @@ fn wrong_labels_are_found_and_corrected() {
     assert!((found.errors() - 4.0).abs() < 0.5);
     let joint: f64 = found.joint.iter().sum();
     assert!((joint - 80.0).abs() < 1e-3);
+}
+
+#[test]
+fn two_judges_agree_or_not() {
+    let of = |p: [f64; 3], v: [f64; 3]| Agreement::of(0, p.into_iter(), &v);
+    let clear = of([0.0, 1.0, 0.0], [0.0, 1.0, 0.0]);
+    assert_eq!((clear.ambiguity, clear.other, clear.support), (0.0, 1, 1.0));
+    let agreed = of([1.0, 0.0, 0.0], [1.0, 0.0, 0.0]);
+    assert_eq!((agreed.ambiguity, agreed.support), (0.0, 0.0));
+    let opposed = of([0.0, 1.0, 0.0], [0.0, 0.0, 1.0]);
+    assert_eq!((opposed.ambiguity, opposed.support), (1.0, 0.0));
+    let spread = of([0.25, 0.25, 0.5], [0.5, 0.25, 0.25]);
+    assert_eq!(
+        (spread.ambiguity, spread.other, spread.support),
+        (0.6875, 2, 0.125)
+    );
+}
+
+#[test]
+fn a_wrong_label_is_agreed_on_and_an_image_between_two_classes_is_not() {
+    // Row 3 is of cluster 0 and labelled 1. Row 25, labelled 3, is as close to cluster 2 as to its own, 1.
+    let mut clusters = Clusters::new(&[(3, 1), (25, 3)]);
+    let lists = (0..4 * CLUSTER).map(|row| match row {
+        25 => vec![26, 27, 28, 45, 46, 47],
+        _ => clusters.neighbors.of(row).to_vec(),
+    });
+    clusters.neighbors = NeighborRows::new(lists.collect::<Vec<_>>());
+    let learn = |labels: &[u32], weights: &[f32]| {
+        let mut values = clusters.learn(labels, weights);
+        values[4 * 25..4 * 26].copy_from_slice(&[0.1, 0.4, 0.4, 0.1]);
+        values
+    };
+    let first = learn(&clusters.labels, &[1.0; 4 * CLUSTER]);
+    let first = Probabilities {
+        classes: 4,
+        values: &first,
+    };
+    let refit = &mut |labels: &[u32], weights: &[f32]| Ok(learn(labels, weights));
+    let found = detect(&clusters.labels(), &first, refit).unwrap();
+    let agreement = |row: usize| found.posteriors[row].unwrap().agreement;
+    assert_eq!(agreement(3).other, 0);
+    assert!(agreement(3).support > 0.5, "{:?}", agreement(3));
+    assert!(agreement(25).support < 0.2, "{:?}", agreement(25));
+    assert!(agreement(25).ambiguity > 0.6 && agreement(3).ambiguity < 0.5);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use prospect_analysis::audit::label_issues::most_probable;
 use prospect_engine::schema::{features, neighbors, probe, probe_classes, probe_quality};
 use prospect_findings::Finding;
 use prospect_store::declare::Lists;
-use prospect_testing::{Fake, FakeImage, add_tables};
+use prospect_testing::{Fake, FakeImage, FakeLayer, add_tables};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
@@ -24,6 +24,8 @@ pub struct Case {
     /// `[images, DIMENSION]`
     pub vectors: Vec<f32>,
     pub source: &'static str,
+    /// Images per cluster.
+    pub each: usize,
 }
 
 pub fn true_class(id: usize) -> i32 {
@@ -33,7 +35,13 @@ pub fn true_class(id: usize) -> i32 {
 impl Case {
     /// Each label is the number of the cluster, except for these images.
     pub fn new(labels: &[(usize, Option<i32>)]) -> Case {
-        let mut given: Vec<Option<i32>> = (0..CLASSES.len() * EACH)
+        Case::sized(EACH, labels)
+    }
+
+    /// With `each` images per cluster.
+    pub fn sized(each: usize, labels: &[(usize, Option<i32>)]) -> Case {
+        let true_class = |id: usize| (id / each) as i32;
+        let mut given: Vec<Option<i32>> = (0..CLASSES.len() * each)
             .map(|id| Some(true_class(id)))
             .collect();
         for (id, label) in labels {
@@ -67,7 +75,37 @@ impl Case {
             labels: given,
             vectors,
             source: "probe",
+            each,
         }
+    }
+
+    /// With a network that predicts every label as given, right or wrong; its features and their neighbours follow the labels,
+    /// and only the units of its first layer follow the clusters.
+    pub fn memorised(mut self) -> Case {
+        let network = |label: i32| (label + 1) % CLASSES.len() as i32;
+        let labels = self.labels.iter().flatten();
+        self.fake.predictions = labels.map(|label| (network(*label), Some(0.99))).collect();
+        let layer = |name: &str, max: Vec<f32>| FakeLayer {
+            name: name.into(),
+            channels: DIMENSION as i32,
+            height: 1,
+            width: 1,
+            field: None,
+            argmax: vec![0; max.len()],
+            max,
+        };
+        let early = self.vectors.clone();
+        for (vector, label) in self.vectors.chunks_exact_mut(DIMENSION).zip(&self.labels) {
+            for (axis, value) in vector.iter_mut().enumerate() {
+                *value = if Some(axis as i32) == *label {
+                    6.0
+                } else {
+                    0.0
+                };
+            }
+        }
+        self.fake.layers = vec![layer("early", early), layer("late", self.vectors.clone())];
+        self
     }
 
     pub fn with_tables(self) -> Case {
@@ -187,7 +225,7 @@ impl Case {
         probe_classes::Columns {
             position: (0..classes.len() as i32).collect(),
             name: StringArray::from_iter_values(classes.iter().map(|class| name(*class))),
-            images: vec![EACH as u32; classes.len()].into(),
+            images: vec![self.each as u32; classes.len()].into(),
             class: classes.into(),
         }
         .batch()

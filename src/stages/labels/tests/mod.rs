@@ -165,6 +165,31 @@ fn probabilities_of_the_network_come_with_a_caveat() {
 }
 
 #[test]
+fn memorised_errors_are_found_in_earlier_layers() {
+    let wrong = [4, 17, 45, 66, 90, 101].map(|id| (id, Some((id as i32 / 40 + 1) % 3)));
+    let case = Case::sized(40, &wrong).memorised().with_tables();
+    let summary = case.run(&[]);
+    assert_eq!(summary["layers"], json!(["early"]));
+    let caveat = summary["caveat"].as_str().unwrap();
+    assert!(caveat.contains("100.0 % of the labels: "), "{caveat}");
+    assert!(caveat.contains("(early)"), "{caveat}");
+    assert_eq!(summary["review"], Value::Null, "nothing is promised");
+    let ranks = cells(&case.fake.run(), label_scores::rank);
+    for (id, rank) in ranks.into_iter().enumerate() {
+        let is_wrong = wrong.iter().any(|(wrong, _)| *wrong == id);
+        assert_eq!(rank <= 6, is_wrong, "image {id} is at {rank}");
+    }
+    let found = case.findings(&["audit.budget=6"]);
+    assert_eq!(found.len(), 6);
+    for finding in found {
+        let evidence = &finding.evidence;
+        let suggests = evidence.contains("; earlier layers say ");
+        assert_eq!(suggests, finding.suggested_label.is_some(), "{evidence}");
+        assert!(!evidence.contains("probe") && !evidence.contains("neighbours"));
+    }
+}
+
+#[test]
 fn labels_that_cannot_be_evaluated_have_no_row() {
     // Image 0 has no label, image 1 alone is of class 3.
     let case = Case::new(&[(0, None), (1, Some(3)), (25, Some(2))]).with_tables();
