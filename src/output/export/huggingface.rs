@@ -207,8 +207,8 @@ fn card(splits: &[String]) -> String {
     format!(
         "---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n\n\
          Written by Prospect. `path` is the image's file in the dataset, `prediction` the network's class, `probe` the class \
-         predicted by a linear classifier that has not seen the image's label, `label_score` how likely the label is right (0 to \
-         1), `findings` and `evidence` the image's problems.\n"
+         predicted by a linear classifier that has not seen the image's label, `label_score` ranks the labels from 0, the worst, to \
+         1, `findings` and `evidence` the image's problems.\n"
     )
 }
 

@@ -56,7 +56,7 @@ pub struct Record {
     pub prediction: Option<Prediction>,
     /// The probe's out-of-fold prediction, among the dataset's classes.
     pub probe: Option<Prediction>,
-    /// The suggested label; how likely the given one is right, 0 to 1; whether that is flagged as wrong.
+    /// The suggested label; the score of the given one, 0 worst to 1; whether that is flagged as wrong.
     pub suggested: Option<i32>,
     pub label_score: Option<f32>,
     pub label_issue: Option<bool>,

@@ -16,8 +16,6 @@ use super::{
     issues::Issue,
 };
 
-/// Threshold of the local similarity above which many re-encoded, scaled or cropped copies are missed.
-const TOO_SIMILAR: f64 = 0.998;
 /// Groups shown, and members shown of each.
 const GROUPS: usize = 1000;
 const MEMBERS: usize = 24;
@@ -60,7 +58,6 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
         Figure::number(label, words::count(n), note.to_string())
     };
     let pairs = |kind: Kind, name: &str, note: &str| figure(&kind.heading(), name, note);
-    let min = summary["min_local_similarity"].as_f64();
     let page = Duplicates {
         shell: frame.shell("duplicates", &["duplicates.js"]),
         about: format!(
@@ -68,9 +65,9 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             plural(groups.len() as u64, "group", "groups")
         ),
         empty: groups.is_empty(),
-        nothing: match (frame.manifest.has(duplicates::NAME), min) {
-            (false, _) => "The search for duplicates has not run yet. Run prospect run duplicates report.".into(),
-            (true, Some(min)) if min >= TOO_SIMILAR => {
+        nothing: match frame.manifest.has(duplicates::NAME) {
+            false => "The search for duplicates has not run yet. Run prospect run duplicates report.".into(),
+            true if frame.looks_too_similar() => {
                 "No duplicates with nearly equal pixels. Others cannot be told from the different pictures of this dataset, which look too similar.".into()
             }
             _ => frame.counts(ReportPage::Duplicates),

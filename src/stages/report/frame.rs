@@ -13,6 +13,9 @@ use prospect_findings::{Kind, ReportPage};
 use prospect_store::Manifest;
 use serde_json::Value;
 
+/// Threshold of the local similarity of duplicates above which many copies are missed.
+const TOO_SIMILAR: f64 = 0.998;
+
 /// The pages in the order of the navigation bar: file name without `.html`, and heading.
 pub const PAGES: [(&str, &str); 9] = [
     ("index", "Overview"),
@@ -122,8 +125,22 @@ impl Frame<'_> {
             return String::new();
         }
         let clear = kinds.filter(|kind| !self.flagged.contains_key(kind));
-        let sentences: Vec<String> = clear.map(Kind::none).collect();
+        let sentence = |kind: Kind| {
+            match kind {
+            Kind::DuplicateNear if self.looks_too_similar() => {
+                "No near-duplicates with nearly equal pixels; others cannot be told from different pictures here.".into()
+            }
+            _ => kind.none(),
+        }
+        };
+        let sentences: Vec<String> = clear.map(sentence).collect();
         sentences.join(" ")
+    }
+
+    /// Whether the dataset's different pictures look so similar that many re-encoded, scaled or cropped copies are missed.
+    pub fn looks_too_similar(&self) -> bool {
+        let min = self.summary("duplicates")["min_local_similarity"].as_f64();
+        min.is_some_and(|min| min >= TOO_SIMILAR)
     }
 
     /// The stages that write tables, in run order: all but the report.
