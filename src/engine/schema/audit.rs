@@ -31,6 +31,7 @@ table! {
         label: i32,
         /// null if the label is the most likely class
         suggested_label: Option<i32>,
+        /// its share in the detector's posterior, which is not calibrated
         p_suggested: Option<f32>,
         /// predicted probability of the label
         self_confidence: f32,
