@@ -305,11 +305,11 @@ def make(root, n, k, dimension, parts):
     m = len(attributes)
     run.write("shortcuts", "associations", [
         attributes, ["metadata"] * 4 + ["quality"] * 2, np.array([4, 3, 2, 11, 5, 5], np.int32), np.full(m, rows, np.uint32),
-        rng.random(m) / 10, rng.random(m) / 50, ["winter", "a", "true", "2020", "darkest", "sharpest"],
+        rng.random(m) / 10, rng.random(m) / 10, ["G-test"] * m, rng.random(m) / 50, rng.random(m) / 20, ["winter", "a", "true", "2020", "darkest", "sharpest"],
         np.full(m, 3, np.int32), names[np.full(m, 3)], 1 + rng.random(m), np.full(m, 900, np.uint32),
     ], schema(
-        attribute=TEXT, kind=TEXT, values=I32, images=U32, nmi=F64, p_value=F64, top_value=TEXT, top_label=I32,
-        top_label_name=TEXT, lift=F64, support=U32,
+        attribute=TEXT, kind=TEXT, values=I32, images=U32, ami=F64, nmi=F64, test=TEXT, p_value=F64, q_value=F64,
+        top_value=TEXT, top_label=I32, top_label_name=TEXT, lift=F64, support=U32,
     ))
     values = ["spring", "summer", "autumn", "winter"]
     m = len(values) * (CLASSES + 1)
@@ -319,10 +319,10 @@ def make(root, n, k, dimension, parts):
     run.write("shortcuts", "groups", [
         ["season"] * m, np.repeat(values, CLASSES + 1), masked(group_label, everyone), masked(names[group_label], everyone),
         rng.integers(5, 5000, m).astype(np.uint32), accuracy, accuracy - 0.05, accuracy + 0.05, np.full(m, 0.9),
-        accuracy < 0.05, ["probe"] * m,
+        accuracy, accuracy, accuracy < 0.05, accuracy < 0.05, ["probe"] * m,
     ], schema(
         attribute=TEXT, value=TEXT, label_=I32, label_name_=TEXT, images=U32, accuracy_=F64, accuracy_low_=F64, accuracy_high_=F64,
-        overall_=F64, worst=BOOL, source=TEXT,
+        rest_=F64, p_value_=F64, q_value_=F64, worse=BOOL, worst=BOOL, source=TEXT,
     ))
     m = 40
     run.write("shortcuts", "shortcuts", [

@@ -235,20 +235,21 @@ const TABLES: &[(&str, &str, &str, &str)] = &[
     (
         "shortcuts",
         "associations",
-        "attribute:str kind:str values:i32 images:u32 nmi:f64 p_value:f64 top_value:str top_label:i32 top_label_name:str lift:f64 support:u32",
-        "flash metadata 2 10 0.0625 0.5 true 1 dog 1.25 4
-         season metadata 2 11 0.5 0.001 winter 0 cat 2 3",
+        "attribute:str kind:str values:i32 images:u32 ami:f64 nmi:f64 test:str p_value:f64 q_value:f64 top_value:str top_label:i32 \
+         top_label_name:str lift:f64 support:u32",
+        "season metadata 2 11 0.25 0.5 permutation 0.001 0.002 winter 0 cat 2 3
+         flash metadata 2 10 0 0.0625 G-test 0.5 0.5 true 1 dog 1.25 4",
     ),
     (
         "shortcuts",
         "groups",
-        "attribute:str value:str label:i32? label_name:str? images:u32 accuracy:f64? accuracy_low:f64? accuracy_high:f64? overall:f64? \
-         worst:bool source:str",
-        "season summer - -   40 0.5 0.375 0.625 0.75 false probe
-         season winter - -   30 0.875 0.75 0.9375 0.75 false probe
-         season summer 0 cat 20 0.25 0.125 0.375 0.75 true probe
-         flash  true   - -   5  0 0 0.25 0.75 false probe
-         flash  false  2 odd's 50 - - - - false probe",
+        "attribute:str value:str label:i32? label_name:str? images:u32 accuracy:f64? accuracy_low:f64? accuracy_high:f64? rest:f64? \
+         p_value:f64? q_value:f64? worse:bool worst:bool source:str",
+        "season summer - -   40 0.5 0.375 0.625 0.875 0.0625 0.125 false false probe
+         season winter - -   30 0.875 0.75 0.9375 0.5 1 1 false false probe
+         season summer 0 cat 20 0.25 0.125 0.375 0.75 0.001 0.004 true true probe
+         flash  true   - -   5  0 0 0.25 0.75 0.125 0.25 false false probe
+         flash  false  2 odd's 50 - - - - - - false false probe",
     ),
     (
         "shortcuts",

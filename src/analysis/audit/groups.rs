@@ -1,6 +1,8 @@
-//! Accuracy by group of images, with confidence intervals.
+//! Accuracy by group of images, with confidence intervals, compared with the rest of the images.
 
 use std::collections::BTreeMap;
+
+use super::significance::{MAX_FALSE, benjamini_hochberg, fisher_fewer};
 
 /// Normal quantile of a 95 % interval.
 const Z: f64 = 1.959_963_984_540_054;
@@ -41,6 +43,15 @@ impl Tally {
         self.evaluated += u64::from(correct.is_some());
         self.correct += u64::from(correct == Some(true));
     }
+
+    /// The images of `whole` that are not in this group.
+    fn rest(&self, whole: &Tally) -> Tally {
+        Tally {
+            images: whole.images - self.images,
+            evaluated: whole.evaluated - self.evaluated,
+            correct: whole.correct - self.correct,
+        }
+    }
 }
 
 /// Images with one value, with all labels or one.
@@ -49,10 +60,30 @@ pub struct Group {
     pub value: u32,
     pub label: Option<u32>,
     pub tally: Tally,
-    /// Accuracy of the parent group: all images with a value, or those with the label.
-    pub overall: Option<f64>,
+    /// Images with another value; with a label, those of them that have it too.
+    pub rest: Tally,
+    /// Of Fisher's exact test that the group is no less accurate than the rest.
+    pub p_value: Option<f64>,
+    /// The same, corrected by [`correct`].
+    pub q_value: Option<f64>,
     /// Lowest accuracy among the values, or among the pairs of value and label, with at least `min_images` evaluated images.
     pub worst: bool,
+}
+
+impl Group {
+    /// Whether the group is less accurate than the rest, at a false discovery rate of [`MAX_FALSE`].
+    pub fn is_worse(&self) -> bool {
+        self.q_value.is_some_and(|q| q <= MAX_FALSE)
+    }
+}
+
+/// Sets the q-values of the groups of all attributes, which are compared at once.
+pub fn correct<'g>(groups: impl Iterator<Item = &'g mut Group>) {
+    let tested: Vec<&mut Group> = groups.filter(|group| group.p_value.is_some()).collect();
+    let p_values: Vec<f64> = tested.iter().filter_map(|group| group.p_value).collect();
+    for (group, q_value) in tested.into_iter().zip(benjamini_hochberg(&p_values)) {
+        group.q_value = Some(q_value);
+    }
 }
 
 /// Groups by value, then by value and label for pairs of at least `min_images` images. Images are (value, label, whether the
@@ -75,15 +106,20 @@ pub fn groups(
     }
     let mut groups: Vec<Group> = (tallies.into_iter())
         .filter(|((_, label), tally)| label.is_none() || tally.images >= min_images)
-        .map(|((value, label), tally)| Group {
-            value,
-            label,
-            tally,
-            overall: match label {
-                None => all.accuracy(),
-                Some(label) => by_label[&label].accuracy(),
-            },
-            worst: false,
+        .map(|((value, label), tally)| {
+            let rest = tally.rest(label.map_or(&all, |label| &by_label[&label]));
+            let compared = tally.evaluated > 0 && rest.evaluated > 0;
+            Group {
+                value,
+                label,
+                tally,
+                rest,
+                p_value: compared.then(|| {
+                    fisher_fewer(tally.correct, tally.evaluated, rest.correct, rest.evaluated)
+                }),
+                q_value: None,
+                worst: false,
+            }
         })
         .collect();
     for of_label in [false, true] {
@@ -164,12 +200,57 @@ mod tests {
                 (1, Some(1), 2, 1, 1, false),
             ]
         );
-        assert_eq!(found[0].overall, Some(5.0 / 7.0));
-        assert_eq!(found[2].overall, Some(0.8));
-        assert_eq!(found[4].overall, Some(0.5));
+        assert_eq!(found[0].rest.accuracy(), Some(1.0));
+        assert_eq!(found[2].rest.accuracy(), Some(1.0));
+        assert_eq!(found[4].rest.accuracy(), Some(0.0));
+        // Of seven images, two are wrong; both among the four of value 0: C(4, 2) / C(7, 2).
+        assert!((found[0].p_value.unwrap() - 6.0 / 21.0).abs() < 1e-12);
+        assert_eq!(found[0].q_value, None);
         assert!(groups(std::iter::empty(), 2).is_empty());
         let unevaluated = groups([(0, 0, None)].into_iter(), 1);
         assert_eq!(unevaluated[0].tally.accuracy(), None);
         assert!(!unevaluated[0].worst);
+    }
+
+    #[test]
+    fn chance_makes_no_group_worse() {
+        use rand::{Rng, SeedableRng, rngs::StdRng};
+
+        let mut random = StdRng::seed_from_u64(3);
+        let correct: Vec<bool> = (0..20_000).map(|_| random.random_bool(0.85)).collect();
+        // Fifty columns of a hundred random values.
+        let mut all: Vec<Group> = (0..50)
+            .flat_map(|_| {
+                let images = correct.iter().map(|&correct| {
+                    let value = random.random_range(0..100);
+                    (value, 0, Some(correct))
+                });
+                groups(images.collect::<Vec<_>>().into_iter(), u64::MAX)
+            })
+            .collect();
+        super::correct(all.iter_mut());
+        assert_eq!(all.len(), 5000);
+        let uncorrected = all
+            .iter()
+            .filter(|one| one.p_value.unwrap() <= 0.05)
+            .count();
+        assert!((100..=300).contains(&uncorrected), "{uncorrected}");
+        let worse = all.iter().filter(|one| one.is_worse()).count();
+        assert!(worse <= 50, "{worse} of 5,000");
+    }
+
+    #[test]
+    fn a_worse_group_is_found_among_many() {
+        // Value 0 is correct in 60 of 100 images, the 199 others in 90.
+        let images = (0..20_000).map(|i: u32| {
+            let (value, place) = (i % 200, i / 200);
+            (value, 0, Some(place < if value == 0 { 60 } else { 90 }))
+        });
+        let mut found = groups(images, u64::MAX);
+        correct(found.iter_mut());
+        let worse: Vec<u32> = (found.iter().filter(|one| one.is_worse()))
+            .map(|one| one.value)
+            .collect();
+        assert_eq!(worse, [0]);
     }
 }

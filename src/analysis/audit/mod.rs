@@ -9,3 +9,4 @@ pub mod groups;
 pub mod label_issues;
 pub mod outliers;
 pub mod shortcuts;
+pub mod significance;

@@ -108,18 +108,24 @@ table! {
 }
 
 table! {
-    /// Association of attributes with labels.
-    pub mod associations = "associations", "attribute", [90.0, 250.0] {
+    /// Association of attributes with labels, significant ones first, then the strongest.
+    pub mod associations = "associations", "attribute", [120.0, 300.0] {
         attribute: Text,
         /// `metadata` or `quality`
         kind: Text,
         /// number of distinct values
         values: i32,
         images: u32,
-        /// normalized mutual information
+        /// adjusted mutual information; 0 is expected by chance, however many values there are
+        ami: f64,
+        /// normalized mutual information, not adjusted for chance
         nmi: f64,
-        /// of a permutation test
+        /// `G-test`, or `permutation` where expected counts are below 5
+        test: Text,
+        /// of independence
         p_value: f64,
+        /// Benjamini–Hochberg, over all attributes
+        q_value: f64,
         /// the value and label with the highest lift
         top_value: Option<Text>,
         top_label: Option<i32>,
@@ -133,7 +139,7 @@ table! {
 
 table! {
     /// Accuracy by value of an attribute.
-    pub mod groups = "groups", "value of an attribute", [80.0, 40.0] {
+    pub mod groups = "groups", "value of an attribute", [100.0, 60.0] {
         attribute: Text,
         value: Text,
         /// null: all labels
@@ -144,8 +150,14 @@ table! {
         /// 95 % interval
         accuracy_low: Option<f64>,
         accuracy_high: Option<f64>,
-        /// accuracy over all values of the attribute, of the same label if given
-        overall: Option<f64>,
+        /// accuracy over all other values of the attribute, of the same label if given
+        rest: Option<f64>,
+        /// of Fisher's exact test that the group is no less accurate than the rest
+        p_value: Option<f64>,
+        /// Benjamini–Hochberg, over all groups of all attributes
+        q_value: Option<f64>,
+        /// whether the q-value is at most 0.05
+        worse: bool,
         /// lowest accuracy among the attribute's values, or among its pairs of value and label
         worst: bool,
         /// evaluated classifier: `probe` or `network`

@@ -181,7 +181,7 @@ fn about(classes: &Classes, place: usize, suspects: &[Suspect], groups: &Groups)
                 "images": group.images,
                 "accuracy": short(group.accuracy),
                 "interval": group.interval.map(short),
-                "overall": short(group.overall),
+                "rest": short(group.rest),
             })
         });
     let overlap = class

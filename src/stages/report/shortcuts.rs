@@ -90,7 +90,7 @@ struct AssociationRow {
     strength: String,
     /// The bar's length in percent.
     percent: String,
-    p_value: String,
+    q_value: String,
     /// The most associated label and value.
     pair: String,
     lift: String,
@@ -104,9 +104,8 @@ struct GroupRow {
     images: String,
     accuracy: String,
     interval: String,
-    overall: String,
-    /// Whether the upper end of the interval is below the overall accuracy.
-    falls_short: bool,
+    rest: String,
+    is_worse: bool,
     bar: Bar,
 }
 
@@ -115,7 +114,7 @@ struct Bar {
     length: String,
     low: String,
     high: String,
-    overall: String,
+    rest: String,
 }
 
 struct AttributePanel {
@@ -370,9 +369,12 @@ impl AssociationRow {
                 "quality" => "image".into(),
                 other => shown(other, NAME),
             },
-            strength: format!("{:.3}", association.nmi),
-            percent: format!("{:.1}", 100.0 * association.nmi.clamp(0.0, 1.0)),
-            p_value: format!("{:.3}", association.p_value),
+            strength: format!("{:.3}", association.ami),
+            percent: format!("{:.1}", 100.0 * association.ami.clamp(0.0, 1.0)),
+            q_value: match association.q_value {
+                q if q < 0.001 => "< 0.001".into(),
+                q => format!("{q:.3}"),
+            },
             pair: top.map_or(String::new(), |top| {
                 format!(
                     "{} among {}",
@@ -400,13 +402,13 @@ impl GroupRow {
             images: count(group.images.into()),
             accuracy: percent(group.accuracy),
             interval: format!("{:.1} to {}", 100.0 * low, percent(high)),
-            overall: percent(group.overall),
-            falls_short: group.shortfall() > 0.0,
+            rest: percent(group.rest),
+            is_worse: group.is_worse,
             bar: Bar {
                 length: at(group.accuracy),
                 low: at(low),
                 high: at(high),
-                overall: at(group.overall),
+                rest: at(group.rest),
             },
         }
     }

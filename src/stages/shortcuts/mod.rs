@@ -17,7 +17,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use prospect_analysis::audit::groups::groups;
+use prospect_analysis::audit::groups::{correct, groups};
 use prospect_common::{Error, Result, text::escaped};
 use prospect_engine::{
     Context, Needs, Outcome, Stage,
@@ -28,16 +28,19 @@ use prospect_store::{PartWriter, StageWriter};
 use serde_json::{Value, json};
 
 use self::{
-    association::{Association, MIN_IMAGES},
+    association::{Association, MIN_IMAGES, rank},
     attributes::{Attribute, Attributes},
     boxes::ObjectBoxes,
     evaluation::Evaluation,
     tables::shortcut_candidates,
 };
 
+/// Minimum permutations per attribute.
+const PERMUTATIONS_PER_ATTRIBUTE: usize = 40;
+
 pub const STAGE: Stage = Stage {
     name: "shortcuts",
-    version: 1,
+    version: 2,
     about: "find attributes and units that may be shortcuts to labels",
     needs: Needs::Named(&["scan", "extract", "patches", "explain", "probe"]),
     writes: &[
@@ -169,10 +172,16 @@ fn associate(
     part: &mut PartWriter,
 ) -> Result<()> {
     let audit = &ctx.config.audit;
+    // Few permutations give no p-value that is small enough among many attributes.
+    let permutations = match audit.permutations {
+        0 => 0,
+        n => n.max(PERMUTATIONS_PER_ATTRIBUTE * attributes.len()),
+    };
     let mut found = Vec::new();
+    let mut all_groups = Vec::new();
     for attribute in attributes {
         ctx.cancel.check()?;
-        let association = Association::of(attribute, evaluation, audit.permutations, audit.seed);
+        let association = Association::of(attribute, evaluation, permutations, audit.seed);
         let Some(association) = association else {
             continue;
         };
@@ -180,14 +189,17 @@ fn associate(
             .zip(&evaluation.label)
             .zip(&evaluation.correct)
             .filter_map(|((value, label), correct)| Some(((*value)?, (*label)?, *correct)));
-        let groups = groups(images, MIN_IMAGES);
-        part.write(
-            groups::NAME,
-            &tables::groups(attribute, &groups, evaluation)?,
-        )?;
+        all_groups.push((attribute, groups(images, MIN_IMAGES)));
         found.push((attribute, association));
     }
-    found.sort_by(|a, b| b.1.nmi.total_cmp(&a.1.nmi));
+    correct(all_groups.iter_mut().flat_map(|(_, groups)| groups));
+    for (attribute, groups) in &all_groups {
+        part.write(
+            groups::NAME,
+            &tables::groups(attribute, groups, evaluation)?,
+        )?;
+    }
+    rank(&mut found);
     if !found.is_empty() {
         part.write(
             associations::NAME,
@@ -205,13 +217,13 @@ fn summary(ctx: &Context) -> Result<Value> {
     if manifest.has(associations::NAME) {
         let columns = (
             associations::attribute,
-            associations::nmi,
-            associations::p_value,
+            associations::ami,
+            associations::q_value,
         );
         for batch in ctx.run.rows(&manifest, columns) {
-            for (attribute, nmi, p_value) in batch?.iter() {
+            for (attribute, ami, q_value) in batch?.iter() {
                 if attributes == 0 {
-                    strongest = json!({ "attribute": attribute, "nmi": nmi, "p_value": p_value });
+                    strongest = json!({ "attribute": attribute, "ami": ami, "q_value": q_value });
                 }
                 attributes += 1;
             }

@@ -30,7 +30,7 @@
     return element;
   };
   const of = (share) => `${(100 * share).toFixed(2)}%`;
-  /** A bar for a fraction, with its interval and, if given, the overall value to compare with. */
+  /** A bar for a fraction, with its interval and, if given, the value to compare with. */
   const interval = (share, low, high, overall) => svg('svg', { class: 'interval', 'aria-hidden': 'true' },
     svg('rect', { class: 'length', width: of(share), height: '100%', rx: 2 }),
     svg('line', { class: 'range', x1: of(low), x2: of(high), y1: '50%', y2: '50%' }),
@@ -219,9 +219,9 @@
       el('p', {}, el('a', { href: 'shortcuts.html' }, 'See the pictures')));
     }
     if (known.groups.length > 0) {
-      parts.push(el('h3', {}, 'Groups with low accuracy', el('span', { class: 'quiet by' }, facts.groups_by === 'network' ? ' compared with the whole class' : ' compared with the whole class, by the probe')), el('ul', { class: 'bars' }, known.groups.map((group) => el('li', {},
+      parts.push(el('h3', {}, 'Groups with low accuracy', el('span', { class: 'quiet by' }, facts.groups_by === 'network' ? ' compared with the rest of the class' : ' compared with the rest of the class, by the probe')), el('ul', { class: 'bars' }, known.groups.map((group) => el('li', {},
         el('span', { class: 'name' }, el('span', { class: 'quiet' }, name(group.attribute)), ' ', name(group.value)),
-        interval(group.accuracy, ...group.interval, group.overall), el('span', { class: 'number' }, percent(group.accuracy, 1), el('span', { class: 'quiet' }, ` of ${count(group.images)}`))))));
+        interval(group.accuracy, ...group.interval, group.rest), el('span', { class: 'number' }, percent(group.accuracy, 1), el('span', { class: 'quiet' }, ` of ${count(group.images)}`))))));
     }
     const ids = cells[`${at}-${at}`] ?? [];
     const images = el('div', { class: 'grid small' });

@@ -45,8 +45,9 @@ pub struct Association {
     pub attribute: String,
     /// `metadata` or `quality`.
     pub kind: String,
-    pub nmi: f64,
-    pub p_value: f64,
+    /// Adjusted mutual information.
+    pub ami: f64,
+    pub q_value: f64,
     pub top: Option<TopPair>,
 }
 
@@ -69,14 +70,16 @@ pub struct Group {
     pub accuracy: f64,
     /// The 95 % interval.
     pub interval: [f64; 2],
-    /// Accuracy of all images that have a value or, with a label, of all that have the label.
-    pub overall: f64,
+    /// Accuracy of the images with other values, of the same label if given.
+    pub rest: f64,
+    /// Whether the group is less accurate than the rest, corrected for the number of groups.
+    pub is_worse: bool,
 }
 
 impl Group {
-    /// Difference between the overall accuracy and the upper end of the interval.
+    /// Difference between the accuracy of the rest and the upper end of the interval.
     pub fn shortfall(&self) -> f64 {
-        self.overall - self.interval[1]
+        self.rest - self.interval[1]
     }
 }
 
@@ -90,7 +93,7 @@ pub struct ByValue {
 #[derive(Debug, Default)]
 pub struct Groups {
     pub attributes: Vec<ByValue>,
-    /// At most [`WORST`] pairs of value and label with a shortfall, largest first.
+    /// At most [`WORST`] pairs of value and label that are worse than the rest, by shortfall.
     pub worst: Vec<Group>,
     /// Source of the predictions: `probe` or `network`.
     pub source: Option<String>,
@@ -169,15 +172,15 @@ pub fn associations(ctx: &Context, manifest: &Manifest) -> Result<Vec<Associatio
     let columns = (
         associations::attribute,
         associations::kind,
-        associations::nmi,
-        associations::p_value,
+        associations::ami,
+        associations::q_value,
         associations::top_value,
         associations::top_label_name,
         associations::lift,
         associations::support,
     );
     for batch in ctx.run.rows(manifest, columns) {
-        for (attribute, kind, nmi, p_value, value, label, lift, images) in batch?.iter() {
+        for (attribute, kind, ami, q_value, value, label, lift, images) in batch?.iter() {
             let top = || {
                 Some(TopPair {
                     value: value?.to_string(),
@@ -189,8 +192,8 @@ pub fn associations(ctx: &Context, manifest: &Manifest) -> Result<Vec<Associatio
             found.push(Association {
                 attribute: attribute.to_string(),
                 kind: kind.to_string(),
-                nmi,
-                p_value,
+                ami,
+                q_value,
                 top: top(),
             });
         }
@@ -199,7 +202,7 @@ pub fn associations(ctx: &Context, manifest: &Manifest) -> Result<Vec<Associatio
 }
 
 impl Groups {
-    /// Rows with an accuracy; empty if `groups` is missing.
+    /// Rows with an accuracy and a rest; empty if `groups` is missing.
     pub fn of_run(ctx: &Context, manifest: &Manifest) -> Result<Groups> {
         let mut found = Groups::default();
         if !manifest.has(groups::NAME) {
@@ -213,20 +216,20 @@ impl Groups {
             groups::accuracy,
             groups::accuracy_low,
             groups::accuracy_high,
-            groups::overall,
+            groups::rest,
+            groups::worse,
             groups::source,
         );
         for batch in ctx.run.rows(manifest, columns) {
             ctx.cancel.check()?;
             for cells in batch?.iter() {
                 let (attribute, value, label, images, ..) = cells;
-                let (.., accuracy, low, high, overall, source) = cells;
+                let (.., accuracy, low, high, rest, is_worse, source) = cells;
                 if found.source.is_none() {
                     found.source = source.map(str::to_string);
                 }
-                let figures = accuracy.zip(overall);
-                let (Some((accuracy, overall)), Some((low, high))) = (figures, low.zip(high))
-                else {
+                let figures = accuracy.zip(rest);
+                let (Some((accuracy, rest)), Some((low, high))) = (figures, low.zip(high)) else {
                     continue;
                 };
                 found.add(Group {
@@ -236,7 +239,8 @@ impl Groups {
                     images,
                     accuracy,
                     interval: [low, high],
-                    overall,
+                    rest,
+                    is_worse,
                 });
             }
         }
@@ -257,7 +261,7 @@ impl Groups {
                     groups: vec![group],
                 }),
             }
-        } else if group.shortfall() > 0.0 {
+        } else if group.is_worse {
             self.worst.push(group);
             if self.worst.len() >= 4 * WORST {
                 self.prune();

@@ -21,7 +21,7 @@ fn fake() -> Fake {
     fake
 }
 
-/// Attribute, value, label, accuracy, upper end of its interval, overall accuracy.
+/// Attribute, value, label, accuracy, upper end of its interval, accuracy of the rest. Worse if the interval is below the rest.
 type Row<'a> = (&'a str, &'a str, Option<&'a str>, Option<f64>, f64, f64);
 
 fn write_groups(fake: &Fake, rows: &[Row]) {
@@ -35,7 +35,10 @@ fn write_groups(fake: &Fake, rows: &[Row]) {
         accuracy: all().map(|row| row.3).collect(),
         accuracy_low: all().map(|row| row.3.map(|share| share - 0.1)).collect(),
         accuracy_high: all().map(|row| row.3.map(|_| row.4)).collect(),
-        overall: all().map(|row| row.5).collect(),
+        rest: all().map(|row| row.5).collect(),
+        p_value: all().map(|_| Some(0.01)).collect(),
+        q_value: all().map(|_| Some(0.02)).collect(),
+        worse: all().map(|row| Some(row.4 < row.5)).collect(),
         worst: vec![false; rows.len()].into(),
         source: vec!["probe"; rows.len()].into(),
     };
@@ -201,7 +204,8 @@ fn hostile_names_are_escaped() {
         images: 3,
         accuracy: 0.5,
         interval: [0.4, 0.6],
-        overall: 0.9,
+        rest: 0.9,
+        is_worse: true,
     };
     let tables = Tables {
         ready: true,
@@ -209,8 +213,8 @@ fn hostile_names_are_escaped() {
         associations: vec![Association {
             attribute: HOSTILE.into(),
             kind: HOSTILE.into(),
-            nmi: 0.5,
-            p_value: 0.001,
+            ami: 0.5,
+            q_value: 0.001,
             top: Some(TopPair {
                 value: HOSTILE.into(),
                 label: HOSTILE.into(),
