@@ -412,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_random_column_never_outranks_a_camera() {
-        for seed in 0..100 {
+        for seed in 0..20 {
             let mut random = StdRng::seed_from_u64(seed);
             let labels: Vec<u32> = (0..5000).map(|at| at % 10).collect();
             // Four cameras; of class 0, the first takes five eighths instead of a quarter.
