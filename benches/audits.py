@@ -327,11 +327,11 @@ def make(root, n, k, dimension, parts):
     m = 40
     run.write("shortcuts", "shortcuts", [
         np.arange(1, m + 1, dtype=np.int32), np.full(m, 3, np.int32), names[np.full(m, 3)], ["layer4"] * m, np.arange(m, dtype=np.int32),
-        np.sort(rng.random(m))[::-1], rng.random(m), rng.random(m), rng.random(m), rng.random(m), pa.nulls(m, F64), rng.random(m),
-        np.arange(m) < 5, ["fires for class 03 only"] * m,
+        np.sort(rng.random(m))[::-1], rng.random(m), rng.random(m), rng.random(m), rng.random(m), rng.random(m), pa.nulls(m, F64),
+        rng.random(m), np.arange(m) < 5, ["fires for class 03 only"] * m,
     ], schema(**{
-        "rank": I32, "class": I32, "class_name": TEXT, "layer": TEXT, "unit": I32, "score": F64, "exclusivity": F64, "share_of_class_": F64,
-        "border_energy_": F64, "background_energy_": F64, "outside_boxes_": F64, "accuracy_drop": F64, "flagged": BOOL, "evidence": TEXT,
+        "rank": I32, "class": I32, "class_name": TEXT, "layer_": TEXT, "unit_": I32, "score": F64, "q_value_": F64, "exclusivity_": F64,
+        "share_of_class_": F64, "border_energy_": F64, "background_energy_": F64, "outside_boxes_": F64, "accuracy_drop": F64, "flagged": BOOL, "evidence": TEXT,
     }))
 
     # Findings: the worst labels, copies, outliers, and dark, blurred or unreadable images.

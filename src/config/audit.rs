@@ -27,6 +27,8 @@ pub struct AuditConfig {
     pub attributes: Option<Vec<String>>,
     /// Permutations per p-value.
     pub permutations: usize,
+    /// Search whole pictures for marks, not only what the network sees.
+    pub whole: bool,
     /// CSV of people's reviews. Default: `reviews.csv` next to the run folder.
     pub reviews: Option<PathBuf>,
 }
@@ -66,6 +68,7 @@ impl AuditConfig {
                 "an integer from 0 to 1000000",
                 |n| *n <= 1_000_000,
             ),
+            whole: section.value("whole", false, "true or false", |_| true),
             reviews: section.path("reviews"),
         }
     }

@@ -254,10 +254,10 @@ const TABLES: &[(&str, &str, &str, &str)] = &[
     (
         "shortcuts",
         "shortcuts",
-        "rank:i32 class:i32 class_name:str layer:str unit:i32 score:f64 exclusivity:f64 share_of_class:f64? border_energy:f64? \
-         background_energy:f64? outside_boxes:f64? accuracy_drop:f64 flagged:bool evidence:str",
-        "1 0 cat layer4 0 0.75 1 0.5 0.75 0.5 - 0.25 true fires_for_cat
-         2 1 dog layer3 7 0.25 0.75 0.5 0.25 0.25 - 0 false fires_for_dog",
+        "rank:i32 class:i32 class_name:str layer:str? unit:i32? score:f64 q_value:f64? exclusivity:f64? \
+         share_of_class:f64? border_energy:f64? background_energy:f64? outside_boxes:f64? accuracy_drop:f64 flagged:bool evidence:str",
+        "1 0 cat layer4 0 0.75 0.001 1 0.5 0.75 0.5 - 0.25 true fires_for_cat
+         2 1 dog layer3 7 0.25 - 0.75 0.5 0.25 0.25 - 0 false fires_for_dog",
     ),
     (
         "audit",

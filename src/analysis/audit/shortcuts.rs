@@ -6,6 +6,7 @@
 //! much a linear classifier depends on the unit.
 
 pub mod head;
+pub mod pattern;
 pub mod places;
 
 /// Area under the ROC curve of `values`, with `inside` as the positives: the probability that a positive exceeds a negative, ties

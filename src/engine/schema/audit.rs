@@ -166,34 +166,41 @@ table! {
 }
 
 table! {
-    /// Units that may detect a shortcut of one class.
-    pub mod shortcuts = "shortcuts", "class and unit", [250.0, 300.0] {
+    /// Marks on the pictures of one class, findings first, and units that may detect a shortcut.
+    pub mod shortcuts = "shortcuts", "class and mark or unit", [280.0, 300.0] {
         rank: i32,
         class: i32,
         class_name: Text,
-        layer: Text,
-        unit: i32,
-        /// `mark`: fires in one small place; `leaning`: the classifier relies on the unit, which fires at the border or off the object
+        /// null: no unit, but the pictures themselves
+        layer: Option<Text>,
+        unit: Option<i32>,
+        /// `pattern`: the pictures have the same fine structure in one place; `mark`: the unit fires in one small place; `leaning`: the classifier relies on the unit, which fires at the border or off the object
         kind: Text,
         /// rows with the same number concern the same images
         mark: i32,
-        /// 0 to 1
+        /// 0 to 1; of a pattern, the fraction of the class beyond that of all others
         score: f64,
+        /// of the pattern, from the maxima over all places after permutations of the labels; of a unit, of the pattern it fires for
+        p_value: Option<f64>,
+        /// Benjamini–Hochberg, over all classes
+        q_value: Option<f64>,
         /// AUROC of the unit, the class against all others
-        exclusivity: f64,
+        exclusivity: Option<f64>,
         /// of the class, with the mark or with the unit active
         images: u32,
         /// fraction of the class's images with the mark
         share_of_class: Option<f64>,
         /// fraction of all other images
         share_of_others: Option<f64>,
-        /// the mark's place, 0 to 1 of the network's input
+        /// the mark's place, 0 to 1 of the view
         x0: Option<f64>,
         y0: Option<f64>,
         x1: Option<f64>,
         y1: Option<f64>,
+        /// `input` of the network, or the whole `picture`
+        view: Text,
         /// fraction of `images` with the strongest cell in the outermost ring
-        border_share: f64,
+        border_share: Option<f64>,
         /// fraction of those with boxes whose strongest cell is outside them
         outside_boxes: Option<f64>,
         /// mean fraction of the explanations' energy in the outermost ring
@@ -207,6 +214,7 @@ table! {
         /// when the mark or unit is ablated
         accuracy_drop: Option<f64>,
         probability_drop: Option<f64>,
+        /// a pattern with a q-value up to 0.01 on at least 10 % more of the class's images than of all others, or a unit that fires for it
         flagged: bool,
         /// one sentence
         evidence: Text,

@@ -40,6 +40,8 @@ struct ShortcutsPage {
     /// Whether the stage has run.
     ready: bool,
     verdict: String,
+    /// What the network does not see; empty if it sees all.
+    unseen: String,
     cards: Vec<Card>,
     rows: Vec<SuspectRow>,
     associations: Vec<AssociationRow>,
@@ -126,11 +128,14 @@ struct AttributePanel {
 /// The page that shows the pictures of the stage; it draws none itself.
 pub fn page(frame: &Frame) -> Result<Page> {
     let (ctx, manifest) = (frame.ctx, &frame.manifest);
+    let stage = manifest.stages.get("shortcuts");
     let tables = Tables {
         ready: manifest.has(associations::NAME) || manifest.stages.contains_key("shortcuts"),
         suspects: suspects(ctx, manifest)?,
         associations: gather::associations(ctx, manifest)?,
         groups: Groups::of_run(ctx, manifest)?,
+        unseen: stage.and_then(|stage| stage.summary["unseen"].as_f64()),
+        whole: stage.is_some_and(|stage| stage.summary["whole"] == true),
         layers: match manifest.has(layers::NAME) {
             true => layer_places(ctx, manifest)?,
             false => HashMap::new(),
@@ -156,6 +161,9 @@ struct Tables {
     suspects: Vec<Suspect>,
     associations: Vec<Association>,
     groups: Groups,
+    /// Mean fraction of the pictures outside the network's crop, and whether it was searched.
+    unseen: Option<f64>,
+    whole: bool,
     layers: HashMap<String, usize>,
     /// Contact sheets drawn by `patches`.
     pictures: HashSet<String>,
@@ -164,7 +172,10 @@ struct Tables {
 impl Tables {
     fn link(&self, suspect: &Suspect) -> String {
         match self.layers.get(&suspect.layer) {
-            Some(layer) => format!("units.html#layer={layer}&unit={}", suspect.unit),
+            Some(layer) => format!(
+                "units.html#layer={layer}&unit={}",
+                suspect.unit.unwrap_or_default()
+            ),
             None => String::new(),
         }
     }
@@ -203,6 +214,7 @@ impl ShortcutsPage {
             shell,
             ready: tables.ready,
             verdict: verdict(&tables.suspects),
+            unseen: unseen(tables.unseen, tables.whole),
             rows: rows.collect(),
             cards,
             associations: (tables.associations.iter().take(ASSOCIATIONS))
@@ -239,8 +251,8 @@ fn verdict(suspects: &[Suspect]) -> String {
     }
     if classes.is_empty() {
         return match suspects.len() {
-            0 => "No unit responds to one small region in the images of a single class, and the classifier does not rely on any unit \
-                  that responds to the border."
+            0 => "No mark was found on the pictures of a single class, no unit responds to one small region in them, and the classifier \
+                  does not rely on any unit that responds to the border."
                 .into(),
             _ => "Nothing here is strong enough to be a finding. These are the likeliest candidates; most are harmless."
                 .into(),
@@ -252,10 +264,32 @@ fn verdict(suspects: &[Suspect]) -> String {
         n => format!(" and {n} more"),
     };
     format!(
-        "{} for something found only in photos of one class: {}{more}. Look at the pictures: is it the object, or a mark next to it?",
-        plural(flagged.len() as u64, "unit fires", "units fire"),
+        "Something in one place of many photos of one class, and of few others: {}{more}. Look at the pictures: is it the object, or a \
+         mark next to it?",
         shown.join(", ")
     )
+}
+
+fn unseen(share: Option<f64>, whole: bool) -> String {
+    let searched = match whole {
+        true => "Whole pictures were searched for marks.",
+        false => "No mark there is found; set [audit] whole = true to search whole pictures.",
+    };
+    match share.filter(|share| *share >= 0.001) {
+        Some(share) => format!(
+            "{} of the pictures lies outside the crop that the network sees. {searched}",
+            percent(share)
+        ),
+        None => String::new(),
+    }
+}
+
+/// A p- or q-value.
+fn small(value: f64) -> String {
+    match value < 0.001 {
+        true => "< 0.001".into(),
+        false => format!("{value:.3}"),
+    }
 }
 
 /// The evidence, capitalised.
@@ -279,7 +313,7 @@ impl Card {
         figure_of("Share of the class", first.share_of_class);
         figure_of("Share of all others", first.share_of_others);
         if first.share_of_class.is_none() {
-            figure_of("Peak at the border", Some(first.border_share));
+            figure_of("Peak at the border", first.border_share);
         }
         figure_of("Peak outside the boxes", first.outside_boxes);
         figure_of("Explanation energy at the border", first.border_energy);
@@ -292,23 +326,28 @@ impl Card {
                 format!("{:.1} points", 100.0 * drop),
             ));
         }
-        figures.push(("AUROC", format!("{:.2}", first.exclusivity)));
+        if let Some(exclusivity) = first.exclusivity {
+            figures.push(("AUROC", format!("{exclusivity:.2}")));
+        }
+        if let Some(q_value) = first.q_value {
+            figures.push(("q", small(q_value)));
+        }
         let picture = mark.iter().find_map(|one| one.picture.as_ref());
         let sheet = unit_picture(
             "patches",
             &first.layer,
-            usize::try_from(first.unit).unwrap_or(0),
+            first
+                .unit
+                .and_then(|unit| usize::try_from(unit).ok())
+                .unwrap_or(0),
         );
         Card {
             anchor: format!("mark-{}", first.mark),
             title: match first.kind.as_str() {
-                "mark" => format!("A mark on {class}?"),
+                "pattern" | "mark" => format!("A mark on {class}?"),
                 _ => format!("Border of {class}?"),
             },
-            alt: format!(
-                "Photos of {class} where unit {} is strongest, the place enlarged, and photos without it",
-                first.unit
-            ),
+            alt: format!("Photos of {class} with it, the place enlarged, and photos without it"),
             flagged: first.flagged,
             score: format!("{:.2}", first.score),
             evidence: sentence(&first.evidence),
@@ -318,7 +357,7 @@ impl Card {
                 true => format!("../{sheet}"),
                 false => String::new(),
             },
-            unit: first.unit.to_string(),
+            unit: first.unit.map_or(String::new(), |unit| unit.to_string()),
             layer: shown(&first.layer, PATH),
             link: tables.link(first),
             others: match mark.len() - 1 {
@@ -339,10 +378,11 @@ impl SuspectRow {
         SuspectRow {
             rank: suspect.rank,
             class: shown(&suspect.class_name, NAME),
-            unit: suspect.unit.to_string(),
+            unit: suspect.unit.map_or("–".into(), |unit| unit.to_string()),
             layer: shown(&suspect.layer, PATH),
             link: tables.link(suspect),
             kind: match suspect.kind.as_str() {
+                "pattern" => "pattern",
                 "mark" => "mark",
                 _ => "border",
             },
@@ -371,10 +411,7 @@ impl AssociationRow {
             },
             strength: format!("{:.3}", association.ami),
             percent: format!("{:.1}", 100.0 * association.ami.clamp(0.0, 1.0)),
-            q_value: match association.q_value {
-                q if q < 0.001 => "< 0.001".into(),
-                q => format!("{q:.3}"),
-            },
+            q_value: small(association.q_value),
             pair: top.map_or(String::new(), |top| {
                 format!(
                     "{} among {}",

@@ -7,7 +7,7 @@ use prospect_common::Result;
 use prospect_engine::{Context, schema::probe_weights, tables::features::FeatureReader};
 use prospect_store::Manifest;
 
-use super::{evaluation::Evaluation, layer::Candidate};
+use super::evaluation::Evaluation;
 
 /// Features in memory at a time.
 const BLOCK_ROWS: usize = 1024;
@@ -36,7 +36,7 @@ pub struct UnitAblation {
 
 /// Effects of all ablations.
 pub struct Ablations {
-    /// By candidate: on its marked images, without the mark's contribution.
+    /// By mark: on its images, without the mark's contribution.
     pub of_marks: Vec<Ablation>,
     /// By class, largest attribution first.
     pub of_units: Vec<UnitAblation>,
@@ -126,7 +126,7 @@ impl Head {
         Some((model, self.row_of[class as usize]?))
     }
 
-    /// Ablates each candidate's mark, and the units that each class relies on most.
+    /// Ablates each mark, given as the class and the ascending ids of its marked images, and the units that each class relies on most.
     ///
     /// A mark's contribution is the mean feature vector of the class's marked images minus that of its other images, since a mark
     /// detected only by an early layer has no feature of its own. A unit is ablated by setting it to its mean over the other
@@ -136,19 +136,20 @@ impl Head {
         ctx: &Context,
         manifest: &Manifest,
         evaluation: &Evaluation,
-        candidates: &[Candidate],
+        marks: &[(u32, &[u32])],
     ) -> Result<Ablations> {
-        let marks = Marks::of(candidates);
+        let n_marks = marks.len();
+        let marks = Marks::of(marks);
         let n_classes = evaluation.classes.len();
         let mut dimension = 0;
-        // Feature sums by class and, for each candidate, of the class's marked and other images.
+        // Feature sums by class and, for each mark, of the class's marked and other images.
         let mut by_class: Vec<Sum> = Vec::new();
         let mut by_mark: Vec<[Sum; 2]> = Vec::new();
         visit(ctx, manifest, evaluation, |id, class, features| {
             if dimension == 0 {
                 dimension = features.len();
                 by_class = vec![Sum::new(dimension); n_classes];
-                by_mark = vec![[Sum::new(dimension), Sum::new(dimension)]; candidates.len()];
+                by_mark = vec![[Sum::new(dimension), Sum::new(dimension)]; n_marks];
             }
             by_class[class as usize].add(features);
             for &mark in marks.of_class(class) {
@@ -156,7 +157,7 @@ impl Head {
             }
         })?;
         let mut found = Ablations {
-            of_marks: vec![Ablation::default(); candidates.len()],
+            of_marks: vec![Ablation::default(); n_marks],
             of_units: Vec::new(),
         };
         if dimension == 0
@@ -265,28 +266,20 @@ fn visit(
     Ok(())
 }
 
-/// The marked images of each candidate.
-struct Marks {
+/// The images of each mark.
+struct Marks<'m> {
     by_class: HashMap<u32, Vec<usize>>,
-    /// Ascending ids.
-    marked: Vec<Vec<u32>>,
+    /// Classes, and ascending ids.
+    marks: &'m [(u32, &'m [u32])],
 }
 
-impl Marks {
-    fn of(candidates: &[Candidate]) -> Marks {
+impl Marks<'_> {
+    fn of<'m>(marks: &'m [(u32, &'m [u32])]) -> Marks<'m> {
         let mut by_class: HashMap<u32, Vec<usize>> = HashMap::new();
-        for (at, candidate) in candidates.iter().enumerate() {
-            by_class.entry(candidate.class).or_default().push(at);
+        for (at, (class, _)) in marks.iter().enumerate() {
+            by_class.entry(*class).or_default().push(at);
         }
-        let marked = candidates.iter().map(|candidate| {
-            let mut ids = candidate.marked.clone();
-            ids.sort_unstable();
-            ids
-        });
-        Marks {
-            by_class,
-            marked: marked.collect(),
-        }
+        Marks { by_class, marks }
     }
 
     fn of_class(&self, class: u32) -> &[usize] {
@@ -294,7 +287,7 @@ impl Marks {
     }
 
     fn is_marked(&self, mark: usize, image_id: u32) -> bool {
-        self.marked[mark].binary_search(&image_id).is_ok()
+        self.marks[mark].1.binary_search(&image_id).is_ok()
     }
 }
 

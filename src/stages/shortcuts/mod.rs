@@ -1,8 +1,8 @@
 //! Possible shortcuts: attributes correlated with labels, and units of the network that fire for a mark.
 //!
 //! Part 0 compares the images' attributes with labels and accuracy: `associations` and `groups`. Parts 1..=L search the layers for
-//! units that fire in one small place for one class (`shortcut_candidates`). The last part ranks them together with units that the
-//! classifier relies on, measures the effect of ablating them, and draws contact sheets of the best (`shortcuts`).
+//! units that fire in one small place for one class (`shortcut_candidates`). The last part searches the pictures for fixed patterns of
+//! one class, ranks them together with the candidates and the units that the classifier relies on, measures the effect of ablating them, and draws contact sheets of the best (`shortcuts`).
 
 mod ablation;
 mod association;
@@ -11,6 +11,7 @@ mod boxes;
 mod estimate;
 mod evaluation;
 mod layer;
+mod patterns;
 mod sheets;
 mod suspects;
 mod tables;
@@ -18,7 +19,10 @@ mod tables;
 mod tests;
 
 use prospect_analysis::audit::groups::{correct, groups};
-use prospect_common::{Error, Result, text::escaped};
+use prospect_common::{
+    Error, Result,
+    text::{escaped, percent},
+};
 use prospect_engine::{
     Context, Needs, Outcome, Stage,
     schema::{associations, groups, layers, shortcuts, units},
@@ -32,6 +36,7 @@ use self::{
     attributes::{Attribute, Attributes},
     boxes::ObjectBoxes,
     evaluation::Evaluation,
+    patterns::View,
     tables::shortcut_candidates,
 };
 
@@ -71,6 +76,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
         "metadata": metadata,
         "permutations": audit.permutations,
         "seed": audit.seed,
+        "whole": audit.whole,
     }))
 }
 
@@ -128,20 +134,25 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let mut files = writer.part(last)?;
         if !layers.is_empty() {
             let candidates = tables::read_candidates(ctx.run, &manifest, &evaluation)?;
+            let spec = input_spec(&manifest)?;
+            let view = View::new(ctx.config.audit.whole, &spec);
+            let patterns = patterns::search(ctx, &manifest, &evaluation, &view)?;
             let found = suspects::suspects(
                 ctx,
                 &manifest,
                 &layers,
                 &evaluation,
                 candidates,
+                patterns,
+                &view,
                 boxes.as_ref(),
             )?;
-            let spec = input_spec(&manifest)?;
             let pictures = sheets::draw(
                 ctx,
                 &manifest,
                 &layers,
                 &spec,
+                &view,
                 &evaluation,
                 &found,
                 &mut files,
@@ -243,12 +254,18 @@ fn summary(ctx: &Context) -> Result<Value> {
             }
         }
     }
+    let unseen = match manifest.has(layers::NAME) {
+        true => patterns::unseen(ctx, &manifest, &input_spec(&manifest)?)?,
+        false => None,
+    };
     Ok(json!({
         "attributes": attributes,
         "strongest_association": strongest,
         "suspects": suspects,
         "flagged": flagged,
         "flagged_classes": classes,
+        "unseen": unseen,
+        "whole": ctx.config.audit.whole,
     }))
 }
 
@@ -261,12 +278,22 @@ fn line(summary: &Value) -> String {
         .collect();
     let mut line = format!("{} attributes", summary["attributes"]);
     if classes.is_empty() {
-        line += "; no unit fires for a mark of one class";
+        line += "; no mark on the pictures of one class";
     } else {
         line += &format!(
-            "; units fire for a mark on {}",
+            "; marks on the pictures of {}",
             escaped(&classes.join(", "))
         );
+    }
+    if let Some(unseen) = summary["unseen"].as_f64().filter(|unseen| *unseen >= 0.001) {
+        line += &format!(
+            "; {} of the pictures lies outside the crop",
+            percent(unseen)
+        );
+        line += match summary["whole"].as_bool() {
+            Some(true) => ", and was searched too",
+            _ => ", where no mark is seen",
+        };
     }
     line
 }

@@ -21,7 +21,12 @@ use prospect_output::picture::{
 use prospect_store::{Manifest, PartWriter};
 use rayon::prelude::*;
 
-use super::{evaluation::Evaluation, layer::read_maxima, suspects::Suspect};
+use super::{
+    evaluation::Evaluation,
+    layer::read_maxima,
+    patterns::View,
+    suspects::{Kind, Suspect},
+};
 
 /// Maximum sheets per run, and per mark.
 pub const MAX_SHEETS: usize = 12;
@@ -55,6 +60,7 @@ pub fn draw(
     manifest: &Manifest,
     layers: &[Layer],
     spec: &InputSpec,
+    view: &View,
     evaluation: &Evaluation,
     suspects: &[Suspect],
     part: &mut PartWriter,
@@ -69,6 +75,10 @@ pub fn draw(
     for (rank, sheet) in sheets {
         ctx.cancel.check()?;
         let title = format!("{}. {}", rank + 1, sheet.suspect.evidence(evaluation));
+        let spec = match sheet.suspect.kind {
+            Kind::Pattern => &view.spec,
+            _ => spec,
+        };
         let png = sheet_picture(&sheet, &title, &sources, spec)
             .map_err(|error| Error::internal(&sheet.path, error))?;
         part.file(&sheet.path, &png)?;
@@ -95,16 +105,22 @@ fn plan<'s>(
         }
     }
     let mut sheets = BTreeMap::new();
+    for (rank, suspect) in chosen.iter().filter(|(_, suspect)| suspect.unit.is_none()) {
+        sheets.insert(*rank, pattern_sheet(*rank, suspect, evaluation));
+    }
     for layer in layers {
-        let here: Vec<(usize, &Suspect)> = (chosen.iter().copied())
-            .filter(|(_, suspect)| suspect.layer == layer.name)
+        let here: Vec<(usize, usize, &Suspect)> = (chosen.iter())
+            .filter_map(|(rank, suspect)| match &suspect.unit {
+                Some((name, unit)) if *name == layer.name => Some((*rank, *unit, *suspect)),
+                _ => None,
+            })
             .collect();
         if here.is_empty() {
             continue;
         }
-        let units: Vec<usize> = here.iter().map(|(_, suspect)| suspect.unit).collect();
+        let units: Vec<usize> = here.iter().map(|(_, unit, _)| *unit).collect();
         let maxima = read_maxima(ctx, manifest, layer, &units, evaluation)?;
-        for (at, (rank, suspect)) in here.into_iter().enumerate() {
+        for (at, (rank, unit, suspect)) in here.into_iter().enumerate() {
             let (strengths, positions) = (&maxima.strengths[at], &maxima.positions[at]);
             let strongest = |of: &dyn Fn(usize) -> bool| -> Vec<usize> {
                 let mut images: Vec<usize> =
@@ -156,7 +172,7 @@ fn plan<'s>(
                 "pictures/shortcuts/{:02}-{}-unit-{:04}.png",
                 rank + 1,
                 folder(&layer.name),
-                suspect.unit
+                unit
             );
             sheets.insert(
                 rank,
@@ -169,6 +185,45 @@ fn plan<'s>(
         }
     }
     Ok(sheets)
+}
+
+/// The photos of a pattern, best matches first.
+fn pattern_sheet<'s>(rank: usize, suspect: &'s Suspect, evaluation: &Evaluation) -> Sheet<'s> {
+    let edges = suspect.edges.unwrap_or([0.0, 0.0, 1.0, 1.0]);
+    let photos = |of: &dyn Fn(u32) -> bool, edges: [f64; 4]| -> Vec<Photo> {
+        let chosen = suspect.by_match.iter().copied().filter(|&id| of(id));
+        let photo = |image_id| Photo { image_id, edges };
+        chosen.take(COLUMNS).map(photo).collect()
+    };
+    let is_own = |id: u32| evaluation.label_of(id) == Some(suspect.class);
+    let is_marked = |id: u32| suspect.marked.binary_search(&id).is_ok();
+    let class = name_of(
+        &evaluation.names.dataset,
+        evaluation.classes[suspect.class as usize],
+    );
+    let class = escaped(&class);
+    Sheet {
+        suspect,
+        path: format!("pictures/shortcuts/{:02}-pattern.png", rank + 1),
+        rows: vec![
+            (
+                format!("{class}, with the pattern"),
+                photos(&is_marked, edges),
+            ),
+            (
+                "the place, enlarged".to_string(),
+                photos(&is_marked, wider(edges)),
+            ),
+            (
+                format!("other images of {class}"),
+                photos(&|id| is_own(id) && !is_marked(id), edges),
+            ),
+            (
+                "other classes, with the best matches".to_string(),
+                photos(&|id| !is_own(id), edges),
+            ),
+        ],
+    }
 }
 
 /// Enlarges a box to include its surroundings: at least a fifth of the image in each direction.

@@ -1,4 +1,5 @@
-//! Ranks the candidates of all layers and the units that the classifier relies on by one score.
+//! Ranks the patterns found in the pictures, the candidates of all layers and the units that the classifier relies on. A pattern is
+//! a finding by its p-value; a unit is one if it fires for a pattern that is.
 
 use std::collections::HashMap;
 
@@ -16,6 +17,7 @@ use super::{
     boxes::ObjectBoxes,
     evaluation::Evaluation,
     layer::{Candidate, read_maxima},
+    patterns::{Found, View},
 };
 
 /// Maximum rows of `shortcuts`, and rows per mark.
@@ -25,13 +27,11 @@ const MAX_ROWS_PER_MARK: usize = 8;
 const MAX_LEANING: usize = 64;
 /// Jaccard index of their images from which two candidates share a mark.
 const SAME_MARK: f64 = 0.5;
-/// Minimum score of a finding. On unmarked photos of clothing no unit exceeded 0.24; with a mark on 60 % of one class, the best
-/// units reached 0.4 to 0.5.
-const MIN_FLAGGED: f64 = 0.3;
-
 names! {
-    /// Why a unit is suspected.
+    /// What is suspected.
     pub enum Kind {
+        /// No unit: the pictures have the same fine structure in one place.
+        Pattern = "pattern",
         /// It fires in one small place for one class.
         Mark = "mark",
         /// The classifier relies on it, and it fires at the border or outside the object.
@@ -46,15 +46,21 @@ pub struct Suspect {
     /// Rows with the same number concern the same images.
     pub mark: i32,
     pub class: u32,
-    pub layer: String,
-    pub unit: usize,
+    /// The layer and the unit; `None` for a pattern.
+    pub unit: Option<(String, usize)>,
     pub score: f64,
-    pub exclusivity: f64,
+    pub p_value: Option<f64>,
+    pub q_value: Option<f64>,
+    pub flagged: bool,
+    /// AUROC of the unit.
+    pub exclusivity: Option<f64>,
     pub of_class: Option<f64>,
     pub of_others: Option<f64>,
+    /// In 0..=1 of the network's input, or of the whole picture if `whole`.
     pub edges: Option<[f64; 4]>,
+    pub whole: bool,
     /// Fraction of the strongest cells in the outermost ring.
-    pub border: f64,
+    pub border: Option<f64>,
     /// Mean energy of its images' explanation maps in the outermost ring, and outside the boxes.
     pub border_energy: Option<f64>,
     pub background_energy: Option<f64>,
@@ -65,11 +71,36 @@ pub struct Suspect {
     pub ablation: Ablation,
     /// Images of the class with the mark, or on which the unit fires.
     pub marked: Vec<u32>,
+    /// Of a pattern: the pictures searched, best match first.
+    pub by_match: Vec<u32>,
 }
 
 impl Suspect {
-    pub fn is_flagged(&self) -> bool {
-        self.score >= MIN_FLAGGED
+    fn new(kind: Kind, mark: i32, class: u32, score: f64) -> Suspect {
+        Suspect {
+            kind,
+            mark,
+            class,
+            unit: None,
+            score,
+            p_value: None,
+            q_value: None,
+            flagged: false,
+            exclusivity: None,
+            of_class: None,
+            of_others: None,
+            edges: None,
+            whole: false,
+            border: None,
+            border_energy: None,
+            background_energy: None,
+            outside_boxes: None,
+            p_with: None,
+            p_without: None,
+            ablation: Ablation::default(),
+            marked: Vec::new(),
+            by_match: Vec::new(),
+        }
     }
 
     /// One sentence with the figures.
@@ -78,21 +109,24 @@ impl Suspect {
             &evaluation.names.dataset,
             evaluation.classes[self.class as usize],
         );
-        let mut text = match (self.kind, self.edges, self.of_class, self.of_others) {
-            (Kind::Mark, Some(edges), Some(of_class), Some(of_others)) => format!(
-                "unit {} of {} is strongest at the {} in {} of the {class} images and in {} of all others",
-                self.unit,
-                self.layer,
-                place_name(edges),
-                percent(of_class),
-                percent(of_others),
+        let percent_of = |share: Option<f64>| percent(share.unwrap_or(0.0));
+        let place = self.edges.map_or("", place_name);
+        let mut text = match &self.unit {
+            None => format!(
+                "the same fine structure {place} in {} of the {class} images and in {} of all others (p = {:.1e})",
+                percent_of(self.of_class),
+                percent_of(self.of_others),
+                self.p_value.unwrap_or(1.0),
             ),
-            _ => format!(
-                "unit {} of {} tells {class} from the others (AUROC {:.2}) and is strongest at the border in {} of them",
-                self.unit,
-                self.layer,
-                self.exclusivity,
-                percent(self.border),
+            Some((layer, unit)) if self.kind == Kind::Mark => format!(
+                "unit {unit} of {layer} is strongest {place} in {} of the {class} images and in {} of all others",
+                percent_of(self.of_class),
+                percent_of(self.of_others),
+            ),
+            Some((layer, unit)) => format!(
+                "unit {unit} of {layer} tells {class} from the others (AUROC {:.2}) and is strongest at the border in {} of them",
+                self.exclusivity.unwrap_or(0.5),
+                percent_of(self.border),
             ),
         };
         if let Some(outside) = self.outside_boxes {
@@ -103,7 +137,7 @@ impl Suspect {
         }
         if let Some(drop) = self.ablation.accuracy_drop() {
             let ablated = match self.kind {
-                Kind::Mark => "without what goes with it in the features",
+                Kind::Mark | Kind::Pattern => "without what goes with it in the features",
                 Kind::Leaning => "with the unit switched off",
             };
             text += &format!(
@@ -115,13 +149,16 @@ impl Suspect {
     }
 }
 
-/// Name of a place by thirds of the image: `top left`, `right`, `middle`.
+/// A place by thirds of the image: `at the top left`, `in the middle`; or `all over`, for most of the height and width.
 fn place_name([x0, y0, x1, y1]: [f64; 4]) -> &'static str {
+    if x1 - x0 > 2.0 / 3.0 && y1 - y0 > 2.0 / 3.0 {
+        return "all over";
+    }
     let third = |low: f64, high: f64| ((low + high) * 1.5).floor().clamp(0.0, 2.0) as usize;
     const NAMES: [[&str; 3]; 3] = [
-        ["top left", "top", "top right"],
-        ["left", "middle", "right"],
-        ["bottom left", "bottom", "bottom right"],
+        ["at the top left", "at the top", "at the top right"],
+        ["at the left", "in the middle", "at the right"],
+        ["at the bottom left", "at the bottom", "at the bottom right"],
     ];
     NAMES[third(y0, y1)][third(x0, x1)]
 }
@@ -171,38 +208,69 @@ pub fn suspects(
     layers: &[Layer],
     evaluation: &Evaluation,
     candidates: Vec<Candidate>,
+    patterns: Vec<Found>,
+    view: &View,
     boxes: Option<&ObjectBoxes>,
 ) -> Result<Vec<Suspect>> {
     let (marks, candidates): (Vec<i32>, Vec<Candidate>) = choose(candidates).into_iter().unzip();
     let head = Head::read(ctx, manifest, evaluation)?;
     let ablations = match &head {
-        Some(head) => head.ablate(ctx, manifest, evaluation, &candidates)?,
+        Some(head) => {
+            let of_patterns = patterns.iter().map(|one| (one.class, &*one.marked));
+            let of_units = candidates.iter().map(|one| (one.class, &*one.marked));
+            let marks: Vec<(u32, &[u32])> = of_patterns.chain(of_units).collect();
+            head.ablate(ctx, manifest, evaluation, &marks)?
+        }
         None => Ablations {
-            of_marks: vec![Ablation::default(); candidates.len()],
+            of_marks: vec![Ablation::default(); patterns.len() + candidates.len()],
             of_units: Vec::new(),
         },
     };
+    let mut of_marks = ablations.of_marks.into_iter();
+    let mut last_mark = marks.iter().copied().max().unwrap_or(0);
     let mut found = Vec::new();
-    for ((candidate, mark), ablation) in candidates.into_iter().zip(marks).zip(ablations.of_marks) {
+    for (pattern, ablation) in patterns.into_iter().zip(of_marks.by_ref()) {
+        let twin = (candidates.iter().zip(&marks))
+            .find(|(candidate, _)| fires_for(candidate, &pattern, view));
+        let mark = twin.map_or(last_mark + 1, |(_, mark)| *mark);
+        last_mark = last_mark.max(mark);
         found.push(Suspect {
-            kind: Kind::Mark,
-            mark,
-            class: candidate.class,
-            layer: candidate.layer,
-            unit: candidate.unit,
-            score: candidate.score,
-            exclusivity: candidate.exclusivity,
+            p_value: Some(pattern.p_value),
+            q_value: Some(pattern.q_value),
+            flagged: pattern.flagged,
+            of_class: Some(pattern.of_class),
+            of_others: Some(pattern.of_others),
+            edges: Some(pattern.edges),
+            whole: view.whole,
+            ablation,
+            marked: pattern.marked,
+            by_match: pattern.by_match,
+            ..Suspect::new(
+                Kind::Pattern,
+                mark,
+                pattern.class,
+                pattern.of_class - pattern.of_others,
+            )
+        });
+    }
+    for ((candidate, mark), ablation) in candidates.into_iter().zip(marks).zip(of_marks) {
+        let pattern = (found.iter()).find(|one: &&Suspect| {
+            one.kind == Kind::Pattern && one.class == candidate.class && one.mark == mark
+        });
+        found.push(Suspect {
+            unit: Some((candidate.layer, candidate.unit)),
+            p_value: pattern.and_then(|one| one.p_value),
+            q_value: pattern.and_then(|one| one.q_value),
+            flagged: pattern.is_some_and(|one| one.flagged),
+            exclusivity: Some(candidate.exclusivity),
             of_class: Some(candidate.of_class),
             of_others: Some(candidate.of_others),
             edges: Some(candidate.edges),
-            border: candidate.border,
-            border_energy: None,
-            background_energy: None,
+            border: Some(candidate.border),
             outside_boxes: candidate.outside_boxes,
-            p_with: None,
-            p_without: None,
             ablation,
             marked: candidate.marked,
+            ..Suspect::new(Kind::Mark, mark, candidate.class, candidate.score)
         });
     }
     let dimension = head.map(|head| head.dimension());
@@ -213,20 +281,26 @@ pub fn suspects(
     {
         let units = ablations.of_units;
         found.extend(leaning(
-            ctx,
-            manifest,
-            layer,
-            evaluation,
-            units,
-            boxes,
-            found.len(),
+            ctx, manifest, layer, evaluation, units, boxes, last_mark,
         )?);
     }
-    found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    found.sort_by(|a, b| {
+        let place = |one: &Suspect| (!one.flagged, one.kind != Kind::Pattern);
+        (place(a).cmp(&place(b))).then(b.score.total_cmp(&a.score))
+    });
     found.truncate(MAX_ROWS);
     add_probabilities(&mut found, evaluation);
     add_energies(ctx, manifest, &mut found)?;
     Ok(found)
+}
+
+/// Whether a unit fires for a pattern: for the same images, or in the same place.
+fn fires_for(candidate: &Candidate, pattern: &Found, view: &View) -> bool {
+    let [x0, y0, x1, y1] = pattern.edges;
+    let [left, top, right, bottom] = candidate.edges;
+    let meets = !view.whole && x0 < right && left < x1 && y0 < bottom && top < y1;
+    candidate.class == pattern.class
+        && (meets || overlap(&candidate.marked, &pattern.marked) >= SAME_MARK)
 }
 
 /// Units of the feature layer that the classifier relies on and that fire at the border or, given boxes, outside them. The score is
@@ -239,7 +313,7 @@ fn leaning(
     evaluation: &Evaluation,
     mut units: Vec<UnitAblation>,
     boxes: Option<&ObjectBoxes>,
-    marks: usize,
+    last_mark: i32,
 ) -> Result<Vec<Suspect>> {
     let drop = |unit: &UnitAblation| unit.ablation.accuracy_drop().unwrap_or(0.0);
     units.retain(|unit| drop(unit) > 0.0);
@@ -280,38 +354,37 @@ fn leaning(
         let score = (2.0 * exclusivity - 1.0).max(0.0) * location * drop(&unit);
         if score > 0.0 {
             found.push(Suspect {
-                kind: Kind::Leaning,
-                mark: (marks + found.len()) as i32 + 1,
-                class: unit.class,
-                layer: layer.name.clone(),
-                unit: unit.unit,
-                score,
-                exclusivity,
-                of_class: None,
-                of_others: None,
-                edges: None,
-                border,
-                border_energy: None,
-                background_energy: None,
+                unit: Some((layer.name.clone(), unit.unit)),
+                exclusivity: Some(exclusivity),
+                border: Some(border),
                 outside_boxes: outside,
-                p_with: None,
-                p_without: None,
                 ablation: unit.ablation,
                 marked: firing
                     .iter()
                     .map(|&image| maxima.image_ids[image])
                     .collect(),
+                ..Suspect::new(
+                    Kind::Leaning,
+                    last_mark + 1 + found.len() as i32,
+                    unit.class,
+                    score,
+                )
             });
         }
     }
     Ok(found)
 }
 
-/// Adds the mean probability of the label with and without the mark.
+/// Adds the mean probability of the label with and without the mark, over the images searched.
 fn add_probabilities(found: &mut [Suspect], evaluation: &Evaluation) {
-    for suspect in found.iter_mut().filter(|one| one.kind == Kind::Mark) {
+    for suspect in found.iter_mut().filter(|one| one.kind != Kind::Leaning) {
+        let mut searched = suspect.by_match.clone();
+        searched.sort_unstable();
         let mut sums = [(0.0, 0_u32); 2];
         for (id, label) in (0..).zip(&evaluation.label) {
+            if !searched.is_empty() && searched.binary_search(&id).is_err() {
+                continue;
+            }
             if let (true, Some(p)) = (
                 *label == Some(suspect.class),
                 evaluation.p_label[id as usize],

@@ -117,11 +117,15 @@ pub fn shortcuts(
         rank: (1..=suspects.len() as i32).collect(),
         class: all().map(class).collect(),
         class_name: StringArray::from_iter_values(all().map(class_name)),
-        layer: StringArray::from_iter_values(all().map(|one| &one.layer)),
-        unit: all().map(|one| one.unit as i32).collect(),
+        layer: all()
+            .map(|one| Some(one.unit.as_ref()?.0.as_str()))
+            .collect(),
+        unit: all().map(|one| Some(one.unit.as_ref()?.1 as i32)).collect(),
         kind: StringArray::from_iter_values(all().map(|one| one.kind.name())),
         mark: all().map(|one| one.mark).collect(),
         score: all().map(|one| one.score).collect(),
+        p_value: all().map(|one| one.p_value).collect(),
+        q_value: all().map(|one| one.q_value).collect(),
         exclusivity: all().map(|one| one.exclusivity).collect(),
         images: all().map(|one| one.marked.len() as u32).collect(),
         share_of_class: all().map(|one| one.of_class).collect(),
@@ -130,6 +134,10 @@ pub fn shortcuts(
         y0: edge(1),
         x1: edge(2),
         y1: edge(3),
+        view: StringArray::from_iter_values(all().map(|one| match one.whole {
+            true => "picture",
+            false => "input",
+        })),
         border_share: all().map(|one| one.border).collect(),
         outside_boxes: all().map(|one| one.outside_boxes).collect(),
         border_energy: all().map(|one| one.border_energy).collect(),
@@ -138,7 +146,7 @@ pub fn shortcuts(
         p_without: all().map(|one| one.p_without).collect(),
         accuracy_drop: all().map(|one| one.ablation.accuracy_drop()).collect(),
         probability_drop: all().map(|one| one.ablation.probability_drop()).collect(),
-        flagged: all().map(|one| Some(one.is_flagged())).collect(),
+        flagged: all().map(|one| Some(one.flagged)).collect(),
         evidence: StringArray::from_iter_values(all().map(|one| one.evidence(evaluation))),
         picture: (0..suspects.len()).map(|at| pictures.get(&at)).collect(),
     }

@@ -15,18 +15,20 @@ pub const WORST: usize = 30;
 pub struct Suspect {
     pub rank: i32,
     pub class_name: String,
+    /// Empty for a pattern.
     pub layer: String,
-    pub unit: i32,
-    /// `mark` or `leaning`.
+    pub unit: Option<i32>,
+    /// `pattern`, `mark` or `leaning`.
     pub kind: String,
     /// Rows with the same number are about the same images.
     pub mark: i32,
     pub score: f64,
-    pub exclusivity: f64,
+    pub q_value: Option<f64>,
+    pub exclusivity: Option<f64>,
     pub images: u32,
     pub share_of_class: Option<f64>,
     pub share_of_others: Option<f64>,
-    pub border_share: f64,
+    pub border_share: Option<f64>,
     pub outside_boxes: Option<f64>,
     /// Fraction of the explanation maps' energy in the outermost ring.
     pub border_energy: Option<f64>,
@@ -119,6 +121,7 @@ pub fn suspects(ctx: &Context, manifest: &Manifest) -> Result<Vec<Suspect>> {
     );
     let figures = (
         shortcuts::score,
+        shortcuts::q_value,
         shortcuts::exclusivity,
         shortcuts::share_of_class,
         shortcuts::share_of_others,
@@ -134,16 +137,18 @@ pub fn suspects(ctx: &Context, manifest: &Manifest) -> Result<Vec<Suspect>> {
         for (words, figures) in words?.iter().zip(figures?.iter()) {
             let (rank, class_name, layer, unit, kind, ..) = words;
             let (.., mark, images, flagged, evidence, picture) = words;
-            let (score, exclusivity, share_of_class, share_of_others, border_share, ..) = figures;
+            let (score, q_value, exclusivity, share_of_class, share_of_others, border_share, ..) =
+                figures;
             let (.., outside_boxes, border_energy, p_with, p_without, accuracy_drop) = figures;
             found.push(Suspect {
                 rank,
                 class_name: class_name.to_string(),
-                layer: layer.to_string(),
+                layer: layer.unwrap_or_default().to_string(),
                 unit,
                 kind: kind.to_string(),
                 mark,
                 score,
+                q_value,
                 exclusivity,
                 images,
                 share_of_class,

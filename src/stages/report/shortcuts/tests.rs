@@ -109,7 +109,7 @@ fn suspect(rank: i32, mark: i32, flagged: bool) -> Suspect {
         flagged,
         class_name: "cat".into(),
         layer: "relu".into(),
-        unit: 7,
+        unit: Some(7),
         kind: "mark".into(),
         score: 0.4,
         share_of_class: Some(0.5),
@@ -148,10 +148,9 @@ fn units_of_one_mark_share_a_card() {
         SuspectRow::of(&tables.suspects[1], &tables, &anchors).anchor,
         ""
     );
-    assert!(
-        verdict(&tables.suspects)
-            .starts_with("2 units fire for something found only in photos of one class: cat.")
-    );
+    assert!(verdict(&tables.suspects).starts_with(
+        "Something in one place of many photos of one class, and of few others: cat."
+    ));
     assert!(verdict(&tables.suspects[1..2]).starts_with("Nothing here is strong enough"));
 }
 

@@ -126,36 +126,55 @@ fn a_mark_is_found_and_measured() {
     assert_eq!(summary["flagged_classes"], json!(["cow"]));
     let found = rows(&fake, "shortcuts").unwrap();
     assert_eq!(texts(&found, "class_name")[0], "cow");
-    // The later layer repeats the same units.
-    assert_eq!(
-        (
-            texts(&found, "layer")[0].as_str(),
-            texts(&found, "kind")[0].as_str()
-        ),
-        ("early", "mark")
-    );
+    // The pictures themselves, and the unit that fires for the mark.
+    let kinds = texts(&found, "kind");
+    assert_eq!(kinds[..2], ["pattern", "mark"]);
+    assert_eq!(texts(&found, "layer")[0], "-");
     let flagged = found.column_by_name("flagged").unwrap().as_boolean();
-    assert!(flagged.value(0));
+    assert!(flagged.value(0) && flagged.value(1));
+    let mark = found
+        .column_by_name("mark")
+        .unwrap()
+        .as_primitive::<Int32Type>();
+    assert_eq!(mark.value(0), mark.value(1));
+    let of_row = |name: &str, row: usize| numbers(&found, name)[row].unwrap();
+    assert!(of_row("p_value", 0) < 1e-6);
+    assert_eq!(of_row("q_value", 0), of_row("q_value", 1));
+    assert_eq!(
+        (of_row("share_of_class", 0), of_row("share_of_others", 0)),
+        (2.0 / 3.0, 0.0)
+    );
+    assert!(of_row("x0", 0) > 0.6 && of_row("y0", 0) > 0.6);
+    assert_eq!(of_row("accuracy_drop", 0), 1.0);
+    let evidence = &texts(&found, "evidence")[0];
+    assert!(
+        evidence.starts_with(
+            "the same fine structure at the bottom right in 66.7 % of the cow images and in 0.0 % of all others"
+        ),
+        "{evidence}"
+    );
+    // The later layer repeats the same units.
+    assert_eq!(texts(&found, "layer")[1], "early");
     let unit = found
         .column_by_name("unit")
         .unwrap()
         .as_primitive::<Int32Type>();
-    assert_eq!(unit.value(0), 0);
-    let first = |name: &str| numbers(&found, name)[0].unwrap();
+    assert_eq!(unit.value(1), 0);
+    let second = |name: &str| of_row(name, 1);
     assert_eq!(
-        (first("share_of_class"), first("share_of_others")),
+        (second("share_of_class"), second("share_of_others")),
         (2.0 / 3.0, 0.0)
     );
     assert_eq!(
-        (first("x0"), first("y0"), first("border_share")),
+        (second("x0"), second("y0"), second("border_share")),
         (6.0 / 7.0, 6.0 / 7.0, 1.0)
     );
     // Two thirds of the class exceed all others, one third ties with them.
-    assert!((first("exclusivity") - 5.0 / 6.0).abs() < 1e-12);
-    assert!((first("p_with") - 0.9).abs() < 1e-6 && (first("p_without") - 0.1).abs() < 1e-6);
+    assert!((second("exclusivity") - 5.0 / 6.0).abs() < 1e-12);
+    assert!((second("p_with") - 0.9).abs() < 1e-6 && (second("p_without") - 0.1).abs() < 1e-6);
     // Without the mark, unit 0 is 1 rather than 5: the logit of cow is 1, that of ant 4.5.
-    assert_eq!(first("accuracy_drop"), 1.0);
-    let evidence = &texts(&found, "evidence")[0];
+    assert_eq!(second("accuracy_drop"), 1.0);
+    let evidence = &texts(&found, "evidence")[1];
     assert!(
         evidence.contains(
             "unit 0 of early is strongest at the bottom right in 66.7 % of the cow images"
@@ -163,10 +182,7 @@ fn a_mark_is_found_and_measured() {
         "{evidence}"
     );
     // The probe relies on the same unit of the feature layer.
-    let leaning = texts(&found, "kind")
-        .iter()
-        .position(|kind| kind == "leaning")
-        .unwrap();
+    let leaning = kinds.iter().position(|kind| kind == "leaning").unwrap();
     assert_eq!(
         (
             unit.value(leaning),
@@ -174,6 +190,7 @@ fn a_mark_is_found_and_measured() {
         ),
         (0, "late")
     );
+    assert!(!flagged.value(leaning));
     assert_eq!(numbers(&found, "accuracy_drop")[leaning], Some(2.0 / 3.0));
     let picture = fake.run().path(&texts(&found, "picture")[0]);
     let sheet = image::open(picture).unwrap().to_rgb8();
@@ -209,8 +226,65 @@ fn peaks_outside_boxes_are_counted() {
     fake.run_stage(&STAGE, &[&format!("explain.boxes={boxes:?}")])
         .unwrap();
     let found = rows(&fake, "shortcuts").unwrap();
-    assert_eq!(numbers(&found, "outside_boxes")[0], Some(1.0));
-    assert!(texts(&found, "evidence")[0].contains("outside the boxes in 100.0 %"));
+    assert_eq!(numbers(&found, "outside_boxes")[1], Some(1.0));
+    assert!(texts(&found, "evidence")[1].contains("outside the boxes in 100.0 %"));
+}
+
+#[test]
+fn without_a_mark_nothing_is_flagged() {
+    let mut fake = marked();
+    for (id, image) in fake.images.iter_mut().enumerate() {
+        image.picture = Some(Picture::filled(28, 28, [id as u8 * 2, 90, 90]));
+    }
+    fake.write();
+    // The unit still fires in one place for one class, but nothing is there.
+    let summary = fake.run_stage(&STAGE, &[]).unwrap();
+    assert_eq!(summary["flagged"], 0);
+    assert_eq!(texts(&rows(&fake, "shortcuts").unwrap(), "kind")[0], "mark");
+}
+
+#[test]
+fn whole_pictures_are_searched_outside_the_crop() {
+    let mut fake = marked();
+    // Twice as wide; the mark is at the right edge, far outside the central square.
+    for (id, image) in fake.images.iter_mut().enumerate() {
+        let mut picture = Picture::filled(112, 56, [id as u8 * 2, 90, 90]);
+        if is_marked(id) {
+            picture.paste(&Picture::filled(6, 8, [250, 0, 0]), 100, 40);
+        }
+        image.picture = Some(picture);
+    }
+    fake.write();
+    let run = fake.run();
+    let manifest = run.manifest().unwrap();
+    let one = |table: &str| {
+        let batches: Vec<RecordBatch> = run.read(&manifest, table).map(Result::unwrap).collect();
+        arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+    };
+    let (units, layers) = (one("units"), one("layers"));
+    let mut parameters = manifest.stages["extract"].parameters.clone();
+    parameters["input"]["crop"] = json!([56, 56]);
+    replace_tables(
+        &run,
+        "extract",
+        parameters,
+        &[("units", units), ("layers", layers)],
+    );
+    let found = |settings: &[&str]| {
+        let summary = fake.run_stage(&STAGE, settings).unwrap();
+        (
+            summary["flagged"].as_u64().unwrap(),
+            summary["unseen"].as_f64().unwrap(),
+        )
+    };
+    let (flagged, unseen) = found(&[]);
+    assert_eq!(flagged, 0);
+    assert_eq!(unseen, 0.5);
+    assert!(found(&["audit.whole=true"]).0 > 0);
+    assert_eq!(
+        texts(&rows(&fake, "shortcuts").unwrap(), "view")[0],
+        "picture"
+    );
 }
 
 #[test]
