@@ -118,7 +118,7 @@ def evaluate(args):
         known = features(args.pool_run)
         labels = [name for name, _ in pictures]
         clean = [known["clean/" + source.split("/", 1)[1]] for _, source in pictures]
-        case["gain"] = 100 * (accuracy([known[source] for _, source in pictures], labels) - accuracy(clean, labels))
+        case["gain"] = 100 * float(accuracy([known[source] for _, source in pictures], labels) - accuracy(clean, labels))
     folder = pathlib.Path(args.run) / "tables/shortcuts"
     rows = pq.read_table(folder).to_pylist() if folder.exists() else []
     rows.sort(key=lambda row: row["rank"])

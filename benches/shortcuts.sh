@@ -44,6 +44,8 @@ dir = "$2"
 labels = "folder"
 [model]
 path = "$(realpath "$model")"
+[patches]
+k = 1
 [explain]
 layers = []
 [audit]

@@ -2,8 +2,8 @@
 //!
 //! A unit that separates classes is not suspicious by itself: wheels identify cars. A mark differs in its *position*. Wheels are
 //! where the car is; a mark is in one small region of the image, away from the object, and in a part of the class only. So
-//! [`places`] searches for regions where a unit peaks in many images of one class and in few others, and [`head`] measures how
-//! much a linear classifier depends on the unit.
+//! [`pattern`] tests whether pictures of a class share fine structure to the pixel, [`places`] searches for regions where a unit peaks
+//! in many images of one class and in few others, and [`head`] measures how much a linear classifier depends on the unit.
 
 pub mod head;
 pub mod pattern;
