@@ -110,7 +110,7 @@ pub fn search(
     let p_values: Vec<f64> = patterns.iter().map(|pattern| pattern.p_value).collect();
     let q_values = benjamini_hochberg(&p_values);
     let mut found: Vec<Found> = (patterns.into_iter().zip(q_values))
-        .filter(|(pattern, _)| pattern.p_value <= MAX_P && pattern.of_class > pattern.of_others)
+        .filter(|(pattern, _)| pattern.p_value <= MAX_P && pattern.is_own)
         .map(|(pattern, q_value)| {
             let is_own = |at: usize| pictures[at].0 == pattern.class;
             let mut order: Vec<usize> = (0..ids.len()).collect();

@@ -54,6 +54,8 @@ pub type Residual = Vec<i8>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pattern {
     pub class: u32,
+    /// Whether the structure is the class's own, rather than one of the others that it lacks.
+    pub is_own: bool,
     /// Extent in cells.
     pub window: Window,
     /// Of the statistic, by a Gumbel distribution fitted to the permutations' maxima.
@@ -239,6 +241,7 @@ pub fn patterns(
             };
             Pattern {
                 class: class as u32,
+                is_own: study.is_own(&sums, class, &inside),
                 window,
                 p_value: gumbel_tail((statistic - mean) / deviation),
                 of_class: share(true),
@@ -329,6 +332,20 @@ impl Study<'_> {
                 (own / n.max(1.0) - others / rest.max(1.0)) / (self.deviation[value] * error)
             })
             .collect()
+    }
+
+    /// Whether the class's mean is farther from 0, the mean of natural pictures, than that of all others.
+    fn is_own(&self, sums: &Sums, class: usize, inside: &[bool]) -> bool {
+        let length = self.mean.len();
+        let n = sums.images[class].max(1) as f64;
+        let rest = (self.pictures.len() as f64 - n).max(1.0);
+        let excess = |value: usize| {
+            let own = f64::from(sums.values[class * length + value]);
+            let others = self.mean[value] * self.pictures.len() as f64 - own;
+            ((own / n).powi(2) - (others / rest).powi(2)) / self.deviation[value].powi(2)
+        };
+        let values = (0..length).filter(|value| inside[value % inside.len()]);
+        values.map(excess).sum::<f64>() > 0.0
     }
 
     /// The largest mean square over a window, its cell, and all of them by the windows' first cells.
