@@ -82,7 +82,7 @@ impl NeighborsConfig {
             k: section.value("k", 20, "an integer from 1 to 1000", |k| {
                 (1..=1000).contains(k)
             }),
-            metric: section.choice("metric", Metric::L2, &Metric::NAMES),
+            metric: section.choice("metric", Metric::Cosine, &Metric::NAMES),
             method: section.choice("method", SearchMethod::Auto, &SearchMethod::NAMES),
             min_recall: section.value("min_recall", 0.99, "a number from 0 to 1", |f| {
                 (0.0..=1.0).contains(f)

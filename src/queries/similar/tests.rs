@@ -67,7 +67,7 @@ fn ask_by(fake: &Fake, images: &[&str], k: usize, method: SearchMethod) -> Resul
         k,
         method,
     };
-    fake.with(&[], |ctx| similar(ctx, &request))
+    fake.with(&["neighbors.metric='l2'"], |ctx| similar(ctx, &request))
 }
 
 fn near(answer: &Answer) -> Vec<(u32, f32)> {
@@ -228,7 +228,11 @@ fn index_is_searched_if_the_run_has_one() {
     let by_index = |k| ask_by(&fake, &["#1"], k, SearchMethod::Hnsw);
     let error = by_index(4).unwrap_err().to_string();
     assert!(error.contains("neighbors.method=hnsw"), "{error}");
-    let set = ["neighbors.method='hnsw'", "neighbors.k=1"];
+    let set = [
+        "neighbors.method='hnsw'",
+        "neighbors.metric='l2'",
+        "neighbors.k=1",
+    ];
     fake.run_stage(&neighbors::STAGE, &set).unwrap();
     let answer = |k, exact| ask(&fake, &["#1"], k, exact).answers.remove(0);
     assert_eq!(answer(1, false).method, Method::StoredGraph);

@@ -53,7 +53,7 @@ struct Folder {
 impl Folder {
     fn new() -> Folder {
         Folder {
-            project: Project::new("[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n")
+            project: Project::new("[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n[neighbors]\nmetric = \"l2\"\n")
                 .with_stages(&[scan::STAGE]),
             paths: BTreeSet::new(),
         }

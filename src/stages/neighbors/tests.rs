@@ -24,7 +24,7 @@ impl Fake {
             mixed as f32 / 1009.0
         };
         Fake {
-            project: Project::new("[images]\ndir = \".\"\n"),
+            project: Project::new("[images]\ndir = \".\"\n[neighbors]\nmetric = \"l2\"\n"),
             dimension,
             vectors: (0..n)
                 .map(|row| (0..dimension).map(|x| value(row, x)).collect())

@@ -14,9 +14,8 @@ const IMAGES: usize = 40;
 
 impl Case {
     fn new() -> Case {
-        let project = Project::new(
-            "[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n[neighbors]\nmetric = \"cosine\"\n",
-        ).with_stages(&[scan::STAGE]);
+        let project = Project::new("[images]\ndir = \"images\"\nmax_bad_fraction = 1.0\n")
+            .with_stages(&[scan::STAGE]);
         for at in 0..IMAGES {
             let mut picture = Picture::filled(60, 60, [90, 140, 200]);
             let colour = if at == 7 {
