@@ -8,6 +8,7 @@ use super::{
     methods::ProbabilitySource,
     reader::{SectionReader, all_distinct},
     settings::Settings,
+    values::ColumnNames,
 };
 
 /// `[audit]`.
@@ -23,6 +24,8 @@ pub struct AuditConfig {
     pub planted: f64,
     /// Maximum cosine distance between the features of near-duplicates; none: estimated from the data.
     pub duplicate_distance: Option<f64>,
+    /// Metadata columns: images with the same value in one of them are not independent.
+    pub group: Vec<String>,
     /// Metadata columns tested for association with labels and accuracy; none: all.
     pub attributes: Option<Vec<String>>,
     /// Permutations per p-value.
@@ -57,6 +60,13 @@ impl AuditConfig {
                 "a number from 0 to 2",
                 |distance| (0.0..=2.0).contains(distance),
             ),
+            group: section
+                .optional(
+                    "group",
+                    "a metadata column such as \"patient\", or a list of distinct ones",
+                    |names: &ColumnNames| !names.0.is_empty() && all_distinct(&names.0),
+                )
+                .map_or_else(Vec::new, |names| names.0),
             attributes: section.optional(
                 "attributes",
                 "a list of distinct metadata columns such as [\"camera\"]",

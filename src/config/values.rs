@@ -56,6 +56,20 @@ impl<'de> Deserialize<'de> for UnitChoice {
     }
 }
 
+/// Names of columns: a word, or a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(super) struct ColumnNames(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for ColumnNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ColumnNames, D::Error> {
+        Ok(ColumnNames(match WordOrList::deserialize(deserializer)? {
+            WordOrList::Word(word) => vec![word],
+            WordOrList::List(names) => names,
+        }))
+    }
+}
+
 names! {
     /// Source of a layer's feature maps for explanations.
     pub enum MapStorage {

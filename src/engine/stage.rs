@@ -136,6 +136,15 @@ impl<'a> Context<'a> {
             })
     }
 
+    /// BLAKE3 of the metadata file, if there is one.
+    pub fn metadata_digest(&self) -> Result<Option<String>> {
+        let Some(path) = &self.config.images.metadata else {
+            return Ok(None);
+        };
+        let bytes = std::fs::read(path).map_err(Error::io(path, "reading the metadata"))?;
+        Ok(Some(blake3::hash(&bytes).to_hex().to_string()))
+    }
+
     /// The network's graph, read on first use. Runs nothing.
     ///
     /// # Errors

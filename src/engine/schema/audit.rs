@@ -37,7 +37,7 @@ table! {
         self_confidence: f32,
         /// (1 + p(label) − highest other probability) / 2
         normalized_margin: f32,
-        /// fraction of the labelled neighbours with the same label
+        /// fraction of the labelled neighbours with the same label; each other group of related images has one vote
         knn_agreement: f32,
         /// whether the image is off the diagonal of the confident joint
         confident_joint: bool,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prospect_analysis::{
-    audit::label_issues::{UNLABELLED, scores::Votes},
+    audit::label_issues::{UNLABELLED, scores::Votes, voters},
     units::saliency::overlap,
 };
 use prospect_common::Result;
@@ -11,7 +11,10 @@ use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
     schema::{explanations, probe},
-    tables::classes::{ClassNames, labels, name_of},
+    tables::{
+        classes::{ClassNames, labels, name_of},
+        related::related_groups,
+    },
 };
 use prospect_findings::{Finding, Kind};
 use prospect_model::CamMethod;
@@ -158,15 +161,17 @@ fn read_votes(
                 .unwrap_or(UNLABELLED)
         })
         .collect();
+    let ids: Vec<u32> = (0..labels.len() as u32).collect();
+    let groups = related_groups(ctx, manifest, &ids)?;
+    let group = |id: u32| groups.get(id as usize).copied().unwrap_or(id);
     for (id, evidence) in evidence {
         let Some(list) = lists.remove(id) else {
             continue;
         };
-        let own = labels.get(*id as usize).copied().unwrap_or(UNLABELLED);
-        let of = list
-            .iter()
-            .filter_map(|id| labels.get(*id as usize).copied());
-        let votes = Votes::count(own, of);
+        let label = |id: u32| labels.get(id as usize).copied().unwrap_or(UNLABELLED);
+        let labelled = list.iter().copied().filter(|id| label(*id) != UNLABELLED);
+        let voters = voters(group(*id), labelled.map(|id| (group(id), id)));
+        let votes = Votes::count(label(*id), voters.into_iter().map(label));
         evidence.votes = (votes.labelled > 0).then_some(votes);
     }
     Ok(())

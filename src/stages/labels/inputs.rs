@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use prospect_analysis::audit::label_issues::{NeighborRows, Probabilities, UNLABELLED};
+use prospect_analysis::audit::label_issues::{NeighborRows, Probabilities, UNLABELLED, voters};
 use prospect_common::Result;
 use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
     schema::{neighbors, probe, probe_classes, probe_quality},
-    tables::copies::copy_groups,
+    tables::related::related_groups,
 };
 use prospect_store::Manifest;
 
@@ -30,8 +30,9 @@ pub struct Inputs {
     pub l2: f64,
     /// The layers that the probabilities come from instead of the features, if these have memorised the labels.
     pub layers: Vec<String>,
+    /// Those that vote.
     pub neighbors: NeighborRows,
-    /// The duplicate group of each image.
+    /// Related images share a number: they are copies, or in one group of `[audit] group`.
     pub groups: Vec<u32>,
 }
 
@@ -47,7 +48,7 @@ impl Inputs {
         if manifest.has(probe_quality::NAME) {
             inputs.read_penalty(ctx, manifest)?;
         }
-        inputs.groups = copy_groups(ctx, manifest, &inputs.image_ids)?;
+        inputs.groups = related_groups(ctx, manifest, &inputs.image_ids)?;
         let places: HashMap<u32, u32> = inputs.image_ids.iter().copied().zip(0..).collect();
         let mut lists = vec![Vec::new(); inputs.image_ids.len()];
         if manifest.has(neighbors::NAME) {
@@ -60,6 +61,11 @@ impl Inputs {
                     }
                 }
             }
+        }
+        for (own, list) in inputs.groups.iter().zip(&mut lists) {
+            let labelled = list.iter().map(|row| *row as usize);
+            let labelled = labelled.filter(|row| inputs.given[*row] != UNLABELLED);
+            *list = voters(*own, labelled.map(|row| (inputs.groups[row], row as u32)));
         }
         inputs.neighbors = NeighborRows::new(lists);
         Ok(inputs)

@@ -26,7 +26,10 @@ use prospect_engine::{
     Context, Needs, Outcome, Stage, TableEstimate, estimate,
     progress::Bar,
     schema::{confident_joint, label_calibration, label_scores},
-    tables::classes::{ClassNames, name_of},
+    tables::{
+        classes::{ClassNames, name_of},
+        related::group_parameter,
+    },
 };
 use prospect_findings::Finding;
 use prospect_store::{Manifest, StageWriter};
@@ -64,6 +67,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
         "budget": settings.budget,
         "planted": settings.planted,
         "seed": settings.seed,
+        "group": group_parameter(ctx)?,
     }))
 }
 
@@ -241,7 +245,13 @@ impl Work<'_> {
         let of_injected = injected.rows.iter().map(|row| &detected.posteriors[*row]);
         let of_injected: Vec<f32> = of_injected.filter_map(right).collect();
         let sizes = sizes(scores, settings.budget);
-        let reviews = calibration::reviews(&scores.scores, &all, &of_injected, &sizes);
+        let reviews = calibration::reviews(
+            &scores.scores,
+            &all,
+            &of_injected,
+            injected.decisions,
+            &sizes,
+        );
         Ok((reviews, injected.rows.len()))
     }
 }

@@ -13,8 +13,8 @@ use prospect_engine::{
     schema::predictions,
     tables::{
         classes::{ClassNames, labels, name_of},
-        copies::copy_groups,
         features::FeatureReader,
+        related::related_groups,
     },
 };
 use prospect_model::device::{self, Device};
@@ -38,6 +38,8 @@ pub struct Inputs {
     pub classes: Vec<Class>,
     /// Classes left out because all their images are in one fold: no model could learn them without the images it predicts.
     pub classes_left_out: usize,
+    /// Groups of related images; an image without others is one.
+    pub groups: usize,
     /// Rows of the table, including images left out because their features are not finite.
     pub table_rows: usize,
     pub images_left_out: usize,
@@ -75,10 +77,11 @@ impl Inputs {
         }
         inputs.images_left_out = reader.left_out;
         inputs.read_labels(ctx, manifest)?;
-        let groups = copy_groups(ctx, manifest, &inputs.image_ids)?;
+        let groups = related_groups(ctx, manifest, &inputs.image_ids)?;
         let settings = &ctx.config.audit;
         let labels = inputs.labels.iter();
         let numbers: Vec<Option<u32>> = labels.map(|label| label.map(|n| n as u32)).collect();
+        inputs.groups = groups.iter().collect::<BTreeSet<_>>().len();
         inputs.folds = folds(&numbers, &groups, settings.folds as u16, settings.seed);
         inputs.number_classes(ctx, manifest, true)?;
         for (fold, position) in inputs.folds.iter_mut().zip(&inputs.positions) {

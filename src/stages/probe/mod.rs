@@ -1,5 +1,5 @@
 //! Out-of-sample class probabilities: for each fold of the images, a linear probe on the features is trained on the other folds.
-//! Duplicates share a fold. With `[audit] source = "network"`, the network's own probabilities.
+//! Duplicates, and images of one group of `[audit] group`, share a fold. With `[audit] source = "network"`, the network's own probabilities.
 //!
 //! Part 0 holds the models and their quality; each further part holds as many images as a part of `extract`.
 
@@ -18,6 +18,7 @@ use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context, Needs, Outcome, Stage, TableEstimate, estimate,
     schema::{probe, probe_calibration, probe_classes, probe_quality, probe_weights},
+    tables::related::group_parameter,
 };
 use prospect_store::{Manifest, StageWriter};
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ use self::{
 
 pub const STAGE: Stage = Stage {
     name: "probe",
-    version: 1,
+    version: 2,
     about: "train a cross-validated linear classifier on the features",
     needs: Needs::Named(&["scan", "extract", "duplicates"]),
     writes: &[
@@ -60,6 +61,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
             "source": settings.source,
             "folds": settings.folds,
             "seed": settings.seed,
+            "group": group_parameter(ctx)?,
         }),
     })
 }
@@ -179,8 +181,10 @@ fn write_empty(writer: &StageWriter, inputs: &Inputs) -> Result<Outcome> {
         "no image has features"
     } else if inputs.labels.iter().all(Option::is_none) {
         "no image has a label"
+    } else if inputs.classes_left_out > 0 {
+        "fewer than two learnable classes: all images of a class are copies or in one group of [audit] group"
     } else {
-        "fewer than two learnable classes"
+        "fewer than two classes"
     };
     Ok(Outcome {
         result: None,
@@ -257,6 +261,9 @@ fn summary(ctx: &Context, inputs: &Inputs, source: &str) -> Result<Value> {
     }
     if inputs.classes_left_out > 0 {
         summary["classes_left_out"] = json!(inputs.classes_left_out);
+    }
+    if !ctx.config.audit.group.is_empty() {
+        summary["groups"] = json!(inputs.groups);
     }
     if inputs.images_left_out > 0 {
         summary["left_out"] = json!(inputs.images_left_out);

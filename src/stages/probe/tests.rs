@@ -1,4 +1,4 @@
-use std::{fs, sync::Arc};
+use std::{collections::BTreeSet, fs, sync::Arc};
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray, UInt32Array};
 use prospect_common::Error;
@@ -24,6 +24,11 @@ struct Fake {
 }
 
 const NAMES: [&str; 4] = ["cat", "dog", "owl", "rare"];
+
+/// Images `6p` to `6p + 4` are of patient `p`; every sixth is of an unknown one.
+fn patient(id: u32) -> Option<String> {
+    (id % 6 < 5).then(|| format!("p{}", id / 6))
+}
 
 impl Fake {
     fn new(n: usize) -> Fake {
@@ -58,6 +63,16 @@ impl Fake {
             (
                 images::label.name,
                 Arc::new(Int32Array::from(self.labels.clone())),
+            ),
+            (
+                "patient",
+                Arc::new(StringArray::from_iter((0..n).map(patient))),
+            ),
+            (
+                "site",
+                Arc::new(StringArray::from_iter_values(
+                    (0..n).map(|id| format!("{}", id / 100)),
+                )),
             ),
         ]);
         let own = (0..)
@@ -253,6 +268,45 @@ fn predictions_come_from_models_that_saw_neither_the_image_nor_its_duplicates() 
     assert_eq!(count(&run, "probe_classes"), 3);
     assert_eq!(count(&run, "probe_weights"), 15);
     assert_eq!(count(&run, "probe_calibration"), 15);
+}
+
+#[test]
+fn a_group_of_the_metadata_shares_a_fold() {
+    let mut fake = Fake::new(240);
+    // Copies join the patients 0 and 9.
+    fake.copies = vec![[2, 57, 2]];
+    let csv = "file_name,patient,site\na.png,p0,0\n";
+    fake.project.write("metadata.csv", csv);
+    let set = |group| ["images.metadata='metadata.csv'", group];
+    let (run, summary) = fake.run("run", &set("audit.group='patient'"));
+    // 40 patients, two of them joined, and 40 images of unknown ones.
+    assert_eq!(summary["groups"], 79);
+    let rows = rows(&run);
+    for pair in rows.windows(2) {
+        if patient(pair[1].id).is_some() && patient(pair[0].id) == patient(pair[1].id) {
+            assert_eq!(pair[0].fold, pair[1].fold);
+        }
+    }
+    assert_eq!(rows[0].fold, rows[55].fold);
+    let unknown: BTreeSet<Option<i16>> = (5..240).step_by(6).map(|id| rows[id].fold).collect();
+    assert_eq!(unknown.len(), 5);
+    // A value of any of several columns joins.
+    let (_, summary) = fake.run("sites", &set("audit.group=['patient', 'site']"));
+    assert_eq!(summary["groups"], 1);
+    assert!(
+        summary["nothing_to_learn"]
+            .as_str()
+            .unwrap()
+            .contains("[audit] group")
+    );
+
+    let error = fake.try_run("run", &set("audit.group='patients'"));
+    let error = error.err().unwrap().to_string();
+    let expected = "has no column patients; its columns are patient, site";
+    assert!(error.contains(expected), "{error}");
+    let error = fake.try_run("run", &["audit.group='patient'"]);
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("[images] metadata is not set"), "{error}");
 }
 
 #[test]

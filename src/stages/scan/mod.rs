@@ -88,13 +88,9 @@ fn survey(ctx: &Context) -> Result<Survey> {
     }
     let columns = images::TABLE.columns.iter();
     let reserved: Vec<&str> = columns.map(|column| column.name).collect();
-    let (metadata, metadata_digest) = match &images.metadata {
-        None => (Metadata::default(), None),
-        Some(path) => {
-            let table = Metadata::read(path, images.labels == Labels::Metadata, &reserved)?;
-            let bytes = std::fs::read(path).map_err(Error::io(path, "reading the metadata"))?;
-            (table, Some(blake3::hash(&bytes).to_hex().to_string()))
-        }
+    let metadata = match &images.metadata {
+        None => Metadata::default(),
+        Some(path) => Metadata::read(path, images.labels == Labels::Metadata, &reserved)?,
     };
     let paths: Vec<&str> = listing
         .entries
@@ -125,7 +121,7 @@ fn survey(ctx: &Context) -> Result<Survey> {
     Ok(Survey {
         listing,
         metadata,
-        metadata_digest,
+        metadata_digest: ctx.metadata_digest()?,
         named,
         numbers,
         model_classes,

@@ -20,7 +20,7 @@ mod tests;
 
 use prospect_analysis::audit::groups::{correct, groups};
 use prospect_common::{
-    Error, Result,
+    Result,
     text::{escaped, percent},
 };
 use prospect_engine::{
@@ -63,17 +63,10 @@ pub const STAGE: Stage = Stage {
 
 fn parameters(ctx: &Context) -> Result<Value> {
     let audit = &ctx.config.audit;
-    // The result of `scan` does not depend on the metadata's attributes.
-    let metadata = match &ctx.config.images.metadata {
-        None => None,
-        Some(path) => {
-            let bytes = std::fs::read(path).map_err(Error::io(path, "reading the metadata"))?;
-            Some(blake3::hash(&bytes).to_hex().to_string())
-        }
-    };
     Ok(json!({
         "attributes": audit.attributes,
-        "metadata": metadata,
+        // The result of `scan` does not depend on the metadata's attributes.
+        "metadata": ctx.metadata_digest()?,
         "permutations": audit.permutations,
         "seed": audit.seed,
         "whole": audit.whole,

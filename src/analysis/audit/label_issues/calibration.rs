@@ -18,11 +18,13 @@ pub struct Review {
 }
 
 /// Reviews of the `sizes` worst labels, sizes ascending. `scores` are those of all labels as given, `with_injected` those of all
-/// labels after the injection, `injected` those of the injected errors. Empty without injected errors.
+/// labels after the injection, `injected` those of the injected errors, which arose from fewer independent `decisions` if related
+/// images were changed together; the interval is that of so many. Empty without injected errors.
 pub fn reviews(
     scores: &[f32],
     with_injected: &[f32],
     injected: &[f32],
+    decisions: usize,
     sizes: &[usize],
 ) -> Vec<Review> {
     if injected.is_empty() {
@@ -44,7 +46,8 @@ pub fn reviews(
         let found = |score: &&f64| worst.is_some_and(|worst| **score <= worst);
         let found = injected.iter().filter(found).count();
         let max_recall = (reviewed as f64 / errors).min(1.0);
-        let (low, high) = wilson(found as u64, injected.len() as u64);
+        let found_decisions = (found * decisions) as f64 / injected.len() as f64;
+        let (low, high) = wilson(found_decisions.round() as u64, decisions as u64);
         let recall = (found as f64 / injected.len() as f64).min(max_recall);
         Review {
             reviewed,

@@ -34,7 +34,7 @@ pub struct Subject<'a> {
     /// Out of sample.
     pub probabilities: Probabilities<'a>,
     pub channel: &'a Channel,
-    /// Copies share a number: one wrong decision mislabels them all.
+    /// Related images, such as copies, share a number: one wrong decision mislabels all those of one class.
     pub groups: &'a [u32],
 }
 
@@ -45,9 +45,11 @@ pub struct Injection {
     pub labels: Vec<u32>,
     /// Rows with a changed label, ascending.
     pub rows: Vec<usize>,
+    /// Number of independent changes: the rows of a group are changed together.
+    pub decisions: usize,
 }
 
-/// Changes about `fraction` of the labels, each in proportion to the probability that it is right. Deterministic for a seed.
+/// Changes at most `fraction` of the labels, each in proportion to the probability that it is right. Deterministic for a seed.
 pub fn inject(subject: &Subject, noise: Noise, fraction: f64, seed: u64) -> Injection {
     let mut random = StdRng::seed_from_u64(seed);
     let labels = subject.labels;
@@ -60,6 +62,7 @@ pub fn inject(subject: &Subject, noise: Noise, fraction: f64, seed: u64) -> Inje
     let mut injection = Injection {
         labels: labels.to_vec(),
         rows: Vec::new(),
+        decisions: 0,
     };
     // Weighted order without replacement (Efraimidis and Spirakis 2006).
     let mut order: Vec<(f64, usize)> = (0..labels.len())
@@ -87,7 +90,8 @@ pub fn inject(subject: &Subject, noise: Noise, fraction: f64, seed: u64) -> Inje
             .filter(|copy| labels[**copy] == class)
             .copied()
             .collect();
-        if remaining[class as usize] < MIN_KEPT + same.len() {
+        let is_too_large = injection.rows.len() + same.len() > target;
+        if is_too_large || remaining[class as usize] < MIN_KEPT + same.len() {
             continue;
         }
         let Some(label) = subject.draw(row, noise, &remaining, &mut random) else {
@@ -95,6 +99,7 @@ pub fn inject(subject: &Subject, noise: Noise, fraction: f64, seed: u64) -> Inje
         };
         remaining[class as usize] -= same.len();
         remaining[label] += same.len();
+        injection.decisions += 1;
         for copy in same {
             injection.labels[copy] = label as u32;
             injection.rows.push(copy);

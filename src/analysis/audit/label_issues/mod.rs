@@ -4,6 +4,8 @@
 //! labels, [`detect`] combines them with the neighbours and refits of the classifier, [`rare`] scores rare classes, [`inject`]
 //! changes known labels, and [`calibration`] measures on these the yield of a review.
 
+use std::collections::HashSet;
+
 pub mod calibration;
 pub mod channel;
 pub mod confident;
@@ -52,6 +54,15 @@ impl NeighborRows {
     pub fn of(&self, row: usize) -> &[u32] {
         &self.rows[self.starts[row]..self.starts[row + 1]]
     }
+}
+
+/// The neighbours that vote, from the group and row of each, nearest first: the nearest of each group but the `own`. Related
+/// images share their errors.
+pub fn voters(own: u32, neighbors: impl IntoIterator<Item = (u32, u32)>) -> Vec<u32> {
+    let mut seen = HashSet::from([own]);
+    let voters = neighbors.into_iter();
+    let voters = voters.filter(|(group, _)| seen.insert(*group));
+    voters.map(|(_, row)| row).collect()
 }
 
 /// The first most probable class; `None` without classes.

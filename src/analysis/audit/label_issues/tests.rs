@@ -448,10 +448,29 @@ fn copies_get_one_wrong_label() {
     let found = clusters.detect();
     let groups: Vec<u32> = (0..80).map(|row| row / 4).collect();
     let errors = injected(&clusters.labels, &found, &groups, Noise::Uniform, (0.2, 7));
-    assert_eq!(errors.rows.len(), 16);
+    assert_eq!((errors.rows.len(), errors.decisions), (16, 4));
     for group in errors.labels.chunks(4) {
         assert!(group.iter().all(|label| *label == group[0]));
     }
+}
+
+#[test]
+fn a_group_larger_than_all_errors_keeps_its_labels() {
+    let clusters = Clusters::new(&[]);
+    let found = clusters.detect();
+    // Of each class, a group of ten and ten single images.
+    let group = |row: u32| if row % 20 < 10 { row / 20 } else { 100 + row };
+    let groups: Vec<u32> = (0..80).map(group).collect();
+    let errors = injected(&clusters.labels, &found, &groups, Noise::Uniform, (0.1, 7));
+    assert_eq!((errors.rows.len(), errors.decisions), (8, 8));
+    assert!(errors.rows.iter().all(|row| row % 20 >= 10));
+}
+
+#[test]
+fn each_other_group_has_one_vote() {
+    let neighbors = [(7, 10), (4, 11), (7, 12), (5, 13), (9, 14), (9, 15)];
+    assert_eq!(voters(5, neighbors), [10, 11, 14]);
+    assert!(voters(5, []).is_empty());
 }
 
 #[test]
@@ -462,7 +481,7 @@ fn reviews_are_estimated_from_injected_errors() {
         .collect();
     let injected = [0.0, 0.05, 0.3, 0.9];
     let sizes = [0, 1, 2, 6, 100, 200];
-    let found = reviews(&scores, &scores, &injected, &sizes);
+    let found = reviews(&scores, &scores, &injected, 4, &sizes);
     let recalls: Vec<f64> = found.iter().map(|review| review.recall).collect();
     // Half of the injected errors score as badly as the worst two labels, but two labels are at most a quarter of eight errors.
     let expected = [0.0, 0.125, 0.25, 0.75, 1.0, 1.0];
@@ -473,19 +492,24 @@ fn reviews_are_estimated_from_injected_errors() {
     for review in &found {
         assert!(review.recall_low <= review.recall && review.recall <= review.recall_high);
     }
-    assert!(reviews(&scores, &scores, &[], &sizes).is_empty());
+    assert!(reviews(&scores, &scores, &[], 0, &sizes).is_empty());
+
+    // The same errors from two decisions are known half as well: (0.0945, 0.9055) instead of (0.15, 0.85).
+    let dependent = reviews(&scores, &scores, &injected, 2, &sizes);
+    assert!((dependent[2].recall_high - 0.905_47).abs() < 1e-4);
+    assert!((found[2].recall_high - 0.849_96).abs() < 1e-4);
 
     // With injected errors, 16 of 100 labels are expected to be wrong, so odds are scaled by (16 / 84) / (8 / 92): 0.3 becomes
     // 0.48, between the eighth label's 0.47 and the ninth's 0.53.
     let mut doubtful = scores.clone();
     doubtful[80..].fill(0.6);
     let recalls = |sizes: &[usize]| -> Vec<f64> {
-        let found = reviews(&scores, &doubtful, &[0.3; 4], sizes);
+        let found = reviews(&scores, &doubtful, &[0.3; 4], 4, sizes);
         found.iter().map(|review| review.recall).collect()
     };
     assert_eq!((recalls(&[8]), recalls(&[9])), (vec![0.0], vec![1.0]));
 
     // No errors are expected.
-    let fine = reviews(&[1.0; 5], &[1.0; 5], &[0.5], &[1, 5]);
+    let fine = reviews(&[1.0; 5], &[1.0; 5], &[0.5], 1, &[1, 5]);
     assert!(fine.iter().all(|review| review.recall.is_finite()));
 }

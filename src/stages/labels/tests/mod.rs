@@ -1,5 +1,8 @@
 use arrow::array::Float32Array;
-use prospect_engine::{progress::Cancel, schema::explanations};
+use prospect_engine::{
+    progress::Cancel,
+    schema::{duplicates, explanations},
+};
 use prospect_findings::Kind;
 use prospect_store::{
     RunFolder,
@@ -110,6 +113,34 @@ fn injected_errors_calibrate_reviews() {
     let summary = case.run(&["audit.planted=0"]);
     assert!(cells(&run, label_calibration::planted).is_empty());
     assert_eq!(summary["review"], Value::Null);
+}
+
+#[test]
+fn copies_have_one_vote() {
+    let case = Case::new(&WRONG).with_tables();
+    // Each cluster of 20 is four groups of five copies.
+    let pairs: Vec<u32> = (0..60).filter(|id| id % 5 > 0).collect();
+    let n = pairs.len();
+    let batch = duplicates::Columns {
+        image_a: pairs.iter().map(|id| id / 5 * 5).collect(),
+        image_b: pairs.clone().into(),
+        kind: vec!["near"; n].into(),
+        phash_distance: vec![0; n].into(),
+        feature_distance: Float32Array::new_null(n),
+        similarity: vec![1.0; n].into(),
+        group_id: pairs.iter().map(|id| id / 5 * 5).collect(),
+        label_conflict: vec![false; n].into(),
+        cross_split: vec![false; n].into(),
+    };
+    let tables = [(duplicates::NAME, batch.batch().unwrap())];
+    add_tables(&case.fake.run(), "duplicates", &tables);
+    case.run(&[]);
+    let found = case.findings(&[]);
+    for finding in found.iter().filter(|finding| finding.flagged) {
+        let votes = finding.evidence.split("; ").nth(1).unwrap();
+        let of: u32 = votes.split(' ').nth(2).unwrap().parse().unwrap();
+        assert!(of <= 3, "{}", finding.evidence);
+    }
 }
 
 #[test]
