@@ -7,4 +7,5 @@ pub mod boxes;
 pub mod image;
 pub mod listing;
 pub mod metadata;
+mod multi_label;
 pub mod user_table;

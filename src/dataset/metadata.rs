@@ -15,7 +15,10 @@ use arrow::{
 };
 use prospect_common::{Error, Result, text};
 
-use crate::user_table::{Attribute, UserTable};
+use crate::{
+    multi_label::several_classes,
+    user_table::{Attribute, UserTable},
+};
 
 /// The metadata by file name.
 #[derive(Debug, Clone, Default)]
@@ -43,14 +46,33 @@ impl Metadata {
         let names = table.names();
         let files = table.take_file_names()?;
         let labels = if with_labels {
-            let labels = table.take_text("label")?;
-            Some(labels.ok_or_else(|| {
+            let one_class = |found: String| {
+                refuse(
+                    "one class per image in the column label",
+                    found,
+                    "keep one class of each image, such as the main one; or make a run per class with labels such as dog and \
+                     other; or set labels = \"none\" for the audits that need no labels",
+                )
+            };
+            if let Some(column) = table.others.iter().find(|column| column.name == "label") {
+                return Err(one_class(format!(
+                    "values of type {}",
+                    column.values.data_type()
+                )));
+            }
+            let labels = table.take_text("label")?.ok_or_else(|| {
                 refuse(
                     "a column label, because of [images] labels = \"metadata\"",
                     format!("the columns {names}"),
                     "add or rename the column, or set labels = \"folder\"",
                 )
-            })?)
+            })?;
+            let cells: Vec<Option<&str>> = labels.iter().collect();
+            if let Some((row, classes)) = several_classes(&cells) {
+                let classes = text::escaped(&classes.join(" and ")).into_owned();
+                return Err(one_class(format!("{classes} in {}", table.place(row))));
+            }
+            Some(labels)
         } else {
             None
         };
@@ -143,9 +165,13 @@ fn cell(column: &StringArray, row: u32) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, sync::Arc};
 
-    use arrow::array::AsArray;
+    use arrow::{
+        array::{AsArray, ListBuilder, RecordBatch, StringBuilder},
+        datatypes::{Field, Schema},
+    };
+    use parquet::arrow::ArrowWriter;
 
     use super::*;
 
@@ -200,6 +226,27 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_labels_are_refused() {
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        lists.append_value([Some("cat"), Some("dog")]);
+        let lists: ArrayRef = Arc::new(lists.finish());
+        let names: ArrayRef = Arc::new(StringArray::from(vec!["a.jpg"]));
+        let field =
+            |name: &str, column: &ArrayRef| Field::new(name, column.data_type().clone(), true);
+        let schema = Schema::new(vec![field("file_name", &names), field("label", &lists)]);
+        let batch = RecordBatch::try_new(Arc::new(schema), vec![names, lists]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metadata.parquet");
+        let mut writer =
+            ArrowWriter::try_new(fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let error = Metadata::read(&path, true, &[]).unwrap_err().to_string();
+        assert!(error.contains("one class per image"), "{error}");
+        assert!(Metadata::read(&path, false, &[]).is_ok());
+    }
+
+    #[test]
     fn invalid_tables_are_refused_with_a_reason() {
         for (text, with_labels, words) in [
             ("path,label\na,b\n", false, "column file_name"),
@@ -212,6 +259,11 @@ mod tests {
             ("file_name,x\n,1\n", false, "none in line 2"),
             ("file_name,x\na\n", false, "line: 2"),
             ("file_name,x,x\na,1,2\n", false, "x as columns 2 and 3"),
+            (
+                "file_name,label\na,cat\nb,dog\nc,dog|cat\n",
+                true,
+                "one class per image in the column label, found dog and cat in line 4",
+            ),
             ("", false, "column file_name"),
         ] {
             let error = read(text, with_labels).unwrap_err().to_string();
