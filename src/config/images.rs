@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
-use prospect_dataset::image::DecodeOptions;
+use prospect_dataset::{image::DecodeOptions, votes::LabelColumns};
 use serde::Serialize;
 
-use super::{reader::SectionReader, settings::Settings, values::Labels};
+use super::{
+    reader::{SectionReader, all_distinct},
+    settings::Settings,
+    values::{ColumnNames, Labels},
+};
 
 /// `[run]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +28,10 @@ pub struct ImagesConfig {
     /// CSV, TSV or Parquet with one row per image.
     pub metadata: Option<PathBuf>,
     pub labels: Labels,
+    /// Metadata columns with votes for a class or its probability.
+    pub votes: Vec<String>,
+    /// Metadata columns with the label by one annotator.
+    pub annotators: Vec<String>,
     /// Images with more pixels are not decoded and become error rows.
     pub max_pixels: u64,
     /// Apply the EXIF orientation.
@@ -51,12 +59,35 @@ impl ImagesConfig {
         }
     }
 
+    /// Columns of the metadata with labels.
+    pub fn label_columns(&self) -> LabelColumns<'_> {
+        LabelColumns {
+            label: self.labels == Labels::Metadata,
+            votes: &self.votes,
+            annotators: &self.annotators,
+        }
+    }
+
     pub(super) fn read(settings: &mut Settings) -> ImagesConfig {
         let mut section = SectionReader::new(settings, "images");
+        let allowed =
+            "columns such as \"votes_*\", with at most one * each, or a list of distinct ones";
+        let is_valid = |names: &ColumnNames| {
+            let stars = |name: &String| name.matches('*').count();
+            !names.0.is_empty()
+                && all_distinct(&names.0)
+                && names.0.iter().all(|name| stars(name) < 2)
+        };
         let images = ImagesConfig {
             dir: section.required_path("dir", "the image folder, e.g. dir = \"photos\""),
             metadata: section.path("metadata"),
             labels: section.choice("labels", Labels::Folder, &Labels::NAMES),
+            votes: section
+                .optional("votes", allowed, is_valid)
+                .map_or_else(Vec::new, |names| names.0),
+            annotators: section
+                .optional("annotators", allowed, is_valid)
+                .map_or_else(Vec::new, |names| names.0),
             // Pillow's limit against decompression bombs: twice 1024^3 / 4 / 3 pixels.
             max_pixels: section.value(
                 "max_pixels",
@@ -69,6 +100,14 @@ impl ImagesConfig {
                 (0.0..=1.0).contains(f)
             }),
         };
+        for key in ["votes", "annotators"] {
+            if section.has(key) && images.labels != Labels::Metadata {
+                section.complain(key, "needs labels = \"metadata\"");
+            }
+        }
+        if !images.votes.is_empty() && !images.annotators.is_empty() {
+            section.complain("annotators", "and votes are both set; keep one of them");
+        }
         if images.labels == Labels::Metadata && !section.has("metadata") {
             section.complain(
                 "labels",

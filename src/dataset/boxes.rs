@@ -57,7 +57,7 @@ impl Boxes {
     /// # Errors
     /// Files of another format or with other columns; cells that are not numbers; boxes without area.
     pub fn read(path: &Path) -> Result<Boxes> {
-        let mut table = UserTable::read(path, &[])?;
+        let mut table = UserTable::read(path, &|_| false)?;
         let names = table.names();
         let files = table.take_file_names()?;
         let columns = if let Some(lists) = table.others.iter().find(|column| column.name == LIST) {
@@ -81,7 +81,7 @@ impl Boxes {
     /// # Errors
     /// See [`Boxes::read`].
     pub fn of_metadata(path: &Path) -> Result<Option<Boxes>> {
-        let mut table = UserTable::read(path, &[])?;
+        let mut table = UserTable::read(path, &|_| false)?;
         let Some(columns) = four(&table, LONG).map(|columns| columns.map(numbers)) else {
             return Ok(None);
         };

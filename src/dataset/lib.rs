@@ -9,3 +9,4 @@ pub mod listing;
 pub mod metadata;
 mod multi_label;
 pub mod user_table;
+pub mod votes;

@@ -18,6 +18,7 @@ use prospect_common::{Error, Result, text};
 use crate::{
     multi_label::several_classes,
     user_table::{Attribute, UserTable},
+    votes::{LabelColumns, Votes},
 };
 
 /// The metadata by file name.
@@ -25,6 +26,8 @@ use crate::{
 pub struct Metadata {
     rows: HashMap<String, u32>,
     labels: Option<StringArray>,
+    /// The labels of several annotators, if there are columns of them.
+    pub votes: Option<Votes>,
     splits: Option<StringArray>,
     attributes: Vec<Attribute>,
     /// Columns of unsupported types, with their types.
@@ -34,47 +37,22 @@ pub struct Metadata {
 impl Metadata {
     /// Reads CSV, TSV (by extension) or Parquet (by content).
     ///
-    /// An attribute with a `reserved` name is renamed to `metadata_<name>`. Without `with_labels`, the column `label` is an
-    /// ordinary attribute.
+    /// An attribute with a `reserved` name is renamed to `metadata_<name>`. With votes, but without a column `label`, the label
+    /// is the majority.
     ///
     /// # Errors
-    /// Files of another format; no column `file_name`; two rows for one file; no column `label` despite `with_labels`.
-    pub fn read(path: &Path, with_labels: bool, reserved: &[&str]) -> Result<Metadata> {
+    /// Files of another format; no column `file_name`; two rows for one file; missing or unsuitable `columns`.
+    pub fn read(path: &Path, columns: &LabelColumns, reserved: &[&str]) -> Result<Metadata> {
         let refuse =
             |expected: &str, found: String, next: &str| Error::invalid(path, expected, found, next);
-        let mut table = UserTable::read(path, &["label", "split"])?;
-        let names = table.names();
+        let mut table = UserTable::read(path, &|name| {
+            ["label", "split"].contains(&name) || columns.is_text(name)
+        })?;
         let files = table.take_file_names()?;
-        let labels = if with_labels {
-            let one_class = |found: String| {
-                refuse(
-                    "one class per image in the column label",
-                    found,
-                    "keep one class of each image, such as the main one; or make a run per class with labels such as dog and \
-                     other; or set labels = \"none\" for the audits that need no labels",
-                )
-            };
-            if let Some(column) = table.others.iter().find(|column| column.name == "label") {
-                return Err(one_class(format!(
-                    "values of type {}",
-                    column.values.data_type()
-                )));
-            }
-            let labels = table.take_text("label")?.ok_or_else(|| {
-                refuse(
-                    "a column label, because of [images] labels = \"metadata\"",
-                    format!("the columns {names}"),
-                    "add or rename the column, or set labels = \"folder\"",
-                )
-            })?;
-            let cells: Vec<Option<&str>> = labels.iter().collect();
-            if let Some((row, classes)) = several_classes(&cells) {
-                let classes = text::escaped(&classes.join(" and ")).into_owned();
-                return Err(one_class(format!("{classes} in {}", table.place(row))));
-            }
-            Some(labels)
-        } else {
-            None
+        let votes = Votes::take(&mut table, columns)?;
+        let labels = match columns.label {
+            true => Some(labels(&mut table, files.len(), votes.as_ref())?),
+            false => None,
         };
         let splits = table.take_text("split")?;
         let mut rows = HashMap::with_capacity(files.len());
@@ -107,6 +85,7 @@ impl Metadata {
         Ok(Metadata {
             rows,
             labels,
+            votes,
             splits,
             ignored: ignored
                 .map(|column| format!("{} ({})", column.name, column.values.data_type()))
@@ -158,6 +137,43 @@ impl Metadata {
     }
 }
 
+/// The labels of the column `label`, or the majority of the votes.
+fn labels(table: &mut UserTable, n: usize, votes: Option<&Votes>) -> Result<StringArray> {
+    let path = table.path;
+    let one_class = |found: String| {
+        Error::invalid(
+            path,
+            "one class per image in the column label",
+            found,
+            "keep one class of each image, such as the main one; or make a run per class with labels such as dog and other; \
+             or set labels = \"none\" for the audits that need no labels",
+        )
+    };
+    if let Some(column) = table.others.iter().find(|column| column.name == "label") {
+        let kind = column.values.data_type();
+        return Err(one_class(format!("values of type {kind}")));
+    }
+    let names = table.names();
+    match (table.take_text("label")?, votes) {
+        (Some(labels), _) => {
+            let cells: Vec<Option<&str>> = labels.iter().collect();
+            if let Some((row, classes)) = several_classes(&cells) {
+                let classes = classes.join(" and ");
+                let classes = text::escaped(&classes);
+                return Err(one_class(format!("{classes} in {}", table.place(row))));
+            }
+            Ok(labels)
+        }
+        (None, Some(votes)) => Ok((0..n).map(|row| votes.majority(row)).collect()),
+        (None, None) => Err(Error::invalid(
+            table.path,
+            "a column label, because of [images] labels = \"metadata\"",
+            format!("the columns {names}"),
+            "add or rename the column, or set labels = \"folder\"",
+        )),
+    }
+}
+
 fn cell(column: &StringArray, row: u32) -> Option<&str> {
     let row = row as usize;
     (column.is_valid(row) && !column.value(row).is_empty()).then(|| column.value(row))
@@ -175,11 +191,18 @@ mod tests {
 
     use super::*;
 
+    fn label_column(label: bool) -> LabelColumns<'static> {
+        LabelColumns {
+            label,
+            ..LabelColumns::default()
+        }
+    }
+
     fn read(text: &str, with_labels: bool) -> Result<Metadata> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metadata.csv");
         fs::write(&path, text).unwrap();
-        Metadata::read(&path, with_labels, &["path", "label"])
+        Metadata::read(&path, &label_column(with_labels), &["path", "label"])
     }
 
     #[test]
@@ -226,6 +249,29 @@ mod tests {
     }
 
     #[test]
+    fn without_labels_the_majority_of_the_votes_is_the_label() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metadata.csv");
+        let by = ["by_*".to_string()];
+        let columns = LabelColumns {
+            label: true,
+            annotators: &by,
+            votes: &[],
+        };
+        fs::write(&path, "file_name,by_1,by_2,by_3\na,owl,dog,owl\nb,,,\n").unwrap();
+        let table = Metadata::read(&path, &columns, &[]).unwrap();
+        assert_eq!((table.label(0), table.label(1)), (Some("owl"), None));
+        fs::write(&path, "file_name,label,by_1,by_2\na,dog,owl,owl\n").unwrap();
+        let table = Metadata::read(&path, &columns, &[]).unwrap();
+        assert_eq!(table.label(0), Some("dog"));
+        let votes = table.votes.unwrap();
+        assert_eq!(
+            votes.agreement(0, Some("dog")).unwrap().agreement,
+            Some(0.0)
+        );
+    }
+
+    #[test]
     fn lists_of_labels_are_refused() {
         let mut lists = ListBuilder::new(StringBuilder::new());
         lists.append_value([Some("cat"), Some("dog")]);
@@ -241,9 +287,11 @@ mod tests {
             ArrowWriter::try_new(fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
-        let error = Metadata::read(&path, true, &[]).unwrap_err().to_string();
+        let error = Metadata::read(&path, &label_column(true), &[])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("one class per image"), "{error}");
-        assert!(Metadata::read(&path, false, &[]).is_ok());
+        assert!(Metadata::read(&path, &label_column(false), &[]).is_ok());
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Attribute {
 
 /// A table with typed columns.
 pub struct UserTable<'t> {
-    path: &'t Path,
+    pub(crate) path: &'t Path,
     /// Columns of numbers, true/false and text, in the file's order.
     pub columns: Vec<Attribute>,
     /// Columns of other types, such as lists, in their original type.
@@ -33,18 +33,17 @@ pub struct UserTable<'t> {
 }
 
 impl UserTable<'_> {
-    /// Reads CSV, TSV (by extension) or Parquet (by content). File names and the columns `as_text` are always text.
+    /// Reads CSV, TSV (by extension) or Parquet (by content). File names and the columns of which `is_text` holds are text, whatever they look
+    /// like.
     ///
     /// # Errors
     /// Files of another format; duplicate columns.
-    pub fn read<'t>(path: &'t Path, as_text: &[&str]) -> Result<UserTable<'t>> {
+    pub fn read<'t>(path: &'t Path, is_text: &dyn Fn(&str) -> bool) -> Result<UserTable<'t>> {
         let bytes = std::fs::read(path).map_err(Error::io(path, "reading the table"))?;
         if bytes.starts_with(b"PAR1") {
             return from_parquet(path);
         }
-        from_csv(path, &bytes, |name| {
-            name == FILE_NAME || as_text.contains(&name)
-        })
+        from_csv(path, &bytes, |name| name == FILE_NAME || is_text(name))
     }
 
     /// The columns' names, for messages.

@@ -17,6 +17,7 @@ use prospect_dataset::{
     image::{InputOverrides, Size},
     listing::{self, EXTENSIONS},
     metadata::Metadata,
+    votes::LabelColumns,
 };
 use prospect_model::{
     ModelInfo,
@@ -363,7 +364,12 @@ impl Draft {
 
 /// A metadata table, with labels if it has them.
 fn read_table(path: &Path) -> Result<Metadata> {
-    Metadata::read(path, true, &[]).or_else(|_| Metadata::read(path, false, &[]))
+    let columns = |label| LabelColumns {
+        label,
+        ..LabelColumns::default()
+    };
+    Metadata::read(path, &columns(true), &[])
+        .or_else(|_| Metadata::read(path, &columns(false), &[]))
 }
 
 /// Counts per name.

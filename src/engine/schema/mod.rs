@@ -15,7 +15,7 @@ pub use audit::{
     associations, changes, confident_joint, duplicates, groups, issues, label_calibration,
     label_scores, outliers, shortcuts,
 };
-pub use dataset::{classes, images};
+pub use dataset::{classes, images, label_votes};
 pub use network::{extracted, features, layers, maps, predictions, units};
 pub use probing::{probe, probe_calibration, probe_classes, probe_quality, probe_weights};
 pub use saliency::{cams, explanations};

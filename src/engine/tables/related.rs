@@ -9,7 +9,6 @@ use arrow::{
 };
 use prospect_analysis::audit::duplicates::groups::groups;
 use prospect_common::{Error, Result};
-use prospect_config::Labels;
 use prospect_dataset::metadata::Metadata;
 use prospect_store::Manifest;
 use serde_json::{Value, json};
@@ -87,7 +86,7 @@ pub fn group_parameter(ctx: &Context) -> Result<Value> {
     };
     let declared = images::TABLE.columns.iter();
     let declared: Vec<&str> = declared.map(|column| column.name).collect();
-    let metadata = Metadata::read(path, images.labels == Labels::Metadata, &declared)?;
+    let metadata = Metadata::read(path, &images.label_columns(), &declared)?;
     let names: Vec<&str> = metadata.attributes().map(|(name, _)| name).collect();
     let missing: Vec<&str> = (wanted.iter().map(String::as_str))
         .filter(|name| !names.contains(name))

@@ -10,7 +10,7 @@ use prospect_common::Result;
 use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
-    schema::{explanations, probe},
+    schema::{explanations, label_votes, probe},
     tables::{
         classes::{ClassNames, labels, name_of},
         related::related_groups,
@@ -29,6 +29,8 @@ struct Evidence {
     predicted: Option<(i32, f32)>,
     of_network: bool,
     votes: Option<Votes>,
+    /// Fraction of the annotators' votes for the label, and the class with the most.
+    annotators: Option<(f32, String)>,
     /// Overlap of the Grad-CAM maps of label and suggestion.
     overlap: Option<f64>,
 }
@@ -53,6 +55,7 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
         read_predictions(ctx, manifest, &mut evidence)?;
         read_votes(ctx, manifest, &mut evidence)?;
     }
+    read_annotators(ctx, manifest, &mut evidence)?;
     let pairs: HashMap<u32, [i32; 2]> = (reported.iter())
         .filter_map(|row| {
             let (label, suggested) = scores.classes(*row);
@@ -95,7 +98,17 @@ fn sentence(
     names: &BTreeMap<i32, String>,
 ) -> String {
     let (label, suggested) = scores.classes(row);
-    let mut parts = vec![format!("labelled {}", name_of(names, label))];
+    let name = name_of(names, label);
+    let mut parts = vec![match &evidence.annotators {
+        None => format!("labelled {name}"),
+        Some((share, majority)) if *majority == name => {
+            format!("labelled {name} by {:.0} % of the votes", 100.0 * share)
+        }
+        Some((share, majority)) => format!(
+            "labelled {name} by {:.0} % of the votes, most are for {majority}",
+            100.0 * share
+        ),
+    }];
     if let Some((class, p)) = evidence.predicted {
         let who = if evidence.of_network {
             "network"
@@ -140,6 +153,30 @@ fn read_predictions(
             if let Some(evidence) = evidence.get_mut(&id) {
                 evidence.predicted = Some((class, share));
                 evidence.of_network = source == ProbabilitySource::Network.name();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The annotators' votes.
+fn read_annotators(
+    ctx: &Context,
+    manifest: &Manifest,
+    evidence: &mut HashMap<u32, Evidence>,
+) -> Result<()> {
+    if !manifest.has(label_votes::NAME) {
+        return Ok(());
+    }
+    let columns = (
+        label_votes::image_id,
+        label_votes::agreement,
+        label_votes::majority,
+    );
+    for batch in ctx.run.rows(manifest, columns) {
+        for (id, agreement, majority) in batch?.iter() {
+            if let (Some(evidence), Some(agreement)) = (evidence.get_mut(&id), agreement) {
+                evidence.annotators = Some((agreement, majority.to_string()));
             }
         }
     }

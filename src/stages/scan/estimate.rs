@@ -3,7 +3,7 @@
 use prospect_common::Result;
 use prospect_engine::{
     Context, TableEstimate,
-    schema::{classes, images},
+    schema::{classes, images, label_votes},
 };
 
 /// Bytes of the user's columns in `images`, relative to the metadata file.
@@ -21,8 +21,9 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
         Some(_) => ctx.model()?.sidecar.classes.len(),
         None => 0,
     };
-    Ok(vec![
-        table,
-        TableEstimate::of(&classes::TABLE, classes as u64),
-    ])
+    let columns = ctx.config.images.label_columns();
+    let has_votes = !columns.votes.is_empty() || !columns.annotators.is_empty();
+    let votes = has_votes.then(|| TableEstimate::of(&label_votes::TABLE, images));
+    let tables = [table, TableEstimate::of(&classes::TABLE, classes as u64)];
+    Ok(tables.into_iter().chain(votes).collect())
 }

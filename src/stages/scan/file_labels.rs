@@ -24,7 +24,7 @@ impl FileLabels<'_> {
     pub fn new(config: &Config) -> Result<FileLabels<'_>> {
         let images = &config.images;
         let metadata = match (&images.metadata, images.labels) {
-            (Some(path), Labels::Metadata) => Metadata::read(path, true, &[])?,
+            (Some(path), Labels::Metadata) => Metadata::read(path, &images.label_columns(), &[])?,
             _ => Metadata::default(),
         };
         let folders = [

@@ -22,7 +22,7 @@ use prospect_dataset::{
 };
 use prospect_engine::{
     Context, Needs, Outcome, Stage,
-    schema::{classes, images},
+    schema::{classes, images, label_votes},
 };
 use prospect_store::StageWriter;
 use rayon::prelude::*;
@@ -36,12 +36,19 @@ pub use labels::from_folders;
 
 pub const STAGE: Stage = Stage {
     name: "scan",
-    version: 2,
+    version: 3,
     about: "read and check every image file, and assign labels",
     needs: Needs::Named(&[]),
-    writes: &[&images::TABLE, &classes::TABLE],
+    writes: &[&images::TABLE, &classes::TABLE, &label_votes::TABLE],
     findings: None,
-    reuse: Some(&["files", "labels", "metadata", "model_classes"]),
+    reuse: Some(&[
+        "files",
+        "labels",
+        "votes",
+        "annotators",
+        "metadata",
+        "model_classes",
+    ]),
     parameters,
     estimate: estimate::estimate,
     run,
@@ -90,7 +97,7 @@ fn survey(ctx: &Context) -> Result<Survey> {
     let reserved: Vec<&str> = columns.map(|column| column.name).collect();
     let metadata = match &images.metadata {
         None => Metadata::default(),
-        Some(path) => Metadata::read(path, images.labels == Labels::Metadata, &reserved)?,
+        Some(path) => Metadata::read(path, &images.label_columns(), &reserved)?,
     };
     let paths: Vec<&str> = listing
         .entries
@@ -135,6 +142,8 @@ fn parameters(ctx: &Context) -> Result<Value> {
     Ok(json!({
         "files": { "n": survey.listing.entries.len(), "digest": survey.listing.digest() },
         "labels": images.labels,
+        "votes": images.votes,
+        "annotators": images.annotators,
         "metadata": survey.metadata_digest,
         "model_classes": blake3::hash(classes.as_bytes()).to_hex()[..16],
         "exif_orientation": images.exif_orientation,
@@ -185,6 +194,12 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let mut output = writer.part(part)?;
         output.set_reused(rows.iter().filter(|row| row.reused).count() as u64);
         output.write(images::NAME, &batch)?;
+        if let Some(votes) = &survey.metadata.votes {
+            output.write(
+                label_votes::NAME,
+                &rows::votes(first_id, annotations, votes)?,
+            )?;
+        }
         if part == 0 {
             output.write(classes::NAME, &classes(&survey)?)?;
         }
@@ -351,6 +366,21 @@ fn check_table(ctx: &Context) -> Result<TableCheck> {
                     let (path, error) = (text::escaped(path), text::escaped(error));
                     check.examples.push(format!("{path}: {error}"));
                 }
+            }
+        }
+    }
+    let columns = (
+        label_votes::image_id,
+        label_votes::majority,
+        label_votes::agreement,
+    );
+    let manifest = ctx.run.manifest()?;
+    if manifest.has(label_votes::NAME) {
+        for batch in ctx.run.rows(&manifest, columns) {
+            for (id, majority, agreement) in batch?.iter() {
+                hasher.update(&id.to_le_bytes());
+                hasher.update(majority.as_bytes());
+                hasher.update(&agreement.unwrap_or(-1.0).to_le_bytes());
             }
         }
     }

@@ -8,8 +8,9 @@ use prospect_dataset::{
     image::{self, DecodeOptions, Header, ImageError, Quality},
     listing::Entry,
     metadata::Metadata,
+    votes::{Agreement, Votes},
 };
-use prospect_engine::schema::images;
+use prospect_engine::schema::{images, label_votes};
 
 use super::reuse::EarlierResults;
 
@@ -150,4 +151,23 @@ pub fn batch(
         phash: rows.iter().map(phash).collect(),
     }
     .batch_and(fields.zip(attributes))
+}
+
+/// Rows of `label_votes`.
+pub fn votes(first_id: usize, annotations: &[Annotation], votes: &Votes) -> Result<RecordBatch> {
+    let of_images = (first_id..).zip(annotations).filter_map(|(id, one)| {
+        let agreement = votes.agreement(one.metadata?, one.label_name)?;
+        Some((id as u32, agreement))
+    });
+    let found: Vec<(u32, Agreement)> = of_images.collect();
+    label_votes::Columns {
+        image_id: found.iter().map(|(id, _)| *id).collect(),
+        votes: found.iter().map(|(_, one)| one.votes as f32).collect(),
+        majority: found.iter().map(|(_, one)| Some(one.majority)).collect(),
+        agreement: (found.iter())
+            .map(|(_, one)| one.agreement.map(|share| share as f32))
+            .collect(),
+        entropy: found.iter().map(|(_, one)| one.entropy as f32).collect(),
+    }
+    .batch()
 }

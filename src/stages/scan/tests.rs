@@ -326,3 +326,34 @@ fn a_folder_without_images_is_an_error() {
     let error = project.scan(&[]).unwrap_err().to_string();
     assert!(error.contains("1 other files"), "{error}");
 }
+
+#[test]
+fn annotators_votes_become_labels_and_a_table() {
+    let project = Project::new();
+    for name in ["a.png", "b.png", "c.png"] {
+        project.write(name, png(8, 8));
+    }
+    let csv = "file_name,n_cat,n_dog\na.png,3,1\nc.png,0,2\n";
+    project.0.write("metadata.csv", csv);
+    let settings = [
+        "images.metadata='metadata.csv'",
+        "images.labels='metadata'",
+        "images.votes='n_*'",
+    ];
+    let before = project.scan(&settings).unwrap();
+    let images = project.table("images");
+    let expected = [Some("cat"), None, Some("dog")].map(|label| label.map(String::from));
+    assert_eq!(texts(&images["label_name"]), expected);
+    assert!(images.column_by_name("n_cat").is_none());
+    let votes = project.table("label_votes");
+    assert_eq!(
+        votes["image_id"].as_primitive::<UInt32Type>().values(),
+        &[0, 2]
+    );
+    let agreement = votes["agreement"].as_primitive::<Float32Type>();
+    assert_eq!(agreement.values(), &[0.75, 1.0]);
+    // Later stages depend on the votes.
+    project.0.write("metadata.csv", csv.replace("3,1", "3,2"));
+    let after = project.scan(&settings).unwrap();
+    assert_ne!(before["result"], after["result"]);
+}
