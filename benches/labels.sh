@@ -1,63 +1,86 @@
 #!/usr/bin/env bash
-# Injects label errors into an image folder and compares how well they are found by Prospect's label scores, cleanlab, kNN voting
-# and FiftyOne's mistakenness (benches/peer_labels.py), all on the features of one network.
+# Puts label errors of several kinds into an image folder and compares how well they are found by Prospect's label scores and by
+# other tools (benches/peer_labels.py), all on the same features of each network.
 #
-#   benches/labels.sh MODEL.pt2 IMAGES [PAIRS.csv]
+#   benches/labels.sh IMAGES VOTES.csv MODEL.pt2 MODEL.pt2...
 #
 #   IMAGES    class folders; their names are the true labels
-#   PAIRS     `label,other,weight`: how often people mistake one class for another; without it, kind "human" is skipped
-#   KINDS     default "random human"
-#   RATES     fractions of wrong labels (default "0.1 0.3")
+#   VOTES     people's labels: a column `file` (relative to IMAGES) and a column `h10_CLASS` with the votes for each class
+#   MODEL     networks; the errors of kind "feature" come from a probe on the next network's features
+#   SIZE      images, evenly from each class (default 5000); kind "tail" takes fewer of each further class, 20 times fewer of the last
+#   CASES     kinds and rates (default "uniform:0.1 uniform:0.3 class:0.1 class:0.3 feature:0.1 feature:0.3 tail:0.1 votes:0 own:0")
 #   SEEDS     default "1 2 3"
-#   SOLVER    sklearn, or torch: the peers' logistic regression (default sklearn, minutes per run)
-#   RUNS      folder for the run folders (default: a temporary folder)
-#   PYTHON    a Python with cleanlab 2.9.0, scikit-learn and pyarrow (default python3)
+#   PLANTED   [audit] planted (default 0: recall is not calibrated)
+#   RUNS      folder for run folders and results.csv, which is continued (default: a temporary folder)
+#   PYTHON    a Python with cleanlab[datalab] 2.9.0, scikit-learn, torch and pyarrow (default python3)
 #   PROSPECT  the binary (default target/release/prospect)
 #
-# Every case is an ordinary run with the wrong labels as metadata. Only the first run reads the images and runs the network; the
-# others reuse its rows.
+# Every case is an ordinary run with the wrong labels as metadata. Only the first run of a network reads the images; the others
+# reuse its rows.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[ $# -ge 2 ] || { sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 4 ] || { sed -n '2,21s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
-model=$(realpath "$1")
-images=$(realpath "$2")
-pairs=${3:+$(realpath "$3")}
+images=$(realpath "$1")
+votes=$(realpath "$2")
+shift 2
+models=()
+for model in "$@"; do models+=("$(realpath "$model")"); done
 python=${PYTHON:-python3}
 prospect=$(realpath "${PROSPECT:-${CARGO_TARGET_DIR:-target}/release/prospect}")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-runs=${RUNS:-$scratch/runs}
+runs=${RUNS:-$scratch}
 mkdir -p "$runs"
 runs=$(realpath "$runs")
-results=$runs/results.jsonl
-: > "$results"
+peer() { "$python" benches/peer_labels.py "$@"; }
+[ -d "$runs/images" ] || peer sample --images "$images" --size "${SIZE:-5000}" --out "$runs/images"
+[ -d "$runs/tail" ] || peer sample --images "$runs/images" --tail 20 --out "$runs/tail"
 
-previous=()
-for kind in ${KINDS:-random human}; do
-    if [ "$kind" = human ] && [ -z "$pairs" ]; then continue; fi
-    for rate in ${RATES:-0.1 0.3}; do
-        for seed in ${SEEDS:-1 2 3}; do
-            name=$kind-$rate-$seed
-            "$python" benches/peer_labels.py flip --images "$images" --kind "$kind" --rate "$rate" --seed "$seed" \
-                ${pairs:+--confusion "$pairs"} --out "$runs/$name.csv"
-            cat > "$runs/$name.toml" <<TOML
+# run NAME MODEL IMAGES LABELS.csv STAGE PREVIOUS
+run() {
+    cat > "$runs/$1.toml" <<TOML
 [run]
-dir = "$runs/$name"
+dir = "$runs/$1"
 [images]
-dir = "$images"
-metadata = "$runs/$name.csv"
+dir = "$3"
+metadata = "$4"
 labels = "metadata"
 [model]
-path = "$model"
+path = "$2"
 [explain]
 layers = []
+[audit]
+planted = ${PLANTED:-0}
 TOML
-            "$prospect" run labels -c "$runs/$name.toml" "${previous[@]}"
-            [ ${#previous[@]} -gt 0 ] || previous=(--set "run.previous=\"$runs/$name\"")
-            "$python" benches/peer_labels.py evaluate --run "$runs/$name" --truth "$runs/$name.csv" \
-                --title "$kind errors, $rate, seed $seed" --solver "${SOLVER:-sklearn}" --out "$results"
+    "$prospect" run "$5" -q -c "$runs/$1.toml" ${6:+--set "run.previous=\"$6\""}
+}
+
+flip() { [ -f "$runs/$1.csv" ] || peer flip --out "$runs/$1.csv" "${@:2}"; }
+
+flip clean --images "$runs/images" --kind own
+for model in "${models[@]}"; do
+    run "$(basename "$model" .pt2)" "$model" "$runs/images" "$runs/clean.csv" probe ""
+done
+for case in ${CASES:-uniform:0.1 uniform:0.3 class:0.1 class:0.3 feature:0.1 feature:0.3 tail:0.1 votes:0 own:0}; do
+    kind=${case%:*} rate=${case#*:} folder=$runs/images seeds=${SEEDS:-1 2 3}
+    [ "$kind" != tail ] || folder=$runs/tail
+    # Labels as they are have no seed.
+    [ "$kind" != own ] || seeds=0
+    for seed in $seeds; do
+        for at in "${!models[@]}"; do
+            model=${models[$at]}
+            network=$(basename "$model" .pt2)
+            name=$kind-$rate-$seed
+            other=$(basename "${models[$(((at + 1) % ${#models[@]}))]}" .pt2)
+            [ "$kind" != feature ] || name=$kind-$rate-$seed-by-$other
+            ! grep -q "^$kind,$rate,$seed,$network," "$runs/results.csv" 2>/dev/null || continue
+            flip "$name" --images "$folder" --kind "$kind" --rate "$rate" --seed "$seed" --votes "$votes" --other "$runs/$other"
+            run "$network-$name" "$model" "$folder" "$runs/$name.csv" labels "$runs/$network"
+            peer evaluate --run "$runs/$network-$name" --truth "$runs/$name.csv" --case "$kind,$rate,$seed,$network" \
+                --out "$runs/results.csv"
+            rm -rf "${runs:?}/$network-$name"
         done
     done
 done
-"$python" benches/peer_labels.py table "$results"
+peer table "$runs/results.csv"
