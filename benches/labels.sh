@@ -11,6 +11,7 @@
 #   CASES     kinds and rates (default "uniform:0.1 uniform:0.3 class:0.1 class:0.3 feature:0.1 feature:0.3 tail:0.1 votes:0 own:0")
 #   SEEDS     default "1 2 3"
 #   PLANTED   [audit] planted (default 0: recall is not calibrated)
+#   SOLVER    torch, or probe: the other tools get the probabilities of the run's probe, at the same log-loss (default torch, slow)
 #   RUNS      folder for run folders and results.csv, which is continued (default: a temporary folder)
 #   PYTHON    a Python with cleanlab[datalab] 2.9.0, scikit-learn, torch and pyarrow (default python3)
 #   PROSPECT  the binary (default target/release/prospect)
@@ -19,7 +20,7 @@
 # reuse its rows.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[ $# -ge 4 ] || { sed -n '2,21s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 4 ] || { sed -n '2,22s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 images=$(realpath "$1")
 votes=$(realpath "$2")
@@ -62,23 +63,23 @@ flip clean --images "$runs/images" --kind own
 for model in "${models[@]}"; do
     run "$(basename "$model" .pt2)" "$model" "$runs/images" "$runs/clean.csv" probe ""
 done
-for case in ${CASES:-uniform:0.1 uniform:0.3 class:0.1 class:0.3 feature:0.1 feature:0.3 tail:0.1 votes:0 own:0}; do
-    kind=${case%:*} rate=${case#*:} folder=$runs/images seeds=${SEEDS:-1 2 3}
-    [ "$kind" != tail ] || folder=$runs/tail
-    # Labels as they are have no seed.
-    [ "$kind" != own ] || seeds=0
-    for seed in $seeds; do
-        for at in "${!models[@]}"; do
-            model=${models[$at]}
-            network=$(basename "$model" .pt2)
+for at in "${!models[@]}"; do
+    model=${models[$at]}
+    network=$(basename "$model" .pt2)
+    other=$(basename "${models[$(((at + 1) % ${#models[@]}))]}" .pt2)
+    for case in ${CASES:-uniform:0.1 uniform:0.3 class:0.1 class:0.3 feature:0.1 feature:0.3 tail:0.1 votes:0 own:0}; do
+        kind=${case%:*} rate=${case#*:} folder=$runs/images seeds=${SEEDS:-1 2 3}
+        [ "$kind" != tail ] || folder=$runs/tail
+        # Labels as they are have no seed.
+        [ "$kind" != own ] || seeds=0
+        for seed in $seeds; do
             name=$kind-$rate-$seed
-            other=$(basename "${models[$(((at + 1) % ${#models[@]}))]}" .pt2)
             [ "$kind" != feature ] || name=$kind-$rate-$seed-by-$other
             ! grep -q "^$kind,$rate,$seed,$network," "$runs/results.csv" 2>/dev/null || continue
             flip "$name" --images "$folder" --kind "$kind" --rate "$rate" --seed "$seed" --votes "$votes" --other "$runs/$other"
             run "$network-$name" "$model" "$folder" "$runs/$name.csv" labels "$runs/$network"
             peer evaluate --run "$runs/$network-$name" --truth "$runs/$name.csv" --case "$kind,$rate,$seed,$network" \
-                --out "$runs/results.csv"
+                --solver "${SOLVER:-torch}" --out "$runs/results.csv"
             rm -rf "${runs:?}/$network-$name"
         done
     done

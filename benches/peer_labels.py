@@ -3,7 +3,7 @@
 
     peer_labels.py sample --images DIR (--size N | --tail RATIO) --out DIR
     peer_labels.py flip --images DIR --kind KIND --rate 0.1 --seed 1 [--votes CSV] [--other RUN] --out LABELS.csv
-    peer_labels.py evaluate --run RUN --truth LABELS.csv --case KIND,RATE,SEED,NETWORK --out RESULTS.csv
+    peer_labels.py evaluate --run RUN --truth LABELS.csv --case KIND,RATE,SEED,NETWORK [--solver torch|probe] --out RESULTS.csv
     peer_labels.py table RESULTS.csv
 needs: pip install cleanlab[datalab]==2.9.0 (which brings numpy, pandas and scikit-learn) torch pyarrow
 
@@ -19,6 +19,7 @@ flip      takes each image's folder as its true label and writes `file_name,labe
 evaluate  reads the run's tables (features, neighbors, label_scores) and appends each detector's AUROC, average precision and
           precision at 100. Out-of-fold probabilities come from a logistic regression in five stratified folds, C chosen by the
           out-of-fold log-loss on a grid of two values per power of ten (scikit-learn's objective, minimised by L-BFGS in PyTorch).
+          With --solver probe they are those of the run's table probe, which are found in the same way, but faster.
             prospect         label_scores.score
             probe            label_scores.self_confidence
             cleanlab         get_label_quality_scores(method="self_confidence")
@@ -172,7 +173,7 @@ def minimise(x, y, k, c, start, values, basis):
     if start is not None:
         weights, bias = root[:, None] * (basis.T @ start[0]), start[1].clone()
     weights.requires_grad_(), bias.requires_grad_()
-    optimiser = torch.optim.LBFGS([weights, bias], max_iter=200, tolerance_grad=1e-3, tolerance_change=1e-7, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([weights, bias], max_iter=200, tolerance_grad=0.02, tolerance_change=1e-4, line_search_fn="strong_wolfe")
 
     def closure():
         optimiser.zero_grad()
@@ -232,7 +233,12 @@ def evaluate(arguments):
             known[place[id]] += 1
             same[place[id]] += labels[place[id]] == labels[place[other]]
 
-    p, c = probabilities(features, labels)
+    if arguments.solver == "probe":
+        p, at, classes = probe(run)
+        p = p[[at[path[id]] for id in ids]][:, [classes.index(name) for name in names]]
+        c = float("nan")
+    else:
+        p, c = probabilities(features, labels)
     entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(axis=1)
     sign = np.where(p.argmax(axis=1) == labels, -1, 1)
     self_confidence = get_label_quality_scores(labels, p, method="self_confidence")
@@ -323,6 +329,7 @@ def main():
     command.add_argument("--run", required=True)
     command.add_argument("--truth", required=True)
     command.add_argument("--case", required=True)
+    command.add_argument("--solver", choices=["torch", "probe"], default="torch")
     command.add_argument("--out", required=True)
     command.set_defaults(run_command=evaluate)
     command = commands.add_parser("table")
