@@ -36,6 +36,8 @@ pub struct Agreement<'v> {
     pub votes: f64,
     /// The class with the most votes, the first by name of several.
     pub majority: &'v str,
+    /// Fraction of the votes for it.
+    pub majority_share: f64,
     /// Fraction of the votes for the image's label.
     pub agreement: Option<f64>,
     /// Of the votes, in bits.
@@ -89,6 +91,7 @@ impl Votes {
         Some(Agreement {
             votes: sum,
             majority,
+            majority_share: votes.get(majority).copied().unwrap_or(0.0) / sum,
             agreement: label.map(|label| votes.get(label).copied().unwrap_or(0.0) / sum),
             entropy: shares
                 .map(|share| -share * share.log2())
@@ -211,7 +214,7 @@ mod tests {
         assert_eq!(names, "file_name, age");
         let found = votes.agreement(0, Some("cat")).unwrap();
         assert_eq!((found.votes, found.majority), (4.0, "cat"));
-        assert_eq!(found.agreement, Some(0.75));
+        assert_eq!((found.majority_share, found.agreement), (0.75, Some(0.75)));
         let expected = 0.75 * (4.0f64 / 3.0).log2() + 0.25 * 2.0;
         assert!((found.entropy - expected).abs() < 1e-12);
         // A tie goes to the first name; a label without votes has no agreement.

@@ -21,6 +21,8 @@ table! {
         votes: f32,
         /// class with the most votes
         majority: Text,
+        /// fraction of the votes
+        majority_share: f32,
         /// fraction of the votes for the image's label; null without a label
         agreement: Option<f32>,
         /// of the votes, in bits

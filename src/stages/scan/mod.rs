@@ -372,14 +372,16 @@ fn check_table(ctx: &Context) -> Result<TableCheck> {
     let columns = (
         label_votes::image_id,
         label_votes::majority,
+        label_votes::majority_share,
         label_votes::agreement,
     );
     let manifest = ctx.run.manifest()?;
     if manifest.has(label_votes::NAME) {
         for batch in ctx.run.rows(&manifest, columns) {
-            for (id, majority, agreement) in batch?.iter() {
+            for (id, majority, share, agreement) in batch?.iter() {
                 hasher.update(&id.to_le_bytes());
                 hasher.update(majority.as_bytes());
+                hasher.update(&share.to_le_bytes());
                 hasher.update(&agreement.unwrap_or(-1.0).to_le_bytes());
             }
         }

@@ -164,6 +164,10 @@ pub fn votes(first_id: usize, annotations: &[Annotation], votes: &Votes) -> Resu
         image_id: found.iter().map(|(id, _)| *id).collect(),
         votes: found.iter().map(|(_, one)| one.votes as f32).collect(),
         majority: found.iter().map(|(_, one)| Some(one.majority)).collect(),
+        majority_share: found
+            .iter()
+            .map(|(_, one)| one.majority_share as f32)
+            .collect(),
         agreement: (found.iter())
             .map(|(_, one)| one.agreement.map(|share| share as f32))
             .collect(),
