@@ -101,12 +101,9 @@ impl ImagesConfig {
             }),
         };
         for key in ["votes", "annotators"] {
-            if section.has(key) && images.labels != Labels::Metadata {
-                section.complain(key, "needs labels = \"metadata\"");
+            if section.has(key) && images.metadata.is_none() {
+                section.complain(key, "names columns of [images] metadata, which is not set");
             }
-        }
-        if !images.votes.is_empty() && !images.annotators.is_empty() {
-            section.complain("annotators", "and votes are both set; keep one of them");
         }
         if images.labels == Labels::Metadata && !section.has("metadata") {
             section.complain(

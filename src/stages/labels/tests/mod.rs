@@ -137,7 +137,7 @@ fn copies_have_one_vote() {
     case.run(&[]);
     let found = case.findings(&[]);
     for finding in found.iter().filter(|finding| finding.flagged) {
-        let votes = finding.evidence.split("; ").nth(1).unwrap();
+        let votes = finding.evidence.split("; ").nth(2).unwrap();
         let of: u32 = votes.split(' ').nth(2).unwrap().parse().unwrap();
         assert!(of <= 3, "{}", finding.evidence);
     }
