@@ -100,11 +100,6 @@ impl ImagesConfig {
                 (0.0..=1.0).contains(f)
             }),
         };
-        for key in ["votes", "annotators"] {
-            if section.has(key) && images.metadata.is_none() {
-                section.complain(key, "names columns of [images] metadata, which is not set");
-            }
-        }
         if images.labels == Labels::Metadata && !section.has("metadata") {
             section.complain(
                 "labels",

@@ -96,7 +96,14 @@ fn survey(ctx: &Context) -> Result<Survey> {
     let columns = images::TABLE.columns.iter();
     let reserved: Vec<&str> = columns.map(|column| column.name).collect();
     let metadata = match &images.metadata {
-        None => Metadata::default(),
+        None => {
+            let lists = [("votes", &images.votes), ("annotators", &images.annotators)];
+            if let Some((key, _)) = lists.into_iter().find(|(_, names)| !names.is_empty()) {
+                let message = "names columns of [images] metadata, which is not set";
+                return Err(Error::setting("images", key, message));
+            }
+            Metadata::default()
+        }
         Some(path) => Metadata::read(path, &images.label_columns(), &reserved)?,
     };
     let paths: Vec<&str> = listing

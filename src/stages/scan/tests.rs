@@ -340,6 +340,11 @@ fn annotators_votes_become_labels_and_a_table() {
         "images.labels='metadata'",
         "images.votes='n_*'",
     ];
+    let error = project.scan(&["images.votes='n_*'"]).unwrap_err();
+    assert!(
+        error.to_string().contains("[images] votes names columns"),
+        "{error}"
+    );
     let before = project.scan(&settings).unwrap();
     let images = project.table("images");
     let expected = [Some("cat"), None, Some("dog")].map(|label| label.map(String::from));
