@@ -7,10 +7,13 @@ use prospect_common::Result;
 use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
-    schema::{neighbors, probe, probe_classes, probe_quality},
+    schema::{label_votes, neighbors, probe, probe_classes, probe_quality},
     tables::related::related_groups,
 };
 use prospect_store::Manifest;
+
+/// Annotators disagree if fewer of them chose the same class.
+const MIN_MAJORITY: f32 = 0.8;
 
 /// One row per image of table `probe`, in order of the ids.
 #[derive(Debug, Default)]
@@ -30,6 +33,8 @@ pub struct Inputs {
     pub l2: f64,
     /// The layers that the probabilities come from instead of the features, if these have memorised the labels.
     pub layers: Vec<String>,
+    /// Whether the image's annotators disagree.
+    pub disputed: Vec<bool>,
     /// Those that vote.
     pub neighbors: NeighborRows,
     /// Related images share a number: they are copies, or in one group of `[audit] group`.
@@ -68,6 +73,17 @@ impl Inputs {
             *list = voters(*own, labelled.map(|row| (inputs.groups[row], row as u32)));
         }
         inputs.neighbors = NeighborRows::new(lists);
+        inputs.disputed = vec![false; inputs.image_ids.len()];
+        if manifest.has(label_votes::NAME) {
+            let columns = (label_votes::image_id, label_votes::majority_share);
+            for batch in ctx.run.rows(manifest, columns) {
+                for (image_id, share) in batch?.iter() {
+                    if let Some(row) = places.get(&image_id) {
+                        inputs.disputed[*row as usize] = share < MIN_MAJORITY;
+                    }
+                }
+            }
+        }
         Ok(inputs)
     }
 

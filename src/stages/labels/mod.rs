@@ -39,7 +39,7 @@ use self::{classifier::with_classifier, inputs::Inputs, tables::Scores};
 
 pub const STAGE: Stage = Stage {
     name: "labels",
-    version: 4,
+    version: 5,
     about: "find label errors",
     needs: Needs::Named(&["scan", "extract", "neighbors", "duplicates", "probe"]),
     writes: &[

@@ -55,9 +55,10 @@ pub struct Scores {
 impl Scores {
     /// Doubts as many of the worst labels as are expected to be wrong, in all and of each class, where another class is more likely.
     /// The quota keeps one class with many doubtful labels from filling the list. A doubtful label is flagged if classifier and
-    /// neighbours agree on the suggested class, and ambiguous otherwise.
+    /// neighbours agree on the suggested class, unless the image's annotators disagree, and ambiguous otherwise.
     pub fn new(inputs: &Inputs, detected: &Detection, off_diagonal: &[bool]) -> Scores {
         let mut scores = Scores::default();
+        let mut disputed = Vec::new();
         let probabilities = inputs.probabilities();
         for (row, posterior) in detected.posteriors.iter().enumerate() {
             let (Some(posterior), label) = (posterior, inputs.given[row]) else {
@@ -82,6 +83,7 @@ impl Scores {
             scores.support.push(agreement.support);
             scores.ambiguity.push(agreement.ambiguity);
             scores.scores.push(posterior.p_label);
+            disputed.push(inputs.disputed[row]);
         }
         let n = scores.image_ids.len();
         let mut order: Vec<usize> = (0..n).collect();
@@ -101,7 +103,7 @@ impl Scores {
                 let quota = quotas.entry(scores.labels[row]).or_default();
                 // Rounded up: a class with less than one expected error may have one.
                 let is_doubtful = *quota > 0.0;
-                let is_wrong = scores.support[row] >= SUPPORT;
+                let is_wrong = scores.support[row] >= SUPPORT && !disputed[row];
                 scores.flagged[row] = is_doubtful && is_wrong;
                 scores.ambiguous[row] = is_doubtful && !is_wrong;
                 *quota -= 1.0;

@@ -1,7 +1,7 @@
 use arrow::array::Float32Array;
 use prospect_engine::{
     progress::Cancel,
-    schema::{duplicates, explanations},
+    schema::{duplicates, explanations, label_votes},
 };
 use prospect_findings::Kind;
 use prospect_store::{
@@ -113,6 +113,38 @@ fn injected_errors_calibrate_reviews() {
     let summary = case.run(&["audit.planted=0"]);
     assert!(cells(&run, label_calibration::planted).is_empty());
     assert_eq!(summary["review"], Value::Null);
+}
+
+#[test]
+fn a_label_that_annotators_dispute_is_ambiguous() {
+    let case = Case::new(&WRONG).with_tables();
+    // Images 4 and 25 are labelled wrongly.
+    let batch = label_votes::Columns {
+        image_id: vec![4, 25].into(),
+        votes: vec![5.0, 5.0].into(),
+        majority: vec!["shoe", "bag"].into(),
+        majority_share: vec![0.6, 0.8].into(),
+        agreement: vec![Some(0.6), Some(0.8)].into(),
+        entropy: vec![1.0, 0.7].into(),
+    };
+    let tables = [(label_votes::NAME, batch.batch().unwrap())];
+    add_tables(&case.fake.run(), "votes", &tables);
+    case.run(&[]);
+    for finding in case.findings(&[]) {
+        match finding.image_id {
+            4 => {
+                assert_eq!(finding.kind, Kind::Ambiguous);
+                let expected = "labelled shoe by 60 % of the votes; ";
+                assert!(
+                    finding.evidence.starts_with(expected),
+                    "{}",
+                    finding.evidence
+                );
+            }
+            25 | 44 => assert_eq!(finding.kind, Kind::Label),
+            _ => assert!(!finding.flagged),
+        }
+    }
 }
 
 #[test]
