@@ -93,6 +93,7 @@ fn files(folder: &Path) -> Vec<String> {
 fn every_format_is_written_reproducibly() {
     let exporter = Exporter::new();
     for format in [
+        "labels",
         "huggingface",
         "fiftyone",
         "coco",
@@ -127,7 +128,7 @@ fn every_format_is_written_reproducibly() {
         assert!(contents(&names) == before, "{format} differs");
     }
     let left: Vec<_> = fs::read_dir(exporter.path("run/export")).unwrap().collect();
-    assert_eq!(left.len(), 6);
+    assert_eq!(left.len(), 7);
 
     let folder = exporter.path("run/export/huggingface");
     let names = files(&folder);

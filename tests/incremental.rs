@@ -246,3 +246,78 @@ fn nightly_run_reports_new_findings_and_deletes_old_runs() {
     );
     assert!(at("runs/nightly/2026-11-22/summary.json").exists());
 }
+
+#[test]
+fn reviewed_labels_take_effect_in_the_next_run() {
+    let project = Project::new();
+    let at = |path: &str| project.folder.path().join(path);
+    let json = |arguments: &[&str]| -> Value {
+        let printed = project.finish("run", &[arguments, &["--json"]].concat());
+        serde_json::from_str(&printed).unwrap()
+    };
+    fs::rename(at("images/disc/033.png"), at("images/noise/033.png")).unwrap();
+    project.finish("run", &["run"]);
+    let next = json(&["review", "next", "-n", "500"]);
+    assert!(next["estimate"].is_null(), "{next}");
+    let images = next["images"].as_array().unwrap();
+    assert_eq!(images.len(), 90);
+    let moved = images.iter().find(|image| image["path"] == "noise/033.png");
+    assert_eq!(moved.unwrap()["label"], "noise", "{next}");
+    let sampled = images
+        .iter()
+        .filter(|image| image["sampled"] == true)
+        .count();
+    let asked = fs::read_to_string(at("reviews.csv")).unwrap_or_default();
+    assert_eq!(asked.matches(",asked,").count(), sampled, "{asked}");
+    // Images asked for are no decisions: nothing is out of date.
+    let decisions = project.decisions("run", &[]);
+    assert!(decisions.values().all(|decision| decision == "reuse"));
+
+    let fix = ["review", "add", "noise/033.png", "label", "fix", "--label"];
+    for (label, expected) in [
+        ("disk", "did you mean `disc`"),
+        ("noise", "the verdict is ok"),
+    ] {
+        let output = project
+            .prospect("run", &[&fix[..], &[label]].concat())
+            .output();
+        let error = String::from_utf8(output.unwrap().stderr).unwrap();
+        assert!(error.contains(expected), "{error}");
+    }
+    project.finish("run", &[&fix[..], &["disc"]].concat());
+    project.finish("run", &["review", "add", "disc/000.png", "label", "fix"]);
+    project.finish("run", &["review", "add", "disc/003.png", "label", "ok"]);
+    let decisions = project.decisions("run", &[]);
+    for stage in ["scan", "extract", "neighbors", "duplicates", "probe"] {
+        assert_eq!(decisions[stage], "reuse", "{decisions:?}");
+    }
+    assert_eq!(decisions["labels"], "run");
+    project.finish("run", &["run"]);
+    let rows = project.rows(
+        "run",
+        "select path, reviewed, flagged from images natural join label_scores where reviewed is not null order by path",
+    );
+    assert!(
+        rows.contains("disc/003.png,ok,false") && rows.contains("noise/033.png,fix,false"),
+        "{rows}"
+    );
+    let message = json(&["summary"])["reviews"]["message"].to_string();
+    assert!(
+        message.contains("wrong labels") || message.contains("all labels"),
+        "{message}"
+    );
+
+    let exported = json(&["export", "labels"]);
+    assert_eq!(exported["rows"], 89);
+    assert!(
+        exported["remarks"]
+            .to_string()
+            .contains("1 label corrected and 1 label confirmed"),
+        "{exported}"
+    );
+    let labels = fs::read_to_string(at("run/export/labels/labels.csv")).unwrap();
+    assert!(labels.contains("noise/033.png,noise,disc,fix,"), "{labels}");
+    assert!(!labels.contains("disc/000.png"), "{labels}");
+    let discs = fs::read_dir(at("run/export/labels/images/disc/000")).unwrap();
+    assert_eq!(discs.count(), 29);
+}

@@ -25,6 +25,7 @@ const INTERRUPTED: interrupt::Messages = interrupt::Messages {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  prospect export labels                             corrected labels, and links to the images by class
   prospect export huggingface                        under export/ of the run folder
   prospect export huggingface --images copy --out ~/photos-hf
   prospect export embedding-atlas --thumbnails 0
@@ -38,7 +39,7 @@ pub(super) struct ExportArgs {
     /// Output folder. Default: export/FORMAT in the run folder
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// How huggingface includes the images; other formats refer to the originals. Default: link
+    /// How labels and huggingface include the images; other formats refer to the originals. Default: link
     #[arg(long, value_enum)]
     images: Option<Images>,
     /// Maximum number of images for tensorboard, an evenly spaced sample. Default: 10000
@@ -88,9 +89,9 @@ pub(super) fn export(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
 
 /// Rejects options of other formats.
 fn check(args: &ExportArgs) -> Result<(), Error> {
-    use Format::{EmbeddingAtlas, Huggingface, Tensorboard};
+    use Format::{EmbeddingAtlas, Huggingface, Labels, Tensorboard};
     let options: [(&str, bool, &[Format]); 3] = [
-        ("--images", args.images.is_some(), &[Huggingface]),
+        ("--images", args.images.is_some(), &[Labels, Huggingface]),
         ("--points", args.points.is_some(), &[Tensorboard]),
         (
             "--thumbnails",
@@ -142,7 +143,7 @@ mod tests {
         let error = check(&parsed("export coco --images copy --points 9").unwrap());
         assert_eq!(
             error.unwrap_err().to_string(),
-            "--images applies to huggingface, not to coco\n--points applies to tensorboard, not to coco"
+            "--images applies to labels and huggingface, not to coco\n--points applies to tensorboard, not to coco"
         );
         assert!(check(&parsed("export tensorboard --points 9 --thumbnails 0").unwrap()).is_ok());
         assert!(parsed("export tensorboard --points 0").is_err());

@@ -116,6 +116,9 @@ fn markdown(summary: &Summary) -> String {
     if let Some(caveat) = labels.and_then(|labels| labels.summary["caveat"].as_str()) {
         page += &format!("\n**Labels:** {}.\n", cell(caveat));
     }
+    if let Some(reviews) = &summary.reviews {
+        page += &format!("\n**Reviews:** {}.\n", cell(&reviews.message));
+    }
     if summary.findings.is_empty() {
         page += "\nNo findings.\n";
     } else {
@@ -291,6 +294,7 @@ mod tests {
                 flagged: 34,
                 open: 30,
             }],
+            reviews: None,
             since: Some(Since {
                 run: "runs/2026-11-22/".to_string(),
                 new: 1,

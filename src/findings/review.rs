@@ -1,8 +1,9 @@
 //! People's reviews of findings: a CSV file beside the runs, written by `prospect review` or by hand.
 //!
 //! ```text
-//! path,kind,verdict,note,date,digest
-//! hat/0512.jpg,label,ok,a beret,2026-11-23,5f0c…
+//! path,kind,verdict,note,date,digest,label,sampled
+//! hat/0512.jpg,label,ok,a beret,2026-11-23,5f0c…,,
+//! hat/0513.jpg,label,fix,,2026-11-23,77a1…,shoe,yes
 //! ```
 //!
 //! A review is about one image and one kind of finding. With a digest, it holds only for that content: an image that has changed
@@ -19,8 +20,16 @@ use prospect_store::write_atomically;
 use crate::Kind;
 
 /// Our columns, in the order written. The first [`REQUIRED`] are required.
-const COLUMNS: [&str; 6] = ["path", "kind", "verdict", "note", "date", "digest"];
+const COLUMNS: [&str; 8] = [
+    "path", "kind", "verdict", "note", "date", "digest", "label", "sampled",
+];
 const REQUIRED: usize = 3;
+
+/// The kinds of findings about the label, the most certain first.
+pub const OF_LABELS: [Kind; 2] = [Kind::Label, Kind::Ambiguous];
+
+/// Marks a sampled image.
+const YES: &str = "yes";
 
 /// Maximum number of errors in a message.
 const MAX_ERRORS: usize = 3;
@@ -32,6 +41,8 @@ names! {
         Ok = "ok",
         /// To be fixed.
         Fix = "fix",
+        /// Asked for by `prospect review next`, not decided yet.
+        Asked = "asked",
     }
 }
 
@@ -47,6 +58,10 @@ pub struct Review {
     pub date: String,
     /// BLAKE3 of the reviewed file; none for any content.
     pub digest: Option<String>,
+    /// Name of the right label, of a label to be fixed.
+    pub label: Option<String>,
+    /// Whether `prospect review next` asked for it: a person who picks images picks the most suspicious ones.
+    pub sampled: bool,
     /// Cells of additional columns.
     pub more: Vec<String>,
 }
@@ -60,8 +75,21 @@ impl Review {
             note: String::new(),
             date: String::new(),
             digest: None,
+            label: None,
+            sampled: false,
             more: Vec::new(),
         }
+    }
+
+    /// Whether nothing is left to decide: it is right, or the right label is known.
+    pub fn is_settled(&self) -> bool {
+        self.verdict == Verdict::Ok || self.label.is_some()
+    }
+
+    /// Replaces `before`: a sampled image stays one.
+    fn succeed(&mut self, before: &Review) {
+        let same = self.digest.is_none() || self.digest == before.digest;
+        self.sampled |= before.sampled && same;
     }
 
     /// Whether it holds for a file with this digest; `None` for an unreadable file.
@@ -97,10 +125,10 @@ impl Reviews {
     /// unreadable file.
     pub fn find(&self, path: &str, kind: Kind, digest: Option<&str>) -> Option<&Review> {
         self.about(path, kind)
-            .filter(|review| review.holds_for(digest))
+            .filter(|review| review.holds_for(digest) && review.verdict != Verdict::Asked)
     }
 
-    /// The review of an image and a kind, regardless of the image's content.
+    /// The row of an image and a kind, regardless of the image's content.
     pub fn about(&self, path: &str, kind: Kind) -> Option<&Review> {
         let at = *self.by_subject.get(&(path.to_string(), kind))?;
         self.list.get(at)
@@ -108,6 +136,15 @@ impl Reviews {
 
     /// The reviews in effect, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Review> {
+        (self.rows()).filter(|review| review.verdict != Verdict::Asked)
+    }
+
+    /// The images asked for and not decided, in the order of the file.
+    pub fn asked(&self) -> impl Iterator<Item = &Review> {
+        (self.rows()).filter(|review| review.verdict == Verdict::Asked)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Review> {
         let in_effect = |(at, review): &(usize, &Review)| {
             self.by_subject.get(&(review.path.clone(), review.kind)) == Some(at)
         };
@@ -115,17 +152,12 @@ impl Reviews {
         list.filter(in_effect).map(|(_, review)| review)
     }
 
-    pub fn len(&self) -> usize {
-        self.by_subject.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.by_subject.is_empty()
-    }
-
-    /// Adds a review, replacing and returning the one of the same image and kind.
-    pub fn set(&mut self, review: Review) -> Option<Review> {
+    /// Adds a review, replacing and returning the one of the same image and kind. A sampled image stays one.
+    pub fn set(&mut self, mut review: Review) -> Option<Review> {
         let before = self.remove(&review.path, review.kind);
+        if let Some(before) = &before {
+            review.succeed(before);
+        }
         self.push(review);
         before
     }
@@ -180,6 +212,8 @@ impl Reviews {
                 &review.note,
                 &review.date,
                 review.digest.as_deref().unwrap_or_default(),
+                review.label.as_deref().unwrap_or_default(),
+                if review.sampled { YES } else { "" },
             ];
             let more =
                 (0..self.more.len()).map(|at| review.more.get(at).map_or("", String::as_str));
@@ -255,7 +289,10 @@ impl Reviews {
         }
     }
 
-    fn push(&mut self, review: Review) {
+    fn push(&mut self, mut review: Review) {
+        if let Some(before) = self.about(&review.path, review.kind) {
+            review.succeed(before);
+        }
         let subject = (review.path.clone(), review.kind);
         self.by_subject.insert(subject, self.list.len());
         self.list.push(review);
@@ -272,24 +309,39 @@ fn listed(wrong: &[String], n: usize) -> String {
 }
 
 /// Parses a row's cells, in the order of [`COLUMNS`].
-fn read_row(cells: [&str; 6], found: usize, expected: usize) -> Result<Review, String> {
+fn read_row(cells: [&str; COLUMNS.len()], found: usize, expected: usize) -> Result<Review, String> {
     if found > expected {
         return Err(format!(
             "{found} cells for {expected} columns (put text with commas in double quotes)"
         ));
     }
-    let [path, kind, verdict, note, date, digest] = cells;
+    let [path, kind, verdict, note, date, digest, label, sampled] = cells;
     let path = path.strip_prefix("./").unwrap_or(path);
     if path.is_empty() {
         return Err("no path".to_string());
     }
-    let digest = digest.trim().to_ascii_lowercase();
+    let (kind, verdict) = (read_kind(kind)?, read_verdict(verdict)?);
+    let (digest, label) = (digest.trim().to_ascii_lowercase(), label.trim());
+    check_label(kind, verdict, (!label.is_empty()).then_some(label))?;
     Ok(Review {
         note: note.to_string(),
         date: date.trim().to_string(),
         digest: (!digest.is_empty()).then_some(digest),
-        ..Review::new(path, read_kind(kind)?, read_verdict(verdict)?)
+        label: (!label.is_empty()).then(|| label.to_string()),
+        sampled: sampled.trim().eq_ignore_ascii_case(YES),
+        ..Review::new(path, kind, verdict)
     })
+}
+
+/// Only a label to be fixed has a right label.
+pub fn check_label(kind: Kind, verdict: Verdict, label: Option<&str>) -> Result<(), String> {
+    match label {
+        Some(label) if verdict != Verdict::Fix || !OF_LABELS.contains(&kind) => Err(format!(
+            "label {:?} with {kind} {verdict}: only a label to be fixed has a right label",
+            escaped(&shortened(label, 60))
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Parses a kind written by a person.
@@ -328,7 +380,7 @@ mod tests {
     #[test]
     fn a_review_holds_for_the_reviewed_content() {
         let reviews = parse(TEXT).unwrap();
-        assert_eq!(reviews.len(), 3);
+        assert_eq!(reviews.iter().count(), 3);
         let found = reviews
             .find("hat/1.jpg", Kind::Label, Some("ab01"))
             .unwrap();
@@ -350,7 +402,7 @@ mod tests {
     fn the_last_review_counts_and_additional_columns_stay() {
         let text = "who,verdict,kind,path\nann,ok,label,a\nbob,fix,label,a\n\"c, d\",ok,dark,b\n";
         let mut reviews = parse(text).unwrap();
-        assert_eq!(reviews.len(), 2);
+        assert_eq!(reviews.iter().count(), 2);
         assert_eq!(
             reviews.find("a", Kind::Label, None).unwrap().verdict,
             Verdict::Fix
@@ -362,11 +414,35 @@ mod tests {
         let written = reviews.csv(Path::new("x")).unwrap();
         assert_eq!(
             String::from_utf8(written).unwrap(),
-            "path,kind,verdict,note,date,digest,who\nb,dark,ok,,,,\"c, d\"\na,label,ok,,,,\n"
+            "path,kind,verdict,note,date,digest,label,sampled,who\n\
+             b,dark,ok,,,,,,\"c, d\"\na,label,ok,,,,,,\n"
         );
         assert!(reviews.remove("b", Kind::Dark).is_some());
         assert!(reviews.remove("b", Kind::Dark).is_none());
         assert_eq!(reviews.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_decision_about_a_sampled_image_keeps_that_it_was_asked_for() {
+        let text = "path,kind,verdict,note,date,digest,label,sampled\n\
+            a,label,asked,,,ab,,yes\nb,label,asked,,,ab,,yes\nc,label,fix,,,ab,cat,\na,label,ok,,,,,\n";
+        let mut reviews = parse(text).unwrap();
+        assert_eq!(reviews.find("b", Kind::Label, Some("ab")), None);
+        assert_eq!((reviews.iter().count(), reviews.asked().count()), (2, 1));
+        assert!(reviews.find("a", Kind::Label, None).unwrap().sampled);
+        let fixed = reviews.find("c", Kind::Label, Some("ab")).unwrap();
+        assert_eq!(
+            (fixed.label.as_deref(), fixed.sampled),
+            (Some("cat"), false)
+        );
+        for (digest, sampled) in [("ab", true), ("ff", false)] {
+            reviews.set(Review {
+                digest: Some(digest.into()),
+                ..Review::new("b", Kind::Label, Verdict::Fix)
+            });
+            assert_eq!(reviews.about("b", Kind::Label).unwrap().sampled, sampled);
+        }
+        assert!(parse("path,kind,verdict,label\na,label,ok,cat\n").is_err());
     }
 
     #[test]
@@ -394,7 +470,7 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
-        assert!(parse("").unwrap().is_empty());
+        assert_eq!(parse("").unwrap(), Reviews::default());
         assert!(
             parse("\u{feff}path,kind,verdict\r\na,label,ok\r\n")
                 .unwrap()
@@ -407,7 +483,7 @@ mod tests {
     fn concurrent_updates_are_not_lost() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runs/reviews.csv");
-        assert!(Reviews::read(&path).unwrap().is_empty());
+        assert_eq!(Reviews::read(&path).unwrap(), Reviews::default());
         thread::scope(|scope| {
             for writer in 0..4 {
                 let path = &path;
@@ -423,7 +499,7 @@ mod tests {
             }
         });
         let reviews = Reviews::read(&path).unwrap();
-        assert_eq!(reviews.len(), 40);
+        assert_eq!(reviews.iter().count(), 40);
         assert!(reviews.find("3/9\n\".jpg", Kind::Leak, None).is_some());
         // A failed update changes nothing and leaves no temporary file.
         let before = fs::read(&path).unwrap();

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod audits;
 pub mod export;
 pub mod init;
+pub mod review;
 pub mod similar;
 pub mod subject;
 pub mod summary;

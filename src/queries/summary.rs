@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use prospect_analysis::audit::label_issues::precision::Estimate;
 use prospect_common::{Error, Result};
 use prospect_config::Config;
 use prospect_engine::tables::history;
@@ -9,7 +10,10 @@ use prospect_findings::{
     Kind,
     changes::{Change, FindingByPath, Rules, counts, diff},
 };
-use prospect_stages::STAGES;
+use prospect_stages::{
+    STAGES,
+    labels::reviews::{self, Ranking},
+};
 use prospect_store::RunFolder;
 use serde::Serialize;
 use serde_json::Value;
@@ -32,10 +36,38 @@ pub struct Summary {
     pub reused: u64,
     /// Findings by kind, in the order of [`Kind::ALL`]; kinds without findings are left out.
     pub findings: Vec<KindCount>,
+    /// What the reviews say about the suspicious labels; `None` without any.
+    pub reviews: Option<Reviews>,
     /// Comparison with an earlier run.
     pub since: Option<Since>,
     /// Summary and duration of every complete stage.
     pub stages: BTreeMap<String, StageSummary>,
+}
+
+/// Reviews of labels.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reviews {
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    /// In words.
+    pub message: String,
+}
+
+impl Reviews {
+    fn new(estimate: Estimate) -> Reviews {
+        let sentences = [
+            reviews::precision(&estimate),
+            Some(reviews::further(&estimate)),
+        ];
+        Reviews {
+            message: sentences
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("; "),
+            estimate,
+        }
+    }
 }
 
 /// Number of findings of one kind.
@@ -129,6 +161,9 @@ pub fn summary(config: &Config) -> Result<Summary> {
         through_the_network: number("extract", "images").saturating_sub(reused),
         reused,
         findings: by_kind(&findings),
+        reviews: Ranking::read(config, &run, &manifest)?
+            .estimate()
+            .map(Reviews::new),
         since,
         stages,
     })

@@ -26,7 +26,7 @@ table! {
 
 table! {
     /// Score of each label, by the classifier, the neighbours and the confusion of the labels.
-    pub mod label_scores = "label_scores", "labelled image", [44.0, 25.0] {
+    pub mod label_scores = "label_scores", "labelled image", [45.0, 25.0] {
         image_id: u32,
         label: i32,
         /// null if the label is the most likely class
@@ -47,12 +47,18 @@ table! {
         ambiguity: f32,
         /// 0 worst to 1
         score: f32,
-        /// the label is probably wrong
+        /// probably wrong, and not settled by a review
         flagged: bool,
         /// the label is doubtful, but classifier and neighbours do not agree on another class
         ambiguous: bool,
         /// 1 is the worst
         rank: i32,
+        /// probably wrong by its score, whatever a review says
+        suspicious: bool,
+        /// verdict of the review: `ok` or `fix`. It counts in training and in the neighbours' votes, not in this row's score
+        reviewed: Option<Text>,
+        /// right class by the review
+        reviewed_label: Option<i32>,
     }
 }
 

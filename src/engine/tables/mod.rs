@@ -8,5 +8,6 @@ pub mod groups;
 pub mod history;
 pub mod layers;
 pub mod related;
+pub mod reviewed;
 pub mod sources;
 pub mod units;

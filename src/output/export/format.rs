@@ -7,6 +7,8 @@ names! {
     /// The tool that reads the export.
     #[derive(ValueEnum)]
     pub enum Format {
+        /// The labels corrected by reviews: labels.csv, labels.parquet, and an ImageFolder with one folder per class
+        Labels = "labels",
         /// Hugging Face datasets: an ImageFolder with one folder per split, each with a metadata.parquet
         Huggingface = "huggingface",
         /// FiftyOne: a FiftyOneDataset with labels, predictions and findings as fields
@@ -26,7 +28,7 @@ impl Format {
     /// Required tables. All others are optional.
     pub fn needs(self) -> &'static [&'static str] {
         match self {
-            Format::Huggingface | Format::Fiftyone | Format::Coco => &["images"],
+            Format::Labels | Format::Huggingface | Format::Fiftyone | Format::Coco => &["images"],
             Format::Cleanlab => &["images", "probe", "probe_classes"],
             Format::Tensorboard => &["images", "features"],
             Format::EmbeddingAtlas => &["images", "projection", "neighbors"],

@@ -48,7 +48,7 @@ pub(super) struct Huggingface {
 impl Huggingface {
     pub fn new(outline: Outline, how: Images) -> Huggingface {
         Huggingface {
-            folders: folders(&outline.splits),
+            folders: split_folders(&outline.splits),
             outline,
             how,
             tables: BTreeMap::new(),
@@ -159,7 +159,7 @@ fn imagefolder(dir: &Path) -> String {
 }
 
 /// `000/000123.jpg`: never the original name, which could look like a pattern or a split.
-fn file_name(record: &Record) -> String {
+pub(super) fn file_name(record: &Record) -> String {
     let id = record.image_id;
     let own = Path::new(&record.path)
         .extension()
@@ -169,8 +169,8 @@ fn file_name(record: &Record) -> String {
     format!("{:03}/{id:06}.{extension}", id / 1000)
 }
 
-/// A folder for each split, with a name that is safe in paths, patterns and YAML.
-fn folders(splits: &[Option<String>]) -> BTreeMap<Option<String>, String> {
+/// A folder for each split, none without splits, with a name that is safe in paths, patterns and YAML.
+pub(super) fn split_folders(splits: &[Option<String>]) -> BTreeMap<Option<String>, String> {
     if splits.len() > MAX_SPLITS || splits.iter().all(Option::is_none) {
         return BTreeMap::new();
     }
@@ -263,7 +263,7 @@ mod tests {
         let of = |splits: &[Option<&str>]| -> Vec<String> {
             let splits: Vec<Option<String>> =
                 splits.iter().map(|one| one.map(String::from)).collect();
-            folders(&splits).into_values().collect()
+            split_folders(&splits).into_values().collect()
         };
         assert_eq!(
             of(&[Some("Dev"), Some("TEST"), Some("training")]),
@@ -282,7 +282,7 @@ mod tests {
             ["unsplit", "_2", "___x_2", "___x", "no___", "test_hard"]
         );
         let many: Vec<Option<String>> = (0..99).map(|n| Some(n.to_string())).collect();
-        assert!(folders(&many).is_empty());
+        assert!(split_folders(&many).is_empty());
     }
 
     #[test]

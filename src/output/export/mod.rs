@@ -11,6 +11,7 @@ mod fiftyone;
 mod folder;
 mod format;
 mod huggingface;
+mod labels;
 mod npy;
 mod record;
 mod tensorboard;
@@ -23,7 +24,7 @@ use prospect_common::Result;
 pub use self::{
     folder::{Contents, Folder, Images, is_inside},
     format::Format,
-    record::{Finding, Outline, Prediction, Record},
+    record::{Finding, Outline, Prediction, Record, Review},
     writer::{Summary, Writer},
 };
 
@@ -47,6 +48,7 @@ impl Format {
     ) -> Result<Box<dyn Writer>> {
         Ok(match self {
             Format::Huggingface => Box::new(huggingface::Huggingface::new(outline, how)),
+            Format::Labels => Box::new(labels::Labels::new(folder, outline, how)?),
             Format::Fiftyone => Box::new(fiftyone::Fiftyone::new(folder, outline)?),
             Format::Coco => Box::new(coco::Coco::new(folder, outline)?),
             Format::Cleanlab => Box::new(cleanlab::Cleanlab::new(folder, outline)?),

@@ -60,6 +60,8 @@ pub struct Record {
     pub suggested: Option<i32>,
     pub label_score: Option<f32>,
     pub label_issue: Option<bool>,
+    /// A person's review of the label.
+    pub review: Option<Review>,
     /// Flagged findings that no person has dismissed.
     pub findings: Vec<Finding>,
     /// Coordinates on the outline's maps.
@@ -92,6 +94,15 @@ pub struct Finding {
     /// 0 (worst) to 1 (fine).
     pub score: f32,
     pub evidence: String,
+}
+
+/// A review of a label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Review {
+    /// `ok` or `fix`.
+    pub verdict: String,
+    /// The right class of the dataset, if known.
+    pub label: Option<i32>,
 }
 
 /// The distinct kinds of the findings.

@@ -215,6 +215,93 @@ fn huggingface_has_one_folder_per_split_with_images_and_rows() {
 }
 
 #[test]
+fn labels_are_corrected_by_reviews_and_linked_by_class() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    fs::create_dir_all(&photos).unwrap();
+    let write = |classes: [&str; 2], splits: Vec<Option<String>>, how: Images| {
+        let review = |verdict: &str, label: Option<i32>| {
+            let verdict = verdict.to_string();
+            Some(Review { verdict, label })
+        };
+        let reviews = [
+            None,
+            review("ok", Some(1)),
+            review("fix", Some(0)),
+            review("fix", None),
+        ];
+        let outline = Outline {
+            images: photos.clone(),
+            rows: 5,
+            classes: classes.map(String::from).to_vec(),
+            splits,
+            ..Outline::default()
+        };
+        let folder = Folder::begin(&dir.path().join("export"), Format::Labels)?;
+        let mut writer = Format::Labels.writer(&folder, outline, how, 0)?;
+        for (id, review) in (0..).zip(reviews) {
+            let path = format!("{id}.png");
+            fs::write(photos.join(&path), "png").unwrap();
+            let (label, image_id) = (Some(1), id);
+            writer.write(
+                &folder,
+                Record {
+                    image_id,
+                    path,
+                    label,
+                    review,
+                    ..Record::default()
+                },
+            )?;
+        }
+        let unlabelled = Record {
+            path: "0.png".into(),
+            ..Record::default()
+        };
+        writer.write(&folder, unlabelled)?;
+        let summary = writer.finish(&folder)?;
+        folder.finish(summary.rows)?;
+        Ok::<Summary, prospect_common::Error>(summary)
+    };
+    let summary = write(["cat", "dog"], vec![None], Images::Link).unwrap();
+    assert_eq!(summary.rows, 3);
+    assert_eq!(
+        summary.remarks,
+        [
+            "1 label corrected and 1 label confirmed by reviews",
+            "left out 1 image whose label is wrong and the right one unknown",
+            "left out 1 image without a label"
+        ]
+    );
+    let export = dir.path().join("export");
+    assert_eq!(
+        fs::read_to_string(export.join("labels.csv")).unwrap(),
+        "path,given_label,label,verdict,split\n0.png,dog,dog,,\n1.png,dog,dog,ok,\n2.png,dog,cat,fix,\n"
+    );
+    let batches = read_parquet(&export.join("labels.parquet")).unwrap();
+    assert_eq!(
+        texts(&batches[0], "label"),
+        [Some("dog"), Some("dog"), Some("cat")]
+    );
+    for link in [
+        "dog/000/000000.png",
+        "dog/000/000001.png",
+        "cat/000/000002.png",
+    ] {
+        assert!(export.join("images").join(link).is_file(), "{link}");
+    }
+    let splits = vec![None, Some("test".to_string())];
+    write(["cat", "dog"], splits, Images::Link).unwrap();
+    assert!(export.join("images/unsplit/dog/000/000000.png").is_file());
+    for class in ["../x", "a/b", "..", "", "a\\b"] {
+        let error = write(["cat", class], vec![None], Images::Link).unwrap_err();
+        assert!(error.to_string().contains("not a possible name"), "{error}");
+        write(["cat", class], vec![None], Images::None).unwrap();
+    }
+    assert!(!export.join("images").exists());
+}
+
+#[test]
 fn huggingface_without_images_refers_to_the_original_ones() {
     let done = export(Format::Huggingface, Images::None, &[]);
     let batch = done.parquet("metadata.parquet");

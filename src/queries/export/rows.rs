@@ -1,14 +1,15 @@
 //! The joined tables: one [`Record`] per image, in order of the ids.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use prospect_common::Result;
 use prospect_dataset::image::Header;
 use prospect_engine::{
     Context,
     schema::{features, images, issues, label_scores, neighbors, predictions, probe, projection},
+    tables::reviewed::{ReviewedLabel, reviewed_labels},
 };
-use prospect_output::export::{Finding, Prediction, Record};
+use prospect_output::export::{Finding, Prediction, Record, Review};
 use prospect_store::Manifest;
 
 use super::{
@@ -36,6 +37,8 @@ pub struct Rows<'a> {
     probe: Option<Walk<TopClass>>,
     scores: Option<Walk<Score>>,
     findings: HashMap<u32, Vec<Finding>>,
+    /// As of now, not of the run.
+    reviewed: BTreeMap<u32, ReviewedLabel>,
     maps: Vec<Walk<[f32; 2]>>,
     features: Option<Walk<Vec<f32>>>,
     /// `None` if the classifier was trained on the image.
@@ -131,6 +134,7 @@ impl<'a> Rows<'a> {
                 true => findings(ctx, manifest)?,
                 false => HashMap::new(),
             },
+            reviewed: reviewed_labels(ctx.config, run, manifest)?,
             maps: maps.collect(),
             features: wanted.features.then(|| {
                 let rows = run.rows(manifest, (features::image_id, features::vector));
@@ -183,6 +187,10 @@ impl<'a> Rows<'a> {
             return Ok(None);
         };
         record.findings = self.findings.remove(&id).unwrap_or_default();
+        record.review = self.reviewed.get(&id).map(|review| Review {
+            verdict: review.verdict.name().to_string(),
+            label: review.class,
+        });
         if let Some(boxes) = survey.boxes.get(&record.path) {
             record.boxes = boxes.clone();
         }

@@ -10,7 +10,7 @@ use prospect_findings::{
 
 /// A row of `issues`.
 pub struct Issue {
-    /// From 1 within the kind: flagged findings first, dismissed ones last.
+    /// From 1 within the kind: flagged findings first, settled ones last.
     pub rank: i32,
     pub finding: Finding,
     /// The review, if it applies to the file's current content.
@@ -23,8 +23,8 @@ impl Issue {
     }
 }
 
-/// Ranks findings with their reviews: all flagged ones, and candidates up to `keep` per kind. Findings reviewed as `ok` are not
-/// flagged and come last.
+/// Ranks findings with their reviews: all flagged ones, and candidates up to `keep` per kind. Settled findings are not flagged and
+/// come last: those reviewed as `ok`, and labels whose right label is known.
 pub fn reviewed(
     findings: Vec<Finding>,
     reviews: &Reviews,
@@ -35,10 +35,9 @@ pub fn reviewed(
         let file = files.get(&finding.image_id)?;
         (reviews.find(&file.path, finding.kind, file.digest.as_deref())).cloned()
     };
-    let is_dismissed =
-        |finding: &Finding| review(finding).is_some_and(|review| review.verdict == Verdict::Ok);
-    let (mut dismissed, open): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_dismissed);
-    for finding in &mut dismissed {
+    let is_settled = |finding: &Finding| review(finding).is_some_and(|review| review.is_settled());
+    let (mut settled, open): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_settled);
+    for finding in &mut settled {
         finding.flagged = false;
     }
     let mut rows = ranked(open, keep);
@@ -46,7 +45,7 @@ pub fn reviewed(
     for (rank, finding) in &rows {
         last.insert(finding.kind, *rank);
     }
-    for (rank, finding) in ranked(dismissed, usize::MAX) {
+    for (rank, finding) in ranked(settled, usize::MAX) {
         let before = last.get(&finding.kind).copied().unwrap_or(0);
         rows.push((before + rank, finding));
     }

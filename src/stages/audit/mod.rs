@@ -53,14 +53,16 @@ fn parameters(ctx: &Context) -> Result<Value> {
         .iter()
         .map(|review| {
             let (kind, verdict) = (review.kind.name(), review.verdict.name());
-            json!([review.path, kind, verdict, review.note, review.digest])
+            let (note, digest, label) = (&review.note, &review.digest, &review.label);
+            json!([review.path, kind, verdict, note, digest, label])
         })
         .collect();
+    let n = decisions.len();
     let decisions = Value::from(decisions).to_string();
     Ok(json!({
         "budget": ctx.config.audit.budget,
         "previous": history::previous_digest(ctx)?,
-        "reviews": { "n": reviews.len(), "digest": blake3::hash(decisions.as_bytes()).to_hex()[..16] },
+        "reviews": { "n": n, "digest": blake3::hash(decisions.as_bytes()).to_hex()[..16] },
     }))
 }
 

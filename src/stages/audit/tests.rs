@@ -81,11 +81,12 @@ fn rows_contain_the_findings() {
 }
 
 #[test]
-fn findings_reviewed_as_ok_are_not_flagged_until_the_file_changes() {
-    let csv = "path,kind,verdict,note,date,digest\n\
-               cat/0.png,label,ok,a lynx,2026-01-01,\n\
-               dog/1.png,label,ok,,2026-01-01,1111\n\
-               cat/2.png,label,fix,,2026-01-01,\n";
+fn settled_findings_are_not_flagged_until_the_file_changes() {
+    let csv = "path,kind,verdict,note,date,digest,label\n\
+               cat/0.png,label,ok,a lynx,2026-01-01,,\n\
+               dog/1.png,label,ok,,2026-01-01,1111,\n\
+               cat/2.png,label,fix,,2026-01-01,,\n\
+               dog/3.png,label,fix,,2026-01-01,,cat\n";
     let reviews = Reviews::parse(std::path::Path::new("reviews.csv"), csv.as_bytes()).unwrap();
     let files = (0..4u32).map(|id| {
         let path = format!("{}/{id}.png", ["cat", "dog"][id as usize % 2]);
@@ -117,8 +118,8 @@ fn findings_reviewed_as_ok_are_not_flagged_until_the_file_changes() {
             // Its review applies to other content.
             (1, true, 1, None),
             (2, true, 2, Some("fix")),
-            (3, true, 3, None),
-            (0, false, 4, Some("ok")),
+            (0, false, 3, Some("ok")),
+            (3, false, 4, Some("fix")),
         ]
     );
     assert_eq!(
@@ -126,5 +127,5 @@ fn findings_reviewed_as_ok_are_not_flagged_until_the_file_changes() {
         1
     );
     let table = tables::issues(&issues).unwrap();
-    assert_eq!(table["note"].as_string::<i32>().value(3), "a lynx");
+    assert_eq!(table["note"].as_string::<i32>().value(2), "a lynx");
 }

@@ -14,6 +14,7 @@ use prospect_engine::{
     tables::{
         classes::{ClassNames, labels, name_of},
         related::related_groups,
+        reviewed::reviewed_labels,
     },
 };
 use prospect_findings::{Finding, Kind};
@@ -40,7 +41,7 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     let budget = ctx.config.audit.budget;
     let reported: Vec<usize> = (0..scores.image_ids.len())
         .filter(|row| {
-            let is_doubtful = scores.flagged[*row] || scores.ambiguous[*row];
+            let is_doubtful = scores.suspicious[*row] || scores.ambiguous[*row];
             is_doubtful || scores.ranks[*row] as usize <= budget
         })
         .collect();
@@ -74,7 +75,7 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
             image_id,
             kind,
             score,
-            flagged: scores.flagged[row] || scores.ambiguous[row],
+            flagged: scores.suspicious[row] || scores.ambiguous[row],
             suggested_label: scores.suggested[row],
             other_id: None,
             evidence: sentence(
@@ -191,7 +192,11 @@ fn read_votes(
 ) -> Result<()> {
     let wanted = evidence.keys().copied().collect();
     let mut lists = nearest_of(ctx, manifest, &wanted, usize::MAX)?;
-    let labels: Vec<u32> = (labels(ctx.run, manifest)?.into_iter())
+    let mut labels = labels(ctx.run, manifest)?;
+    for (image_id, label) in reviewed_labels(ctx.config, ctx.run, manifest)? {
+        labels[image_id as usize] = label.class;
+    }
+    let labels: Vec<u32> = (labels.into_iter())
         .map(|label| {
             label
                 .and_then(|label| u32::try_from(label).ok())

@@ -1,6 +1,6 @@
 //! Inputs of the label error detector, from the run's tables.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use prospect_analysis::audit::label_issues::{NeighborRows, Probabilities, UNLABELLED, voters};
 use prospect_common::Result;
@@ -8,7 +8,10 @@ use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
     schema::{label_votes, neighbors, probe, probe_classes, probe_quality},
-    tables::related::related_groups,
+    tables::{
+        related::related_groups,
+        reviewed::{ReviewedLabel, reviewed_labels},
+    },
 };
 use prospect_store::Manifest;
 
@@ -39,6 +42,12 @@ pub struct Inputs {
     pub neighbors: NeighborRows,
     /// Related images share a number: they are copies, or in one group of `[audit] group`.
     pub groups: Vec<u32>,
+    /// The reviewed labels, by image id.
+    pub reviewed: BTreeMap<u32, ReviewedLabel>,
+    /// Index in `classes` of the reviewed class of each row; [`UNLABELLED`] if it is unknown.
+    pub decided: HashMap<usize, u32>,
+    /// `given`, or the reviewed class.
+    pub corrected: Vec<u32>,
 }
 
 impl Inputs {
@@ -84,6 +93,8 @@ impl Inputs {
                 }
             }
         }
+        inputs.reviewed = reviewed_labels(ctx.config, ctx.run, manifest)?;
+        inputs.decide();
         Ok(inputs)
     }
 
@@ -98,6 +109,22 @@ impl Inputs {
     pub fn evaluated(&self) -> usize {
         let evaluated = self.given.iter().filter(|label| **label != UNLABELLED);
         evaluated.count()
+    }
+
+    fn decide(&mut self) {
+        let classes = self.classes.iter();
+        let places: HashMap<i32, u32> = classes.copied().zip(0..).collect();
+        self.corrected = self.given.clone();
+        for (image_id, label) in &self.reviewed {
+            let row = self.image_ids.binary_search(image_id);
+            if let Ok(row) = row
+                && self.given[row] != UNLABELLED
+            {
+                let class = label.class.and_then(|class| places.get(&class));
+                self.corrected[row] = class.copied().unwrap_or(UNLABELLED);
+                self.decided.insert(row, self.corrected[row]);
+            }
+        }
     }
 
     fn read_classes(&mut self, ctx: &Context, manifest: &Manifest) -> Result<()> {

@@ -8,6 +8,7 @@ mod earlier;
 mod evidence;
 mod inputs;
 mod memorised;
+pub mod reviews;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use prospect_engine::{
     tables::{
         classes::{ClassNames, name_of},
         related::group_parameter,
+        reviewed,
     },
 };
 use prospect_findings::Finding;
@@ -39,7 +41,7 @@ use self::{classifier::with_classifier, inputs::Inputs, tables::Scores};
 
 pub const STAGE: Stage = Stage {
     name: "labels",
-    version: 5,
+    version: 6,
     about: "find label errors",
     needs: Needs::Named(&["scan", "extract", "neighbors", "duplicates", "probe"]),
     writes: &[
@@ -66,6 +68,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
     Ok(json!({
         "budget": settings.budget,
         "planted": settings.planted,
+        "reviews": reviewed::parameter(ctx.config)?,
         "seed": settings.seed,
         "group": group_parameter(ctx)?,
     }))
@@ -180,6 +183,7 @@ impl Work<'_> {
             } else {
                 &none
             },
+            decided: &inputs.decided,
         };
         if !inputs.layers.is_empty() {
             let classifier = inputs.probabilities();
@@ -189,12 +193,15 @@ impl Work<'_> {
                 earlier::ASSUMED_ERRORS,
             ));
         }
+        let corrected: Vec<u32> = (labels.given.iter().enumerate())
+            .map(|(row, label)| *labels.decided.get(&row).unwrap_or(label))
+            .collect();
         with_classifier(self.ctx, &self.manifest, inputs, &self.bar, |train| {
             let trained;
             let first = match first {
                 Some(first) => first,
                 None => {
-                    trained = train(labels.given, None)?;
+                    trained = train(&corrected, None)?;
                     Probabilities {
                         classes: labels.classes,
                         values: &trained,
@@ -205,7 +212,8 @@ impl Work<'_> {
                 train(classes, Some(weights))
             })?;
             let (classes, neighbors) = (labels.classes, labels.neighbors);
-            rare::rescore(classes, labels.given, neighbors, &mut detected.posteriors);
+            let posteriors = &mut detected.posteriors;
+            rare::rescore(classes, labels.given, &corrected, neighbors, posteriors);
             Ok(detected)
         })
     }
@@ -224,7 +232,9 @@ impl Work<'_> {
         }
         let mut right = vec![None; inputs.image_ids.len()];
         for (id, score) in scores.image_ids.iter().zip(&scores.scores) {
-            if let Ok(row) = inputs.image_ids.binary_search(id) {
+            if let Ok(row) = inputs.image_ids.binary_search(id)
+                && !inputs.decided.contains_key(&row)
+            {
                 right[row] = Some(*score);
             }
         }

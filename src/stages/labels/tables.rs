@@ -17,6 +17,7 @@ use prospect_engine::{
     Context,
     schema::{confident_joint, label_calibration, label_scores},
 };
+use prospect_findings::review::Verdict;
 use prospect_store::Manifest;
 
 use super::inputs::Inputs;
@@ -44,12 +45,17 @@ pub struct Scores {
     pub ambiguity: Vec<f32>,
     /// 0 worst to 1.
     pub scores: Vec<f32>,
-    /// Probably wrong.
+    /// Probably wrong, and not settled by a review.
     pub flagged: Vec<bool>,
     /// As doubtful as the flagged labels, but no other class is agreed on.
     pub ambiguous: Vec<bool>,
     /// 1 is the worst.
     pub ranks: Vec<i32>,
+    /// Flagged but for a review.
+    pub suspicious: Vec<bool>,
+    /// Reviews; not read from the table.
+    reviewed: Vec<Option<Verdict>>,
+    reviewed_labels: Vec<Option<i32>>,
 }
 
 impl Scores {
@@ -66,7 +72,8 @@ impl Scores {
             };
             let other =
                 (posterior.class != label).then(|| inputs.classes[posterior.class as usize]);
-            let votes = Votes::of(row, &inputs.given, &inputs.neighbors);
+            let votes = Votes::of(row, label, &inputs.corrected, &inputs.neighbors);
+            let review = inputs.reviewed.get(&inputs.image_ids[row]);
             scores.image_ids.push(inputs.image_ids[row]);
             scores.labels.push(inputs.classes[label as usize]);
             scores.suggested.push(other);
@@ -84,6 +91,10 @@ impl Scores {
             scores.ambiguity.push(agreement.ambiguity);
             scores.scores.push(posterior.p_label);
             disputed.push(inputs.disputed[row]);
+            scores.reviewed.push(review.map(|review| review.verdict));
+            scores
+                .reviewed_labels
+                .push(review.and_then(|review| review.class));
         }
         let n = scores.image_ids.len();
         let mut order: Vec<usize> = (0..n).collect();
@@ -95,7 +106,7 @@ impl Scores {
         });
         let mut quotas = scores.quotas();
         let wrong = scores.errors().round() as usize;
-        (scores.flagged, scores.ambiguous) = (vec![false; n], vec![false; n]);
+        (scores.suspicious, scores.ambiguous) = (vec![false; n], vec![false; n]);
         scores.ranks = vec![0; n];
         for (at, row) in order.into_iter().enumerate() {
             scores.ranks[row] = i32::try_from(at + 1).unwrap_or(i32::MAX);
@@ -104,11 +115,16 @@ impl Scores {
                 // Rounded up: a class with less than one expected error may have one.
                 let is_doubtful = *quota > 0.0;
                 let is_wrong = scores.support[row] >= SUPPORT && !disputed[row];
-                scores.flagged[row] = is_doubtful && is_wrong;
+                scores.suspicious[row] = is_doubtful && is_wrong;
                 scores.ambiguous[row] = is_doubtful && !is_wrong;
                 *quota -= 1.0;
             }
         }
+        // Settled: the right class is known.
+        let settled = scores.reviewed_labels.iter().map(Option::is_some);
+        let suspicious = scores.suspicious.iter().zip(settled);
+        scores.flagged =
+            (suspicious.map(|(suspicious, settled)| *suspicious && !settled)).collect();
         scores
     }
 
@@ -164,6 +180,11 @@ impl Scores {
             flagged: self.flagged.clone().into(),
             ambiguous: self.ambiguous.clone().into(),
             rank: self.ranks.clone().into(),
+            suspicious: self.suspicious.clone().into(),
+            reviewed: (self.reviewed.iter())
+                .map(|verdict| verdict.map(Verdict::name))
+                .collect(),
+            reviewed_label: self.reviewed_labels.clone().into(),
         }
         .batch()
     }
@@ -186,6 +207,7 @@ impl Scores {
             label_scores::flagged,
             label_scores::ambiguous,
             label_scores::rank,
+            label_scores::suspicious,
         );
         let mut scores = Scores::default();
         for batch in ctx.run.rows(manifest, first) {
@@ -203,7 +225,7 @@ impl Scores {
         }
         for batch in ctx.run.rows(manifest, second) {
             let batch = batch?;
-            let (off_diagonal, support, ambiguity, right, flagged, ambiguous, ranks) =
+            let (off_diagonal, support, ambiguity, right, flagged, ambiguous, ranks, suspicious) =
                 batch.columns();
             scores.off_diagonal.extend(off_diagonal.values());
             scores.support.extend(support.values());
@@ -212,6 +234,7 @@ impl Scores {
             scores.flagged.extend(flagged.values());
             scores.ambiguous.extend(ambiguous.values());
             scores.ranks.extend(ranks.values());
+            scores.suspicious.extend(suspicious.values());
         }
         Ok(scores)
     }

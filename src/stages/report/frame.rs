@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
+use prospect_analysis::audit::label_issues::precision::Estimate;
 use prospect_common::{Error, Result, text};
 use prospect_engine::{
     Context, Stage,
@@ -44,6 +45,8 @@ pub(super) struct Frame<'a> {
     /// Files of the images with findings.
     pub files: BTreeMap<u32, File>,
     pub dataset: String,
+    /// Of the suspicious labels, by the reviews; `None` without any.
+    pub precision: Option<Estimate>,
 }
 
 /// A page with its data, files and images.

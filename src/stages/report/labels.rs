@@ -9,6 +9,7 @@ use prospect_findings::{Kind, ReportPage, Subject};
 use serde_json::{Value, json};
 
 use super::{
+    super::labels::reviews,
     frame::{Frame, Page, Shell},
     issues::Issue,
 };
@@ -53,6 +54,9 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             about += &format!(" Measured on injected errors, {review}.");
         }
         _ => about += " Candidates and other findings are listed as well.",
+    }
+    if let Some(precision) = (frame.precision.as_ref()).and_then(reviews::precision) {
+        about += &format!(" By the reviews, {precision}.");
     }
     let page = Labels {
         shell: frame.shell("labels", &["labels.js"]),

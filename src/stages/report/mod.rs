@@ -39,6 +39,7 @@ use prospect_store::StageWriter;
 use serde_json::{Value, json};
 
 use self::frame::{Frame, Page};
+use super::labels::reviews;
 
 pub const STAGE: Stage = Stage {
     name: "report",
@@ -134,6 +135,7 @@ fn write(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         flagged: issues::flagged(&issues),
         files: image_files(ctx.run, &manifest, |id, _| found.contains(&id))?,
         dataset: dataset(ctx),
+        precision: reviews::Ranking::read(ctx.config, ctx.run, &manifest)?.estimate(),
         manifest,
     };
     let pages = [

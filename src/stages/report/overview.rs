@@ -11,6 +11,7 @@ use prospect_engine::schema::{changes, issues};
 use prospect_findings::{Kind, changes::ChangeKind, review::Verdict};
 
 use super::{
+    super::labels::reviews,
     frame::{Figure, Frame, MESSAGE, NAME, Page, Shell, ids, shown},
     issues::Issue,
 };
@@ -132,7 +133,16 @@ fn figures(frame: &Frame, issues: &[Issue]) -> Vec<Figure> {
         figures.push(Figure::number(
             "Wrong labels among the reviewed",
             format!("{} of {}", words::count(wrong), words::count(reviewed)),
-            "label findings with a decision; no estimate for the others".into(),
+            "label findings with a decision".into(),
+        ));
+    }
+    if let Some(estimate) = &frame.precision
+        && let Some(precision) = reviews::precision(estimate)
+    {
+        figures.push(Figure::words(
+            "Wrong among the suspicious labels",
+            precision,
+            reviews::further(estimate),
         ));
     }
     let confusion = frame.summary("confusion");

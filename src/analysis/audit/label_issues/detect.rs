@@ -9,6 +9,8 @@
 //! A label's score is its final posterior. A low score alone does not say that the label is wrong: the image may be between two
 //! classes. So [`Agreement`] asks whether classifier and neighbours, as two judges, name the same class.
 
+use std::collections::HashMap;
+
 use prospect_common::Result;
 use rayon::prelude::*;
 
@@ -32,6 +34,9 @@ pub struct Labels<'a> {
     /// The class of each row, or [`UNLABELLED`].
     pub given: &'a [u32],
     pub neighbors: &'a NeighborRows,
+    /// Rows whose right class a person has decided: [`UNLABELLED`] if it is only known to be another than the label. These classes
+    /// replace the labels in training and in the neighbours' votes. The row's own score is still that of its label.
+    pub decided: &'a HashMap<usize, u32>,
 }
 
 /// Trains the classifier on the class (or [`UNLABELLED`]) and weight of each row, and returns out-of-sample probabilities
@@ -111,12 +116,15 @@ pub fn detect(labels: &Labels, first: &Probabilities, refit: &mut Refit) -> Resu
             values: &prior,
         };
         let estimated = labels.posteriors(&channel, &now, &agreements);
-        let classes: Vec<u32> = (estimated.iter())
+        let mut classes: Vec<u32> = (estimated.iter())
             .map(|posterior| posterior.map_or(UNLABELLED, |posterior| posterior.class))
             .collect();
         let mut weights: Vec<f32> = (estimated.iter())
             .map(|posterior| posterior.map_or(0.0, |posterior| posterior.p_class))
             .collect();
+        for (&row, &class) in labels.decided {
+            (classes[row], weights[row]) = (class, 1.0);
+        }
         labels.keep_frequencies(&classes, &mut weights);
         channel = Channel::from_joint(labels.classes, &channel.joint(labels.given, &now));
         let fitted = refit(&classes, &weights)?;
@@ -167,7 +175,11 @@ impl Labels<'_> {
         (known.par_chunks_mut(k.max(1)).enumerate()).for_each_init(
             || vec![0.0; k],
             |posterior, (row, out)| {
-                if self.given[row] != UNLABELLED {
+                if let Some(&class) = self.decided.get(&row) {
+                    if class != UNLABELLED {
+                        out[class as usize] = 1.0;
+                    }
+                } else if self.given[row] != UNLABELLED {
                     channel.posterior(classifier.row(row), self.given[row], posterior);
                     out.iter_mut()
                         .zip(posterior)
@@ -233,7 +245,8 @@ impl Labels<'_> {
         let (mut counts, mut sums) = (vec![0f32; self.classes], vec![0f32; self.classes]);
         for (row, class) in classes.iter().enumerate() {
             if *class != UNLABELLED {
-                counts[self.given[row] as usize] += 1.0;
+                let label = self.decided.get(&row).unwrap_or(&self.given[row]);
+                counts[*label as usize] += 1.0;
                 sums[*class as usize] += weights[row];
             }
         }

@@ -11,6 +11,7 @@ pub mod channel;
 pub mod confident;
 pub mod detect;
 pub mod inject;
+pub mod precision;
 pub mod rare;
 pub mod scores;
 #[cfg(test)]

@@ -17,10 +17,11 @@ pub const RARE: usize = 10;
 ///
 /// With the fraction `F` of the class's images that have no more neighbours of their class than this one, the probability that the
 /// label is right is `(1 - errors) F / ((1 - errors) F + errors)`: the neighbours of a wrong label are assumed to be of other
-/// classes.
+/// classes. The neighbours vote with `votes`, their labels as far as known to be right.
 pub fn rescore(
     classes: usize,
     labels: &[u32],
+    votes: &[u32],
     neighbors: &NeighborRows,
     posteriors: &mut [Option<Posterior>],
 ) {
@@ -41,11 +42,11 @@ pub fn rescore(
         if rows.len() >= RARE {
             continue;
         }
-        let votes: Vec<Votes> = (rows.iter())
-            .map(|row| Votes::of(*row, labels, neighbors))
+        let of_rows: Vec<Votes> = (rows.iter())
+            .map(|row| Votes::of(*row, labels[*row], votes, neighbors))
             .collect();
-        for (row, own) in rows.iter().zip(&votes) {
-            let as_few = votes
+        for (row, own) in rows.iter().zip(&of_rows) {
+            let as_few = of_rows
                 .iter()
                 .filter(|other| other.agreement() <= own.agreement());
             let fraction = as_few.count() as f64 / rows.len() as f64;
@@ -62,7 +63,7 @@ pub fn rescore(
             } else {
                 1.0 - p_label
             };
-            let shares = shares(classes, *row, labels, neighbors);
+            let shares = shares(classes, *row, votes, neighbors);
             posteriors[*row] = Some(Posterior {
                 p_label: p_label as f32,
                 class,

@@ -29,9 +29,10 @@ pub struct Votes {
 }
 
 impl Votes {
-    pub fn of(row: usize, labels: &[u32], neighbors: &NeighborRows) -> Votes {
+    /// For the row's label `own`.
+    pub fn of(row: usize, own: u32, labels: &[u32], neighbors: &NeighborRows) -> Votes {
         let of = neighbors.of(row).iter();
-        Votes::count(labels[row], of.map(|neighbor| labels[*neighbor as usize]))
+        Votes::count(own, of.map(|neighbor| labels[*neighbor as usize]))
     }
 
     /// From the row's label and its neighbours' labels.

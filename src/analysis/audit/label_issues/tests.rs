@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::{
@@ -134,17 +136,20 @@ fn rows_without_labels_are_not_counted() {
 fn votes_give_the_most_frequent_label() {
     let neighbors = NeighborRows::new([vec![1, 2, 3, 4], vec![4], vec![], vec![0, 1], vec![0]]);
     let labels = [2, 1, 1, 2, UNLABELLED];
-    let votes = Votes::of(0, &labels, &neighbors);
+    let votes = Votes::of(0, labels[0], &labels, &neighbors);
     assert_eq!(
         (votes.labelled, votes.agree, votes.top),
         (3, 1, Some((1, 2)))
     );
     assert_eq!(votes.agreement(), 1.0 / 3.0);
     // Ties go to the lowest class.
-    assert_eq!(Votes::of(3, &labels, &neighbors).top, Some((1, 1)));
+    assert_eq!(
+        Votes::of(3, labels[3], &labels, &neighbors).top,
+        Some((1, 1))
+    );
     // Full agreement without labelled neighbours.
     for row in [1, 2] {
-        let votes = Votes::of(row, &labels, &neighbors);
+        let votes = Votes::of(row, labels[row], &labels, &neighbors);
         assert_eq!(
             (votes.labelled, votes.top, votes.agreement()),
             (0, None, 1.0)
@@ -183,6 +188,7 @@ struct Clusters {
     true_classes: Vec<u32>,
     labels: Vec<u32>,
     neighbors: NeighborRows,
+    decided: HashMap<usize, u32>,
 }
 
 const CLUSTER: usize = 20;
@@ -204,6 +210,7 @@ impl Clusters {
             true_classes,
             labels,
             neighbors,
+            decided: HashMap::new(),
         }
     }
 
@@ -212,6 +219,7 @@ impl Clusters {
             classes: 4,
             given: &self.labels,
             neighbors: &self.neighbors,
+            decided: &self.decided,
         }
     }
 
@@ -331,11 +339,28 @@ fn a_rare_class_pays_for_its_frequency_once() {
         classes: 3,
         given: &labels,
         neighbors: &neighbors,
+        decided: &HashMap::new(),
     };
     let found = detect(&subject, &first, &mut |_, _| Ok(values.clone())).unwrap();
     for row in 80..83 {
         let posterior = found.posteriors[row].unwrap();
         assert!(posterior.p_label > 0.5, "{posterior:?}");
+    }
+}
+
+#[test]
+fn decided_classes_replace_the_labels_in_training_and_votes() {
+    // Most of the first cluster is labelled as the second.
+    let wrong: Vec<(usize, u32)> = (0..12).map(|row| (row, 1)).collect();
+    let mut clusters = Clusters::new(&wrong);
+    let p_label =
+        |clusters: &Clusters, row: usize| clusters.detect().posteriors[row].unwrap().p_label;
+    let before = p_label(&clusters, 15);
+    // As the first, or left out of training and votes.
+    for class in [0, UNLABELLED] {
+        clusters.decided = (0..9).map(|row| (row, class)).collect();
+        assert!(p_label(&clusters, 11) < 0.5);
+        assert!(p_label(&clusters, 15) > 0.5_f32.max(before));
     }
 }
 
@@ -356,6 +381,7 @@ fn one_class_or_none_has_no_errors() {
         classes: 1,
         given: &[0, 0],
         neighbors: &neighbors,
+        decided: &HashMap::new(),
     };
     let first = Probabilities {
         classes: 1,
@@ -369,6 +395,7 @@ fn one_class_or_none_has_no_errors() {
         classes: 0,
         given: &[UNLABELLED; 2],
         neighbors: &neighbors,
+        decided: &HashMap::new(),
     };
     let first = Probabilities {
         classes: 0,

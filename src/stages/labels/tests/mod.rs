@@ -87,6 +87,71 @@ fn wrong_labels_are_found_and_explained() {
 }
 
 #[test]
+fn reviewed_labels_are_settled_but_keep_their_scores() {
+    let case = Case::new(&WRONG).with_tables();
+    case.run(&[]);
+    let run = case.fake.run();
+    let before = cells(&run, label_scores::score);
+    let reviews = "path,kind,verdict,label\n\
+        4.png,label,fix,hat\n25.png,label,fix,\n44.png,label,ok,\n50.png,label,fix,sock\n51.png,dark,ok,\n";
+    std::fs::write(case.fake.config(&[]).reviews_path(), reviews).unwrap();
+    let summary = case.run(&[]);
+    let of = |column: Column<bool>| -> Vec<usize> {
+        let found: Vec<bool> = cells(&run, column);
+        (0..60).filter(|id| found[*id]).collect()
+    };
+    assert_eq!(of(label_scores::suspicious), [4, 25, 44]);
+    // Its right class is still unknown.
+    assert_eq!(of(label_scores::flagged), [25]);
+    assert_eq!(summary["flagged"], json!(1));
+    let scores = cells(&run, label_scores::score);
+    assert!((0..60).all(|id| (scores[id] < 0.5) == (before[id] < 0.5)));
+    let labels = cells(&run, label_scores::reviewed_label);
+    assert_eq!(
+        [labels[4], labels[25], labels[44], labels[50], labels[51]],
+        [Some(0), None, Some(0), None, None]
+    );
+    // Neighbours vote with their right labels: image 44, a bag, is decided to be a hat.
+    let agreement: Vec<f32> = cells(&run, label_scores::knn_agreement);
+    assert!(agreement[40..60].iter().any(|agreement| *agreement < 1.0));
+    assert_eq!(agreement[20..40].iter().filter(|a| **a == 1.0).count(), 19);
+}
+
+#[test]
+fn reviews_count_before_the_next_run() {
+    let case = Case::new(&WRONG).with_tables();
+    case.run(&[]);
+    let ranking = || {
+        case.fake.read(&[], |ctx, manifest| {
+            reviews::Ranking::read(ctx.config, ctx.run, manifest).unwrap()
+        })
+    };
+    let before = ranking();
+    assert_eq!(before.estimate(), None);
+    let mut asked: Vec<u32> = (before.next(3).iter())
+        .map(|(place, _)| before.image_ids[*place])
+        .collect();
+    asked.sort_unstable();
+    assert_eq!(asked, [4, 25, 44]);
+    let reviews = "path,kind,verdict,sampled\n4.png,label,fix,yes\n25.png,label,fix,yes\n44.png,label,ok,yes\n";
+    std::fs::write(case.fake.config(&[]).reviews_path(), reviews).unwrap();
+    let estimate = ranking().estimate().unwrap();
+    assert_eq!(
+        reviews::precision(&estimate).unwrap(),
+        "2 of the 3 suspicious labels are wrong; all are reviewed"
+    );
+    assert!(reviews::further(&estimate).starts_with("a further 50 reviews are expected to find "));
+    // Two of the three.
+    let reviews = reviews.replace("44.png,label,ok,yes\n", "");
+    std::fs::write(case.fake.config(&[]).reviews_path(), reviews).unwrap();
+    let sentence = reviews::precision(&ranking().estimate().unwrap()).unwrap();
+    assert_eq!(
+        sentence,
+        "66 to 100 % of the 3 suspicious labels are wrong (95 % interval, 2 of them reviewed)"
+    );
+}
+
+#[test]
 fn injected_errors_calibrate_reviews() {
     let case = Case::new(&WRONG).with_tables();
     let summary = case.run(&["audit.budget=3"]);
