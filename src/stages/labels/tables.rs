@@ -24,9 +24,8 @@ use super::inputs::Inputs;
 
 /// Minimum expected images of a pair of classes in `confident_joint`.
 const NEGLIGIBLE: f64 = 0.01;
-/// Minimum support of another class for a doubtful label to be called wrong. With ten clean classes, of which five are rare, up to 19 of
-/// 2,000 labels are (up to 30 are doubtful); with 10 % of random errors, 92 % of the doubtful labels are.
-const SUPPORT: f32 = 0.2;
+/// Minimum support of another class for a doubtful label to be called wrong: classifier and neighbours both name it more often than not.
+const SUPPORT: f32 = 0.5;
 
 /// `label_scores`, in order of the image ids.
 #[derive(Debug, Default, PartialEq)]

@@ -205,13 +205,10 @@ impl Labels<'_> {
                 scaled.for_each(|((out, p), alone)| {
                     *out = if sum > 0.0 { (p / sum) as f32 } else { *alone };
                 });
-                if self.neighbors.of(row).is_empty() {
-                    // No second judge.
-                    votes
-                        .iter_mut()
-                        .zip(p.clone())
-                        .for_each(|(vote, p)| *vote = p);
-                }
+                // For its agreement, the pseudo-neighbours vote as the classifier does: a judge with few neighbours has no opinion.
+                let pseudo = PRIOR * k as f64;
+                (votes.iter_mut().zip(p.clone()))
+                    .for_each(|(vote, p)| *vote = (*vote - PRIOR).max(0.0) + pseudo * p);
                 let all = votes.iter().sum::<f64>().max(f64::MIN_POSITIVE);
                 votes.iter_mut().for_each(|vote| *vote /= all);
                 Agreement::of(self.given[row], p, votes)
