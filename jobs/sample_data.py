@@ -16,7 +16,8 @@ to the cache), metadata.csv and the licence. Columns of metadata.csv:
     label               functional (probability below 1/2) or defective
     split               train or test if certain (probability 0 or 1), otherwise doubtful; the sample network was
                         trained on train only
-    defect_probability  assigned by the experts
+    votes_functional    1 - votes_defective
+    votes_defective     probability of a defect, assigned by the experts
     cell_type           mono or poly
 """
 import hashlib
@@ -58,7 +59,7 @@ def fetch(folder):
 
 
 def rows(folder):
-    """One row per photo: file_name, label, split, defect_probability, cell_type."""
+    """One row per photo, with the columns of metadata.csv."""
     with open(os.path.join(folder, "labels.csv"), encoding="ascii") as file:
         cells = [(os.path.basename(path), float(probability), kind)
                  for path, probability, kind in map(str.split, filter(str.strip, file))]
@@ -73,7 +74,7 @@ def rows(folder):
         test.update(names[:round(TEST_SHARE * len(names))])
     for name, probability, kind in cells:
         split = "doubtful" if probability not in (0.0, 1.0) else "test" if name in test else "train"
-        yield name, "defective" if probability > 0.5 else "functional", split, f"{probability:.4g}", kind
+        yield name, "defective" if probability > 0.5 else "functional", split, f"{1 - probability:.4g}", f"{probability:.4g}", kind
 
 
 def link(target, path):
@@ -103,7 +104,7 @@ def main(cache, destination):
     for name in ("images", "LICENSE.md"):
         link(os.path.join(folder, name), os.path.join(destination, name))
     table = os.path.join(destination, "metadata.csv")
-    lines = [("file_name", "label", "split", "defect_probability", "cell_type"), *rows(folder)]
+    lines = [("file_name", "label", "split", "votes_functional", "votes_defective", "cell_type"), *rows(folder)]
     write(table, "".join(",".join(line) + "\n" for line in lines))
     destination = os.path.relpath(destination)
     print(f"sample photos: {len(lines) - 1} in {destination}/images, labels in {destination}/metadata.csv (licence CC BY-NC-SA 4.0)")
