@@ -192,7 +192,7 @@ fn a_mark_is_found_and_measured() {
     );
     assert!(!flagged.value(leaning));
     assert_eq!(numbers(&found, "accuracy_drop")[leaning], Some(2.0 / 3.0));
-    let picture = fake.run().path(&texts(&found, "picture")[0]);
+    let picture = fake.run().path(&texts(&found, "picture")[1]);
     let sheet = image::open(picture).unwrap().to_rgb8();
     let reds = sheet
         .pixels()
