@@ -1,8 +1,8 @@
 -- Which labels does the probe contradict with confidence?
 --
 -- The probe is a linear classifier on the features, trained in five folds, so it has not seen the images it predicts. The
--- network may have, and then its features may contain a wrong label. Start with high `p_probe` and low `p_label`. The query calibration shows how
--- reliable the probabilities are.
+-- network may have, and then its features may contain a wrong label. Start with high `p_probe` and low `p_label`. The
+-- query calibration shows how reliable the probabilities are.
 --
 -- param class class = '' : images with this label; '' for all
 -- param sure number = 0.9 : minimum probability of the predicted class

@@ -1,8 +1,9 @@
 -- Which wrong labels has the network memorised?
 --
 -- The network is confident in the label, and a probe that has not seen the image in another class. If the network was
--- trained on these images, its own predictions hide these label errors. The probe reads the network's features: where they
--- have memorised the label as well, it agrees, and no row is no proof. No rows if the network's classes are not the dataset's.
+-- trained on these images, its own predictions hide these label errors. The probe reads the network's features: where
+-- they have memorised the label as well, it agrees, and no row is no proof. No rows if the network's classes are not the
+-- dataset's.
 --
 -- param network number = 0.8 : minimum probability of the label by the network
 -- param probe number = 0.1 : maximum probability of the label by the probe
