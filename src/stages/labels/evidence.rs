@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prospect_analysis::{
-    audit::label_issues::{UNLABELLED, scores::Votes, voters},
+    audit::label_issues::{UNLABELLED, rare::RARE, scores::Votes, voters},
     units::saliency::overlap,
 };
-use prospect_common::Result;
+use prospect_common::{Result, text::plural};
 use prospect_config::ProbabilitySource;
 use prospect_engine::{
     Context,
@@ -64,6 +64,7 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
         })
         .collect();
     read_overlaps(ctx, manifest, &names, &pairs, &mut evidence)?;
+    let sizes = scores.class_sizes();
     let finding = |row: usize| {
         let image_id = scores.image_ids[row];
         let (kind, score) = if scores.ambiguous[row] {
@@ -83,6 +84,7 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
                 row,
                 &evidence[&image_id],
                 of_layers,
+                &sizes,
                 &names.dataset,
             ),
         }
@@ -96,6 +98,7 @@ fn sentence(
     row: usize,
     evidence: &Evidence,
     of_layers: bool,
+    sizes: &HashMap<i32, usize>,
     names: &BTreeMap<i32, String>,
 ) -> String {
     let (label, suggested) = scores.classes(row);
@@ -132,6 +135,16 @@ fn sentence(
             "together most like"
         };
         parts.push(format!("{judges} {}", name_of(names, class)));
+    }
+    if scores.ambiguous[row] && evidence.annotators.is_none() {
+        parts.push("classifier and neighbours do not agree on another class".into());
+    }
+    let images = sizes.get(&label).copied().unwrap_or(0);
+    if images < RARE && !of_layers {
+        parts.push(format!(
+            "judged by its neighbours alone, since the class has {}",
+            plural(images as u64, "image", "images")
+        ));
     }
     if let Some(overlap) = evidence.overlap {
         parts.push(format!(

@@ -151,6 +151,15 @@ impl Scores {
             .sum()
     }
 
+    /// Number of images with each label.
+    pub fn class_sizes(&self) -> HashMap<i32, usize> {
+        let mut sizes = HashMap::new();
+        for label in &self.labels {
+            *sizes.entry(*label).or_default() += 1;
+        }
+        sizes
+    }
+
     pub fn flagged_count(&self) -> usize {
         self.flagged.iter().filter(|flagged| **flagged).count()
     }
