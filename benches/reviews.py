@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Simulates reviews by someone who knows the true labels, and checks what `prospect review next` and `summary` claim.
 
-    reviews.py --config PIPELINE.toml --truth LABELS.csv [--orders 30] [--rerun] [--prospect BIN] [--jobs 2]
+    reviews.py --config PIPELINE.toml --truth LABELS.csv [--orders 30] [--stop] [--rerun] [--prospect BIN] [--jobs 2]
 
 LABELS.csv has the columns file_name, label, true_label, as peer_labels.py flip writes it; `prospect run labels` must have run. Each
 order of reviews has its own seed and its own file of reviews. After 50, 100 and 200 reviews the interval of the precision is compared
-with the truth. Then reviews go on, in lists of 20 to 80, until `review next` expects the next ones to find fewer than 2 wrong labels; the next
-50 are counted. With --rerun, `prospect run labels` takes the verdicts in after 50 and after 100 reviews.
+with the truth. With --stop, reviews go on, in lists of 20 to 80, until `review next` expects the next ones to find fewer than 2 wrong
+labels; the next 50 are counted. With --rerun, `prospect run labels` takes the verdicts in after 50 and after 100 reviews.
 """
 
 import argparse
@@ -74,7 +74,7 @@ class Order:
             interval = self.next(1)["estimate"]["precision"]
             found["intervals"].append([size, interval["low"], truth, interval["high"]])
         sizes = random.Random(self.seed)
-        while not self.arguments.rerun:
+        while self.arguments.stop:
             now = self.next(FURTHER)
             if now["estimate"]["is_enough"] or len(now["images"]) < FURTHER:
                 found["stopped"] = done
@@ -91,6 +91,7 @@ def main():
     parser.add_argument("--config", required=True)
     parser.add_argument("--truth", required=True)
     parser.add_argument("--orders", type=int, default=30)
+    parser.add_argument("--stop", action="store_true")
     parser.add_argument("--rerun", action="store_true")
     parser.add_argument("--prospect", default="target/release/prospect")
     parser.add_argument("--jobs", type=int, default=2)

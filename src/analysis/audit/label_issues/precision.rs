@@ -31,7 +31,7 @@ pub const FEW: usize = 2;
 /// Reviewed labels just before the further ones, whose rate bounds theirs because labels are reviewed worst first: at least this many,
 /// and this fraction of all. With a fixed number, a long tail of rare errors has a stretch without any sooner or later.
 const LAST: usize = 120;
-const FRACTION: usize = 8;
+const FRACTION: usize = 5;
 
 /// A label.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -195,7 +195,8 @@ impl Stratum {
         if self.open.is_empty() {
             0.0
         } else if n < FIRST {
-            f64::INFINITY
+            // One of each stratum before a second one of any.
+            f64::MAX / (n + 1) as f64
         } else {
             let rate = (self.sample_wrong as f64 + 2.0) / (self.sample as f64 + 4.0);
             (all * all) as f64 * rate * (1.0 - rate) / (n * (n + 1)) as f64
