@@ -135,8 +135,10 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
                 &manifest,
                 &layers,
                 &evaluation,
-                candidates,
-                patterns,
+                suspects::Marks {
+                    candidates,
+                    patterns,
+                },
                 &view,
                 boxes.as_ref(),
             )?;
@@ -144,7 +146,6 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
                 ctx,
                 &manifest,
                 &layers,
-                &spec,
                 &view,
                 &evaluation,
                 &found,

@@ -9,7 +9,7 @@ use prospect_engine::{
     Context,
     tables::{
         classes::name_of,
-        layers::{Layer, folder},
+        layers::{Layer, folder, input_spec},
         sources::Sources,
     },
 };
@@ -59,13 +59,13 @@ pub fn draw(
     ctx: &Context,
     manifest: &Manifest,
     layers: &[Layer],
-    spec: &InputSpec,
     view: &View,
     evaluation: &Evaluation,
     suspects: &[Suspect],
     part: &mut PartWriter,
 ) -> Result<BTreeMap<usize, String>> {
     let sheets = plan(ctx, manifest, layers, evaluation, suspects)?;
+    let spec = input_spec(manifest)?;
     let wanted = |id: u32| {
         let mut rows = sheets.values().flat_map(|sheet| &sheet.rows);
         rows.any(|(_, row)| row.iter().any(|photo| photo.image_id == id))
@@ -77,7 +77,7 @@ pub fn draw(
         let title = format!("{}. {}", rank + 1, sheet.suspect.evidence(evaluation));
         let spec = match sheet.suspect.kind {
             Kind::Pattern => &view.spec,
-            _ => spec,
+            _ => &spec,
         };
         let png = sheet_picture(&sheet, &title, &sources, spec)
             .map_err(|error| Error::internal(&sheet.path, error))?;

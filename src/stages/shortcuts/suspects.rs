@@ -201,18 +201,25 @@ fn overlap(a: &[u32], b: &[u32]) -> f64 {
     shared as f64 / (a.len() + b.len() - shared).max(1) as f64
 }
 
+/// Marks found by units and on the pictures.
+pub struct Marks {
+    pub candidates: Vec<Candidate>,
+    pub patterns: Vec<Found>,
+}
+
 /// The rows, best first.
 pub fn suspects(
     ctx: &Context,
     manifest: &Manifest,
     layers: &[Layer],
     evaluation: &Evaluation,
-    candidates: Vec<Candidate>,
-    patterns: Vec<Found>,
+    found: Marks,
     view: &View,
     boxes: Option<&ObjectBoxes>,
 ) -> Result<Vec<Suspect>> {
-    let (marks, candidates): (Vec<i32>, Vec<Candidate>) = choose(candidates).into_iter().unzip();
+    let patterns = found.patterns;
+    let (marks, candidates): (Vec<i32>, Vec<Candidate>) =
+        choose(found.candidates).into_iter().unzip();
     let head = Head::read(ctx, manifest, evaluation)?;
     let ablations = match &head {
         Some(head) => {

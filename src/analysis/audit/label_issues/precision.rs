@@ -353,9 +353,12 @@ mod tests {
         truth[..SUSPICIOUS].iter().filter(|wrong| **wrong).count() as f64 / SUSPICIOUS as f64
     }
 
+    /// Probability that the label at a rank is wrong.
+    type Rate = fn(usize) -> f64;
+
     #[test]
     fn intervals_hold_the_precision() {
-        let curves: [(&str, fn(usize) -> f64); 6] = [
+        let curves: [(&str, Rate); 6] = [
             ("1 %", |_| 0.01),
             ("20 %", |_| 0.2),
             ("60 %", |_| 0.6),
@@ -393,7 +396,7 @@ mod tests {
     fn enough_means_that_few_are_left() {
         // At an even rate of 2 %, 50 labels have one wrong label on average, but by chance two or more in 26 % of all cases: nothing in
         // the others could tell.
-        let curves: [(&str, fn(usize) -> f64, usize); 3] = [
+        let curves: [(&str, Rate, usize); 3] = [
             ("none", |_| 0.0, 9),
             ("2 %", |_| 0.02, 6),
             ("falling", |rank| 0.9 * (-(rank as f64) / 80.0).exp(), 9),
