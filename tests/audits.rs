@@ -233,7 +233,7 @@ fn errors_suggest_a_fix() {
         (&["leaks", "-p", "rows"], "expected NAME=VALUE"),
         (
             &["worklist", "-p", "kind=lable"],
-            "-p kind: expected a kind of finding (expected one of label, duplicate_exact, ",
+            "-p kind: expected a kind of finding (expected one of label, ambiguous, duplicate_exact, ",
         ),
         (
             &["hubs", "-p", "class=catt"],

@@ -21,7 +21,7 @@ use prospect_findings::{Finding, Kind};
 use prospect_model::CamMethod;
 use prospect_store::Manifest;
 
-use super::{super::neighbors::nearest_of, STAGE, tables::Scores};
+use super::{super::neighbors::nearest_of, tables::Scores};
 
 /// Evidence about one image.
 #[derive(Debug, Default)]
@@ -36,7 +36,8 @@ struct Evidence {
     overlap: Option<f64>,
 }
 
-pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
+/// `of_layers`: whether earlier layers judge the labels instead of the features.
+pub fn findings(ctx: &Context, manifest: &Manifest, of_layers: bool) -> Result<Vec<Finding>> {
     let scores = Scores::read(ctx, manifest)?;
     let budget = ctx.config.audit.budget;
     let reported: Vec<usize> = (0..scores.image_ids.len())
@@ -49,8 +50,6 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     let mut evidence: HashMap<u32, Evidence> = (reported.iter())
         .map(|row| (scores.image_ids[*row], Evidence::default()))
         .collect();
-    let of_layers =
-        (manifest.stages.get(STAGE.name)).is_some_and(|record| record.summary["layers"].is_array());
     if !of_layers {
         // Where earlier layers judge, probe and neighbours see features that have memorised the labels.
         read_predictions(ctx, manifest, &mut evidence)?;

@@ -129,6 +129,11 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     work.bar.set_done(TRAININGS[0]);
     let manifest = ctx.run.manifest()?;
     let scores = Scores::read(ctx, &manifest)?;
+    if warning.is_none() && scores.contradict_most() {
+        warning = Some(
+            "the features contradict most labels, so none is flagged: use a network that can tell these classes apart".into(),
+        );
+    }
     let joint = tables::read_joint(ctx, &manifest, &work.inputs)?;
     for (number, noise) in (1..).zip(Noise::ALL) {
         if !writer.has_part(number) {
@@ -219,7 +224,7 @@ impl Work<'_> {
     }
 
     /// Recall of reviews of several sizes on errors of one kind, and the number injected. None if the network may have memorised
-    /// these very labels, which injected errors cannot show.
+    /// these very labels, which injected errors cannot show, or contradicts most of them.
     fn calibrate(
         &self,
         scores: &Scores,
@@ -227,7 +232,7 @@ impl Work<'_> {
         noise: Noise,
     ) -> Result<(Vec<Review>, usize)> {
         let (inputs, settings) = (&self.inputs, &self.ctx.config.audit);
-        if inputs.of_network || self.is_memorised {
+        if inputs.of_network || self.is_memorised || scores.contradict_most() {
             return Ok((Vec::new(), 0));
         }
         let mut right = vec![None; inputs.image_ids.len()];
@@ -338,5 +343,7 @@ fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     if !manifest.has(label_scores::NAME) {
         return Ok(Vec::new());
     }
-    evidence::findings(ctx, manifest)
+    let record = manifest.stages.get(STAGE.name);
+    let of_layers = record.is_some_and(|record| record.summary["layers"].is_array());
+    evidence::findings(ctx, manifest, of_layers)
 }

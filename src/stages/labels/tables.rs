@@ -60,7 +60,8 @@ pub struct Scores {
 impl Scores {
     /// Doubts as many of the worst labels as are expected to be wrong, in all and of each class, where another class is more likely.
     /// The quota keeps one class with many doubtful labels from filling the list. A doubtful label is flagged if classifier and
-    /// neighbours agree on the suggested class, unless the image's annotators disagree, and ambiguous otherwise.
+    /// neighbours agree on the suggested class, unless the image's annotators disagree, and ambiguous otherwise. If most labels would
+    /// be wrong, none is doubted.
     pub fn new(inputs: &Inputs, detected: &Detection, off_diagonal: &[bool]) -> Scores {
         let mut scores = Scores::default();
         let mut disputed = Vec::new();
@@ -104,7 +105,11 @@ impl Scores {
             a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
         });
         let mut quotas = scores.quotas();
-        let wrong = scores.errors().round() as usize;
+        let wrong = if scores.contradict_most() {
+            0
+        } else {
+            scores.errors().round() as usize
+        };
         (scores.suspicious, scores.ambiguous) = (vec![false; n], vec![false; n]);
         scores.ranks = vec![0; n];
         for (at, row) in order.into_iter().enumerate() {
@@ -149,6 +154,11 @@ impl Scores {
             .iter()
             .map(|right| 1.0 - f64::from(*right))
             .sum()
+    }
+
+    /// Whether most labels are expected to be wrong. Then the detector has failed: it supposes that most are right.
+    pub fn contradict_most(&self) -> bool {
+        2.0 * self.errors() > self.scores.len() as f64
     }
 
     /// Number of images with each label.

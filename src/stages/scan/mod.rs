@@ -99,7 +99,7 @@ fn survey(ctx: &Context) -> Result<Survey> {
         None => {
             let lists = [("votes", &images.votes), ("annotators", &images.annotators)];
             if let Some((key, _)) = lists.into_iter().find(|(_, names)| !names.is_empty()) {
-                let message = "names columns of [images] metadata, which is not set";
+                let message = "needs [images] metadata, which is not set";
                 return Err(Error::setting("images", key, message));
             }
             Metadata::default()

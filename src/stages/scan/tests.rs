@@ -342,7 +342,9 @@ fn annotators_votes_become_labels_and_a_table() {
     ];
     let error = project.scan(&["images.votes='n_*'"]).unwrap_err();
     assert!(
-        error.to_string().contains("[images] votes names columns"),
+        error
+            .to_string()
+            .contains("[images] votes: needs [images] metadata"),
         "{error}"
     );
     let before = project.scan(&settings).unwrap();

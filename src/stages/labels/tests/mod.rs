@@ -318,6 +318,22 @@ fn memorised_errors_are_found_in_earlier_layers() {
 }
 
 #[test]
+fn labels_without_relation_to_the_images_are_not_flagged() {
+    let labels: Vec<(usize, Option<i32>)> = (0..60)
+        .map(|id| (id, Some((true_class(id) + 1 + (id % 2) as i32) % 3)))
+        .collect();
+    let case = Case::new(&labels).with_tables();
+    let summary = case.run(&[]);
+    assert_eq!(
+        (&summary["flagged"], &summary["ambiguous"]),
+        (&json!(0), &json!(0))
+    );
+    let caveat = summary["caveat"].as_str().unwrap();
+    assert!(caveat.contains("contradict most labels"), "{caveat}");
+    assert_eq!(summary["review"], Value::Null);
+}
+
+#[test]
 fn labels_that_cannot_be_evaluated_have_no_row() {
     // Image 0 has no label, image 1 alone is of class 3.
     let case = Case::new(&[(0, None), (1, Some(3)), (25, Some(2))]).with_tables();
