@@ -27,7 +27,7 @@ use self::{
 
 pub const STAGE: Stage = Stage {
     name: "duplicates",
-    version: 4,
+    version: 5,
     about: "find duplicate and near-duplicate images",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
     writes: &[&duplicates::TABLE, &duplicate_candidates::TABLE],

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::{BooleanArray, RecordBatch, StringArray};
 use prospect_analysis::audit::duplicates::{
-    groups::groups, picture::Similarity, tail::min_overall, threshold::min_local,
+    groups::groups,
+    picture::Similarity,
+    tail::min_overall,
+    threshold::{self, min_local},
 };
 use prospect_common::{Result, text};
 use prospect_engine::{Context, schema::duplicates, tables::features::FeatureReader};
@@ -46,10 +49,18 @@ impl Duplicates {
         compared: &[ComparedPair],
         max_distance: Option<f64>,
     ) -> Duplicates {
-        let wrong_way = compared
-            .iter()
-            .filter_map(|row| Some(row.wrong_way()?.local));
-        let min_local = min_local(images.len(), &wrong_way.collect::<Vec<f32>>());
+        let of_threshold = compared.iter().filter_map(|row| {
+            let (best, wrong_way) = row.best().zip(row.wrong_way())?;
+            let can_be_copy = best.overall >= MIN_OVERALL;
+            Some(threshold::Compared {
+                a: row.pair.a,
+                b: row.pair.b,
+                local: if can_be_copy { best.local } else { 0.0 },
+                wrong_way: wrong_way.local,
+            })
+        });
+        let of_threshold: Vec<threshold::Compared> = of_threshold.collect();
+        let min_local = min_local(images.len(), &of_threshold);
         let overall = compared.iter().filter_map(|row| Some(row.best()?.overall));
         let min_overall = min_overall(&overall.collect::<Vec<f32>>());
         let is_near = |row: &&ComparedPair| {

@@ -54,7 +54,7 @@ pub fn min_overall(similarities: &[f32]) -> f64 {
 }
 
 /// On the scale of the fit, ascending.
-pub(super) fn scaled(similarities: &[f32]) -> Vec<f64> {
+fn scaled(similarities: &[f32]) -> Vec<f64> {
     let mut scaled: Vec<f64> = (similarities.iter())
         .map(|similarity| f64::from(*similarity).clamp(0.0, 0.999_999).atanh())
         .collect();
