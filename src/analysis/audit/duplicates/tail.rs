@@ -22,7 +22,8 @@ const MIN_TAIL: usize = 30;
 
 /// The lowest similarity within the bounds at which the fitted tail explains at most a hundredth of the pairs above.
 pub fn min_overall(similarities: &[f32]) -> f64 {
-    let scaled = scaled(similarities);
+    let mut scaled: Vec<f64> = similarities.iter().copied().map(scaled).collect();
+    scaled.sort_by(f64::total_cmp);
     let Some(median) = upper_median(&scaled) else {
         return MIN_SIMILARITY;
     };
@@ -53,13 +54,9 @@ pub fn min_overall(similarities: &[f32]) -> f64 {
     found.unwrap_or(max).clamp(min, max).tanh()
 }
 
-/// On the scale of the fit, ascending.
-fn scaled(similarities: &[f32]) -> Vec<f64> {
-    let mut scaled: Vec<f64> = (similarities.iter())
-        .map(|similarity| f64::from(*similarity).clamp(0.0, 0.999_999).atanh())
-        .collect();
-    scaled.sort_by(f64::total_cmp);
-    scaled
+/// On the scale of the fit.
+pub(super) fn scaled(similarity: f32) -> f64 {
+    f64::from(similarity).clamp(0.0, 0.999_999).atanh()
 }
 
 /// Rate of an exponential distribution truncated at `width`, from its mean `1 / rate - width / (exp(rate width) - 1)`; `None` if

@@ -10,6 +10,8 @@
 
 use std::collections::BTreeMap;
 
+use super::tail::scaled;
+
 /// Bounds of the threshold. Re-encoded, rescaled or cropped copies reach at least 0.98. If different pictures do so, too, only
 /// nearly equal pixels remain above the threshold.
 const MIN_SIMILARITY: f64 = 0.97;
@@ -36,39 +38,39 @@ pub struct Compared {
 /// The similarity, within bounds, that at most a twentieth of a pair of different pictures is expected to reach, if each of the
 /// `images` has one look-alike.
 pub fn min_local(images: usize, compared: &[Compared]) -> f64 {
-    let mut copies: BTreeMap<u32, usize> = BTreeMap::new();
-    let mut threshold = 0.0;
+    let mut order: Vec<(f64, &Compared)> = compared
+        .iter()
+        .map(|pair| (scaled(pair.wrong_way), pair))
+        .collect();
+    order.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut threshold = f64::INFINITY;
     for _ in 0..=TURNS {
-        let weight = |image: &u32| 1.0 / (1 + copies.get(image).unwrap_or(&0)) as f64;
-        let in_groups: f64 = copies.keys().map(weight).sum();
-        let distinct = (images.saturating_sub(copies.len())) as f64 + in_groups;
-        let different: Vec<(f64, f64)> = compared
-            .iter()
-            .map(|pair| (scaled(pair.wrong_way), weight(&pair.a) * weight(&pair.b)))
-            .collect();
-        threshold = extrapolated(distinct, different);
-        copies.clear();
+        let mut copies: BTreeMap<u32, usize> = BTreeMap::new();
         for pair in compared {
             if f64::from(pair.local) >= threshold {
                 *copies.entry(pair.a).or_default() += 1;
                 *copies.entry(pair.b).or_default() += 1;
             }
         }
+        let weight = |image: &u32| 1.0 / (1 + copies.get(image).unwrap_or(&0)) as f64;
+        let in_groups: f64 = copies.keys().map(weight).sum();
+        let distinct = (images.saturating_sub(copies.len())) as f64 + in_groups;
+        let different: Vec<(f64, f64)> = order
+            .iter()
+            .map(|(similarity, pair)| (*similarity, weight(&pair.a) * weight(&pair.b)))
+            .collect();
+        threshold = extrapolated(distinct, &different);
     }
     threshold
 }
 
-/// `different`: scaled similarities and weights.
-fn extrapolated(images: f64, different: Vec<(f64, f64)>) -> f64 {
+/// `different`: scaled similarities, descending, and weights.
+fn extrapolated(images: f64, different: &[(f64, f64)]) -> f64 {
     let (min, max) = (MIN_SIMILARITY.atanh(), MAX_SIMILARITY.atanh());
     let expected = images * START;
     let found = Tail::fit(different)
         .map(|tail| tail.start + (expected / MAX_CHANCE).ln().max(0.0) / tail.rate);
     found.map_or(min, |found| found.clamp(min, max)).tanh()
-}
-
-fn scaled(similarity: f32) -> f64 {
-    f64::from(similarity).clamp(0.0, 0.999_999).atanh()
 }
 
 /// An exponential tail, through two upper quantiles: a few copies do not move them.
@@ -79,8 +81,7 @@ struct Tail {
 
 impl Tail {
     /// `None` if too few pairs are similar at all.
-    fn fit(mut different: Vec<(f64, f64)>) -> Option<Tail> {
-        different.sort_by(|a, b| b.0.total_cmp(&a.0));
+    fn fit(different: &[(f64, f64)]) -> Option<Tail> {
         let total: f64 = different.iter().map(|(_, weight)| weight).sum();
         let upper = |fraction: f64| {
             let mut above = 0.0;
