@@ -41,19 +41,19 @@ table! {
         knn_agreement: f32,
         /// whether the image is off the diagonal of the confident joint
         confident_joint: bool,
-        /// highest probability that classifier and neighbours both name one other class
+        /// how far classifier and neighbours agree on one other class, 0 to 1
         support: f32,
-        /// probability that classifier and neighbours name different classes
+        /// how far classifier and neighbours differ in the class, 0 to 1
         ambiguity: f32,
         /// 0 worst to 1
         score: f32,
-        /// probably wrong, and not settled by a review
+        /// suspicious, and not settled by a review
         flagged: bool,
         /// the label is doubtful, but classifier and neighbours do not agree on another class
         ambiguous: bool,
         /// 1 is the worst
         rank: i32,
-        /// probably wrong by its score, whatever a review says
+        /// the label is doubtful, and classifier and neighbours agree on another class, whatever a review says
         suspicious: bool,
         /// verdict of the review: `ok` or `fix`. It counts in training and in the neighbours' votes, not in this row's score
         reviewed: Option<Text>,
@@ -87,9 +87,9 @@ table! {
         noise: Text,
         /// images reviewed
         reviewed: i32,
-        /// fraction of the injected errors among them
+        /// fraction of the injected errors that would be among them
         recall: f32,
-        /// 95 % interval
+        /// 95 % prediction interval of the fraction of the dataset's own errors, if they are like the injected ones
         recall_low: f32,
         recall_high: f32,
         /// number of injected label errors

@@ -15,10 +15,10 @@ mod tests;
 
 use prospect_analysis::audit::label_issues::{
     NeighborRows, Probabilities,
-    calibration::{self, Review},
+    calibration::{self, Injected, Review},
     channel::Channel,
     confident::{ConfidentJoint, Filter},
-    detect::{self, Detection, Labels, Posterior},
+    detect::{self, Detection, Labels},
     inject::{Noise, Subject, inject},
     rare,
 };
@@ -41,7 +41,7 @@ use self::{classifier::with_classifier, inputs::Inputs, tables::Scores};
 
 pub const STAGE: Stage = Stage {
     name: "labels",
-    version: 6,
+    version: 7,
     about: "find label errors",
     needs: Needs::Named(&["scan", "extract", "neighbors", "duplicates", "probe"]),
     writes: &[
@@ -255,17 +255,19 @@ impl Work<'_> {
             return Ok((Vec::new(), 0));
         }
         let detected = self.detect(&injected.labels, None)?;
-        let right = |posterior: &Option<Posterior>| posterior.map(|posterior| posterior.p_label);
-        let all: Vec<f32> = detected.posteriors.iter().filter_map(right).collect();
-        let of_injected = injected.rows.iter().map(|row| &detected.posteriors[*row]);
-        let of_injected: Vec<f32> = of_injected.filter_map(right).collect();
-        let sizes = sizes(scores, settings.budget);
+        let score = |row: usize| detected.posteriors[row].map(|posterior| posterior.p_label);
+        let is_changed = |row: &usize| injected.rows.binary_search(row).is_ok();
+        let unchanged = (0..detected.posteriors.len()).filter(|row| !is_changed(row));
+        let others: Vec<f32> = unchanged.filter_map(score).collect();
+        let errors: Vec<f32> = injected.rows.iter().copied().filter_map(score).collect();
         let reviews = calibration::reviews(
-            &scores.scores,
-            &all,
-            &of_injected,
-            injected.decisions,
-            &sizes,
+            &Injected {
+                others: &others,
+                errors: &errors,
+                decisions: injected.decisions,
+            },
+            scores.errors(),
+            &sizes(scores, settings.budget),
         );
         Ok((reviews, injected.rows.len()))
     }
@@ -311,7 +313,7 @@ fn summary(inputs: &Inputs, scores: &Scores, review: Option<&str>) -> Value {
 }
 
 /// "a review of the worst 200 finds 31 to 72 % of injected label errors": the range over all kinds of noise and their
-/// 95 % intervals. None without injected errors.
+/// 95 % prediction intervals. None without injected errors.
 fn sentence(budget: usize, reviews: &[Review]) -> Option<String> {
     let of_budget = reviews.iter().filter(|review| review.reviewed == budget);
     let low = of_budget.clone().map(|review| review.recall_low);

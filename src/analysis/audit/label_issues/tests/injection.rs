@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        calibration::reviews,
+        calibration::{Injected, Review, reviews},
         inject::{Injection, Noise, Subject, inject},
     },
     *,
@@ -129,41 +129,37 @@ fn a_group_larger_than_all_errors_keeps_its_labels() {
 
 #[test]
 fn reviews_are_estimated_from_injected_errors() {
-    // Eight of a hundred labels are expected to be wrong.
-    let scores: Vec<f32> = (0..100)
+    let others: Vec<f32> = (0..96)
         .map(|at| if at < 16 { at as f32 / 15.0 } else { 1.0 })
         .collect();
-    let injected = [0.0, 0.05, 0.3, 0.9];
+    let errors = [0.0, 0.05, 0.3, 0.9].repeat(10);
+    let mut injected = Injected {
+        others: &others,
+        errors: &errors,
+        decisions: 40,
+    };
     let sizes = [0, 1, 2, 6, 100, 200];
-    let found = reviews(&scores, &scores, &injected, 4, &sizes);
+    let found = reviews(&injected, 40.0, &sizes);
     let recalls: Vec<f64> = found.iter().map(|review| review.recall).collect();
-    // Half of the injected errors score as badly as the worst two labels, but two labels are at most a quarter of eight errors.
-    let expected = [0.0, 0.125, 0.25, 0.75, 1.0, 1.0];
-    for (recall, expected) in recalls.iter().zip(expected) {
-        assert!((recall - expected).abs() < 1e-6, "{recalls:?}");
-    }
-    assert_eq!(found[5].reviewed, 100);
+    // None, one, five and fourteen of the others are worse.
+    assert_eq!(recalls, [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]);
+    assert_eq!(found[5].reviewed, 136);
     for review in &found {
         assert!(review.recall_low <= review.recall && review.recall <= review.recall_high);
     }
-    assert!(reviews(&scores, &scores, &[], 0, &sizes).is_empty());
 
-    // The same errors from two decisions are known half as well: (0.0945, 0.9055) instead of (0.15, 0.85).
-    let dependent = reviews(&scores, &scores, &injected, 2, &sizes);
-    assert!((dependent[2].recall_high - 0.905_47).abs() < 1e-4);
-    assert!((found[2].recall_high - 0.849_96).abs() < 1e-4);
+    // Fewer decisions, and fewer own errors, make the interval wider.
+    let width = |review: Review| review.recall_high - review.recall_low;
+    let of_few_errors = reviews(&injected, 3.0, &sizes);
+    injected.decisions = 4;
+    let dependent = reviews(&injected, 40.0, &sizes);
+    assert!(width(dependent[2]) > width(found[2]));
+    assert!(width(of_few_errors[2]) > width(found[2]));
 
-    // With injected errors, 16 of 100 labels are expected to be wrong, so odds are scaled by (16 / 84) / (8 / 92): 0.3 becomes
-    // 0.48, between the eighth label's 0.47 and the ninth's 0.53.
-    let mut doubtful = scores.clone();
-    doubtful[80..].fill(0.6);
-    let recalls = |sizes: &[usize]| -> Vec<f64> {
-        let found = reviews(&scores, &doubtful, &[0.3; 4], 4, sizes);
-        found.iter().map(|review| review.recall).collect()
-    };
-    assert_eq!((recalls(&[8]), recalls(&[9])), (vec![0.0], vec![1.0]));
-
-    // No errors are expected.
-    let fine = reviews(&[1.0; 5], &[1.0; 5], &[0.5], 1, &[1, 5]);
-    assert!(fine.iter().all(|review| review.recall.is_finite()));
+    // No errors are expected, or none was injected.
+    injected.errors = &[0.5];
+    let fine = reviews(&injected, 0.0, &[100]);
+    assert_eq!((fine[0].recall_low, fine[0].recall_high), (0.0, 1.0));
+    injected.errors = &[];
+    assert!(reviews(&injected, 8.0, &sizes).is_empty());
 }
