@@ -27,7 +27,7 @@ use self::{
 
 pub const STAGE: Stage = Stage {
     name: "duplicates",
-    version: 5,
+    version: 6,
     about: "find duplicate and near-duplicate images",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
     writes: &[&duplicates::TABLE, &duplicate_candidates::TABLE],

@@ -6,7 +6,6 @@ use arrow::array::{BooleanArray, RecordBatch, StringArray};
 use prospect_analysis::audit::duplicates::{
     groups::groups,
     picture::Similarity,
-    tail::min_overall,
     threshold::{self, min_local},
 };
 use prospect_common::{Result, text};
@@ -20,7 +19,7 @@ use super::{
 };
 
 /// Minimum overall similarity of copies, which includes their colours.
-const MIN_OVERALL: f32 = 0.93;
+const MIN_OVERALL: f32 = 0.9;
 /// For larger groups of identical files, only the pairs with the first file are listed.
 const MAX_ALL_PAIRS: usize = 8;
 /// Feature vectors in memory at a time, in addition to those of the duplicates.
@@ -38,9 +37,8 @@ struct Pair {
 /// All duplicate pairs and their groups.
 pub struct Duplicates {
     pairs: Vec<Pair>,
-    /// Thresholds of near-copies: in the least similar quarter of the blocks, or else overall.
+    /// Minimum similarity of near-copies in the least similar quarter of the blocks.
     min_local: f64,
-    min_overall: f64,
 }
 
 impl Duplicates {
@@ -61,13 +59,10 @@ impl Duplicates {
         });
         let of_threshold: Vec<threshold::Compared> = of_threshold.collect();
         let min_local = min_local(images.len(), &of_threshold);
-        let overall = compared.iter().filter_map(|row| Some(row.best()?.overall));
-        let min_overall = min_overall(&overall.collect::<Vec<f32>>());
         let is_near = |row: &&ComparedPair| {
             let distance = row.pair.distance.zip(max_distance);
             let is_copy = |best: Similarity| {
-                let is_local = f64::from(best.local) >= min_local && best.overall >= MIN_OVERALL;
-                is_local || f64::from(best.overall) >= min_overall
+                f64::from(best.local) >= min_local && best.overall >= MIN_OVERALL
             };
             row.best().is_some_and(is_copy)
                 && distance.is_none_or(|(distance, max)| f64::from(distance) <= max)
@@ -105,11 +100,7 @@ impl Duplicates {
             }));
         }
         pairs.sort_by_key(|pair| (pair.a, pair.b));
-        Duplicates {
-            pairs,
-            min_local,
-            min_overall,
-        }
+        Duplicates { pairs, min_local }
     }
 
     pub fn table(
@@ -174,7 +165,6 @@ impl Duplicates {
             "mirrored_pairs": count(&|pair| pair.kind == DuplicateKind::Mirrored),
             "label_conflicts": count(&|pair| images.labels_differ(pair.a, pair.b)),
             "cross_split_pairs": count(&|pair| images.splits_differ(pair.a, pair.b)),
-            "min_similarity": self.min_overall,
             "min_local_similarity": self.min_local,
         })
     }
@@ -193,10 +183,9 @@ impl Duplicates {
     pub fn line(&self) -> String {
         let sizes = self.group_sizes();
         format!(
-            "{} images in {} duplicate groups; similarity from {:.3}, in each part from {:.3}",
+            "{} images in {} duplicate groups; similarity in each part from {:.3}",
             text::count(sizes.values().sum::<usize>() as u64),
             text::count(sizes.len() as u64),
-            self.min_overall,
             self.min_local,
         )
     }

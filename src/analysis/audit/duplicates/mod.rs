@@ -1,10 +1,10 @@
 //! Duplicates: candidate pairs, their similarity, and groups.
 //!
-//! - [`hashes`]: search for similar perceptual hashes among millions; [`picture`]: alignment and comparison of thumbnails;
-//!   [`threshold`] and [`tail`]: minimum similarities of duplicates; [`groups`]: connected components
+//! - [`hashes`]: search for similar perceptual hashes among millions; [`alignment`] and [`picture`]: alignment and comparison of
+//!   thumbnails; [`threshold`]: minimum similarity of duplicates; [`groups`]: connected components
 
+mod alignment;
 pub mod groups;
 pub mod hashes;
 pub mod picture;
-pub mod tail;
 pub mod threshold;
