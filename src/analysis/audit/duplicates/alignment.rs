@@ -106,9 +106,9 @@ fn sample(
 }
 
 /// Comparison of a picture with another one warped onto it.
-pub struct Overlay {
+struct Overlay {
     /// Over the overlap, -1 to 1.
-    pub correlation: f32,
+    correlation: f32,
     /// Overlapping fraction of the pixels within the margins.
     overlap: f32,
     /// Normal equations of gain, offset and the four warp parameters, `[6, 6]`, and their right-hand side.
@@ -117,11 +117,7 @@ pub struct Overlay {
 }
 
 /// `margin`: pixels at the edges to leave out.
-pub fn overlay(
-    [fixed, moving]: [&[f32]; 2],
-    (side, margin): (usize, usize),
-    warp: &Warp,
-) -> Overlay {
+fn overlay([fixed, moving]: [&[f32]; 2], (side, margin): (usize, usize), warp: &Warp) -> Overlay {
     let columns: Vec<(usize, Sample)> = (0..side)
         .filter_map(|col| Some((col, sample(col, (side, margin), warp.x)?)))
         .collect();

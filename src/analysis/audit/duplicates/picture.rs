@@ -4,7 +4,7 @@
 //! thumbnail is scaled and shifted over the other at 16, 32 and 64 pixels ([`super::alignment`]), so that a copy with cropped
 //! margins still matches; then the overlap is compared at 64 pixels.
 
-use super::alignment::{Warp, align, overlay};
+use super::alignment::{Warp, align};
 
 /// Width and height of thumbnails, for originals of any shape.
 pub const SIDE: usize = 64;
@@ -111,15 +111,14 @@ impl Thumbnail {
             overall: correlation.max(0.0),
             local: 0.0,
         };
-        let start = Warp::default();
-        let unaligned = overlay([&self.coarse, &other.coarse], (COARSE, 0), &start).correlation;
+        let unaligned = correlation(&self.coarse, &other.coarse);
         if unaligned < MIN_TO_ALIGN {
             return different(unaligned);
         }
         let (warp, coarse) = align(
             [&self.coarse, &other.coarse],
             (COARSE, 0),
-            start,
+            Warp::default(),
             COARSE_STEPS,
         );
         if coarse < MIN_TO_REFINE {

@@ -17,7 +17,7 @@ const MAX_SIMILARITY: f64 = 0.99999;
 /// Threshold if there are too few pairs for an estimate.
 const OF_FEW: f64 = 0.97;
 /// Maximum expected number of pairs by chance. One would join two groups.
-const MAX_CHANCE: f64 = 0.05;
+const MAX_CHANCE: f64 = 0.02;
 /// The tail begins at the upper two-hundredth and decays as it does from the upper twentieth to there.
 const START: f64 = 0.005;
 const BEFORE: f64 = 0.05;
@@ -35,7 +35,7 @@ pub struct Compared {
     pub wrong_way: f32,
 }
 
-/// The similarity, within bounds, that at most a twentieth of a pair of different pictures is expected to reach, if each of the
+/// The similarity, within bounds, that at most a fiftieth of a pair of different pictures is expected to reach, if each of the
 /// `images` has one look-alike.
 pub fn min_local(images: usize, compared: &[Compared]) -> f64 {
     let mut order: Vec<(f64, &Compared)> = compared
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn an_exponential_tail_is_extrapolated() {
-        // 2,000 pairs: 0.05 of them by chance beyond 1 + ln(2000 / 0.05) / 5.
-        let expected = 1.0 + (4e4f64).ln() / 5.0;
+        // 2,000 pairs: 0.02 of them by chance beyond 1 + ln(2000 / 0.02) / 5.
+        let expected = 1.0 + (1e5f64).ln() / 5.0;
         let found = min_local(2000, &pairs(tail(1.0, 5.0, 4000)));
         assert!((found.atanh() - expected).abs() < 0.05, "{found}");
     }
