@@ -28,6 +28,7 @@ struct Image {
     path: String,
     label: Option<String>,
     split: Option<String>,
+    digest: Option<String>,
 }
 
 /// All findings are flagged. A copy has one, about the most similar earlier image. Every member of a group with different labels
@@ -72,7 +73,8 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     Ok(best.into_values().collect())
 }
 
-/// Adds label conflicts and leaks of members that are paired with none of the conflicting images: copies of copies.
+/// Adds label conflicts and leaks of members that are paired with none of the conflicting images: copies of copies, and identical
+/// files of large groups.
 fn add_indirect(
     members: &BTreeSet<u32>,
     images: &BTreeMap<u32, Image>,
@@ -92,8 +94,15 @@ fn add_indirect(
             // Only as certain as the least similar step on the way.
             if let Some(other_id) = firsts.iter().copied().find(conflicts) {
                 let other = &images[other_id];
-                let same = format!("a copy of a copy of {}", escaped(&other.path));
+                let is_identical = own.digest.is_some() && own.digest == other.digest;
+                let relation = if is_identical {
+                    "the same file as"
+                } else {
+                    "a copy of a copy of"
+                };
+                let same = format!("{relation} {}", escaped(&other.path));
                 let steps = [Kind::DuplicateNear, Kind::DuplicateExact].into_iter();
+                let steps = steps.filter(|_| !is_identical);
                 let scores = steps.filter_map(|kind| Some(best.get(&(*id, kind))?.score));
                 let score = scores.fold(0.0, f32::max);
                 let finding = finding(kind, (*id, own), (*other_id, other), score, &same);
@@ -219,14 +228,16 @@ fn read_images(
         images::path,
         images::label_name,
         images::split,
+        images::digest,
     );
     for batch in run.rows(manifest, columns) {
-        for (id, path, label, split) in batch?.iter() {
+        for (id, path, label, split, digest) in batch?.iter() {
             if let Some(image) = images.get_mut(&id) {
                 *image = Image {
                     path: path.to_string(),
                     label: label.map(str::to_string),
                     split: split.map(str::to_string),
+                    digest: digest.map(str::to_string),
                 };
             }
         }

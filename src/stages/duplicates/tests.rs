@@ -233,13 +233,11 @@ fn every_member_of_a_group_has_its_conflicts() {
         of(Kind::DuplicateLabel),
         [&copies[..], &[original]].concat()
     );
-    let indirect = findings.iter().find(|finding| {
-        finding.kind == Kind::Leak
-            && finding
-                .evidence
-                .starts_with("a copy of a copy of train/cat/2.png")
-    });
-    assert!(indirect.is_some());
+    // Only the first of so many equal files is paired with the others, but all of them are known to be equal.
+    for finding in &findings {
+        let evidence = &finding.evidence;
+        assert!(evidence.starts_with("the same file as "), "{evidence}");
+    }
 }
 
 #[test]
