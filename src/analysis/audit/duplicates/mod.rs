@@ -1,6 +1,6 @@
 //! Duplicates: candidate pairs, their similarity, and groups.
 //!
-//! - [`hashes`]: search for similar perceptual hashes among millions; [`alignment`] and [`picture`]: alignment and comparison of
+//! - [`hashes`]: search for similar perceptual hashes among millions; `alignment` and [`picture`]: alignment and comparison of
 //!   thumbnails; [`threshold`]: minimum similarity of duplicates; [`groups`]: connected components
 
 mod alignment;

@@ -1,7 +1,7 @@
 //! Similarity of two pictures: their thumbnails are aligned and compared pixel by pixel.
 //!
 //! The comparison uses the detail of the luma, edges and shapes, and ignores brightness, contrast and broad shading. One
-//! thumbnail is scaled and shifted over the other at 16, 32 and 64 pixels ([`super::alignment`]), so that a copy with cropped
+//! thumbnail is scaled and shifted over the other at 16, 32 and 64 pixels (module `alignment`), so that a copy with cropped
 //! margins still matches; then the overlap is compared at 64 pixels.
 
 use super::alignment::{Warp, align};
