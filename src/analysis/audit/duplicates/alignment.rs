@@ -246,3 +246,89 @@ fn solve(mut equations: [[f64; 6]; 6], mut right: [f64; 6]) -> [f64; 6] {
     }
     right
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIDE: usize = 32;
+
+    /// `[SIDE, SIDE]` values of a function of column and row.
+    fn plane(of: impl Fn(f32, f32) -> f32) -> Vec<f32> {
+        let at = |at: usize| ((at % SIDE) as f32, (at / SIDE) as f32);
+        (0..SIDE * SIDE).map(at).map(|(x, y)| of(x, y)).collect()
+    }
+
+    /// Where the warp takes a coordinate.
+    fn moved(at: f32, (scaling, shift): (f32, f32)) -> f32 {
+        let centre = (SIDE as f32 - 1.0) / 2.0;
+        centre + (1.0 + scaling) * (at - centre) + shift * SIDE as f32
+    }
+
+    fn scene(x: f32, y: f32) -> f32 {
+        (0.3 * x).sin() + (0.37 * y + 0.5).cos() + (0.2 * (x + y)).sin()
+    }
+
+    const WARP: Warp = Warp {
+        x: (0.05, -0.03),
+        y: (-0.04, 0.02),
+    };
+
+    #[test]
+    fn a_known_warp_is_found_whatever_gain_and_offset() {
+        let fixed = plane(|x, y| 3.0 * scene(moved(x, WARP.x), moved(y, WARP.y)) - 20.0);
+        let moving = plane(scene);
+        let (found, correlation) = align([&fixed, &moving], (SIDE, 0), Warp::default(), 8);
+        // Linear interpolation within the steps costs a few hundredths of a pixel.
+        for (found, expected) in [(found.x, WARP.x), (found.y, WARP.y)] {
+            assert!((found.0 - expected.0).abs() < 0.003, "{found:?}");
+            assert!((found.1 - expected.1).abs() < 0.003, "{found:?}");
+        }
+        assert!(correlation > 0.999, "{correlation}");
+    }
+
+    #[test]
+    fn what_is_in_the_margin_does_not_count() {
+        let is_inside = |at: f32| (3.0..SIDE as f32 - 3.0).contains(&at);
+        let blotted = plane(|x, y| {
+            if is_inside(x) && is_inside(y) {
+                scene(x, y)
+            } else {
+                9.0
+            }
+        });
+        let fixed = plane(|x, y| scene(moved(x, WARP.x), moved(y, WARP.y)));
+        let off = |margin| {
+            let (found, _) = align([&fixed, &blotted], (SIDE, margin), Warp::default(), 8);
+            (found.x.0 - WARP.x.0).abs() + (found.x.1 - WARP.x.1).abs()
+        };
+        assert!(off(4) < 0.006 && off(0) > 0.02, "{}, {}", off(4), off(0));
+    }
+
+    #[test]
+    fn cubic_convolution_is_exact_for_quadratics() {
+        let of = |x: f32, y: f32| 0.1 * x * x - 0.3 * x * y + 2.0 * y;
+        let (width, [own, warped]) = WARP.overlap(SIDE, &plane(|x, _| x), &plane(of));
+        let row = |at: usize| {
+            (0..SIDE)
+                .find(|row| sample(*row, (SIDE, 0), WARP.y).is_some())
+                .unwrap_or(0)
+                + at / width
+        };
+        let mut compared = 0;
+        for (at, (x, value)) in own.iter().zip(&warped).enumerate() {
+            let (to_x, to_y) = (moved(*x, WARP.x), moved(row(at) as f32, WARP.y));
+            // Next to the edge, a pixel is missing.
+            let is_inside = |to: f32| (1.0..SIDE as f32 - 2.0).contains(&to);
+            if is_inside(to_x) && is_inside(to_y) {
+                assert!(
+                    (value - of(to_x, to_y)).abs() < 1e-3,
+                    "{value}, {}",
+                    of(to_x, to_y)
+                );
+                compared += 1;
+            }
+        }
+        assert!(compared > 700, "{compared}");
+    }
+}
