@@ -3,7 +3,7 @@
 use prospect_store::table;
 
 table! {
-    /// Out-of-fold predictions of a linear classifier on the features, or predictions of the network.
+    /// Out-of-fold predictions of a linear classifier on the features, or the network's. Their calibration: `probe_quality`.
     pub mod probe = "probe", "image", [45.0, 30.0] {
         image_id: u32,
         /// `probe` or `network`
