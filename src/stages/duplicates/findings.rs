@@ -91,20 +91,17 @@ fn add_indirect(
             }
             let own = &images[id];
             let conflicts = |other: &&u32| is_about(kind, own, &images[*other], *id > **other);
-            // Only as certain as the least similar step on the way.
             if let Some(other_id) = firsts.iter().copied().find(conflicts) {
                 let other = &images[other_id];
-                let is_identical = own.digest.is_some() && own.digest == other.digest;
-                let relation = if is_identical {
-                    "the same file as"
+                let (relation, score) = if own.digest.is_some() && own.digest == other.digest {
+                    ("the same file as", 0.0)
                 } else {
-                    "a copy of a copy of"
+                    // Only as certain as the least similar step on the way.
+                    let steps = [Kind::DuplicateNear, Kind::DuplicateExact].into_iter();
+                    let scores = steps.filter_map(|kind| Some(best.get(&(*id, kind))?.score));
+                    ("a copy of a copy of", scores.fold(0.0, f32::max))
                 };
                 let same = format!("{relation} {}", escaped(&other.path));
-                let steps = [Kind::DuplicateNear, Kind::DuplicateExact].into_iter();
-                let steps = steps.filter(|_| !is_identical);
-                let scores = steps.filter_map(|kind| Some(best.get(&(*id, kind))?.score));
-                let score = scores.fold(0.0, f32::max);
                 let finding = finding(kind, (*id, own), (*other_id, other), score, &same);
                 best.insert((*id, kind), finding);
             }
