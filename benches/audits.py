@@ -261,17 +261,17 @@ def make(root, n, k, dimension, parts):
     pred, p_pred, p_label = predict(0.9)
     run.write("probe", "probe", [
         ids, np.full(rows, "probe"), masked(rng.integers(0, 5, rows).astype(np.int16), unlabelled), masked(label, unlabelled), pred,
-        masked(p_label, unlabelled), p_pred, p_pred * 2 - 1, uniform(rows), wide(CLASSES),
+        masked(p_label, unlabelled), p_pred, p_pred**2, p_pred * 2 - 1, uniform(rows), wide(CLASSES),
     ], schema(
-        image_id=U32, source=TEXT, fold_=I16, label_=I32, pred=I32, p_label_=F32, p_pred=F32, margin=F32, entropy=F32,
-        probabilities=vector(F32, CLASSES),
+        image_id=U32, source=TEXT, fold_=I16, label_=I32, pred=I32, p_label_=F32, p_pred=F32, calibrated_=F32, margin=F32,
+        entropy=F32, probabilities=vector(F32, CLASSES),
     ), parts)
     run.write("probe", "probe_classes", [
         classes, classes, names, np.bincount(label, minlength=CLASSES).astype(np.uint32),
     ], schema(**{"position": I32, "class": I32, "name": TEXT, "images": U32}))
     run.write("probe", "probe_quality", [
-        np.array([1.0, 0.1, 0.01]), np.array([False, True, False]), *[rng.random(3) for _ in range(4)], np.full(3, rows, np.uint32),
-    ], schema(l2=F64, chosen=BOOL, log_loss=F64, accuracy=F64, ece=F64, brier=F64, images=U32))
+        np.array([1.0, 0.1, 0.01]), np.array([False, True, False]), *[rng.random(3) for _ in range(5)], np.full(3, rows, np.uint32),
+    ], schema(l2=F64, chosen=BOOL, log_loss=F64, accuracy=F64, ece=F64, ece_calibrated=F64, brier=F64, images=U32))
     run.write("probe", "probe_calibration", [
         np.arange(10, dtype=np.int32), np.full(10, rows // 10, np.uint32), random(10), random(10),
     ], schema(bin=I32, images=U32, confidence=F32, accuracy=F32))

@@ -3,6 +3,7 @@
 pub mod association;
 pub mod bad_photos;
 pub mod binning;
+pub mod calibration;
 pub mod duplicates;
 pub mod folds;
 pub mod groups;

@@ -3,8 +3,8 @@
 use prospect_store::table;
 
 table! {
-    /// Out-of-fold predictions of a linear classifier on the features, or the network's. Their calibration: `probe_quality`.
-    pub mod probe = "probe", "image", [45.0, 30.0] {
+    /// Out-of-fold predictions of a linear classifier on the features, or the network's. The probabilities are the softmax as trained; only `calibrated` is calibrated.
+    pub mod probe = "probe", "image", [49.0, 32.0] {
         image_id: u32,
         /// `probe` or `network`
         source: Text,
@@ -15,6 +15,8 @@ table! {
         /// null if the label is not one of the classes
         p_label: Option<f32>,
         p_pred: f32,
+        /// expected share of labels equal to `pred` at this `p_pred`, by isotonic regression on the other folds; null for the network
+        calibrated: Option<f32>,
         /// probability of the label minus the highest other probability
         margin: f32,
         /// in nats
@@ -47,15 +49,17 @@ table! {
 
 table! {
     /// Quality of the probe's out-of-fold predictions, by penalty.
-    pub mod probe_quality = "probe_quality", "penalty", [60.0, 200.0] {
+    pub mod probe_quality = "probe_quality", "penalty", [68.0, 210.0] {
         /// strength of the penalty
         l2: Option<f64>,
         /// whether the table `probe` uses this penalty
         chosen: bool,
         log_loss: f64,
         accuracy: f64,
-        /// expected calibration error
+        /// expected calibration error of `probe.p_pred`
         ece: Option<f64>,
+        /// expected calibration error of `probe.calibrated`
+        ece_calibrated: Option<f64>,
         brier: Option<f64>,
         images: u32,
         /// passes over the features

@@ -10,8 +10,11 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use prospect_analysis::space::linalg::logistic::{
-    self, MAX_PENALTIES, Model, NO_FOLD, Problem, Progress, Settings, UNLABELLED,
+use prospect_analysis::{
+    audit::calibration::CrossCalibration,
+    space::linalg::logistic::{
+        self, MAX_PENALTIES, Model, NO_FOLD, Problem, Progress, Settings, UNLABELLED,
+    },
 };
 use prospect_common::Result;
 use prospect_config::ProbabilitySource;
@@ -32,7 +35,7 @@ use self::{
 
 pub const STAGE: Stage = Stage {
     name: "probe",
-    version: 2,
+    version: 3,
     about: "train a cross-validated linear classifier on the features",
     needs: Needs::Named(&["scan", "extract", "duplicates"]),
     writes: &[
@@ -112,9 +115,10 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
 
     let n = inputs.table_rows as u64;
     let bar = ctx.progress.stage("probe", n, "images");
+    bar.note("evaluation");
+    let tally = tally(ctx, &manifest, &inputs, &classifier)?;
+    let calibration = tally.calibration();
     if !writer.has_part(0) {
-        bar.note("evaluation");
-        let tally = tally(ctx, &manifest, &inputs, &classifier)?;
         let mut part = writer.part(0)?;
         part.write(probe_classes::NAME, &tables::classes(&inputs.classes)?)?;
         if let Classifier::Probe(models) = &classifier {
@@ -123,7 +127,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         }
         part.write(
             probe_quality::NAME,
-            &tables::quality(fitted.as_ref(), &tally)?,
+            &tables::quality(fitted.as_ref(), &tally, &calibration)?,
         )?;
         part.write(probe_calibration::NAME, &tables::calibration(&tally)?)?;
         writer.commit(part)?;
@@ -141,6 +145,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             &inputs,
             inputs.classes.len(),
             classifier.source().name(),
+            &calibration,
         )?;
         part.write(probe::NAME, &rows)?;
         writer.commit(part)?;
@@ -166,14 +171,16 @@ fn write_empty(writer: &StageWriter, inputs: &Inputs) -> Result<Outcome> {
     if !writer.has_part(0) {
         let mut part = writer.part(0)?;
         let (none, source) = (Chunk::default(), ProbabilitySource::Probe.name());
-        let rows = tables::probe(&none, inputs, 1, source)?;
+        let of_none = CrossCalibration::default();
+        let rows = tables::probe(&none, inputs, 1, source, &of_none)?;
         part.write(probe::NAME, &rows)?;
         let rows = tables::classes(&inputs.classes)?;
         part.write(probe_classes::NAME, &rows)?;
         let rows = tables::weights(&[], &[], inputs.dimension)?;
         part.write(probe_weights::NAME, &rows)?;
         let none = Tally::default();
-        part.write(probe_quality::NAME, &tables::quality(None, &none)?)?;
+        let rows = tables::quality(None, &none, &of_none)?;
+        part.write(probe_quality::NAME, &rows)?;
         part.write(probe_calibration::NAME, &tables::calibration(&none)?)?;
         writer.commit(part)?;
     }
@@ -238,9 +245,10 @@ fn tally(
     classifier.each(ctx, manifest, inputs, &|_| true, &mut |_, chunk| {
         let probabilities = chunk.probabilities.chunks_exact(inputs.classes.len());
         for (id, p) in chunk.image_ids.iter().zip(probabilities) {
-            let position = inputs.row(*id).map(|row| inputs.positions[row]);
-            if let Some(position) = position.filter(|position| *position != UNLABELLED) {
-                tally.add(p, position as usize);
+            let row = inputs.row(*id);
+            if let Some(row) = row.filter(|row| inputs.positions[*row] != UNLABELLED) {
+                let fold = tables::in_fold(inputs.folds[row]);
+                tally.add(p, inputs.positions[row] as usize, fold);
             }
         }
         Ok(())

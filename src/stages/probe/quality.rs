@@ -1,5 +1,7 @@
 //! Quality of probabilities: accuracy, log-loss, Brier score and calibration.
 
+use prospect_analysis::audit::calibration::{CrossCalibration, Outcome};
+
 /// Number of equally wide confidence bins.
 pub const BINS: usize = 15;
 
@@ -11,6 +13,8 @@ pub struct Tally {
     log_loss: f64,
     brier: f64,
     pub bins: [Bin; BINS],
+    /// Predictions of images in a fold.
+    outcomes: Vec<Outcome>,
 }
 
 /// Images whose confidence, the highest probability, is in one bin.
@@ -38,11 +42,13 @@ pub struct Quality {
     pub ece: f64,
     /// Brier score over all classes: 0 to 2.
     pub brier: f64,
+    /// `ece` of the calibrated confidence; None without folds.
+    pub ece_calibrated: Option<f64>,
 }
 
 impl Tally {
-    /// Adds the probabilities of an image of class `label`.
-    pub fn add(&mut self, probabilities: &[f32], label: usize) {
+    /// Adds the probabilities of an image of class `label` in `fold`, if in one.
+    pub fn add(&mut self, probabilities: &[f32], label: usize, fold: Option<u16>) {
         let best = best(probabilities);
         let (right, confidence) = (best == label, f64::from(probabilities[best]));
         let errors = probabilities.iter().enumerate().map(|(class, p)| {
@@ -55,23 +61,49 @@ impl Tally {
         self.right += u64::from(right);
         self.log_loss -= of_label.ln();
         self.brier += errors.sum::<f64>();
-        let bin = &mut self.bins[((confidence * BINS as f64) as usize).min(BINS - 1)];
-        bin.images += 1;
-        bin.right += u64::from(right);
-        bin.confidence += confidence;
+        add_to(&mut self.bins, confidence, right);
+        self.outcomes.extend(fold.map(|fold| Outcome {
+            fold,
+            confidence: probabilities[best],
+            right,
+        }));
+    }
+
+    /// Calibration of the confidence by fold.
+    pub fn calibration(&self) -> CrossCalibration {
+        CrossCalibration::fit(&self.outcomes)
     }
 
     /// The means; None without images.
-    pub fn quality(&self) -> Option<Quality> {
+    pub fn quality(&self, calibration: &CrossCalibration) -> Option<Quality> {
         let n = self.images as f64;
-        let gap = |bin: &Bin| (bin.confidence - bin.right as f64).abs() / n;
+        let mut calibrated = [Bin::default(); BINS];
+        for one in &self.outcomes {
+            if let Some(share) = calibration.share(Some(one.fold), one.confidence) {
+                add_to(&mut calibrated, share.into(), one.right);
+            }
+        }
         (self.images > 0).then(|| Quality {
             log_loss: self.log_loss / n,
             accuracy: self.right as f64 / n,
-            ece: self.bins.iter().map(gap).sum(),
+            ece: calibration_error(&self.bins),
             brier: self.brier / n,
+            ece_calibrated: (!self.outcomes.is_empty()).then(|| calibration_error(&calibrated)),
         })
     }
+}
+
+fn add_to(bins: &mut [Bin; BINS], confidence: f64, right: bool) {
+    let bin = &mut bins[((confidence * BINS as f64) as usize).min(BINS - 1)];
+    bin.images += 1;
+    bin.right += u64::from(right);
+    bin.confidence += confidence;
+}
+
+fn calibration_error(bins: &[Bin; BINS]) -> f64 {
+    let images: u64 = bins.iter().map(|bin| bin.images).sum();
+    let gap = |bin: &Bin| (bin.confidence - bin.right as f64).abs();
+    bins.iter().map(gap).sum::<f64>() / images as f64
 }
 
 /// The most probable class; the first one of ties.
@@ -91,17 +123,19 @@ mod tests {
     #[test]
     fn quality_matches_hand_computed_values() {
         let mut tally = Tally::default();
-        assert_eq!(tally.quality(), None);
-        tally.add(&[0.75, 0.25], 0);
-        tally.add(&[0.5, 0.5], 1);
-        tally.add(&[0.0, 1.0], 1);
-        let quality = tally.quality().unwrap();
+        assert_eq!(tally.quality(&tally.calibration()), None);
+        tally.add(&[0.75, 0.25], 0, Some(0));
+        tally.add(&[0.5, 0.5], 1, Some(1));
+        tally.add(&[0.0, 1.0], 1, None);
+        let quality = tally.quality(&tally.calibration()).unwrap();
         let log_loss = -(0.75f64.ln() + 0.5f64.ln()) / 3.0;
         assert!((quality.log_loss - log_loss).abs() < 1e-12);
         // Ties go to the first class.
         assert!((quality.accuracy - 2.0 / 3.0).abs() < 1e-12);
         assert!((quality.ece - (0.25 + 0.5) / 3.0).abs() < 1e-12);
         assert!((quality.brier - (0.125 + 0.5) / 3.0).abs() < 1e-12);
+        // Each fold's only prediction is calibrated by the other's, which is the opposite; the third is in none.
+        assert_eq!(quality.ece_calibrated, Some(1.0));
         let filled = tally
             .bins
             .iter()
@@ -115,8 +149,9 @@ mod tests {
     #[test]
     fn a_zero_probability_of_the_label_has_a_large_finite_loss() {
         let mut tally = Tally::default();
-        tally.add(&[0.0, 1.0], 0);
-        let quality = tally.quality().unwrap();
+        tally.add(&[0.0, 1.0], 0, None);
+        let quality = tally.quality(&tally.calibration()).unwrap();
         assert!(quality.log_loss > 80.0 && quality.log_loss.is_finite());
+        assert_eq!(quality.ece_calibrated, None);
     }
 }

@@ -3,7 +3,10 @@
 use std::iter::repeat_n;
 
 use arrow::array::{Float32Array, Float64Array, RecordBatch, StringArray};
-use prospect_analysis::space::linalg::logistic::{Model, NO_FOLD, PenaltyTrial, UNLABELLED};
+use prospect_analysis::{
+    audit::calibration::CrossCalibration,
+    space::linalg::logistic::{Model, NO_FOLD, PenaltyTrial, UNLABELLED},
+};
 use prospect_common::Result;
 use prospect_engine::schema::{
     probe, probe_calibration, probe_classes, probe_quality, probe_weights,
@@ -17,7 +20,13 @@ use super::{
 };
 
 /// Rows of `probe`. `classes`: number of classes, at least 1.
-pub fn probe(chunk: &Chunk, inputs: &Inputs, classes: usize, source: &str) -> Result<RecordBatch> {
+pub fn probe(
+    chunk: &Chunk,
+    inputs: &Inputs,
+    classes: usize,
+    source: &str,
+    calibration: &CrossCalibration,
+) -> Result<RecordBatch> {
     let n = chunk.image_ids.len();
     let mut rows = Rows::default();
     for (id, p) in chunk
@@ -32,6 +41,7 @@ pub fn probe(chunk: &Chunk, inputs: &Inputs, classes: usize, source: &str) -> Re
             row.map_or(UNLABELLED, |row| inputs.positions[row]),
             p,
             &inputs.classes,
+            calibration,
         );
     }
     probe::Columns {
@@ -41,12 +51,18 @@ pub fn probe(chunk: &Chunk, inputs: &Inputs, classes: usize, source: &str) -> Re
         label: rows.labels.into(),
         pred: rows.pred.into(),
         p_label: rows.p_label.into(),
+        calibrated: rows.calibrated.into(),
         p_pred: rows.p_pred.into(),
         margin: rows.margin.into(),
         entropy: rows.entropy.into(),
         probabilities: Lists::new(chunk.probabilities.clone(), classes),
     }
     .batch()
+}
+
+/// The fold of a row, if it is in one.
+pub fn in_fold(fold: u16) -> Option<u16> {
+    (fold != NO_FOLD).then_some(fold)
 }
 
 #[derive(Default)]
@@ -56,12 +72,21 @@ struct Rows {
     pred: Vec<i32>,
     p_label: Vec<Option<f32>>,
     p_pred: Vec<f32>,
+    calibrated: Vec<Option<f32>>,
     margin: Vec<f32>,
     entropy: Vec<f32>,
 }
 
 impl Rows {
-    fn push(&mut self, label: Option<i32>, fold: u16, position: u32, p: &[f32], classes: &[Class]) {
+    fn push(
+        &mut self,
+        label: Option<i32>,
+        fold: u16,
+        position: u32,
+        p: &[f32],
+        classes: &[Class],
+        calibration: &CrossCalibration,
+    ) {
         let pred = best(p);
         // The margin is the label's, or without a label the prediction's.
         let of = if position == UNLABELLED {
@@ -75,11 +100,12 @@ impl Rows {
             .iter()
             .filter(|p| **p > 0.0)
             .map(|p| -f64::from(*p) * f64::from(*p).ln());
-        self.folds.push((fold != NO_FOLD).then_some(fold as i16));
+        self.folds.push(in_fold(fold).map(|fold| fold as i16));
         self.labels.push(label);
         self.pred.push(classes[pred].number);
         self.p_label.push((position != UNLABELLED).then(|| p[of]));
         self.p_pred.push(p[pred]);
+        (self.calibrated).push(calibration.share(in_fold(fold), p[pred]));
         self.margin.push(p[of] - rival);
         self.entropy.push(entropy.sum::<f64>() as f32);
     }
@@ -153,8 +179,12 @@ pub struct PenaltySearch {
 
 /// Rows of `probe_quality`: the penalties tried, with the measured quality of the chosen one; a single row without a penalty if
 /// nothing was trained.
-pub fn quality(fitted: Option<&PenaltySearch>, tally: &Tally) -> Result<RecordBatch> {
-    let measured = tally.quality();
+pub fn quality(
+    fitted: Option<&PenaltySearch>,
+    tally: &Tally,
+    calibration: &CrossCalibration,
+) -> Result<RecordBatch> {
+    let measured = tally.quality(calibration);
     let rows: Vec<(Option<&PenaltyTrial>, Option<Quality>)> = match fitted {
         Some(fitted) => (fitted.trials.iter())
             .map(|tried| (Some(tried), measured.filter(|_| tried.l2 == fitted.l2)))
@@ -182,6 +212,7 @@ pub fn quality(fitted: Option<&PenaltySearch>, tally: &Tally) -> Result<RecordBa
         log_loss: either(|quality| quality.log_loss, |trial| trial.log_loss),
         accuracy: either(|quality| quality.accuracy, |trial| trial.accuracy),
         ece: of_chosen(|quality| quality.ece),
+        ece_calibrated: (rows.iter()).map(|row| row.1?.ece_calibrated).collect(),
         brier: of_chosen(|quality| quality.brier),
         images: vec![tally.images as u32; rows.len()].into(),
         passes: tried().map(|tried| Some(tried?.passes as i32)).collect(),
@@ -197,15 +228,17 @@ pub fn read_chosen(run: &RunFolder, manifest: &Manifest) -> Result<Vec<(&'static
         probe_quality::accuracy,
         probe_quality::log_loss,
         probe_quality::ece,
+        probe_quality::ece_calibrated,
         probe_quality::l2,
     );
     let mut figures = Vec::new();
     for batch in run.rows(manifest, columns) {
         let batch = batch?;
         let mut rows = batch.iter();
-        if let Some((_, accuracy, log_loss, ece, l2)) = rows.find(|row| row.0) {
+        if let Some((_, accuracy, log_loss, ece, calibrated, l2)) = rows.find(|row| row.0) {
             figures.extend([("accuracy", accuracy), ("log_loss", log_loss)]);
             figures.extend(ece.map(|ece| ("ece", ece)));
+            figures.extend(calibrated.map(|ece| ("ece_calibrated", ece)));
             figures.extend(l2.map(|l2| ("l2", l2)));
         }
     }

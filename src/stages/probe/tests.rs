@@ -165,6 +165,7 @@ struct Row {
     pred: i32,
     p_label: Option<f32>,
     p_pred: f32,
+    calibrated: Option<f32>,
     margin: f32,
     entropy: f32,
     probabilities: Vec<f32>,
@@ -179,6 +180,7 @@ fn rows(run: &RunFolder) -> Vec<Row> {
         probe::pred,
         probe::p_label,
         probe::p_pred,
+        probe::calibrated,
         probe::margin,
         probe::entropy,
         probe::probabilities,
@@ -187,7 +189,7 @@ fn rows(run: &RunFolder) -> Vec<Row> {
     for batch in run.rows(&run.manifest().unwrap(), columns) {
         for cells in batch.unwrap().iter() {
             let (id, source, fold, label, pred, ..) = cells;
-            let (.., p_label, p_pred, margin, entropy, probabilities) = cells;
+            let (.., p_label, p_pred, calibrated, margin, entropy, probabilities) = cells;
             rows.push(Row {
                 id,
                 source: source.to_string(),
@@ -196,6 +198,7 @@ fn rows(run: &RunFolder) -> Vec<Row> {
                 pred,
                 p_label,
                 p_pred,
+                calibrated,
                 margin,
                 entropy,
                 probabilities: probabilities.to_vec(),
@@ -347,6 +350,27 @@ fn weights_applied_to_features_give_the_stored_probabilities() {
     assert_eq!(summary["l2"].as_f64(), Some(best.1));
 }
 
+/// Labels wrong at random are what a linear model cannot show: it is as sure of them as of others.
+#[test]
+fn the_calibrated_confidence_knows_the_share_of_wrong_labels() {
+    let mut fake = Fake::new(3000);
+    for id in (0..3000).filter(|id| id * 7919 % 1000 < 150) {
+        fake.labels[id] = fake.labels[id].map(|label| (label + 1) % 3);
+    }
+    fake.labels[5] = None;
+    let (run, summary) = fake.run("run", &[]);
+    let error = |name: &str| summary[name].as_f64().unwrap();
+    assert!(error("ece") > 0.08, "{summary}");
+    assert!(error("ece_calibrated") < 0.05, "{summary}");
+    let rows = rows(&run);
+    let sure = rows.iter().filter(|row| row.p_pred > 0.9);
+    let sure: Vec<f32> = sure.map(|row| row.calibrated.unwrap()).collect();
+    let mean = sure.iter().sum::<f32>() / sure.len() as f32;
+    assert!((mean - 0.85).abs() < 0.03, "{mean}");
+    // An image without a label has a confidence too.
+    assert!(rows[5].fold.is_none() && rows[5].calibrated.is_some());
+}
+
 #[test]
 fn lost_parts_are_rewritten_with_the_same_bytes() {
     let fake = Fake::new(100);
@@ -432,6 +456,7 @@ fn the_network_gives_probabilities_of_classes_that_it_knows() {
     );
     assert_eq!((found[10].label, found[10].p_label), (None, None));
     assert!(found.iter().all(|row| row.source == "network"));
+    assert!(found.iter().all(|row| row.calibrated.is_none()));
     assert!(
         !run.tables(&run.manifest().unwrap())
             .contains(&"probe_weights".to_string())
