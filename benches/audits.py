@@ -247,7 +247,7 @@ def make(root, n, k, dimension, parts):
     by = np.lexsort((pair_b, pair_a))
     pair_a, pair_b = pair_a[by], pair_b[by]
     m = pair_a.size
-    kind = np.array(["exact", "near", "mirrored"])[rng.integers(0, 3, m)]
+    kind = np.array(["exact", "near", "mirrored", "rotated"])[rng.integers(0, 4, m)]
     conflict = (label[pair_a] != label[pair_b]) & ~unlabelled[pair_a] & ~unlabelled[pair_b]
     splits = split[ids]
     run.write("duplicates", "duplicates", [

@@ -4,9 +4,9 @@
 usage: peer_duplicates.py inject IMAGES TARGET [--photos N] [--seed N]
        peer_duplicates.py evaluate TARGET --run RUN
 
-`inject` creates TARGET/images with links to IMAGES and four copies of each of N photos: reencoded (JPEG, quality 50 to 90), resized
-(0.5 to 0.9), cropped (by a tenth of width and height) and mirrored; TARGET/truth.csv lists them. `evaluate` compares the groups of
-the run's table `duplicates` with connected components of pairs by imagehash.phash (at most 10 of 64 bits differ, as is common) and
+`inject` creates TARGET/images with links to IMAGES and five copies of each of N photos: reencoded (JPEG, quality 50 to 90), resized
+(0.5 to 0.9), cropped (by a tenth of width and height), mirrored, and turned to any orientation; TARGET/truth.csv lists them.
+`evaluate` compares the groups of the run's table `duplicates` with connected components of pairs by imagehash.phash (at most 10 of 64 bits differ, as is common) and
 by the cosine of the run's features (above 0.9, as in fastdup). Prints for each method: recall per kind, the share of copies in one
 group with their original; precision, the share of pairs within groups that are copies of one photo; and the largest group. Copies
 that IMAGES already contains count as false positives for all methods.
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-KINDS = ["encoded", "resized", "cropped", "mirrored"]
+KINDS = ["encoded", "resized", "cropped", "mirrored", "rotated"]
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -49,6 +49,7 @@ def inject(options):
             "resized": (photo.resize((round(width * scale), round(height * scale)), Image.LANCZOS), 92),
             "cropped": (photo.crop([round(edge) for edge in box]), 92),
             "mirrored": (ImageOps.mirror(photo), 92),
+            "rotated": (photo.transpose(rng.choice(list(Image.Transpose))), 92),
         }
         for kind in KINDS:
             copy = name.with_name(f"zz_{name.stem}_{kind}.jpg")

@@ -3,7 +3,7 @@
 -- Each image that is a copy of one with a lower id, and the image to keep. `exact` copies are safe to delete. Look at
 -- near ones first (with --sheet): the ends of a chain of near copies may differ.
 --
--- param kind text = 'exact' : exact, near or mirrored; '' for all
+-- param kind text = 'exact' : exact, near, mirrored or rotated; '' for all
 -- param rows integer = 1000000 : maximum number of rows
 -- needs images, duplicates
 with copies as (

@@ -1,9 +1,9 @@
 -- Which pictures are in two splits at once?
 --
 -- Training images that recur in the test split inflate its accuracy. `kind` is exact (the same file), near (reencoded,
--- scaled or cropped) or mirrored.
+-- scaled or cropped), mirrored or rotated.
 --
--- param kind text = '' : exact, near or mirrored; '' for all
+-- param kind text = '' : exact, near, mirrored or rotated; '' for all
 -- param rows integer = 200 : maximum number of rows
 -- needs images, duplicates
 select d.image_a as image_id, a.path, a.split, a.label_name, d.image_b as other_id, b.path as other_path,

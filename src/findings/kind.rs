@@ -84,7 +84,7 @@ kinds! {
         subject: Subject::Pair,
         page: ReportPage::Duplicates,
     }
-    /// The same picture as another image, re-encoded, scaled, cropped or mirrored.
+    /// The same picture as another image, re-encoded, scaled, cropped, mirrored or rotated.
     DuplicateNear = "duplicate_near" {
         words: ["near-duplicate", "near-duplicates"],
         subject: Subject::Pair,

@@ -7,7 +7,7 @@ table! {
     pub mod duplicates = "duplicates", "pair of images", [23.0, 15.0] {
         image_a: u32,
         image_b: u32,
-        /// `exact`, `near`, `mirrored`
+        /// `exact`, `near`, `mirrored`, or `rotated` by quarter turns
         kind: Text,
         /// Hamming distance in bits
         phash_distance: Option<i16>,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use prospect_analysis::audit::duplicates::hashes::{MIRROR, near_hashes};
+use prospect_analysis::audit::duplicates::{hashes::near_hashes, orientation::Orientation};
 use prospect_common::{Result, statistics::upper_median};
 use prospect_engine::{
     Context,
@@ -12,7 +12,17 @@ use prospect_engine::{
 };
 use prospect_store::Manifest;
 
-/// Candidate pairs per image by its hash, as is and mirrored each.
+/// Orientations in which hashes are compared. Either of two pictures is turned, so one of two opposite quarter turns is enough.
+const ORIENTATIONS: [Orientation; 7] = [
+    Orientation::Upright,
+    Orientation::Mirrored,
+    Orientation::Rotated90,
+    Orientation::Rotated180,
+    Orientation::Mirrored90,
+    Orientation::Mirrored180,
+    Orientation::Mirrored270,
+];
+/// Candidate pairs per image by its hash, in each orientation.
 const MAX_BY_HASH: usize = 16;
 /// Standard deviation of luma below which a picture's hash is noise.
 const MIN_CONTRAST: f64 = 0.01;
@@ -109,11 +119,10 @@ impl Images {
         self.rows.get(id as usize).map(|image| image.first)
     }
 
-    /// Hamming distance of two images' hashes; `mirrored` mirrors one of them.
-    pub fn hash_bits(&self, a: u32, b: u32, mirrored: bool) -> Option<u32> {
+    /// Hamming distance of two images' hashes, the first one turned.
+    pub fn hash_bits(&self, a: u32, b: u32, orientation: Orientation) -> Option<u32> {
         let hash = |id: u32| self.rows.get(id as usize).and_then(|image| image.phash);
-        let flip = if mirrored { MIRROR } else { 0 };
-        Some((hash(a)? ^ hash(b)? ^ flip).count_ones())
+        Some((orientation.of_hash(hash(a)?) ^ hash(b)?).count_ones())
     }
 
     /// Whether both have a label and the labels differ.
@@ -156,9 +165,9 @@ pub fn find(
         .filter(|(id, image)| *id == image.first)
         .filter_map(|(id, image)| Some((id, image.phash?)))
         .unzip();
-    for flip in [0, MIRROR] {
-        let pairs = near_hashes(&hashes, flip, MAX_BY_HASH, |done| {
-            bar.advance(done as u64 / 2);
+    for orientation in ORIENTATIONS {
+        let pairs = near_hashes(&hashes, orientation, MAX_BY_HASH, |done| {
+            bar.advance((done / ORIENTATIONS.len()) as u64);
             ctx.cancel.check()
         })?;
         for pair in pairs {

@@ -77,8 +77,7 @@ pub fn all(
                 let both = of(pair.a).zip(of(pair.b));
                 Ok(ComparedPair {
                     pair: *pair,
-                    similarity: both.map(|(a, b)| a.similarity(b)),
-                    mirrored: both.map(|(a, b)| a.mirrored().similarity(b)),
+                    found: both.map(|(a, b)| a.compare(b)),
                 })
             });
             rows.collect::<Result<Vec<ComparedPair>>>()

@@ -47,7 +47,7 @@ pub fn findings(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
     for pair in &pairs {
         let copy = match pair.kind {
             DuplicateKind::Exact => Kind::DuplicateExact,
-            DuplicateKind::Near | DuplicateKind::Mirrored => Kind::DuplicateNear,
+            _ => Kind::DuplicateNear,
         };
         let both = [(pair.a, pair.b), (pair.b, pair.a)];
         let of_label = both.map(|(own, other)| (Kind::DuplicateLabel, own, other));
@@ -163,7 +163,9 @@ fn same(pair: &Pair, other: &Image) -> String {
     }
     match pair.kind {
         DuplicateKind::Exact => format!("the same file as {path}"),
-        DuplicateKind::Mirrored => format!("the same picture as {path}, mirrored ({figures})"),
+        DuplicateKind::Mirrored | DuplicateKind::Rotated => {
+            format!("the same picture as {path}, {} ({figures})", pair.kind)
+        }
         DuplicateKind::Near => format!("the same picture as {path} ({figures})"),
     }
 }

@@ -1,7 +1,7 @@
-//! Duplicates: identical files, near-copies (recompressed, scaled or cropped) and mirrored copies.
+//! Duplicates: identical files, near-copies (recompressed, scaled or cropped), and mirrored or rotated copies.
 //!
 //! Candidates are near in perceptual hash or in feature space. They are decoded again and compared pixel by pixel, in parts
-//! (`duplicate_candidates`). The last part derives the similarity threshold from mirrored pairs and groups the duplicates
+//! (`duplicate_candidates`). The last part derives the similarity threshold from pairs mirrored on purpose and groups the duplicates
 //! (`duplicates`).
 
 mod candidates;
@@ -27,7 +27,7 @@ use self::{
 
 pub const STAGE: Stage = Stage {
     name: "duplicates",
-    version: 6,
+    version: 7,
     about: "find duplicate and near-duplicate images",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
     writes: &[&duplicates::TABLE, &duplicate_candidates::TABLE],

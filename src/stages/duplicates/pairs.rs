@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use arrow::array::{BooleanArray, RecordBatch, StringArray};
 use prospect_analysis::audit::duplicates::{
     groups::groups,
-    picture::Similarity,
+    orientation::Orientation,
+    picture::{Comparison, Similarity},
     threshold::{self, min_local},
 };
 use prospect_common::{Result, text};
@@ -14,7 +15,7 @@ use prospect_store::Manifest;
 use serde_json::{Value, json};
 
 use super::{
-    candidates::Images,
+    candidates::{Candidate, Images},
     tables::{ComparedPair, DuplicateKind},
 };
 
@@ -30,6 +31,7 @@ struct Pair {
     a: u32,
     b: u32,
     kind: DuplicateKind,
+    orientation: Orientation,
     similarity: f32,
     group: u32,
 }
@@ -48,27 +50,31 @@ impl Duplicates {
         max_distance: Option<f64>,
     ) -> Duplicates {
         let of_threshold = compared.iter().filter_map(|row| {
-            let (best, wrong_way) = row.best().zip(row.wrong_way())?;
-            let can_be_copy = best.overall >= MIN_OVERALL;
+            let found = row.found?;
+            let can_be_copy = found.similarity.overall >= MIN_OVERALL;
             Some(threshold::Compared {
                 a: row.pair.a,
                 b: row.pair.b,
-                local: if can_be_copy { best.local } else { 0.0 },
-                wrong_way: wrong_way.local,
+                local: if can_be_copy {
+                    found.similarity.local
+                } else {
+                    0.0
+                },
+                wrong_way: found.wrong_way,
             })
         });
         let of_threshold: Vec<threshold::Compared> = of_threshold.collect();
         let min_local = min_local(images.len(), &of_threshold);
-        let is_near = |row: &&ComparedPair| {
-            let distance = row.pair.distance.zip(max_distance);
-            let is_copy = |best: Similarity| {
-                f64::from(best.local) >= min_local && best.overall >= MIN_OVERALL
-            };
-            row.best().is_some_and(is_copy)
-                && distance.is_none_or(|(distance, max)| f64::from(distance) <= max)
-        };
-        let near: Vec<&ComparedPair> = compared.iter().filter(is_near).collect();
-        let of_near = near.iter().map(|row| (row.pair.a, row.pair.b));
+        let near = compared.iter().filter_map(|row| {
+            let (distance, found) = (row.pair.distance.zip(max_distance), row.found?);
+            let Similarity { overall, local } = found.similarity;
+            let is_copy = f64::from(local) >= min_local
+                && overall >= MIN_OVERALL
+                && distance.is_none_or(|(distance, max)| f64::from(distance) <= max);
+            is_copy.then_some((row.pair, found))
+        });
+        let near: Vec<(Candidate, Comparison)> = near.collect();
+        let of_near = near.iter().map(|(pair, _)| (pair.a, pair.b));
         let of_files = images
             .copies
             .iter()
@@ -76,12 +82,13 @@ impl Duplicates {
         let group_of = groups(of_near.chain(of_files));
         let group = |id: u32| group_of.get(&id).copied().unwrap_or(id);
         let mut pairs: Vec<Pair> = (near.iter())
-            .map(|row| Pair {
-                a: row.pair.a,
-                b: row.pair.b,
-                kind: row.kind(),
-                similarity: row.best().map_or(0.0, |best| best.overall),
-                group: group(row.pair.a),
+            .map(|(pair, found)| Pair {
+                a: pair.a,
+                b: pair.b,
+                kind: found.orientation.into(),
+                orientation: found.orientation,
+                similarity: found.similarity.overall,
+                group: group(pair.a),
             })
             .collect();
         for ids in &images.copies {
@@ -95,6 +102,7 @@ impl Duplicates {
                 a,
                 b,
                 kind: DuplicateKind::Exact,
+                orientation: Orientation::Upright,
                 similarity: 1.0,
                 group: group(ids[0]),
             }));
@@ -111,8 +119,7 @@ impl Duplicates {
     ) -> Result<RecordBatch> {
         let pairs = &self.pairs;
         let distances = self.distances(ctx, manifest)?;
-        let bits =
-            |pair: &Pair| images.hash_bits(pair.a, pair.b, pair.kind == DuplicateKind::Mirrored);
+        let bits = |pair: &Pair| images.hash_bits(pair.a, pair.b, pair.orientation);
         let flags = |of: fn(&Images, u32, u32) -> bool| -> BooleanArray {
             let flags = pairs.iter().map(|pair| of(images, pair.a, pair.b));
             flags.map(Some).collect()
@@ -163,6 +170,7 @@ impl Duplicates {
             "exact_pairs": count(&|pair| pair.kind == DuplicateKind::Exact),
             "near_pairs": count(&|pair| pair.kind == DuplicateKind::Near),
             "mirrored_pairs": count(&|pair| pair.kind == DuplicateKind::Mirrored),
+            "rotated_pairs": count(&|pair| pair.kind == DuplicateKind::Rotated),
             "label_conflicts": count(&|pair| images.labels_differ(pair.a, pair.b)),
             "cross_split_pairs": count(&|pair| images.splits_differ(pair.a, pair.b)),
             "min_local_similarity": self.min_local,

@@ -144,6 +144,13 @@ fn copies_are_found_by_their_hashes() {
         "train/cat/flipped.png",
         &crop(&scene(5), [1.0, 0.0, 0.0, 1.0], 200, 160),
     );
+    let turned = &scene(7);
+    let mut upside = Picture::filled(160, 200, [0; 3]);
+    for (x, y) in (0..160).flat_map(|x| (0..200).map(move |y| (x, y))) {
+        let pixel = turned.at(y, 159 - x).unwrap();
+        upside.paste(&Picture::filled(1, 1, pixel), x, y);
+    }
+    folder.draw("train/cat/turned.png", &upside);
     folder.write("train/cat/bad 1.png", b"no image");
     folder.write("train/cat/bad 2.png", b"no image");
     folder.draw("train/cat/blank 1.png", &Picture::filled(50, 50, [9; 3]));
@@ -158,6 +165,8 @@ fn copies_are_found_by_their_hashes() {
     .map(|path| folder.id(path));
     let [mirrored, flipped] =
         ["train/cat/05.png", "train/cat/flipped.png"].map(|path| folder.id(path));
+    let [rotated, turned] =
+        ["train/cat/07.png", "train/cat/turned.png"].map(|path| folder.id(path));
     assert_eq!(small, 0);
     let row =
         |a, b, kind: &str, group, conflict, split| (a, b, kind.to_string(), group, conflict, split);
@@ -165,10 +174,11 @@ fn copies_are_found_by_their_hashes() {
         row(small, original, "near", small, true, true),
         row(original, copy, "exact", small, false, false),
         row(mirrored, flipped, "mirrored", mirrored, false, false),
+        row(rotated, turned, "rotated", rotated, false, false),
     ];
     assert_eq!(folder.pairs(), expected);
-    assert_eq!(summary["groups"], 2);
-    assert_eq!(summary["images_in_groups"], 5);
+    assert_eq!(summary["groups"], 3);
+    assert_eq!(summary["images_in_groups"], 7);
     assert_eq!(summary["label_conflicts"], 1);
 
     let reported: Vec<(u32, Kind, String)> = (folder.findings().into_iter())
@@ -198,13 +208,14 @@ fn copies_are_found_by_their_hashes() {
         "{leak}"
     );
     assert!(of(flipped, Kind::DuplicateNear).contains("05.png, mirrored ("));
+    assert!(of(turned, Kind::DuplicateNear).contains("07.png, rotated ("));
     // The exact copy is paired with the original alone, but conflicts with the small one as well.
     let indirect = of(copy, Kind::DuplicateLabel);
     assert!(
         indirect.starts_with("a copy of a copy of test/dog/small.png"),
         "{indirect}"
     );
-    assert_eq!(reported.len(), 7, "{reported:?}");
+    assert_eq!(reported.len(), 8, "{reported:?}");
 }
 
 #[test]

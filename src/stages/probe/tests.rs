@@ -5,6 +5,7 @@ use prospect_common::Error;
 use prospect_engine::schema::{classes, duplicates, features, images, predictions};
 use prospect_store::{RunFolder, declare::Lists};
 use prospect_testing::{Project, add_tables, run_stage, vectors};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
 
@@ -354,14 +355,15 @@ fn weights_applied_to_features_give_the_stored_probabilities() {
 #[test]
 fn the_calibrated_confidence_knows_the_share_of_wrong_labels() {
     let mut fake = Fake::new(3000);
-    for id in (0..3000).filter(|id| id * 7919 % 1000 < 150) {
+    let mut random = StdRng::seed_from_u64(5);
+    for id in (0..3000).filter(|_| random.random_range(0..100) < 15) {
         fake.labels[id] = fake.labels[id].map(|label| (label + 1) % 3);
     }
     fake.labels[5] = None;
     let (run, summary) = fake.run("run", &[]);
     let error = |name: &str| summary[name].as_f64().unwrap();
     assert!(error("ece") > 0.08, "{summary}");
-    assert!(error("ece_calibrated") < 0.05, "{summary}");
+    assert!(error("ece_calibrated") < 0.03, "{summary}");
     let rows = rows(&run);
     let sure = rows.iter().filter(|row| row.p_pred > 0.9);
     let sure: Vec<f32> = sure.map(|row| row.calibrated.unwrap()).collect();

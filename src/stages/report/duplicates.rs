@@ -21,6 +21,8 @@ const GROUPS: usize = 1000;
 const MEMBERS: usize = 24;
 /// Groups whose pictures have a large version.
 const LARGE: usize = 100;
+/// Kinds of pairs that are filtered by.
+const TURNED: [&str; 2] = ["mirrored", "rotated"];
 
 #[derive(Template)]
 #[template(path = "duplicates.html")]
@@ -36,7 +38,8 @@ struct Duplicates {
 struct Group {
     members: Vec<u32>,
     findings: BTreeSet<Kind>,
-    mirrored: bool,
+    /// Of [`TURNED`].
+    turned: BTreeSet<&'static str>,
     min_similarity: Option<f64>,
     conflict: bool,
     leak: bool,
@@ -61,7 +64,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
     let page = Duplicates {
         shell: frame.shell("duplicates", &["duplicates.js"]),
         about: format!(
-            "{} of identical files or of one picture saved, scaled, cropped or mirrored several times. Groups with conflicting labels come first, then those across splits.",
+            "{} of identical files or of one picture saved, scaled, cropped, mirrored or rotated several times. Groups with conflicting labels come first, then those across splits.",
             plural(groups.len() as u64, "group", "groups")
         ),
         empty: groups.is_empty(),
@@ -77,6 +80,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
             pairs(Kind::DuplicateExact, "exact_pairs", "pairs"),
             pairs(Kind::DuplicateNear, "near_pairs", "pairs: same picture, different file"),
             figure("Mirrored", "mirrored_pairs", "pairs"),
+            figure("Rotated", "rotated_pairs", "pairs, by quarter turns"),
             pairs(Kind::DuplicateLabel, "label_conflicts", "pairs"),
             pairs(Kind::Leak, "cross_split_pairs", "pairs in different splits"),
         ],
@@ -89,7 +93,7 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
                 "images": &group.members[..group.members.len().min(MEMBERS)],
                 "size": group.members.len(),
                 "findings": group.findings,
-                "mirrored": group.mirrored,
+                "turned": group.turned,
                 "min_similarity": group.min_similarity.map(|min| (min * 1e3).round() / 1e3),
             })
         })
@@ -165,7 +169,8 @@ fn groups(frame: &Frame) -> Result<Vec<Group>> {
         for (id, a, b, kind, similarity, conflict, leak) in batch?.iter() {
             let group = groups.entry(id).or_default();
             group.members.extend([a, b]);
-            group.mirrored |= kind == "mirrored";
+            let turned = TURNED.into_iter().filter(|turned| kind == *turned);
+            group.turned.extend(turned);
             let similarity = f64::from(similarity);
             group.min_similarity = match group.min_similarity {
                 Some(min) => Some(similarity.min(min)),

@@ -6,11 +6,10 @@
 use prospect_common::Result;
 use rayon::prelude::*;
 
+use super::orientation::Orientation;
+
 /// Maximum Hamming distance; beyond it, photos of different things begin to match.
 pub const MAX_BITS: u32 = 9;
-/// Bits that differ between the hashes of a picture and its mirror image, apart from the median: horizontally odd frequencies
-/// change sign. See [`prospect_dataset::image::Quality::phash`].
-pub const MIRROR: u64 = 0x5555_5555_5555_5555;
 
 const SUBSTRINGS: usize = 5;
 /// One bit of the last substring is always 0.
@@ -24,18 +23,18 @@ const SUBSTRING_MAX_BITS: u32 = MAX_BITS / SUBSTRINGS as u32;
 pub struct NearHashes {
     pub a: u32,
     pub b: u32,
-    /// Hamming distance; for mirrored pairs, after mirroring one of them.
+    /// Hamming distance, after turning one of them.
     pub bits: u32,
 }
 
 /// Pairs of hashes that differ in at most [`MAX_BITS`], sorted: the `max_neighbors` nearest of each hash, ties by index, so a
-/// pair needs to be near for one of the two only. `flip` ([`MIRROR`] or 0) is applied to one of the two.
+/// pair needs to be near for one of the two only. One of the two is turned, either one.
 ///
 /// # Errors
 /// Those of `tick`, which is called with the number of hashes processed since the last call.
 pub fn near_hashes(
     hashes: &[u64],
-    flip: u64,
+    orientation: Orientation,
     max_neighbors: usize,
     tick: impl Fn(usize) -> Result<()> + Sync,
 ) -> Result<Vec<NearHashes>> {
@@ -53,7 +52,7 @@ pub fn near_hashes(
         for (at, &hash) in queries.iter().enumerate() {
             let own = (chunk * CHUNK + at) as u32;
             near.clear();
-            search(&tables, &masks, hash ^ flip, |bits, index| {
+            search(&tables, &masks, orientation.of_hash(hash), |bits, index| {
                 if index != own {
                     near.push((bits, index));
                 }
@@ -135,6 +134,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
     use super::*;
@@ -153,13 +154,8 @@ mod tests {
             for _ in 0..if near { random.random_range(0..16) } else { 0 } {
                 hash ^= 1 << random.random_range(0..64);
             }
-            hashes.push(
-                hash ^ if random.random_range(0..4) == 0 {
-                    MIRROR
-                } else {
-                    0
-                },
-            );
+            let orientation = Orientation::ALL[random.random_range(0..Orientation::ALL.len())];
+            hashes.push(orientation.of_hash(hash));
         }
         hashes
     }
@@ -167,19 +163,24 @@ mod tests {
     #[test]
     fn equals_a_comparison_of_all_pairs() {
         let hashes = hashes(700);
-        for flip in [0, MIRROR] {
+        for orientation in Orientation::ALL {
             let mut expected = Vec::new();
             for a in 0..hashes.len() {
                 for b in a + 1..hashes.len() {
-                    let bits = (hashes[a] ^ flip ^ hashes[b]).count_ones();
-                    if bits <= MAX_BITS {
+                    let of = |a: usize, b: usize| {
+                        (orientation.of_hash(hashes[a]) ^ hashes[b]).count_ones()
+                    };
+                    for bits in BTreeSet::from([of(a, b), of(b, a)]) {
+                        if bits > MAX_BITS {
+                            continue;
+                        }
                         let (a, b) = (a as u32, b as u32);
                         expected.push(NearHashes { a, b, bits });
                     }
                 }
             }
-            assert!(expected.len() > 50);
-            let found = near_hashes(&hashes, flip, usize::MAX, |_| Ok(())).unwrap();
+            assert!(expected.len() > 10);
+            let found = near_hashes(&hashes, orientation, usize::MAX, |_| Ok(())).unwrap();
             assert_eq!(found, expected);
         }
     }
@@ -187,11 +188,15 @@ mod tests {
     #[test]
     fn keeps_only_the_nearest() {
         let hashes: Vec<u64> = (0..12).map(|n| (1u64 << n) - 1).collect();
-        let found = near_hashes(&hashes, 0, 1, |_| Ok(())).unwrap();
+        let found = near_hashes(&hashes, Orientation::Upright, 1, |_| Ok(())).unwrap();
         let pairs: Vec<_> = found.iter().map(|pair| (pair.a, pair.b)).collect();
         let chain: Vec<_> = (0..11).map(|a| (a, a + 1)).collect();
         assert_eq!(pairs, chain);
         assert!(found.iter().all(|pair| pair.bits == 1));
-        assert!(near_hashes(&[5], 0, 1, |_| Ok(())).unwrap().is_empty());
+        assert!(
+            near_hashes(&[5], Orientation::Upright, 1, |_| Ok(()))
+                .unwrap()
+                .is_empty()
+        );
     }
 }

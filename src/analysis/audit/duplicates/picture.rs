@@ -4,7 +4,10 @@
 //! thumbnail is scaled and shifted over the other at 16, 32 and 64 pixels (module `alignment`), so that a copy with cropped
 //! margins still matches; then the overlap is compared at 64 pixels.
 
-use super::alignment::{Warp, align};
+use super::{
+    alignment::{Warp, align},
+    orientation::Orientation,
+};
 
 /// Width and height of thumbnails, for originals of any shape.
 pub const SIDE: usize = 64;
@@ -22,6 +25,8 @@ const MIN_DETAIL: f32 = 2.0;
 const MIN_TO_ALIGN: f32 = 0.2;
 const MIN_TO_REFINE: f32 = 0.6;
 const MIN_TO_COMPARE: f32 = 0.75;
+/// Minimum correlation of turned pictures before alignment, at coarse resolution.
+const MIN_TURNED: f32 = 0.6;
 const COARSE_STEPS: usize = 6;
 const MIDDLE_STEPS: usize = 4;
 const FINE_STEPS: usize = 8;
@@ -78,17 +83,45 @@ impl Thumbnail {
         })
     }
 
-    /// The mirror image.
-    pub fn mirrored(&self) -> Thumbnail {
-        fn flip<T: Copy>(values: &[T], side: usize) -> Vec<T> {
-            let rows = values.chunks_exact(side);
-            rows.flat_map(|row| row.iter().rev().copied()).collect()
-        }
+    pub fn turned(&self, to: Orientation) -> Thumbnail {
         Thumbnail {
-            luma: flip(&self.luma, SIDE),
-            middle: flip(&self.middle, MIDDLE),
-            coarse: flip(&self.coarse, COARSE),
-            colours: [0, 1].map(|at| flip(&self.colours[at], CELLS)),
+            luma: to.of(&self.luma, SIDE),
+            middle: to.of(&self.middle, MIDDLE),
+            coarse: to.of(&self.coarse, COARSE),
+            colours: [0, 1].map(|at| to.of(&self.colours[at], CELLS)),
+        }
+    }
+
+    /// Compares this picture, turned to each orientation, with another.
+    pub fn compare(&self, other: &Thumbnail) -> Comparison {
+        let in_orientation = |to: Orientation| (to, self.turned(to).similarity(other));
+        let mut tried = vec![
+            (Orientation::Upright, self.similarity(other)),
+            in_orientation(Orientation::Mirrored),
+        ];
+        let unaligned = |to: Orientation| correlation(&to.of(&self.coarse, COARSE), &other.coarse);
+        let turned = Orientation::TURNED.map(|to| (to, unaligned(to)));
+        let most = turned.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        let upright = unaligned(Orientation::Upright).max(unaligned(Orientation::Mirrored));
+        // Few pictures fit better when turned, and only these take the time to align.
+        if let Some((to, _)) = most.filter(|(_, found)| *found > upright.max(MIN_TURNED)) {
+            tried.extend([in_orientation(to), in_orientation(to.then_mirrored())]);
+        }
+        let first = tried[0];
+        let better = |best: (Orientation, Similarity), one: (Orientation, Similarity)| {
+            if one.1.overall > best.1.overall {
+                one
+            } else {
+                best
+            }
+        };
+        let (orientation, similarity) = tried.iter().copied().fold(first, better);
+        let mirrored = orientation.then_mirrored();
+        let wrong_way = tried.iter().find(|(to, _)| *to == mirrored);
+        Comparison {
+            orientation,
+            similarity,
+            wrong_way: wrong_way.map_or(0.0, |(_, found)| found.local),
         }
     }
 
@@ -162,6 +195,16 @@ impl Thumbnail {
             local: local(&details, width),
         }
     }
+}
+
+/// Two pictures in the orientation in which they are most similar.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comparison {
+    /// Of the first picture; the other stays upright.
+    pub orientation: Orientation,
+    pub similarity: Similarity,
+    /// Local similarity with one of them mirrored from there: how similar different pictures of this kind are.
+    pub wrong_way: f32,
 }
 
 /// Similarity of two pictures, each from 0 to 1 (identical).

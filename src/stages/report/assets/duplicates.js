@@ -10,7 +10,8 @@ document.addEventListener('DOMContentLoaded', async () => {
   const filters = [
     ['all', 'All', () => true],
     ...kinds.map(([kind, heading]) => [kind, heading, ({ findings }) => findings.includes(kind)]),
-    ['mirrored', 'Mirrored', ({ mirrored }) => mirrored],
+    ['mirrored', 'Mirrored', ({ turned }) => turned.includes('mirrored')],
+    ['rotated', 'Rotated', ({ turned }) => turned.includes('rotated')],
   ];
   const words = new Map(kinds.map(([kind, , word]) => [kind, word]));
   let shown = [];
@@ -36,8 +37,8 @@ document.addEventListener('DOMContentLoaded', async () => {
     at('more').hidden = drawn >= shown.length;
   }
 
-  function group({ images, size, findings, mirrored, min_similarity: similarity }) {
-    const tags = [...findings.map((kind) => words.get(kind)), ...(mirrored ? ['mirrored'] : [])];
+  function group({ images, size, findings, turned, min_similarity: similarity }) {
+    const tags = [...findings.map((kind) => words.get(kind)), ...turned];
     return el('li', { class: 'panel group' },
       el('p', {}, `${count(size)} ${size === 1 ? 'picture' : 'pictures'} `, tags.map((tag) => [el('span', { class: 'tag' }, tag), ' ']),
         similarity !== null && similarity < 1 ? el('span', { class: 'quiet' }, ` similarity at least ${similarity.toFixed(3)}`) : null),

@@ -47,8 +47,25 @@ fn a_picture_equals_itself_and_its_remirrored_mirror_image() {
     let one = whole(scene(1));
     let mirrored = thumbnail(scene(1), [1.0, 0.0, 0.0, 1.0]).unwrap();
     assert!(one.similarity(&one).overall > 0.9999);
-    assert!(one.mirrored().similarity(&mirrored).overall > 0.999);
+    let turned = one.turned(Orientation::Mirrored);
+    assert!(turned.similarity(&mirrored).overall > 0.999);
     assert!(one.similarity(&mirrored).overall < 0.7);
+}
+
+#[test]
+fn a_turned_picture_is_recognised_in_any_orientation() {
+    let one = whole(scene(1));
+    for orientation in Orientation::ALL {
+        let found = one.compare(&one.turned(orientation));
+        assert_eq!(found.orientation, orientation);
+        assert!(found.similarity.local > 0.999, "{found:?}");
+        assert!(found.wrong_way < 0.5, "{found:?}");
+    }
+    // Turned, and its margins cropped.
+    let cut = thumbnail(|x, y| scene(1)(y, 1.0 - x), [0.04, 0.0, 0.98, 0.95]).unwrap();
+    let found = one.compare(&cut);
+    assert_eq!(found.orientation, Orientation::Rotated90);
+    assert!(found.similarity.local > 0.9, "{found:?}");
 }
 
 #[test]
