@@ -15,10 +15,11 @@ use rayon::prelude::*;
 use super::{
     candidates::Candidate,
     tables::{self, ComparedPair, duplicate_candidates},
+    thumbnails::Thumbnails,
 };
 
-/// Decoded pictures kept for later batches, 1 GiB; beyond, all are dropped and decoded again when needed.
-const MAX_PICTURES: usize = 100_000;
+/// Thumbnails kept in memory for later batches, 1 GiB.
+const MAX_THUMBNAILS: usize = 100_000;
 
 /// Compares the pairs of each batch without a part.
 pub fn all(
@@ -46,35 +47,27 @@ pub fn all(
     }
     let sources = Sources::read(ctx, manifest, |id| last.contains_key(&id))?;
     let threads = ctx.decode_pool()?;
-    let mut pictures: HashMap<u32, Option<Thumbnail>> = HashMap::new();
+    let mut thumbnails = Thumbnails::new(MAX_THUMBNAILS, ctx.run.root());
     let mut failures: BTreeMap<u32, String> = BTreeMap::new();
     for part in missing {
         let batch = batches[part];
-        let wanted: BTreeSet<u32> = (batch.iter().flat_map(|pair| [pair.a, pair.b]))
-            .filter(|id| !pictures.contains_key(id))
-            .collect();
+        let wanted: BTreeSet<u32> = batch.iter().flat_map(|pair| [pair.a, pair.b]).collect();
         let failed = Mutex::new(Vec::new());
         let compared = threads.install(|| {
-            let decoded = wanted.into_par_iter().map(|id| {
+            thumbnails.load(wanted.into_iter(), |id| {
                 ctx.cancel.check()?;
-                Ok((
-                    id,
-                    thumbnail(&sources, id).unwrap_or_else(|reason| {
-                        failed
-                            .lock()
-                            .unwrap_or_else(|e| e.into_inner())
-                            .push((id, reason));
-                        None
-                    }),
-                ))
-            });
-            pictures.par_extend(decoded.collect::<Result<Vec<_>>>()?);
-            let pictures = &pictures;
+                Ok(thumbnail(&sources, id).unwrap_or_else(|reason| {
+                    failed
+                        .lock()
+                        .unwrap_or_else(|e| e.into_inner())
+                        .push((id, reason));
+                    None
+                }))
+            })?;
             let rows = batch.par_iter().map(|pair| {
                 ctx.cancel.check()?;
                 bar.advance(1);
-                let of = |id: u32| pictures.get(&id).and_then(Option::as_ref);
-                let both = of(pair.a).zip(of(pair.b));
+                let both = thumbnails.get(pair.a).zip(thumbnails.get(pair.b));
                 Ok(ComparedPair {
                     pair: *pair,
                     found: both.map(|(a, b)| a.compare(b)),
@@ -86,10 +79,7 @@ pub fn all(
         let mut files = writer.part(part)?;
         files.write(duplicate_candidates::NAME, &tables::candidates(&compared)?)?;
         writer.commit(files)?;
-        pictures.retain(|id, _| last.get(id).is_some_and(|last| *last > part));
-        if pictures.len() > MAX_PICTURES {
-            pictures.clear();
-        }
+        thumbnails.retain(|id| last.get(&id).is_some_and(|last| *last > part))?;
     }
     if let Some((id, reason)) = failures.first_key_value() {
         sources.warn("comparison", *id, reason);

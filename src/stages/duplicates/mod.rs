@@ -11,6 +11,7 @@ mod pairs;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod thumbnails;
 
 use prospect_analysis::audit::duplicates::hashes::MAX_BITS;
 use prospect_common::{Result, text};

@@ -83,6 +83,36 @@ impl Thumbnail {
         })
     }
 
+    /// Length of [`Thumbnail::to_bytes`].
+    pub const BYTES: usize =
+        SIDE * SIDE + 4 * (MIDDLE * MIDDLE + COARSE * COARSE + 2 * CELLS * CELLS);
+
+    /// For [`Thumbnail::from_bytes`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let [blue, red] = &self.colours;
+        let levels = [&self.middle, &self.coarse, blue, red];
+        let levels = levels.into_iter().flatten();
+        let levels = levels.flat_map(|level| level.to_le_bytes());
+        self.luma.iter().copied().chain(levels).collect()
+    }
+
+    /// # Panics
+    /// Other than [`Thumbnail::BYTES`] bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Thumbnail {
+        let (luma, levels) = bytes.split_at(SIDE * SIDE);
+        let mut levels = levels.as_chunks::<4>().0.iter();
+        let mut take = |n: usize| -> Vec<f32> {
+            let values = levels.by_ref().take(n);
+            values.map(|level| f32::from_le_bytes(*level)).collect()
+        };
+        Thumbnail {
+            luma: luma.to_vec(),
+            middle: take(MIDDLE * MIDDLE),
+            coarse: take(COARSE * COARSE),
+            colours: [(); 2].map(|()| take(CELLS * CELLS)),
+        }
+    }
+
     pub fn turned(&self, to: Orientation) -> Thumbnail {
         Thumbnail {
             luma: to.of(&self.luma, SIDE),
