@@ -118,12 +118,13 @@ def make(root, n, k, dimension, parts):
         masked(rng.integers(64, 2000, n).astype(np.int32), bad), masked(np.ones(n, np.int16), bad), masked(label, unlabelled),
         masked(names[label], unlabelled), split, masked(np.full(n, "truncated JPEG"), ~bad),
         masked(quality[0], bad), masked(quality[1], bad), masked(sharp, bad), masked(quality[2] * 8, bad),
-        masked(rng.integers(0, 2**63, n).astype(np.uint64), bad), masked(quality[3], bad), season,
+        masked(rng.integers(0, 2**63, n).astype(np.uint64), bad), masked(quality[3], bad),
+        masked(quality[0] - 0.5, bad), masked(quality[1] - 0.5, bad), season,
         masked(camera, uniform() < 0.3), uniform() < 0.5, rng.integers(2015, 2026, n).astype(np.int64),
     ], schema(
         image_id=U32, path=TEXT, digest_=TEXT, width_=I32, height_=I32, orientation_=I16, label_=I32, label_name_=TEXT,
         split_=TEXT, error_=TEXT, brightness_=F32, contrast_=F32, sharpness_=F32, entropy_=F32, phash_=U64, saturation_=F32,
-        season_=TEXT, camera_=TEXT, flash_=BOOL, year_=I64,
+        warmth_=F32, tint_=F32, season_=TEXT, camera_=TEXT, flash_=BOOL, year_=I64,
     ), parts)
     run.write("scan", "classes", [
         np.tile(np.arange(CLASSES, dtype=np.int32), 2), np.tile(names, 2), np.repeat(["dataset", "model"], CLASSES),

@@ -34,6 +34,8 @@ TYPES = {
     "sharpness": "float",
     "entropy": {"*": "float"},
     "saturation": "float",
+    "warmth": "float",
+    "tint": "float",
     "phash": "uint64",
     "class": "int32",
     "pred": "int32",

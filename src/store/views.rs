@@ -9,7 +9,7 @@ use crate::table;
 
 table! {
     /// The image files, sorted by path. The user's metadata columns follow.
-    pub mod images = "images", "file", [150.0, 110.0] {
+    pub mod images = "images", "file", [158.0, 117.0] {
         /// rank by path; joins all tables
         image_id: u32,
         /// relative to the image folder, separated by `/`
@@ -37,6 +37,10 @@ table! {
         entropy: Option<f32>,
         /// 0 to 1
         saturation: Option<f32>,
+        /// white balance of the least coloured tenth of the pixels, log2 of red over blue: above 0 reddish, below bluish
+        warmth: Option<f32>,
+        /// log2 of green over the geometric mean of red and blue: above 0 greenish, below pinkish
+        tint: Option<f32>,
         /// perceptual hash
         phash: Option<u64>,
     }

@@ -161,6 +161,7 @@ impl Fake {
         let labels = images
             .iter()
             .map(|image| image.label.as_ref().map(|label| label.0));
+        let unmeasured = || Arc::new(Float32Array::new_null(images.len())) as ArrayRef;
         batch(vec![
             (
                 "image_id",
@@ -184,6 +185,8 @@ impl Fake {
             ),
             ("split", texts(&|_| None), true),
             ("error", texts(&|image| image.error.clone()), true),
+            ("warmth", unmeasured(), true),
+            ("tint", unmeasured(), true),
         ])
     }
 

@@ -3,8 +3,9 @@
 //! A unit that separates classes is not suspicious by itself: wheels identify cars. A mark differs in its *position*. Wheels are
 //! where the car is; a mark is in one small region of the image, away from the object, and in a part of the class only. So
 //! [`pattern`] tests whether pictures of a class share fine structure to the pixel, [`places`] searches for regions where a unit peaks
-//! in many images of one class and in few others, and [`head`] measures how much a linear classifier depends on the unit.
+//! in many images of one class and in few others, [`cast`] compares the colour of the light, and [`head`] measures how much a linear classifier depends on the unit.
 
+pub mod cast;
 pub mod head;
 pub mod pattern;
 pub mod places;

@@ -1,6 +1,6 @@
-//! Cheap image quality measures (brightness, contrast, sharpness, entropy, saturation) and a perceptual hash.
+//! Cheap image quality measures (brightness, contrast, sharpness, entropy, saturation, white balance) and a perceptual hash.
 //!
-//! All but the saturation use the rounded luma, `(299 R + 587 G + 114 B) / 1000`, of the image downsampled by the integer factor
+//! All but those of colour use the rounded luma, `(299 R + 587 G + 114 B) / 1000`, of the image downsampled by the integer factor
 //! that brings its shorter side to 256..=511 pixels (block means; smaller images keep their size). That is cheap compared to
 //! decoding, and makes photos of different resolutions comparable.
 
@@ -15,6 +15,9 @@ use super::{RgbImage, simd::with_avx2};
 const SHORT_SIDE: usize = 256;
 /// The saturation samples at least this many pixels along the shorter side, and less than twice as many.
 const COLOUR_SIDE: usize = 128;
+/// The white balance is that of this fraction of the pixels, from this brightness on.
+const LEAST_COLOURED: f64 = 0.1;
+const MIN_BRIGHTNESS: u8 = 51;
 /// Image size for the perceptual hash.
 const HASH_SIDE: usize = 32;
 /// Frequencies per axis in the perceptual hash.
@@ -36,6 +39,13 @@ pub struct Quality {
     /// divided by the sum of max(R, G, B); from 0 (grey) to 1. Over every n-th pixel of every n-th row, with the integer n that
     /// leaves 128..=255 pixels along the shorter side.
     pub saturation: f32,
+    /// White balance in powers of two: of the mean colour of the tenth of the pixels with the least HSV saturation, among those
+    /// with max(R, G, B) from 51 on and sampled as for the saturation. What is grey in the scene is among them, so the light's
+    /// colour shows and the things' hardly (compare Qian et al., On finding gray pixels, CVPR 2019). Red over blue: above 0,
+    /// the light is reddish, below bluish.
+    pub warmth: f32,
+    /// As `warmth`: green over the geometric mean of red and blue. Above 0, the light is greenish, below pinkish.
+    pub tint: f32,
     /// Perceptual hash: which of the 8x8 lowest frequencies (two-dimensional DCT-II of the luma averaged to 32x32) are above their
     /// median. Row-major, most significant bit first. Near-duplicates differ in few bits.
     pub phash: u64,
@@ -87,12 +97,15 @@ fn measure(image: &RgbImage) -> Quality {
         }
     }
     let mean = sum / n;
+    let (saturation, [warmth, tint]) = colour(image);
     Quality {
         brightness: (mean / 255.0) as f32,
         contrast: ((squares / n - mean * mean).max(0.0).sqrt() / 255.0) as f32,
         sharpness: laplacian_variance(&grey),
         entropy: entropy.max(0.0) as f32,
-        saturation: saturation(image),
+        saturation,
+        warmth,
+        tint,
         phash: perceptual_hash(&grey),
     }
 }
@@ -150,20 +163,49 @@ fn shrunk_luma(image: &RgbImage) -> Grey {
     }
 }
 
-/// 0 for black images.
+/// Saturation, and warmth and tint; 0 for black images.
 #[inline(always)]
-fn saturation(image: &RgbImage) -> f32 {
+fn colour(image: &RgbImage) -> (f32, [f32; 2]) {
     let (width, height) = (image.width as usize, image.height as usize);
     let step = (width.min(height) / COLOUR_SIDE).max(1);
     let (mut chroma, mut brightness) = (0u64, 0u64);
+    // By saturation, 0 to 255: number of pixels, and sums of red, green and blue.
+    let mut bins = [[0u64; 4]; 256];
     for row in image.pixels.chunks_exact(width * 3).step_by(step) {
         for &[red, green, blue] in row.as_chunks::<3>().0.iter().step_by(step) {
             let (max, min) = (red.max(green).max(blue), red.min(green).min(blue));
             chroma += u64::from(max - min);
             brightness += u64::from(max);
+            if max >= MIN_BRIGHTNESS {
+                let bin = 255 * u32::from(max - min) / u32::from(max);
+                let pixel = [1, red.into(), green.into(), blue.into()];
+                let sums = bins[bin as usize].iter_mut().zip(pixel);
+                sums.for_each(|(sum, value): (&mut u64, u64)| *sum += value);
+            }
         }
     }
-    chroma as f32 / brightness.max(1) as f32
+    let saturation = chroma as f32 / brightness.max(1) as f32;
+    (saturation, white_balance(&bins))
+}
+
+fn white_balance(bins: &[[u64; 4]; 256]) -> [f32; 2] {
+    let pixels: u64 = bins.iter().map(|bin| bin[0]).sum();
+    let mut sums = [0u64; 4];
+    for bin in bins {
+        if sums[0] as f64 >= LEAST_COLOURED * pixels as f64 {
+            break;
+        }
+        sums.iter_mut()
+            .zip(bin)
+            .for_each(|(sum, of_bin)| *sum += of_bin);
+    }
+    if sums[0] == 0 {
+        return [0.0; 2];
+    }
+    // Half a level, so that no channel is 0.
+    let level = |sum: u64| ((sum as f64 / sums[0] as f64).max(0.5)).log2();
+    let [red, green, blue] = [level(sums[1]), level(sums[2]), level(sums[3])];
+    [(red - blue) as f32, (green - (red + blue) / 2.0) as f32]
 }
 
 /// 0 for images without inner pixels.
@@ -367,6 +409,25 @@ mod tests {
         assert_eq!(of([[200, 0, 100]; 2]), 1.0);
         // (100 + 1) of (200 + 2).
         assert_eq!(of([[200, 100, 150], [2, 1, 1]]), 0.5);
+    }
+
+    #[test]
+    fn white_balance_is_that_of_the_least_coloured_tenth() {
+        // Half is red, three eighths are a warm grey, an eighth is black.
+        let balance = |grey: [u8; 3]| {
+            let found = quality(&image(64, 64, |x, _| match x % 8 {
+                0..4 => [220, 40, 30],
+                4 => [5, 9, 3],
+                _ => grey,
+            }));
+            (found.warmth, found.tint)
+        };
+        assert_eq!(balance([128; 3]), (0.0, 0.0));
+        let (warmth, tint) = balance([200, 160, 100]);
+        assert!((warmth - 1.0).abs() < 1e-6);
+        assert!((tint - (160f32.log2() - (200f32 * 100.0).log2() / 2.0)).abs() < 1e-6);
+        let black = quality(&image(8, 8, |_, _| [0; 3]));
+        assert_eq!((black.warmth, black.tint), (0.0, 0.0));
     }
 
     #[test]

@@ -180,15 +180,15 @@ table! {
         /// null: no unit, but the pictures themselves
         layer: Option<Text>,
         unit: Option<i32>,
-        /// `pattern`: the pictures have the same fine structure in one place; `mark`: the unit fires in one small place; `leaning`: the classifier relies on the unit, which fires at the border or off the object
+        /// `pattern`: the pictures have the same fine structure in one place; `cast`: their light has another colour; `mark`: the unit fires in one small place; `leaning`: the classifier relies on the unit, which fires at the border or off the object
         kind: Text,
         /// rows with the same number concern the same images
         mark: i32,
-        /// 0 to 1; of a pattern, the fraction of the class beyond that of all others
+        /// 0 to 1; of a pattern or a cast, the fraction of the class beyond that of all others
         score: f64,
-        /// of the pattern, from the maxima over all places after permutations of the labels; of a unit, of the pattern it fires for
+        /// of the pattern, from the maxima over all places after permutations of the labels; of a cast, by the Kolmogorov–Smirnov test; of a unit, of the pattern it fires for
         p_value: Option<f64>,
-        /// Benjamini–Hochberg, over all classes
+        /// Benjamini–Hochberg, over all classes, and of a cast over warmth and tint
         q_value: Option<f64>,
         /// AUROC of the unit, the class against all others
         exclusivity: Option<f64>,
@@ -220,7 +220,7 @@ table! {
         /// when the mark or unit is ablated
         accuracy_drop: Option<f64>,
         probability_drop: Option<f64>,
-        /// a pattern with a q-value up to 0.01 on at least 10 % more of the class's images than of all others, or a unit that fires for it
+        /// with a q-value up to 0.01, a pattern on at least 10 % more of the class's images than of all others, or a unit that fires for it, or a cast of at least 60 % more
         flagged: bool,
         /// one sentence
         evidence: Text,

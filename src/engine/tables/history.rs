@@ -150,6 +150,8 @@ mod tests {
             sharpness: Float32Array::new_null(n),
             entropy: Float32Array::new_null(n),
             saturation: Float32Array::new_null(n),
+            warmth: Float32Array::new_null(n),
+            tint: Float32Array::new_null(n),
             phash: UInt64Array::new_null(n),
         };
         let n = found.len();

@@ -345,6 +345,7 @@ impl Card {
             anchor: format!("mark-{}", first.mark),
             title: match first.kind.as_str() {
                 "pattern" | "mark" => format!("A mark on {class}?"),
+                "cast" => format!("A colour cast on {class}?"),
                 _ => format!("Border of {class}?"),
             },
             alt: format!("Photos of {class} with it, the place enlarged, and photos without it"),
@@ -384,6 +385,7 @@ impl SuspectRow {
             kind: match suspect.kind.as_str() {
                 "pattern" => "pattern",
                 "mark" => "mark",
+                "cast" => "colour cast",
                 _ => "border",
             },
             score: format!("{:.2}", suspect.score),

@@ -36,7 +36,7 @@ pub use labels::from_folders;
 
 pub const STAGE: Stage = Stage {
     name: "scan",
-    version: 3,
+    version: 4,
     about: "read and check every image file, and assign labels",
     needs: Needs::Named(&[]),
     writes: &[&images::TABLE, &classes::TABLE, &label_votes::TABLE],

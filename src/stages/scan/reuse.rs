@@ -31,6 +31,8 @@ impl EarlierResults {
             images::sharpness,
             images::entropy,
             images::saturation,
+            images::warmth,
+            images::tint,
             images::phash,
         );
         let mut known = HashMap::new();
@@ -38,7 +40,8 @@ impl EarlierResults {
             for batch in source.run.rows(&source.manifest, columns) {
                 for cells in batch?.iter() {
                     let (digest, error, width, height, orientation, ..) = cells;
-                    let (.., brightness, contrast, sharpness, entropy, saturation, phash) = cells;
+                    let (.., brightness, contrast, sharpness, entropy, _, _, _, phash) = cells;
+                    let (.., saturation, warmth, tint, _) = cells;
                     let content = digest.and_then(reuse::parse_digest);
                     let (Some(content), None, Some(phash)) = (content, error, phash) else {
                         continue;
@@ -53,6 +56,8 @@ impl EarlierResults {
                             sharpness: sharpness.unwrap_or_default(),
                             entropy: entropy.unwrap_or_default(),
                             saturation: saturation.unwrap_or_default(),
+                            warmth: warmth.unwrap_or_default(),
+                            tint: tint.unwrap_or_default(),
                             phash,
                         },
                     };

@@ -148,6 +148,8 @@ pub fn batch(
         sharpness: figure(|quality| quality.sharpness),
         entropy: figure(|quality| quality.entropy),
         saturation: figure(|quality| quality.saturation),
+        warmth: figure(|quality| quality.warmth),
+        tint: figure(|quality| quality.tint),
         phash: rows.iter().map(phash).collect(),
     }
     .batch_and(fields.zip(attributes))

@@ -20,12 +20,14 @@ const MAX_DISTINCT: usize = 12;
 const MAX_VALUES: usize = 1000;
 const MIN_IMAGES_PER_VALUE: usize = 5;
 /// Quality columns written by `scan`; `aspect`, width over height, is added.
-const QUALITY: [&str; 7] = [
+const QUALITY: [&str; 9] = [
     images::brightness.name,
     images::contrast.name,
     images::sharpness.name,
     images::entropy.name,
     images::saturation.name,
+    images::warmth.name,
+    images::tint.name,
     images::width.name,
     images::height.name,
 ];

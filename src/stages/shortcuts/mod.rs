@@ -1,13 +1,14 @@
 //! Possible shortcuts: attributes correlated with labels, and units of the network that fire for a mark.
 //!
 //! Part 0 compares the images' attributes with labels and accuracy: `associations` and `groups`. Parts 1..=L search the layers for
-//! units that fire in one small place for one class (`shortcut_candidates`). The last part searches the pictures for fixed patterns of
-//! one class, ranks them together with the candidates and the units that the classifier relies on, measures the effect of ablating them, and draws contact sheets of the best (`shortcuts`).
+//! units that fire in one small place for one class (`shortcut_candidates`). The last part searches the pictures for fixed patterns and
+//! colour casts of one class, ranks them together with the candidates and the units that the classifier relies on, measures the effect of ablating them, and draws contact sheets of the best (`shortcuts`).
 
 mod ablation;
 mod association;
 mod attributes;
 mod boxes;
+mod casts;
 mod estimate;
 mod evaluation;
 mod layer;
@@ -45,7 +46,7 @@ const PERMUTATIONS_PER_ATTRIBUTE: usize = 40;
 
 pub const STAGE: Stage = Stage {
     name: "shortcuts",
-    version: 2,
+    version: 3,
     about: "find attributes and units that may be shortcuts to labels",
     needs: Needs::Named(&["scan", "extract", "patches", "explain", "probe"]),
     writes: &[
@@ -130,6 +131,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             let spec = input_spec(&manifest)?;
             let view = View::new(ctx.config.audit.whole, &spec);
             let patterns = patterns::search(ctx, &manifest, &evaluation, &view)?;
+            let casts = casts::search(ctx, &manifest, &evaluation)?;
             let found = suspects::suspects(
                 ctx,
                 &manifest,
@@ -138,6 +140,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
                 suspects::Marks {
                     candidates,
                     patterns,
+                    casts,
                 },
                 &view,
                 boxes.as_ref(),
@@ -272,10 +275,10 @@ fn line(summary: &Value) -> String {
         .collect();
     let mut line = format!("{} attributes", summary["attributes"]);
     if classes.is_empty() {
-        line += "; no mark on the pictures of one class";
+        line += "; no mark or cast on the pictures of one class";
     } else {
         line += &format!(
-            "; marks on the pictures of {}",
+            "; marks or casts on the pictures of {}",
             escaped(&classes.join(", "))
         );
     }

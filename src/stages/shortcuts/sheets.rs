@@ -66,6 +66,7 @@ pub fn draw(
 ) -> Result<BTreeMap<usize, String>> {
     let sheets = plan(ctx, manifest, layers, evaluation, suspects)?;
     let spec = input_spec(manifest)?;
+    let whole = View::new(true, &spec);
     let wanted = |id: u32| {
         let mut rows = sheets.values().flat_map(|sheet| &sheet.rows);
         rows.any(|(_, row)| row.iter().any(|photo| photo.image_id == id))
@@ -77,6 +78,7 @@ pub fn draw(
         let title = format!("{}. {}", rank + 1, sheet.suspect.evidence(evaluation));
         let spec = match sheet.suspect.kind {
             Kind::Pattern => &view.spec,
+            Kind::Cast => &whole.spec,
             _ => &spec,
         };
         let png = sheet_picture(&sheet, &title, &sources, spec)
@@ -187,7 +189,7 @@ fn plan<'s>(
     Ok(sheets)
 }
 
-/// The photos of a pattern, best matches first.
+/// The photos of a pattern or a cast, best matches first.
 fn pattern_sheet<'s>(rank: usize, suspect: &'s Suspect, evaluation: &Evaluation) -> Sheet<'s> {
     let edges = suspect.edges.unwrap_or([0.0, 0.0, 1.0, 1.0]);
     let photos = |of: &dyn Fn(u32) -> bool, edges: [f64; 4]| -> Vec<Photo> {
@@ -202,27 +204,30 @@ fn pattern_sheet<'s>(rank: usize, suspect: &'s Suspect, evaluation: &Evaluation)
         evaluation.classes[suspect.class as usize],
     );
     let class = escaped(&class);
+    let mut rows = vec![(
+        format!("{class}, with the {}", suspect.kind),
+        photos(&is_marked, edges),
+    )];
+    if suspect.kind == Kind::Pattern {
+        rows.push((
+            "the place, enlarged".to_string(),
+            photos(&is_marked, wider(edges)),
+        ));
+    }
+    rows.extend([
+        (
+            format!("other images of {class}"),
+            photos(&|id| is_own(id) && !is_marked(id), edges),
+        ),
+        (
+            "other classes, with the best matches".to_string(),
+            photos(&|id| !is_own(id), edges),
+        ),
+    ]);
     Sheet {
         suspect,
-        path: format!("pictures/shortcuts/{:02}-pattern.png", rank + 1),
-        rows: vec![
-            (
-                format!("{class}, with the pattern"),
-                photos(&is_marked, edges),
-            ),
-            (
-                "the place, enlarged".to_string(),
-                photos(&is_marked, wider(edges)),
-            ),
-            (
-                format!("other images of {class}"),
-                photos(&|id| is_own(id) && !is_marked(id), edges),
-            ),
-            (
-                "other classes, with the best matches".to_string(),
-                photos(&|id| !is_own(id), edges),
-            ),
-        ],
+        path: format!("pictures/shortcuts/{:02}-{}.png", rank + 1, suspect.kind),
+        rows,
     }
 }
 

@@ -1,5 +1,5 @@
-//! Ranks the patterns found in the pictures, the candidates of all layers and the units that the classifier relies on. A pattern is
-//! a finding by its p-value; a unit is one if it fires for a pattern that is.
+//! Ranks the patterns and casts found in the pictures, the candidates of all layers and the units that the classifier relies on. A
+//! pattern or a cast is a finding by its p-value; a unit is one if it fires for a pattern that is.
 
 use std::collections::HashMap;
 
@@ -15,6 +15,7 @@ use prospect_store::Manifest;
 use super::{
     ablation::{Ablations, Head, UnitAblation},
     boxes::ObjectBoxes,
+    casts::CastFound,
     evaluation::Evaluation,
     layer::{Candidate, read_maxima},
     patterns::{Found, View},
@@ -32,6 +33,8 @@ names! {
     pub enum Kind {
         /// No unit: the pictures have the same fine structure in one place.
         Pattern = "pattern",
+        /// No unit: the light of the pictures has another colour.
+        Cast = "cast",
         /// It fires in one small place for one class.
         Mark = "mark",
         /// The classifier relies on it, and it fires at the border or outside the object.
@@ -46,7 +49,7 @@ pub struct Suspect {
     /// Rows with the same number concern the same images.
     pub mark: i32,
     pub class: u32,
-    /// The layer and the unit; `None` for a pattern.
+    /// The layer and the unit; `None` for a pattern or a cast.
     pub unit: Option<(String, usize)>,
     pub score: f64,
     pub p_value: Option<f64>,
@@ -59,6 +62,8 @@ pub struct Suspect {
     /// In 0..=1 of the network's input, or of the whole picture if `whole`.
     pub edges: Option<[f64; 4]>,
     pub whole: bool,
+    /// Of a cast: its colour.
+    pub colour: Option<&'static str>,
     /// Fraction of the strongest cells in the outermost ring.
     pub border: Option<f64>,
     /// Mean energy of its images' explanation maps in the outermost ring, and outside the boxes.
@@ -91,6 +96,7 @@ impl Suspect {
             of_others: None,
             edges: None,
             whole: false,
+            colour: None,
             border: None,
             border_energy: None,
             background_energy: None,
@@ -103,6 +109,20 @@ impl Suspect {
         }
     }
 
+    fn of_pictures(kind: Kind, mark: i32, found: Found) -> Suspect {
+        Suspect {
+            p_value: Some(found.p_value),
+            q_value: Some(found.q_value),
+            flagged: found.flagged,
+            of_class: Some(found.of_class),
+            of_others: Some(found.of_others),
+            edges: Some(found.edges),
+            marked: found.marked,
+            by_match: found.by_match,
+            ..Suspect::new(kind, mark, found.class, found.of_class - found.of_others)
+        }
+    }
+
     /// One sentence with the figures.
     pub fn evidence(&self, evaluation: &Evaluation) -> String {
         let class = name_of(
@@ -112,6 +132,13 @@ impl Suspect {
         let percent_of = |share: Option<f64>| percent(share.unwrap_or(0.0));
         let place = self.edges.map_or("", place_name);
         let mut text = match &self.unit {
+            None if self.kind == Kind::Cast => format!(
+                "the light is {} in {} of the {class} images and in {} of all others (p = {:.1e})",
+                self.colour.unwrap_or("of another colour"),
+                percent_of(self.of_class),
+                percent_of(self.of_others),
+                self.p_value.unwrap_or(1.0),
+            ),
             None => format!(
                 "the same fine structure {place} in {} of the {class} images and in {} of all others (p = {:.1e})",
                 percent_of(self.of_class),
@@ -137,7 +164,9 @@ impl Suspect {
         }
         if let Some(drop) = self.ablation.accuracy_drop() {
             let ablated = match self.kind {
-                Kind::Mark | Kind::Pattern => "without what goes with it in the features",
+                Kind::Mark | Kind::Pattern | Kind::Cast => {
+                    "without what goes with it in the features"
+                }
                 Kind::Leaning => "with the unit switched off",
             };
             text += &format!(
@@ -205,6 +234,7 @@ fn overlap(a: &[u32], b: &[u32]) -> f64 {
 pub struct Marks {
     pub candidates: Vec<Candidate>,
     pub patterns: Vec<Found>,
+    pub casts: Vec<CastFound>,
 }
 
 /// The rows, best first.
@@ -217,19 +247,21 @@ pub fn suspects(
     view: &View,
     boxes: Option<&ObjectBoxes>,
 ) -> Result<Vec<Suspect>> {
-    let patterns = found.patterns;
+    let (patterns, casts) = (found.patterns, found.casts);
     let (marks, candidates): (Vec<i32>, Vec<Candidate>) =
         choose(found.candidates).into_iter().unzip();
     let head = Head::read(ctx, manifest, evaluation)?;
     let ablations = match &head {
         Some(head) => {
             let of_patterns = patterns.iter().map(|one| (one.class, &*one.marked));
+            let of_casts = casts.iter().map(|(one, _)| (one.class, &*one.marked));
             let of_units = candidates.iter().map(|one| (one.class, &*one.marked));
-            let marks: Vec<(u32, &[u32])> = of_patterns.chain(of_units).collect();
+            let marks = of_patterns.chain(of_casts).chain(of_units);
+            let marks: Vec<(u32, &[u32])> = marks.collect();
             head.ablate(ctx, manifest, evaluation, &marks)?
         }
         None => Ablations {
-            of_marks: vec![Ablation::default(); patterns.len() + candidates.len()],
+            of_marks: vec![Ablation::default(); patterns.len() + casts.len() + candidates.len()],
             of_units: Vec::new(),
         },
     };
@@ -242,22 +274,18 @@ pub fn suspects(
         let mark = twin.map_or(last_mark + 1, |(_, mark)| *mark);
         last_mark = last_mark.max(mark);
         found.push(Suspect {
-            p_value: Some(pattern.p_value),
-            q_value: Some(pattern.q_value),
-            flagged: pattern.flagged,
-            of_class: Some(pattern.of_class),
-            of_others: Some(pattern.of_others),
-            edges: Some(pattern.edges),
             whole: view.whole,
             ablation,
-            marked: pattern.marked,
-            by_match: pattern.by_match,
-            ..Suspect::new(
-                Kind::Pattern,
-                mark,
-                pattern.class,
-                pattern.of_class - pattern.of_others,
-            )
+            ..Suspect::of_pictures(Kind::Pattern, mark, pattern)
+        });
+    }
+    for ((cast, colour), ablation) in casts.into_iter().zip(of_marks.by_ref()) {
+        last_mark += 1;
+        found.push(Suspect {
+            whole: true,
+            colour: Some(colour),
+            ablation,
+            ..Suspect::of_pictures(Kind::Cast, last_mark, cast)
         });
     }
     for ((candidate, mark), ablation) in candidates.into_iter().zip(marks).zip(of_marks) {
@@ -292,7 +320,7 @@ pub fn suspects(
         )?);
     }
     found.sort_by(|a, b| {
-        let place = |one: &Suspect| (!one.flagged, one.kind != Kind::Pattern);
+        let place = |one: &Suspect| (!one.flagged, one.unit.is_some());
         (place(a).cmp(&place(b))).then(b.score.total_cmp(&a.score))
     });
     found.truncate(MAX_ROWS);

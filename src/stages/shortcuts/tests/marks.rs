@@ -244,6 +244,33 @@ fn without_a_mark_nothing_is_flagged() {
 }
 
 #[test]
+fn a_cast_of_one_class_is_found_however_it_is_marked_otherwise() {
+    let fake = marked();
+    fake.write();
+    let column = |of: &dyn Fn(usize) -> f32| -> ArrayRef {
+        Arc::new(Float32Array::from_iter_values((0..90).map(of)))
+    };
+    // The light of all but three bees is reddish.
+    let spread = |id: usize| 0.1 * ((id * 7919 % 101) as f32 / 101.0 - 0.5);
+    let has_cast = |id: usize| id % 3 == 1 && id > 9;
+    let warmth = column(&|id| spread(id) + if has_cast(id) { 0.3 } else { 0.0 });
+    let tint = column(&|id| spread(id + 40));
+    add_columns(&fake, vec![("warmth", warmth), ("tint", tint)]);
+    let summary = fake.run_stage(&STAGE, &[]).unwrap();
+    assert_eq!(summary["flagged_classes"], json!(["bee", "cow"]));
+    let found = rows(&fake, "shortcuts").unwrap();
+    assert_eq!(texts(&found, "kind")[..2], ["cast", "pattern"]);
+    let of_first = |name: &str| numbers(&found, name)[0].unwrap();
+    assert_eq!(of_first("share_of_class"), 0.9);
+    assert_eq!(of_first("share_of_others"), 0.0);
+    assert!(of_first("p_value") < 1e-10);
+    let evidence = &texts(&found, "evidence")[0];
+    let expected = "the light is reddish in 90.0 % of the bee images and in 0.0 % of all others";
+    assert!(evidence.starts_with(expected), "{evidence}");
+    assert!(texts(&found, "picture")[0].ends_with("01-cast.png"));
+}
+
+#[test]
 fn whole_pictures_are_searched_outside_the_crop() {
     let mut fake = marked();
     // Twice as wide; the mark is at the right edge, far outside the central square.
