@@ -220,7 +220,7 @@ table! {
         /// when the mark or unit is ablated
         accuracy_drop: Option<f64>,
         probability_drop: Option<f64>,
-        /// with a q-value up to 0.01, a pattern on at least 10 % more of the class's images than of all others, or a unit that fires for it, or a cast of at least 60 % more
+        /// with a q-value up to 0.01, a pattern on at least 10 % more of the class's images than of all others, or a unit that fires for it, or a cast of at least 45 % more (60 % if there are fewer than five classes)
         flagged: bool,
         /// one sentence
         evidence: Text,
