@@ -1,8 +1,12 @@
 //! Calibration of a classifier's confidence: the share of right predictions as a non-decreasing function of the confidence, by
 //! isotonic regression (Zadrozny & Elkan 2002), for the predicted class only (Gupta & Ramdas 2022).
 //!
-//! Departure: between the means of two blocks of equal values the share is interpolated, so a different confidence keeps a different
+//! Departures: neighbours in confidence are first joined in blocks of 20, since the first and last single predictions
+//! would fit themselves; and between the means of two blocks the share is interpolated, so a different confidence keeps a different
 //! share (centred isotonic regression, Oron & Flournoy 2017).
+
+/// Predictions per block, at least.
+const MIN_BLOCK: usize = 20;
 
 /// A prediction with a known outcome.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,24 +28,7 @@ pub struct Calibration {
 impl Calibration {
     /// None without outcomes.
     pub fn fit(outcomes: impl Iterator<Item = Outcome>) -> Option<Calibration> {
-        let mut outcomes: Vec<Outcome> = outcomes.collect();
-        // Predictions of one confidence share a block, in any order of theirs.
-        outcomes.sort_by(|a, b| a.confidence.total_cmp(&b.confidence));
-        let equal = outcomes.chunk_by(|a, b| a.confidence == b.confidence);
-        let mut blocks: Vec<Block> = Vec::new();
-        for equal in equal {
-            let mut block = Block {
-                images: equal.len() as f64,
-                confidence: equal.iter().map(|one| f64::from(one.confidence)).sum(),
-                right: equal.iter().filter(|one| one.right).count() as f64,
-            };
-            while let Some(last) = blocks.pop_if(|last| last.share() >= block.share()) {
-                block.images += last.images;
-                block.confidence += last.confidence;
-                block.right += last.right;
-            }
-            blocks.push(block);
-        }
+        let blocks = pooled(grouped(outcomes.collect(), MIN_BLOCK));
         let means = |block: &Block| (block.confidence / block.images, block.share());
         let blocks: Vec<(f64, f64)> = blocks.iter().map(means).collect();
         (!blocks.is_empty()).then_some(Calibration { blocks })
@@ -63,13 +50,58 @@ impl Calibration {
     }
 }
 
+/// Predictions of similar confidence: their number, and sums.
+#[derive(Debug, Clone, Copy, Default)]
 struct Block {
     images: f64,
     confidence: f64,
     right: f64,
 }
 
+/// Blocks of at least `min` outcomes by ascending confidence; equal confidences share one.
+fn grouped(mut outcomes: Vec<Outcome>, min: usize) -> Vec<Block> {
+    outcomes.sort_by(|a, b| a.confidence.total_cmp(&b.confidence));
+    let mut blocks: Vec<Block> = Vec::new();
+    for equal in outcomes.chunk_by(|a, b| a.confidence == b.confidence) {
+        let block = Block {
+            images: equal.len() as f64,
+            confidence: equal.iter().map(|one| f64::from(one.confidence)).sum(),
+            right: equal.iter().filter(|one| one.right).count() as f64,
+        };
+        match blocks.last_mut() {
+            Some(last) if last.images < min as f64 => last.add(&block),
+            _ => blocks.push(block),
+        }
+    }
+    // The last one may be too small.
+    if let Some(small) = blocks.pop_if(|last| last.images < min as f64) {
+        match blocks.last_mut() {
+            Some(last) => last.add(&small),
+            None => blocks.push(small),
+        }
+    }
+    blocks
+}
+
+/// Merges neighbours whose shares do not increase (pool adjacent violators).
+fn pooled(blocks: Vec<Block>) -> Vec<Block> {
+    let mut pooled: Vec<Block> = Vec::new();
+    for mut block in blocks {
+        while let Some(last) = pooled.pop_if(|last| last.share() >= block.share()) {
+            block.add(&last);
+        }
+        pooled.push(block);
+    }
+    pooled
+}
+
 impl Block {
+    fn add(&mut self, other: &Block) {
+        self.images += other.images;
+        self.confidence += other.confidence;
+        self.right += other.right;
+    }
+
     fn share(&self) -> f64 {
         self.right / self.images
     }
@@ -132,7 +164,13 @@ mod tests {
             (0.9, true),
             (0.5, false),
         ];
-        let fitted = Calibration::fit(outcomes(&of).into_iter()).unwrap();
+        let blocks = pooled(grouped(outcomes(&of), 1));
+        let blocks = blocks
+            .iter()
+            .map(|block| (block.confidence / block.images, block.share()));
+        let fitted = Calibration {
+            blocks: blocks.collect(),
+        };
         let expected = [(0.1, 0.0), (0.3, 1.0 / 3.0), (0.5, 0.5), (0.9, 1.0)];
         assert_eq!(fitted.blocks.len(), expected.len());
         for (found, expected) in fitted.blocks.iter().zip(expected) {
@@ -141,6 +179,21 @@ mod tests {
         // Halfway between two blocks; outside, the nearest.
         assert!((fitted.share(0.4) - (1.0 / 3.0 + 0.5) / 2.0).abs() < 1e-6);
         assert_eq!((fitted.share(0.0), fitted.share(1.0)), (0.0, 1.0));
+    }
+
+    #[test]
+    fn blocks_have_enough_predictions() {
+        let of: Vec<(f32, bool)> = (0..47).map(|at| (at as f32 / 47.0, at % 3 > 0)).collect();
+        let sizes = |min| {
+            let blocks = grouped(outcomes(&of), min);
+            blocks
+                .iter()
+                .map(|block| block.images)
+                .collect::<Vec<f64>>()
+        };
+        assert_eq!(sizes(20), [20.0, 27.0]);
+        assert_eq!(sizes(100), [47.0]);
+        assert!(grouped(Vec::new(), 20).is_empty());
     }
 
     #[test]

@@ -35,7 +35,7 @@ use self::{
 
 pub const STAGE: Stage = Stage {
     name: "probe",
-    version: 3,
+    version: 4,
     about: "train a cross-validated linear classifier on the features",
     needs: Needs::Named(&["scan", "extract", "duplicates"]),
     writes: &[
