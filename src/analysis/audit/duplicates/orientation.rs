@@ -61,14 +61,22 @@ impl Orientation {
     /// Turns `[side, side]` values.
     pub fn of<T: Copy>(self, values: &[T], side: usize) -> Vec<T> {
         let (swapped, reversed) = self.axes();
-        let end = |at: usize, reversed: bool| if reversed { side - 1 - at } else { at };
-        (0..side * side)
-            .map(|at| {
-                let (row, col) = (at / side, at % side);
-                let (row, col) = if swapped { (col, row) } else { (row, col) };
-                values[end(row, reversed[0]) * side + end(col, reversed[1])]
-            })
-            .collect()
+        let axes = [(side, reversed[0]), (1, reversed[1])];
+        let [down, across] = if swapped { [axes[1], axes[0]] } else { axes };
+        let start = |(stride, is_reversed)| if is_reversed { stride * (side - 1) } else { 0 };
+        let step = |from: usize, at: usize, (stride, is_reversed): (usize, bool)| {
+            if is_reversed {
+                from - at * stride
+            } else {
+                from + at * stride
+            }
+        };
+        let mut turned = Vec::with_capacity(side * side);
+        for row in 0..side {
+            let first = step(start(down) + start(across), row, down);
+            turned.extend((0..side).map(|col| values[step(first, col, across)]));
+        }
+        turned
     }
 
     /// The perceptual hash of a picture after turning it, from its own; but for frequencies near their median. Odd frequencies of

@@ -26,7 +26,7 @@ const MIN_TO_ALIGN: f32 = 0.2;
 const MIN_TO_REFINE: f32 = 0.6;
 const MIN_TO_COMPARE: f32 = 0.75;
 /// Minimum correlation of turned pictures before alignment, at coarse resolution.
-const MIN_TURNED: f32 = 0.6;
+const MIN_TURNED: f32 = 0.8;
 const COARSE_STEPS: usize = 6;
 const MIDDLE_STEPS: usize = 4;
 const FINE_STEPS: usize = 8;
@@ -124,18 +124,24 @@ impl Thumbnail {
 
     /// Compares this picture, turned to each orientation, with another.
     pub fn compare(&self, other: &Thumbnail) -> Comparison {
-        let in_orientation = |to: Orientation| (to, self.turned(to).similarity(other));
-        let mut tried = vec![
-            (Orientation::Upright, self.similarity(other)),
-            in_orientation(Orientation::Mirrored),
-        ];
         let unaligned = |to: Orientation| correlation(&to.of(&self.coarse, COARSE), &other.coarse);
+        // Most pictures are too different already.
+        let in_orientation = |to: Orientation, unaligned: f32| match unaligned < MIN_TO_ALIGN {
+            true => (to, Similarity::different(unaligned)),
+            false => (to, self.turned(to).similarity(other)),
+        };
+        let upright = [Orientation::Upright, Orientation::Mirrored].map(|to| (to, unaligned(to)));
         let turned = Orientation::TURNED.map(|to| (to, unaligned(to)));
+        let mut tried: Vec<_> = (upright.iter())
+            .map(|(to, unaligned)| in_orientation(*to, *unaligned))
+            .collect();
         let most = turned.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
-        let upright = unaligned(Orientation::Upright).max(unaligned(Orientation::Mirrored));
+        let needed = upright[0].1.max(upright[1].1).max(MIN_TURNED);
         // Few pictures fit better when turned, and only these take the time to align.
-        if let Some((to, _)) = most.filter(|(_, found)| *found > upright.max(MIN_TURNED)) {
-            tried.extend([in_orientation(to), in_orientation(to.then_mirrored())]);
+        if let Some((to, found)) = most.filter(|(_, found)| *found > needed) {
+            let mirrored = to.then_mirrored();
+            tried.push(in_orientation(to, found));
+            tried.push(in_orientation(mirrored, unaligned(mirrored)));
         }
         let first = tried[0];
         let better = |best: (Orientation, Similarity), one: (Orientation, Similarity)| {
@@ -170,13 +176,9 @@ impl Thumbnail {
     }
 
     fn one_way_similarity(&self, other: &Thumbnail) -> Similarity {
-        let different = |correlation: f32| Similarity {
-            overall: correlation.max(0.0),
-            local: 0.0,
-        };
         let unaligned = correlation(&self.coarse, &other.coarse);
         if unaligned < MIN_TO_ALIGN {
-            return different(unaligned);
+            return Similarity::different(unaligned);
         }
         let (warp, coarse) = align(
             [&self.coarse, &other.coarse],
@@ -185,7 +187,7 @@ impl Thumbnail {
             COARSE_STEPS,
         );
         if coarse < MIN_TO_REFINE {
-            return different(coarse);
+            return Similarity::different(coarse);
         }
         let (warp, middle) = align(
             [&self.middle, &other.middle],
@@ -194,7 +196,7 @@ impl Thumbnail {
             MIDDLE_STEPS,
         );
         if middle < MIN_TO_COMPARE {
-            return different(middle);
+            return Similarity::different(middle);
         }
         // Not the detail, whose broad blur reaches too far from the edges.
         let smooth = [&self.luma, &other.luma].map(|luma| {
@@ -245,6 +247,16 @@ pub struct Similarity {
     /// Correlation of the detail in the least similar quarter of the blocks. Pictures of one kind of thing share its outline;
     /// copies agree everywhere.
     pub local: f32,
+}
+
+impl Similarity {
+    /// Of pictures that a coarser comparison rejects.
+    fn different(correlation: f32) -> Similarity {
+        Similarity {
+            overall: correlation.max(0.0),
+            local: 0.0,
+        }
+    }
 }
 
 /// Lower quartile of the correlations of overlapping blocks of the details, `[height, width]`. Blocks without detail are left
