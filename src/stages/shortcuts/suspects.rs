@@ -169,9 +169,10 @@ impl Suspect {
                 }
                 Kind::Leaning => "with the unit switched off",
             };
+            let verb = if drop < 0.0 { "rises" } else { "falls" };
             text += &format!(
-                "; {ablated} the accuracy on these falls by {:.1} points",
-                100.0 * drop
+                "; {ablated} the accuracy on these {verb} by {:.1} points",
+                100.0 * drop.abs()
             );
         }
         text
