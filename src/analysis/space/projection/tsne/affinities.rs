@@ -115,13 +115,10 @@ pub fn normaliser(xy: &[f32], all_pairs: usize) -> f64 {
         (0..n)
             .into_par_iter()
             .map(|i| {
-                let own = position(xy, i);
-                let sum: f64 = (xy.chunks_exact(2))
-                    .map(|other| {
-                        f64::from(1.0 / (1.0 + squared_distance(own, [other[0], other[1]])))
-                    })
-                    .sum();
-                sum - 1.0
+                // The own term, 1, is left out rather than subtracted: it would hide those of points far away.
+                let others = (0..n).filter(|j| *j != i);
+                let affinity = |j| 1.0 / (1.0 + squared_distance(position(xy, i), position(xy, j)));
+                others.map(|j| f64::from(affinity(j))).sum()
             })
             .collect()
     } else {

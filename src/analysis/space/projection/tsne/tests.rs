@@ -239,6 +239,21 @@ fn progress_is_reported_and_an_error_stops() {
     assert!(tsne(&invalid, &start(&points, 3), &SETTINGS, &mut |_, _| Ok(())).is_err());
 }
 
+#[test]
+fn the_divergence_of_far_points_is_finite() {
+    let apart = [0.0, 1e6, 1e-6, 0.0];
+    let map = fit(
+        &apart,
+        2,
+        &TsneSettings {
+            perplexity: 1.0,
+            seed: 1,
+        },
+    );
+    // Two points: P and Q are both 1/2.
+    assert!(map.kl.unwrap().abs() < 1e-6, "{:?}", map.kl);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
