@@ -108,6 +108,27 @@ fn unknown_stages_write_nothing() {
 }
 
 #[test]
+fn warnings_reach_the_terminal_and_the_log() {
+    let folder = folder("max_bad_fraction = 1.0\n");
+    let at = |path: &str| folder.path().join("photos").join(path);
+    fs::create_dir_all(at(".thumbnails")).unwrap();
+    fs::write(at("1.png"), b"no image").unwrap();
+    fs::write(at(".thumbnails/1.png"), b"no image").unwrap();
+    let (status, _, err) = output(folder.path(), &["run", "scan"]);
+    assert_eq!(status, 0, "{err}");
+    let hidden = "left out: 1 image in hidden or system folders, such as .thumbnails/1.png";
+    assert!(err.contains("WARN") && err.contains(hidden), "{err}");
+    assert!(err.contains("1.png: not an image"), "{err}");
+    let logs = fs::read_dir(folder.path().join("runs/default/logs")).unwrap();
+    let logs = logs.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+    let log = logs.collect::<String>();
+    assert!(
+        log.contains(hidden) && log.contains("\"level\":\"WARN\""),
+        "{log}"
+    );
+}
+
+#[test]
 fn locked_runs_exit_with_75() {
     let folder = folder("");
     let run = RunFolder::create(folder.path().join("runs/default")).unwrap();

@@ -20,6 +20,8 @@ use tracing_subscriber::{
 
 use super::Global;
 
+/// Beginning of our targets: the names of our crates.
+const OWN: &str = "prospect";
 /// Target of messages that the user sees otherwise.
 pub(super) const FILE_ONLY: &str = "prospect_file";
 
@@ -41,13 +43,17 @@ pub(super) fn start(
         .without_time()
         .with_target(false)
         .with_writer(BetweenBars(progress.clone()))
-        .with_filter(Targets::new().with_target("prospect::", level));
+        .with_filter(
+            Targets::new()
+                .with_target(OWN, level)
+                .with_target(FILE_ONLY, LevelFilter::OFF),
+        );
     let (path, to_file) = match folder {
         None => (None, None),
         Some(folder) => {
             let (path, file) = create(folder, command)?;
             let targets = Targets::new()
-                .with_target("prospect::", level.max(LevelFilter::INFO))
+                .with_target(OWN, level.max(LevelFilter::INFO))
                 .with_target(FILE_ONLY, LevelFilter::INFO);
             let layer = fmt::layer()
                 .json()
