@@ -16,6 +16,15 @@ pub const EXTENSIONS: [&str; 10] = [
 /// Top-level folders that are splits of the dataset, case-insensitive.
 pub const SPLITS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
 
+/// Folders that systems and tools create beside images. Like hidden files, they are not part of the dataset.
+const SYSTEM_FOLDERS: [&str; 5] = [
+    "__MACOSX",
+    "@eaDir",
+    "#recycle",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+];
+
 /// A file with the name of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -36,6 +45,9 @@ pub struct Listing {
     pub entries: Vec<Entry>,
     /// Number of other files.
     pub n_other: u64,
+    /// Number of image files that are hidden or in hidden or system folders, and one of them. They are not entries.
+    pub n_hidden: u64,
+    pub hidden: Option<String>,
     /// Unreadable folders and circular links, one line each.
     pub warnings: Vec<String>,
 }
@@ -55,7 +67,9 @@ impl Listing {
     }
 }
 
-/// Lists the image files under `folder`, following symbolic links and skipping the folder `without` (such as the run folder).
+/// Lists the image files under `folder`, following symbolic links and skipping the folder `without` (such as the run folder), and
+/// hidden and system files: those below an item whose name begins with a dot, such as `.ipynb_checkpoints` and `._1.jpg`, or is
+/// that of a [system folder](SYSTEM_FOLDERS).
 ///
 /// # Errors
 /// `folder` does not exist, is not a folder or cannot be read. Unreadable items inside become warnings, or entries with a
@@ -105,6 +119,18 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
         };
         let relative = path.strip_prefix(folder).unwrap_or(path);
         let bytes = relative_bytes(relative);
+        if is_hidden(relative) {
+            if has_image_extension(relative) {
+                listing.n_hidden += 1;
+                let name = escaped_name(&bytes);
+                let first = listing.hidden.get_or_insert_with(|| name.clone());
+                // The same one whatever the folder's order.
+                if name < *first {
+                    *first = name;
+                }
+            }
+            continue;
+        }
         if !has_image_extension(relative) {
             match state {
                 Ok(_) => listing.n_other += 1,
@@ -144,6 +170,12 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
     listing.warnings.sort();
     listing.entries = found.into_iter().map(|(_, entry)| entry).collect();
     Ok(listing)
+}
+
+fn is_hidden(relative: &Path) -> bool {
+    relative.iter().any(|part| {
+        part.as_encoded_bytes().starts_with(b".") || SYSTEM_FOLDERS.iter().any(|name| part == *name)
+    })
 }
 
 fn has_image_extension(path: &Path) -> bool {
@@ -223,6 +255,31 @@ mod tests {
         );
         assert_eq!(listing.n_other, 2);
         assert!(listing.warnings.is_empty());
+    }
+
+    #[test]
+    fn hidden_and_system_files_are_not_of_the_dataset() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [
+            "cat/1.png",
+            "cat/.ipynb_checkpoints/1-checkpoint.png",
+            "cat/._1.png",
+            "cat/@eaDir/1.png/THUMB.jpg",
+            "__MACOSX/cat/._1.png",
+            ".thumbnails/1.png",
+            ".DS_Store",
+        ] {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        let listing = walk(folder.path(), Path::new("nowhere")).unwrap();
+        assert_eq!(names(&listing), [("cat/1.png", None)]);
+        assert_eq!((listing.n_hidden, listing.n_other), (5, 0));
+        assert_eq!(listing.hidden.as_deref(), Some(".thumbnails/1.png"));
+        // The image folder itself may be hidden.
+        let listing = walk(&folder.path().join(".thumbnails"), Path::new("nowhere")).unwrap();
+        assert_eq!(listing.entries.len(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! `label` and `split` are reserved; every other column is an attribute: integers, numbers, true/false or text.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
 };
 
@@ -21,11 +21,18 @@ use crate::{
     votes::{LabelColumns, Votes},
 };
 
+/// Words for a missing label or split: those that pandas writes and reads as missing. A class may be called `none`.
+const MISSING: [&str; 12] = [
+    "NaN", "nan", "-NaN", "-nan", "NA", "<NA>", "N/A", "n/a", "#N/A", "NULL", "null", "None",
+];
+
 /// The metadata by file name.
 #[derive(Debug, Clone, Default)]
 pub struct Metadata {
     rows: HashMap<String, u32>,
     labels: Option<StringArray>,
+    /// Cells of the column `label` that stand for no label, such as `NaN`, and their number.
+    pub no_labels: BTreeMap<String, u64>,
     /// The labels of several annotators, if there are columns of them.
     pub votes: Option<Votes>,
     splits: Option<StringArray>,
@@ -54,7 +61,10 @@ impl Metadata {
             true => Some(labels(&mut table, files.len(), votes.as_ref())?),
             false => None,
         };
+        let mut no_labels = BTreeMap::new();
+        let labels = labels.map(|labels| cleaned(&labels, &mut no_labels));
         let splits = table.take_text("split")?;
+        let splits = splits.map(|splits| cleaned(&splits, &mut BTreeMap::new()));
         let mut rows = HashMap::with_capacity(files.len());
         for (row, name) in files.into_iter().enumerate() {
             let shown = text::escaped(&name).into_owned();
@@ -85,6 +95,7 @@ impl Metadata {
         Ok(Metadata {
             rows,
             labels,
+            no_labels,
             votes,
             splits,
             ignored: ignored
@@ -174,6 +185,19 @@ fn labels(table: &mut UserTable, n: usize, votes: Option<&Votes>) -> Result<Stri
     }
 }
 
+/// Without the blanks around, and with null for words that stand for a missing value; these are counted.
+fn cleaned(cells: &StringArray, missing: &mut BTreeMap<String, u64>) -> StringArray {
+    let clean = |cell: Option<&str>| {
+        let cell = cell?.trim();
+        if MISSING.contains(&cell) {
+            *missing.entry(cell.to_string()).or_default() += 1;
+            return None;
+        }
+        Some(cell.to_string())
+    };
+    cells.iter().map(clean).collect()
+}
+
 fn cell(column: &StringArray, row: u32) -> Option<&str> {
     let row = row as usize;
     (column.is_valid(row) && !column.value(row).is_empty()).then(|| column.value(row))
@@ -246,6 +270,21 @@ mod tests {
         let table = read("file_name,label\na,3\n", false).unwrap();
         assert_eq!(table.attributes().next().unwrap().0, "metadata_label");
         assert_eq!(table.label(0), None);
+    }
+
+    #[test]
+    fn words_for_missing_labels_and_blanks_around_labels_are_no_classes() {
+        let table = read(
+            "file_name,label,split\na, dog,train\nb,dog ,NaN\nc,nan,\nd,None,\ne,nan,\nf,none,\ng,  ,\n",
+            true,
+        )
+        .unwrap();
+        let labels: Vec<Option<&str>> = (0..7).map(|row| table.label(row)).collect();
+        let dog = Some("dog");
+        assert_eq!(labels, [dog, dog, None, None, None, Some("none"), None]);
+        assert_eq!((table.split(0), table.split(1)), (Some("train"), None));
+        let missing = BTreeMap::from([("None".to_string(), 1), ("nan".to_string(), 2)]);
+        assert_eq!(table.no_labels, missing);
     }
 
     #[test]

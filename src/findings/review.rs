@@ -15,7 +15,7 @@ use prospect_common::{
     Error, Result, names,
     text::{escaped, shortened},
 };
-use prospect_store::write_atomically;
+use prospect_store::{folder_of, write_atomically};
 
 use crate::Kind;
 
@@ -180,10 +180,7 @@ impl Reviews {
     /// # Errors
     /// Those of [`Reviews::read`] and `change`, and a failure to write; the file is then unchanged.
     pub fn update<T>(path: &Path, change: impl FnOnce(&mut Reviews) -> Result<T>) -> Result<T> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(path);
         std::fs::create_dir_all(folder).map_err(Error::io(folder, "creating the folder"))?;
         // The file itself is replaced, so the lock is on its folder. It ends with the handle.
         let lock = File::open(folder).map_err(Error::io(folder, "opening the folder"))?;

@@ -19,6 +19,7 @@ use prospect_dataset::{
     metadata::Metadata,
     votes::LabelColumns,
 };
+use prospect_engine::tables::classes::network_classes;
 use prospect_model::{
     ModelInfo,
     device::{self, DeviceChoice},
@@ -137,6 +138,9 @@ impl Draft {
         if listing.n_other > 0 {
             fact += &format!(", and {} other files", count(listing.n_other));
         }
+        if listing.n_hidden > 0 {
+            fact += &format!("; {} hidden ones are left out", count(listing.n_hidden));
+        }
         self.facts.push(("images", fact));
         self.warnings.extend(
             listing
@@ -150,7 +154,7 @@ impl Draft {
             Some(path) => Some((path.to_path_buf(), read_table(path)?)),
             None => self.search_table(images, &paths),
         };
-        let by_folder = from_folders(&paths);
+        let by_folder = from_folders(&paths).named;
         let in_table = |path: &str| {
             let (table, row) = table
                 .as_ref()
@@ -200,7 +204,12 @@ impl Draft {
                 .iter()
                 .filter_map(|path| path.strip_prefix(&prefix))
                 .collect();
-            let deeper = tally(from_folders(&below).iter().filter_map(|named| named.label));
+            let deeper = tally(
+                from_folders(&below)
+                    .named
+                    .iter()
+                    .filter_map(|named| named.label),
+            );
             if deeper.len() > 1 {
                 self.warnings.push(format!(
                     "{} has several folders; if they are the classes, choose it with --images",
@@ -264,10 +273,8 @@ impl Draft {
         if !classes.is_empty() {
             fact += &format!(" ({})", listed(classes.iter().map(String::as_str)));
             if !labels.is_empty() {
-                let known = labels
-                    .iter()
-                    .filter(|label| classes.contains(label))
-                    .count();
+                let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+                let known = network_classes(&labels, (0..).zip(classes)).len();
                 fact += &match known {
                     0 => "; none of the labels is among them".to_string(),
                     n if n == labels.len() => "; all labels are among them".to_string(),

@@ -174,9 +174,14 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         .and_then(|()| file.sync_all())
         .map_err(Error::io(&temp, "writing"))?;
     rename(&temp, path)?;
+    sync_folder(folder_of(path))
+}
+
+/// The folder of a file; of a bare file name, the working folder.
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
-        Some(folder) => sync_folder(folder),
-        None => Ok(()),
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 

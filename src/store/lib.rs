@@ -40,7 +40,7 @@ mod views;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{existing_ancestor, free_space, write_atomically};
+pub use disk::{existing_ancestor, folder_of, free_space, write_atomically};
 pub use folder::RunFolder;
 pub use foreign::read_parquet;
 pub use key::stage_key;

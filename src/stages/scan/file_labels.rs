@@ -61,16 +61,19 @@ impl FileLabels<'_> {
         let Some((top, _)) = path.split_once('/') else {
             return Ok(None);
         };
-        if !SPLITS.iter().any(|split| top.eq_ignore_ascii_case(split)) {
+        let dir = &self.config.images.dir;
+        let is_folder = |split: &&str| dir.join(split).is_dir();
+        let is_split = SPLITS.iter().any(|split| top.eq_ignore_ascii_case(split));
+        if !is_split && !SPLITS.iter().any(is_folder) {
             return Ok(Some(top.to_string()));
         }
-        // `train` is a split only if all top-level folders are splits.
-        let listing = listing::walk(&self.config.images.dir, &self.config.run.dir)?;
+        // Which folders are splits depends on all of them.
+        let listing = listing::walk(dir, &self.config.run.dir)?;
         let mut paths: Vec<&str> = (listing.entries.iter())
             .map(|entry| entry.path.as_str())
             .collect();
         paths.push(path);
-        let named = from_folders(&paths).pop();
+        let named = from_folders(&paths).named.pop();
         Ok(named.and_then(|named| named.label).map(str::to_string))
     }
 

@@ -23,6 +23,7 @@ use prospect_dataset::{
 use prospect_engine::{
     Context, Needs, Outcome, Stage,
     schema::{classes, images, label_votes},
+    tables::classes::network_classes,
 };
 use prospect_store::StageWriter;
 use rayon::prelude::*;
@@ -71,14 +72,24 @@ struct Survey {
     numbers: BTreeMap<String, i32>,
     /// Class names in the model's sidecar, if any.
     model_classes: Vec<String>,
+    /// Number of labels that the network knows by name.
+    known: usize,
+    /// What the folders mean, if they are the labels.
+    tree: String,
+    /// Folders beside those of the splits, and their number of images.
+    stray: Vec<(String, u64)>,
 }
 
 fn survey(ctx: &Context) -> Result<Survey> {
     let images = &ctx.config.images;
     let listing = listing::walk(&images.dir, ctx.run.root())?;
     if listing.entries.is_empty() {
+        let hidden = match listing.n_hidden {
+            0 => String::new(),
+            n => format!(", {n} hidden images"),
+        };
         let message = format!(
-            "no images in {} ({} other files); set this to a folder of {} files",
+            "no images in {} ({} other files{hidden}); set this to a folder of {} files",
             images.dir.display(),
             listing.n_other,
             EXTENSIONS.join(", ")
@@ -111,7 +122,22 @@ fn survey(ctx: &Context) -> Result<Survey> {
         .iter()
         .map(|entry| entry.path.as_str())
         .collect();
-    let by_folder = labels::from_folders(&paths);
+    let labels::FolderTree {
+        named: by_folder,
+        splits,
+        stray,
+    } = labels::from_folders(&paths);
+    let uses_folders = images.labels == Labels::Folder;
+    let tree = match (uses_folders, splits.is_empty()) {
+        (false, _) => String::new(),
+        (true, true) => "by top-level folder".to_string(),
+        (true, false) => {
+            let splits: Vec<&str> = splits.into_iter().collect();
+            format!("by folder in the splits {}", splits.join(", "))
+        }
+    };
+    let stray = stray.into_iter().filter(|_| uses_folders);
+    let stray = stray.map(|(top, n)| (top.to_string(), n)).collect();
     let named = paths.iter().zip(by_folder).map(|(path, folder)| {
         let row = metadata.row(path);
         let label = match images.labels {
@@ -132,13 +158,18 @@ fn survey(ctx: &Context) -> Result<Survey> {
         .filter_map(|(label, _)| label.as_deref())
         .collect();
     let numbers = labels::class_numbers(&names, &model_classes);
+    let labels: Vec<&str> = names.into_iter().collect();
+    let known = network_classes(&labels, (0..).zip(&model_classes)).len();
     Ok(Survey {
         listing,
         metadata,
         metadata_digest: ctx.metadata_digest()?,
         named,
         numbers,
+        known,
         model_classes,
+        tree,
+        stray,
     })
 }
 
@@ -213,7 +244,18 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         writer.commit(output)?;
     }
     let check = check_table(ctx)?;
-    bar.finish(&format!("{} unreadable", text::count(check.bad)));
+    let mut line = format!("{} unreadable", text::count(check.bad));
+    if !survey.numbers.is_empty() {
+        let classes = survey.numbers.len() as u64;
+        line += &format!("; {}", text::plural(classes, "class", "classes"));
+        if !survey.tree.is_empty() {
+            line += &format!(" {}", text::escaped(&survey.tree));
+        }
+        if !survey.model_classes.is_empty() {
+            line += &format!(", {} known to the network", survey.known);
+        }
+    }
+    bar.finish(&line);
     for example in &check.examples {
         tracing::warn!("{example}");
     }
@@ -242,6 +284,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         "labelled": annotations.iter().filter(|one| one.label.is_some()).count(),
         "classes": survey.numbers.len(),
         "other_files": survey.listing.n_other,
+        "hidden_files": survey.listing.n_hidden,
     });
     let reused = writer.record().reused();
     if reused > 0
@@ -279,6 +322,36 @@ fn warn(survey: &Survey, folder: &Path) {
         tracing::warn!(
             "{} more warnings of this kind",
             survey.listing.warnings.len() - EXAMPLES
+        );
+    }
+    if let Some(hidden) = &survey.listing.hidden {
+        tracing::warn!(
+            "{}: left out: {} in hidden or system folders, such as {}",
+            text::escaped(&folder.display().to_string()),
+            text::plural(survey.listing.n_hidden, "image", "images"),
+            text::escaped(hidden)
+        );
+    }
+    for (stray, n) in &survey.stray {
+        tracing::warn!(
+            "{}: {} in {}, beside the splits, have no label",
+            text::escaped(&folder.display().to_string()),
+            text::plural(*n, "image", "images"),
+            text::escaped(stray)
+        );
+    }
+    for (word, n) in &survey.metadata.no_labels {
+        tracing::warn!(
+            "metadata: {} in the column label {} no label",
+            text::plural(*n, &format!("cell {word}"), &format!("cells {word}")),
+            if *n == 1 { "is" } else { "are" }
+        );
+    }
+    let names: BTreeSet<&str> = survey.numbers.keys().map(String::as_str).collect();
+    for same in labels::spellings(&names) {
+        tracing::warn!(
+            "the labels {} may be one class in several spellings; they are kept apart",
+            text::escaped(&same.join(", "))
         );
     }
     for column in &survey.metadata.ignored {
