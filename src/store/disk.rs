@@ -205,3 +205,16 @@ pub(super) fn remove_file(path: &Path) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_file_name_is_in_the_working_folder() {
+        let of = |path: &str| folder_of(Path::new(path)).to_path_buf();
+        assert_eq!(of("night.json"), Path::new("."));
+        assert_eq!(of("out/night.json"), Path::new("out"));
+        assert_eq!(of("/night.json"), Path::new("/"));
+    }
+}

@@ -334,7 +334,7 @@ fn warn(survey: &Survey, folder: &Path) {
     }
     for (stray, n) in &survey.stray {
         tracing::warn!(
-            "{}: {} in {}, beside the splits, have no label",
+            "{}: no label for {} in {}, beside the splits",
             text::escaped(&folder.display().to_string()),
             text::plural(*n, "image", "images"),
             text::escaped(stray)
