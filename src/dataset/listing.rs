@@ -69,7 +69,7 @@ impl Listing {
 
 /// Lists the image files under `folder`, following symbolic links and skipping the folder `without` (such as the run folder), and
 /// hidden and system files: those below an item whose name begins with a dot, such as `.ipynb_checkpoints` and `._1.jpg`, or is
-/// that of a [system folder](SYSTEM_FOLDERS).
+/// that of a system folder, such as `__MACOSX`.
 ///
 /// # Errors
 /// `folder` does not exist, is not a folder or cannot be read. Unreadable items inside become warnings, or entries with a
