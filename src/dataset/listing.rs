@@ -1,6 +1,7 @@
 //! The image files of a folder, in the order of their ids.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
@@ -72,8 +73,8 @@ impl Listing {
 /// that of a system folder, such as `__MACOSX`.
 ///
 /// # Errors
-/// `folder` does not exist, is not a folder or cannot be read. Unreadable items inside become warnings, or entries with a
-/// problem if they have the name of an image.
+/// `folder` does not exist, is not a folder or cannot be read, or a folder inside cannot. Broken and circular links become warnings;
+/// unreadable items with the name of an image, entries with a problem.
 pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
     if !std::fs::metadata(folder)
         .map_err(Error::io(folder, "listing the images"))?
@@ -132,6 +133,15 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
             continue;
         }
         if !has_image_extension(relative) {
+            // Whatever is in a folder that cannot be listed would be missing without a word.
+            if let Err(error) = &item
+                && let Some(reason) = error.io_error()
+                && reason.kind() != io::ErrorKind::NotFound
+            {
+                let next = "its images would be missing; make it readable, or move it away";
+                let source = io::Error::new(reason.kind(), format!("{reason}; {next}"));
+                return Err(Error::io(path, "listing a folder of images")(source));
+            }
             match state {
                 Ok(_) => listing.n_other += 1,
                 Err(reason) => listing
@@ -349,6 +359,24 @@ mod tests {
         assert_eq!(found[7].1, Some("file name is not UTF-8"));
         assert_eq!(listing.warnings.len(), 2, "{:?}", listing.warnings);
         assert!(listing.warnings[0].contains("leads back"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("1.png"), "x").unwrap();
+        // Nested so deep that its path is too long for the system, which holds for any user.
+        let nest = "n=$(printf 'd%.0s' {1..200}); for _ in {1..25}; do mkdir $n && cd $n; done";
+        let made = std::process::Command::new("bash")
+            .args(["-c", nest])
+            .current_dir(folder.path())
+            .status();
+        assert!(made.unwrap().success());
+        let error = walk(folder.path(), Path::new("nowhere"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("listing a folder of images"), "{error}");
+        assert!(error.contains("would be missing"), "{error}");
     }
 
     #[test]
