@@ -26,7 +26,8 @@ pub fn labels(run: &RunFolder, manifest: &Manifest) -> Result<Vec<Option<i32>>> 
 }
 
 /// The network's class of each label that it knows by name: the class of the same name, or else the one whose name is the same
-/// word: case, blanks, WordNet ids and synonyms do not count. Left out are names that several classes of the network have, and words that several labels have.
+/// word: case, blanks, WordNet ids and synonyms do not count. Left out are names that several classes of the network have, and
+/// words that several labels have.
 pub fn network_classes<'l>(
     labels: &[&'l str],
     network: impl Iterator<Item = (i32, impl AsRef<str>)>,

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prospect_dataset::listing::SPLITS;
-use prospect_engine::tables::classes::network_classes;
 use unicode_normalization::UnicodeNormalization;
 
 /// If the folders beside the splits have images, the splits have more than this many times as many.
@@ -98,15 +97,16 @@ fn word(label: &str) -> String {
     }
 }
 
-/// The class number of each label. If each label names exactly one of the model's classes, that class's index, so that labels and
-/// predictions are comparable; otherwise the rank among the sorted labels (by bytes, or by value if all are integers).
-pub fn class_numbers(labels: &BTreeSet<&str>, model: &[String]) -> BTreeMap<String, i32> {
-    let all: Vec<&str> = labels.iter().copied().collect();
-    let known = network_classes(&all, (0..).zip(model));
+/// The class number of each label. If the model knows each label, its class (`known`), so that labels and predictions are
+/// comparable; otherwise the rank among the sorted labels (by bytes, or by value if all are integers).
+pub fn class_numbers(
+    labels: &BTreeSet<&str>,
+    known: &BTreeMap<&str, i32>,
+) -> BTreeMap<String, i32> {
     if known.len() == labels.len() {
-        let known = known.into_iter();
+        let known = known.iter();
         return known
-            .map(|(label, class)| (label.to_string(), class))
+            .map(|(label, class)| (label.to_string(), *class))
             .collect();
     }
     let mut sorted: Vec<&str> = labels.iter().copied().collect();
@@ -122,6 +122,8 @@ pub fn class_numbers(labels: &BTreeSet<&str>, model: &[String]) -> BTreeMap<Stri
 
 #[cfg(test)]
 mod tests {
+    use prospect_engine::tables::classes::network_classes;
+
     use super::*;
 
     fn folders<'p>(paths: &[&'p str]) -> Vec<(Option<&'p str>, Option<&'p str>)> {
@@ -210,8 +212,8 @@ mod tests {
     }
 
     fn numbers(labels: &[&str], model: &[&str]) -> Vec<(String, i32)> {
-        let model: Vec<String> = model.iter().map(|name| name.to_string()).collect();
-        class_numbers(&labels.iter().copied().collect(), &model)
+        let known = network_classes(labels, (0..).zip(model));
+        class_numbers(&labels.iter().copied().collect(), &known)
             .into_iter()
             .collect()
     }

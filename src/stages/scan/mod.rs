@@ -157,9 +157,10 @@ fn survey(ctx: &Context) -> Result<Survey> {
         .iter()
         .filter_map(|(label, _)| label.as_deref())
         .collect();
-    let numbers = labels::class_numbers(&names, &model_classes);
-    let labels: Vec<&str> = names.into_iter().collect();
-    let known = network_classes(&labels, (0..).zip(&model_classes)).len();
+    let labels: Vec<&str> = names.iter().copied().collect();
+    let known = network_classes(&labels, (0..).zip(&model_classes));
+    let numbers = labels::class_numbers(&names, &known);
+    let known = known.len();
     Ok(Survey {
         listing,
         metadata,
