@@ -14,7 +14,7 @@ use std::{
 };
 
 use prospect::dataset::{
-    image::{DecodeOptions, InputSpec, Interpolation, Resize, decode, preprocess, quality},
+    image::{DecodeOptions, Depth, InputSpec, Interpolation, Resize, decode, preprocess, quality},
     listing,
 };
 
@@ -24,6 +24,7 @@ const MAX_FILES: usize = 200;
 const OPTIONS: DecodeOptions = DecodeOptions {
     max_pixels: 1 << 28,
     exif_orientation: false,
+    depth: Depth::Scale,
 };
 
 /// Seconds for decoding, resizing with cropping, and the quality figures.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prepares a fresh clone for building: checks the tools and downloads libtorch once per machine.
+# Prepares a fresh clone for building: checks the tools; downloads libtorch, and CMake and NASM where missing, once per machine.
 #
 #   PROSPECT_CACHE   download cache (default ~/.cache/prospect)
 #   LIBTORCH         your own libtorch 2.11; nothing is downloaded then
@@ -41,16 +41,42 @@ elif ! python3 -m pip --version >/dev/null 2>&1; then
     lacks "python3 has no pip (needed to download libtorch)" \
           "Debian, Ubuntu: sudo apt-get install python3-pip   elsewhere: python3 -m ensurepip --user"
 fi
+# libjpeg-turbo is built with CMake, and on x86-64 with NASM (its SIMD code is assembly).
+tools=(cmake)
+[ "$(uname -m)" != x86_64 ] || tools+=(nasm)
+command -v make >/dev/null || lacks "make is not installed" "Debian, Ubuntu: sudo apt-get install make   Fedora: sudo dnf install make"
+missing=()
+for tool in "${tools[@]}"; do
+    if command -v "$tool" >/dev/null; then
+        continue
+    elif [ "$(uname -sm)" = "Linux x86_64" ] && command -v python3 >/dev/null && { [ "$tool" = cmake ] || command -v apt-get >/dev/null; }; then
+        missing+=("$tool")
+    else
+        lacks "$tool is not installed" "Debian, Ubuntu: sudo apt-get install $tool   Fedora: sudo dnf install $tool"
+    fi
+done
 [ "$problems" = 0 ] || exit 1
+
+cache=${PROSPECT_CACHE:-$HOME/.cache/prospect}
+# An absolute path, for the links in the clone.
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+mkdir -p .tools
+for tool in "${tools[@]}"; do
+    if [[ " ${missing[*]} " = *" $tool "* ]]; then
+        folder=$cache/$tool
+        [ "$tool" != cmake ] || folder=$cache/cmake-4.1.2
+        python3 jobs/fetch_build_tools.py "$tool" "$folder"
+        ln -sfn "$folder/bin/$tool" ".tools/$tool"
+    else
+        ln -sfn "$(command -v "$tool")" ".tools/$tool"
+    fi
+done
 
 if [ -n "$libtorch" ]; then
     echo "libtorch: $libtorch (LIBTORCH)"
     exit 0
 fi
-cache=${PROSPECT_CACHE:-$HOME/.cache/prospect}
-# An absolute path, for the link in the clone.
-mkdir -p "$cache"
-cache=$(cd "$cache" && pwd)
 libtorch=$cache/libtorch-2.11.0-cpu
 if [ -e .libtorch ] && [ ! -L .libtorch ]; then
     echo "libtorch: .libtorch (your own folder)"

@@ -29,6 +29,7 @@ TYPES = {
     "label_name": "string",
     "split": "string",
     "error": "string",
+    "warning": "string",
     "brightness": "float",
     "contrast": "float",
     "sharpness": "float",

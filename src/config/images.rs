@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use prospect_dataset::{image::DecodeOptions, votes::LabelColumns};
+use prospect_dataset::{
+    image::{DecodeOptions, Depth},
+    votes::LabelColumns,
+};
 use serde::Serialize;
 
 use super::{
@@ -36,6 +39,8 @@ pub struct ImagesConfig {
     pub max_pixels: u64,
     /// Apply the EXIF orientation.
     pub exif_orientation: bool,
+    /// How 16-bit greys become 8-bit.
+    pub depth: Depth,
     /// Maximum fraction of unreadable images, in 0..=1; more stop the run.
     pub max_bad_fraction: f64,
 }
@@ -56,6 +61,7 @@ impl ImagesConfig {
         DecodeOptions {
             max_pixels: self.max_pixels,
             exif_orientation: self.exif_orientation,
+            depth: self.depth,
         }
     }
 
@@ -96,6 +102,7 @@ impl ImagesConfig {
                 |n| (1..=1 << 32).contains(n),
             ),
             exif_orientation: section.value("exif_orientation", true, "true or false", |_| true),
+            depth: section.choice("depth", Depth::Scale, &Depth::NAMES),
             max_bad_fraction: section.value("max_bad_fraction", 0.1, "a number from 0 to 1", |f| {
                 (0.0..=1.0).contains(f)
             }),

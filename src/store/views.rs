@@ -27,6 +27,8 @@ table! {
         split: Option<Text>,
         /// why the image is unusable
         error: Option<Text>,
+        /// what a damaged file lost; the image is used as far as it could be read
+        warning: Option<Text>,
         /// mean luma, 0 to 1
         brightness: Option<f32>,
         /// standard deviation of luma

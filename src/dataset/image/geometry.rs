@@ -308,7 +308,7 @@ mod tests {
                 .flat_map(|y| (0..width).flat_map(move |x| [x as u8 + 1, y as u8 + 1, 255]))
                 .collect();
             let (pixels, up_width, up_height) = orientation::upright(stored, width, height, turn);
-            let image = RgbImage { width: up_width, height: up_height, pixels, header };
+            let image = RgbImage { width: up_width, height: up_height, pixels, header, loss: None };
             let (input, geometry) = preprocess(&image, &spec(resize, crop)).unwrap();
             let (rows, columns) = geometry.input_size();
             prop_assert_eq!(input.len(), (rows * columns * 3) as usize);

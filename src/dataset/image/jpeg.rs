@@ -1,34 +1,115 @@
-//! JPEG: the header from the markers, the pixels by zune-jpeg.
+//! JPEG by libjpeg-turbo, the decoder of Pillow, torchvision and OpenCV: `islow` DCT, fancy upsampling, every pixel as theirs.
 //!
-//! Accepts and refuses the same files as Pillow (libjpeg-turbo), except that arithmetic coding is not supported. In particular, a
-//! file without an end marker is refused; one with an end marker but missing data is accepted, and the missing part is grey.
-//! Colours follow Pillow's `convert("RGB")`: grey is replicated; four components are Adobe's inverted CMYK, or YCCK according to
-//! the Adobe marker; three components are YCbCr unless the Adobe marker (transform 0) or the component names indicate RGB.
+//! Colours follow Pillow's `convert("RGB")`: four components are Adobe's inverted CMYK. What libjpeg-turbo reads with a warning
+//! (a file that ends early, lost restart markers) is read, and the warning is the image's loss.
 //!
-//! Levels differ from libjpeg-turbo's by 0.03 on average without chroma subsampling, and by up to 0.4 with it, because zune-jpeg
-//! rounds twice when upsampling chroma; single pixels by 4, and by more at the right and lower edges.
+//! Every call has its own decompressor: one that is used again keeps the tables of the last file, and would decode a
+//! file without tables with them.
 
-use image::metadata::Orientation;
-use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
-use zune_jpeg::{JpegDecoder, errors::DecodeErrors};
+use std::{
+    ffi::{CStr, c_int, c_ulong},
+    ptr::NonNull,
+};
 
-use super::ImageError;
+use turbojpeg_sys as tj;
+
+use super::{ImageError, samples, samples::Stored};
 
 const FORMAT: &str = "jpeg";
-const EXTRA_BYTES: &str = "Extra bytes between headers";
+/// Scans that a progressive file may have. Encoders write about ten; each scan of a hostile file costs a pass over the whole image.
+const MAX_SCANS: c_int = 100;
+/// Memory of libjpeg-turbo. A progressive file's coefficients take 6 bytes a pixel, 3 with halved chroma: 89 or 179 megapixels.
+const MAX_MEBIBYTES: c_int = 512;
+/// What libjpeg-turbo writes where the data is missing: all coefficients zero.
+const MISSING: u8 = 128;
 
-/// The contents of the markers before the first scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct JpegHeader {
-    pub width: u32,
-    pub height: u32,
-    /// EXIF orientation; 1 if missing.
-    pub orientation: u8,
-    components: u8,
-    /// Value and byte offset of the Adobe marker's colour transform.
-    adobe_transform: Option<(u8, usize)>,
-    /// Offset of the first scan's header.
-    scan: usize,
+/// Size and colour model.
+struct Frame {
+    width: u32,
+    height: u32,
+    four_components: bool,
+    grey: bool,
+    warning: Option<String>,
+}
+
+/// libjpeg-turbo's decompressor.
+struct Decompressor(NonNull<std::ffi::c_void>);
+
+impl Drop for Decompressor {
+    fn drop(&mut self) {
+        // SAFETY: the handle is from `tj3Init`, and nothing uses it afterwards.
+        unsafe { tj::tj3Destroy(self.0.as_ptr()) }
+    }
+}
+
+impl Decompressor {
+    fn new() -> Result<Decompressor, ImageError> {
+        // SAFETY: no arguments to get wrong; null is handled.
+        let handle = unsafe { tj::tj3Init(tj::TJINIT_TJINIT_DECOMPRESS as c_int) };
+        let handle = NonNull::new(handle).ok_or_else(|| corrupt("libjpeg-turbo has no memory"))?;
+        let new = Decompressor(handle);
+        new.set(tj::TJPARAM_TJPARAM_SCANLIMIT, MAX_SCANS);
+        // Nothing needs the colour profile.
+        new.set(tj::TJPARAM_TJPARAM_SAVEMARKERS, 0);
+        Ok(new)
+    }
+
+    fn set(&self, parameter: tj::TJPARAM, value: c_int) {
+        // SAFETY: a valid handle; an unknown parameter or value is refused.
+        unsafe { tj::tj3Set(self.0.as_ptr(), parameter as c_int, value) };
+    }
+
+    fn get(&self, parameter: tj::TJPARAM) -> c_int {
+        // SAFETY: a valid handle.
+        unsafe { tj::tj3Get(self.0.as_ptr(), parameter as c_int) }
+    }
+
+    /// `Ok` with the first warning, if there was one. libjpeg-turbo returns -1 for both.
+    fn outcome(&self, status: c_int) -> Result<Option<String>, ImageError> {
+        if status == 0 {
+            return Ok(None);
+        }
+        // SAFETY: a valid handle; the text is the handle's own, ends with zero, and is copied before the next call.
+        let (text, code) = unsafe {
+            let text = CStr::from_ptr(tj::tj3GetErrorStr(self.0.as_ptr()));
+            let text = text.to_string_lossy().trim().to_string();
+            (text, tj::tj3GetErrorCode(self.0.as_ptr()))
+        };
+        if code == tj::TJERR_TJERR_WARNING as c_int {
+            return Ok(Some(text));
+        }
+        Err(refused(text))
+    }
+
+    fn header(&self, bytes: &[u8]) -> Result<Frame, ImageError> {
+        // SAFETY: a valid handle, and the length of `bytes`.
+        let status = unsafe {
+            tj::tj3DecompressHeader(self.0.as_ptr(), bytes.as_ptr(), bytes.len() as tj::size_t)
+        };
+        let warning = self.outcome(status)?;
+        let length = |parameter| u32::try_from(self.get(parameter)).unwrap_or(0);
+        let precision = self.get(tj::TJPARAM_TJPARAM_PRECISION);
+        let (width, height) = (
+            length(tj::TJPARAM_TJPARAM_JPEGWIDTH),
+            length(tj::TJPARAM_TJPARAM_JPEGHEIGHT),
+        );
+        if width == 0 || height == 0 {
+            return Err(truncated("the file ends before the image data starts"));
+        }
+        if precision != 8 {
+            return Err(unsupported(format!("{precision} bits a sample")));
+        }
+        let colours = self.get(tj::TJPARAM_TJPARAM_COLORSPACE);
+        Ok(Frame {
+            width,
+            height,
+            four_components: [tj::TJCS_TJCS_CMYK, tj::TJCS_TJCS_YCCK]
+                .iter()
+                .any(|&four| colours == four as c_int),
+            grey: colours == tj::TJCS_TJCS_GRAY as c_int,
+            warning,
+        })
+    }
 }
 
 fn truncated(reason: impl Into<String>) -> ImageError {
@@ -52,194 +133,136 @@ fn unsupported(reason: impl Into<String>) -> ImageError {
     }
 }
 
-/// The next marker at or after `from`, and the offset behind it. Skips bytes before it, as libjpeg does.
-fn next_marker(bytes: &[u8], from: usize) -> Option<(u8, usize)> {
-    let mut at = from;
-    loop {
-        at += bytes.get(at..)?.iter().position(|&b| b == 0xFF)?;
-        let code = at + bytes[at..].iter().position(|&b| b != 0xFF)?;
-        if bytes[code] != 0 {
-            return Some((bytes[code], code + 1));
-        }
-        at = code + 1;
+/// The error for libjpeg-turbo's message.
+fn refused(text: String) -> ImageError {
+    if text.contains("Memory limit") || text.contains("Backing store") {
+        unsupported(format!(
+            "a progressive image that needs more than {MAX_MEBIBYTES} MiB"
+        ))
+    } else if text.contains("Unsupported")
+        || text.contains("not implemented")
+        || text.contains("Sorry")
+    {
+        unsupported(text)
+    } else {
+        corrupt(text)
     }
 }
 
-/// The payload of the marker segment whose length field is at `at`.
-fn segment(bytes: &[u8], at: usize) -> Result<&[u8], ImageError> {
-    let length = match bytes.get(at..at + 2) {
-        Some(two) => usize::from(u16::from_be_bytes([two[0], two[1]])),
-        None => return Err(truncated("the file ends inside a marker")),
+/// Width and height, from the markers up to the first scan.
+pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
+    let frame = Decompressor::new()?.header(bytes)?;
+    Ok((frame.width, frame.height))
+}
+
+/// Decodes to interleaved RGB, in stored order (the orientation is not applied). The caller has checked the size.
+pub(super) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<Stored, ImageError> {
+    let right_size = |frame: &Frame| match (frame.width, frame.height) == size {
+        true => Ok(()),
+        false => Err(corrupt("two frame headers that differ")),
     };
-    if length < 2 {
-        return Err(corrupt(format!("a marker segment of length {length}")));
-    }
-    bytes
-        .get(at + 2..at + length)
-        .ok_or_else(|| truncated("the file ends inside a marker segment"))
+    let Samples {
+        mut samples,
+        width,
+        channels,
+        warning,
+    } = samples_of(bytes, true, right_size)?;
+    let loss = match warning {
+        Some(text) => Some(loss(text, &samples, width * channels)?),
+        None => None,
+    };
+    let pixels = match channels {
+        1 => samples::grey(&samples),
+        // Adobe's CMYK is inverted: 255 is no ink.
+        4 => {
+            samples.iter_mut().for_each(|sample| *sample = !*sample);
+            samples::cmyk(&samples)
+        }
+        _ => samples,
+    };
+    Ok(Stored { pixels, loss })
 }
 
-/// Reads the markers up to the first scan. Allocates nothing.
-pub(super) fn read_header(bytes: &[u8]) -> Result<JpegHeader, ImageError> {
-    let mut at = 2;
-    let mut frame = None;
-    let mut orientation = None;
-    let mut adobe_transform = None;
-    loop {
-        let (marker, behind) = next_marker(bytes, at)
-            .ok_or_else(|| truncated("the file ends before the image data starts"))?;
-        match marker {
-            0xDA => {
-                let (width, height, components) =
-                    frame.ok_or_else(|| corrupt("a scan before the frame header"))?;
-                return Ok(JpegHeader {
-                    width,
-                    height,
-                    orientation: orientation.unwrap_or(1),
-                    components,
-                    adobe_transform,
-                    scan: behind,
-                });
-            }
-            0xD9 => return Err(corrupt("the end marker comes before any image data")),
-            // Markers without a payload: SOI again, restart markers, TEM.
-            0x01 | 0xD0..=0xD8 => {
-                at = behind;
-                continue;
-            }
-            _ => {}
-        }
-        let payload = segment(bytes, behind)?;
-        match marker {
-            0xC0..=0xC2 => {
-                let &[bits, h1, h0, w1, w0, components, ..] = payload else {
-                    return Err(corrupt("the frame header is too short"));
-                };
-                let width = u32::from(u16::from_be_bytes([w1, w0]));
-                let height = u32::from(u16::from_be_bytes([h1, h0]));
-                if bits != 8 {
-                    return Err(unsupported(format!("{bits} bits a sample")));
-                }
-                if width == 0 || height == 0 {
-                    return Err(unsupported(format!("the header says {width}x{height}")));
-                }
-                if !matches!(components, 1 | 3 | 4) {
-                    return Err(unsupported(format!("{components} colour components")));
-                }
-                frame = Some((width, height, components));
-            }
-            0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
-                return Err(unsupported(
-                    "lossless, hierarchical or arithmetic-coded data",
-                ));
-            }
-            0xE1 => {
-                if let (None, Some(exif)) = (orientation, payload.strip_prefix(b"Exif\0\0")) {
-                    orientation = Orientation::from_exif_chunk(exif).map(Orientation::to_exif);
-                }
-            }
-            0xEE if payload.len() >= 12 && payload.starts_with(b"Adobe") => {
-                adobe_transform = Some((payload[11], behind + 2 + 11));
-            }
-            _ => {}
-        }
-        at = behind + 2 + payload.len();
-    }
+/// Interleaved samples of one component (grey), three (RGB) or four (as stored).
+pub(super) struct Samples {
+    pub samples: Vec<u8>,
+    pub width: usize,
+    pub channels: usize,
+    pub warning: Option<String>,
 }
 
-/// Whether the image whose first scan header is at `scan` has its end marker.
-fn has_end_marker(bytes: &[u8], scan: usize) -> bool {
-    if bytes.ends_with(&[0xFF, 0xD9]) {
-        return true;
-    }
-    // Data follows the image, or the end is missing.
-    let mut at = scan;
-    let mut marker = 0xDA;
-    loop {
-        if !matches!(marker, 0x01 | 0xD0..=0xD8) {
-            match segment(bytes, at) {
-                Ok(payload) => at += 2 + payload.len(),
-                Err(_) => return false,
-            }
-        }
-        match next_marker(bytes, at) {
-            Some((0xD9, _)) => return true,
-            Some((next, behind)) => (marker, at) = (next, behind),
-            None => return false,
-        }
-    }
-}
-
-/// Decodes to interleaved RGB, in stored order (the orientation is not applied).
-pub(super) fn decode(bytes: &[u8], header: &JpegHeader) -> Result<Vec<u8>, ImageError> {
-    if !has_end_marker(bytes, header.scan) {
-        return Err(truncated("the end of the image is missing"));
-    }
-    // zune-jpeg treats transform 0 as CMYK for any number of components. For three it means RGB: declare YCbCr, and do not
-    // convert the components.
-    if let (3, Some((0, offset))) = (header.components, header.adobe_transform) {
-        let mut renamed = bytes.to_vec();
-        renamed[offset] = 1;
-        return run(&renamed, header, false, true);
-    }
-    match run(bytes, header, true, true) {
-        // libjpeg only warns about stray bytes between headers.
-        Err(ImageError::Corrupt { reason, .. }) if reason.contains(EXTRA_BYTES) => {
-            run(bytes, header, true, false)
-        }
-        other => other,
-    }
-}
-
-fn run(
+/// Decodes a picture within a file of another format. Its colours are upsampled smoothly, or else repeated.
+pub(super) fn decode_samples(
     bytes: &[u8],
-    header: &JpegHeader,
-    convert: bool,
-    strict: bool,
-) -> Result<Vec<u8>, ImageError> {
-    let options = DecoderOptions::default()
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX))
-        .set_strict_mode(strict)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(from_zune)?;
-    if let (false, Some(stored)) = (convert, decoder.input_colorspace()) {
-        decoder.set_options(options.jpeg_set_out_colorspace(stored));
-    }
-    if decoder.dimensions() != Some((header.width as usize, header.height as usize)) {
-        return Err(corrupt("two frame headers that differ"));
-    }
-    let pixels = decoder.decode().map_err(from_zune)?;
-    if pixels.len() != header.width as usize * header.height as usize * 3 {
-        return Err(corrupt(format!(
-            "{} bytes of pixels for {}x{}",
-            pixels.len(),
-            header.width,
-            header.height
-        )));
-    }
-    Ok(pixels)
+    max_pixels: u64,
+    smooth: bool,
+) -> Result<Samples, ImageError> {
+    samples_of(bytes, smooth, |&Frame { width, height, .. }| {
+        if u64::from(width) * u64::from(height) > max_pixels {
+            return Err(corrupt(format!(
+                "a picture of {width}x{height} is too large"
+            )));
+        }
+        Ok(())
+    })
 }
 
-fn from_zune(error: DecodeErrors) -> ImageError {
-    match error {
-        DecodeErrors::ExhaustedData => truncated("the image data ends early"),
-        DecodeErrors::Unsupported(scheme) => unsupported(format!("{scheme:?}")),
-        other => {
-            let text = other.to_string();
-            let line = text
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .trim_matches('"')
-                .to_string();
-            if line.contains("No more bytes") || line.contains("Premature end") {
-                truncated("the image data ends early")
-            } else {
-                corrupt(line)
-            }
-        }
+/// Decodes if the header passes the check.
+fn samples_of(
+    bytes: &[u8],
+    smooth: bool,
+    check: impl FnOnce(&Frame) -> Result<(), ImageError>,
+) -> Result<Samples, ImageError> {
+    let decompressor = Decompressor::new()?;
+    let frame = decompressor.header(bytes)?;
+    check(&frame)?;
+    let (format, channels) = match &frame {
+        Frame {
+            four_components: true,
+            ..
+        } => (tj::TJPF_TJPF_CMYK, 4),
+        Frame { grey: true, .. } => (tj::TJPF_TJPF_GRAY, 1),
+        _ => (tj::TJPF_TJPF_RGB, 3),
+    };
+    decompressor.set(tj::TJPARAM_TJPARAM_MAXMEMORY, MAX_MEBIBYTES);
+    decompressor.set(tj::TJPARAM_TJPARAM_FASTUPSAMPLE, c_int::from(!smooth));
+    let pitch = frame.width as usize * channels;
+    let mut samples = vec![0; pitch * frame.height as usize];
+    // SAFETY: `samples` has `height` rows of `pitch` bytes in the pixel format's layout; libjpeg-turbo reads the same header from
+    // the same bytes again.
+    let status = unsafe {
+        tj::tj3Decompress8(
+            decompressor.0.as_ptr(),
+            bytes.as_ptr(),
+            bytes.len() as c_ulong,
+            samples.as_mut_ptr(),
+            pitch as c_int,
+            format,
+        )
+    };
+    let warning = decompressor.outcome(status)?;
+    Ok(Samples {
+        samples,
+        width: frame.width as usize,
+        channels,
+        warning: warning.or(frame.warning),
+    })
+}
+
+/// What is lost, from libjpeg-turbo's first warning and from the rows at the bottom that it left empty.
+fn loss(warning: String, samples: &[u8], pitch: usize) -> Result<String, ImageError> {
+    let rows = || samples.chunks(pitch);
+    let empty = |row: &[u8]| row.iter().all(|&sample| sample == MISSING);
+    let n_empty = rows().rev().take_while(|row| empty(row)).count();
+    let n_rows = rows().count();
+    let warning = warning.replace("Corrupt JPEG data: ", "damaged data: ");
+    let warning = warning.replace("Premature end of JPEG file", "the file ends early");
+    match n_empty {
+        0 => Ok(warning),
+        n if n == n_rows => Err(truncated(warning)),
+        n => Ok(format!(
+            "{warning}: grey from row {} of {n_rows}",
+            n_rows - n
+        )),
     }
 }

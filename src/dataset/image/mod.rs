@@ -9,15 +9,24 @@
 //!
 //! A box is `x0, y0, x1, y1` in pixel edges: the first pixel of a row spans 0 to 1.
 
+mod bmp;
+mod budget;
 mod decode;
+mod exif;
 mod geometry;
+mod gif;
+mod ifd;
 mod jpeg;
 mod orientation;
 mod overrides;
+mod png;
 mod preprocess;
 mod quality;
 mod resample;
+mod samples;
 mod simd;
+mod tiff;
+mod webp;
 
 pub use decode::{decode, read_header};
 pub use geometry::{FileBox, Geometry};
@@ -35,6 +44,22 @@ pub struct DecodeOptions {
     pub max_pixels: u64,
     /// Apply the EXIF orientation, as viewers do. PyTorch's `ImageFolder` does not.
     pub exif_orientation: bool,
+    /// How 16-bit greys become 8-bit.
+    pub depth: Depth,
+}
+
+names! {
+    /// How 16-bit greys become 8-bit. (16-bit colours keep their high byte, as in Pillow.)
+    #[derive(Default)]
+    pub enum Depth {
+        /// By the smallest of 8, 10, 12, 14 and 16 bits that holds the image's largest sample.
+        #[default]
+        Scale = "scale",
+        /// 255 where larger, as Pillow does.
+        Clip = "clip",
+        /// The high byte, whatever the range.
+        HighByte = "high-byte",
+    }
 }
 
 /// The header of an image file.
@@ -90,6 +115,8 @@ pub struct RgbImage {
     pub pixels: Vec<u8>,
     /// The file's header.
     pub header: Header,
+    /// What a damaged file lost: one line, stored in the column `images.warning`. `None` for a sound file.
+    pub loss: Option<String>,
 }
 
 /// Why an image cannot be used. `Display` is one lowercase line, stored in the column `images.error`.

@@ -361,6 +361,7 @@ mod tests {
                 height,
                 orientation: 1,
             },
+            loss: None,
         }
     }
 

@@ -145,6 +145,7 @@ mod tests {
             label_name: StringArray::new_null(n),
             split: StringArray::new_null(n),
             error: StringArray::new_null(n),
+            warning: StringArray::new_null(n),
             brightness: Float32Array::new_null(n),
             contrast: Float32Array::new_null(n),
             sharpness: Float32Array::new_null(n),

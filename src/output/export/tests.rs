@@ -487,6 +487,7 @@ fn the_atlas_has_coordinates_neighbours_and_thumbnails() {
         &prospect_dataset::image::DecodeOptions {
             max_pixels: 100,
             exif_orientation: true,
+            depth: Default::default(),
         },
     );
     assert_eq!(decoded.map(|image| (image.width, image.height)), Ok((8, 4)));

@@ -209,6 +209,7 @@ mod tests {
                 height: stored_height,
                 orientation,
             },
+            loss: None,
         }
     }
 

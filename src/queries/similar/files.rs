@@ -37,6 +37,8 @@ pub fn decode_options(ctx: &Context, extract: &StageRecord) -> DecodeOptions {
         max_pixels: (recorded("max_pixels").and_then(|n| n.as_u64())).unwrap_or(images.max_pixels),
         exif_orientation: (recorded("exif_orientation").and_then(|yes| yes.as_bool()))
             .unwrap_or(images.exif_orientation),
+        depth: (recorded("depth").and_then(|depth| depth.as_str()?.parse().ok()))
+            .unwrap_or(images.depth),
     }
 }
 

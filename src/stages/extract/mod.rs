@@ -135,6 +135,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
         "dtype": ctx.config.model.dtype,
         "device": kind,
         "exif_orientation": ctx.config.images.exif_orientation,
+        "depth": ctx.config.images.depth,
         "max_pixels": ctx.config.images.max_pixels,
     }))
 }

@@ -113,13 +113,23 @@ pub fn page(frame: &Frame, issues: &[Issue]) -> Result<Page> {
 
 fn figures(frame: &Frame, issues: &[Issue]) -> Vec<Figure> {
     let scan = frame.summary("scan");
-    let images = scan["images"].as_u64().unwrap_or(0);
+    let n = |name: &str| scan[name].as_u64().unwrap_or(0);
+    let images = n("images");
     let mut figures = vec![Figure::number(
         "Images",
         words::count(images),
-        match scan["bad"].as_u64() {
-            Some(0) | None => "all files readable".into(),
-            Some(bad) => format!("{} unreadable", plural(bad, "file is", "files are")),
+        match (n("bad"), n("damaged")) {
+            (0, 0) => "all files readable".into(),
+            (bad, 0) => format!("{} unreadable", plural(bad, "file is", "files are")),
+            (0, damaged) => format!(
+                "{} damaged but read",
+                plural(damaged, "file is", "files are")
+            ),
+            (bad, damaged) => format!(
+                "{} unreadable, {} damaged but read",
+                plural(bad, "file is", "files are"),
+                words::count(damaged)
+            ),
         },
     )];
     if let Some(review) = frame.summary("labels")["review"].as_str() {

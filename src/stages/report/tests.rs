@@ -365,6 +365,7 @@ fn thumbnails_of_small_images_are_not_enlarged() {
         let options = DecodeOptions {
             max_pixels: 1 << 20,
             exif_orientation: true,
+            depth: Default::default(),
         };
         let image = decode(&bytes, &options).unwrap();
         (image.width, image.height)

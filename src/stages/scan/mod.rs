@@ -37,7 +37,7 @@ pub use labels::from_folders;
 
 pub const STAGE: Stage = Stage {
     name: "scan",
-    version: 4,
+    version: 5,
     about: "read and check every image file, and assign labels",
     needs: Needs::Named(&[]),
     writes: &[&images::TABLE, &classes::TABLE, &label_votes::TABLE],
@@ -186,6 +186,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
         "metadata": survey.metadata_digest,
         "model_classes": blake3::hash(classes.as_bytes()).to_hex()[..16],
         "exif_orientation": images.exif_orientation,
+        "depth": images.depth,
         "max_pixels": images.max_pixels,
     }))
 }
@@ -246,6 +247,9 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     }
     let check = check_table(ctx)?;
     let mut line = format!("{} unreadable", text::count(check.bad));
+    if check.damaged > 0 {
+        line += &format!(", {} damaged", text::count(check.damaged));
+    }
     if !survey.numbers.is_empty() {
         let classes = survey.numbers.len() as u64;
         line += &format!("; {}", text::plural(classes, "class", "classes"));
@@ -257,14 +261,16 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         }
     }
     bar.finish(&line);
-    for example in &check.examples {
-        tracing::warn!("{example}");
-    }
-    if check.bad > check.examples.len() as u64 {
-        tracing::warn!(
-            "{} more unreadable images",
-            check.bad - check.examples.len() as u64
-        );
+    for (n, what, examples) in [
+        (check.bad, "unreadable images", &check.examples),
+        (check.damaged, "images from damaged files", &check.damage),
+    ] {
+        for example in examples {
+            tracing::warn!("{example}");
+        }
+        if n > examples.len() as u64 {
+            tracing::warn!("{} more {what}", text::count(n - examples.len() as u64));
+        }
     }
     let total = entries.len() as u64;
     let limit = ctx.config.images.max_bad_fraction;
@@ -282,6 +288,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     let mut summary = json!({
         "images": total,
         "bad": check.bad,
+        "damaged": check.damaged,
         "labelled": annotations.iter().filter(|one| one.label.is_some()).count(),
         "classes": survey.numbers.len(),
         "other_files": survey.listing.n_other,
@@ -412,6 +419,10 @@ struct TableCheck {
     bad: u64,
     /// Paths and errors of the first unreadable images, escaped for the terminal.
     examples: Vec<String>,
+    /// Images that were read from a damaged file.
+    damaged: u64,
+    /// Paths and warnings of the first of them, escaped for the terminal.
+    damage: Vec<String>,
 }
 
 /// Reads the table back: a resumed scan did not see the earlier rows.
@@ -424,15 +435,19 @@ fn check_table(ctx: &Context) -> Result<TableCheck> {
         images::error,
         images::label,
         images::orientation,
+        images::warning,
     );
     let mut hasher = blake3::Hasher::new();
     let mut check = TableCheck {
         digest: String::new(),
         bad: 0,
         examples: Vec::new(),
+        damaged: 0,
+        damage: Vec::new(),
     };
     for batch in ctx.run.rows(&ctx.run.manifest()?, columns) {
-        for (path, digest, label_name, split, error, label, orientation) in batch?.iter() {
+        for cells in batch?.iter() {
+            let (path, digest, label_name, split, error, label, orientation, warning) = cells;
             for text in [Some(path), digest, label_name, split, error] {
                 let value = text.unwrap_or("");
                 hasher.update(&[u8::from(text.is_some())]);
@@ -446,6 +461,13 @@ fn check_table(ctx: &Context) -> Result<TableCheck> {
                 if check.examples.len() < EXAMPLES {
                     let (path, error) = (text::escaped(path), text::escaped(error));
                     check.examples.push(format!("{path}: {error}"));
+                }
+            }
+            if let Some(warning) = warning {
+                check.damaged += 1;
+                if check.damage.len() < EXAMPLES {
+                    let (path, warning) = (text::escaped(path), text::escaped(warning));
+                    check.damage.push(format!("{path}: {warning}"));
                 }
             }
         }

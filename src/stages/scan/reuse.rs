@@ -16,6 +16,7 @@ pub struct ScanResult {
     pub size: Option<(u32, u32)>,
     pub orientation: Option<u8>,
     pub quality: Quality,
+    pub warning: Option<String>,
 }
 
 impl EarlierResults {
@@ -34,14 +35,15 @@ impl EarlierResults {
             images::warmth,
             images::tint,
             images::phash,
+            images::warning,
         );
         let mut known = HashMap::new();
         for source in reuse::sources(ctx, stage, parameters)? {
             for batch in source.run.rows(&source.manifest, columns) {
                 for cells in batch?.iter() {
                     let (digest, error, width, height, orientation, ..) = cells;
-                    let (.., brightness, contrast, sharpness, entropy, _, _, _, phash) = cells;
-                    let (.., saturation, warmth, tint, _) = cells;
+                    let (.., brightness, contrast, sharpness, entropy, _, _, _, phash, _) = cells;
+                    let (.., saturation, warmth, tint, _, warning) = cells;
                     let content = digest.and_then(reuse::parse_digest);
                     let (Some(content), None, Some(phash)) = (content, error, phash) else {
                         continue;
@@ -60,6 +62,7 @@ impl EarlierResults {
                             tint: tint.unwrap_or_default(),
                             phash,
                         },
+                        warning: warning.map(str::to_string),
                     };
                     known.insert(content, result);
                 }

@@ -28,6 +28,8 @@ pub struct Row {
     pub orientation: Option<u8>,
     pub quality: Option<Quality>,
     pub error: Option<String>,
+    /// What a damaged file lost.
+    pub warning: Option<String>,
     /// Whether an earlier scan's row with the same content was reused instead of decoding.
     pub reused: bool,
 }
@@ -52,6 +54,7 @@ pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &EarlierResults)
         row.size = known.size;
         row.orientation = known.orientation;
         row.quality = Some(known.quality);
+        row.warning = known.warning.clone();
         row.reused = true;
         return row;
     }
@@ -63,6 +66,7 @@ pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &EarlierResults)
         Ok(image) => {
             see(&mut row, image.header);
             row.quality = Some(image::quality(&image));
+            row.warning = image.loss;
         }
         Err(error) => {
             match (&error, image::read_header(&bytes, options)) {
@@ -143,6 +147,7 @@ pub fn batch(
         label_name: annotations.iter().map(|one| one.label_name).collect(),
         split: annotations.iter().map(|one| one.split).collect(),
         error: rows.iter().map(|row| row.error.as_ref()).collect(),
+        warning: rows.iter().map(|row| row.warning.as_ref()).collect(),
         brightness: figure(|quality| quality.brightness),
         contrast: figure(|quality| quality.contrast),
         sharpness: figure(|quality| quality.sharpness),

@@ -1,0 +1,67 @@
+//! WebP: the picture, or an animation's first frame. A cut file is refused: its pixels depend on all of the data.
+
+use std::io::Cursor;
+
+use image_webp::{DecodingError, WebPDecoder};
+
+use super::{
+    ImageError,
+    samples::{self, Stored},
+};
+
+const FORMAT: &str = "webp";
+
+fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>, ImageError> {
+    WebPDecoder::new(Cursor::new(bytes)).map_err(refused)
+}
+
+/// Width and height.
+pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
+    Ok(open(bytes)?.dimensions())
+}
+
+/// Decodes to interleaved RGB. The caller has checked the size.
+pub(super) fn decode(bytes: &[u8], max_bytes: u64) -> Result<Stored, ImageError> {
+    let mut decoder = open(bytes)?;
+    decoder.set_memory_limit(usize::try_from(max_bytes).unwrap_or(usize::MAX));
+    let n_bytes = decoder.output_buffer_size().ok_or_else(too_large)?;
+    let mut pixels = vec![0; n_bytes];
+    decoder.read_image(&mut pixels).map_err(refused)?;
+    if decoder.has_alpha() {
+        pixels = samples::without_alpha(&pixels);
+    }
+    Ok(Stored {
+        pixels,
+        loss: loss(bytes),
+    })
+}
+
+/// A file that is shorter than its header says.
+fn loss(bytes: &[u8]) -> Option<String> {
+    let (length, _) = bytes.get(4..)?.split_first_chunk()?;
+    let expected = u64::from(u32::from_le_bytes(*length)) + 8;
+    let missing = expected.checked_sub(bytes.len() as u64)?;
+    (missing > 0).then(|| format!("the file is {missing} bytes shorter than its header says"))
+}
+
+fn too_large() -> ImageError {
+    ImageError::Unsupported {
+        format: FORMAT,
+        reason: "it needs more memory than an image of its size should".into(),
+    }
+}
+
+fn refused(error: DecodingError) -> ImageError {
+    let reason = error.to_string();
+    match error {
+        DecodingError::IoError(_) => ImageError::Truncated {
+            format: FORMAT,
+            reason: "the file ends early".into(),
+        },
+        DecodingError::MemoryLimitExceeded | DecodingError::ImageTooLarge => too_large(),
+        _ => ImageError::Corrupt {
+            format: FORMAT,
+            reason,
+        },
+    }
+}
