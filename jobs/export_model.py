@@ -15,7 +15,8 @@ import re
 import sys
 import tempfile
 
-TORCH = "2.11"
+# The version of Prospect's libtorch, and the first one that writes this kind of archive.
+TORCH, OLDEST_TORCH = "2.11", (2, 9)
 HELP = """
 which network
   torchvision:NAME     any classifier of torchvision.models, e.g. torchvision:resnet18
@@ -43,7 +44,10 @@ examples
       --mean 0.485 0.456 0.406 --std 0.229 0.224 0.225 --classes names.txt -o my_net.pt2
 
 Networks that do not return plain logits (but a tuple or a dict) need a wrapper: let --factory build a module whose
-forward calls the network and returns the logits. Requirements: `pip install torch==2.11.0 torchvision timm`
+forward calls the network and returns the logits. An encoder without a classifier needs one, such as
+torch.nn.Sequential(encoder, torch.nn.Linear(384, 10)): its input is then the feature vector.
+
+Requirements: `pip install torch==2.11.0 torchvision timm`. Torch 2.9 and 2.10 write the same kind of archive; older ones do not.
 """
 
 
@@ -203,6 +207,21 @@ def from_factory(factory, kwargs):
     return getattr(module, function)(**kwargs)
 
 
+def unwrapped(model):
+    """The module inside DataParallel, DistributedDataParallel and torch.compile, which torch.export cannot trace."""
+    import torch
+    parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    while True:
+        if isinstance(model, parallel):
+            model = model.module
+        elif hasattr(model, "_orig_mod"):
+            model = model._orig_mod
+        elif isinstance(model, torch.jit.ScriptModule):
+            stop("a TorchScript module cannot be exported: let --factory build the original torch.nn.Module and load its state dict")
+        else:
+            return model
+
+
 def size(words, flag):
     if words == ["none"]:
         return None
@@ -319,6 +338,8 @@ def main():
         import torch
     except ImportError:
         stop("this needs PyTorch: pip install torch==2.11.0 torchvision (and timm for timm models)")
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST_TORCH:
+        stop(f"torch {torch.__version__} writes archives of an older kind: pip install torch=={TORCH}.0")
     if not torch.__version__.startswith(TORCH + "."):
         print(f"note: torch is {torch.__version__}; prospect's own libtorch is {TORCH}", file=sys.stderr)
     torch.manual_seed(options.seed)
@@ -336,6 +357,7 @@ def main():
         model, found, classes = builders[source](name, weights, options.kwargs)
     if not isinstance(model, torch.nn.Module):
         stop(f"the builder returned a {type(model).__name__}, not a torch.nn.Module")
+    model = unwrapped(model)
     if weights != "none" and not is_library_name(weights):
         load_weights(model, weights)
     if options.classes:

@@ -2,22 +2,19 @@
 
 mod common;
 
-use std::{
-    fs::File,
-    io::{Read, Write},
-    path::{Path, PathBuf},
-};
-
 use prospect::model::{
     LayerChoice,
-    executor::Precision,
     forward::{Forward, Wanted},
     program::Fusion,
 };
 use tch::{Device, Tensor};
-use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
+use zip::CompressionMethod;
 
-use common::{GOLDEN, golden, open, relative_difference};
+use common::{
+    GOLDEN,
+    archive::{altered, load_error, with_graph},
+    golden, open, relative_difference,
+};
 
 /// Logits of every network, unfused, folded and fused, at batch sizes 2, 1 and 5. The tolerance of 1e-5 of the largest logit
 /// allows for float32 sums in a different order.
@@ -186,55 +183,6 @@ fn defaults_follow_from_the_graph() {
     let early = analysis.tap("features.0").unwrap();
     assert!(analysis.cam_exact(&info.graph, early.value).is_err());
     assert_eq!(info.head_name(), "classifier.1");
-}
-
-/// A copy of a golden archive with its members changed by `change`.
-fn altered(
-    name: &str,
-    change: impl Fn(&str, Vec<u8>) -> Option<Vec<u8>>,
-    method: CompressionMethod,
-) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("prospect-{name}-{}.pt2", std::process::id()));
-    let mut source = ZipArchive::new(File::open(golden("plain.pt2")).unwrap()).unwrap();
-    let mut target = ZipWriter::new(File::create(&path).unwrap());
-    for index in 0..source.len() {
-        let mut member = source.by_index(index).unwrap();
-        let mut bytes = Vec::new();
-        member.read_to_end(&mut bytes).unwrap();
-        let name = member.name().unwrap().into_owned();
-        if let Some(bytes) = change(&name, bytes) {
-            let options = SimpleFileOptions::default().compression_method(method);
-            target.start_file(name, options).unwrap();
-            target.write_all(&bytes).unwrap();
-        }
-    }
-    target.finish().unwrap();
-    path
-}
-
-fn load_error(path: &Path) -> String {
-    let result = prospect::config::open_model(path, None)
-        .and_then(|info| info.load(Device::Cpu, Precision::Float32).map(|_| ()));
-    let _ = std::fs::remove_file(path);
-    match result {
-        Ok(()) => panic!("{} was accepted", path.display()),
-        Err(error) => error.to_string(),
-    }
-}
-
-/// Replaces text in the graph.
-fn with_graph(name: &str, change: impl Fn(String) -> String) -> PathBuf {
-    altered(
-        name,
-        |member, bytes| {
-            Some(if member.ends_with("models/model.json") {
-                change(String::from_utf8(bytes).unwrap()).into_bytes()
-            } else {
-                bytes
-            })
-        },
-        CompressionMethod::Stored,
-    )
 }
 
 #[test]

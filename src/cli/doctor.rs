@@ -9,7 +9,11 @@ use std::{
 use clap::Args;
 use prospect_common::{Complaint, Complaints, Error, Origin, text};
 use prospect_config::Config;
-use prospect_model::{ModelInfo, device};
+use prospect_model::{
+    ModelInfo,
+    device::{self, Device},
+    executor::Precision,
+};
 use prospect_stages::explain::rows::Choice;
 use prospect_store::{existing_ancestor, free_space};
 use serde::Serialize;
@@ -286,7 +290,7 @@ fn libtorch(config: &Config) -> Check {
     }
 }
 
-/// Whether the network can be read and matches the settings.
+/// Whether the network can be read, runs and matches the settings.
 fn network(config: &Config) -> Check {
     const NAME: &str = "model";
     let Some(path) = &config.model.path else {
@@ -301,6 +305,9 @@ fn network(config: &Config) -> Check {
         Err(error) => return Check::failed(NAME, error),
     };
     if let Err(error) = check_settings(config, &model) {
+        return Check::failed(NAME, error);
+    }
+    if let Err(error) = model.load(Device::Cpu, Precision::Float32) {
         return Check::failed(NAME, error);
     }
     let (height, width) = model.graph.input_size();

@@ -67,6 +67,20 @@ pub fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
     }
 }
 
+/// The first items of a list and the number of the others, for messages about untrusted input: `a, b and 3 more`.
+pub fn some_of(items: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<Cow<str>> = items
+        .iter()
+        .take(SHOWN)
+        .map(|item| shortened(item, 120))
+        .collect();
+    match items.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// Bytes with a binary unit: `999 B`, `1.5 KiB`, `23 GiB`.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -49,7 +49,9 @@ pub fn unaliased(graph: &Graph, producers: &[Option<usize>], mut id: ValueId) ->
 pub fn identity_input(graph: &Graph, node: &Node) -> Option<ValueId> {
     let input = *node.reads().first()?;
     let same = match operators::base_name(node) {
-        "dropout" => node.bool("train") != Some(true),
+        "dropout" | "alpha_dropout" | "feature_dropout" | "feature_alpha_dropout" => {
+            node.bool("train") == Some(false)
+        }
         "alias" | "detach" | "contiguous" => true,
         "adaptive_avg_pool2d" => {
             let shape = graph.shape(input);
@@ -68,9 +70,11 @@ impl Analysis {
         let head_node = head_node(graph, &producers);
         let head_input = head_node.and_then(|index| {
             let node = &graph.nodes[index];
-            let input = node
-                .tensor("input")
-                .or_else(|| node.reads().first().copied())?;
+            let input = match operators::base_name(node) {
+                "addmm" => node.tensor("mat1"),
+                "matmul" | "mm" => node.tensor("self"),
+                _ => node.tensor("input"),
+            }?;
             Some(unaliased(graph, &producers, input))
         });
         let (explanation, layers) = default_layers(graph, &taps, &fields, &producers, head_input);
@@ -273,7 +277,7 @@ fn taps(graph: &Graph) -> Vec<Tap> {
     named.into_iter().map(|(_, _, tap)| tap).collect()
 }
 
-/// The last linear or convolution node that the logits depend on.
+/// The last linear or convolution node, or product with a weight, that the logits depend on.
 fn head_node(graph: &Graph, producers: &[Option<usize>]) -> Option<usize> {
     let mut needed = vec![false; graph.nodes.len()];
     let mut pending = vec![graph.logits];
@@ -283,12 +287,16 @@ fn head_node(graph: &Graph, producers: &[Option<usize>]) -> Option<usize> {
             pending.extend(graph.nodes[index].reads());
         }
     }
+    let depends = graph.depends_on_input();
     (0..graph.nodes.len()).rev().find(|&index| {
+        let node = &graph.nodes[index];
         needed[index]
-            && matches!(
-                operators::base_name(&graph.nodes[index]),
-                "linear" | "conv2d" | "addmm"
-            )
+            && match operators::base_name(node) {
+                "linear" | "conv2d" | "addmm" => true,
+                "matmul" => node.tensor("other").is_some_and(|id| !depends[id]),
+                "mm" => node.tensor("mat2").is_some_and(|id| !depends[id]),
+                _ => false,
+            }
     })
 }
 

@@ -6,11 +6,14 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{BufReader, Read},
+    io::{BufReader, Read, Seek},
     path::{Path, PathBuf},
 };
 
-use prospect_common::{Error, Result};
+use prospect_common::{
+    Error, Result,
+    text::{shortened, some_of},
+};
 use serde::Deserialize;
 use zip::{
     CompressionMethod, ZipArchive,
@@ -20,7 +23,8 @@ use zip::{
 /// Graphs of the largest published classifiers are a few MB of JSON.
 const MAX_GRAPH_BYTES: u64 = 256 << 20;
 const MAX_MEMBERS: usize = 200_000;
-pub(super) const EXPORT_AGAIN: &str = "export the file again with `python jobs/export_model.py`";
+pub(super) const EXPORT_AGAIN: &str =
+    "export the file again with `python jobs/export_model.py` and torch 2.11 (2.9 or later)";
 
 /// Element type of a stored tensor, numbered as in `torch._export.serde.schema.ScalarType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,23 @@ impl ScalarType {
             13 => Some(15),
             _ => None,
         }
+    }
+
+    /// PyTorch's name of the common types.
+    pub(super) fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            1 => "uint8",
+            2 => "int8",
+            3 => "int16",
+            4 => "int32",
+            5 => "int64",
+            6 => "float16",
+            7 => "float32",
+            8 => "float64",
+            12 => "bool",
+            13 => "bfloat16",
+            _ => return None,
+        })
     }
 }
 
@@ -51,6 +72,7 @@ pub struct TensorEntry {
 /// An opened archive.
 pub struct Archive {
     path: PathBuf,
+    length: u64,
     zip: ZipArchive<BufReader<File>>,
     /// First path component of every member.
     root: String,
@@ -171,6 +193,7 @@ impl Archive {
         let root = root.clone();
         let mut archive = Archive {
             path: path.to_path_buf(),
+            length,
             zip,
             root,
         };
@@ -188,6 +211,21 @@ impl Archive {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Bytes of the file.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// BLAKE3 of the file's bytes, hexadecimal, from the handle that the members were read from.
+    pub fn into_digest(self) -> Result<String> {
+        let mut file = self.zip.into_inner().into_inner();
+        let mut hasher = blake3::Hasher::new();
+        file.rewind()
+            .and_then(|()| hasher.update_reader(file).map(drop))
+            .map_err(Error::io(&self.path, "reading the model"))?;
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     /// The graph's JSON text.
@@ -212,15 +250,15 @@ impl Archive {
             Error::invalid(
                 &path,
                 format!("a tensor list in {config}"),
-                error.to_string(),
+                shortened(&error.to_string(), 200),
                 EXPORT_AGAIN,
             )
         })?;
-        let pickled: Vec<&str> = parsed
+        let pickled: Vec<String> = parsed
             .config
             .iter()
             .filter(|(_, entry)| entry.use_pickle || entry.tensor_meta.is_none())
-            .map(|(name, _)| name.as_str())
+            .map(|(name, _)| name.clone())
             .collect();
         if !pickled.is_empty() {
             return Err(Error::invalid(
@@ -228,7 +266,7 @@ impl Archive {
                 "raw tensors (use_pickle = false)",
                 format!(
                     "pickled tensors, which can run code when loaded: {}",
-                    pickled.join(", ")
+                    some_of(&pickled)
                 ),
                 "save plain tensors with torch.export.save, without tensor subclasses",
             ));
@@ -256,7 +294,7 @@ impl Archive {
                     )),
                     _ => Err(Error::invalid(
                         &path,
-                        format!("fixed sizes for tensor {name}"),
+                        format!("fixed sizes for tensor {}", shortened(&name, 120)),
                         "symbolic sizes",
                         EXPORT_AGAIN,
                     )),

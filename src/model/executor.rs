@@ -5,11 +5,12 @@ use std::{
     ffi::CString,
 };
 
-use prospect_common::{Error, Result, names};
+use prospect_common::{Error, Result, names, text::shortened};
 use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
     archive::{Archive, EXPORT_AGAIN},
+    bounds,
     graph::{Argument, Graph, Int, Node, Source, ValueId},
     operators,
     program::{Fusion, Program},
@@ -17,6 +18,9 @@ use super::{
     weights,
 };
 use crate::ReluRule;
+
+/// Elements of all weights for each byte of the file: 16 times those of float32 weights stored once.
+const MAX_TIED: u64 = 4;
 
 names! {
     /// Element type of weights and activations; results are always float32.
@@ -41,7 +45,6 @@ pub struct Runner {
     steps: Vec<Step>,
     device: Device,
     dtype: Dtype,
-    fusion: Fusion,
 }
 
 enum Step {
@@ -62,18 +65,18 @@ impl Network {
     /// Loads the weights (only those in `needed`, if given) onto the device.
     ///
     /// # Errors
-    /// Missing or truncated weight members, strides beyond their storage, disallowed operators (all named at once).
-    pub fn load(
+    /// Missing or truncated weight members, sizes and strides beyond their storage.
+    pub(super) fn load(
         archive: &mut Archive,
         graph: Graph,
         device: Device,
         precision: Precision,
         needed: Option<&HashSet<ValueId>>,
     ) -> Result<Network> {
-        operators::check(&graph, archive.path())?;
         let weights = archive.weights()?;
         let constants = archive.constants()?;
         let mut storages: HashMap<String, Vec<u8>> = HashMap::new();
+        let mut total = 0;
         let mut loaded = HashMap::new();
         let is_needed = |id: &ValueId| needed.is_none_or(|needed| needed.contains(id));
         for (id, source) in graph.sources.iter().filter(|(id, _)| is_needed(id)) {
@@ -84,18 +87,26 @@ impl Network {
             let entry = entry.ok_or_else(|| {
                 Error::invalid(
                     archive.path(),
-                    format!("the weights of {name}"),
+                    format!("the weights of {}", shortened(name, 120)),
                     "none in the archive",
                     EXPORT_AGAIN,
                 )
             })?;
             if !storages.contains_key(&entry.member) {
-                storages.insert(
-                    entry.member.clone(),
-                    archive.member(&entry.member, u64::MAX)?,
-                );
+                let bytes = archive.member(&entry.member, u64::MAX)?;
+                storages.insert(entry.member.clone(), bytes);
             }
             let tensor = weights::tensor(archive.path(), name, entry, &storages[&entry.member])?;
+            // Tied weights are stored once; a hostile file ties thousands.
+            total += tensor.numel() as u64;
+            if total > archive.length().saturating_mul(MAX_TIED) {
+                return Err(Error::invalid(
+                    archive.path(),
+                    format!("weights within {MAX_TIED} times the file's length"),
+                    format!("{total} elements or more"),
+                    EXPORT_AGAIN,
+                ));
+            }
             let tensor = match precision {
                 Precision::BFloat16 if tensor.is_floating_point() => {
                     tensor.to_kind(Dtype::BFloat16)
@@ -128,6 +139,10 @@ impl Network {
 
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Values and sizes of a four-dimensional weight, row-major.
@@ -166,20 +181,18 @@ impl Network {
     /// Compiles with the given fusion; `Fusion::None` keeps the exported operators, so that autograd works.
     pub fn compile(&self, wanted: &[ValueId], fusion: Fusion) -> Result<Runner> {
         let program = tch::no_grad(|| Program::new(&self.graph, &self.weights, wanted, fusion));
-        self.runner(program, fusion, step)
+        self.runner(program, step)
     }
 
     /// Compiles the subgraph from the image batch to `target` with the given backward rule at every ReLU, ReLU6 and
     /// Hardtanh. The forward pass does not change.
     pub(super) fn with_relu_rule(&self, target: ValueId, rule: ReluRule) -> Result<Runner> {
         let program = Program::new(&self.graph, &self.weights, &[target], Fusion::None);
-        self.runner(program, Fusion::None, |node| {
-            match (rule, operators::clamp_range(node)) {
-                (ReluRule::Deconv | ReluRule::Guided, Some((low, high))) => {
-                    Ok(Step::Rectify(Rectifier { low, high, rule }))
-                }
-                _ => step(node),
+        self.runner(program, |node| match (rule, operators::clamp_range(node)) {
+            (ReluRule::Deconv | ReluRule::Guided, Some((low, high))) => {
+                Ok(Step::Rectify(Rectifier { low, high, rule }))
             }
+            _ => step(node),
         })
     }
 
@@ -190,7 +203,7 @@ impl Network {
             let wanted = [self.graph.logits];
             Program::after(&self.graph, &self.weights, start, &wanted, Fusion::Fold)
         });
-        let runner = program.map(|program| self.runner(program, Fusion::Fold, step));
+        let runner = program.map(|program| self.runner(program, step));
         runner.transpose()
     }
 
@@ -199,12 +212,7 @@ impl Network {
         self.weights.get(&id)
     }
 
-    fn runner(
-        &self,
-        program: Program,
-        fusion: Fusion,
-        step: impl Fn(&Node) -> Result<Step>,
-    ) -> Result<Runner> {
+    fn runner(&self, program: Program, step: impl Fn(&Node) -> Result<Step>) -> Result<Runner> {
         let steps = program.nodes.iter().map(step).collect::<Result<Vec<_>>>()?;
         Ok(Runner {
             program,
@@ -214,7 +222,6 @@ impl Network {
                 Precision::Float32 => Dtype::Float,
                 Precision::BFloat16 => Dtype::BFloat16,
             },
-            fusion,
         })
     }
 }
@@ -242,17 +249,21 @@ impl Runner {
     pub(super) fn run_from(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         let convolves = |node: &Node| operators::base_name(node).contains("conv");
         let to_channels_last =
-            self.fusion != Fusion::None && self.program.nodes.iter().any(convolves);
+            self.program.fusion != Fusion::None && self.program.nodes.iter().any(convolves);
+        let n = (inputs.first()).map_or(1, |input| input.size().first().copied().unwrap_or(1));
         let mut slots: Vec<Option<Slot>> = (0..self.program.values.len()).map(|_| None).collect();
         for (&id, value) in self.program.inputs.iter().zip(inputs) {
             let mut value = value.to_device(self.device).to_kind(self.dtype);
+            if self.program.writes_in_place {
+                value = value.copy();
+            }
             if to_channels_last && value.dim() == 4 {
                 value = channels_last(&value)?;
             }
             slots[id] = Some(Slot::Tensor(value));
         }
         for (index, (node, step)) in self.program.nodes.iter().zip(&self.steps).enumerate() {
-            self.step(node, step, &mut slots)?;
+            self.step(node, step, &mut slots, n)?;
             for &id in &self.program.frees[index] {
                 slots[id] = None;
             }
@@ -287,7 +298,8 @@ impl Runner {
         }
     }
 
-    fn step(&self, node: &Node, step: &Step, slots: &mut [Option<Slot>]) -> Result<()> {
+    /// Runs one node in a batch of `n` pictures.
+    fn step(&self, node: &Node, step: &Step, slots: &mut [Option<Slot>], n: i64) -> Result<()> {
         let results = match step {
             Step::Size => {
                 let size = self.size(node, slots)?;
@@ -307,11 +319,12 @@ impl Runner {
                 for (name, (_, argument)) in names.iter().zip(&node.arguments) {
                     arguments.push((name.as_c_str(), self.bind(argument, slots)?));
                 }
-                operator
-                    .call(&arguments)
+                (bounds::check_arguments(&arguments, n))
+                    .and_then(|()| operator.call(&arguments))
                     .map_err(|message| failure(node, message))?
             }
         };
+        bounds::check_results(&results, n).map_err(|message| failure(node, message))?;
         let mut results = results.into_iter();
         for id in node.writes() {
             let tensor = results
@@ -397,12 +410,8 @@ impl Runner {
 }
 
 fn failure(node: &Node, message: String) -> Error {
-    let module = match node.module() {
-        "" => "the network itself",
-        path => path,
-    };
     Error::Torch {
-        context: format!("{} in {module}", node.full_name()),
+        context: format!("{} in {}", node.full_name(), node.place()),
         message,
     }
 }

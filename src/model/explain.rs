@@ -9,7 +9,6 @@ use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
     Layer, ModelInfo,
-    archive::Archive,
     executor::{Network, Precision, Runner},
     forward::{floats, torch, torch_message},
     graph::{Graph, Node, ValueId},
@@ -89,9 +88,7 @@ impl ModelInfo {
         for layer in layers {
             needed.extend(self.head(layer)?.nodes.iter().flat_map(Node::reads));
         }
-        let mut archive = Archive::open(&self.path)?;
-        let (graph, precision) = (self.graph.clone(), Precision::Float32);
-        Network::load(&mut archive, graph, device, precision, Some(&needed))
+        self.network(device, Precision::Float32, Some(&needed))
     }
 
     /// The head after a layer, without weights.

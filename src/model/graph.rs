@@ -1,5 +1,9 @@
 //! The graph of a `torch.export` archive: operator nodes in execution order, in SSA form.
 
+use std::borrow::Cow;
+
+use prospect_common::text::shortened;
+
 /// Index of a value (tensor, list of tensors or symbolic integer) of the graph.
 pub type ValueId = usize;
 
@@ -154,6 +158,14 @@ impl Node {
     /// The innermost module's path; empty for the root.
     pub fn module(&self) -> &str {
         self.modules.last().map_or("", |call| &call.path)
+    }
+
+    /// The innermost module's path, for messages.
+    pub fn place(&self) -> Cow<'_, str> {
+        match self.module() {
+            "" => "the network itself".into(),
+            path => shortened(path, 120),
+        }
     }
 
     /// `aten::conv2d` or `aten::add.Tensor`.

@@ -8,10 +8,10 @@ use prospect_dataset::image::{InputOverrides, InputSpec, Interpolation, Resize};
 use super::{
     analysis::{Analysis, Tap},
     archive::Archive,
+    checks,
     graph::{Graph, shape_text},
     layer::Layer,
     layer_choice::LayerChoice,
-    operators,
     sidecar::Sidecar,
 };
 
@@ -38,14 +38,15 @@ impl ModelInfo {
     /// Opens a `.pt2` file; `sidecar` holds its preprocessing and class names.
     ///
     /// # Errors
-    /// A file that is not an exported network from one image batch to one logits tensor; disallowed operators.
+    /// A file that is not an exported network from one image batch to one logits tensor; disallowed operators; a network whose
+    /// results are random, depend on the other pictures of a batch, or are not logits.
     pub fn open(path: &Path, sidecar: Sidecar) -> Result<ModelInfo> {
         let mut archive = Archive::open(path)?;
         let graph = Graph::parse(&archive.graph_json()?, path)?;
         // Read early, to refuse pickled weights first.
         archive.weights()?;
         archive.constants()?;
-        operators::check(&graph, path)?;
+        checks::check(&graph, path)?;
         let classes = sidecar.classes.len() as i64;
         if classes != 0 && classes != graph.n_classes() {
             return Err(Error::invalid(
@@ -55,15 +56,14 @@ impl ModelInfo {
                 "correct \"classes\" in the sidecar",
             ));
         }
-        let mut hasher = blake3::Hasher::new();
-        let file = std::fs::File::open(path).map_err(Error::io(path, "opening the model"))?;
-        hasher
-            .update_reader(file)
-            .map_err(Error::io(path, "reading the model"))?;
+        let analysis = Analysis::new(&graph);
+        if classes == 0 {
+            checks::classifier(&graph, &analysis, path)?;
+        }
         Ok(ModelInfo {
             path: path.to_path_buf(),
-            digest: hasher.finalize().to_hex().to_string(),
-            analysis: Analysis::new(&graph),
+            digest: archive.into_digest()?,
+            analysis,
             graph,
             sidecar,
         })

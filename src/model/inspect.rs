@@ -153,20 +153,42 @@ impl ModelInfo {
     /// Loads only these weights, on the CPU.
     fn load_some(&self, weights: &HashSet<ValueId>) -> Result<Network> {
         let (cpu, precision) = (device::choose(DeviceChoice::Cpu)?, Precision::Float32);
-        let mut archive = Archive::open(&self.path)?;
-        Network::load(
-            &mut archive,
-            self.graph.clone(),
-            cpu,
-            precision,
-            Some(weights),
-        )
+        self.network(cpu, precision, Some(weights))
     }
 
-    /// Loads the network onto a device.
+    /// Loads the network onto a device and runs it once ([`Network::probe`]).
+    ///
+    /// # Errors
+    /// As [`Network::load`] and [`Network::probe`]; a file that changed after it was opened.
     pub fn load(&self, device: tch::Device, precision: Precision) -> Result<Network> {
+        let network = self.network(device, precision, None)?;
+        network.probe(&self.path)?;
+        Ok(network)
+    }
+
+    /// The network with the weights in `needed`, or all, from the same bytes as this description.
+    pub(super) fn network(
+        &self,
+        device: tch::Device,
+        precision: Precision,
+        needed: Option<&HashSet<ValueId>>,
+    ) -> Result<Network> {
         let mut archive = Archive::open(&self.path)?;
-        Network::load(&mut archive, self.graph.clone(), device, precision, None)
+        let graph = self.graph.clone();
+        let network = Network::load(&mut archive, graph, device, precision, needed)?;
+        let digest = archive.into_digest()?;
+        if digest != self.digest {
+            return Err(Error::invalid(
+                &self.path,
+                format!(
+                    "the network {} that this command opened",
+                    &self.digest[..12]
+                ),
+                format!("another one, {}", &digest[..12]),
+                "the file was replaced meanwhile: run the command again",
+            ));
+        }
+        Ok(network)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Result, text::some_of};
 
 use super::graph::{Graph, Node};
 
@@ -34,6 +34,7 @@ const OPERATORS: &[(&str, Kind)] = &[
     ("add", Elementwise),
     ("addmm", Global),
     ("alias", View),
+    ("alpha_dropout", View),
     ("amax", Global),
     ("arange", Constant),
     ("avg_pool2d", Window),
@@ -65,6 +66,8 @@ const OPERATORS: &[(&str, Kind)] = &[
     ("expand", View),
     ("expand_as", View),
     ("eye", Constant),
+    ("feature_alpha_dropout", View),
+    ("feature_dropout", View),
     ("fill", Elementwise),
     ("flatten", View),
     ("flip", Global),
@@ -112,7 +115,6 @@ const OPERATORS: &[(&str, Kind)] = &[
     ("new_full", Constant),
     ("new_ones", Constant),
     ("new_zeros", Constant),
-    ("normalize", Global),
     ("ones", Constant),
     ("ones_like", Constant),
     ("pad", Window),
@@ -177,6 +179,109 @@ const OPERATORS: &[(&str, Kind)] = &[
     ("zeros_like", Constant),
 ];
 
+/// Allowed overloads with the operators that have them; the default overload of an operator is allowed but for [`NO_DEFAULT`].
+/// No overload writes into a given output, has a result of unknown size, reinterprets bytes or names dimensions.
+const OVERLOADS: &[(&str, &[&str])] = &[
+    ("correction", &["std", "std_mean", "var", "var_mean"]),
+    ("device", &["to"]),
+    (
+        "dim",
+        &[
+            "max", "mean", "squeeze", "std", "std_mean", "var", "var_mean",
+        ],
+    ),
+    ("dim_IntList", &["sum"]),
+    ("dims", &["squeeze"]),
+    ("dtype", &["to"]),
+    ("dtype_layout", &["to"]),
+    ("indexing", &["meshgrid"]),
+    (
+        "int",
+        &[
+            "log_softmax",
+            "movedim",
+            "select",
+            "softmax",
+            "transpose",
+            "unbind",
+            "unflatten",
+        ],
+    ),
+    ("intlist", &["movedim"]),
+    ("m", &["eye"]),
+    ("other", &["max", "to"]),
+    ("padding", &["conv1d", "conv2d"]),
+    (
+        "Scalar",
+        &[
+            "add",
+            "div",
+            "eq",
+            "fill",
+            "ge",
+            "gt",
+            "le",
+            "lt",
+            "masked_fill",
+            "mul",
+            "ne",
+            "pow",
+            "rsub",
+            "sub",
+            "where",
+        ],
+    ),
+    ("ScalarOther", &["where"]),
+    ("ScalarSelf", &["where"]),
+    ("Scalar_mode", &["div"]),
+    ("self", &["where"]),
+    ("self_int", &["repeat_interleave"]),
+    ("sizes", &["split"]),
+    ("start", &["arange"]),
+    ("start_step", &["arange"]),
+    (
+        "Tensor",
+        &[
+            "add",
+            "clamp",
+            "clamp_max",
+            "clamp_min",
+            "div",
+            "eq",
+            "fill",
+            "ge",
+            "gt",
+            "index",
+            "le",
+            "lt",
+            "masked_fill",
+            "mul",
+            "ne",
+            "pow",
+            "rsub",
+            "slice",
+            "split",
+            "sub",
+            "unsafe_split",
+        ],
+    ),
+    ("Tensor_mode", &["div"]),
+    ("Tensor_Scalar", &["pow"]),
+    ("Tensor_Tensor", &["pow"]),
+    ("using_ints", &["flatten"]),
+    (
+        "vec",
+        &[
+            "upsample_bicubic2d",
+            "upsample_bilinear2d",
+            "upsample_nearest2d",
+        ],
+    ),
+];
+
+/// Operators whose default overload has a result of unknown size.
+const NO_DEFAULT: &[&str] = &["repeat_interleave", "where"];
+
 /// Integer arithmetic on sizes, evaluated by the executor.
 pub const SIZE_OPERATORS: &[&str] = &[
     "aten::sym_size",
@@ -214,6 +319,11 @@ pub fn base_name(node: &Node) -> &str {
 /// Whether the operator writes into its first argument.
 pub fn is_in_place(node: &Node) -> bool {
     node.operator.starts_with("aten::") && node.operator.ends_with('_')
+}
+
+/// Whether an output may share memory with the first argument.
+pub fn is_alias(node: &Node) -> bool {
+    kind(node) == Some(Kind::View) || base_name(node) == "to" || is_in_place(node)
 }
 
 pub fn is_assertion(node: &Node) -> bool {
@@ -263,20 +373,29 @@ pub fn kind(node: &Node) -> Option<Kind> {
         .find_map(|(allowed, kind)| (*allowed == name).then_some(*kind))
 }
 
+/// Whether the model file may use the operator in this overload.
+fn is_allowed(node: &Node) -> bool {
+    let name = base_name(node);
+    let overload = node.overload.as_str();
+    let listed = match overload {
+        "" => !NO_DEFAULT.contains(&name),
+        _ => OVERLOADS
+            .iter()
+            .any(|(known, names)| *known == overload && names.contains(&name)),
+    };
+    (kind(node).is_some() && listed) || is_size(node) || is_assertion(node)
+}
+
 /// Every disallowed operator of the graph, once, with the module that uses it first.
 fn disallowed(graph: &Graph) -> Vec<String> {
     let mut modules: Vec<(String, String)> = Vec::new();
     for node in &graph.nodes {
-        if kind(node).is_some() || is_size(node) || is_assertion(node) {
+        if is_allowed(node) {
             continue;
         }
         let name = node.full_name();
         if !modules.iter().any(|(known, _)| *known == name) {
-            let module = match node.module() {
-                "" => "the network itself",
-                path => path,
-            };
-            modules.push((name, module.to_string()));
+            modules.push((name, node.place().to_string()));
         }
     }
     modules
@@ -288,16 +407,35 @@ fn disallowed(graph: &Graph) -> Vec<String> {
 /// Refuses a graph with disallowed operators; `path` is for the message.
 ///
 /// # Errors
-/// Lists all of these operators, each with a module that uses it.
+/// Names these operators, each with a module that uses it.
 pub fn check(graph: &Graph, path: &Path) -> Result<()> {
     let disallowed = disallowed(graph);
     if disallowed.is_empty() {
         return Ok(());
     }
+    let is_decomposed = graph
+        .nodes
+        .iter()
+        .any(|node| DECOMPOSED.contains(&base_name(node)));
+    let next = if is_decomposed {
+        "export the network without run_decompositions()"
+    } else {
+        "replace them in the network by supported ones and export it again, or request their support"
+    };
     Err(Error::invalid(
         path,
         "only supported operators",
-        format!("unsupported operators: {}", disallowed.join(", ")),
-        "export the network in evaluation mode; if it needs these operators, request their support",
+        format!("unsupported operators: {}", some_of(&disallowed)),
+        next,
     ))
 }
+
+/// Operators that `run_decompositions()` puts in the place of supported ones.
+const DECOMPOSED: &[&str] = &[
+    "_log_softmax",
+    "_native_batch_norm_legit_no_training",
+    "_softmax",
+    "convolution",
+    "native_group_norm",
+    "native_layer_norm",
+];

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Result, text::shortened};
 use serde_json::Value as Json;
 
 use super::{
@@ -30,22 +30,41 @@ impl Graph {
                 Problem::Format(found) => Error::invalid(
                     path,
                     "an exported program of torch 2.11",
-                    found,
+                    shortened(&found, MAX_SHOWN),
                     EXPORT_AGAIN,
                 ),
                 Problem::Interface(found) => Error::invalid(
                     path,
                     "a network from one image batch [n, 3, height, width] to one logits tensor [n, classes]",
-                    found,
-                    "export a wrapper module whose forward() takes one image batch and returns its logits",
+                    shortened(&found, MAX_SHOWN),
+                    "export a wrapper module whose forward() takes one RGB batch of fixed height and width and returns its logits",
+                ),
+                Problem::StaticBatch(n) => Error::invalid(
+                    path,
+                    "a network for any batch size",
+                    format!("one for batches of {n}"),
+                    "export it with an example of two images and dynamic_shapes=({0: torch.export.Dim(\"batch\")},)",
+                ),
+                Problem::Precision(found) => Error::invalid(
+                    path,
+                    "float32 images and activations",
+                    shortened(&found, MAX_SHOWN),
+                    "call model.float(), remove conversions to other types from forward(), and export it with a float32 example",
                 ),
             })
     }
 }
 
+/// Characters of a message about the file's contents.
+const MAX_SHOWN: usize = 200;
+/// Elements of one tensor, for one picture.
+const MAX_ELEMENTS: i64 = 1 << 32;
+
 enum Problem {
     Format(String),
     Interface(String),
+    StaticBatch(i64),
+    Precision(String),
 }
 
 type Parsed<T> = Result<T, Problem>;
@@ -58,20 +77,22 @@ fn format_problem(found: impl Into<String>) -> Problem {
 struct Parser {
     ids: HashMap<String, ValueId>,
     values: Vec<ValueInfo>,
+    /// Element type of every value that is a tensor.
+    dtypes: HashMap<ValueId, ScalarType>,
 }
 
 impl Parser {
-    fn id(&mut self, name: &str) -> ValueId {
-        if let Some(&id) = self.ids.get(name) {
-            return id;
-        }
+    /// A new value.
+    fn define(&mut self, name: &str) -> Parsed<ValueId> {
         let id = self.values.len();
-        self.ids.insert(name.to_string(), id);
+        if self.ids.insert(name.to_string(), id).is_some() {
+            return Err(format_problem(format!("value {name:?} is defined twice")));
+        }
         self.values.push(ValueInfo {
             name: name.to_string(),
             shape: None,
         });
-        id
+        Ok(id)
     }
 
     /// The id of a value that an input or earlier node defines.
@@ -110,6 +131,7 @@ impl Parser {
         })?;
         let logits = self.known(logits)?;
         self.shapes(&graph["tensor_values"])?;
+        let dtypes = self.dtypes;
         let graph = Graph {
             nodes,
             values: self.values,
@@ -117,8 +139,12 @@ impl Parser {
             input,
             logits,
         };
+        if let Some([Some(n), ..]) = graph.shape(graph.input) {
+            return Err(Problem::StaticBatch(*n));
+        }
+        float32(&graph, &dtypes)?;
         match graph.shape(graph.input) {
-            Some([_, Some(3), Some(height), Some(width)]) if *height > 0 && *width > 0 => {}
+            Some([None, Some(3), Some(height), Some(width)]) if *height > 0 && *width > 0 => {}
             other => {
                 return Err(Problem::Interface(format!(
                     "an input of shape {}",
@@ -127,7 +153,7 @@ impl Parser {
             }
         }
         match graph.shape(graph.logits) {
-            Some([_, Some(classes)]) if *classes > 0 => Ok(graph),
+            Some([None, Some(classes)]) if *classes > 0 => Ok(graph),
             other => Err(Problem::Interface(format!(
                 "an output of shape {}",
                 show(other)
@@ -146,11 +172,10 @@ impl Parser {
                     let name = body["arg"]["as_tensor"]["name"].as_str().ok_or_else(|| {
                         Problem::Interface("an input that is not a tensor".into())
                     })?;
-                    let id = self.id(name);
-                    inputs.push(id);
+                    inputs.push(self.define(name)?);
                 }
                 "parameter" | "buffer" | "tensor_constant" => {
-                    let id = self.id(text(&body["arg"]["name"], "input name")?);
+                    let id = self.define(text(&body["arg"]["name"], "input name")?)?;
                     let name = text(&body[format!("{kind}_name")], "parameter name")?.to_string();
                     // Non-persistent buffers are saved as constants.
                     let constant =
@@ -283,15 +308,16 @@ impl Parser {
         let (kind, body) = single(output, "output")?;
         let invalid = || format_problem(format!("an invalid output {output} of {target}"));
         Ok(match kind {
-            "as_tensor" => Output::Value(self.id(body["name"].as_str().ok_or_else(invalid)?)),
-            "as_sym_int" => Output::Value(self.id(body["as_name"].as_str().ok_or_else(invalid)?)),
+            "as_tensor" => Output::Value(self.define(body["name"].as_str().ok_or_else(invalid)?)?),
+            "as_sym_int" => {
+                Output::Value(self.define(body["as_name"].as_str().ok_or_else(invalid)?)?)
+            }
             "as_tensors" => Output::List(
                 body.as_array()
                     .ok_or_else(invalid)?
                     .iter()
-                    .map(|item| item["name"].as_str().map(|name| self.id(name)))
-                    .collect::<Option<_>>()
-                    .ok_or_else(invalid)?,
+                    .map(|item| self.define(item["name"].as_str().ok_or_else(invalid)?))
+                    .collect::<Parsed<_>>()?,
             ),
             "as_none" => Output::Absent,
             _ => return Err(invalid()),
@@ -306,11 +332,44 @@ impl Parser {
             if let Some(&id) = self.ids.get(name) {
                 let meta: TensorMeta = serde_json::from_value(meta.clone())
                     .map_err(|error| format_problem(format!("sizes of {name}: {error}")))?;
-                self.values[id].shape = Some(meta.sizes.iter().map(Size::fixed).collect());
+                let shape: Vec<Option<i64>> = meta.sizes.iter().map(Size::fixed).collect();
+                (shape.iter().flatten())
+                    .try_fold(1i64, |n, &size| n.checked_mul(size.max(1)))
+                    .filter(|&n| n <= MAX_ELEMENTS && shape.iter().flatten().all(|&size| size >= 0))
+                    .ok_or_else(|| {
+                        format_problem(format!("sizes {} of {name}", show(Some(&shape))))
+                    })?;
+                self.values[id].shape = Some(shape);
+                self.dtypes.insert(id, ScalarType(meta.dtype));
             }
         }
         Ok(())
     }
+}
+
+/// Refuses images that are not float32, and values computed from them in another floating-point type.
+fn float32(graph: &Graph, dtypes: &HashMap<ValueId, ScalarType>) -> Parsed<()> {
+    let name = |id: ValueId| dtypes.get(&id).and_then(|dtype| dtype.name());
+    match name(graph.input) {
+        Some("float32") => {}
+        other => {
+            let found = format!("images of type {}", other.unwrap_or("unknown"));
+            return Err(Problem::Precision(found));
+        }
+    }
+    let depends = graph.depends_on_input();
+    for node in &graph.nodes {
+        for id in node.writes().into_iter().filter(|&id| depends[id]) {
+            if let Some(name @ ("float16" | "bfloat16" | "float64")) = name(id) {
+                return Err(Problem::Precision(format!(
+                    "{name} after {} in {}",
+                    node.full_name(),
+                    node.place()
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn show(shape: Option<&[Option<i64>]>) -> String {

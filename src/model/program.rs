@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::{
     analysis::identity_input,
     graph::{Argument, Graph, Int, Node, ValueId, ValueInfo},
-    operators::{self, Kind},
+    operators,
 };
 
 /// Nodes ready to run, with their constant tensors.
@@ -22,6 +22,10 @@ pub struct Program {
     pub wanted: Vec<ValueId>,
     /// For each node, the values that no later node reads.
     pub frees: Vec<Vec<ValueId>>,
+    /// As asked for; none if values that depend on the images are written in place, since fused operators share memory differently.
+    pub fusion: Fusion,
+    /// Whether a node still writes into a value that depends on the images.
+    pub writes_in_place: bool,
 }
 
 /// Degree of operator fusion.
@@ -45,8 +49,8 @@ impl Program {
         wanted: &[ValueId],
         fusion: Fusion,
     ) -> Program {
-        let mut program = Program::unfused(graph, constants, graph.input, wanted);
-        program.finish(fusion);
+        let mut program = Program::unfused(graph, constants, graph.input, wanted, fusion);
+        program.finish();
         program
     }
 
@@ -59,9 +63,9 @@ impl Program {
         wanted: &[ValueId],
         fusion: Fusion,
     ) -> Option<Program> {
-        let mut program = Program::unfused(graph, constants, start, wanted);
+        let mut program = Program::unfused(graph, constants, start, wanted, fusion);
         program.cut(graph.input)?;
-        program.finish(fusion);
+        program.finish();
         Some(program)
     }
 
@@ -70,6 +74,7 @@ impl Program {
         constants: &HashMap<ValueId, Tensor>,
         start: ValueId,
         wanted: &[ValueId],
+        fusion: Fusion,
     ) -> Program {
         let mut program = Program {
             nodes: graph
@@ -86,16 +91,30 @@ impl Program {
                 .collect(),
             wanted: wanted.to_vec(),
             frees: Vec::new(),
+            fusion,
+            writes_in_place: false,
         };
-        program.out_of_place(graph);
+        program.out_of_place();
+        let depends = graph.depends_on_input();
+        let writes_into_images = |node: &Node| {
+            operators::is_in_place(node) && node.reads().iter().any(|&id| depends[id])
+        };
+        program.writes_in_place = program.nodes.iter().any(writes_into_images);
+        if program.writes_in_place {
+            program.fusion = Fusion::None;
+        }
         program.drop_identities(graph);
         program
     }
 
-    fn finish(&mut self, fusion: Fusion) {
+    fn finish(&mut self) {
+        let fusion = self.fusion;
         self.drop_unused();
-        if fusion != Fusion::None {
+        // Views must stay views of what is written in place.
+        if !self.writes_in_place {
             self.view_as_reshape();
+        }
+        if fusion != Fusion::None {
             self.fold_batch_norm();
         }
         if fusion == Fusion::OneDnn {
@@ -152,72 +171,40 @@ impl Program {
     }
 
     /// Rewrites `relu_(x)` to `relu(x)` and redirects later readers of `x` to the result, so that a tap of `x` keeps its
-    /// module's output. Writes into a view (Swin's attention mask) stay in place: they are meant for the view's base.
-    fn out_of_place(&mut self, graph: &Graph) {
-        let producers = graph.producers();
-        let is_view = |id: ValueId| {
-            producers[id]
-                .is_some_and(|index| operators::kind(&graph.nodes[index]) == Some(Kind::View))
-        };
+    /// module's output. Writes stay in place if a later node reads the same memory through another value (Swin's attention mask,
+    /// a slice of a map).
+    fn out_of_place(&mut self) {
+        // The value that owns each value's memory.
+        let mut owner: Vec<ValueId> = (0..self.values.len()).collect();
         for index in 0..self.nodes.len() {
-            if !operators::is_in_place(&self.nodes[index]) {
-                continue;
-            }
-            let (Some(target), Some(output)) = (
-                self.nodes[index].reads().first().copied(),
-                self.nodes[index].output(),
-            ) else {
+            let node = &self.nodes[index];
+            let Some(&target) = node.reads().first().filter(|_| operators::is_alias(node)) else {
                 continue;
             };
-            let viewed_later = self.nodes[..index].iter().any(|node| {
-                operators::kind(node) == Some(Kind::View)
-                    && node.reads().first() == Some(&target)
-                    && node.writes().iter().any(|&view| {
-                        self.nodes[index..]
-                            .iter()
-                            .any(|later| later.reads().contains(&view))
-                    })
-            });
-            if viewed_later
-                || (is_view(target) && !self.is_fresh_view(graph, &producers, target, index))
+            if operators::is_in_place(node)
+                && let Some(output) = node.output()
             {
-                continue;
+                let mut later = self.nodes[index + 1..].iter().flat_map(Node::reads);
+                if !later.any(|id| id != target && owner[id] == owner[target]) {
+                    let name = node.operator.trim_end_matches('_').to_string();
+                    self.nodes[index].operator = name;
+                    for later in &mut self.nodes[index + 1..] {
+                        replace_reads(later, target, output);
+                    }
+                    continue;
+                }
             }
-            let name = self.nodes[index].operator.trim_end_matches('_').to_string();
-            self.nodes[index].operator = name;
-            for later in &mut self.nodes[index + 1..] {
-                replace_reads(later, target, output);
+            for id in self.nodes[index].writes() {
+                owner[id] = owner[target];
             }
         }
-    }
-
-    /// Whether no later node reads the base of a view (dropout in evaluation mode, a flattened map), so that a copy will do.
-    fn is_fresh_view(
-        &self,
-        graph: &Graph,
-        producers: &[Option<usize>],
-        view: ValueId,
-        index: usize,
-    ) -> bool {
-        let mut base = view;
-        while let Some(node) = producers[base].map(|producer| &graph.nodes[producer])
-            && operators::kind(node) == Some(Kind::View)
-        {
-            let Some(&input) = node.reads().first() else {
-                return false;
-            };
-            base = input;
-            if self.nodes[index..]
-                .iter()
-                .any(|later| later.reads().contains(&base))
-            {
-                return false;
-            }
-        }
-        true
     }
 
     fn drop_identities(&mut self, graph: &Graph) {
+        // Some identities copy what is not contiguous: a write into the copy must not reach the original.
+        if self.writes_in_place {
+            return;
+        }
         let mut alias: HashMap<ValueId, ValueId> = HashMap::new();
         self.nodes
             .retain(|node| match (identity_input(graph, node), node.output()) {
@@ -301,7 +288,8 @@ impl Program {
         id
     }
 
-    /// A `view` that was valid at export may be invalid for channels-last tensors; `reshape` copies where necessary.
+    /// A `view` that was valid at export may be invalid for channels-last tensors or without an identity that copied; `reshape`
+    /// copies where necessary.
     fn view_as_reshape(&mut self) {
         for node in self
             .nodes

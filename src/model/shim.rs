@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_void};
 
+use prospect_common::text::shortened;
 use tch::Tensor;
 
 use crate::ReluRule;
@@ -134,7 +135,7 @@ fn last_error() -> String {
     // SAFETY: the shim returns a NUL-terminated string that stays valid until its next error on this thread.
     let message = unsafe { CStr::from_ptr(prospect_last_error()) };
     let message = message.to_string_lossy();
-    message.lines().next().unwrap_or("").to_string()
+    shortened(message.lines().next().unwrap_or(""), 300).into_owned()
 }
 
 /// A clamp to `[low, high]` with a backward rule other than the derivative.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Result, text::shortened};
 use tch::{Kind as Dtype, Tensor};
 
 use super::archive::TensorEntry;
@@ -14,6 +14,7 @@ pub(super) fn tensor(
     entry: &TensorEntry,
     storage: &[u8],
 ) -> Result<Tensor> {
+    let name = shortened(name, 120);
     let invalid = |expected: String, found: String| {
         Error::invalid(
             path,
@@ -76,14 +77,22 @@ pub(super) fn tensor(
             format!("{}", storage.len()),
         ));
     }
+    // Strides of zero would make a large tensor from a small file.
     let elements = storage.len() as i64 / element;
-    let whole = Tensor::f_from_data_size(
-        &storage[..(elements * element) as usize],
-        &[elements],
-        dtype,
-    );
-    let tensor = whole
-        .and_then(|whole| whole.f_as_strided(&entry.sizes, &entry.strides, entry.offset))
+    let numel = (entry.sizes.iter()).try_fold(1i64, |n, &size| n.checked_mul(size));
+    if !empty && numel.is_none_or(|numel| numel > elements) {
+        return Err(invalid(
+            format!("at most the {elements} elements of its storage"),
+            format!("sizes {:?}", entry.sizes),
+        ));
+    }
+    let (start, end) = match empty {
+        true => (0, 0),
+        false => ((entry.offset * element) as usize, needed as usize),
+    };
+    let part = &storage[start..end];
+    let tensor = Tensor::f_from_data_size(part, &[part.len() as i64 / element], dtype)
+        .and_then(|part| part.f_as_strided(&entry.sizes, &entry.strides, 0))
         .and_then(|tensor| tensor.f_contiguous())
         .map_err(|error| Error::Torch {
             context: format!("{}: weights of {name}", path.display()),

@@ -1,6 +1,7 @@
 //! The golden networks, and manually built graphs.
 #![allow(dead_code)]
 
+pub mod archive;
 pub mod project;
 
 use std::{collections::HashMap, path::PathBuf};
