@@ -43,7 +43,7 @@ def pictures(folder, height, width):
 def call(*words):
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=600)
     lines = [line for line in done.stderr.splitlines() if line.strip()]
-    return done.returncode, " ".join(lines).strip()
+    return done.returncode, " ".join(lines).strip(), done.stdout
 
 
 def expected(path, pixels, spec):
@@ -60,12 +60,11 @@ def expected(path, pixels, spec):
 
 def compare(path, program):
     """The row of one network and its explanation."""
-    code, message = call(program, "model", "inspect", path)
+    code, message, output = call(program, "model", "inspect", "--json", path)
     if code:
         return ("refused" if code in (2, 65) else "OTHER"), message
+    _, height, width = json.loads(output)["input"]
     spec = json.loads(path.with_suffix(".json").read_text())["input"]
-    side = spec["resize"] if spec.get("crop", "none") == "none" else spec["crop"]
-    height, width = side if isinstance(side, list) else (side, side)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         (scratch / "images").mkdir()
@@ -73,7 +72,7 @@ def compare(path, program):
         (scratch / "pipeline.toml").write_text(
             f'[run]\ndir = "run"\n[images]\ndir = "images"\n[model]\npath = "{path.resolve()}"\ndevice = "cpu"\n'
             f"[input]\nresize = [{height}, {width}]\ncrop = \"none\"\n")
-        code, message = call(program, "run", "-q", "-c", scratch / "pipeline.toml", "extract")
+        code, message, _ = call(program, "run", "-q", "-c", scratch / "pipeline.toml", "extract")
         if code:
             return ("load" if code in (2, 65) else "OTHER"), f"exit {code}: {message}"
         rows = parquet.read_table(scratch / "run/tables/predictions").sort_by("image_id")
