@@ -207,7 +207,8 @@ fn plan_predicts_the_numbers_of_rows() {
     for (run, maps) in [("stored", "stored"), ("inline", "inline")] {
         let maps_are = format!("explain.maps={maps}");
         let classes = r#"explain.classes=["predicted", "top-2"]"#;
-        let set = ["--set", &maps_are, "--set", classes];
+        let pictures = "explain.max_pictures=4";
+        let set = ["--set", &maps_are, "--set", classes, "--set", pictures];
         let plan = project.finish(run, &[&["plan", "--json"], &set[..]].concat());
         let plan: Value = serde_json::from_str(&plan).unwrap();
         assert_eq!(plan["images"]["n"], 91);
@@ -225,6 +226,15 @@ fn plan_predicts_the_numbers_of_rows() {
                 )
             })
             .collect();
+        let folder = project
+            .folder
+            .path()
+            .join(run)
+            .join("pictures/explanations");
+        let folders = fs::read_dir(folder).unwrap();
+        let overlays = folders.map(|class| fs::read_dir(class.unwrap().path()).unwrap().count());
+        let overlays = overlays.sum::<usize>() as u64;
+        assert_eq!((overlays, planned["pictures/explanations"]), (4, 4));
         for table in status["tables"].as_array().unwrap() {
             let name = table["table"].as_str().unwrap();
             let rows = table["rows"].as_u64().unwrap();

@@ -23,6 +23,8 @@ pub struct ExplainConfig {
     pub boxes: Option<PathBuf>,
     /// Overlays drawn per class.
     pub pictures: usize,
+    /// Maximum number of overlays, over all classes.
+    pub max_pictures: usize,
 }
 
 /// `[backprop]`.
@@ -57,6 +59,12 @@ impl ExplainConfig {
             pictures: section.value("pictures", 2, "an integer from 0 to 1000", |n| {
                 *n <= 1000
             }),
+            max_pictures: section.value(
+                "max_pictures",
+                500,
+                "an integer from 0 to 1000000",
+                |n| *n <= 1_000_000,
+            ),
         }
     }
 }

@@ -7,13 +7,14 @@
 //! measured range.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use prospect_common::Result;
 use prospect_config::Labels;
-use prospect_dataset::listing::SPLITS;
+use prospect_dataset::{listing::SPLITS, metadata::Metadata};
 use prospect_model::{Layer, ModelInfo};
 
 use crate::{Context, TableEstimate};
@@ -53,7 +54,7 @@ pub fn feature_dimension(ctx: &Context) -> Result<u64> {
     Ok(length.copied().flatten().unwrap_or(0) as u64)
 }
 
-/// Estimated number of label classes: folders are counted; otherwise the network's classes.
+/// Estimated number of label classes: folders, or different labels in the metadata.
 pub fn dataset_classes(ctx: &Context) -> Result<u64> {
     let images = &ctx.config.images;
     let folders = |dir: &Path| -> Vec<PathBuf> {
@@ -75,7 +76,15 @@ pub fn dataset_classes(ctx: &Context) -> Result<u64> {
             };
             Ok(inside.len() as u64)
         }
-        Labels::Metadata => Ok(u64::try_from(ctx.model()?.graph.n_classes()).unwrap_or(0)),
+        Labels::Metadata => {
+            let Some(path) = &images.metadata else {
+                return Ok(0);
+            };
+            let metadata = Metadata::read(path, &images.label_columns(), &[])?;
+            let rows = 0..u32::try_from(metadata.n_rows()).unwrap_or(u32::MAX);
+            let labels: HashSet<&str> = rows.filter_map(|row| metadata.label(row)).collect();
+            Ok(labels.len() as u64)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use prospect_common::Result;
 use prospect_config::{ClassChoice, Labels};
 use prospect_engine::{
     Context, TableEstimate,
-    estimate::{Sum, picture, with_vector},
+    estimate::{Sum, dataset_classes, picture, with_vector},
     schema::explanations,
 };
 use prospect_store::declare::Table;
@@ -21,13 +21,16 @@ pub fn estimate(ctx: &Context, images: u64) -> Result<Vec<TableEstimate>> {
     let Some(table) = rows(ctx, images, &explanations::TABLE, 2)? else {
         return Ok(Vec::new());
     };
-    let classes = u64::try_from(model.graph.n_classes()).unwrap_or(0);
-    let n = images.min(explain.pictures as u64 * classes);
+    let classes = match ctx.config.images.labels {
+        Labels::None => u64::try_from(model.graph.n_classes()).unwrap_or(0),
+        Labels::Folder | Labels::Metadata => dataset_classes(ctx)?,
+    };
+    let n = (images.min(explain.max_pictures as u64)).min(explain.pictures as u64 * classes);
     let panels = 1 + classes_explained(ctx).min(pictures::MAX_MAPS as u64);
     let overlays = picture(panels * pictures::PANEL_PIXELS, OVERLAY_PNG);
     Ok(vec![
         table,
-        TableEstimate::new("pictures/explanations", n, overlays).or("set fewer [explain] pictures"),
+        TableEstimate::new("pictures/explanations", n, overlays).or("lower [explain] max_pictures"),
     ])
 }
 

@@ -42,13 +42,14 @@ pub const STAGE: Stage = Stage {
 };
 
 /// Pictures per part.
-const PICTURES: usize = 64;
+const PICTURES: usize = 250;
 
 fn parameters(ctx: &Context) -> Result<Value> {
     let choice = Choice::new(&ctx.config.explain, ctx.model()?)?;
     let mut parameters = choice.parameters();
     parameters["maps"] = json!(ctx.config.explain.maps);
     parameters["pictures"] = json!(ctx.config.explain.pictures);
+    parameters["max_pictures"] = json!(ctx.config.explain.max_pictures);
     parameters["boxes"] = json!(ctx.config.boxes()?.map(|boxes| boxes.digest()));
     Ok(parameters)
 }
@@ -73,9 +74,9 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             spec: &spec,
         })
     });
-    let overlays = match map_choice {
+    let (overlays, overlays_left_out) = match map_choice {
         Some(_) => pictures::plan(ctx, &manifest, &classes)?,
-        None => Vec::new(),
+        None => (Vec::new(), 0),
     };
     let parts: Vec<&[Overlay]> = overlays.chunks(PICTURES).collect();
     writer.set_parts_total(n_parts + parts.len())?;
@@ -113,16 +114,22 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     }
     let manifest = ctx.run.manifest()?;
     let mut unreadable = 0;
+    let overlay_bar = (ctx.progress).stage("explain", overlays.len() as u64, "overlays");
     for (part, overlays) in (n_parts..).zip(parts) {
-        if let Some(map_choice) = map_choice.as_ref().filter(|_| !writer.has_part(part)) {
-            bar.note("overlays");
-            let mut files = writer.part(part)?;
-            unreadable += pictures::draw(ctx, &manifest, map_choice, overlays, &mut files)?.1;
-            writer.commit(files)?;
-        }
+        let Some(map_choice) = map_choice.as_ref().filter(|_| !writer.has_part(part)) else {
+            overlay_bar.advance(overlays.len() as u64);
+            continue;
+        };
+        let mut files = writer.part(part)?;
+        let done = |n| overlay_bar.advance(n);
+        unreadable += pictures::draw(ctx, &manifest, map_choice, overlays, &mut files, done)?.1;
+        writer.commit(files)?;
     }
+    overlay_bar.finish("");
     let mut summary = summary(ctx)?;
     summary["left_out"] = json!(choice.left_out);
+    summary["overlays"] = json!(overlays.len());
+    summary["overlays_left_out"] = json!(overlays_left_out);
     summary["unreadable_images"] = json!(unreadable);
     bar.finish(&line(&summary));
     Ok(Outcome {
@@ -170,6 +177,12 @@ fn line(summary: &Value) -> String {
     let mut line = format!("{} maps", summary["rows"]);
     if summary["zero_maps"] != 0 {
         line += &format!(", {} of them zero", summary["zero_maps"]);
+    }
+    if summary["overlays_left_out"] != 0 {
+        line += &format!(
+            "; {} overlays, {} left out ([explain] max_pictures)",
+            summary["overlays"], summary["overlays_left_out"]
+        );
     }
     if let (Some(worst), Some(relative)) = (
         summary["worst_cam_residual"].as_f64(),

@@ -74,13 +74,19 @@ struct Candidate {
 
 /// Selects up to `[explain] pictures` images of each class: correctly classified ones, lowest loss first, alternating with
 /// misclassified ones, highest loss first, then those without a label among the network's `classes`. An image's class is its
-/// label or, without one, the predicted class. Ties go by image id.
+/// label or, without one, the predicted class. Ties go by image id. Of more than `[explain] max_pictures`, it takes the first
+/// image of each class before any second one, and of evenly spaced classes if it cannot take all.
 ///
-/// Reads only `images` and `predictions`. The result is sorted by class name.
-pub fn plan(ctx: &Context, manifest: &Manifest, classes: &[String]) -> Result<Vec<Overlay>> {
+/// Reads only `images` and `predictions`. Returns the overlays, sorted by class name, and the number left out for
+/// `max_pictures`.
+pub fn plan(
+    ctx: &Context,
+    manifest: &Manifest,
+    classes: &[String],
+) -> Result<(Vec<Overlay>, usize)> {
     let n = ctx.config.explain.pictures;
     if n == 0 {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
     let labels = Labels::read(ctx, manifest)?;
     let mut candidates: BTreeMap<&str, Candidates> = BTreeMap::new();
@@ -116,9 +122,14 @@ pub fn plan(ctx: &Context, manifest: &Manifest, classes: &[String]) -> Result<Ve
             offer(list, candidate, n);
         }
     }
-    let mut overlays = Vec::new();
+    let mut rounds = Rounds::of(&candidates, n, ctx.config.explain.max_pictures);
+    let (mut overlays, mut left_out) = (Vec::new(), 0);
     for (class, candidates) in candidates {
-        for candidate in candidates.interleaved().take(n) {
+        for (round, candidate) in candidates.interleaved().take(n).enumerate() {
+            if !rounds.takes(round) {
+                left_out += 1;
+                continue;
+            }
             overlays.push(Overlay {
                 image_id: candidate.image_id,
                 path: path(class, candidate.image_id),
@@ -128,7 +139,38 @@ pub fn plan(ctx: &Context, manifest: &Manifest, classes: &[String]) -> Result<Ve
             });
         }
     }
-    Ok(overlays)
+    Ok((overlays, left_out))
+}
+
+/// Which classes' first, second, … images are taken.
+struct Rounds {
+    /// Classes with so many images, classes taken, and classes seen, by round.
+    of_round: Vec<[usize; 3]>,
+}
+
+impl Rounds {
+    fn of(candidates: &BTreeMap<&str, Candidates>, n: usize, mut left: usize) -> Rounds {
+        let sizes: Vec<usize> = (candidates.values())
+            .map(|of_class| of_class.len().min(n))
+            .collect();
+        let of_round = (0..n)
+            .map(|round| {
+                let classes = sizes.iter().filter(|size| **size > round).count();
+                let taken = classes.min(left);
+                left -= taken;
+                [classes, taken, 0]
+            })
+            .collect();
+        Rounds { of_round }
+    }
+
+    /// Whether the next class's image of this round is taken.
+    fn takes(&mut self, round: usize) -> bool {
+        let [classes, taken, seen] = &mut self.of_round[round];
+        let before = *seen * *taken / *classes;
+        *seen += 1;
+        *seen * *taken / *classes > before
+    }
 }
 
 /// Labels of the images; each name is stored once.
@@ -183,6 +225,10 @@ fn offer(list: &mut Vec<Candidate>, candidate: Candidate, n: usize) {
 }
 
 impl Candidates {
+    fn len(&self) -> usize {
+        self.correct.len() + self.wrong.len() + self.others.len()
+    }
+
     fn interleaved(self) -> impl Iterator<Item = Candidate> {
         let (mut correct, mut wrong) = (self.correct.into_iter(), self.wrong.into_iter());
         let turns = std::iter::from_fn(move || {
@@ -209,13 +255,15 @@ struct Map {
     values: Vec<f32>,
 }
 
-/// Draws the overlays. Returns the ids of the images drawn and the number of unreadable ones; images without a map are skipped.
+/// Draws the overlays; calls `done` with the number of each step. Returns the ids of the images drawn and the number of
+/// unreadable ones; images without a map are skipped.
 pub fn draw(
     ctx: &Context,
     manifest: &Manifest,
     choice: &MapChoice,
     overlays: &[Overlay],
     files: &mut PartWriter,
+    done: impl Fn(u64),
 ) -> Result<(Vec<u32>, usize)> {
     let wanted: HashMap<u32, usize> = (overlays.iter().enumerate())
         .map(|(at, overlay)| (overlay.image_id, at))
@@ -236,6 +284,7 @@ pub fn draw(
                 overlay_png(&image, path, overlay, maps, choice).map_err(|error| error.to_string())
             })
             .collect();
+        done(chunk.len() as u64);
         for ((overlay, _), picture) in chunk.iter().zip(pictures) {
             match picture {
                 Ok(bytes) => {

@@ -72,7 +72,7 @@ pub fn draw_all(
         classes: &classes,
         spec: &spec,
     };
-    let (drawn, _) = draw(frame.ctx, manifest, &choice, &overlays, files)?;
+    let (drawn, _) = draw(frame.ctx, manifest, &choice, &overlays, files, |_| ())?;
     let paths = drawn
         .into_iter()
         .map(|id| (id, format!("overlays/{:03}/{id:06}.png", id / SHARD)));

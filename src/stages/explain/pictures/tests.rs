@@ -46,7 +46,7 @@ fn fake(images: &[(Option<&str>, i32, Option<f32>)]) -> Fake {
 fn planned(fake: &Fake, n: usize) -> Vec<(String, u32)> {
     let set = format!("explain.pictures={n}");
     let overlays = fake.read(&[&set], |ctx, manifest| {
-        plan(ctx, manifest, &network_classes()).unwrap()
+        plan(ctx, manifest, &network_classes()).unwrap().0
     });
     let class = |overlay: &Overlay| overlay.path.split('/').nth(2).unwrap().to_string();
     overlays
@@ -104,6 +104,40 @@ fn each_class_alternates_confident_hits_and_errors() {
             ("cat", 9)
         ])
     );
+}
+
+#[test]
+fn many_classes_share_a_limited_number_of_pictures() {
+    let labels: Vec<String> = (0..10).map(|class| format!("label {class}")).collect();
+    let images = labels.iter().enumerate().flat_map(|(class, label)| {
+        (0..2).map(move |n| FakeImage {
+            path: format!("{class}-{n}.png"),
+            label: Some((class as i32, label.clone())),
+            error: None,
+            picture: None,
+        })
+    });
+    let fake = Fake {
+        images: images.collect(),
+        network_classes: network_classes(),
+        predictions: vec![(0, None); 20],
+        part_size: 3,
+        ..Fake::default()
+    };
+    fake.write();
+    let classes = |max: usize| -> (Vec<u32>, usize) {
+        let set = format!("explain.max_pictures={max}");
+        let (overlays, left_out) = fake.read(&[&set], |ctx, manifest| {
+            plan(ctx, manifest, &network_classes()).unwrap()
+        });
+        let classes = overlays.iter().map(|overlay| overlay.image_id / 2);
+        (classes.collect(), left_out)
+    };
+    assert_eq!(classes(0), (vec![], 20));
+    assert_eq!(classes(5), (vec![1, 3, 5, 7, 9], 15));
+    // Every class has a first picture before any has a second one.
+    assert_eq!(classes(12), (vec![0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 9], 8));
+    assert_eq!(classes(20).1, 0);
 }
 
 /// `explanations` rows of (image, class, kind). The 2x2 map is hot at the top left for class 0, at the bottom right for others,
@@ -177,7 +211,7 @@ fn overlays_cover_the_photo_and_missing_images_are_counted() {
         writer.commit(part).unwrap();
         let manifest = ctx.run.manifest().unwrap();
         let classes = network_classes();
-        let overlays = plan(ctx, &manifest, &classes).unwrap();
+        let (overlays, _) = plan(ctx, &manifest, &classes).unwrap();
         let choice = MapChoice {
             layer: "last",
             method: CamMethod::GradCam,
@@ -186,7 +220,7 @@ fn overlays_cover_the_photo_and_missing_images_are_counted() {
         };
         let mut part = writer.part(1).unwrap();
         assert_eq!(
-            draw(ctx, &manifest, &choice, &overlays, &mut part)
+            draw(ctx, &manifest, &choice, &overlays, &mut part, |_| ())
                 .unwrap()
                 .1,
             1
