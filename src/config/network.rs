@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use prospect_dataset::image::{InputOverrides, Interpolation, Size};
 use prospect_model::{LayerChoice, device::DeviceChoice, executor::Precision};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{reader::SectionReader, settings::Settings};
 
@@ -81,14 +81,35 @@ pub(super) fn read_input(settings: &mut Settings) -> InputOverrides {
         interpolation: section.optional_choice("interpolation", None, &Interpolation::NAMES),
         mean: section.optional(
             "mean",
-            "three numbers, for red, green and blue",
-            |mean: &[f32; 3]| mean.iter().all(|value| value.is_finite()),
-        ),
+            "three numbers up to 1, for red, green and blue in 0..1, or one for all (divide those of 0..255 by 255)",
+            |mean: &Channels| mean.all(|value| value.is_finite() && value <= 1.0),
+        ).map(|mean| mean.each()),
         std: section.optional(
             "std",
-            "three positive numbers, for red, green and blue",
-            |std: &[f32; 3]| std.iter().all(|value| value.is_finite() && *value > 0.0),
-        ),
+            "three positive numbers up to 1, for red, green and blue in 0..1, or one for all (divide those of 0..255 by 255)",
+            |std: &Channels| std.all(|value| value > 0.0 && value <= 1.0),
+        ).map(|std| std.each()),
+    }
+}
+
+/// A number for red, green and blue each, or one for all.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Channels {
+    Each([f32; 3]),
+    All(f32),
+}
+
+impl Channels {
+    fn each(&self) -> [f32; 3] {
+        match *self {
+            Channels::Each(each) => each,
+            Channels::All(all) => [all; 3],
+        }
+    }
+
+    fn all(&self, check: impl Fn(f32) -> bool) -> bool {
+        self.each().into_iter().all(check)
     }
 }
 
