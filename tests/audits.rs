@@ -179,6 +179,16 @@ fn queries_run_from_the_command_line() {
         "{saved}"
     );
 
+    // SQL opens any Parquet file by path, unless told not to.
+    let sql = "select count(*) as n from READ_parquet('leaks.parquet')";
+    let (status, out, err) = query(folder.path(), &[sql, "--format", "csv"]);
+    assert_eq!((status, out.as_str()), (0, "n\r\n1\r\n"), "{err}");
+    let (status, out, err) = query(folder.path(), &[sql, "--tables-only"]);
+    assert_eq!((status, out.as_str()), (2, ""), "{err}");
+    assert!(err.contains("read_parquet reads files by path"), "{err}");
+    let (status, _, err) = query(folder.path(), &["select path from images", "--tables-only"]);
+    assert_eq!(status, 0, "{err}");
+
     let (_, out, _) = query(folder.path(), &["--list"]);
     assert!(
         out.contains("\nleaks ") && out.contains("Which pictures are in two splits at once?"),

@@ -31,6 +31,9 @@ const FOLDER: &str = "jobs/audits";
 /// shows. Table attributes has one row per image and metadata value (split, text, booleans and integers). A named query
 /// is a SQL file with its parameters in the header. Queries in jobs/audits next to the configuration take precedence over
 /// the built-in ones. All run unchanged in DuckDB.
+///
+/// SQL may also read other Parquet files that you can read, as read_parquet('FILE'): run statements of people you do not trust
+/// with --tables-only. In CSV, text that a spreadsheet would take for a formula has an apostrophe before it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -58,6 +61,9 @@ pub(super) struct QueryArgs {
     /// Also draw a contact sheet of the images in column image_id or path, next to those in other_id or other_path
     #[arg(long, value_name = "SHEET.png", requires = "query")]
     sheet: Option<PathBuf>,
+    /// Read the run's tables only: refuse statements with read_parquet and the like
+    #[arg(long, requires = "query")]
+    tables_only: bool,
     /// A folder of named queries (NAME.sql), which take precedence over the built-in ones. Default: jobs/audits next to the
     /// configuration, if it exists
     #[arg(long, value_name = "DIR")]
@@ -113,6 +119,9 @@ pub(super) fn query(global: &Global, args: &QueryArgs) -> anyhow::Result<u8> {
     let bound = audit.bind(&args.params)?;
     check_tables(&run, &audit)?;
     check_classes(&run, &bound)?;
+    if args.tables_only {
+        store::check_tables_only(&bound.sql)?;
+    }
     let frame = store::query(&run, &bound.sql)?;
     let format = match format {
         Format::Table => store::Format::Table,

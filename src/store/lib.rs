@@ -47,7 +47,7 @@ pub use key::stage_key;
 pub use lock::RunLock;
 pub use manifest::{FileRecord, Manifest, PartRecord, StageRecord};
 pub use parts::{PartWriter, StageWriter, remove_stage};
-pub use query::query;
+pub use query::{check_tables_only, query};
 pub use read::{TableReader, Value};
 pub use render::{Cells, Format, cells, render, render_to, save};
 pub use rows::{Batch, Rows, Selection};

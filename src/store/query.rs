@@ -24,9 +24,30 @@ const STATEMENTS: [&str; 8] = [
     "select", "with", "from", "values", "show", "explain", "describe", "(",
 ];
 
+/// The table functions of Polars' SQL, which read files by path.
+const READERS: [&str; 5] = [
+    "read_csv",
+    "read_ipc",
+    "read_json",
+    "read_ndjson",
+    "read_parquet",
+];
+
+/// Refuses a statement that may read files other than the run's tables: one that mentions a table function, be it in a comment.
+pub fn check_tables_only(sql: &str) -> Result<()> {
+    let sql = sql.to_lowercase();
+    match READERS.into_iter().find(|reader| sql.contains(reader)) {
+        Some(reader) => Err(Error::Query(format!(
+            "{reader} reads files by path, which --tables-only forbids: query the run's tables"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Runs one SQL statement (Polars' dialect, and `describe TABLE`) over the run's tables; of a table still being written, over
 /// the committed parts. Reads only the columns and row groups needed. Half floats become `f32`, which the engine's functions
-/// support. A statement that mentions `attributes` gets that table, derived from `images`.
+/// support. A statement that mentions `attributes` gets that table, derived from `images`. It may read other Parquet files by path,
+/// unless [`check_tables_only`] refuses it.
 pub fn query(run: &RunFolder, sql: &str) -> Result<DataFrame> {
     let words = first_words(sql);
     let first = words.first().map_or("nothing", String::as_str);
