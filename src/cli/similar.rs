@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use prospect_common::{Error, text};
+use prospect_common::{Error, spreadsheet, text};
 use prospect_config::SearchMethod;
 use prospect_engine::{Context, progress::Cancel};
 use prospect_queries::similar::{
@@ -230,9 +230,12 @@ fn csv(similar: &Similar) -> anyhow::Result<()> {
         "exact",
     ])?;
     let id = |image: &ImageInfo| image.image_id.map_or(String::new(), |id| id.to_string());
-    let shown = |text: &str| match safe {
-        true => text::escaped(text).into_owned(),
-        false => text.to_string(),
+    let shown = |text: &str| {
+        let cell = spreadsheet::cell(text);
+        match safe {
+            true => text::escaped(&cell).into_owned(),
+            false => cell.into_owned(),
+        }
     };
     let or_empty = |text: &Option<String>| text.as_deref().map_or(String::new(), shown);
     for answer in &similar.answers {

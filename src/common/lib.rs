@@ -1,9 +1,10 @@
-//! Shared by all crates of Prospect: the error type, terminal-safe text, named enums and medians.
+//! Shared by all crates of Prospect: the error type, terminal- and spreadsheet-safe text, named enums and medians.
 
 mod complaint;
 mod complaints;
 mod error;
 mod names;
+pub mod spreadsheet;
 pub mod statistics;
 pub mod text;
 

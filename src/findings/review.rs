@@ -8,11 +8,14 @@
 //!
 //! A review is about one image and one kind of finding. With a digest, it holds only for that content: an image that has changed
 //! since needs another review. Without one, it holds for any content.
+//!
+//! Text that a spreadsheet would take for a formula has an apostrophe before it ([`spreadsheet`]), here and in the file that the
+//! report's page of labels saves; it is removed when a file is read.
 
-use std::{collections::HashMap, fs::File, io, path::Path};
+use std::{borrow::Cow, collections::HashMap, fs::File, io, path::Path};
 
 use prospect_common::{
-    Error, Result, names,
+    Error, Result, names, spreadsheet,
     text::{escaped, shortened},
 };
 use prospect_store::{folder_of, write_atomically};
@@ -199,7 +202,8 @@ impl Reviews {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let header = COLUMNS
             .into_iter()
-            .chain(self.more.iter().map(String::as_str));
+            .chain(self.more.iter().map(String::as_str))
+            .map(|name| spreadsheet::cell(name).into_owned());
         let mut outcome = writer.write_record(header);
         for review in &self.list {
             let own = [
@@ -214,7 +218,8 @@ impl Reviews {
             ];
             let more =
                 (0..self.more.len()).map(|at| review.more.get(at).map_or("", String::as_str));
-            outcome = outcome.and_then(|()| writer.write_record(own.into_iter().chain(more)));
+            let cells = own.into_iter().chain(more).map(spreadsheet::cell);
+            outcome = outcome.and_then(|()| writer.write_record(cells.map(Cow::into_owned)));
         }
         let failed = |error: String| Error::io(path, "writing")(io::Error::other(error));
         outcome.map_err(|error| failed(error.to_string()))?;
@@ -241,7 +246,9 @@ impl Reviews {
         let header = reader
             .headers()
             .map_err(|error| refuse(error.to_string()))?;
-        let names: Vec<String> = header.iter().map(|name| name.trim().to_string()).collect();
+        let names: Vec<String> = (header.iter())
+            .map(|name| spreadsheet::text(name.trim()).to_string())
+            .collect();
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Reviews::default());
         }
@@ -268,7 +275,9 @@ impl Reviews {
                 continue;
             }
             let line = record.position().map_or(0, |position| position.line());
-            let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
+            let cell = |at: Option<usize>| {
+                spreadsheet::text(at.and_then(|at| record.get(at)).unwrap_or_default())
+            };
             match read_row(places.map(cell), record.len(), names.len()) {
                 Ok(review) => reviews.push(Review {
                     more: others

@@ -12,7 +12,7 @@ use polars::{
     prelude::{AnyValue, DataFrame, ParquetCompression, ParquetWriter},
 };
 use prospect_common::{
-    Error, Result,
+    Error, Result, spreadsheet,
     text::{counted, escaped, escaped_json},
 };
 use serde::{Serialize, Serializer, ser::SerializeSeq};
@@ -25,7 +25,8 @@ pub enum Format {
     /// Aligned columns for people. Long values, excess rows and columns that do not fit are cut, as the last lines report.
     /// Control characters are escaped.
     Table,
-    /// RFC 4180 with a header. Null is an empty field, empty text is `""`; lists and structs are JSON text.
+    /// RFC 4180 with a header. Null is an empty field, empty text is `""`; lists and structs are JSON text. Text that a spreadsheet
+    /// would take for a formula has an apostrophe before it.
     Csv,
     /// One JSON object per line, with complete nested columns. Control characters are escaped. Numbers that JSON lacks (NaN,
     /// infinities) are null.
@@ -145,7 +146,7 @@ fn csv(frame: &DataFrame, escape: bool, out: &mut dyn Write) -> Result<()> {
         if n > 0 {
             line.push(',');
         }
-        csv_text(column.name(), escape, &mut line);
+        csv_text(&spreadsheet::cell(column.name()), escape, &mut line);
     }
     line.push_str("\r\n");
     put(out, &line)?;
@@ -160,7 +161,7 @@ fn csv(frame: &DataFrame, escape: bool, out: &mut dyn Write) -> Result<()> {
                 AnyValue::Float32(v) => line.push_str(&format!("{v:?}")),
                 AnyValue::Float64(v) => line.push_str(&format!("{v:?}")),
                 value => match text_of(value) {
-                    Some(text) => csv_text(text, escape, &mut line),
+                    Some(text) => csv_text(&spreadsheet::cell(text), escape, &mut line),
                     None => csv_text(json(&Json(value))?.trim_matches('"'), escape, &mut line),
                 },
             }

@@ -34,6 +34,32 @@ fn a_review_holds_for_the_reviewed_content() {
 }
 
 #[test]
+fn formulas_are_escaped_and_come_back() {
+    let mut reviews =
+        parse("path,kind,verdict,+who\n'=1+1/b.png,label,ok,@me\n=2.png,dark,ok,\n").unwrap();
+    assert!(reviews.about("=1+1/b.png", Kind::Label).is_some());
+    reviews.set(Review {
+        note: "- not sure".into(),
+        label: Some("@cat".into()),
+        ..Review::new("=1+1/a.png", Kind::Label, Verdict::Fix)
+    });
+    let written = reviews.csv(Path::new("x")).unwrap();
+    let text = String::from_utf8(written.clone()).unwrap();
+    assert_eq!(
+        text,
+        "path,kind,verdict,note,date,digest,label,sampled,'+who\n\
+         '=1+1/b.png,label,ok,,,,,,'@me\n\
+         '=2.png,dark,ok,,,,,,\n\
+         '=1+1/a.png,label,fix,'- not sure,,,'@cat,,\n"
+    );
+    assert_eq!(parse(&text).unwrap(), {
+        // A missing cell is written as an empty one.
+        reviews.list[2].more = vec![String::new()];
+        reviews
+    });
+}
+
+#[test]
 fn the_last_review_counts_and_additional_columns_stay() {
     let text = "who,verdict,kind,path\nann,ok,label,a\nbob,fix,label,a\n\"c, d\",ok,dark,b\n";
     let mut reviews = parse(text).unwrap();

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use prospect_common::{Result, text::counted};
+use prospect_common::{Result, spreadsheet::cell, text::counted};
 
 use super::{
     Folder, Outline, Record, Summary, Writer,
-    csv_cells::{Csv, cell, number, optional},
+    csv_cells::{Csv, number, optional},
     npy::Npy,
     writer::literal,
 };

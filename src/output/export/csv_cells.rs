@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Result, spreadsheet::cell};
 
 use super::folder::Output;
 
@@ -36,14 +36,6 @@ impl Csv {
     }
 }
 
-/// A text as a cell, with an apostrophe before what a spreadsheet would treat as a formula.
-pub(super) fn cell(text: &str) -> Cow<'_, str> {
-    match text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
-        true => Cow::Owned(format!("'{text}")),
-        false => Cow::Borrowed(text),
-    }
-}
-
 /// Like [`cell`]; empty for none.
 pub(super) fn optional<'t>(text: Option<&'t str>) -> Cow<'t, str> {
     text.map_or(Cow::Borrowed(""), cell)
@@ -59,11 +51,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formulas_are_escaped() {
-        for formula in ["=1+1", "+1", "-1", "@sum(a1)", "\t=1", "\r=1"] {
-            assert_eq!(cell(formula), format!("'{formula}"));
-        }
-        assert_eq!(cell("cats/=1.jpg"), "cats/=1.jpg");
+    fn cells_without_a_value_are_empty() {
+        assert_eq!(optional(Some("=1+1")), "'=1+1");
         assert_eq!(optional(None), "");
         assert_eq!(number(Some(-0.5_f32)), "-0.5");
     }

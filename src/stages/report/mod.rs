@@ -43,7 +43,7 @@ use super::labels::reviews;
 
 pub const STAGE: Stage = Stage {
     name: "report",
-    version: 4,
+    version: 5,
     about: "write figures, findings, pictures and a map as HTML pages",
     needs: Needs::Earlier,
     writes: &[],

@@ -111,6 +111,16 @@ fn scalars_of_every_type_round_trip() {
 }
 
 #[test]
+fn csv_has_no_formulas() {
+    let (_keep, run) = run_of(1);
+    let sql = "select '=1+1' as \"@name\", '-5' as b, -5 as c, -0.5 as d, 'a=b' as e";
+    let text = render(&mut query(&run, sql).unwrap(), Format::Csv).unwrap();
+    assert_eq!(text, "'@name,b,c,d,e\r\n'=1+1,'-5,-5,-0.5,a=b\r\n");
+    let text = render(&mut query(&run, sql).unwrap(), Format::JsonLines).unwrap();
+    assert!(text.contains("\"=1+1\""), "{text}");
+}
+
+#[test]
 fn csv_round_trips_through_another_parser() {
     let (_keep, run) = run_of(1);
     let sql = "select path, label_name, brightness, phash, '' as nothing from images \

@@ -201,7 +201,10 @@ document.addEventListener('DOMContentLoaded', async () => {
 
   /* One row per decision, as `prospect review import` reads them. */
   function csv() {
-    const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+    // An apostrophe before what a spreadsheet would take for a formula; the import removes it.
+    const safe = (text) => (/^'*[=+\-@\t\r\n]/.test(text) ? `'${text}` : text);
+    const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+    const cell = (text) => quoted(safe(text));
     const rows = findings.filter((finding) => verdict(finding)).map((finding) => {
       const { verdict: chosen, date } = decisions.get(subject(finding));
       return [finding.path, finding.kind, chosen, '', date, finding.digest ?? ''].map(cell).join(',');
