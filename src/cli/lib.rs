@@ -27,7 +27,9 @@ mod verify;
 use std::{
     ffi::OsString,
     io::{self, Write},
+    panic,
     process::ExitCode,
+    sync::{Mutex, PoisonError},
 };
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -95,8 +97,26 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// Parses the command line, runs the command, reports its error and returns the exit status.
+/// The last panic: where it was, and its message.
+static PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+/// Runs the program. Libraries panic on some damaged files, which their callers catch: a panic goes to the log, and only one
+/// that nothing catches to the terminal, in a sentence.
 pub fn main() -> ExitCode {
+    panic::set_hook(Box::new(|info| {
+        let message = info.to_string().replace('\n', " ");
+        tracing::error!(target: logging::FILE_ONLY, "{message}");
+        *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
+    }));
+    panic::catch_unwind(start).unwrap_or_else(|_| {
+        let mut last = PANIC.lock().unwrap_or_else(PoisonError::into_inner);
+        let why = last.take().unwrap_or_default();
+        report(&Error::internal("stopped", why).into())
+    })
+}
+
+/// Parses the command line, runs the command, reports its error and returns the exit status.
+fn start() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -5,7 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Complaint, text::bytes};
+use crate::{
+    Complaint,
+    text::{bytes, shortened},
+};
+
+/// Maximum characters of what a message quotes from a file or a library: some print whole schemas, graphs or stacks.
+const MAX_QUOTE: usize = 500;
 
 /// `Result` with the library's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -98,7 +104,7 @@ impl Error {
         }
     }
 
-    /// A file with invalid contents.
+    /// A file with invalid contents; a long `found` is cut.
     pub fn invalid(
         path: impl AsRef<Path>,
         expected: impl Into<String>,
@@ -108,7 +114,7 @@ impl Error {
         Error::Invalid {
             path: path.as_ref().to_path_buf(),
             expected: expected.into(),
-            found: found.into(),
+            found: shortened(&found.into(), MAX_QUOTE).into_owned(),
             next: next.into(),
         }
     }
@@ -125,7 +131,10 @@ impl Error {
 
     /// A bug in Prospect: `what` failed, and why.
     pub fn internal(what: impl fmt::Display, why: impl fmt::Display) -> Error {
-        Error::Internal(format!("{what}: {why}"))
+        Error::Internal(format!(
+            "{what}: {}",
+            shortened(&why.to_string(), MAX_QUOTE)
+        ))
     }
 
     /// The exit status of the process (from sysexits.h where one fits).
@@ -138,5 +147,26 @@ impl Error {
             Error::Internal(_) => 101,
             Error::Interrupted => 130,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_are_cut_and_the_next_step_stays() {
+        let graph = "{\"graph\": 1}".repeat(3000);
+        let message =
+            Error::invalid("x.json", "a table", graph.clone(), "save it as CSV").to_string();
+        assert!(
+            message.len() < 600 && message.ends_with("…; save it as CSV"),
+            "{message}"
+        );
+        let message = Error::internal("x", graph).to_string();
+        assert!(
+            message.len() < 600 && message.ends_with("please report it"),
+            "{message}"
+        );
     }
 }

@@ -43,6 +43,14 @@ impl UserTable<'_> {
         if bytes.starts_with(b"PAR1") {
             return from_parquet(path);
         }
+        if let Some(found) = other_format(&bytes) {
+            return Err(Error::invalid(
+                path,
+                "CSV, TSV or Parquet",
+                found,
+                "save the table as CSV in UTF-8",
+            ));
+        }
         from_csv(path, &bytes, |name| name == FILE_NAME || is_text(name))
     }
 
@@ -107,6 +115,26 @@ impl UserTable<'_> {
         };
         files.iter().enumerate().map(name).collect()
     }
+}
+
+/// The format of a file that is not text, if it is a usual one.
+fn other_format(bytes: &[u8]) -> Option<&'static str> {
+    const FORMATS: [(&[u8], &str); 9] = [
+        (b"PK\x03\x04", "an Excel workbook or another zip file"),
+        (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
+        (b"SQLite format 3", "an SQLite database"),
+        (b"ARROW1", "an Arrow file"),
+        (b"\x1f\x8b", "a gzip file"),
+        (b"\x28\xb5\x2f\xfd", "a zstd file"),
+        (b"%PDF", "a PDF"),
+        (b"\xff\xfe", "text in UTF-16"),
+        (b"\xfe\xff", "text in UTF-16"),
+    ];
+    let known = FORMATS.iter().find(|(start, _)| bytes.starts_with(start));
+    let binary = bytes.iter().take(8192).any(|byte| *byte == 0);
+    known
+        .map(|(_, name)| *name)
+        .or(binary.then_some("a binary file"))
 }
 
 fn from_parquet(path: &Path) -> Result<UserTable<'_>> {
@@ -283,4 +311,32 @@ fn typed(cells: &[String]) -> ArrayRef {
         return Arc::new(BooleanArray::from(values));
     }
     texts(cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_formats_are_named_in_a_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.csv");
+        let workbook = [b"PK\x03\x04".to_vec(), vec![7; 15_000]].concat();
+        for (bytes, name) in [
+            (workbook, "Excel workbook"),
+            (b"\xff\xfef\0i\0".to_vec(), "UTF-16"),
+            (b"file_name\0,label\n".to_vec(), "a binary file"),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = UserTable::read(&path, &|_| false)
+                .err()
+                .unwrap()
+                .to_string();
+            assert!(
+                error.contains(name) && error.contains("save the table as CSV"),
+                "{error}"
+            );
+            assert!(error.len() < 300, "{error}");
+        }
+    }
 }
