@@ -109,7 +109,8 @@ fn main() {
         mean: [0.0; 3],
         std: [1.0; 3],
     };
-    let listing = listing::walk(&folder, Path::new("runs")).expect("BENCH_IMAGES is a folder");
+    let listing = listing::walk(&folder, Path::new("runs"), listing::Links::Follow)
+        .expect("BENCH_IMAGES is a folder");
     let (mut names, mut files) = (Vec::new(), Vec::new());
     for entry in listing.entries.iter().take(MAX_FILES) {
         let bytes = fs::read(&entry.file).expect("a file that was listed");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use prospect_dataset::{
     image::{DecodeOptions, Depth},
+    listing::Links,
     votes::LabelColumns,
 };
 use serde::Serialize;
@@ -28,6 +29,8 @@ pub struct RunConfig {
 pub struct ImagesConfig {
     /// The image folder, searched recursively.
     pub dir: PathBuf,
+    /// Which symbolic links in it are followed.
+    pub links: Links,
     /// CSV, TSV or Parquet with one row per image.
     pub metadata: Option<PathBuf>,
     pub labels: Labels,
@@ -86,6 +89,7 @@ impl ImagesConfig {
         };
         let images = ImagesConfig {
             dir: section.required_path("dir", "the image folder, e.g. dir = \"photos\""),
+            links: section.choice("links", Links::Follow, &Links::NAMES),
             metadata: section.path("metadata"),
             labels: section.choice("labels", Labels::Folder, &Labels::NAMES),
             votes: section

@@ -1,13 +1,14 @@
 //! The image files of a folder, in the order of their ids.
 
 use std::{
+    cell::Cell,
     io,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
 
-use prospect_common::{Error, Result};
-use walkdir::WalkDir;
+use prospect_common::{Error, Result, names};
+use walkdir::{DirEntry, WalkDir};
 
 /// Extensions of image files, case-insensitive. The actual format is detected from the content.
 pub const EXTENSIONS: [&str; 10] = [
@@ -25,6 +26,16 @@ const SYSTEM_FOLDERS: [&str; 5] = [
     "$RECYCLE.BIN",
     "System Volume Information",
 ];
+
+names! {
+    /// What to do with symbolic links in the image folder.
+    pub enum Links {
+        Follow = "follow",
+        /// Follow those that lead into the image folder.
+        Inside = "inside",
+        Skip = "skip",
+    }
+}
 
 /// A file with the name of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +60,10 @@ pub struct Listing {
     /// Number of image files that are hidden or in hidden or system folders, and one of them. They are not entries.
     pub n_hidden: u64,
     pub hidden: Option<String>,
+    /// Number of entries reached by links that lead outside the folder.
+    pub n_outside: u64,
+    /// Number of links not followed.
+    pub n_links_skipped: u64,
     /// Unreadable folders and circular links, one line each.
     pub warnings: Vec<String>,
 }
@@ -68,14 +83,14 @@ impl Listing {
     }
 }
 
-/// Lists the image files under `folder`, following symbolic links and skipping the folder `without` (such as the run folder), and
+/// Lists the image files under `folder`, following symbolic `links` and skipping the folder `without` (such as the run folder), and
 /// hidden and system files: those below an item whose name begins with a dot, such as `.ipynb_checkpoints` and `._1.jpg`, or is
 /// that of a system folder, such as `__MACOSX`.
 ///
 /// # Errors
 /// `folder` does not exist, is not a folder or cannot be read, or a folder inside cannot. Broken and circular links become warnings;
 /// unreadable items with the name of an image, entries with a problem.
-pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
+pub fn walk(folder: &Path, without: &Path, links: Links) -> Result<Listing> {
     if !std::fs::metadata(folder)
         .map_err(Error::io(folder, "listing the images"))?
         .is_dir()
@@ -95,11 +110,37 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
         path.file_name() == without.file_name()
             && std::fs::canonicalize(path).is_ok_and(|path| path == *without)
     };
+    let root = std::fs::canonicalize(folder).map_err(Error::io(folder, "listing the images"))?;
+    let is_link = |entry: &DirEntry| entry.depth() > 0 && entry.path_is_symlink();
+    let leads_outside =
+        |path: &Path| std::fs::canonicalize(path).is_ok_and(|path| !path.starts_with(&root));
+    let n_links_skipped = Cell::new(0);
+    let is_listed = |entry: &DirEntry| {
+        let is_skipped = is_link(entry)
+            && match links {
+                Links::Follow => false,
+                Links::Inside => leads_outside(entry.path()),
+                Links::Skip => true,
+            };
+        n_links_skipped.set(n_links_skipped.get() + u64::from(is_skipped));
+        !is_skipped && !(entry.file_type().is_dir() && is_without(entry.path()))
+    };
     let mut listing = Listing::default();
     let mut found = Vec::new();
-    let files = WalkDir::new(folder).follow_links(true).into_iter();
-    for item in files.filter_entry(|entry| !entry.file_type().is_dir() || !is_without(entry.path()))
-    {
+    // The linked folders above an item: their depth, and whether they lead outside.
+    let mut above: Vec<(usize, bool)> = Vec::new();
+    let files = WalkDir::new(folder)
+        .follow_links(links != Links::Skip)
+        .into_iter();
+    for item in files.filter_entry(is_listed) {
+        if let Ok(entry) = &item {
+            while above.last().is_some_and(|link| link.0 >= entry.depth()) {
+                above.pop();
+            }
+            if is_link(entry) && entry.file_type().is_dir() {
+                above.push((entry.depth(), leads_outside(entry.path())));
+            }
+        }
         let (path, state) = match &item {
             Ok(entry) if entry.file_type().is_dir() => continue,
             Ok(entry) => (
@@ -167,6 +208,12 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
         if std::str::from_utf8(&bytes).is_err() {
             problem = Some("file name is not UTF-8".to_string());
         }
+        let is_outside = match &item {
+            Ok(entry) if is_link(entry) => leads_outside(entry.path()),
+            Ok(_) => above.last().is_some_and(|link| link.1),
+            Err(_) => false,
+        };
+        listing.n_outside += u64::from(is_outside);
         let entry = Entry {
             path: escaped_name(&bytes),
             file: path.to_path_buf(),
@@ -177,6 +224,7 @@ pub fn walk(folder: &Path, without: &Path) -> Result<Listing> {
         found.push((bytes, entry));
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
+    listing.n_links_skipped = n_links_skipped.get();
     listing.warnings.sort();
     listing.entries = found.into_iter().map(|(_, entry)| entry).collect();
     Ok(listing)
@@ -256,7 +304,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();
         }
-        let listing = walk(folder.path(), Path::new("nowhere")).unwrap();
+        let listing = walk(folder.path(), Path::new("nowhere"), Links::Follow).unwrap();
         let paths: Vec<&str> = names(&listing).iter().map(|(path, _)| *path).collect();
         // '.' sorts before '/', upper case before lower case.
         assert_eq!(
@@ -283,19 +331,28 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();
         }
-        let listing = walk(folder.path(), Path::new("nowhere")).unwrap();
+        let listing = walk(folder.path(), Path::new("nowhere"), Links::Follow).unwrap();
         assert_eq!(names(&listing), [("cat/1.png", None)]);
         assert_eq!((listing.n_hidden, listing.n_other), (5, 0));
         assert_eq!(listing.hidden.as_deref(), Some(".thumbnails/1.png"));
         // The image folder itself may be hidden.
-        let listing = walk(&folder.path().join(".thumbnails"), Path::new("nowhere")).unwrap();
+        let listing = walk(
+            &folder.path().join(".thumbnails"),
+            Path::new("nowhere"),
+            Links::Follow,
+        )
+        .unwrap();
         assert_eq!(listing.entries.len(), 1);
     }
 
     #[test]
     fn the_digest_changes_with_additions_and_rewrites() {
         let folder = tempfile::tempdir().unwrap();
-        let digest = || walk(folder.path(), Path::new("nowhere")).unwrap().digest();
+        let digest = || {
+            walk(folder.path(), Path::new("nowhere"), Links::Follow)
+                .unwrap()
+                .digest()
+        };
         let empty = digest();
         fs::write(folder.path().join("a.png"), "x").unwrap();
         let one = digest();
@@ -332,7 +389,7 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(at("socket.png")).unwrap();
         fs::create_dir_all(at("runs/it/pictures")).unwrap();
         fs::write(at("runs/it/pictures/sheet.png"), "x").unwrap();
-        let listing = walk(folder.path(), &at("runs/it")).unwrap();
+        let listing = walk(folder.path(), &at("runs/it"), Links::Follow).unwrap();
         let found = names(&listing);
         let paths: Vec<&str> = found.iter().map(|(path, _)| *path).collect();
         assert_eq!(
@@ -372,7 +429,7 @@ mod tests {
             .current_dir(folder.path())
             .status();
         assert!(made.unwrap().success());
-        let error = walk(folder.path(), Path::new("nowhere"))
+        let error = walk(folder.path(), Path::new("nowhere"), Links::Follow)
             .unwrap_err()
             .to_string();
         assert!(error.contains("listing a folder of images"), "{error}");
@@ -381,7 +438,58 @@ mod tests {
 
     #[test]
     fn a_missing_folder_is_named_in_the_error() {
-        let error = walk(Path::new("/no/such/folder"), Path::new("nowhere")).unwrap_err();
+        let error = walk(
+            Path::new("/no/such/folder"),
+            Path::new("nowhere"),
+            Links::Follow,
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("/no/such/folder"), "{error}");
+    }
+
+    #[test]
+    fn links_that_lead_outside_are_counted_or_left_out() {
+        let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        fs::create_dir_all(other.path().join("er")).unwrap();
+        fs::create_dir(folder.path().join("a")).unwrap();
+        for file in [folder.path().join("a/1.png"), other.path().join("er/2.png")] {
+            fs::write(file, "x").unwrap();
+        }
+        for (target, link) in [
+            (folder.path().join("a/1.png"), "in.png"),
+            (folder.path().join("a"), "b"),
+            (other.path().join("er/2.png"), "out.png"),
+            (other.path().to_path_buf(), "c"),
+            (folder.path().join("missing.png"), "d.png"),
+        ] {
+            symlink(target, folder.path().join(link)).unwrap();
+        }
+        let list = |links| walk(folder.path(), Path::new("nowhere"), links).unwrap();
+        let paths = |listing: &Listing| -> Vec<String> {
+            let entries = listing.entries.iter();
+            entries.map(|entry| entry.path.clone()).collect()
+        };
+        let all = list(Links::Follow);
+        let expected = [
+            "a/1.png",
+            "b/1.png",
+            "c/er/2.png",
+            "d.png",
+            "in.png",
+            "out.png",
+        ];
+        assert_eq!(paths(&all), expected);
+        assert_eq!((all.n_outside, all.n_links_skipped), (2, 0));
+        let inside = list(Links::Inside);
+        assert_eq!(paths(&inside), ["a/1.png", "b/1.png", "d.png", "in.png"]);
+        assert_eq!((inside.n_outside, inside.n_links_skipped), (0, 2));
+        let none = list(Links::Skip);
+        assert_eq!(paths(&none), ["a/1.png"]);
+        assert_eq!((none.n_outside, none.n_links_skipped), (0, 5));
+        // The image folder itself may be a link.
+        let link = other.path().join("dataset");
+        symlink(folder.path(), &link).unwrap();
+        let through = walk(&link, Path::new("nowhere"), Links::Skip).unwrap();
+        assert_eq!(paths(&through), ["a/1.png"]);
     }
 }

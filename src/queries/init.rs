@@ -15,7 +15,7 @@ use prospect_common::{
 use prospect_config::{self as config, Setting};
 use prospect_dataset::{
     image::{InputOverrides, Size},
-    listing::{self, EXTENSIONS},
+    listing::{self, EXTENSIONS, Links},
     metadata::Metadata,
     votes::LabelColumns,
 };
@@ -118,7 +118,7 @@ impl Draft {
         images: &Path,
         metadata: Option<&Path>,
     ) -> Result<Vec<String>> {
-        let listing = listing::walk(images, &folder.join("runs"))?;
+        let listing = listing::walk(images, &folder.join("runs"), Links::Follow)?;
         if listing.entries.is_empty() {
             return Err(Error::Missing {
                 what: format!("an image below {}", images.display()),

@@ -68,7 +68,8 @@ impl FileLabels<'_> {
             return Ok(Some(top.to_string()));
         }
         // Which folders are splits depends on all of them.
-        let listing = listing::walk(dir, &self.config.run.dir)?;
+        let links = self.config.images.links;
+        let listing = listing::walk(dir, &self.config.run.dir, links)?;
         let mut paths: Vec<&str> = (listing.entries.iter())
             .map(|entry| entry.path.as_str())
             .collect();

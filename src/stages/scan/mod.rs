@@ -82,7 +82,7 @@ struct Survey {
 
 fn survey(ctx: &Context) -> Result<Survey> {
     let images = &ctx.config.images;
-    let listing = listing::walk(&images.dir, ctx.run.root())?;
+    let listing = listing::walk(&images.dir, ctx.run.root(), images.links)?;
     if listing.entries.is_empty() {
         let hidden = match listing.n_hidden {
             0 => String::new(),
@@ -260,6 +260,17 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             line += &format!(", {} known to the network", survey.known);
         }
     }
+    for (n, what) in [
+        (
+            survey.listing.n_outside,
+            "by links that lead outside the folder",
+        ),
+        (survey.listing.n_links_skipped, "links not followed"),
+    ] {
+        if n > 0 {
+            line += &format!("; {} {what}", text::count(n));
+        }
+    }
     bar.finish(&line);
     for (n, what, examples) in [
         (check.bad, "unreadable images", &check.examples),
@@ -293,6 +304,8 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         "classes": survey.numbers.len(),
         "other_files": survey.listing.n_other,
         "hidden_files": survey.listing.n_hidden,
+        "images_outside": survey.listing.n_outside,
+        "links_skipped": survey.listing.n_links_skipped,
     });
     let reused = writer.record().reused();
     if reused > 0
