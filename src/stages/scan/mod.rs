@@ -260,17 +260,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             line += &format!(", {} known to the network", survey.known);
         }
     }
-    for (n, what) in [
-        (
-            survey.listing.n_outside,
-            "by links that lead outside the folder",
-        ),
-        (survey.listing.n_links_skipped, "links not followed"),
-    ] {
-        if n > 0 {
-            line += &format!("; {} {what}", text::count(n));
-        }
-    }
+    line += &survey.listing.about_links();
     bar.finish(&line);
     for (n, what, examples) in [
         (check.bad, "unreadable images", &check.examples),
