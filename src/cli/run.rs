@@ -152,7 +152,7 @@ pub(super) fn describe(decision: &Decision) -> String {
             };
             let lost = match lost {
                 0 => String::new(),
-                lost => format!(", {} lost", text::counted(*lost as u64, "part")),
+                lost => format!(", {} to write again", text::counted(*lost as u64, "part")),
             };
             format!("resuming, {done}{lost}")
         }

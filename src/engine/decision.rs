@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prospect_common::text::shortened;
-use prospect_store::{FileRecord, Manifest, RunFolder, StageRecord, stage_key};
+use prospect_store::{Manifest, RunFolder, StageRecord, stage_key};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ pub enum Decision {
         done: usize,
         /// Number of parts, once known.
         total: Option<usize>,
-        /// Finished parts with a missing or truncated file.
+        /// Finished parts with a missing or truncated file, or with images that could not be read.
         lost: usize,
     },
     /// Nothing can be reused.
@@ -87,17 +87,10 @@ pub(super) fn decide(
     }
 }
 
-/// Number of parts with a missing or truncated file, which the writer will redo.
+/// Number of parts that the writer will write again.
 fn lost_parts(run: &RunFolder, record: &StageRecord) -> usize {
     let parts = record.parts.values();
-    parts
-        .filter(|part| !part.files.iter().all(|file| is_there(run, file)))
-        .count()
-}
-
-/// Whether a file exists with its recorded length. `verify` checks contents.
-pub(super) fn is_there(run: &RunFolder, file: &FileRecord) -> bool {
-    (run.path(&file.path).metadata()).is_ok_and(|status| status.len() == file.bytes)
+    parts.filter(|part| !part.stands(run)).count()
 }
 
 /// Every difference between a stage's recorded and current version, parameters and dependencies.

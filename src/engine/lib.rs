@@ -18,5 +18,5 @@ pub use decision::{Decision, FIRST};
 pub use plan::{check_names, plan};
 pub use runner::{Event, run, run_within};
 pub use space::{ImageCount, Plan, PlannedStage};
-pub use stage::{Context, Findings, Needs, Outcome, Stage};
+pub use stage::{Context, Findings, Needs, Outcome, Stage, Unread};
 pub use table_estimate::TableEstimate;

@@ -1,19 +1,23 @@
 //! Runs the stages that are out of date, in sequence.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use prospect_common::{Error, Result, text};
-use prospect_store::{RunLock, StageRecord, StageWriter};
+use prospect_store::{RunLock, StageRecord, StageWriter, mark_unread};
 
 use super::{
-    Context, Outcome,
-    decision::{Decision, decide},
+    Context, Outcome, Stage,
+    decision::{Decision, Prepared, decide},
     plan::{plan_prepared, prepare},
     reuse,
+    schema::images,
 };
+
+/// Maximum number of times that a run scans images again which a later stage could not read as scanned.
+const MAX_RESCANS: usize = 2;
 
 /// Events of a run.
 #[derive(Debug)]
@@ -52,7 +56,8 @@ pub fn run(
 /// As [`run`], with `free` bytes left on the disk.
 ///
 /// All parameters and the space are checked before the first stage starts. Each stage is decided when its turn comes, because an
-/// earlier stage may have produced the same result as before: an unchanged image list makes no other stage stale.
+/// earlier stage may have produced the same result as before: an unchanged image list makes no other stage stale. If a stage cannot
+/// read some images as scanned, the run starts again from the scan, which finds them changed, unreadable or well.
 pub fn run_within(
     ctx: &Context,
     lock: &RunLock,
@@ -60,19 +65,41 @@ pub fn run_within(
     free: u64,
     watch: &mut dyn FnMut(Event),
 ) -> Result<()> {
-    let prepared = prepare(ctx, wanted)?;
-    let plan = plan_prepared(ctx, &prepared)?;
-    plan.check_space(ctx.run, free)?;
-    tracing::info!("estimated output: {}", text::bytes(plan.bytes()));
+    for rescans_left in (0..=MAX_RESCANS).rev() {
+        let prepared = prepare(ctx, wanted)?;
+        let plan = plan_prepared(ctx, &prepared)?;
+        plan.check_space(ctx.run, free)?;
+        tracing::info!("estimated output: {}", text::bytes(plan.bytes()));
+        if run_prepared(ctx, lock, &prepared, rescans_left > 0, watch)? == Ending::Complete {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[derive(PartialEq)]
+enum Ending {
+    Complete,
+    /// Images could not be read as scanned: the stages must run again, from the scan on.
+    ScanAgain,
+}
+
+/// Runs the prepared stages; up to the first one that could not read all images as scanned, if it `may_scan_again`.
+fn run_prepared(
+    ctx: &Context,
+    lock: &RunLock,
+    all: &[Prepared],
+    may_scan_again: bool,
+    watch: &mut dyn FnMut(Event),
+) -> Result<Ending> {
     let mut ready: BTreeMap<&'static str, String> = BTreeMap::new();
-    let n_stages = prepared.len();
-    for (at, prepared) in prepared.into_iter().enumerate() {
+    for (at, prepared) in all.iter().enumerate() {
         ctx.cancel.check()?;
         let stage = prepared.stage;
-        let verdict = decide(ctx.run, &prepared, &ctx.run.manifest()?, &ready);
+        let verdict = decide(ctx.run, prepared, &ctx.run.manifest()?, &ready);
         watch(Event::Decided {
             stage: stage.name,
-            nth: (at + 1, n_stages),
+            nth: (at + 1, all.len()),
             decision: &verdict.decision,
         });
         tracing::info!(stage = stage.name, decision = ?verdict.decision, "decided");
@@ -98,6 +125,13 @@ pub fn run_within(
                 outcome: &outcome,
                 elapsed,
             });
+            let unread = ctx.unread.take();
+            if !unread.is_empty() {
+                scan_again(ctx, lock, all, stage, &unread)?;
+                if may_scan_again {
+                    return Ok(Ending::ScanAgain);
+                }
+            }
         }
         let manifest = ctx.run.manifest()?;
         let record = manifest
@@ -109,5 +143,45 @@ pub fn run_within(
             })?;
         ready.insert(stage.name, record.dependency_key().to_string());
     }
-    Ok(())
+    Ok(Ending::Complete)
+}
+
+/// Marks what must be written again because a stage could not read these images as scanned: their parts of the scan, and the
+/// stage's own, unless it has marked them.
+fn scan_again(
+    ctx: &Context,
+    lock: &RunLock,
+    all: &[Prepared],
+    stage: &Stage,
+    unread: &BTreeSet<u32>,
+) -> Result<()> {
+    tracing::warn!(
+        "{} could not read {} as scanned; they are scanned again",
+        stage.name,
+        text::plural(unread.len() as u64, "image", "images")
+    );
+    let manifest = ctx.run.manifest()?;
+    if let Some(own) = manifest
+        .stages
+        .get(stage.name)
+        .filter(|own| own.unread() == 0)
+    {
+        let parts = own.parts.keys().map(|part| (*part, unread.len() as u64));
+        mark_unread(ctx.run, lock, stage.name, &parts.collect())?;
+    }
+    let lister = all.iter().find(|prepared| prepared.stage.lists_images());
+    let Some(lister) = lister.filter(|lister| lister.stage.name != stage.name) else {
+        return Ok(());
+    };
+    // Image ids are ranks, so a part's images are consecutive.
+    let (mut first, mut parts) = (0, BTreeMap::new());
+    for (part, file) in manifest.table_files(images::NAME) {
+        let end = first + file.rows as u32;
+        match unread.range(first..end).count() {
+            0 => {}
+            n => drop(parts.insert(part, n as u64)),
+        }
+        first = end;
+    }
+    mark_unread(ctx.run, lock, lister.stage.name, &parts)
 }

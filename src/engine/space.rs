@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     TableEstimate,
-    decision::{Decision, Prepared, is_there},
+    decision::{Decision, Prepared},
     schema::images,
 };
 
@@ -132,7 +132,7 @@ pub(super) fn missing(
     };
     let (mut rows, mut bytes) = (0, 0);
     let parts = record.parts.values();
-    for part in parts.filter(|part| part.files.iter().all(|file| is_there(run, file))) {
+    for part in parts.filter(|part| part.stands(run)) {
         for file in part.files.iter().filter(is_of) {
             rows += if file.table.is_some() { file.rows } else { 1 };
             bytes += file.bytes;

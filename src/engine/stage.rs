@@ -1,6 +1,10 @@
 //! A stage of the pipeline, the context passed to it, and its outcome.
 
-use std::{io, sync::OnceLock};
+use std::{
+    collections::BTreeSet,
+    io, mem,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use prospect_common::{Complaint, Error, Result};
 use prospect_config::Config;
@@ -105,7 +109,27 @@ pub struct Context<'a> {
     pub stages: &'a [Stage],
     pub progress: &'a Progress,
     pub cancel: &'a Cancel,
+    /// Images that a stage could not read as scanned, which the run then scans again.
+    pub unread: Unread,
     model: OnceLock<ModelInfo>,
+}
+
+/// Ids of images.
+#[derive(Debug, Clone, Default)]
+pub struct Unread(Arc<Mutex<BTreeSet<u32>>>);
+
+impl Unread {
+    pub fn add(&self, image_id: u32) {
+        self.0
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .insert(image_id);
+    }
+
+    /// Returns and forgets the images added so far.
+    pub(crate) fn take(&self) -> BTreeSet<u32> {
+        mem::take(&mut self.0.lock().unwrap_or_else(|e| e.into_inner()))
+    }
 }
 
 impl<'a> Context<'a> {
@@ -122,6 +146,7 @@ impl<'a> Context<'a> {
             stages,
             progress,
             cancel,
+            unread: Unread::default(),
             model: OnceLock::new(),
         }
     }

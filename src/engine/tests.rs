@@ -1,3 +1,6 @@
+mod rescan;
+mod space;
+
 use std::{cell::RefCell, path::Path};
 
 use prospect_common::{Error, Result};
@@ -22,7 +25,7 @@ thread_local! {
     /// Parts written by the fake stages, in order: "scan 0" is part 0 of scan.
     static DONE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     /// Behaviour of the fake stages.
-    static BEHAVIOUR: RefCell<Behaviour> = const { RefCell::new(Behaviour { found: 1, touched: 0, stop_after: usize::MAX }) };
+    static BEHAVIOUR: RefCell<Behaviour> = const { RefCell::new(Behaviour { found: 1, touched: 0, stop_after: usize::MAX, unread: 0 }) };
 }
 
 struct Behaviour {
@@ -32,6 +35,8 @@ struct Behaviour {
     touched: i32,
     /// Part of extract after which it is interrupted.
     stop_after: usize,
+    /// Number of times that part 1 of extract cannot read image 1.
+    unread: u32,
 }
 
 fn behaviour(change: impl FnOnce(&mut Behaviour)) {
@@ -39,13 +44,14 @@ fn behaviour(change: impl FnOnce(&mut Behaviour)) {
 }
 
 /// Writes a part with one row; for scan, with three images.
-fn write(writer: &mut StageWriter, stage: &str, part: usize) -> Result<()> {
+fn write(writer: &mut StageWriter, stage: &str, part: usize, unread: u64) -> Result<()> {
     let (table, rows) = match stage {
         "scan" => (images::NAME, 3),
         other => (other, 1),
     };
     let n = vec![part as i32; rows].into();
     let mut out = writer.part(part)?;
+    out.set_unread(unread);
     out.write(table, &extract::Columns { n }.batch()?)?;
     writer.commit(out)?;
     DONE.with_borrow_mut(|done| done.push(format!("{stage} {part}")));
@@ -55,7 +61,7 @@ fn write(writer: &mut StageWriter, stage: &str, part: usize) -> Result<()> {
 fn fake_scan(_: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     writer.set_parts_total(1)?;
     if !writer.has_part(0) {
-        write(writer, "scan", 0)?;
+        write(writer, "scan", 0, 0)?;
     }
     let found = BEHAVIOUR.with_borrow(|behaviour| behaviour.found);
     Ok(Outcome {
@@ -71,7 +77,15 @@ fn fake_extract(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             continue;
         }
         ctx.cancel.check()?;
-        write(writer, "extract", part)?;
+        let is_unread = BEHAVIOUR.with_borrow_mut(|behaviour| {
+            let now = part == 1 && behaviour.unread > 0;
+            behaviour.unread -= u32::from(now);
+            now
+        });
+        if is_unread {
+            ctx.unread.add(1);
+        }
+        write(writer, "extract", part, u64::from(is_unread))?;
         if BEHAVIOUR.with_borrow(|behaviour| behaviour.stop_after == part) {
             ctx.cancel.request();
         }
@@ -85,7 +99,7 @@ fn fake_extract(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
 fn fake_patches(_: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     writer.set_parts_total(1)?;
     if !writer.has_part(0) {
-        write(writer, "patches", 0)?;
+        write(writer, "patches", 0, 0)?;
     }
     Ok(Outcome {
         result: None,
@@ -169,6 +183,7 @@ impl Bench {
                 found: 1,
                 touched: 0,
                 stop_after: usize::MAX,
+                unread: 0,
             }
         });
         Bench {
@@ -425,73 +440,4 @@ fn unknown_stage_suggests_the_nearest() {
         "{error}"
     );
     assert_eq!(error.exit_code(), 2);
-}
-
-#[test]
-fn run_that_does_not_fit_is_refused_before_any_work() {
-    let bench = Bench::new();
-    assert_eq!(bench.estimates(&[]), [(3, 3000, 0); 3]);
-    let error = bench.run_within(&[], 8999).unwrap_err();
-    assert_eq!(error.exit_code(), 74);
-    let message = error.to_string();
-    for words in [
-        "about 8.8 KiB",
-        "only 8.8 KiB is free",
-        "extract (stage ",
-        "another [run] dir",
-    ] {
-        assert!(message.contains(words), "{message}");
-    }
-    assert!(done().is_empty());
-    bench.run_within(&[], 9000).unwrap();
-    assert_eq!(done(), ALL_PARTS);
-    assert_eq!(bench.estimates(&[]), [(0, 0, 0); 3]);
-    bench.run_within(&[], 0).unwrap();
-}
-
-#[test]
-fn deleted_and_finished_output_needs_no_space() {
-    let bench = Bench::new();
-    bench.run(&[], &[]).unwrap();
-    // Another k: the old patches are deleted first.
-    let [_, _, (rows, bytes, replaced)] = bench.estimates(&["patches.k=4"])[..] else {
-        panic!("three stages");
-    };
-    assert_eq!((rows, bytes), (3, 3000));
-    assert!((100..3000).contains(&replaced), "{replaced}");
-    let error = bench.run_within(&["patches.k=4"], 2999 - replaced);
-    assert!(matches!(error, Err(Error::NoSpace { needed, .. }) if needed == 3000 - replaced));
-    bench.run_within(&["patches.k=4"], 3000 - replaced).unwrap();
-
-    let bench = Bench::new();
-    behaviour(|behaviour| behaviour.stop_after = 1);
-    assert!(bench.run(&[], &[]).is_err());
-    // Two of three parts are done; their rows give the bytes per row.
-    let per_row = bench.with(&[], |ctx| {
-        let manifest = ctx.run.manifest().unwrap();
-        let files = manifest.table_files("extract").map(|(_, file)| file.bytes);
-        files.sum::<u64>() / 2
-    });
-    assert_eq!(
-        bench.estimates(&[]),
-        [(0, 0, 0), (1, per_row, 0), (3, 3000, 0)]
-    );
-}
-
-#[test]
-fn images_are_counted_in_the_table_if_it_exists() {
-    let bench = Bench::new();
-    let images = |bench: &Bench| {
-        let plan = bench.with(&[], |ctx| plan(ctx, &[])).unwrap();
-        plan.images.unwrap()
-    };
-    assert_eq!(
-        (images(&bench).n, images(&bench).source),
-        (3, "folder listing")
-    );
-    bench.run(&[], &["scan"]).unwrap();
-    assert_eq!(
-        (images(&bench).n, images(&bench).source),
-        (3, "table images")
-    );
 }

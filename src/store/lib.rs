@@ -46,7 +46,7 @@ pub use foreign::read_parquet;
 pub use key::stage_key;
 pub use lock::RunLock;
 pub use manifest::{FileRecord, Manifest, PartRecord, StageRecord};
-pub use parts::{PartWriter, StageWriter, remove_stage};
+pub use parts::{PartWriter, StageWriter, mark_unread, remove_stage};
 pub use query::{check_tables_only, query};
 pub use read::{TableReader, Value};
 pub use render::{Cells, Format, cells, render, render_to, save};

@@ -1,8 +1,9 @@
 //! `manifest.json`: what is complete, and under which key.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -76,6 +77,9 @@ pub struct PartRecord {
     /// Images whose rows were reused from an earlier run.
     #[serde(default, rename = "taken", skip_serializing_if = "is_zero")]
     pub reused: u64,
+    /// Images that could not be read, or not as the earlier stages saw them. The stage's next run writes the part again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u64,
 }
 
 /// One file of a part.
@@ -109,9 +113,23 @@ impl Default for Manifest {
 
 impl StageRecord {
     /// The key that dependent stages include in theirs: the result if there is one, so that running this stage again with the
-    /// same result does not invalidate them.
-    pub fn dependency_key(&self) -> &str {
-        self.result.as_deref().unwrap_or(&self.key)
+    /// same result does not invalidate them. Without a result, parts to be written again are part of it.
+    pub fn dependency_key(&self) -> Cow<'_, str> {
+        if let Some(result) = &self.result {
+            return result.into();
+        }
+        let unread = self.parts.values().filter(|part| part.unread > 0);
+        let files: Vec<&str> = unread
+            .flat_map(|part| &part.files)
+            .map(|file| file.blake3.as_str())
+            .collect();
+        match files.is_empty() {
+            true => self.key.as_str().into(),
+            false => blake3::hash([self.key.as_str(), &files.concat()].concat().as_bytes())
+                .to_hex()[..32]
+                .to_string()
+                .into(),
+        }
     }
 
     /// Rows of `table` in the committed parts.
@@ -126,6 +144,22 @@ impl StageRecord {
     /// Images in the committed parts whose rows were reused from an earlier run.
     pub fn reused(&self) -> u64 {
         self.parts.values().map(|part| part.reused).sum()
+    }
+
+    /// Images in the committed parts that could not be read.
+    pub fn unread(&self) -> u64 {
+        self.parts.values().map(|part| part.unread).sum()
+    }
+}
+
+impl PartRecord {
+    /// Whether the part stands: all its files have their recorded length, and all its images were read. `verify` checks contents.
+    pub fn stands(&self, run: &RunFolder) -> bool {
+        let is_there = |file: &FileRecord| {
+            fs::symlink_metadata(run.path(&file.path))
+                .is_ok_and(|status| status.is_file() && status.len() == file.bytes)
+        };
+        self.unread == 0 && self.files.iter().all(is_there)
     }
 }
 

@@ -37,6 +37,8 @@ pub struct PartWriter {
     files: BTreeMap<String, FileRecord>,
     /// Images whose rows are reused from an earlier run.
     reused: u64,
+    /// Images that could not be read.
+    unread: u64,
     /// Temporary files not yet renamed.
     temporary: BTreeSet<PathBuf>,
 }
@@ -79,7 +81,7 @@ impl Drop for Shared {
 impl StageWriter {
     /// Opens stage `name` for writing.
     ///
-    /// With an unchanged key, finished parts stay, except those with a file that is missing or has another size. With a new key,
+    /// With an unchanged key, finished parts stay, except those that do not [stand](PartRecord::stands). With a new key,
     /// everything that the stage has written is dropped: first from the manifest, then from disk. Either way, leftovers of a
     /// killed process in the stage's folders are removed.
     pub fn begin(
@@ -219,6 +221,7 @@ impl StageWriter {
             tables: BTreeMap::new(),
             files: BTreeMap::new(),
             reused: 0,
+            unread: 0,
             temporary: BTreeSet::new(),
         })
     }
@@ -269,6 +272,7 @@ impl StageWriter {
             disk::sync_folder(&shared.run.path(folder))?;
         }
         let (seconds, reused) = (writer.started.elapsed().as_secs_f64(), writer.reused);
+        let unread = writer.unread;
         let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
         shared.update(|record| {
             if record.parts.contains_key(&part) {
@@ -281,6 +285,7 @@ impl StageWriter {
                 files,
                 seconds,
                 reused,
+                unread,
             };
             record.parts.insert(part, done);
             Ok(true)
@@ -299,6 +304,11 @@ impl PartWriter {
     /// Sets the number of images in this part whose rows are reused from an earlier run.
     pub fn set_reused(&mut self, images: u64) {
         self.reused = images;
+    }
+
+    /// Sets the number of images in this part that could not be read: the stage's next run writes it again.
+    pub fn set_unread(&mut self, images: u64) {
+        self.unread = images;
     }
 
     /// Appends rows to `table` as a new row group (or several, for more than
@@ -353,6 +363,24 @@ pub fn remove_stage(run: &RunFolder, lock: &RunLock, name: &str) -> Result<()> {
     let mut state = writer.shared.state();
     state.manifest.stages.remove(name);
     state.manifest.store(run)
+}
+
+/// Marks parts of a finished stage, each with a number of images that it did not read as they are: its next run writes them again.
+pub fn mark_unread(
+    run: &RunFolder,
+    lock: &RunLock,
+    name: &str,
+    unread: &BTreeMap<usize, u64>,
+) -> Result<()> {
+    if !lock.is_for(run) {
+        return Err(misuse(run, "this folder's lock", "another folder's"));
+    }
+    let mut manifest = run.manifest()?;
+    let record = manifest.stages.get_mut(name);
+    for (number, part) in record.into_iter().flat_map(|record| &mut record.parts) {
+        part.unread += unread.get(number).copied().unwrap_or(0);
+    }
+    manifest.store(run)
 }
 
 impl Shared {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, io};
 
 use prospect_common::{Error, Result};
 
-use super::{FileRecord, Manifest, RunFolder, StageRecord, disk, manifest};
+use super::{Manifest, RunFolder, StageRecord, disk, manifest};
 
 /// Removes parts from a record and records what they leave on disk.
 pub(super) fn drop_parts(record: &mut StageRecord, parts: &[usize]) {
@@ -43,16 +43,12 @@ pub(super) fn drop_previous(record: &mut StageRecord) {
     }
 }
 
-/// Drops parts with a file that is missing or has another size.
+/// Drops the parts that do not [stand](PartRecord::stands).
 pub(super) fn drop_lost_parts(run: &RunFolder, record: &mut StageRecord) {
-    let is_intact = |file: &FileRecord| {
-        fs::symlink_metadata(run.path(&file.path))
-            .is_ok_and(|status| status.is_file() && status.len() == file.bytes)
-    };
     let lost: Vec<usize> = record
         .parts
         .iter()
-        .filter(|(_, part)| !part.files.iter().all(is_intact))
+        .filter(|(_, part)| !part.stands(run))
         .map(|(part, _)| *part)
         .collect();
     if !lost.is_empty() {

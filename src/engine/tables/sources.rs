@@ -1,6 +1,10 @@
 //! The image files, for stages that draw them.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use prospect_common::{Result, text};
 use prospect_dataset::image::{self, DecodeOptions, RgbImage};
@@ -8,13 +12,14 @@ use prospect_output::picture::{self, Picture, PixelBox, neighbors::PICTURE_SIZE}
 use prospect_store::Manifest;
 
 use super::files::{File, files};
-use crate::Context;
+use crate::{Context, Unread};
 
 /// Locations and digests of images as scanned.
 pub struct Sources {
     dir: PathBuf,
     options: DecodeOptions,
     by_id: BTreeMap<u32, File>,
+    unread: Unread,
 }
 
 impl Sources {
@@ -35,6 +40,7 @@ impl Sources {
             dir: images.dir.clone(),
             options: images.decode_options(),
             by_id: files,
+            unread: ctx.unread.clone(),
         }
     }
 
@@ -43,13 +49,12 @@ impl Sources {
         self.by_id.get(&image_id).map_or("", |file| &file.path)
     }
 
-    /// The upright image, or an error if its file has changed since the scan.
+    /// The upright image, or an error if its file cannot be read or has changed since the scan; a run scans such files again.
     pub fn decode(&self, image_id: u32) -> Result<RgbImage, String> {
         let file = (self.by_id.get(&image_id)).ok_or("no row in the table images")?;
-        let bytes = fs::read(self.dir.join(&file.path)).map_err(|error| error.to_string())?;
-        if file.digest.as_deref() != Some(blake3::hash(&bytes).to_hex().as_str()) {
-            return Err("the file has changed since the scan".into());
-        }
+        let digest = file.digest.as_deref().unwrap_or_default();
+        let bytes = read_as_scanned(&self.dir.join(&file.path), digest)
+            .inspect_err(|_| self.unread.add(image_id))?;
         image::decode(&bytes, &self.options).map_err(|error| error.to_string())
     }
 
@@ -60,6 +65,15 @@ impl Sources {
             text::escaped(self.path(image_id)),
             text::escaped(reason)
         );
+    }
+}
+
+/// The file's bytes, or an error if it cannot be read or its content has another digest.
+pub fn read_as_scanned(file: &Path, digest: &str) -> Result<Vec<u8>, String> {
+    let bytes = fs::read(file).map_err(|error| format!("cannot be read: {error}"))?;
+    match blake3::hash(&bytes).to_hex().as_str() == digest {
+        true => Ok(bytes),
+        false => Err("the file has changed since the scan".to_string()),
     }
 }
 

@@ -151,7 +151,7 @@ pub fn is_usable(manifest: &Manifest, table: &str) -> bool {
         record.complete
             && record.needs.iter().all(|(need, key)| {
                 let need = manifest.stages.get(need);
-                need.is_some_and(|need| need.dependency_key() == key && is_current(manifest, need))
+                need.is_some_and(|need| need.dependency_key() == *key && is_current(manifest, need))
             })
     }
     let record = writer_of(table).and_then(|stage| manifest.stages.get(stage.name));

@@ -312,7 +312,7 @@ fn index_pays(queries: usize, rows: usize, dimension: usize) -> bool {
 /// Whether a stage's dependencies are unchanged since it ran.
 pub(super) fn is_current(manifest: &Manifest, record: &StageRecord) -> bool {
     (record.needs.iter()).all(|(need, key)| {
-        (manifest.stages.get(need)).is_some_and(|need| need.dependency_key() == key)
+        (manifest.stages.get(need)).is_some_and(|need| need.dependency_key() == *key)
     })
 }
 

@@ -279,8 +279,8 @@ fn is_current(ctx: &Context, manifest: &Manifest, path: &str) -> bool {
     let mut files = stage.parts.values().flat_map(|part| &part.files);
     stage.version == STAGE.version
         && stage.parameters["rules"] == json!(ctx.config.backprop.rules)
-        && stage.needs.get(patches::STAGE.name).map(String::as_str)
-            == Some(patches.dependency_key())
+        && (stage.needs.get(patches::STAGE.name))
+            .is_some_and(|key| *key == patches.dependency_key())
         && files.any(|file| file.path == path)
 }
 

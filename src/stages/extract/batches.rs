@@ -4,23 +4,24 @@ use std::mem;
 
 use crossbeam_channel::{Receiver, Sender};
 use prospect_common::{Result, text};
+use prospect_engine::Unread;
 
 use super::{
     clocks::{Clocks, timed},
     image_row::ImageRow,
-    messages::{Changed, Done, End, Pending},
+    messages::{Done, End, Pending},
     network::Network,
 };
 
-/// Runs the network on batches; returns the images that changed since `scan`.
+/// Runs the network on batches. Images that cannot be read as scanned are left out.
 pub fn compute(
     network: &Network,
     pending: Receiver<Pending>,
     done: Sender<Done>,
     clocks: &Clocks,
-) -> Result<Vec<Changed>> {
-    let mut changed = Vec::new();
-    let mut complete = true;
+    unread: &Unread,
+) -> Result<()> {
+    let mut unread_in_part = 0;
     let mut waiting = Waiting::default();
     for next in pending {
         match next {
@@ -32,31 +33,30 @@ pub fn compute(
                     waiting.pixels.extend_from_slice(&image);
                     waiting.rows.push(row);
                 }
-                Ok(Err(reason)) => {
-                    tracing::warn!("{}: {reason}", text::escaped(&row.path));
-                    complete = false;
-                    changed.push(Changed {
-                        path: row.path,
-                        reason,
-                    });
+                Ok(Err(failure)) => {
+                    tracing::warn!("{}: {}", text::escaped(&row.path), failure.reason);
+                    if failure.unread {
+                        unread_in_part += 1;
+                        unread.add(row.image_id);
+                    }
                 }
                 // The workers have stopped: the run is ending.
-                Err(_) => return Ok(changed),
+                Err(_) => return Ok(()),
             },
             Pending::EndOfPart(end) => {
-                let complete = mem::replace(&mut complete, true);
-                waiting.ends.push((waiting.rows.len(), end, complete));
+                let unread = mem::take(&mut unread_in_part);
+                waiting.ends.push((waiting.rows.len(), end, unread));
             }
         }
         if waiting.is_due(network.batch_size) && !waiting.run(network, &done, clocks)? {
-            return Ok(changed);
+            return Ok(());
         }
     }
     // An interrupted part is dropped.
     if !waiting.ends.is_empty() {
         waiting.run(network, &done, clocks)?;
     }
-    Ok(changed)
+    Ok(())
 }
 
 /// Images waiting for a full batch, and the ends of parts among them.
@@ -64,8 +64,8 @@ pub fn compute(
 struct Waiting {
     rows: Vec<ImageRow>,
     pixels: Vec<u8>,
-    /// Each end with the number of images before it, and whether the part is complete.
-    ends: Vec<(usize, End, bool)>,
+    /// Each end with the number of images before it, and that of the part's images that could not be read.
+    ends: Vec<(usize, End, u64)>,
 }
 
 impl Waiting {
@@ -88,7 +88,7 @@ impl Waiting {
             left = Some((rows, batch, cams));
         }
         let mut sent = 0;
-        for (place, end, complete) in ends {
+        for (place, end, unread) in ends {
             if let Some((mut rows, mut batch, mut cams)) = left.take() {
                 let at = place - sent;
                 sent = place;
@@ -103,7 +103,7 @@ impl Waiting {
                     return Ok(false);
                 }
             }
-            if done.send(Done::EndOfPart { end, complete }).is_err() {
+            if done.send(Done::EndOfPart { end, unread }).is_err() {
                 return Ok(false);
             }
         }

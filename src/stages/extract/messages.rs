@@ -9,7 +9,7 @@ use super::{super::explain::rows::Rows, image_row::ImageRow, reuse::Location};
 pub enum Pending {
     Image {
         row: ImageRow,
-        pixels: Receiver<Result<Vec<u8>, String>>,
+        pixels: Receiver<Result<Vec<u8>, Failure>>,
     },
     EndOfPart(End),
 }
@@ -23,15 +23,17 @@ pub struct End {
 /// To the writer.
 pub enum Done {
     Batch(Vec<ImageRow>, Batch, Vec<Rows>),
-    /// `complete`: all images of the part could be read.
+    /// `unread`: number of images of the part that could not be read as scanned.
     EndOfPart {
         end: End,
-        complete: bool,
+        unread: u64,
     },
 }
 
-/// An image that was readable during `scan` and has changed since.
-pub struct Changed {
-    pub path: String,
+/// Why an image has no rows, though it was readable during `scan`.
+#[derive(Debug, PartialEq)]
+pub struct Failure {
     pub reason: String,
+    /// Its file could not be read, or has changed: another scan may help.
+    pub unread: bool,
 }

@@ -188,6 +188,9 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             map.insert("through_the_network".into(), json!(all - reused));
             map.insert("reused".into(), json!(reused));
         }
+        if record.unread() > 0 {
+            map.insert("unread".into(), json!(record.unread()));
+        }
         map.insert("device".into(), json!(device::name(device)));
         map.insert("dtype".into(), json!(ctx.config.model.dtype));
         map.insert(

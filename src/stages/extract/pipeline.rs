@@ -7,16 +7,17 @@
 //! rare, so batches span parts with reused rows. A part without reused rows ends with its own batch, so that its content does
 //! not depend on earlier parts.
 
-use std::{fs, mem, path::Path, sync::atomic::Ordering, thread, time::Instant};
+use std::{mem, path::Path, sync::atomic::Ordering, thread, time::Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use prospect_common::{Error, Result};
+use prospect_common::Result;
 use prospect_dataset::image::{self, DecodeOptions, InputSpec};
 use prospect_engine::{
     Context,
     progress::{Bar, Cancel},
     reuse::Source,
     schema::images,
+    tables::sources::read_as_scanned,
 };
 use prospect_store::{Manifest, StageWriter};
 
@@ -25,7 +26,7 @@ use super::{
     clocks::{Clocks, Report, timed},
     columns::{PartTables, Tables},
     image_row::ImageRow,
-    messages::{Done, End, Pending},
+    messages::{Done, End, Failure, Pending},
     network::Network,
     reuse::{EarlierRows, Reused, fetch},
 };
@@ -44,7 +45,7 @@ pub struct Work<'a> {
 /// An image for a decode worker.
 struct Job {
     row: ImageRow,
-    reply: Sender<Result<Vec<u8>, String>>,
+    reply: Sender<Result<Vec<u8>, Failure>>,
 }
 
 pub fn run(
@@ -82,7 +83,7 @@ pub fn run(
     let (pending_sender, pending) = bounded::<Pending>(batch_size + workers);
     let (done_sender, done) = bounded::<Done>(WRITE_AHEAD);
     let sources = earlier.sources();
-    let changed = thread::scope(|scope| {
+    thread::scope(|scope| {
         let feeder = scope.spawn(|| {
             let feeder = Feeder {
                 ctx,
@@ -120,7 +121,7 @@ pub fn run(
             };
             output.write(done, || clocks.report(started, workers))
         });
-        let computed = compute(network, pending, done_sender, &clocks);
+        let computed = compute(network, pending, done_sender, &clocks, &ctx.unread);
         if computed.is_err() {
             stop.request();
         }
@@ -132,9 +133,8 @@ pub fn run(
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // An error of the writer also closes its channel: report the cause first.
         written?;
-        let changed = computed?;
-        fed?;
-        Ok::<_, Error>(changed)
+        computed?;
+        fed
     })?;
     ctx.cancel.check()?;
     let report = clocks.report(started, workers);
@@ -143,19 +143,7 @@ pub fn run(
         report.images_per_second(),
         report.busy_text()
     ));
-    match changed.first() {
-        None => Ok(report),
-        Some(first) => Err(Error::invalid(
-            ctx.config.images.dir.join(&first.path),
-            "the images as scanned",
-            format!(
-                "{} image(s) changed since, this one first: {}",
-                changed.len(),
-                first.reason
-            ),
-            "complete parts are kept; run the same command again to scan the folder again and resume",
-        )),
-    }
+    Ok(report)
 }
 
 /// Sends the images of all missing parts, except those with reusable rows, to the workers and the batcher.
@@ -249,13 +237,13 @@ fn prepare(
     row: &ImageRow,
     spec: &InputSpec,
     decode: &DecodeOptions,
-) -> Result<Vec<u8>, String> {
-    let bytes = fs::read(folder.join(&row.path)).map_err(|error| error.to_string())?;
-    if blake3::hash(&bytes).to_hex().as_str() != row.digest {
-        return Err("its content changed since the scan".into());
-    }
-    let image = image::decode(&bytes, decode).map_err(|error| error.to_string())?;
-    let (pixels, _) = image::preprocess(&image, spec).map_err(|error| error.to_string())?;
+) -> Result<Vec<u8>, Failure> {
+    let failure = |reason: String, unread: bool| Failure { reason, unread };
+    let bytes = read_as_scanned(&folder.join(&row.path), &row.digest)
+        .map_err(|reason| failure(reason, true))?;
+    let decoded = image::decode(&bytes, decode);
+    let prepared = decoded.and_then(|image| image::preprocess(&image, spec));
+    let (pixels, _) = prepared.map_err(|error| failure(error.to_string(), false))?;
     Ok(pixels)
 }
 
@@ -281,12 +269,9 @@ impl Output<'_> {
                         .push(rows, batch, cams);
                     Ok(())
                 }
-                Done::EndOfPart { end, complete } => {
+                Done::EndOfPart { end, unread } => {
                     let filled = open.take().unwrap_or_else(|| PartTables::new(self.tables));
-                    match complete {
-                        true => self.finish(end, filled),
-                        false => Ok(()),
-                    }
+                    self.finish(end, filled, unread)
                 }
             })?;
             self.bar.note(&report().busy_text());
@@ -294,7 +279,7 @@ impl Output<'_> {
         Ok(())
     }
 
-    fn finish(&self, end: End, filled: PartTables) -> Result<()> {
+    fn finish(&self, end: End, filled: PartTables, unread: u64) -> Result<()> {
         let mut files = self.writer.part(end.part)?;
         let n = end.reused.len() as u64;
         let reused = match end.reused {
@@ -306,6 +291,7 @@ impl Output<'_> {
         };
         filled.write(reused, &mut files, end.part == 0)?;
         files.set_reused(n);
+        files.set_unread(unread);
         self.writer.commit(files)?;
         self.bar.advance(n);
         Ok(())

@@ -1,6 +1,9 @@
 //! Reuse of another run's maps: known images keep their places, new images are placed next to their neighbours.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use prospect_analysis::space::{
     neighbors::{
@@ -16,7 +19,7 @@ use prospect_engine::{
     schema::{features, images, projection},
     tables::features::{FeatureReader, Features},
 };
-use prospect_store::{Manifest, RunFolder};
+use prospect_store::{Manifest, RunFolder, StageRecord};
 use serde_json::{Value, json};
 
 use super::{
@@ -118,11 +121,11 @@ impl Base {
     }
 
     /// Key that changes with the base's maps.
-    pub fn key(&self) -> &str {
+    pub fn key(&self) -> Cow<'_, str> {
         self.manifest
             .stages
             .get(PROJECT)
-            .map_or("", |stage| stage.dependency_key())
+            .map_or("".into(), StageRecord::dependency_key)
     }
 
     pub fn pca(&self) -> Result<Pca> {

@@ -233,6 +233,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         let batch = rows::batch(first_id, entries, annotations, &rows, &survey.metadata)?;
         let mut output = writer.part(part)?;
         output.set_reused(rows.iter().filter(|row| row.reused).count() as u64);
+        output.set_unread(rows.iter().filter(|row| row.unread).count() as u64);
         output.write(images::NAME, &batch)?;
         if let Some(votes) = &survey.metadata.votes {
             output.write(
@@ -246,7 +247,12 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         writer.commit(output)?;
     }
     let check = check_table(ctx)?;
+    let unread = writer.record().unread();
     let mut line = format!("{} unreadable", text::count(check.bad));
+    if unread > 0 {
+        let n = text::count(unread);
+        line += &format!(" ({n} could not be read; the next run tries again)");
+    }
     if check.damaged > 0 {
         line += &format!(", {} damaged", text::count(check.damaged));
     }
@@ -297,6 +303,11 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         "images_outside": survey.listing.n_outside,
         "links_skipped": survey.listing.n_links_skipped,
     });
+    if unread > 0
+        && let Some(summary) = summary.as_object_mut()
+    {
+        summary.insert("unread".into(), json!(unread));
+    }
     let reused = writer.record().reused();
     if reused > 0
         && let Some(summary) = summary.as_object_mut()

@@ -1,6 +1,9 @@
 //! Rows of `images`: examining files, and record batches.
 
-use std::{fs::File, io::Read};
+use std::{
+    fs::File,
+    io::{self, Read},
+};
 
 use arrow::{array::RecordBatch, datatypes::Field};
 use prospect_common::{Error, Result};
@@ -30,6 +33,8 @@ pub struct Row {
     pub error: Option<String>,
     /// What a damaged file lost.
     pub warning: Option<String>,
+    /// Whether the file could not be read, which may pass.
+    pub unread: bool,
     /// Whether an earlier scan's row with the same content was reused instead of decoding.
     pub reused: bool,
 }
@@ -43,8 +48,9 @@ pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &EarlierResults)
     }
     let bytes = match read(entry, options) {
         Ok(bytes) => bytes,
-        Err(reason) => {
-            row.error = Some(reason);
+        Err(problem) => {
+            row.error = Some(problem.reason);
+            row.unread = problem.unread;
             return row;
         }
     };
@@ -82,22 +88,39 @@ pub fn examine(entry: &Entry, options: &DecodeOptions, earlier: &EarlierResults)
     row
 }
 
-fn read(entry: &Entry, options: &DecodeOptions) -> Result<Vec<u8>, String> {
-    let message = |error: std::io::Error| format!("cannot be read: {error}");
-    let file = File::open(&entry.file).map_err(message)?;
-    let length = file.metadata().map_err(message)?.len();
+/// Why a file's bytes are not used.
+struct Unusable {
+    reason: String,
+    unread: bool,
+}
+
+impl From<io::Error> for Unusable {
+    fn from(error: io::Error) -> Unusable {
+        Unusable {
+            reason: format!("cannot be read: {error}"),
+            unread: true,
+        }
+    }
+}
+
+fn read(entry: &Entry, options: &DecodeOptions) -> Result<Vec<u8>, Unusable> {
+    let file = File::open(&entry.file)?;
+    let length = file.metadata()?.len();
     let limit = options
         .max_pixels
         .saturating_mul(BYTES_PER_PIXEL)
         .saturating_add(METADATA_BYTES);
     if length > limit {
-        return Err(format!(
-            "{length} bytes are more than an image of max_pixels = {} needs",
-            options.max_pixels
-        ));
+        let max_pixels = options.max_pixels;
+        return Err(Unusable {
+            reason: format!(
+                "{length} bytes are more than an image of max_pixels = {max_pixels} needs"
+            ),
+            unread: false,
+        });
     }
     let mut bytes = Vec::with_capacity(length as usize);
-    file.take(limit).read_to_end(&mut bytes).map_err(message)?;
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
