@@ -31,8 +31,12 @@ pub struct ImagesConfig {
     pub dir: PathBuf,
     /// Which symbolic links in it are followed.
     pub links: Links,
-    /// CSV, TSV or Parquet with one row per image.
+    /// CSV, JSON or Parquet with one row per image.
     pub metadata: Option<PathBuf>,
+    /// The metadata's columns with the images' paths, labels and splits, if they have other names than usual.
+    pub file_column: Option<String>,
+    pub label_column: Option<String>,
+    pub split_column: Option<String>,
     pub labels: Labels,
     /// Metadata columns with votes for a class or its probability.
     pub votes: Vec<String>,
@@ -74,6 +78,9 @@ impl ImagesConfig {
             label: self.labels == Labels::Metadata,
             votes: &self.votes,
             annotators: &self.annotators,
+            file_column: self.file_column.as_deref(),
+            label_column: self.label_column.as_deref(),
+            split_column: self.split_column.as_deref(),
         }
     }
 
@@ -87,10 +94,15 @@ impl ImagesConfig {
                 && all_distinct(&names.0)
                 && names.0.iter().all(|name| stars(name) < 2)
         };
+        let a_column = "a column of the metadata";
+        let is_name = |name: &String| !name.is_empty();
         let images = ImagesConfig {
             dir: section.required_path("dir", "the image folder, e.g. dir = \"photos\""),
             links: section.choice("links", Links::Follow, &Links::NAMES),
             metadata: section.path("metadata"),
+            file_column: section.optional("file_column", a_column, is_name),
+            label_column: section.optional("label_column", a_column, is_name),
+            split_column: section.optional("split_column", a_column, is_name),
             labels: section.choice("labels", Labels::Folder, &Labels::NAMES),
             votes: section
                 .optional("votes", allowed, is_valid)

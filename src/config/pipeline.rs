@@ -106,7 +106,7 @@ impl Config {
     pub fn boxes(&self) -> Result<Option<Boxes>> {
         match (&self.explain.boxes, &self.images.metadata) {
             (Some(path), _) => Boxes::read(path).map(Some),
-            (None, Some(path)) => Boxes::of_metadata(path),
+            (None, Some(path)) => Boxes::of_metadata(path, &self.images.label_columns()),
             (None, None) => Ok(None),
         }
     }

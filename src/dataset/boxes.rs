@@ -14,7 +14,10 @@ use arrow::{
 };
 use prospect_common::{Error, Result, text};
 
-use crate::user_table::{Attribute, UserTable};
+use crate::{
+    user_table::{Attribute, UserTable},
+    votes::LabelColumns,
+};
 
 /// Names of the four number columns; a table of boxes may use either set.
 const LONG: [&str; 4] = ["bbox_x", "bbox_y", "bbox_width", "bbox_height"];
@@ -50,14 +53,14 @@ pub struct ImageBoxes {
 }
 
 impl Boxes {
-    /// Reads a table with one box per row: CSV, TSV or Parquet with the columns `file_name` and `x`, `y`, `width`, `height` or
-    /// `bbox_x`, `bbox_y`, `bbox_width`, `bbox_height`, or (Parquet) a column `bbox` of lists of these four. An image may have
+    /// Reads a table with one box per row: CSV, JSON or Parquet with the columns `file_name` and `x`, `y`, `width`, `height` or
+    /// `bbox_x`, `bbox_y`, `bbox_width`, `bbox_height`, or (JSON, Parquet) a column `bbox` of lists of these four. An image may have
     /// several rows.
     ///
     /// # Errors
     /// Files of another format or with other columns; cells that are not numbers; boxes without area.
     pub fn read(path: &Path) -> Result<Boxes> {
-        let mut table = UserTable::read(path, &|_| false)?;
+        let mut table = UserTable::read(path, &LabelColumns::default())?;
         let names = table.names();
         let files = table.take_file_names()?;
         let columns = if let Some(lists) = table.others.iter().find(|column| column.name == LIST) {
@@ -80,8 +83,8 @@ impl Boxes {
     ///
     /// # Errors
     /// See [`Boxes::read`].
-    pub fn of_metadata(path: &Path) -> Result<Option<Boxes>> {
-        let mut table = UserTable::read(path, &|_| false)?;
+    pub fn of_metadata(path: &Path, columns: &LabelColumns) -> Result<Option<Boxes>> {
+        let mut table = UserTable::read(path, columns)?;
         let Some(columns) = four(&table, LONG).map(|columns| columns.map(numbers)) else {
             return Ok(None);
         };

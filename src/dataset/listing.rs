@@ -258,7 +258,7 @@ fn is_hidden(relative: &Path) -> bool {
     })
 }
 
-fn has_image_extension(path: &Path) -> bool {
+pub(crate) fn has_image_extension(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|own| {
         EXTENSIONS

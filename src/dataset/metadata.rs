@@ -1,9 +1,10 @@
-//! The user's image metadata: CSV or Parquet, one row per image, with the image in the column `file_name`.
+//! The user's image metadata: CSV, JSON or Parquet, one row per image, with the image in the column `file_name`.
 //!
 //! `label` and `split` are reserved; every other column is an attribute: integers, numbers, true/false or text.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    mem,
     path::Path,
 };
 
@@ -17,6 +18,7 @@ use prospect_common::{Error, Result, text};
 
 use crate::{
     multi_label::several_classes,
+    pairing::pair,
     user_table::{Attribute, UserTable},
     votes::{LabelColumns, Votes},
 };
@@ -39,10 +41,12 @@ pub struct Metadata {
     attributes: Vec<Attribute>,
     /// Columns of unsupported types, with their types.
     pub ignored: Vec<String>,
+    /// What was found out about the file, such as its encoding or the spelling of its paths.
+    pub notes: Vec<String>,
 }
 
 impl Metadata {
-    /// Reads CSV, TSV (by extension) or Parquet (by content).
+    /// Reads a table by its content.
     ///
     /// An attribute with a `reserved` name is renamed to `metadata_<name>`. With votes, but without a column `label`, the label
     /// is the majority.
@@ -52,9 +56,7 @@ impl Metadata {
     pub fn read(path: &Path, columns: &LabelColumns, reserved: &[&str]) -> Result<Metadata> {
         let refuse =
             |expected: &str, found: String, next: &str| Error::invalid(path, expected, found, next);
-        let mut table = UserTable::read(path, &|name| {
-            ["label", "split"].contains(&name) || columns.is_text(name)
-        })?;
+        let mut table = UserTable::read(path, columns)?;
         let files = table.take_file_names()?;
         let votes = Votes::take(&mut table, columns)?;
         let labels = match columns.label {
@@ -102,7 +104,31 @@ impl Metadata {
                 .map(|column| format!("{} ({})", column.name, column.values.data_type()))
                 .collect(),
             attributes: table.columns,
+            notes: table.notes,
         })
+    }
+
+    /// Finds the rows of images whose paths, relative to `folder`, the table spells otherwise, and notes how.
+    pub fn pair(&mut self, paths: &[&str], folder: &Path) {
+        let rows = mem::take(&mut self.rows);
+        let names: Vec<(&str, u32)> = rows
+            .iter()
+            .map(|(name, row)| (name.as_str(), *row))
+            .collect();
+        let pairing = pair(names.iter().map(|(name, _)| *name), paths, folder);
+        let paired = names
+            .iter()
+            .zip(pairing.files)
+            .map(|((name, row), file)| (file.map_or(*name, |at| paths[at]).to_string(), *row));
+        self.rows = paired.collect();
+        for (spelling, (n, [name, path])) in pairing.spellings {
+            self.notes.push(format!(
+                "{} found in another spelling ({spelling}), such as {} for {}",
+                text::plural(n, "image", "images"),
+                text::escaped(&name),
+                text::escaped(&path)
+            ));
+        }
     }
 
     /// The row of an image.
@@ -180,7 +206,7 @@ fn labels(table: &mut UserTable, n: usize, votes: Option<&Votes>) -> Result<Stri
             table.path,
             "a column label, because of [images] labels = \"metadata\"",
             format!("the columns {names}"),
-            "add or rename the column, or set labels = \"folder\"",
+            "add or rename the column, name it in [images] label_column, or set labels = \"folder\"",
         )),
     }
 }
@@ -295,7 +321,7 @@ mod tests {
         let columns = LabelColumns {
             label: true,
             annotators: &by,
-            votes: &[],
+            ..LabelColumns::default()
         };
         fs::write(&path, "file_name,by_1,by_2,by_3\na,owl,dog,owl\nb,,,\n").unwrap();
         let table = Metadata::read(&path, &columns, &[]).unwrap();
@@ -336,7 +362,7 @@ mod tests {
     #[test]
     fn invalid_tables_are_refused_with_a_reason() {
         for (text, with_labels, words) in [
-            ("path,label\na,b\n", false, "column file_name"),
+            ("where,label\na,b\n", false, "column file_name"),
             ("file_name\na\n", true, "column label"),
             (
                 "file_name,x\na,1\na,2\n",

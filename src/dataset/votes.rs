@@ -20,6 +20,10 @@ pub struct LabelColumns<'c> {
     pub votes: &'c [String],
     /// Columns with the label by one annotator.
     pub annotators: &'c [String],
+    /// The columns of the images' paths, the labels and the splits, if they have other names than usual.
+    pub file_column: Option<&'c str>,
+    pub label_column: Option<&'c str>,
+    pub split_column: Option<&'c str>,
 }
 
 /// The votes of each row of the metadata.
@@ -200,8 +204,9 @@ mod tests {
             label: true,
             votes: &votes,
             annotators: &annotators,
+            ..LabelColumns::default()
         };
-        let mut table = UserTable::read(&path, &|name| columns.is_text(name))?;
+        let mut table = UserTable::read(&path, &columns)?;
         let votes = Votes::take(&mut table, &columns)?.unwrap_or_default();
         Ok((votes, table.names()))
     }

@@ -32,8 +32,9 @@ use toml::Value;
 const MAX_NAMES: usize = 10;
 
 /// File names of metadata tables, in the image folder or its parent.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "metadata.csv",
+    "metadata.jsonl",
     "metadata.tsv",
     "metadata.parquet",
     "labels.csv",
@@ -151,7 +152,7 @@ impl Draft {
         self.set("images", "dir", Some(path_value(folder, images)?), "");
 
         let table = match metadata {
-            Some(path) => Some((path.to_path_buf(), read_table(path)?)),
+            Some(path) => Some((path.to_path_buf(), read_table(path, images, &paths)?)),
             None => self.search_table(images, &paths),
         };
         let by_folder = from_folders(&paths).named;
@@ -244,7 +245,7 @@ impl Draft {
         let places = [images, beside].into_iter();
         let candidates = places.flat_map(|folder| TABLES.map(|name| folder.join(name)));
         for path in candidates.filter(|path| path.is_file()) {
-            match read_table(&path) {
+            match read_table(&path, images, paths) {
                 Ok(table) if paths.iter().any(|image| table.row(image).is_some()) => {
                     return Some((path, table));
                 }
@@ -369,14 +370,16 @@ impl Draft {
     }
 }
 
-/// A metadata table, with labels if it has them.
-fn read_table(path: &Path) -> Result<Metadata> {
+/// A metadata table, with labels if it has them, and the rows of these images.
+fn read_table(path: &Path, images: &Path, paths: &[&str]) -> Result<Metadata> {
     let columns = |label| LabelColumns {
         label,
         ..LabelColumns::default()
     };
-    Metadata::read(path, &columns(true), &[])
-        .or_else(|_| Metadata::read(path, &columns(false), &[]))
+    let mut table = Metadata::read(path, &columns(true), &[])
+        .or_else(|_| Metadata::read(path, &columns(false), &[]))?;
+    table.pair(paths, images);
+    Ok(table)
 }
 
 /// Counts per name.

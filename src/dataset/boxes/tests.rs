@@ -145,7 +145,7 @@ fn boxes_are_clipped_or_refused_if_outside() {
 fn metadata_may_contain_boxes() {
     let of = |content: &str| {
         let (_folder, path) = write("metadata.csv", content);
-        Boxes::of_metadata(&path)
+        Boxes::of_metadata(&path, &LabelColumns::default())
     };
     // Width and height alone are those of the image.
     assert!(

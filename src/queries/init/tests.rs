@@ -76,7 +76,7 @@ fn labels_come_from_a_table_next_to_the_image_folder() {
         (Labels::Metadata, Some(table.clone()))
     );
     assert!(text.contains("a\\nb 1, c 1"), "{text}");
-    fs::write(&table, "file,label\na.jpg,x\n").unwrap();
+    fs::write(&table, "photo,label\na.jpg,x\n").unwrap();
     let (draft, _, config) = init(folder.path(), None);
     assert_eq!(config.images.labels, Labels::None);
     assert!(

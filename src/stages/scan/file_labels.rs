@@ -20,13 +20,18 @@ pub struct FileLabels<'a> {
 }
 
 impl FileLabels<'_> {
-    /// Reads the metadata file, if it holds the labels.
+    /// Reads the metadata file, if it holds the labels, and lists the images that it is about.
     pub fn new(config: &Config) -> Result<FileLabels<'_>> {
         let images = &config.images;
-        let metadata = match (&images.metadata, images.labels) {
+        let mut metadata = match (&images.metadata, images.labels) {
             (Some(path), Labels::Metadata) => Metadata::read(path, &images.label_columns(), &[])?,
             _ => Metadata::default(),
         };
+        if metadata.n_rows() > 0 {
+            let listing = listing::walk(&images.dir, &config.run.dir)?;
+            let paths = listing.entries.iter().map(|entry| entry.path.as_str());
+            metadata.pair(&paths.collect::<Vec<_>>(), &images.dir);
+        }
         let folders = [
             std::path::absolute(&images.dir),
             std::fs::canonicalize(&images.dir),

@@ -3,6 +3,7 @@
 mod estimate;
 mod file_labels;
 mod labels;
+mod metadata;
 mod reuse;
 mod rows;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub const STAGE: Stage = Stage {
         "votes",
         "annotators",
         "metadata",
+        "columns",
         "model_classes",
     ]),
     parameters,
@@ -104,24 +106,12 @@ fn survey(ctx: &Context) -> Result<Survey> {
             "split the folder",
         ));
     }
-    let columns = images::TABLE.columns.iter();
-    let reserved: Vec<&str> = columns.map(|column| column.name).collect();
-    let metadata = match &images.metadata {
-        None => {
-            let lists = [("votes", &images.votes), ("annotators", &images.annotators)];
-            if let Some((key, _)) = lists.into_iter().find(|(_, names)| !names.is_empty()) {
-                let message = "needs [images] metadata, which is not set";
-                return Err(Error::setting("images", key, message));
-            }
-            Metadata::default()
-        }
-        Some(path) => Metadata::read(path, &images.label_columns(), &reserved)?,
-    };
     let paths: Vec<&str> = listing
         .entries
         .iter()
         .map(|entry| entry.path.as_str())
         .collect();
+    let metadata = metadata::read(images, &paths)?;
     let labels::FolderTree {
         named: by_folder,
         splits,
@@ -184,6 +174,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
         "votes": images.votes,
         "annotators": images.annotators,
         "metadata": survey.metadata_digest,
+        "columns": [images.file_column, images.label_column, images.split_column],
         "model_classes": blake3::hash(classes.as_bytes()).to_hex()[..16],
         "exif_orientation": images.exif_orientation,
         "depth": images.depth,
@@ -362,13 +353,6 @@ fn warn(survey: &Survey, folder: &Path) {
             text::escaped(stray)
         );
     }
-    for (word, n) in &survey.metadata.no_labels {
-        tracing::warn!(
-            "metadata: {} in the column label {} no label",
-            text::plural(*n, &format!("cell {word}"), &format!("cells {word}")),
-            if *n == 1 { "is" } else { "are" }
-        );
-    }
     let names: BTreeSet<&str> = survey.numbers.keys().map(String::as_str).collect();
     for same in labels::spellings(&names) {
         tracing::warn!(
@@ -376,32 +360,12 @@ fn warn(survey: &Survey, folder: &Path) {
             text::escaped(&same.join(", "))
         );
     }
-    for column in &survey.metadata.ignored {
-        tracing::warn!(
-            "metadata: column {} is ignored: only numbers, booleans and text are supported",
-            text::escaped(column)
-        );
-    }
-    let known: BTreeSet<&str> = survey
-        .listing
-        .entries
-        .iter()
-        .map(|entry| entry.path.as_str())
-        .collect();
-    let missing: Vec<&str> = survey.metadata.unknown(&known).collect();
-    if !missing.is_empty() {
-        let examples: Vec<_> = missing
-            .iter()
-            .take(EXAMPLES)
-            .map(|path| text::escaped(path))
-            .collect();
-        tracing::warn!(
-            "metadata: {} row(s) without an image file in {}, for example {}",
-            text::count(missing.len() as u64),
-            text::escaped(&folder.display().to_string()),
-            examples.join(", ")
-        );
-    }
+    let paths = survey.listing.entries.iter();
+    metadata::warn(
+        &survey.metadata,
+        &paths.map(|entry| entry.path.as_str()).collect(),
+        folder,
+    );
 }
 
 /// Rows of `classes`: the dataset's, then the model's.

@@ -364,3 +364,63 @@ fn annotators_votes_become_labels_and_a_table() {
     let after = project.scan(&settings).unwrap();
     assert_ne!(before["result"], after["result"]);
 }
+
+#[test]
+fn labels_are_found_however_the_metadata_spells_the_paths() {
+    let project = Project::new();
+    for name in ["a/1.png", "a/2.png", "b/3.png"] {
+        project.write(name, png(8, 8));
+    }
+    let dir = project.0.path("images").canonicalize().unwrap();
+    let csv = format!(
+        "Filename;Class\na\\1.png;owl\n{}/a/2.png;owl\n3.PNG;cat\n",
+        dir.display()
+    );
+    project.0.write("meta.csv", csv);
+    let settings = [
+        "images.metadata=\"meta.csv\"",
+        "images.labels=\"metadata\"",
+        "images.max_bad_fraction=0.3",
+    ];
+    let summary = project.scan(&settings).unwrap();
+    assert_eq!(
+        (&summary["labelled"], &summary["classes"]),
+        (&3.into(), &2.into())
+    );
+    assert_eq!(summary["metadata_rows_without_image"], 0);
+    let labels = texts(&project.table("images")["label_name"]);
+    let labels: Vec<&str> = labels.iter().flatten().map(String::as_str).collect();
+    assert_eq!(labels, ["owl", "owl", "cat"]);
+}
+
+#[test]
+fn metadata_about_other_images_is_refused_with_examples() {
+    let project = Project::new();
+    for name in ["1.png", "2.png", "3.png"] {
+        project.write(name, png(8, 8));
+    }
+    let scan = |csv: &str, labels: &str| {
+        project.0.write("meta.csv", csv);
+        let labels = format!("images.labels={labels:?}");
+        project.scan(&[
+            "images.metadata=\"meta.csv\"",
+            &labels,
+            "images.max_bad_fraction=0.4",
+        ])
+    };
+    let others = "file_name,label\nx.png,a\n1.png,a\ny.png,b\n";
+    let error = scan(others, "folder").unwrap_err();
+    assert_eq!(error.exit_code(), 65);
+    let error = error.to_string();
+    for words in [
+        "2 of 3 rows without an image",
+        "without an image: x.png",
+        "without a row: 2.png",
+    ] {
+        assert!(error.contains(words), "{error}");
+    }
+    let few = "file_name,label\n1.png,a\n";
+    let error = scan(few, "metadata").unwrap_err().to_string();
+    assert!(error.contains("2 of 3 images without a row"), "{error}");
+    assert_eq!(scan(few, "folder").unwrap()["images_without_metadata"], 2);
+}

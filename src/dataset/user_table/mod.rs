@@ -1,17 +1,27 @@
-//! The user's tables: CSV, TSV or Parquet, with the image of each row in the column `file_name`.
+//! The user's tables: CSV, JSON (lines, or an array) or Parquet, with the image of each row in the column `file_name`.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+mod csv;
+mod json;
+mod roles;
+mod text;
+
+use std::{path::Path, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray},
     compute::{can_cast_types, cast, concat},
     datatypes::DataType,
 };
-use prospect_common::{Error, Result, text};
+use prospect_common::{Error, Result, text::escaped};
 use prospect_store::read_parquet;
+
+use crate::votes::LabelColumns;
 
 /// The column with the image's path, relative to the image folder, `/`-separated.
 pub const FILE_NAME: &str = "file_name";
+/// The columns with the image's class, and with its part of the dataset.
+pub(crate) const LABEL: &str = "label";
+pub(crate) const SPLIT: &str = "split";
 
 /// A column of the user's table.
 #[derive(Debug, Clone)]
@@ -28,36 +38,54 @@ pub struct UserTable<'t> {
     pub columns: Vec<Attribute>,
     /// Columns of other types, such as lists, in their original type.
     pub others: Vec<Attribute>,
+    /// What was found out about the file, such as its encoding or the column with the labels.
+    pub notes: Vec<String>,
     /// In a text file, the line on which each row starts.
     lines: Option<Vec<u64>>,
 }
 
 impl UserTable<'_> {
-    /// Reads CSV, TSV (by extension) or Parquet (by content). File names and the columns of which `is_text` holds are text, whatever they look
-    /// like.
+    /// Reads a table by its content; gzip files are decompressed. The columns of the images' paths, the labels and the splits are renamed
+    /// to `file_name`, `label` and `split`; in CSV, they and those of the annotators are text, whatever they look like.
     ///
     /// # Errors
-    /// Files of another format; duplicate columns.
-    pub fn read<'t>(path: &'t Path, is_text: &dyn Fn(&str) -> bool) -> Result<UserTable<'t>> {
-        let bytes = std::fs::read(path).map_err(Error::io(path, "reading the table"))?;
+    /// Files of another format; duplicate columns; no column of a name in `columns`.
+    pub fn read<'t>(path: &'t Path, columns: &LabelColumns) -> Result<UserTable<'t>> {
+        let bytes = text::read(path)?;
         if bytes.starts_with(b"PAR1") {
-            return from_parquet(path);
+            return from_parquet(path)?.with_roles(columns);
         }
-        if let Some(found) = other_format(&bytes) {
+        let is_workbook = [&b"PK\x03\x04"[..], b"\xd0\xcf\x11\xe0"];
+        if is_workbook.iter().any(|start| bytes.starts_with(start)) {
             return Err(Error::invalid(
                 path,
-                "CSV, TSV or Parquet",
-                found,
-                "save the table as CSV in UTF-8",
+                "CSV, JSON or Parquet",
+                "a workbook such as Excel's, or another archive",
+                "export the table as CSV",
             ));
         }
-        from_csv(path, &bytes, |name| name == FILE_NAME || is_text(name))
+        let (text, encoding) = text::decode(bytes);
+        let is_json = text.trim_start().starts_with(['{', '[']);
+        let mut table = if is_json {
+            json::read(path, &text)?
+        } else {
+            csv::read(path, &text)?
+        };
+        (table.notes).extend(encoding.map(|name| format!("it is not UTF-8; read as {name}")));
+        let mut table = table.with_roles(columns)?;
+        for column in table.columns.iter_mut().filter(|_| !is_json) {
+            let is_role = [FILE_NAME, LABEL, SPLIT].contains(&column.name.as_str());
+            if !is_role && !columns.is_text(&column.name) {
+                column.values = typed(column.values.as_string());
+            }
+        }
+        Ok(table)
     }
 
     /// The columns' names, for messages.
     pub fn names(&self) -> String {
         let all = self.columns.iter().chain(&self.others);
-        let names: Vec<_> = all.map(|column| text::escaped(&column.name)).collect();
+        let names: Vec<_> = all.map(|column| escaped(&column.name)).collect();
         names.join(", ")
     }
 
@@ -97,13 +125,13 @@ impl UserTable<'_> {
                 self.path,
                 "a column file_name with the images' paths relative to [images] dir",
                 format!("the columns {names}"),
-                "add or rename the column",
+                "add or rename the column, or name it in [images] file_column",
             ));
         };
         let name = |(row, name): (usize, Option<&str>)| {
             let name = name.unwrap_or_default();
             let name = name.strip_prefix("./").unwrap_or(name);
-            if name.is_empty() {
+            if name.trim().is_empty() {
                 return Err(Error::invalid(
                     self.path,
                     "a file name in every row",
@@ -186,101 +214,30 @@ fn from_parquet(path: &Path) -> Result<UserTable<'_>> {
         path,
         columns,
         others,
+        notes: Vec::new(),
         lines: None,
     })
 }
 
-fn from_csv<'t>(
-    path: &'t Path,
-    bytes: &[u8],
-    is_text: impl Fn(&str) -> bool,
-) -> Result<UserTable<'t>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let is_tsv = path
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(if is_tsv { b'\t' } else { b',' })
-        .from_reader(bytes);
-    let refuse = |error: csv::Error| {
-        Error::invalid(
-            path,
-            "UTF-8 CSV with a header line and rows as long as the header",
-            error.to_string(),
-            "correct that line",
-        )
-    };
-    let mut names: Vec<String> = Vec::new();
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for (at, name) in reader.headers().map_err(refuse)?.iter().enumerate() {
-        let name = match name.trim() {
-            // pandas writes its index without a name.
-            "" => format!("column_{}", at + 1),
-            name => name.to_string(),
-        };
-        if let Some(first) = seen.insert(name.clone(), at) {
-            return Err(Error::invalid(
-                path,
-                "unique column names",
-                format!(
-                    "{} as columns {} and {}",
-                    text::escaped(&name),
-                    first + 1,
-                    at + 1
-                ),
-                "rename one of them",
-            ));
-        }
-        names.push(name);
-    }
-    let mut cells: Vec<Vec<String>> = vec![Vec::new(); names.len()];
-    let mut lines = Vec::new();
-    for record in reader.into_records() {
-        let record = record.map_err(refuse)?;
-        lines.push(record.position().map_or(0, |position| position.line()));
-        for (column, cell) in cells.iter_mut().zip(record.iter()) {
-            column.push(cell.to_string());
-        }
-    }
-    let columns = names.into_iter().zip(cells).map(|(name, cells)| {
-        let values = if is_text(&name) {
-            texts(&cells)
-        } else {
-            typed(&cells)
-        };
-        Attribute { name, values }
-    });
-    Ok(UserTable {
-        path,
-        columns: columns.collect(),
-        others: Vec::new(),
-        lines: Some(lines),
-    })
-}
-
-fn texts(cells: &[String]) -> ArrayRef {
-    let some = cells
-        .iter()
-        .map(|cell| (!cell.is_empty()).then_some(cell.as_str()));
-    Arc::new(some.collect::<StringArray>())
-}
-
 /// Parses cells as the narrowest type that fits all non-empty ones: integers, numbers, true/false or text. Codes such as `007`
 /// stay text.
-fn typed(cells: &[String]) -> ArrayRef {
-    fn all<T>(cells: &[String], parse: impl Fn(&str) -> Option<T>) -> Option<Vec<Option<T>>> {
-        let parsed = cells.iter().map(|cell| match cell.trim() {
-            "" => Some(None),
-            cell => parse(cell).map(Some),
-        });
+fn typed(cells: &StringArray) -> ArrayRef {
+    fn all<T>(cells: &StringArray, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<Option<T>>> {
+        let parsed = cells
+            .iter()
+            .map(|cell| match cell.unwrap_or_default().trim() {
+                "" => Some(None),
+                cell => parse(cell).map(Some),
+            });
         parsed.collect()
     }
     let is_code = |cell: &str| {
         let digits = cell.trim_start_matches(['-', '+']);
         digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.")
     };
-    if cells.iter().all(|cell| cell.trim().is_empty()) {
-        return texts(cells);
+    let texts = || Arc::new(cells.clone()) as ArrayRef;
+    if cells.iter().flatten().all(|cell| cell.trim().is_empty()) {
+        return texts();
     }
     let whole = |cell: &str| {
         if is_code(cell) {
@@ -310,33 +267,8 @@ fn typed(cells: &[String]) -> ArrayRef {
     if let Some(values) = all::<bool>(cells, truth) {
         return Arc::new(BooleanArray::from(values));
     }
-    texts(cells)
+    texts()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn other_formats_are_named_in_a_sentence() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("labels.csv");
-        let workbook = [b"PK\x03\x04".to_vec(), vec![7; 15_000]].concat();
-        for (bytes, name) in [
-            (workbook, "Excel workbook"),
-            (b"\xff\xfef\0i\0".to_vec(), "UTF-16"),
-            (b"file_name\0,label\n".to_vec(), "a binary file"),
-        ] {
-            std::fs::write(&path, bytes).unwrap();
-            let error = UserTable::read(&path, &|_| false)
-                .err()
-                .unwrap()
-                .to_string();
-            assert!(
-                error.contains(name) && error.contains("save the table as CSV"),
-                "{error}"
-            );
-            assert!(error.len() < 300, "{error}");
-        }
-    }
-}
+mod tests;
