@@ -13,7 +13,8 @@
 #
 # PROSPECT_RUNS contains <night>/ (a run folder, with summary.md and summary.json when complete), latest (a link to the
 # last complete night), logs/<night>.log and reviews.csv (`prospect review --set run.dir=...` of any night).
-# An interrupted night resumes the next time. Standard output gets only what is worth a mail: the summary if more findings
+# An interrupted night resumes the next time, and so does one that failed with an I/O error, twice; after any other failure, the next
+# night starts afresh. If the disk is full, the oldest nights but the last one are removed, and the night goes on. Standard output gets only what is worth a mail: the summary if more findings
 # are new than allowed, or the end of the log after an error.
 #
 # Exit status: 0 success, 3 more new findings than allowed. Without a complete comparison: 2 invalid usage or configuration,
@@ -64,7 +65,12 @@ nights() { find "$runs" -mindepth 2 -maxdepth 2 -name "$1" -printf '%h\n' | grep
 night=${PROSPECT_NIGHT:-$(date +%F)}
 previous=$(nights summary.json | grep -vxF "$runs/$night" | tail -n 1 || true)
 last=$(nights manifest.json | tail -n 1 || true)
-if [ -z "${PROSPECT_NIGHT:-}" ] && [ -n "$last" ] && [ ! -e "$last/summary.json" ]; then
+# Whether an unfinished night is worth another try: its failures are I/O errors, and not many.
+resumes() {
+    local failed=$runs/logs/$1.failed
+    [ ! -e "$failed" ] || { [ "$(wc -l <"$failed")" -le 2 ] && ! grep -qvx 74 "$failed"; }
+}
+if [ -z "${PROSPECT_NIGHT:-}" ] && [ -n "$last" ] && [ ! -e "$last/summary.json" ] && resumes "$(basename "$last")"; then
     night=$(basename "$last")
 fi
 run=$runs/$night
@@ -80,14 +86,38 @@ prospect() {
     echo "$(date --iso-8601=seconds) prospect $*" >>"$log"
     "$prospect" "$@" >>"$log" 2>&1
 }
+# Removes a night.
+remove() {
+    echo "$(date --iso-8601=seconds) removing $1" >>"$log"
+    rm -rf -- "$1" "$runs/logs/$(basename "$1").log" "$runs/logs/$(basename "$1").failed"
+}
+# Runs, with fewer old nights if the disk is full.
+run() {
+    local status before oldest
+    while true; do
+        before=$(($(wc -c <"$log" 2>/dev/null || echo 0) + 1))
+        status=0
+        prospect run -c "$config" "${settings[@]}" || status=$?
+        [ "$status" = 74 ] || return "$status"
+        tail -c "+$before" "$log" | grep -E "is free; the largest|No space left|[Qq]uota exceeded" >/dev/null || return 74
+        oldest=$(nights summary.json | grep -vxF -e "$previous" -e "$run" | head -n 1 || true)
+        [ -n "$oldest" ] || return 74
+        remove "$oldest"
+    done
+}
 fail() {
+    # 2: nothing was tried; 75 and 130: it resumes.
+    case $1 in
+        2 | 75 | 130) ;;
+        *) echo "$1" >>"$runs/logs/$night.failed" ;;
+    esac
     echo "nightly: $night failed with status $1; the end of $log:"
     tail -n 15 "$log"
     exit "$1"
 }
 
 rm -f "$run/summary.json"
-prospect run -c "$config" "${settings[@]}" || fail $?
+run || fail $?
 status=0
 prospect summary -c "$config" "${settings[@]}" --max-new "${PROSPECT_MAX_NEW:-0}" \
     --markdown "$run/summary.md" ${PROSPECT_TEXTFILE:+--prometheus "$PROSPECT_TEXTFILE"} \
@@ -97,6 +127,7 @@ case $status in
     3) cat "$run/summary.md" ;;
     *) fail "$status" ;;
 esac
+rm -f "$runs/logs/$night.failed"
 ln -sfn "$night" "$runs/latest"
 
 # Remove old nights, and earlier incomplete ones.
@@ -107,7 +138,6 @@ keep=${PROSPECT_KEEP:-14}
         if [ ! -e "$folder/summary.json" ] && [[ "$folder" < "$run" ]]; then echo "$folder"; fi
     done
 } | while read -r folder; do
-    echo "$(date --iso-8601=seconds) removing $folder" >>"$log"
-    rm -rf -- "$folder" "$runs/logs/$(basename "$folder").log"
+    remove "$folder"
 done
 exit "$status"

@@ -33,6 +33,17 @@ fn with_fault(
     arguments: &[&str],
     (under, calls, nth): (&str, &str, &str),
 ) -> Output {
+    fault_command(project, run, arguments, (under, calls, nth))
+        .output()
+        .unwrap()
+}
+
+fn fault_command(
+    project: &Project,
+    run: &str,
+    arguments: &[&str],
+    (under, calls, nth): (&str, &str, &str),
+) -> Command {
     let under = project.folder.path().canonicalize().unwrap().join(under);
     let mut command = project.prospect(run, arguments);
     command
@@ -40,7 +51,7 @@ fn with_fault(
         .env("FAULT_UNDER", under)
         .env("FAULT_CALLS", calls)
         .env("FAULT_NTH", nth);
-    command.output().unwrap()
+    command
 }
 
 const ERRORS: &str = "select path, error from images where error is not null order by path";
@@ -76,6 +87,23 @@ fn a_picture_that_could_not_be_read_is_read_by_the_next_run() {
         );
     }
     assert_eq!(project.decisions("run", &["labels"])["scan"], "reuse");
+}
+
+#[test]
+fn clean_works_on_a_full_disk() {
+    const ENOSPC: &str = "28";
+    let project = Project::new();
+    project.finish("run", &["run", "extract"]);
+    // As if deleting files made room: only the lock's line and the first manifest cannot be written.
+    let fault = ("run", "write", "1,2");
+    let output = fault_command(&project, "run", &["clean", "--yes", "extract"], fault)
+        .env("FAULT_ERRNO", ENOSPC)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!project.run_folder("run").join("tables/features").exists());
+    assert_eq!(project.decisions("run", &["extract"])["scan"], "reuse");
+    project.finish("run", &["run", "extract"]);
 }
 
 #[test]
@@ -152,4 +180,38 @@ fn a_run_goes_on_without_a_picture_that_only_the_scan_can_read() {
     assert_eq!(project.summary("run", "extract")["unread"], 1);
     project.finish("run", &["run"]);
     assert_eq!(project.contents("run"), project.contents("calm"));
+}
+
+/// A failed call of any kind leaves nothing behind that the next run does not mend. `PROSPECT_FAULTS=all` fails each of the first 200
+/// calls of each kind in turn, otherwise a few of them.
+#[test]
+fn a_failed_call_leaves_no_trace_after_the_next_run() {
+    let project = Project::new();
+    let stages = ["run", "extract"];
+    project.finish("calm", &stages);
+    let calm = project.contents("calm");
+    let all = std::env::var("PROSPECT_FAULTS").is_ok_and(|value| value == "all");
+    for (calls, few) in [
+        ("read", [1, 40, 150]),
+        ("write", [1, 30, 77]),
+        ("fsync", [1, 14, 40]),
+        ("rename", [1, 9, 20]),
+    ] {
+        let chosen: Vec<u64> = if all {
+            (1..=200).collect()
+        } else {
+            few.to_vec()
+        };
+        for nth in chosen {
+            let run = format!("{calls}-{nth}");
+            let below = format!("{run}:{}/images", project.folder.path().display());
+            let output = with_fault(&project, &run, &stages, (&below, calls, &nth.to_string()));
+            let status = output.status.code();
+            assert!(matches!(status, Some(0 | 2 | 65 | 74)), "{run}: {output:?}");
+            project.finish(&run, &stages);
+            assert_eq!(project.contents(&run), calm, "{run}: after {output:?}");
+            project.finish(&run, &["verify"]);
+            fs::remove_dir_all(project.run_folder(&run)).unwrap();
+        }
+    }
 }

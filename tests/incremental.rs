@@ -4,6 +4,7 @@ mod common;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::Command,
     thread,
@@ -174,21 +175,32 @@ fn kills_while_rows_are_reused_leave_the_tables_unchanged() {
 
 /// One run of jobs/nightly.sh; its exit status and output.
 fn night(project: &Project, name: &str, max_new: u32) -> (i32, String) {
+    let mut command = nightly(project);
+    command
+        .env("PROSPECT_NIGHT", name)
+        .env("PROSPECT_MAX_NEW", max_new.to_string());
+    finish(&mut command)
+}
+
+/// jobs/nightly.sh for tonight.
+fn nightly(project: &Project) -> Command {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("jobs/nightly.sh");
-    let output = Command::new("bash")
+    let mut command = Command::new("bash");
+    command
         .arg(script)
         .args(["-c", "pipeline.toml", "--set", "project.methods=[\"pca\"]"])
         .current_dir(project.folder.path())
         .env("PROSPECT", env!("CARGO_BIN_EXE_prospect"))
-        .env("PROSPECT_NIGHT", name)
         .env("PROSPECT_KEEP", "2")
-        .env("PROSPECT_MAX_NEW", max_new.to_string())
         .env(
             "PROSPECT_TEXTFILE",
             project.folder.path().join("prospect.prom"),
-        )
-        .output()
-        .unwrap();
+        );
+    command
+}
+
+fn finish(command: &mut Command) -> (i32, String) {
+    let output = command.output().unwrap();
     let printed = [output.stdout, output.stderr].concat();
     (
         output.status.code().unwrap(),
@@ -245,6 +257,61 @@ fn nightly_run_reports_new_findings_and_deletes_old_runs() {
         "{status}: {printed}"
     );
     assert!(at("runs/nightly/2026-11-22/summary.json").exists());
+}
+
+#[test]
+fn a_failed_night_is_not_resumed_for_ever() {
+    let project = Project::new();
+    let at = |path: &str| project.folder.path().join(path);
+    assert_eq!(night(&project, "2020-01-01", 0), (0, String::new()));
+    fs::rename(at("images/disc"), at("disc")).unwrap();
+    fs::create_dir(at("images/disc")).unwrap();
+    for number in 0..30 {
+        fs::write(at(&format!("images/disc/{number}.png")), "no picture").unwrap();
+    }
+    assert_eq!(night(&project, "2020-01-02", 0).0, 65);
+    assert_eq!(
+        fs::read_to_string(at("runs/nightly/logs/2020-01-02.failed")).unwrap(),
+        "65\n"
+    );
+    fs::remove_dir_all(at("images/disc")).unwrap();
+    fs::rename(at("disc"), at("images/disc")).unwrap();
+    let (status, printed) = finish(&mut nightly(&project));
+    assert_eq!(status, 0, "{printed}");
+    assert!(!at("runs/nightly/2020-01-02").exists());
+    assert!(!at("runs/nightly/logs/2020-01-02.failed").exists());
+    // An interrupted one is.
+    assert!(at("runs/nightly/latest/summary.json").exists());
+    let night = fs::canonicalize(at("runs/nightly/latest")).unwrap();
+    fs::rename(&night, at("runs/nightly/2020-01-03")).unwrap();
+    fs::remove_file(at("runs/nightly/2020-01-03/summary.json")).unwrap();
+    assert_eq!(finish(&mut nightly(&project)), (0, String::new()));
+    assert!(at("runs/nightly/2020-01-03/summary.json").exists());
+}
+
+#[test]
+fn a_full_disk_costs_old_nights_only() {
+    let project = Project::new();
+    let at = |path: &str| project.folder.path().join(path);
+    for name in ["2020-01-01", "2020-01-02"] {
+        assert_eq!(night(&project, name, 0), (0, String::new()));
+    }
+    // A stand-in that has no space while the first night is there.
+    let full = format!(
+        "#!/bin/sh\nif [ \"$1\" = run ] && [ -e runs/nightly/2020-01-01 ]; then echo 'writing failed: No space left'; exit 74; fi\n\
+         exec {} \"$@\"\n",
+        env!("CARGO_BIN_EXE_prospect")
+    );
+    fs::write(at("full.sh"), full).unwrap();
+    fs::set_permissions(at("full.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = nightly(&project);
+    command
+        .env("PROSPECT", at("full.sh"))
+        .env("PROSPECT_NIGHT", "2020-01-03");
+    assert_eq!(finish(&mut command), (0, String::new()));
+    let nights = ["2020-01-01", "2020-01-02", "2020-01-03"];
+    let there = nights.map(|name| at(&format!("runs/nightly/{name}")).exists());
+    assert_eq!(there, [false, true, true]);
 }
 
 #[test]

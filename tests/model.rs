@@ -4,7 +4,9 @@ mod common;
 
 use prospect::model::{
     LayerChoice,
+    analysis::Analysis,
     forward::{Forward, Wanted},
+    graph::Graph,
     program::Fusion,
 };
 use tch::{Device, Tensor};
@@ -183,6 +185,30 @@ fn defaults_follow_from_the_graph() {
     let early = analysis.tap("features.0").unwrap();
     assert!(analysis.cam_exact(&info.graph, early.value).is_err());
     assert_eq!(info.head_name(), "classifier.1");
+}
+
+#[test]
+fn default_layers_fit_into_the_column_of_positions() {
+    let (info, ..) = open("plain");
+    let layers = |graph: &Graph| -> Vec<String> {
+        let analysis = Analysis::new(graph);
+        let names = analysis
+            .layers
+            .iter()
+            .map(|&at| analysis.taps[at].name.clone());
+        names.collect()
+    };
+    let all = layers(&info.graph);
+    let first = info.analysis.taps[info.analysis.layers[0]].value;
+    let with_side = |side: i64| {
+        let mut graph = info.graph.clone();
+        if let Some([_, _, rows, cols]) = graph.values[first].shape.as_deref_mut() {
+            (*rows, *cols) = (Some(side), Some(side));
+        }
+        graph
+    };
+    assert_eq!(layers(&with_side(256)), all);
+    assert_eq!(layers(&with_side(288)), all[1..]);
 }
 
 #[test]

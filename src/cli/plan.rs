@@ -138,6 +138,7 @@ mod tests {
             stage,
             about: "does something",
             decision,
+            may_stay: false,
             tables,
             replaces: 0,
             keeps: 0,

@@ -30,7 +30,7 @@ pub(super) struct ReportArgs {
 
 pub(super) fn report(global: &Global, args: &ReportArgs) -> anyhow::Result<u8> {
     let stages = ["report".to_string()];
-    let run = run::bring_up_to_date(global, &stages, &output::print_note)?;
+    let run = run::bring_up_to_date(global, &stages, false, &output::print_note)?;
     let page = run::report(&run);
     output::print(&page.display().to_string())?;
     if args.open {

@@ -28,11 +28,19 @@ pub(super) struct RunArgs {
     /// Stages to run, with their dependencies. Default: all
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
+    /// Run even if the estimated output exceeds the free space on the disk
+    #[arg(long)]
+    no_space_check: bool,
 }
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
     let started = Instant::now();
-    let run = bring_up_to_date(global, &args.stages, &output::try_print)?;
+    let run = bring_up_to_date(
+        global,
+        &args.stages,
+        args.no_space_check,
+        &output::try_print,
+    )?;
     if !global.quiet {
         output::try_print(&done(&run, started.elapsed()));
     }
@@ -43,6 +51,7 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<u8> {
 pub(super) fn bring_up_to_date(
     global: &Global,
     stages: &[String],
+    no_space_check: bool,
     print: &dyn Fn(&str),
 ) -> anyhow::Result<RunFolder> {
     let config = global.config()?;
@@ -69,7 +78,10 @@ pub(super) fn bring_up_to_date(
             progress.suspend(|| print(&line));
         }
     };
-    let result = prospect_engine::run(&ctx, &lock, stages, &mut watch);
+    let result = match no_space_check {
+        false => prospect_engine::run(&ctx, &lock, stages, &mut watch),
+        true => prospect_engine::run_within(&ctx, &lock, stages, &|| u64::MAX, &mut watch),
+    };
     if let (Err(Error::Interrupted), false) = (&result, global.quiet) {
         unfinished(&run.manifest()?).lines().for_each(print);
     }

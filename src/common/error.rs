@@ -50,7 +50,7 @@ pub enum Error {
     /// The run's expected output exceeds the free disk space.
     #[error(
         "{}: the run is expected to write about {}, but only {} is free; the largest table is {largest} (stage {stage}), \
-         about {}; {remedy}free some space, or choose another [run] dir",
+         about {}; {remedy}free some space (`prospect clean`), choose another [run] dir, or use `prospect run --no-space-check`",
         path.display(), bytes(*needed), bytes(*free), bytes(*largest_bytes)
     )]
     NoSpace {

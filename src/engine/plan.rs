@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use prospect_common::{Complaint, Complaints, Result, text::did_you_mean};
-use prospect_store::StageRecord;
+use prospect_store::{Manifest, StageRecord, stage_key};
 
 use super::{
-    Context, Stage,
+    Context, Stage, TableEstimate,
     decision::{Decision, Prepared, decide},
     reuse,
     space::{ImageCount, Plan, PlannedStage, missing},
@@ -36,50 +36,95 @@ pub(super) fn plan_prepared(ctx: &Context, prepared: &[Prepared]) -> Result<Plan
         if let (Decision::Reuse, Some(record)) = (&decision, record) {
             ready.insert(stage.name, record.dependency_key().to_string());
         }
-        let (replaces, keeps) = match (&decision, record) {
-            (Decision::Run { .. } | Decision::WaitsFor { .. }, Some(record)) => {
-                let kept = record.worth_keeping(&|record| {
-                    reuse::is_reusable(stage, &prepared.parameters, record)
-                });
-                let kept = kept.map_or(0, StageRecord::bytes);
-                (record.bytes() + record.previous_bytes() - kept, kept)
-            }
-            (Decision::Resume { .. }, Some(record)) => (0, record.previous_bytes()),
-            _ => (0, 0),
-        };
-        planned.push(PlannedStage {
-            stage: stage.name,
-            about: stage.about,
-            decision,
-            tables: Vec::new(),
-            replaces,
-            keeps,
-        });
+        planned.push(sized(prepared, decision, &manifest));
     }
     let images = ImageCount::of(prepared, &planned, &manifest);
-    let Some(count) = images else {
-        return Ok(Plan {
-            stages: planned,
-            images,
-        });
-    };
-    for (planned, prepared) in planned.iter_mut().zip(prepared) {
-        if planned.decision == Decision::Reuse {
-            continue;
-        }
-        planned.tables = (prepared.stage.estimate)(ctx, count.n)?;
-        if let (Decision::Resume { .. }, Some(record)) =
-            (&planned.decision, manifest.stages.get(planned.stage))
-        {
-            let tables = planned.tables.drain(..);
-            planned.tables = tables
-                .map(|table| missing(table, ctx.run, record))
-                .collect();
+    if let Some(images) = images {
+        for (planned, prepared) in planned.iter_mut().zip(prepared) {
+            planned.tables = tables(ctx, prepared, &planned.decision, &manifest, images)?;
         }
     }
     Ok(Plan {
         stages: planned,
         images,
+    })
+}
+
+/// The plan for one stage whose dependencies are complete.
+pub(super) fn plan_stage(
+    ctx: &Context,
+    all: &[Prepared],
+    stage: &Prepared,
+    decision: Decision,
+) -> Result<Plan> {
+    let manifest = ctx.run.manifest()?;
+    let images = ImageCount::now(all, &manifest);
+    let mut planned = sized(stage, decision, &manifest);
+    if let Some(images) = images {
+        planned.tables = tables(ctx, stage, &planned.decision, &manifest, images)?;
+    }
+    Ok(Plan {
+        stages: vec![planned],
+        images,
+    })
+}
+
+/// A stage of a plan, without its estimated tables.
+fn sized(prepared: &Prepared, decision: Decision, manifest: &Manifest) -> PlannedStage {
+    let stage = prepared.stage;
+    let record = manifest.stages.get(stage.name);
+    let (replaces, keeps) = match (&decision, record) {
+        (Decision::Run { .. } | Decision::WaitsFor { .. }, Some(record)) => {
+            let kept = record
+                .worth_keeping(&|record| reuse::is_reusable(stage, &prepared.parameters, record));
+            let kept = kept.map_or(0, StageRecord::bytes);
+            (record.bytes() + record.previous_bytes() - kept, kept)
+        }
+        (Decision::Resume { .. }, Some(record)) => (0, record.previous_bytes()),
+        _ => (0, 0),
+    };
+    let is_same = |record: &StageRecord| {
+        record.complete
+            && record.key
+                == stage_key(
+                    stage.name,
+                    stage.version,
+                    &prepared.parameters,
+                    &record.needs,
+                )
+    };
+    let waits = matches!(decision, Decision::WaitsFor { .. });
+    PlannedStage {
+        stage: stage.name,
+        about: stage.about,
+        may_stay: waits && record.is_some_and(is_same),
+        decision,
+        tables: Vec::new(),
+        replaces,
+        keeps,
+    }
+}
+
+/// The estimated output of a stage that is still to be written.
+fn tables(
+    ctx: &Context,
+    prepared: &Prepared,
+    decision: &Decision,
+    manifest: &Manifest,
+    images: ImageCount,
+) -> Result<Vec<TableEstimate>> {
+    if *decision == Decision::Reuse {
+        return Ok(Vec::new());
+    }
+    let tables = (prepared.stage.estimate)(ctx, images.n)?;
+    Ok(match (decision, manifest.stages.get(prepared.stage.name)) {
+        (Decision::Resume { .. }, Some(record)) => {
+            let tables = tables.into_iter();
+            tables
+                .map(|table| missing(table, ctx.run, record))
+                .collect()
+        }
+        _ => tables,
     })
 }
 

@@ -25,6 +25,9 @@ pub struct PlannedStage {
     /// Bytes of earlier rows, kept for reuse and deleted when the stage is complete.
     #[serde(skip_serializing_if = "is_zero")]
     pub keeps: u64,
+    /// Whether it is complete under its present settings, and waits: it runs only if an earlier stage finds changes.
+    #[serde(skip)]
+    pub may_stay: bool,
 }
 
 fn is_zero(bytes: &u64) -> bool {
@@ -57,14 +60,20 @@ impl ImageCount {
     ) -> Option<ImageCount> {
         let at = (prepared.iter()).position(|prepared| prepared.stage.lists_images())?;
         if stages[at].decision == Decision::Reuse {
-            return Some(ImageCount {
-                n: manifest.stages.get(stages[at].stage)?.rows(images::NAME),
-                source: "table images",
-            });
+            return ImageCount::now(prepared, manifest);
         }
         Some(ImageCount {
             n: prepared[at].parameters["files"]["n"].as_u64()?,
             source: "folder listing",
+        })
+    }
+
+    /// From the table of images.
+    pub(super) fn now(prepared: &[Prepared], manifest: &Manifest) -> Option<ImageCount> {
+        let lister = prepared.iter().find(|one| one.stage.lists_images())?;
+        Some(ImageCount {
+            n: manifest.stages.get(lister.stage.name)?.rows(images::NAME),
+            source: "table images",
         })
     }
 }
@@ -77,10 +86,10 @@ impl Plan {
     }
 
     /// Largest growth of the run folder, in bytes, while the stages run in sequence. Each first deletes its output under other
-    /// settings and, when complete, the earlier rows it reused.
+    /// settings and, when complete, the earlier rows it reused. Stages that may stay as they are do not count.
     pub fn growth(&self) -> u64 {
         let (mut now, mut most) = (0i128, 0);
-        for planned in &self.stages {
+        for planned in self.stages.iter().filter(|planned| !planned.may_stay) {
             now -= i128::from(planned.replaces);
             now += (planned.tables.iter())
                 .map(|table| i128::from(table.bytes))
@@ -93,7 +102,7 @@ impl Plan {
 
     /// The largest estimated table, with its stage.
     pub fn largest(&self) -> Option<(&'static str, &TableEstimate)> {
-        let stages = self.stages.iter();
+        let stages = self.stages.iter().filter(|planned| !planned.may_stay);
         stages
             .flat_map(|planned| planned.tables.iter().map(|table| (planned.stage, table)))
             .max_by_key(|(_, table)| table.bytes)

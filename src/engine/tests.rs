@@ -235,7 +235,7 @@ impl Bench {
         DONE.with_borrow_mut(Vec::clear);
         self.with(set, |ctx| {
             let lock = ctx.run.lock("test")?;
-            run_within(ctx, &lock, &[], free, &mut |_| {})
+            run_within(ctx, &lock, &[], &|| free, &mut |_| {})
         })
     }
 

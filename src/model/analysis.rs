@@ -6,6 +6,7 @@ use super::{
     graph::{Graph, Node, ValueId},
     operators,
     receptive_field::{self, Field},
+    units::MAX_CELLS,
 };
 
 /// The output of one call of one module, as a PyTorch forward hook sees it.
@@ -377,5 +378,10 @@ fn default_layers(
         }
         layers.push(*index);
     }
+    let fits = |index: &usize| {
+        let shape = graph.shape(taps[*index].value);
+        matches!(shape, Some([_, _, Some(rows), Some(cols)]) if rows * cols <= MAX_CELLS)
+    };
+    layers.retain(fits);
     (on_path.last().map(|(_, index)| *index), layers)
 }

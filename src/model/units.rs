@@ -2,6 +2,9 @@
 
 use rayon::prelude::*;
 
+/// Maximum cells of a map whose positions fit into the column `argmax`.
+pub const MAX_CELLS: i64 = 1 << 16;
+
 /// Statistics of one layer over a batch; every vector is `[n, channels]`, row-major.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnitStatistics {

@@ -70,6 +70,14 @@ impl RunFolder {
     }
 }
 
+/// Whether the disk has no space left for this user.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// The folder of a relative file path.
 pub(super) fn parent(relative: &str) -> &str {
     relative.rsplit_once('/').map_or("", |(folder, _)| folder)

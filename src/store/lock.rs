@@ -10,14 +10,15 @@ use std::{
 
 use prospect_common::{Error, Result, text::escaped};
 
-use super::RunFolder;
+use super::{RunFolder, disk};
 
 const FILE_NAME: &str = "lock";
 
 /// The exclusive right to write to a run folder, released when the last clone is dropped.
 ///
-/// The operating system's lock on the file decides, not the file's existence or contents: it ends with its process, so the lock
-/// file of a killed process does not block others. The contents (pid, host, command) only identify the holder.
+/// The operating system's locks on the folder and the file decide, not the file's existence or contents: they end with their process,
+/// so the lock file of a killed process does not block others. The contents (pid, host, command) only identify the holder. The
+/// folder's lock holds even if the file is deleted, but network file systems may not lock folders.
 #[derive(Debug, Clone)]
 pub struct RunLock {
     state: Arc<LockState>,
@@ -26,6 +27,8 @@ pub struct RunLock {
 #[derive(Debug)]
 struct LockState {
     file: File,
+    /// The locked folder, if its file system can lock folders.
+    _folder: Option<File>,
     root: PathBuf,
     /// The previous holder, if it did not release the lock.
     abandoned_by: Option<String>,
@@ -53,7 +56,14 @@ impl RunFolder {
             .truncate(false)
             .open(&path)
             .map_err(Error::io(&path, "opening the lock file"))?;
-        match file.try_lock() {
+        let folder =
+            File::open(self.root()).map_err(Error::io(self.root(), "opening the folder"))?;
+        let of_folder = folder.try_lock();
+        let lock = match of_folder {
+            Err(TryLockError::WouldBlock) => Err(TryLockError::WouldBlock),
+            _ => file.try_lock(),
+        };
+        match lock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::Locked {
@@ -79,10 +89,15 @@ impl RunFolder {
             file.rewind()?;
             file.write_all(line.as_bytes())
         };
-        write(&mut file).map_err(Error::io(&path, "writing"))?;
+        match write(&mut file) {
+            // The line is for people; a full disk must not keep `prospect clean` from its work.
+            Err(error) if disk::is_full(&error) => {}
+            written => written.map_err(Error::io(&path, "writing"))?,
+        }
         Ok(RunLock {
             state: Arc::new(LockState {
                 file,
+                _folder: of_folder.is_ok().then_some(folder),
                 root: self.root().to_path_buf(),
                 abandoned_by,
                 writing: Mutex::new(None),

@@ -345,8 +345,21 @@ impl Drop for PartWriter {
     }
 }
 
-/// Removes a stage and everything that it wrote from the run folder.
+/// Removes a stage and everything that it wrote from the run folder. Works on a full disk.
 pub fn remove_stage(run: &RunFolder, lock: &RunLock, name: &str) -> Result<()> {
+    match remove_in_order(run, lock, name) {
+        Err(Error::Io { source, .. }) if disk::is_full(&source) => {
+            // Without space for another manifest, the files go first: until then, their parts count as lost.
+            for (.., file) in (run.manifest()?.all_files()).filter(|(stage, ..)| *stage == name) {
+                disk::remove_file(&disk::resolve(run, &file.path)?)?;
+            }
+            remove_in_order(run, lock, name)
+        }
+        result => result,
+    }
+}
+
+fn remove_in_order(run: &RunFolder, lock: &RunLock, name: &str) -> Result<()> {
     if !run.manifest()?.stages.contains_key(name) {
         return Ok(());
     }

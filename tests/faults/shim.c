@@ -3,6 +3,7 @@
  *   FAULT_UNDER   paths, separated by colons
  *   FAULT_CALLS   of read, write, fsync, rename, separated by commas
  *   FAULT_NTH     the calls that fail, separated by commas, counted from 1 over all of these; 0: every one
+ *   FAULT_ERRNO   the error, a number; 5, EIO, without it
  *   FAULT_COUNT   a file into which the number of calls is written at the end
  */
 #define _GNU_SOURCE
@@ -60,10 +61,15 @@ __attribute__((destructor)) static void report(void) {
     }
 }
 
+static int error(void) {
+    const char *number = getenv("FAULT_ERRNO");
+    return number ? atoi(number) : EIO;
+}
+
 #define REAL(result, name, types, arguments)                          \
     static result (*real) types;                                      \
     if (!real) real = (result(*) types)dlsym(RTLD_NEXT, #name);       \
-    if (failing) { errno = EIO; return -1; }                          \
+    if (failing) { errno = error(); return -1; }                      \
     return real arguments;
 
 ssize_t read(int fd, void *to, size_t n) {

@@ -145,26 +145,6 @@ impl UserTable<'_> {
     }
 }
 
-/// The format of a file that is not text, if it is a usual one.
-fn other_format(bytes: &[u8]) -> Option<&'static str> {
-    const FORMATS: [(&[u8], &str); 9] = [
-        (b"PK\x03\x04", "an Excel workbook or another zip file"),
-        (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
-        (b"SQLite format 3", "an SQLite database"),
-        (b"ARROW1", "an Arrow file"),
-        (b"\x1f\x8b", "a gzip file"),
-        (b"\x28\xb5\x2f\xfd", "a zstd file"),
-        (b"%PDF", "a PDF"),
-        (b"\xff\xfe", "text in UTF-16"),
-        (b"\xfe\xff", "text in UTF-16"),
-    ];
-    let known = FORMATS.iter().find(|(start, _)| bytes.starts_with(start));
-    let binary = bytes.iter().take(8192).any(|byte| *byte == 0);
-    known
-        .map(|(_, name)| *name)
-        .or(binary.then_some("a binary file"))
-}
-
 fn from_parquet(path: &Path) -> Result<UserTable<'_>> {
     let batches = read_parquet(path)?;
     let Some(first) = batches.first() else {

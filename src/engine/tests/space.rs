@@ -72,3 +72,32 @@ fn images_are_counted_in_the_table_if_it_exists() {
         (3, "table images")
     );
 }
+
+#[test]
+fn stages_that_stay_as_they_are_need_no_space() {
+    let bench = Bench::new();
+    bench.run(&[], &[]).unwrap();
+    // The scan runs again, and finds the same images.
+    behaviour(|behaviour| behaviour.touched = 1);
+    bench.run_within(&[], 3000).unwrap();
+    assert_eq!(done(), ["scan 0"]);
+    // If it finds others, the next stage is checked when its turn comes.
+    behaviour(|behaviour| (behaviour.touched, behaviour.found) = (2, 2));
+    DONE.with_borrow_mut(Vec::clear);
+    let error = bench.with(&[], |ctx| {
+        let lock = ctx.run.lock("test").unwrap();
+        let free = || if done().is_empty() { 3000 } else { 0 };
+        run_within(ctx, &lock, &[], &free, &mut |_| {}).unwrap_err()
+    });
+    assert!(
+        matches!(
+            error,
+            Error::NoSpace {
+                stage: "extract",
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(done(), ["scan 0"]);
+}

@@ -24,6 +24,7 @@ use prospect_model::{
     device::{self, DeviceChoice},
     executor::Precision,
     forward::{Forward, Wanted},
+    units::MAX_CELLS,
 };
 use prospect_store::StageWriter;
 use serde_json::{Value, json};
@@ -51,9 +52,6 @@ pub const STAGE: Stage = Stage {
     estimate: estimate::estimate,
     run,
 };
-
-/// Maximum cells of a map, limited by the type of column `argmax`.
-const MAX_CELLS: i64 = 1 << 16;
 
 /// Checked settings.
 struct Choice {

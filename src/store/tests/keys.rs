@@ -75,6 +75,16 @@ fn the_lock_has_one_holder_and_ends_with_it() {
 }
 
 #[test]
+fn the_lock_holds_without_its_file() {
+    let (_keep, run) = fresh();
+    let lock = run.lock("test").unwrap();
+    std::fs::remove_file(run.path("lock")).unwrap();
+    assert!(matches!(run.lock("test"), Err(Error::Locked { .. })));
+    drop(lock);
+    run.lock("test").unwrap();
+}
+
+#[test]
 fn a_writer_holds_the_lock() {
     let (_keep, run) = fresh();
     let lock = run.lock("test").unwrap();
