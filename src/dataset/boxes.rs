@@ -3,7 +3,7 @@
 //! Boxes are in COCO format: left edge, top edge, width and height in pixels of the upright image.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use arrow::{
 use prospect_common::{Error, Result, text};
 
 use crate::{
+    pairing::pair,
     user_table::{Attribute, UserTable},
     votes::LabelColumns,
 };
@@ -147,24 +148,34 @@ impl Boxes {
         hasher.finalize().to_hex()[..32].to_string()
     }
 
-    /// Clips the boxes to a run's images, given as relative paths with the upright width and height of readable images.
+    /// Clips the boxes to a run's images, given as paths relative to `folder` with the upright width and height of readable images.
+    /// The table may [spell](pair) the paths otherwise.
     ///
     /// # Errors
     /// Boxes entirely outside their images, each with its position in the table.
     pub fn fit<'i>(
         &self,
         images: impl IntoIterator<Item = (&'i str, Option<(u32, u32)>)>,
+        folder: &Path,
     ) -> Result<ImageBoxes> {
         let mut fitted = ImageBoxes::default();
-        let mut unknown: BTreeSet<&str> = self.by_image.keys().map(String::as_str).collect();
+        let images: Vec<(&str, Option<(u32, u32)>)> = images.into_iter().collect();
+        let paths: Vec<&str> = images.iter().map(|(path, _)| *path).collect();
+        let pairing = pair(self.by_image.keys().map(String::as_str), &paths, folder);
+        let mut of_image: HashMap<&str, &[Row]> = HashMap::new();
+        for ((name, rows), file) in self.by_image.iter().zip(pairing.files) {
+            match file {
+                Some(at) => drop(of_image.insert(paths[at], rows)),
+                None => fitted.unknown.push(name.clone()),
+            }
+        }
         let mut complaints = Vec::new();
         for (image, size) in images {
-            unknown.remove(image);
-            let (Some(rows), Some((width, height))) = (self.by_image.get(image), size) else {
+            let (Some(rows), Some((width, height))) = (of_image.get(image), size) else {
                 continue;
             };
             let mut boxes = Vec::with_capacity(rows.len());
-            for row in rows {
+            for row in *rows {
                 let [x0, y0, x1, y1] = row.edges;
                 let (w, h) = (f64::from(width), f64::from(height));
                 let clipped = [x0.max(0.0), y0.max(0.0), x1.min(w), y1.min(h)];
@@ -185,7 +196,6 @@ impl Boxes {
             "boxes inside the upright images, in pixels",
             complaints,
         )?;
-        fitted.unknown = unknown.into_iter().map(str::to_string).collect();
         Ok(fitted)
     }
 }

@@ -124,7 +124,7 @@ fn boxes_are_clipped_or_refused_if_outside() {
         ("bad.jpg", None),
         ("c.jpg", Some((5, 5))),
     ];
-    let fitted = boxes.fit(images).unwrap();
+    let fitted = boxes.fit(images, Path::new("photos")).unwrap();
     assert_eq!(
         fitted.by_image["a.jpg"],
         [[0.0, 1.0, 2.0, 20.0], [3.0, 3.0, 5.0, 5.0]]
@@ -132,7 +132,7 @@ fn boxes_are_clipped_or_refused_if_outside() {
     assert_eq!(fitted.by_image.len(), 1);
     assert_eq!(fitted.unknown, ["gone.jpg"]);
     let error = boxes
-        .fit([("a.jpg", Some((3, 20)))])
+        .fit([("a.jpg", Some((3, 20)))], Path::new("photos"))
         .unwrap_err()
         .to_string();
     assert!(

@@ -80,7 +80,7 @@ impl Survey {
             Some(boxes) => {
                 let sizes = list.sizes.iter();
                 let sizes = sizes.map(|(path, size)| (path.as_str(), *size));
-                boxes.fit(sizes)?.by_image
+                boxes.fit(sizes, &ctx.config.images.dir)?.by_image
             }
         };
         let last = names.dataset.keys().next_back().copied().unwrap_or(-1);

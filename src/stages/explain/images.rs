@@ -1,5 +1,7 @@
 //! Labels, headers and object boxes of the images.
 
+use std::path::Path;
+
 use prospect_analysis::units::localisation::{Localisation, localisation};
 use prospect_common::{
     Result,
@@ -61,14 +63,14 @@ impl Images {
         }
         if let Some(boxes) = ctx.config.boxes()? {
             let paths = paths.iter().flat_map(|paths| paths.iter().flatten());
-            found.fit_boxes(&boxes, &paths.collect::<Vec<_>>())?;
+            found.fit_boxes(&boxes, &paths.collect::<Vec<_>>(), &ctx.config.images.dir)?;
         }
         Ok(found)
     }
 
-    fn fit_boxes(&mut self, boxes: &Boxes, paths: &[&str]) -> Result<()> {
+    fn fit_boxes(&mut self, boxes: &Boxes, paths: &[&str], folder: &Path) -> Result<()> {
         let sizes = self.headers.iter().map(Header::known_size);
-        let mut fitted = boxes.fit(paths.iter().copied().zip(sizes))?;
+        let mut fitted = boxes.fit(paths.iter().copied().zip(sizes), folder)?;
         for (boxes, path) in self.boxes.iter_mut().zip(paths) {
             *boxes = fitted.by_image.remove(*path).unwrap_or_default();
         }

@@ -35,7 +35,7 @@ impl ObjectBoxes {
             }
         }
         let sized = (listed.iter()).map(|(_, path, header)| (path.as_str(), header.known_size()));
-        let mut fitted = boxes.fit(sized)?.by_image;
+        let mut fitted = boxes.fit(sized, &ctx.config.images.dir)?.by_image;
         let by_image = listed.into_iter().filter_map(|(id, path, header)| {
             let boxes = fitted.remove(&path).filter(|boxes| !boxes.is_empty())?;
             Some((id, (header, boxes)))
