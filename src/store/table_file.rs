@@ -85,8 +85,10 @@ impl TableFile {
     }
 
     /// Writes the footer and makes the bytes durable.
-    pub(super) fn finish(self) -> Result<FinishedFile> {
-        let written = self.writer.into_inner().map_err(write_error(&self.path))?;
+    pub(super) fn finish(mut self) -> Result<FinishedFile> {
+        // Not by `into_inner`, whose last write fails with a message instead of the I/O error.
+        self.writer.finish().map_err(write_error(&self.path))?;
+        let written = self.writer.inner_mut();
         disk::crash_point();
         written
             .file
