@@ -145,7 +145,7 @@ pub fn walk(folder: &Path, without: &Path, links: Links) -> Result<Listing> {
                 Links::Skip => true,
             };
         n_links_skipped.set(n_links_skipped.get() + u64::from(is_skipped));
-        !is_skipped && !(entry.file_type().is_dir() && is_without(entry.path()))
+        !(is_skipped || entry.file_type().is_dir() && is_without(entry.path()))
     };
     let mut listing = Listing::default();
     let mut found = Vec::new();

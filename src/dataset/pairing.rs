@@ -10,6 +10,9 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::listing::has_image_extension;
 
+/// What two spellings of one file share.
+type Key<'k> = &'k dyn Fn(&str) -> String;
+
 /// The names of a table and the files they stand for.
 #[derive(Debug, Default, PartialEq)]
 pub struct Pairing {
@@ -71,7 +74,7 @@ pub fn pair<'p>(
                 .map(str::to_string)
         }),
     ];
-    let keys: [(&'static str, &dyn Fn(&str) -> String); 4] = [
+    let keys: [(&'static str, Key); 4] = [
         ("Unicode composition, or case of the extension", &key),
         ("no extension", &|path| {
             without_extension(&key(path)).to_string()

@@ -79,6 +79,14 @@ pub(super) struct Words<'t> {
     members: BTreeMap<String, (Range<usize>, Range<usize>)>,
 }
 
+/// Name, span of the key, span of the value, and the value's text if it is not as in the file.
+type Input = (
+    &'static str,
+    Range<usize>,
+    Range<usize>,
+    Option<&'static str>,
+);
+
 impl<'t> Words<'t> {
     pub(super) fn new(
         text: &'t str,
@@ -95,15 +103,8 @@ impl<'t> Words<'t> {
         }
     }
 
-    /// The keys of `[input]`: name, span of the key, span of the value, and the value's text if it is not as in the file.
-    pub(super) fn inputs(
-        &self,
-    ) -> Vec<(
-        &'static str,
-        Range<usize>,
-        Range<usize>,
-        Option<&'static str>,
-    )> {
+    /// The keys of `[input]`.
+    pub(super) fn inputs(&self) -> Vec<Input> {
         let own = ["resize", "crop", "interpolation", "mean", "std"].map(|key| (key, key));
         let is_normalized = self.flag("do_normalize");
         let is_used = |key: &str| is_normalized || !["mean", "std"].contains(&key);

@@ -28,7 +28,7 @@ impl FileLabels<'_> {
             _ => Metadata::default(),
         };
         if metadata.n_rows() > 0 {
-            let listing = listing::walk(&images.dir, &config.run.dir)?;
+            let listing = listing::walk(&images.dir, &config.run.dir, images.links)?;
             let paths = listing.entries.iter().map(|entry| entry.path.as_str());
             metadata.pair(&paths.collect::<Vec<_>>(), &images.dir);
         }
