@@ -95,7 +95,7 @@ remove() {
 run() {
     local status before oldest
     while true; do
-        before=$(($(wc -c <"$log" 2>/dev/null || echo 0) + 1))
+        before=$(($(cat "$log" 2>/dev/null | wc -c) + 1))
         status=0
         prospect run -c "$config" "${settings[@]}" || status=$?
         [ "$status" = 74 ] || return "$status"

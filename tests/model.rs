@@ -200,10 +200,16 @@ fn default_layers_fit_into_the_column_of_positions() {
     };
     let all = layers(&info.graph);
     let first = info.analysis.taps[info.analysis.layers[0]].value;
+    let size = info.graph.values[first].shape.as_ref().unwrap()[2..].to_vec();
+    // All maps of the first layer's size get another.
     let with_side = |side: i64| {
         let mut graph = info.graph.clone();
-        if let Some([_, _, rows, cols]) = graph.values[first].shape.as_deref_mut() {
-            (*rows, *cols) = (Some(side), Some(side));
+        for value in &mut graph.values {
+            if let Some([_, _, maps @ ..]) = value.shape.as_deref_mut()
+                && maps == size
+            {
+                maps.fill(Some(side));
+            }
         }
         graph
     };
