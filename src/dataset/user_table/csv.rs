@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use arrow::array::StringArray;
 use prospect_common::{Error, Result, text};
 
-use super::{Attribute, UserTable};
+use super::table::{Attribute, UserTable};
 
 /// Separators, the usual one first.
 const SEPARATORS: [(u8, &str); 3] = [(b',', "commas"), (b';', "semicolons"), (b'\t', "tabs")];

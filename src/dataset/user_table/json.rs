@@ -9,7 +9,7 @@ use arrow::array::{
 use prospect_common::{Error, Result};
 use serde_json::{Map, Value};
 
-use super::{Attribute, UserTable};
+use super::table::{Attribute, UserTable};
 
 type Row = Map<String, Value>;
 

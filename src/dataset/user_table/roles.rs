@@ -2,7 +2,7 @@
 
 use prospect_common::{Error, Result, text::escaped};
 
-use super::{Attribute, FILE_NAME, LABEL, SPLIT, UserTable};
+use super::table::{Attribute, FILE_NAME, LABEL, SPLIT, UserTable};
 use crate::votes::LabelColumns;
 
 /// Names, in lower case and without punctuation, that stand for a role if no column has its usual name; the best first.
