@@ -78,7 +78,7 @@ impl ModelInfo {
     /// Loads the weights of the heads after `layers` only, in float32.
     ///
     /// # Errors
-    /// As [`Network::load`].
+    /// As `Network::load`.
     pub fn load_heads<'l>(
         &self,
         layers: impl IntoIterator<Item = &'l Layer>,

@@ -156,10 +156,10 @@ impl ModelInfo {
         self.network(cpu, precision, Some(weights))
     }
 
-    /// Loads the network onto a device and runs it once ([`Network::probe`]).
+    /// Loads the network onto a device and runs it once (`Network::probe`).
     ///
     /// # Errors
-    /// As [`Network::load`] and [`Network::probe`]; a file that changed after it was opened.
+    /// As `Network::load` and `Network::probe`; a file that changed after it was opened.
     pub fn load(&self, device: tch::Device, precision: Precision) -> Result<Network> {
         let network = self.network(device, precision, None)?;
         network.probe(&self.path)?;

@@ -13,7 +13,7 @@ const MAX_INTERLACED: u64 = 512 << 20;
 
 /// Width and height.
 pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
-    let mut decoder = decoder(bytes, false, u64::from(u16::MAX));
+    let mut decoder = decoder(bytes, true, u64::from(u16::MAX));
     let info = decoder.read_header_info().map_err(refused)?;
     Ok((info.width, info.height))
 }

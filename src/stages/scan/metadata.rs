@@ -7,7 +7,8 @@ use prospect_config::{ImagesConfig, Labels};
 use prospect_dataset::metadata::Metadata;
 use prospect_engine::schema::images;
 
-use super::EXAMPLES;
+/// Examples in a warning.
+pub(super) const EXAMPLES: usize = 3;
 
 /// Reads the metadata, if there is any, and pairs its rows with the images.
 ///

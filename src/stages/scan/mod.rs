@@ -30,6 +30,7 @@ use prospect_store::StageWriter;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
+use metadata::EXAMPLES;
 use reuse::EarlierResults;
 use rows::Annotation;
 
@@ -59,8 +60,6 @@ pub const STAGE: Stage = Stage {
 
 /// Files per part; an interrupted scan repeats at most one part.
 const PART_FILES: usize = 2048;
-/// Examples in a warning.
-const EXAMPLES: usize = 3;
 
 /// Everything known before an image file is opened.
 struct Survey {
