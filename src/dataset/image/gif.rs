@@ -56,10 +56,11 @@ pub(super) fn decode(bytes: &[u8], max_bytes: u64) -> Result<Stored, ImageError>
             return Err(refused(error));
         }
         let n_rows = height - n_empty;
-        loss = Some(format!(
-            "{}: empty from row {n_rows} of {height}",
-            reason(&error)
-        ));
+        let reason = reason(&error);
+        loss = Some(match n_empty {
+            0 => reason,
+            _ => format!("{reason}: empty from row {n_rows} of {height}"),
+        });
     }
     let mut indices = vec![around; screen_width * screen_height];
     for (y, row) in frame.chunks(width.max(1)).enumerate() {

@@ -41,7 +41,7 @@ fn loss(bytes: &[u8]) -> Option<String> {
     let (length, _) = bytes.get(4..)?.split_first_chunk()?;
     let expected = u64::from(u32::from_le_bytes(*length)) + 8;
     let missing = expected.checked_sub(bytes.len() as u64)?;
-    (missing > 0).then(|| format!("the file is {missing} bytes shorter than its header says"))
+    (missing > 0).then(|| format!("the file is cut: {missing} of {expected} bytes are missing"))
 }
 
 fn too_large() -> ImageError {

@@ -170,7 +170,7 @@ fn every_unreadable_file_has_a_row_with_its_error() {
     assert!(
         table["phash"]
             .as_primitive::<UInt64Type>()
-            .is_null(at("cut.png"))
+            .is_null(at("crc.png"))
     );
     assert!(
         table["sharpness"]
