@@ -272,7 +272,7 @@ fn a_cut_file_is_read_down_to_the_cut() {
         ("jpeg-420", "the file ends early"),
         ("png-rgb", "black from row "),
         ("bmp-rgb", "the file ends early: "),
-        ("gif-first", "empty from row "),
+        ("gif-first", "Unexpected End of File"),
     ] {
         let bytes = golden.bytes(&format!("file/{name}"));
         let complete = decode(&bytes, &STORED).unwrap();
