@@ -3,9 +3,9 @@
 //! Levels of fewer than 8 bits become `level * 255 / largest`, without rounding. Pixels that run-length code skips have colour 0.
 //! Alpha is dropped. (The `image` crate rounds levels, shows skipped pixels black, and refuses OS/2's second header.)
 
-use super::{ImageError, samples, samples::Stored};
+use super::{ImageError, format::Format, samples, samples::Stored};
 
-const FORMAT: &str = "bmp";
+const FORMAT: Format = Format::Bmp;
 const FILE_HEADER: usize = 14;
 
 struct Header {
@@ -65,7 +65,7 @@ fn header(bytes: &[u8]) -> Result<Header, ImageError> {
     let size = word(FILE_HEADER)? as usize;
     let old = size == 12;
     if !matches!(size, 12 | 40 | 52 | 56 | 64 | 108 | 124) {
-        return Err(unsupported(format!("a header of {size} bytes")));
+        return Err(FORMAT.unsupported(format!("a header of {size} bytes")));
     }
     let (width, height, bits, compression, colours) = if old {
         let (width, height) = (half(18)?, half(20)?);
@@ -80,11 +80,11 @@ fn header(bytes: &[u8]) -> Result<Header, ImageError> {
         (0 | 3 | 6, 1 | 2 | 4 | 8 | 16 | 24 | 32) => Coding::Plain,
         (1, 8) => Coding::RunLength8,
         (2, 4) => Coding::RunLength4,
-        (0..=3, _) => return Err(unsupported(format!("{bits} bits a pixel"))),
-        _ => return Err(unsupported(format!("compression {compression}"))),
+        (0..=3, _) => return Err(FORMAT.unsupported(format!("{bits} bits a pixel"))),
+        _ => return Err(FORMAT.unsupported(format!("compression {compression}"))),
     };
     if width <= 0 || height == 0 {
-        return Err(corrupt(format!("the header says {width}x{height}")));
+        return Err(FORMAT.corrupt(format!("the header says {width}x{height}")));
     }
     let masks = match (compression, bits) {
         (3 | 6, 16..) => {
@@ -251,22 +251,5 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 fn truncated() -> ImageError {
-    ImageError::Truncated {
-        format: FORMAT,
-        reason: "the file ends before the pixels".into(),
-    }
-}
-
-fn corrupt(reason: String) -> ImageError {
-    ImageError::Corrupt {
-        format: FORMAT,
-        reason,
-    }
-}
-
-fn unsupported(reason: String) -> ImageError {
-    ImageError::Unsupported {
-        format: FORMAT,
-        reason,
-    }
+    FORMAT.truncated("the file ends before the pixels")
 }

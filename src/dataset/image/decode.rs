@@ -11,8 +11,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{
-    DecodeOptions, Header, ImageError, RgbImage, bmp, budget, exif, gif, jpeg, orientation, png,
-    tiff, webp,
+    DecodeOptions, Header, ImageError, RgbImage, bmp, budget, exif, format::Format, gif, jpeg,
+    orientation, png, tiff, webp,
 };
 
 /// Bytes that a decoder may allocate per pixel: two buffers of 16-bit RGBA, plus a margin.
@@ -25,7 +25,7 @@ const EXTRA_BYTES: u64 = 16 << 20;
 /// Size, format and orientation from the file's metadata. Allocates no pixels.
 pub fn read_header(bytes: &[u8], options: &DecodeOptions) -> Result<Header, ImageError> {
     guarded(bytes, || {
-        let format = format_of(bytes)?;
+        let format = Format::of(bytes)?;
         let (width, height) = match format {
             Format::Jpeg => jpeg::size(bytes)?,
             Format::Png => png::size(bytes)?,
@@ -62,7 +62,7 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, ImageEr
     // Held until the image is upright.
     let _share = budget::reserve(n_pixels * TYPICAL_BYTES_PER_PIXEL);
     let stored = guarded(bytes, || {
-        let stored = match format_of(bytes)? {
+        let stored = match Format::of(bytes)? {
             Format::Jpeg => jpeg::decode(bytes, (header.width, header.height))?,
             Format::Png => png::decode(bytes, options.depth, max_bytes)?,
             Format::WebP => webp::decode(bytes, max_bytes)?,
@@ -103,67 +103,10 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, ImageEr
 fn guarded<T>(bytes: &[u8], work: impl FnOnce() -> Result<T, ImageError>) -> Result<T, ImageError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(ImageError::Corrupt {
-            format: format_of(bytes).map_or("image", Format::name),
+            format: Format::of(bytes).map_or("image", Format::name),
             reason: "the decoder gave up".into(),
         })
     })
-}
-
-#[derive(Clone, Copy)]
-enum Format {
-    Jpeg,
-    Png,
-    WebP,
-    Gif,
-    Bmp,
-    Tiff,
-}
-
-impl Format {
-    fn name(self) -> &'static str {
-        match self {
-            Format::Jpeg => "jpeg",
-            Format::Png => "png",
-            Format::WebP => "webp",
-            Format::Gif => "gif",
-            Format::Bmp => "bmp",
-            Format::Tiff => "tiff",
-        }
-    }
-}
-
-fn format_of(bytes: &[u8]) -> Result<Format, ImageError> {
-    match bytes {
-        [] => Err(ImageError::Empty),
-        [0xFF, 0xD8, 0xFF, ..] => Ok(Format::Jpeg),
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Ok(Format::Png),
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => Ok(Format::WebP),
-        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Format::Gif),
-        [b'B', b'M', ..] => Ok(Format::Bmp),
-        // Classic and BigTIFF; some writers swap the version's bytes.
-        [b'I', b'I', 0x2A | 0x2B, 0, ..] | [b'M', b'M', 0, 0x2A | 0x2B, ..] => Ok(Format::Tiff),
-        [b'M', b'M', 0x2A, 0, ..] | [b'I', b'I', 0, 0x2A, ..] => Ok(Format::Tiff),
-        _ => {
-            let start = bytes.iter().take(8).flat_map(|&b| b.escape_ascii());
-            Err(ImageError::NotAnImage {
-                start: format!("\"{}\"", start.map(char::from).collect::<String>()),
-            })
-        }
-    }
 }
 
 fn check_size(header: &Header, options: &DecodeOptions) -> Result<(), ImageError> {

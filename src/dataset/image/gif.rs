@@ -7,9 +7,9 @@ use std::{borrow::Cow, io::Cursor, num::NonZeroU64};
 
 use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, MemoryLimit};
 
-use super::{ImageError, samples, samples::Stored};
+use super::{ImageError, format::Format, samples, samples::Stored};
 
-const FORMAT: &str = "gif";
+const FORMAT: Format = Format::Gif;
 
 fn open(bytes: &[u8], max_bytes: u64) -> Result<Decoder<Cursor<&[u8]>>, ImageError> {
     let mut options = DecodeOptions::new();
@@ -89,14 +89,7 @@ fn with_colours(bytes: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn no_frame() -> ImageError {
-    truncated("the file has no frame")
-}
-
-fn truncated(reason: &str) -> ImageError {
-    ImageError::Truncated {
-        format: FORMAT,
-        reason: reason.into(),
-    }
+    FORMAT.truncated("the file has no frame")
 }
 
 fn reason(error: &DecodingError) -> String {
@@ -107,10 +100,7 @@ fn reason(error: &DecodingError) -> String {
 fn refused(error: DecodingError) -> ImageError {
     let reason = reason(&error);
     match error {
-        DecodingError::Io(_) | DecodingError::UnexpectedEof => truncated(&reason),
-        _ => ImageError::Corrupt {
-            format: FORMAT,
-            reason,
-        },
+        DecodingError::Io(_) | DecodingError::UnexpectedEof => FORMAT.truncated(reason),
+        _ => FORMAT.corrupt(reason),
     }
 }

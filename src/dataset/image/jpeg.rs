@@ -13,9 +13,9 @@ use std::{
 
 use turbojpeg_sys as tj;
 
-use super::{ImageError, samples, samples::Stored};
+use super::{ImageError, format::Format, samples, samples::Stored};
 
-const FORMAT: &str = "jpeg";
+const FORMAT: Format = Format::Jpeg;
 /// Scans that a progressive file may have. Encoders write about ten; each scan of a hostile file costs a pass over the whole image.
 const MAX_SCANS: c_int = 100;
 /// Memory of libjpeg-turbo. A progressive file's coefficients take 6 bytes a pixel, 3 with halved chroma: 89 or 179 megapixels.
@@ -46,7 +46,8 @@ impl Decompressor {
     fn new() -> Result<Decompressor, ImageError> {
         // SAFETY: no arguments to get wrong; null is handled.
         let handle = unsafe { tj::tj3Init(tj::TJINIT_TJINIT_DECOMPRESS as c_int) };
-        let handle = NonNull::new(handle).ok_or_else(|| corrupt("libjpeg-turbo has no memory"))?;
+        let handle =
+            NonNull::new(handle).ok_or_else(|| FORMAT.corrupt("libjpeg-turbo has no memory"))?;
         let new = Decompressor(handle);
         new.set(tj::TJPARAM_TJPARAM_SCANLIMIT, MAX_SCANS);
         // Nothing needs the colour profile.
@@ -94,10 +95,10 @@ impl Decompressor {
             length(tj::TJPARAM_TJPARAM_JPEGHEIGHT),
         );
         if width == 0 || height == 0 {
-            return Err(truncated("the file ends before the image data starts"));
+            return Err(FORMAT.truncated("the file ends before the image data starts"));
         }
         if precision != 8 {
-            return Err(unsupported(format!("{precision} bits a sample")));
+            return Err(FORMAT.unsupported(format!("{precision} bits a sample")));
         }
         let colours = self.get(tj::TJPARAM_TJPARAM_COLORSPACE);
         Ok(Frame {
@@ -112,40 +113,19 @@ impl Decompressor {
     }
 }
 
-fn truncated(reason: impl Into<String>) -> ImageError {
-    ImageError::Truncated {
-        format: FORMAT,
-        reason: reason.into(),
-    }
-}
-
-fn corrupt(reason: impl Into<String>) -> ImageError {
-    ImageError::Corrupt {
-        format: FORMAT,
-        reason: reason.into(),
-    }
-}
-
-fn unsupported(reason: impl Into<String>) -> ImageError {
-    ImageError::Unsupported {
-        format: FORMAT,
-        reason: reason.into(),
-    }
-}
-
 /// The error for libjpeg-turbo's message.
 fn refused(text: String) -> ImageError {
     if text.contains("Memory limit") || text.contains("Backing store") {
-        unsupported(format!(
+        FORMAT.unsupported(format!(
             "a progressive image that needs more than {MAX_MEBIBYTES} MiB"
         ))
     } else if text.contains("Unsupported")
         || text.contains("not implemented")
         || text.contains("Sorry")
     {
-        unsupported(text)
+        FORMAT.unsupported(text)
     } else {
-        corrupt(text)
+        FORMAT.corrupt(text)
     }
 }
 
@@ -159,7 +139,7 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
 pub(super) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<Stored, ImageError> {
     let right_size = |frame: &Frame| match (frame.width, frame.height) == size {
         true => Ok(()),
-        false => Err(corrupt("two frame headers that differ")),
+        false => Err(FORMAT.corrupt("two frame headers that differ")),
     };
     let Samples {
         mut samples,
@@ -199,9 +179,7 @@ pub(super) fn decode_samples(
 ) -> Result<Samples, ImageError> {
     samples_of(bytes, smooth, |&Frame { width, height, .. }| {
         if u64::from(width) * u64::from(height) > max_pixels {
-            return Err(corrupt(format!(
-                "a picture of {width}x{height} is too large"
-            )));
+            return Err(FORMAT.corrupt(format!("a picture of {width}x{height} is too large")));
         }
         Ok(())
     })
@@ -259,7 +237,7 @@ fn loss(warning: String, samples: &[u8], pitch: usize) -> Result<String, ImageEr
     let warning = warning.replace("Premature end of JPEG file", "the file ends early");
     match n_empty {
         0 => Ok(warning),
-        n if n == n_rows => Err(truncated(warning)),
+        n if n == n_rows => Err(FORMAT.truncated(warning)),
         n => Ok(format!(
             "{warning}: grey from row {} of {n_rows}",
             n_rows - n

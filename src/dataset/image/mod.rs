@@ -13,6 +13,7 @@ mod bmp;
 mod budget;
 mod decode;
 mod exif;
+mod format;
 mod geometry;
 mod gif;
 mod ifd;

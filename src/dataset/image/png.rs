@@ -5,9 +5,9 @@ use std::io::Cursor;
 
 use png::{ColorType, DecodeOptions, Decoder, DecodingError, Limits, Transformations};
 
-use super::{Depth, ImageError, samples, samples::Stored};
+use super::{Depth, ImageError, format::Format, samples, samples::Stored};
 
-const FORMAT: &str = "png";
+const FORMAT: Format = Format::Png;
 /// Bytes of an interlaced image as stored; others are converted row by row.
 const MAX_INTERLACED: u64 = 512 << 20;
 
@@ -49,10 +49,7 @@ pub(super) fn decode(bytes: &[u8], depth: Depth, max_bytes: u64) -> Result<Store
         }
     };
     if raw.colour == Some(ColorType::Indexed) && raw.palette.is_empty() {
-        return Err(ImageError::Corrupt {
-            format: FORMAT,
-            reason: "the palette is missing".into(),
-        });
+        return Err(FORMAT.corrupt("the palette is missing"));
     }
     Ok(Stored {
         pixels: raw.into_rgb(depth),
@@ -101,6 +98,12 @@ fn read(bytes: &[u8], strict: bool, max_bytes: u64, raw: &mut Raw) -> Result<(),
     raw.bits = info.bit_depth as u8;
     raw.colour = Some(info.color_type);
     raw.palette = info.palette.as_deref().unwrap_or_default().to_vec();
+    // In one piece: growing row by row would take up to twice the memory.
+    let n_pixels = raw.width * raw.height as usize;
+    match (info.color_type, raw.bits) {
+        (ColorType::Grayscale | ColorType::GrayscaleAlpha, 16) => raw.greys.reserve_exact(n_pixels),
+        _ => raw.rgb.reserve_exact(n_pixels * 3),
+    }
     if info.interlaced {
         let n_bytes = stride as u64 * u64::from(raw.height);
         if n_bytes > MAX_INTERLACED {
@@ -209,23 +212,11 @@ fn refused(error: DecodingError) -> ImageError {
     let reason = reason(&error);
     let lower = reason.to_lowercase();
     match error {
-        DecodingError::LimitsExceeded => ImageError::Unsupported {
-            format: FORMAT,
-            reason: "it needs more memory than an image of its size should".into(),
-        },
-        DecodingError::IoError(_) => ImageError::Truncated {
-            format: FORMAT,
-            reason,
-        },
+        DecodingError::LimitsExceeded => FORMAT.too_large(),
+        DecodingError::IoError(_) => FORMAT.truncated(reason),
         _ if lower.contains("unexpected end") || lower.contains("unexpected eof") => {
-            ImageError::Truncated {
-                format: FORMAT,
-                reason,
-            }
+            FORMAT.truncated(reason)
         }
-        _ => ImageError::Corrupt {
-            format: FORMAT,
-            reason,
-        },
+        _ => FORMAT.corrupt(reason),
     }
 }

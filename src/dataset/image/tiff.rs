@@ -21,7 +21,7 @@ mod tests;
 
 use canvas::Canvas;
 use chunks::Grid;
-use fault::{Fault, Outcome, truncated};
+use fault::{FORMAT, Fault, Outcome};
 use layout::Layout;
 
 use super::{Depth, ImageError, ifd::Directory, samples::Stored};
@@ -91,7 +91,7 @@ pub(super) fn decode(bytes: &[u8], depth: Depth, max_bytes: u64) -> Result<Store
 }
 
 fn first_directory(bytes: &[u8]) -> Result<Directory<'_>, ImageError> {
-    Directory::first(bytes).ok_or_else(|| truncated("the file ends before its directory"))
+    Directory::first(bytes).ok_or_else(|| FORMAT.truncated("the file ends before its directory"))
 }
 
 /// What the faults of all chunks cost.

@@ -6,10 +6,11 @@ use image_webp::{DecodingError, WebPDecoder};
 
 use super::{
     ImageError,
+    format::Format,
     samples::{self, Stored},
 };
 
-const FORMAT: &str = "webp";
+const FORMAT: Format = Format::WebP;
 
 fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>, ImageError> {
     WebPDecoder::new(Cursor::new(bytes)).map_err(refused)
@@ -24,7 +25,9 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
 pub(super) fn decode(bytes: &[u8], max_bytes: u64) -> Result<Stored, ImageError> {
     let mut decoder = open(bytes)?;
     decoder.set_memory_limit(usize::try_from(max_bytes).unwrap_or(usize::MAX));
-    let n_bytes = decoder.output_buffer_size().ok_or_else(too_large)?;
+    let n_bytes = decoder
+        .output_buffer_size()
+        .ok_or_else(|| FORMAT.too_large())?;
     let mut pixels = vec![0; n_bytes];
     decoder.read_image(&mut pixels).map_err(refused)?;
     if decoder.has_alpha() {
@@ -44,24 +47,10 @@ fn loss(bytes: &[u8]) -> Option<String> {
     (missing > 0).then(|| format!("the file is cut: {missing} of {expected} bytes are missing"))
 }
 
-fn too_large() -> ImageError {
-    ImageError::Unsupported {
-        format: FORMAT,
-        reason: "it needs more memory than an image of its size should".into(),
-    }
-}
-
 fn refused(error: DecodingError) -> ImageError {
-    let reason = error.to_string();
     match error {
-        DecodingError::IoError(_) => ImageError::Truncated {
-            format: FORMAT,
-            reason: "the file ends early".into(),
-        },
-        DecodingError::MemoryLimitExceeded | DecodingError::ImageTooLarge => too_large(),
-        _ => ImageError::Corrupt {
-            format: FORMAT,
-            reason,
-        },
+        DecodingError::IoError(_) => FORMAT.truncated("the file ends early"),
+        DecodingError::MemoryLimitExceeded | DecodingError::ImageTooLarge => FORMAT.too_large(),
+        error => FORMAT.corrupt(error.to_string()),
     }
 }

@@ -6,7 +6,7 @@ mod roles;
 mod table;
 mod text;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, str::FromStr, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray},
@@ -188,31 +188,18 @@ fn typed(cells: &StringArray) -> ArrayRef {
             });
         parsed.collect()
     }
-    let is_code = |cell: &str| {
+    fn number<T: FromStr>(cell: &str) -> Option<T> {
         let digits = cell.trim_start_matches(['-', '+']);
-        digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.")
-    };
+        let is_code = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
+        if is_code { None } else { cell.parse().ok() }
+    }
     let texts = || Arc::new(cells.clone()) as ArrayRef;
     if cells.iter().flatten().all(|cell| cell.trim().is_empty()) {
         return texts();
     }
-    let whole = |cell: &str| {
-        if is_code(cell) {
-            None
-        } else {
-            cell.parse().ok()
-        }
-    };
-    if let Some(values) = all::<i64>(cells, whole) {
+    if let Some(values) = all::<i64>(cells, number) {
         return Arc::new(Int64Array::from(values));
     }
-    let number = |cell: &str| {
-        if is_code(cell) {
-            None
-        } else {
-            cell.parse().ok()
-        }
-    };
     if let Some(values) = all::<f64>(cells, number) {
         return Arc::new(Float64Array::from(values));
     }

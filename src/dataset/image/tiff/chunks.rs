@@ -1,7 +1,7 @@
 //! Strips and tiles: where their pixels lie in the image, and their bytes in the file.
 
 use super::{
-    fault::{Fault, OLD_JPEG_IN_PARTS, corrupt, unsupported},
+    fault::{FORMAT, Fault, OLD_JPEG_IN_PARTS},
     layout::{Compression, Layout},
 };
 use crate::image::{
@@ -92,12 +92,12 @@ impl<'a> Grid<'a> {
             )
         };
         let offsets = offsets.ok_or_else(|| match old_jpeg {
-            true => unsupported(OLD_JPEG_IN_PARTS),
-            false => corrupt("the directory has no strips or tiles"),
+            true => FORMAT.unsupported(OLD_JPEG_IN_PARTS),
+            false => FORMAT.corrupt("the directory has no strips or tiles"),
         })?;
         let (chunk_width, chunk_height) = match (chunk_width, chunk_height) {
             (Some(width @ 1..), Some(height @ 1..)) => (width, height),
-            _ => return Err(corrupt("tiles without a size")),
+            _ => return Err(FORMAT.corrupt("tiles without a size")),
         };
         Ok(Grid {
             chunk_width,
@@ -153,7 +153,7 @@ impl<'a> Grid<'a> {
         if chunk.is_none_or(|bytes| bytes > room)
             || all.is_none_or(|bytes| bytes > max_bytes + MAX_PADDING)
         {
-            return Err(corrupt(format!(
+            return Err(FORMAT.corrupt(format!(
                 "{}x{} chunks of {} samples need more memory than an image of its size should",
                 self.chunk_width,
                 self.chunk_height,

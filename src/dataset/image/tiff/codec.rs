@@ -6,7 +6,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use super::{
     chunks::{Chunk, Input},
-    fault::{Fault, OLD_JPEG_IN_PARTS, Outcome, corrupt, unsupported},
+    fault::{FORMAT, Fault, OLD_JPEG_IN_PARTS, Outcome},
     fax,
     layout::{Compression, Layout, Photometric},
 };
@@ -44,7 +44,7 @@ impl<'a> Codec<'a> {
         if is_jpeg && !layout.planar {
             match layout.n_samples {
                 1 | 3 | 4 => {}
-                n => return Err(unsupported(format!("JPEG of {n} samples a pixel"))),
+                n => return Err(FORMAT.unsupported(format!("JPEG of {n} samples a pixel"))),
             }
         }
         let tables = directory.bytes(JPEG_TABLES);
@@ -135,12 +135,12 @@ impl<'a> Codec<'a> {
         append_stream(&mut stream, self.jpeg_tables, false);
         let has_scan = append_stream(&mut stream, bytes, true);
         if old && !(has_scan && bytes.starts_with(b"\xFF\xD8")) {
-            return Err(unsupported(OLD_JPEG_IN_PARTS));
+            return Err(FORMAT.unsupported(OLD_JPEG_IN_PARTS));
         }
         let max_pixels = (chunk.width as u64).saturating_mul(chunk.height as u64);
         let image = match jpeg::decode_samples(&stream, max_pixels, !old) {
             Ok(image) => image,
-            Err(ImageError::Unsupported { reason, .. }) => return Err(unsupported(reason)),
+            Err(ImageError::Unsupported { reason, .. }) => return Err(FORMAT.unsupported(reason)),
             Err(ImageError::Truncated { reason, .. }) => {
                 return Ok(Outcome::nothing(Fault {
                     reason,
@@ -154,7 +154,7 @@ impl<'a> Codec<'a> {
         };
         let n_samples = layout.n_interleaved();
         if image.channels != n_samples {
-            return Err(corrupt(format!(
+            return Err(FORMAT.corrupt(format!(
                 "a JPEG of {} components for {n_samples} samples",
                 image.channels
             )));
@@ -238,7 +238,7 @@ fn webp(
 ) -> Result<Outcome, ImageError> {
     let n_samples = layout.n_interleaved();
     if layout.planar || !matches!(n_samples, 3 | 4) || layout.photometric != Photometric::Rgb {
-        return Err(corrupt(format!("a WebP picture for {n_samples} samples")));
+        return Err(FORMAT.corrupt(format!("a WebP picture for {n_samples} samples")));
     }
     let damaged =
         |error: image_webp::DecodingError| Outcome::nothing(Fault::damaged(error.to_string()));

@@ -1,7 +1,7 @@
 //! Colour maps, alpha and YCbCr.
 
 use super::{
-    fault::corrupt,
+    fault::FORMAT,
     layout::{Compression, Layout, Photometric},
 };
 use crate::image::{ImageError, ifd::Directory};
@@ -38,7 +38,7 @@ impl Colours {
 /// The map has all reds, then all greens and all blues, of 16 bits. The high byte counts, as in Pillow.
 fn palette(directory: &Directory) -> Result<Vec<u8>, ImageError> {
     let map = directory.values(COLOUR_MAP);
-    let map = map.ok_or_else(|| corrupt("a palette image without a colour map"))?;
+    let map = map.ok_or_else(|| FORMAT.corrupt("a palette image without a colour map"))?;
     let n = (map.len() / 3).min(256);
     let byte = |i| map.unsigned(i).unwrap_or(0) >> 8;
     let stride = map.len() / 3;
@@ -97,7 +97,7 @@ impl YCbCr {
         let usable = luma.iter().all(|value| value.is_finite()) && luma[1] != 0.0;
         // NaN has no place in a range.
         if !usable || levels.iter().any(|level| !(-1e9..1e9).contains(level)) {
-            return Err(corrupt("impossible YCbCr coefficients or levels"));
+            return Err(FORMAT.corrupt("impossible YCbCr coefficients or levels"));
         }
         let fixed = |factor: f32| (f64::from(factor.clamp(0.0, 2.0)) * 65536.0 + 0.5) as i32;
         let red = 2.0 - 2.0 * luma[0];

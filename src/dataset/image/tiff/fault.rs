@@ -1,8 +1,8 @@
 //! Faults of a file.
 
-use crate::image::ImageError;
+use crate::image::{ImageError, format::Format};
 
-const FORMAT: &str = "tiff";
+pub(super) const FORMAT: Format = Format::Tiff;
 pub(super) const OLD_JPEG_IN_PARTS: &str = "old-style JPEG in parts: save it with Deflate or LZW";
 
 /// Why a chunk is not complete.
@@ -30,8 +30,8 @@ impl Fault {
 
     pub(super) fn into_error(self) -> ImageError {
         match self.early {
-            true => truncated(self.reason),
-            false => corrupt(self.reason),
+            true => FORMAT.truncated(self.reason),
+            false => FORMAT.corrupt(self.reason),
         }
     }
 }
@@ -49,26 +49,5 @@ impl Outcome {
             n_bytes: 0,
             fault: Some(fault),
         }
-    }
-}
-
-pub(super) fn truncated(reason: impl Into<String>) -> ImageError {
-    ImageError::Truncated {
-        format: FORMAT,
-        reason: reason.into(),
-    }
-}
-
-pub(super) fn corrupt(reason: impl Into<String>) -> ImageError {
-    ImageError::Corrupt {
-        format: FORMAT,
-        reason: reason.into(),
-    }
-}
-
-pub(super) fn unsupported(reason: impl Into<String>) -> ImageError {
-    ImageError::Unsupported {
-        format: FORMAT,
-        reason: reason.into(),
     }
 }

@@ -1,6 +1,6 @@
 //! What the directory says of the samples.
 
-use super::fault::{corrupt, unsupported};
+use super::fault::FORMAT;
 use crate::image::{ImageError, ifd::Directory};
 
 const WIDTH: u16 = 256;
@@ -77,8 +77,8 @@ pub(super) struct Layout {
 pub(super) fn size(directory: &Directory) -> Result<(u32, u32), ImageError> {
     let length = |tag, name| -> Result<u32, ImageError> {
         let value = directory.values(tag).and_then(|values| values.unsigned(0));
-        let value = value.ok_or_else(|| corrupt(format!("the directory has no {name}")))?;
-        u32::try_from(value).map_err(|_| corrupt(format!("a {name} of {value}")))
+        let value = value.ok_or_else(|| FORMAT.corrupt(format!("the directory has no {name}")))?;
+        u32::try_from(value).map_err(|_| FORMAT.corrupt(format!("a {name} of {value}")))
     };
     Ok((length(WIDTH, "width")?, length(HEIGHT, "height")?))
 }
@@ -101,24 +101,24 @@ impl Layout {
         };
         let planar = number(PLANAR, 1) == 2;
         let n_samples = match number(SAMPLES, if old_jpeg { 3 } else { 1 }) {
-            0 => return Err(corrupt("no samples in a pixel")),
-            n => usize::try_from(n).map_err(|_| corrupt(format!("{n} samples in a pixel")))?,
+            0 => return Err(FORMAT.corrupt("no samples in a pixel")),
+            n => {
+                usize::try_from(n).map_err(|_| FORMAT.corrupt(format!("{n} samples in a pixel")))?
+            }
         };
         let bits = bits(directory, n_samples)?;
         let signed = match sample_format(directory)? {
             1 | 4 => false,
             2 => true,
             3 => {
-                return Err(unsupported(
-                    "floating-point samples: convert them to 8 or 16 bits",
-                ));
+                return Err(
+                    FORMAT.unsupported("floating-point samples: convert them to 8 or 16 bits")
+                );
             }
             5 | 6 => {
-                return Err(unsupported(
-                    "complex samples: save their size as 8 or 16 bits",
-                ));
+                return Err(FORMAT.unsupported("complex samples: save their size as 8 or 16 bits"));
             }
-            other => return Err(corrupt(format!("sample format {other}"))),
+            other => return Err(FORMAT.corrupt(format!("sample format {other}"))),
         };
         let extra = directory.values(EXTRA_SAMPLES);
         let n_extra = extra.map_or(0, |extra| extra.len());
@@ -130,14 +130,12 @@ impl Layout {
         // A fourth sample of RGB needs no explanation, in Pillow as in libtiff.
         let unexplained = photometric == Photometric::Rgb && n_samples == 4 && n_extra == 0;
         if n_samples < n_colours {
-            return Err(corrupt(format!(
-                "{n_samples} samples in a pixel, not {n_colours}"
-            )));
+            return Err(FORMAT.corrupt(format!("{n_samples} samples in a pixel, not {n_colours}")));
         }
         if n_samples > n_colours + n_extra && !unexplained {
-            return Err(unsupported(format!(
-                "{n_samples} channels: save three of them as RGB"
-            )));
+            return Err(
+                FORMAT.unsupported(format!("{n_samples} channels: save three of them as RGB"))
+            );
         }
         // Of separate planes, Pillow takes a fourth sample that nothing explains as associated alpha.
         associated |= unexplained && planar && compression != Compression::None;
@@ -177,25 +175,20 @@ impl Layout {
         match predictor {
             1 => Ok(false),
             2 if matches!(self.bits, 8 | 16 | 32) => Ok(true),
-            2 => Err(unsupported(format!(
-                "prediction of {}-bit samples",
-                self.bits
-            ))),
-            3 => Err(unsupported(
-                "floating-point samples: convert them to 8 or 16 bits",
-            )),
-            other => Err(corrupt(format!("predictor {other}"))),
+            2 => Err(FORMAT.unsupported(format!("prediction of {}-bit samples", self.bits))),
+            3 => Err(FORMAT.unsupported("floating-point samples: convert them to 8 or 16 bits")),
+            other => Err(FORMAT.corrupt(format!("predictor {other}"))),
         }
     }
 
     fn check_depth(&self) -> Result<(), ImageError> {
-        let refused = |what: &str| Err(unsupported(format!("{}-bit {what}", self.bits)));
+        let refused = |what: &str| Err(FORMAT.unsupported(format!("{}-bit {what}", self.bits)));
         let small = matches!(self.bits, 1 | 2 | 4 | 8);
         match self.photometric {
             Photometric::Palette if !small => refused("palette indices"),
             Photometric::YCbCr if self.bits != 8 => refused("YCbCr"),
             Photometric::Rgb | Photometric::Cmyk if self.signed => {
-                Err(unsupported("signed colours: convert them to unsigned"))
+                Err(FORMAT.unsupported("signed colours: convert them to unsigned"))
             }
             Photometric::Rgb | Photometric::Cmyk if !matches!(self.bits, 8 | 16) => {
                 refused("colours: convert them to 8 bits")
@@ -210,10 +203,7 @@ impl Layout {
                 Compression::Rle { .. } | Compression::Group3 | Compression::Group4
                     if self.bits != 1 =>
                 {
-                    Err(corrupt(format!(
-                        "CCITT compression of {}-bit samples",
-                        self.bits
-                    )))
+                    Err(FORMAT.corrupt(format!("CCITT compression of {}-bit samples", self.bits)))
                 }
                 Compression::Jpeg | Compression::OldJpeg | Compression::WebP if self.bits != 8 => {
                     refused("samples in JPEG or WebP")
@@ -246,14 +236,16 @@ impl Layout {
         };
         match (factor(0), factor(1)) {
             (Some(1), Some(1)) => Ok(()),
-            _ if self.planar => Err(unsupported("subsampled YCbCr in separate planes")),
-            _ if self.n_samples != 3 => Err(unsupported("subsampled YCbCr with extra samples")),
-            _ if self.predicted => Err(unsupported("prediction of subsampled YCbCr")),
+            _ if self.planar => Err(FORMAT.unsupported("subsampled YCbCr in separate planes")),
+            _ if self.n_samples != 3 => {
+                Err(FORMAT.unsupported("subsampled YCbCr with extra samples"))
+            }
+            _ if self.predicted => Err(FORMAT.unsupported("prediction of subsampled YCbCr")),
             (Some(x @ (1 | 2 | 4)), Some(y @ (1 | 2 | 4))) => {
                 self.subsampling = (x as usize, y as usize);
                 Ok(())
             }
-            _ => Err(corrupt("an impossible YCbCr subsampling")),
+            _ => Err(FORMAT.corrupt("an impossible YCbCr subsampling")),
         }
     }
 
@@ -300,11 +292,11 @@ fn photometric(value: u64) -> Result<Photometric, ImageError> {
         3 => Photometric::Palette,
         5 => Photometric::Cmyk,
         6 => Photometric::YCbCr,
-        4 => return Err(unsupported("a transparency mask: no image")),
-        8..=10 => return Err(unsupported("CIE L*a*b* colours: convert them to RGB")),
-        32803 | 34892 => return Err(unsupported("a camera's raw data: develop it to RGB")),
-        32844 | 32845 => return Err(unsupported("logarithmic luminance: convert it to RGB")),
-        other => return Err(unsupported(format!("photometric interpretation {other}"))),
+        4 => return Err(FORMAT.unsupported("a transparency mask: no image")),
+        8..=10 => return Err(FORMAT.unsupported("CIE L*a*b* colours: convert them to RGB")),
+        32803 | 34892 => return Err(FORMAT.unsupported("a camera's raw data: develop it to RGB")),
+        32844 | 32845 => return Err(FORMAT.unsupported("logarithmic luminance: convert it to RGB")),
+        other => return Err(FORMAT.unsupported(format!("photometric interpretation {other}"))),
     })
 }
 
@@ -332,14 +324,12 @@ fn compression(value: u64) -> Result<Compression, ImageError> {
         34925 => "LZMA",
         50002 | 52546 => "JPEG XL",
         other => {
-            return Err(unsupported(format!(
-                "compression {other}: save it with Deflate or LZW"
-            )));
+            return Err(
+                FORMAT.unsupported(format!("compression {other}: save it with Deflate or LZW"))
+            );
         }
     };
-    Err(unsupported(format!(
-        "{name} compression: save it with Deflate or LZW"
-    )))
+    Err(FORMAT.unsupported(format!("{name} compression: save it with Deflate or LZW")))
 }
 
 /// Bits of a sample. One value stands for all samples; those that exceed the samples are ignored, as in Pillow.
@@ -350,14 +340,14 @@ fn bits(directory: &Directory, n_samples: usize) -> Result<usize, ImageError> {
     let first = values.unsigned(0).unwrap_or(1);
     let n = values.len().min(n_samples);
     if n < n_samples && n != 1 {
-        return Err(corrupt(format!("bits of {n} samples, not {n_samples}")));
+        return Err(FORMAT.corrupt(format!("bits of {n} samples, not {n_samples}")));
     }
     if (0..n).any(|i| values.unsigned(i) != Some(first)) {
-        return Err(unsupported("samples of different numbers of bits"));
+        return Err(FORMAT.unsupported("samples of different numbers of bits"));
     }
     match first {
         1..=64 => Ok(first as usize),
-        _ => Err(corrupt(format!("{first} bits in a sample"))),
+        _ => Err(FORMAT.corrupt(format!("{first} bits in a sample"))),
     }
 }
 
@@ -368,7 +358,7 @@ fn sample_format(directory: &Directory) -> Result<u64, ImageError> {
     };
     let first = values.unsigned(0).unwrap_or(1);
     if (0..values.len()).any(|i| values.unsigned(i) != Some(first)) {
-        return Err(unsupported("samples of different formats"));
+        return Err(FORMAT.unsupported("samples of different formats"));
     }
     Ok(first)
 }
