@@ -310,6 +310,21 @@ fn hostile_operators_and_arguments_are_errors() {
         },
         &["elements for 2 pictures"],
     );
+    // The size asked for is small, but it is that of each channel.
+    refuses(
+        "memory",
+        |graph| {
+            graph.set(
+                "adaptive_avg_pool2d",
+                "output_size",
+                json!({"as_ints": [1 << 13, 1 << 13]}),
+            )
+        },
+        &[
+            "takes at most 640 MiB for two pictures",
+            "export it for smaller pictures",
+        ],
+    );
     refuses(
         "sizes",
         |graph| graph.values()["conv2d"]["sizes"][1] = int(i64::MAX),

@@ -9,7 +9,8 @@
 with bad as (
     select distinct image_id
     from issues
-    where flagged and kind in ('dark', 'bright', 'blank', 'blurred', 'odd_aspect', 'tiny', 'grayscale', 'unreadable')
+    where flagged and kind in ('dark', 'bright', 'blank', 'blurred', 'odd_aspect', 'tiny', 'grayscale',
+        'damaged', 'unreadable')
 )
 select o.image_id, i.path, i.label_name, o.score, o.distance
 from outliers o

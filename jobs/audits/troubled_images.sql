@@ -10,7 +10,8 @@ with counted as (
         sum(case when kind in ('label', 'ambiguous') then 1 else 0 end) as label,
         sum(case when kind in ('duplicate_exact', 'duplicate_near', 'duplicate_label', 'leak') then 1 else 0 end) as copies,
         sum(case when kind = 'outlier' then 1 else 0 end) as outlier,
-        sum(case when kind in ('dark', 'bright', 'blank', 'blurred', 'odd_aspect', 'tiny', 'grayscale', 'unreadable')
+        sum(case when kind in ('dark', 'bright', 'blank', 'blurred', 'odd_aspect', 'tiny', 'grayscale',
+        'damaged', 'unreadable')
             then 1 else 0 end) as photo
     from issues
     where flagged

@@ -43,6 +43,8 @@ pub struct Metadata {
     pub ignored: Vec<String>,
     /// What was found out about the file, such as its encoding or the spelling of its paths.
     pub notes: Vec<String>,
+    /// BLAKE3 of the file; none without metadata.
+    pub digest: Option<String>,
 }
 
 impl Metadata {
@@ -105,6 +107,7 @@ impl Metadata {
                 .collect(),
             attributes: table.columns,
             notes: table.notes,
+            digest: Some(table.digest),
         })
     }
 

@@ -9,6 +9,7 @@ mod runner;
 pub mod schema;
 mod space;
 mod stage;
+mod survey;
 mod table_estimate;
 pub mod tables;
 #[cfg(test)]
@@ -19,4 +20,5 @@ pub use plan::{check_names, plan};
 pub use runner::{Event, run, run_within};
 pub use space::{ImageCount, Plan, PlannedStage};
 pub use stage::{Context, Findings, Needs, Outcome, Stage, Unread};
+pub use survey::Survey;
 pub use table_estimate::TableEstimate;

@@ -67,6 +67,7 @@ pub fn run_within(
     watch: &mut dyn FnMut(Event),
 ) -> Result<()> {
     for rescans_left in (0..=MAX_RESCANS).rev() {
+        ctx.forget_survey();
         let prepared = prepare(ctx, wanted)?;
         let plan = plan_prepared(ctx, &prepared)?;
         plan.check_space(ctx.run, free())?;
@@ -155,6 +156,9 @@ impl Turn<'_, '_> {
                         return Ok(Ending::ScanAgain);
                     }
                 }
+            }
+            if stage.lists_images() {
+                ctx.forget_survey();
             }
             let manifest = ctx.run.manifest()?;
             let record = manifest

@@ -8,6 +8,7 @@ use std::{
 
 use prospect_common::{Complaint, Error, Result};
 use prospect_config::Config;
+use prospect_dataset::metadata::Metadata;
 use prospect_findings::Finding;
 use prospect_model::ModelInfo;
 use prospect_store::{Manifest, RunFolder, StageWriter, declare::Table};
@@ -15,9 +16,10 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::Value;
 
 use crate::{
-    TableEstimate,
+    Survey, TableEstimate,
     progress::{Cancel, Progress},
     schema::images,
+    survey::read_metadata,
 };
 
 /// One step of the pipeline.
@@ -112,6 +114,7 @@ pub struct Context<'a> {
     /// Images that a stage could not read as scanned, which the run then scans again.
     pub unread: Unread,
     model: OnceLock<ModelInfo>,
+    survey: Mutex<Option<Arc<Survey>>>,
 }
 
 /// Ids of images.
@@ -148,6 +151,7 @@ impl<'a> Context<'a> {
             cancel,
             unread: Unread::default(),
             model: OnceLock::new(),
+            survey: Mutex::default(),
         }
     }
 
@@ -161,13 +165,36 @@ impl<'a> Context<'a> {
             })
     }
 
-    /// BLAKE3 of the metadata file, if there is one.
-    pub fn metadata_digest(&self) -> Result<Option<String>> {
-        let Some(path) = &self.config.images.metadata else {
-            return Ok(None);
-        };
-        let bytes = std::fs::read(path).map_err(Error::io(path, "reading the metadata"))?;
-        Ok(Some(blake3::hash(&bytes).to_hex().to_string()))
+    /// The images and their metadata, read on first use: what the stages' parameters describe is what the stages see.
+    ///
+    /// # Errors
+    /// Those of [`Survey::read`].
+    pub fn survey(&self) -> Result<Arc<Survey>> {
+        let mut known = self.survey.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(survey) = &*known {
+            return Ok(survey.clone());
+        }
+        let survey = Arc::new(Survey::read(&self.config.images, self.run.root())?);
+        *known = Some(survey.clone());
+        Ok(survey)
+    }
+
+    /// What `read` makes of the metadata: the survey's, or that of the file if there is no survey. (The spelling of the paths may be
+    /// the file's or the images'.)
+    ///
+    /// # Errors
+    /// Those of reading the metadata.
+    pub fn metadata<T>(&self, read: impl FnOnce(&Metadata) -> T) -> Result<T> {
+        let known = self.survey.lock().unwrap_or_else(|e| e.into_inner());
+        match &*known {
+            Some(survey) => Ok(read(&survey.metadata)),
+            None => Ok(read(&read_metadata(&self.config.images)?)),
+        }
+    }
+
+    /// Frees the survey; the next use reads it again.
+    pub(crate) fn forget_survey(&self) {
+        *self.survey.lock().unwrap_or_else(|e| e.into_inner()) = None;
     }
 
     /// The network's graph, read on first use. Runs nothing.

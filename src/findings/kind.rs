@@ -147,6 +147,12 @@ kinds! {
         subject: Subject::Image,
         page: ReportPage::Files,
     }
+    /// The file is cut or corrupt, and was read as far as it goes.
+    Damaged = "damaged" {
+        words: ["damaged file", "damaged files"],
+        subject: Subject::Image,
+        page: ReportPage::Files,
+    }
     /// The file could not be decoded.
     Unreadable = "unreadable" {
         words: ["unreadable file", "unreadable files"],

@@ -2,22 +2,48 @@
 
 use std::path::Path;
 
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Result, text};
 use tch::{Device, Kind as Dtype, Tensor};
 
 use super::{
     executor::{Network, Precision},
     program::Fusion,
+    shim::{MemoryLimit, OVER_LIMIT},
 };
+
+/// Bytes that two pictures may take at once: so many, or so many for each byte of the file.
+const ROOM: u64 = 640 << 20;
+const ROOM_PER_BYTE: u64 = 128;
 
 impl Network {
     /// Runs two pictures of noise as one batch, as exported, and apart, fused; `path` is for messages.
     ///
     /// # Errors
-    /// A network that libtorch cannot run, one that gives other logits each time or in other company, one whose outputs are
+    /// A network that libtorch cannot run or that takes far more memory than its file, one that gives other logits each time or in other company, one whose outputs are
     /// probabilities.
     pub(super) fn probe(&self, path: &Path) -> Result<()> {
         let _guard = tch::no_grad_guard();
+        let length = std::fs::metadata(path)
+            .map_err(Error::io(path, "opening"))?
+            .len();
+        let room = ROOM.max(length.saturating_mul(ROOM_PER_BYTE));
+        let too_large = || {
+            let (height, width) = self.graph().input_size();
+            Error::invalid(
+                path,
+                format!(
+                    "a network that takes at most {} for two pictures",
+                    text::bytes(room)
+                ),
+                format!("one that takes more for {height}x{width} pixels"),
+                "export it for smaller pictures; the limit is 128 times the size of the file, and at least 640 MiB",
+            )
+        };
+        let (height, width) = self.graph().input_size();
+        // As floats, and a copy.
+        if (height as u64).saturating_mul(width as u64) > room / (2 * 3 * 4 * 2) {
+            return Err(too_large());
+        }
         let pictures = self.noise();
         let refused = |found: &str, next: &str| {
             let expected = "a network that gives a picture the same logits in every batch";
@@ -31,6 +57,7 @@ impl Network {
                 .remove(0)
                 .to_device(Device::Cpu)
                 .to_kind(Dtype::Double)),
+            Err(Error::Torch { message, .. }) if message.contains(OVER_LIMIT) => Err(too_large()),
             Err(Error::Torch { context, message }) if !message.contains("memory") => {
                 Err(Error::invalid(
                     path,
@@ -41,7 +68,10 @@ impl Network {
             }
             Err(error) => Err(error),
         };
-        let expected = logits(exported.run(&pictures))?;
+        let limited = MemoryLimit::new(room);
+        let outputs = exported.run(&pictures);
+        drop(limited);
+        let expected = logits(outputs)?;
         if expected.size() != [2, self.graph().n_classes()] {
             return refused(
                 &format!("logits of shape {:?} for two pictures", expected.size()),
@@ -83,15 +113,20 @@ impl Network {
         Ok(())
     }
 
-    /// Seeded noise `[2, 3, height, width]`: the second picture has less contrast and is brighter.
+    /// Noise `[2, 3, height, width]`, the same every time: the second picture has less contrast and is brighter.
     fn noise(&self) -> Tensor {
         let (height, width) = self.graph().input_size();
-        let positions = Tensor::arange(2 * 3 * height * width, (Dtype::Double, Device::Cpu));
-        let noise = (positions * 12.9898).sin() * 43_758.545_3;
-        let noise = (&noise - noise.floor()).reshape([2, 3, height, width]);
-        let scales = Tensor::from_slice(&[4.0, 1.0]).reshape([2, 1, 1, 1]);
-        let offsets = Tensor::from_slice(&[-2.0, 1.0]).reshape([2, 1, 1, 1]);
-        (noise * scales + offsets).to_kind(Dtype::Float)
+        let n = 3 * height as usize * width as usize;
+        // Numerical Recipes' generator; the high bits are the random ones.
+        let mut state = 1u32;
+        let mut uniform = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32
+        };
+        let mut noise = Vec::with_capacity(2 * n);
+        noise.extend((0..n).map(|_| 4.0 * uniform() - 2.0));
+        noise.extend((0..n).map(|_| uniform() + 1.0));
+        Tensor::from_slice(&noise).reshape([2, 3, height, width])
     }
 
     /// Rounding allowed between batches, relative to the largest logit.

@@ -3,9 +3,15 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
+#include <malloc.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/version.h>
+#include <atomic>
 #include <cstdint>
+#include <limits>
+#include <mutex>
 #include <string>
 
 namespace {
@@ -159,6 +165,32 @@ struct Rectifier : public torch::autograd::Function<Rectifier> {
   }
 };
 
+// Bytes of all tensors on the CPU, and how many there may be when this thread asks for more.
+std::atomic<int64_t> allocated{0};
+constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
+thread_local int64_t limit = kUnlimited;
+
+// libtorch's allocator with that limit. Operators multiply the size of their inputs, and only the allocator knows by how much
+// before the memory is taken.
+struct LimitedAllocator final : c10::Allocator {
+  static void release(void* data) {
+    allocated -= static_cast<int64_t>(malloc_usable_size(data));
+    c10::free_cpu(data);
+  }
+
+  c10::DataPtr allocate(size_t bytes) override {
+    const int64_t room = std::max<int64_t>(limit - allocated, 0);
+    TORCH_CHECK(bytes <= static_cast<size_t>(room), "over the memory limit: ", bytes, " bytes more");
+    void* data = c10::alloc_cpu(bytes);
+    allocated += static_cast<int64_t>(malloc_usable_size(data));
+    return {data, data, &release, c10::Device(c10::kCPU)};
+  }
+
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+
+  void copy_data(void* to, const void* from, size_t bytes) const override { default_copy_data(to, from, bytes); }
+};
+
 template <typename Body>
 int guarded(Body body) {
   try {
@@ -221,6 +253,14 @@ int prospect_call(const void* operator_handle, const Argument* arguments, size_t
       }
     }
   });
+}
+
+// Lets this thread allocate so many more bytes for tensors on the CPU; any number if negative. Others are counted, not limited.
+void prospect_limit_memory(int64_t room) {
+  static LimitedAllocator allocator;
+  static std::once_flag once;
+  std::call_once(once, [] { c10::SetCPUAllocator(&allocator, std::numeric_limits<uint8_t>::max()); });
+  limit = room < 0 || room > kUnlimited - allocated ? kUnlimited : allocated + room;
 }
 
 // Clamps with a special backward rule (see Rectifier).

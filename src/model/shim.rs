@@ -44,6 +44,7 @@ unsafe extern "C" {
         push: extern "C" fn(*mut c_void, *mut tch_tensor),
         context: *mut c_void,
     ) -> i32;
+    fn prospect_limit_memory(room: i64);
     fn prospect_rectify(
         input: *const c_void,
         low: f64,
@@ -63,6 +64,28 @@ pub fn torch_version() -> String {
     unsafe { CStr::from_ptr(prospect_torch_version()) }
         .to_string_lossy()
         .into_owned()
+}
+
+/// What the message of an operator that needs too much says while there is a [`MemoryLimit`].
+pub const OVER_LIMIT: &str = "over the memory limit";
+
+/// A limit of the memory that this thread may take for tensors on the CPU, until it is dropped.
+pub struct MemoryLimit(());
+
+impl MemoryLimit {
+    /// `room` more bytes.
+    pub fn new(room: u64) -> MemoryLimit {
+        // SAFETY: no pointers.
+        unsafe { prospect_limit_memory(i64::try_from(room).unwrap_or(i64::MAX)) };
+        MemoryLimit(())
+    }
+}
+
+impl Drop for MemoryLimit {
+    fn drop(&mut self) {
+        // SAFETY: no pointers.
+        unsafe { prospect_limit_memory(-1) };
+    }
 }
 
 /// A handle into libtorch's operator table, valid for the lifetime of the process.

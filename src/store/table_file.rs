@@ -227,11 +227,18 @@ fn write_error(path: &Path) -> impl Fn(ParquetError) -> Error + use<> {
 
 /// The inner I/O error, or the message of any other.
 fn io_error(error: ParquetError) -> Result<io::Error, String> {
-    match error {
+    let message = match error {
         ParquetError::External(inner) => match inner.downcast::<io::Error>() {
-            Ok(source) => Ok(*source),
-            Err(inner) => Err(inner.to_string()),
+            Ok(source) => return Ok(*source),
+            Err(inner) => inner.to_string(),
         },
-        other => Err(other.to_string()),
-    }
+        other => other.to_string(),
+    };
+    os_error(&message).ok_or(message)
+}
+
+/// The system's error at the end of a message: the reader of record batches keeps only the text of what failed below it.
+fn os_error(message: &str) -> Option<io::Error> {
+    let (_, code) = message.strip_suffix(')')?.rsplit_once("(os error ")?;
+    code.parse().ok().map(io::Error::from_raw_os_error)
 }

@@ -3,7 +3,7 @@
 //! Levels of fewer than 8 bits become `level * 255 / largest`, without rounding. Pixels that run-length code skips have colour 0.
 //! Alpha is dropped. (The `image` crate rounds levels, shows skipped pixels black, and refuses OS/2's second header.)
 
-use super::{ImageError, format::Format, samples, samples::Stored};
+use super::{ImageError, format::Format, orientation, samples, samples::Stored};
 
 const FORMAT: Format = Format::Bmp;
 const FILE_HEADER: usize = 14;
@@ -47,11 +47,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Stored, ImageError> {
         return Err(truncated());
     }
     if !header.top_down {
-        let row = header.width * 3;
-        for y in 0..header.height / 2 {
-            let (above, below) = pixels.split_at_mut((header.height - 1 - y) * row);
-            above[y * row..(y + 1) * row].swap_with_slice(&mut below[..row]);
-        }
+        orientation::flip(&mut pixels, header.width * 3);
     }
     let height = header.height;
     let loss = (n_rows < height)
@@ -141,7 +137,7 @@ fn plain(header: &Header, data: &[u8]) -> (Vec<u8>, usize) {
         match header.bits {
             1..=8 => {
                 let indices = samples::unpack(stored, header.bits as u8, header.width);
-                row.copy_from_slice(&samples::palette(&indices, &header.palette));
+                row.copy_from_slice(&samples::palette(indices, &header.palette));
             }
             bits => {
                 let stored = stored.chunks_exact(bits / 8);
@@ -241,7 +237,7 @@ fn run_length(header: &Header, data: &[u8]) -> (Vec<u8>, usize) {
         false => indices.len() / width,
     };
     indices.resize(n, 0);
-    (samples::palette(&indices, &header.palette), n_rows)
+    (samples::palette(indices, &header.palette), n_rows)
 }
 
 /// A little-endian word.

@@ -17,8 +17,15 @@ use super::{
 
 /// Bytes that a decoder may allocate per pixel: two buffers of 16-bit RGBA, plus a margin.
 const BYTES_PER_PIXEL: u64 = 32;
+/// Bytes that it may allocate for any file; for a large one, so many for each byte of it; for an image of more pixels, so many besides
+/// its RGB.
+const BYTES_PER_FILE: u64 = 800 << 20;
+const BYTES_PER_BYTE: u64 = 64;
+const BYTES_BESIDES: u64 = 256 << 20;
 /// Bytes per pixel that decoding takes as a rule: the RGB, and its like as stored or before turning.
 const TYPICAL_BYTES_PER_PIXEL: u64 = 6;
+/// Largest width or height. Whatever goes row by row would take minutes for millions of rows.
+const MAX_SIDE: u32 = 1 << 20;
 /// Bytes that a decoder may allocate for any image, for palettes, text chunks and windows.
 const EXTRA_BYTES: u64 = 16 << 20;
 
@@ -58,12 +65,15 @@ pub fn read_header(bytes: &[u8], options: &DecodeOptions) -> Result<Header, Imag
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, ImageError> {
     let header = read_header(bytes, options)?;
     let n_pixels = u64::from(header.width) * u64::from(header.height);
-    let max_bytes = n_pixels * BYTES_PER_PIXEL + EXTRA_BYTES;
+    let by_file = BYTES_PER_FILE
+        .max(bytes.len() as u64 * BYTES_PER_BYTE)
+        .max(n_pixels * 3 + BYTES_BESIDES);
+    let max_bytes = by_file.min(n_pixels * BYTES_PER_PIXEL + EXTRA_BYTES);
     // Held until the image is upright.
     let _share = budget::reserve(n_pixels * TYPICAL_BYTES_PER_PIXEL);
     let stored = guarded(bytes, || {
         let stored = match Format::of(bytes)? {
-            Format::Jpeg => jpeg::decode(bytes, (header.width, header.height))?,
+            Format::Jpeg => jpeg::decode(bytes, (header.width, header.height), max_bytes)?,
             Format::Png => png::decode(bytes, options.depth, max_bytes)?,
             Format::WebP => webp::decode(bytes, max_bytes)?,
             Format::Gif => gif::decode(bytes, max_bytes)?,
@@ -115,6 +125,12 @@ fn check_size(header: &Header, options: &DecodeOptions) -> Result<(), ImageError
         return Err(ImageError::Corrupt {
             format: header.format,
             reason: format!("the header says {width}x{height}"),
+        });
+    }
+    if width.max(height) > MAX_SIDE {
+        return Err(ImageError::Unsupported {
+            format: header.format,
+            reason: format!("{width}x{height} pixels: a side has at most {MAX_SIDE}"),
         });
     }
     if u64::from(width) * u64::from(height) > options.max_pixels {

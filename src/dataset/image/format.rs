@@ -79,8 +79,8 @@ impl Format {
         }
     }
 
-    /// A decoder asks for more memory than the image's size justifies.
+    /// It takes more memory than the file's size justifies.
     pub fn too_large(self) -> ImageError {
-        self.unsupported("it needs more memory than an image of its size should")
+        self.unsupported("it needs more memory than a file of its size should")
     }
 }

@@ -3,7 +3,7 @@
 //! A frame beyond the screen enlarges it. Around a smaller frame lies its transparent colour, or else colour 0. Without any colour
 //! table, indices are greys.
 
-use std::{borrow::Cow, io::Cursor, num::NonZeroU64};
+use std::{borrow::Cow, io::Cursor, mem, num::NonZeroU64};
 
 use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, MemoryLimit};
 
@@ -62,14 +62,17 @@ pub(super) fn decode(bytes: &[u8], max_bytes: u64) -> Result<Stored, ImageError>
             _ => format!("{reason}: empty from row {n_rows} of {height}"),
         });
     }
-    let mut indices = vec![around; screen_width * screen_height];
-    for (y, row) in frame.chunks(width.max(1)).enumerate() {
-        let start = (top + y) * screen_width + left;
-        indices[start..start + width].copy_from_slice(row);
+    let mut indices = frame;
+    if (width, height) != (screen_width, screen_height) {
+        let frame = mem::replace(&mut indices, vec![around; screen_width * screen_height]);
+        for (y, row) in frame.chunks(width.max(1)).enumerate() {
+            let start = (top + y) * screen_width + left;
+            indices[start..start + width].copy_from_slice(row);
+        }
     }
     let colours = decoder.palette().map_err(refused)?;
     Ok(Stored {
-        pixels: samples::palette(&indices, colours),
+        pixels: samples::palette(indices, colours),
         loss,
     })
 }

@@ -17,7 +17,7 @@ use super::{ImageError, format::Format, samples, samples::Stored};
 
 const FORMAT: Format = Format::Jpeg;
 /// Scans that a progressive file may have. Encoders write about ten; each scan of a hostile file costs a pass over the whole image.
-const MAX_SCANS: c_int = 100;
+const MAX_SCANS: c_int = 64;
 /// Memory of libjpeg-turbo. A progressive file's coefficients take 6 bytes a pixel, 3 with halved chroma: 89 or 179 megapixels.
 const MAX_MEBIBYTES: c_int = 512;
 /// What libjpeg-turbo writes where the data is missing: all coefficients zero.
@@ -116,9 +116,9 @@ impl Decompressor {
 /// The error for libjpeg-turbo's message.
 fn refused(text: String) -> ImageError {
     if text.contains("Memory limit") || text.contains("Backing store") {
-        FORMAT.unsupported(format!(
-            "a progressive image that needs more than {MAX_MEBIBYTES} MiB"
-        ))
+        FORMAT.unsupported(
+            "a progressive image that needs more memory than a file of its size should",
+        )
     } else if text.contains("Unsupported")
         || text.contains("not implemented")
         || text.contains("Sorry")
@@ -136,7 +136,7 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
 }
 
 /// Decodes to interleaved RGB, in stored order (the orientation is not applied). The caller has checked the size.
-pub(super) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<Stored, ImageError> {
+pub(super) fn decode(bytes: &[u8], size: (u32, u32), max_bytes: u64) -> Result<Stored, ImageError> {
     let right_size = |frame: &Frame| match (frame.width, frame.height) == size {
         true => Ok(()),
         false => Err(FORMAT.corrupt("two frame headers that differ")),
@@ -146,17 +146,17 @@ pub(super) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<Stored, ImageErro
         width,
         channels,
         warning,
-    } = samples_of(bytes, true, right_size)?;
+    } = samples_of(bytes, true, max_bytes, right_size)?;
     let loss = match warning {
         Some(text) => Some(loss(text, &samples, width * channels)?),
         None => None,
     };
     let pixels = match channels {
-        1 => samples::grey(&samples),
+        1 => samples::grey(samples),
         // Adobe's CMYK is inverted: 255 is no ink.
         4 => {
             samples.iter_mut().for_each(|sample| *sample = !*sample);
-            samples::cmyk(&samples)
+            samples::cmyk(samples)
         }
         _ => samples,
     };
@@ -175,20 +175,27 @@ pub(super) struct Samples {
 pub(super) fn decode_samples(
     bytes: &[u8],
     max_pixels: u64,
+    max_bytes: u64,
     smooth: bool,
 ) -> Result<Samples, ImageError> {
-    samples_of(bytes, smooth, |&Frame { width, height, .. }| {
-        if u64::from(width) * u64::from(height) > max_pixels {
-            return Err(FORMAT.corrupt(format!("a picture of {width}x{height} is too large")));
-        }
-        Ok(())
-    })
+    samples_of(
+        bytes,
+        smooth,
+        max_bytes,
+        |&Frame { width, height, .. }| {
+            if u64::from(width) * u64::from(height) > max_pixels {
+                return Err(FORMAT.corrupt(format!("a picture of {width}x{height} is too large")));
+            }
+            Ok(())
+        },
+    )
 }
 
 /// Decodes if the header passes the check.
 fn samples_of(
     bytes: &[u8],
     smooth: bool,
+    max_bytes: u64,
     check: impl FnOnce(&Frame) -> Result<(), ImageError>,
 ) -> Result<Samples, ImageError> {
     let decompressor = Decompressor::new()?;
@@ -202,10 +209,14 @@ fn samples_of(
         Frame { grey: true, .. } => (tj::TJPF_TJPF_GRAY, 1),
         _ => (tj::TJPF_TJPF_RGB, 3),
     };
-    decompressor.set(tj::TJPARAM_TJPARAM_MAXMEMORY, MAX_MEBIBYTES);
     decompressor.set(tj::TJPARAM_TJPARAM_FASTUPSAMPLE, c_int::from(!smooth));
     let pitch = frame.width as usize * channels;
-    let mut samples = vec![0; pitch * frame.height as usize];
+    let n_bytes = pitch * frame.height as usize;
+    let room = max_bytes.saturating_sub(n_bytes as u64) >> 20;
+    let room = c_int::try_from(room).unwrap_or(c_int::MAX);
+    // Without a limit at 0.
+    decompressor.set(tj::TJPARAM_TJPARAM_MAXMEMORY, room.clamp(1, MAX_MEBIBYTES));
+    let mut samples = vec![0; n_bytes];
     // SAFETY: `samples` has `height` rows of `pitch` bytes in the pixel format's layout; libjpeg-turbo reads the same header from
     // the same bytes again.
     let status = unsafe {

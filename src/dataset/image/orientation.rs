@@ -1,38 +1,63 @@
 //! The eight EXIF orientations, for pixels. (For boxes, see `geometry`.)
 
-/// Turns interleaved RGB `pixels` of `width` x `height` upright; returns the pixels, the new width and height.
+/// Stored rows turned at once.
+const BAND: usize = 64;
+
+/// Turns interleaved RGB `pixels` of `width` x `height` upright; returns the pixels, the new width and height. Takes hardly more
+/// memory than the pixels.
 pub(super) fn upright(
-    pixels: Vec<u8>,
+    mut pixels: Vec<u8>,
     width: u32,
     height: u32,
     orientation: u8,
 ) -> (Vec<u8>, u32, u32) {
-    if !(2..=8).contains(&orientation) {
-        return (pixels, width, height);
-    }
     let (w, h) = (width as usize, height as usize);
-    let (new_w, new_h) = if orientation >= 5 { (h, w) } else { (w, h) };
-    let mut out = vec![0; pixels.len()];
-    // The stored index of the upright pixel (0, 0), and the index steps for one pixel right and one down.
-    let (w, h) = (w as isize, h as isize);
-    let (start, right, down) = match orientation {
-        2 => (w - 1, -1, w),
-        3 => (w * h - 1, -1, -w),
-        4 => (w * (h - 1), 1, -w),
-        5 => (0, w, 1),
-        6 => (w * (h - 1), -w, 1),
-        7 => (w * h - 1, -w, -1),
-        _ => (w - 1, w, -1),
-    };
-    for (row, line) in out.chunks_exact_mut(new_w * 3).enumerate() {
-        let mut at = start + down * row as isize;
-        for pixel in line.chunks_exact_mut(3) {
-            let from = at as usize * 3;
-            pixel.copy_from_slice(&pixels[from..from + 3]);
-            at += right;
-        }
+    match orientation {
+        2 => pixels.chunks_exact_mut(w * 3).for_each(mirror),
+        3 => mirror(&mut pixels),
+        4 => flip(&mut pixels, w * 3),
+        5..=8 => return (transposed(pixels, w, h, orientation), height, width),
+        _ => {}
     }
-    (out, new_w as u32, new_h as u32)
+    (pixels, width, height)
+}
+
+/// Reverses the order of the pixels.
+fn mirror(pixels: &mut [u8]) {
+    let (pixels, _) = pixels.as_chunks_mut::<3>();
+    pixels.reverse();
+}
+
+/// Reverses the order of the rows.
+pub(super) fn flip(pixels: &mut [u8], row_bytes: usize) {
+    let n_rows = pixels.len() / row_bytes.max(1);
+    for row in 0..n_rows / 2 {
+        let (above, below) = pixels.split_at_mut((n_rows - 1 - row) * row_bytes);
+        above[row * row_bytes..][..row_bytes].swap_with_slice(&mut below[..row_bytes]);
+    }
+}
+
+/// Orientations 5 to 8, band by band from the end, whose memory is given back.
+fn transposed(mut pixels: Vec<u8>, w: usize, h: usize, orientation: u8) -> Vec<u8> {
+    let mut out = vec![0; pixels.len()];
+    let bands = (0..h).step_by(BAND).map(|top| top..(top + BAND).min(h));
+    for band in bands.rev() {
+        for (row, line) in out.chunks_exact_mut(h * 3).enumerate() {
+            let column = if orientation <= 6 { row } else { w - 1 - row };
+            for y in band.clone() {
+                let at = if [5, 8].contains(&orientation) {
+                    y
+                } else {
+                    h - 1 - y
+                };
+                let from = (y * w + column) * 3;
+                line[at * 3..][..3].copy_from_slice(&pixels[from..][..3]);
+            }
+        }
+        pixels.truncate(band.start * w * 3);
+        pixels.shrink_to_fit();
+    }
+    out
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use png::{ColorType, DecodeOptions, Decoder, DecodingError, Limits, Transformati
 use super::{Depth, ImageError, format::Format, samples, samples::Stored};
 
 const FORMAT: Format = Format::Png;
-/// Bytes of an interlaced image as stored; others are converted row by row.
-const MAX_INTERLACED: u64 = 512 << 20;
+/// Rows that the decoder and the conversion hold.
+const ROWS_HELD: u64 = 4;
 
 /// Width and height.
 pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
@@ -67,8 +67,8 @@ struct Raw {
     palette: Vec<u8>,
     /// All but 16-bit greys, as they arrive.
     rgb: Vec<u8>,
-    /// 16-bit greys, which are scaled by their range.
-    greys: Vec<u16>,
+    /// 16-bit greys, which are scaled by their range; two bytes each, the high one first.
+    greys: Vec<u8>,
     /// Complete rows from the top; of an interlaced image, none before the last pass, then all.
     n_rows: u32,
 }
@@ -101,12 +101,19 @@ fn read(bytes: &[u8], strict: bool, max_bytes: u64, raw: &mut Raw) -> Result<(),
     // In one piece: growing row by row would take up to twice the memory.
     let n_pixels = raw.width * raw.height as usize;
     match (info.color_type, raw.bits) {
-        (ColorType::Grayscale | ColorType::GrayscaleAlpha, 16) => raw.greys.reserve_exact(n_pixels),
+        (ColorType::Grayscale | ColorType::GrayscaleAlpha, 16) => {
+            raw.greys.reserve_exact(n_pixels * 3)
+        }
         _ => raw.rgb.reserve_exact(n_pixels * 3),
+    }
+    let rgb_bytes = n_pixels as u64 * 3;
+    // The decoder holds two rows, and room to grow.
+    if stride as u64 * ROWS_HELD + rgb_bytes > max_bytes {
+        return Err(DecodingError::LimitsExceeded);
     }
     if info.interlaced {
         let n_bytes = stride as u64 * u64::from(raw.height);
-        if n_bytes > MAX_INTERLACED {
+        if n_bytes + rgb_bytes > max_bytes {
             return Err(DecodingError::LimitsExceeded);
         }
         let mut stored = vec![0; n_bytes as usize];
@@ -154,31 +161,29 @@ impl Raw {
         self.n_rows += 1;
         let colour = self.colour.unwrap_or(ColorType::Rgb);
         let high_bytes = |row: &[u8]| row.iter().copied().step_by(2).collect::<Vec<u8>>();
-        let grey_alpha = |row: &[u8]| samples::convert(row, |p: &[u8; 2]| [p[0]; 3]);
+        let grey_alpha = |row: &[u8]| samples::convert(row.to_vec(), |p: &[u8; 2]| [p[0]; 3]);
         match (colour, self.bits) {
             (ColorType::Grayscale, 16) => {
-                let (pairs, _) = row.as_chunks::<2>();
-                let wide = pairs.iter().map(|&pair| u16::from_be_bytes(pair));
-                self.greys.extend(wide);
+                self.greys.extend_from_slice(row);
             }
             (ColorType::GrayscaleAlpha, 16) => {
                 let (pixels, _) = row.as_chunks::<4>();
-                let wide = pixels.iter().map(|&[a, b, ..]| u16::from_be_bytes([a, b]));
-                self.greys.extend(wide);
+                self.greys
+                    .extend(pixels.iter().flat_map(|&[a, b, ..]| [a, b]));
             }
             (ColorType::Rgb, 8) => self.rgb.extend_from_slice(row),
             (ColorType::Rgb, _) => self.rgb.extend(high_bytes(row)),
-            (ColorType::Rgba, 8) => self.rgb.extend(samples::without_alpha(row)),
-            (ColorType::Rgba, _) => self.rgb.extend(samples::without_alpha(&high_bytes(row))),
+            (ColorType::Rgba, 8) => self.rgb.extend(samples::without_alpha(row.to_vec())),
+            (ColorType::Rgba, _) => self.rgb.extend(samples::without_alpha(high_bytes(row))),
             (ColorType::GrayscaleAlpha, _) => self.rgb.extend(grey_alpha(row)),
             (ColorType::Grayscale, bits) => {
                 let mut levels = samples::unpack(row, bits, self.width);
                 samples::stretch(&mut levels, bits);
-                self.rgb.extend(samples::grey(&levels));
+                self.rgb.extend(samples::grey(levels));
             }
             (ColorType::Indexed, bits) => {
                 let indices = samples::unpack(row, bits, self.width);
-                self.rgb.extend(samples::palette(&indices, &self.palette));
+                self.rgb.extend(samples::palette(indices, &self.palette));
             }
         }
     }
@@ -187,7 +192,14 @@ impl Raw {
     fn into_rgb(self, depth: Depth) -> Vec<u8> {
         let mut rgb = match self.greys.is_empty() {
             true => self.rgb,
-            false => samples::grey(&samples::grey16(&self.greys, depth)),
+            false => {
+                let (pairs, _) = self.greys.as_chunks::<2>();
+                let largest = pairs.iter().map(|&pair| u16::from_be_bytes(pair)).max();
+                let level = samples::level(largest.unwrap_or(0), depth);
+                samples::convert(self.greys, |&pair: &[u8; 2]| {
+                    [level(u16::from_be_bytes(pair)); 3]
+                })
+            }
         };
         rgb.resize(self.width * self.height as usize * 3, 0);
         rgb

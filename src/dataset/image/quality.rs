@@ -287,27 +287,20 @@ fn averaged(grey: &Grey) -> Vec<f32> {
     let columns: Vec<Interval> = (0..HASH_SIDE)
         .map(|target| Interval::new(grey.width, target))
         .collect();
-    let mut across = Vec::with_capacity(grey.height * HASH_SIDE);
-    for row in grey.levels.chunks_exact(grey.width) {
-        for interval in &columns {
-            let whole: u32 = row[interval.whole.clone()]
-                .iter()
-                .map(|&level| u32::from(level))
-                .sum();
-            let ends = interval
-                .ends
-                .iter()
-                .map(|&(at, weight)| u32::from(row[at]) * weight);
-            across.push((whole * HASH_SIDE as u32 + ends.sum::<u32>()) as f32);
-        }
-    }
+    let across = |row: usize, columns: &Interval| {
+        let row = &grey.levels[row * grey.width..][..grey.width];
+        let whole = row[columns.whole.clone()].iter();
+        let whole: u32 = whole.map(|&level| u32::from(level)).sum();
+        let ends = (columns.ends.iter()).map(|&(at, weight)| u32::from(row[at]) * weight);
+        (whole * HASH_SIDE as u32 + ends.sum::<u32>()) as f32
+    };
     let mut both = vec![0f32; HASH_SIDE * HASH_SIDE];
     for (target, line) in both.chunks_exact_mut(HASH_SIDE).enumerate() {
         let interval = Interval::new(grey.height, target);
         let whole = interval.whole.map(|at| (at, HASH_SIDE as u32));
         for (at, weight) in whole.chain(interval.ends) {
-            for (sum, value) in line.iter_mut().zip(&across[at * HASH_SIDE..]) {
-                *sum += value * weight as f32;
+            for (sum, columns) in line.iter_mut().zip(&columns) {
+                *sum += across(at, columns) * weight as f32;
             }
         }
         line.iter_mut()

@@ -28,15 +28,35 @@ pub(super) fn decode(bytes: &[u8], max_bytes: u64) -> Result<Stored, ImageError>
     let n_bytes = decoder
         .output_buffer_size()
         .ok_or_else(|| FORMAT.too_large())?;
+    let (width, height) = decoder.dimensions();
+    let n_pixels = u64::from(width) * u64::from(height);
+    if n_pixels / 2 * bytes_of_two_pixels(&mut decoder) > max_bytes {
+        return Err(FORMAT.too_large());
+    }
     let mut pixels = vec![0; n_bytes];
     decoder.read_image(&mut pixels).map_err(refused)?;
     if decoder.has_alpha() {
-        pixels = samples::without_alpha(&pixels);
+        pixels = samples::without_alpha(pixels);
     }
     Ok(Stored {
         pixels,
         loss: loss(bytes),
     })
+}
+
+/// What the decoder takes, rounded up: its output, and before it luminance and chroma, or the samples of a lossless image.
+fn bytes_of_two_pixels(decoder: &mut WebPDecoder<Cursor<&[u8]>>) -> u64 {
+    match (
+        decoder.is_animated(),
+        decoder.is_lossy(),
+        decoder.has_alpha(),
+    ) {
+        (true, ..) => 30,
+        (_, true, false) => 9,
+        (_, true, true) => 21,
+        (_, false, false) => 14,
+        (_, false, true) => 8,
+    }
 }
 
 /// A file that is shorter than its header says.

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use arrow::array::StringArray;
+use arrow::array::StringBuilder;
 use prospect_common::{Error, Result, text};
 
-use super::table::{Attribute, UserTable};
+use super::table::{Attribute, UserTable, check_size};
 
 /// Separators, the usual one first.
 const SEPARATORS: [(u8, &str); 3] = [(b',', "commas"), (b';', "semicolons"), (b'\t', "tabs")];
@@ -58,25 +58,25 @@ pub(super) fn read<'t>(path: &'t Path, text: &str) -> Result<UserTable<'t>> {
         }
         names.push(name);
     }
-    let mut cells: Vec<Vec<Option<String>>> = vec![Vec::new(); names.len()];
+    check_size(path, names.len(), 0)?;
+    let mut cells: Vec<StringBuilder> = names.iter().map(|_| StringBuilder::new()).collect();
     let mut lines = Vec::new();
-    for record in reader.into_records() {
-        let record = record.map_err(refuse)?;
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(refuse)? {
         lines.push(record.position().map_or(0, |position| position.line()));
-        for (column, cell) in cells.iter_mut().zip(record.iter()) {
-            column.push((!cell.is_empty()).then(|| cell.to_string()));
+        for (column, cell) in cells.iter_mut().zip(&record) {
+            column.append_option((!cell.is_empty()).then_some(cell));
         }
     }
-    let columns = names.into_iter().zip(cells).map(|(name, cells)| Attribute {
+    let columns = names.into_iter().zip(cells);
+    let columns = columns.map(|(name, mut cells)| Attribute {
         name,
-        values: Arc::new(StringArray::from(cells)),
+        values: Arc::new(cells.finish()),
     });
     Ok(UserTable {
-        path,
-        columns: columns.collect(),
-        others: Vec::new(),
         notes: Vec::from_iter(separators.map(|name| format!("its cells are separated by {name}"))),
         lines: Some(lines),
+        ..UserTable::new(path, columns.collect(), Vec::new())
     })
 }
 

@@ -1,17 +1,16 @@
 //! Tables in JSON: an array of objects, or an object per line.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Float64Builder, Int64Array, ListBuilder, StringArray,
     StringBuilder, StructArray,
 };
 use prospect_common::{Error, Result};
-use serde_json::{Map, Value};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
-use super::table::{Attribute, UserTable};
-
-type Row = Map<String, Value>;
+use super::table::{Attribute, UserTable, check_size};
 
 /// Reads the rows; columns are in the order of their names.
 pub(super) fn read<'t>(path: &'t Path, text: &str) -> Result<UserTable<'t>> {
@@ -23,54 +22,106 @@ pub(super) fn read<'t>(path: &'t Path, text: &str) -> Result<UserTable<'t>> {
             "correct the file",
         )
     };
-    let (rows, lines): (Vec<Row>, Option<Vec<u64>>) = match text.trim_start().starts_with('[') {
-        true => (
-            serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?,
-            None,
-        ),
-        false => {
-            let lines = (1..)
-                .zip(text.lines())
-                .filter(|(_, line)| !line.trim().is_empty());
-            let rows = lines.map(|(number, line)| match serde_json::from_str(line) {
-                Ok(row) => Ok((row, number)),
-                Err(error) => {
-                    let error = error.to_string();
-                    let why = error.split(" at line").next().unwrap_or_default();
-                    Err(refuse(format!("line {number}: {why}")))
-                }
-            });
-            let (rows, lines) = rows.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-            (rows, Some(lines))
-        }
-    };
-    let mut cells: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
-    for (at, row) in rows.iter().enumerate() {
-        for (name, value) in row {
-            let column = cells.entry(name).or_default();
-            column.resize(at, &Value::Null);
-            column.push(value);
-        }
+    let mut table = Table::default();
+    let mut lines = None;
+    if text.trim_start().starts_with('[') {
+        let mut array = serde_json::Deserializer::from_str(text);
+        let read = Rows(&mut table).deserialize(&mut array);
+        read.and_then(|()| array.end())
+            .map_err(|error| refuse(error.to_string()))?;
+    } else {
+        let rows = (1..).zip(text.lines());
+        let rows = rows.filter(|(_, line)| !line.trim().is_empty());
+        let numbers = rows.map(|(number, line)| {
+            let mut object = serde_json::Deserializer::from_str(line);
+            let read = Row(&mut table).deserialize(&mut object);
+            read.and_then(|()| object.end()).map_err(|error| {
+                let error = error.to_string();
+                let why = error.split(" at line").next().unwrap_or_default();
+                refuse(format!("line {number}: {why}"))
+            })?;
+            Ok(number)
+        });
+        lines = Some(numbers.collect::<Result<_>>()?);
     }
+    let n_rows = table.n_rows;
+    check_size(path, table.columns.len(), n_rows)?;
     let (mut columns, mut others) = (Vec::new(), Vec::new());
-    for (name, mut cells) in cells {
-        cells.resize(rows.len(), &Value::Null);
+    for (name, present) in table.columns {
+        let mut cells = vec![&Value::Null; n_rows];
+        present.iter().for_each(|(row, cell)| cells[*row] = cell);
         let is_nested = cells.iter().any(|cell| cell.is_array() || cell.is_object());
         let values = if is_nested {
             nested(&cells)
         } else {
             scalars(&cells)
         };
-        let name = name.to_string();
         if is_nested { &mut others } else { &mut columns }.push(Attribute { name, values });
     }
     Ok(UserTable {
-        path,
-        columns,
-        others,
-        notes: Vec::new(),
         lines,
+        ..UserTable::new(path, columns, others)
     })
+}
+
+/// The cells of each column that are present, with their rows.
+#[derive(Default)]
+struct Table {
+    columns: BTreeMap<String, Vec<(usize, Value)>>,
+    n_rows: usize,
+}
+
+/// Reads an array of objects, one after the other.
+struct Rows<'t>(&'t mut Table);
+
+impl<'de> DeserializeSeed<'de> for Rows<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Rows<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an array of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
+        while rows.next_element_seed(Row(self.0))?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Adds an object. Of two members of one name, the last counts.
+struct Row<'t>(&'t mut Table);
+
+impl<'de> DeserializeSeed<'de> for Row<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Row<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let Table { columns, n_rows } = self.0;
+        while let Some(name) = members.next_key::<String>()? {
+            let cell: Value = members.next_value()?;
+            columns.entry(name).or_default().push((*n_rows, cell));
+        }
+        *n_rows += 1;
+        Ok(())
+    }
 }
 
 /// Of the narrowest type that fits all cells: true/false, integers, numbers or text.

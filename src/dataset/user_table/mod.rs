@@ -28,9 +28,11 @@ impl UserTable<'_> {
     /// # Errors
     /// Files of another format; duplicate columns; no column of a name in `columns`.
     pub fn read<'t>(path: &'t Path, columns: &LabelColumns) -> Result<UserTable<'t>> {
-        let bytes = text::read(path)?;
+        let (bytes, digest) = text::read(path)?;
         if bytes.starts_with(b"PAR1") {
-            return from_parquet(path)?.with_roles(columns);
+            let mut table = from_parquet(path, bytes)?.with_roles(columns)?;
+            table.digest = digest;
+            return Ok(table);
         }
         let is_workbook = [&b"PK\x03\x04"[..], b"\xd0\xcf\x11\xe0"];
         if is_workbook.iter().any(|start| bytes.starts_with(start)) {
@@ -50,6 +52,7 @@ impl UserTable<'_> {
         };
         (table.notes).extend(encoding.map(|name| format!("it is not UTF-8; read as {name}")));
         let mut table = table.with_roles(columns)?;
+        table.digest = digest;
         for column in table.columns.iter_mut().filter(|_| !is_json) {
             let is_role = [FILE_NAME, LABEL, SPLIT].contains(&column.name.as_str());
             if !is_role && !columns.is_text(&column.name) {
@@ -122,8 +125,8 @@ impl UserTable<'_> {
     }
 }
 
-fn from_parquet(path: &Path) -> Result<UserTable<'_>> {
-    let batches = read_parquet(path)?;
+fn from_parquet(path: &Path, content: Vec<u8>) -> Result<UserTable<'_>> {
+    let batches = read_parquet(path, content)?;
     let Some(first) = batches.first() else {
         return Err(Error::invalid(
             path,
@@ -167,13 +170,7 @@ fn from_parquet(path: &Path) -> Result<UserTable<'_>> {
             others.push(column);
         }
     }
-    Ok(UserTable {
-        path,
-        columns,
-        others,
-        notes: Vec::new(),
-        lines: None,
-    })
+    Ok(UserTable::new(path, columns, others))
 }
 
 /// Parses cells as the narrowest type that fits all non-empty ones: integers, numbers, true/false or text. Codes such as `007`

@@ -108,7 +108,7 @@ fn what_is_no_table_is_refused_in_a_sentence() {
         ),
         (b"{\"file_name\": \"a\"}\nb\n", "line 2: expected value"),
         (b"{\"images\": []\n}\n", "line 1"),
-        (b"[{\"file_name\": \"a\"}, 3]", "expected a map"),
+        (b"[{\"file_name\": \"a\"}, 3]", "expected an object"),
         (b"\x1f\x8bno", "decompressing"),
     ] {
         let error = read("m", bytes, &LABELS).unwrap_err().to_string();
@@ -148,4 +148,53 @@ fn json_columns_have_their_types_and_lists_stay_lists() {
     assert_eq!(table.place(1), "line 2");
     let boxes = crate::boxes::Boxes::read(&path).unwrap_err().to_string();
     assert!(boxes.contains("another value in line 2"), "{boxes}");
+}
+
+#[test]
+fn a_small_file_does_not_make_a_huge_table() {
+    let refused = |name: &str, bytes: &[u8], why: &str| {
+        let message = read(name, bytes, &LABELS).unwrap_err().to_string();
+        assert!(message.contains(why), "{name}: {message}");
+    };
+    let names: Vec<String> = (0..10_001).map(|at| format!("c{at}")).collect();
+    refused(
+        "m.csv",
+        names.join(",").as_bytes(),
+        "10,001 columns of 0 rows",
+    );
+    // Every row has another column: the cells are the square of the text.
+    let rows = |n: usize| -> String { (0..n).map(|at| format!("{{\"c{at}\":1}}\n")).collect() };
+    refused(
+        "m.jsonl",
+        rows(10_001).as_bytes(),
+        "10,001 columns of 10,001 rows",
+    );
+    refused(
+        "m.jsonl",
+        rows(9_000).as_bytes(),
+        "9,000 columns of 9,000 rows",
+    );
+    let empty = gz(&vec![b'\n'; (64 << 20) + 1]);
+    refused("m.csv.gz", &empty, "decompress it with gunzip");
+}
+
+#[test]
+fn json_is_read_to_its_end() {
+    for (text, why) in [
+        ("[{\"file_name\":\"a\"}] x", "trailing characters"),
+        ("[{\"file_name\":\"a\"},", "EOF"),
+        ("[1]", "expected an object"),
+        ("{\"file_name\":\"a\"} {}", "line 1: trailing characters"),
+        (
+            "{}\n[]",
+            "line 2: invalid type: sequence, expected an object",
+        ),
+    ] {
+        let message = read("m.json", text.as_bytes(), &LABELS)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains(why), "{text}: {message}");
+    }
+    let twice = "{\"file_name\": \"a\", \"label\": 1, \"label\": 2}";
+    assert_eq!(read("m.json", twice.as_bytes(), &LABELS).unwrap().0, "a: 2");
 }

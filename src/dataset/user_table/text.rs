@@ -3,10 +3,12 @@
 use std::{io::Read, path::Path};
 
 use flate2::read::MultiGzDecoder;
-use prospect_common::{Error, Result};
+use prospect_common::{Error, Result, text};
 
-/// Maximum size of a decompressed table, in bytes.
-const MAX_BYTES: u64 = 4 << 30;
+/// Maximum bytes of a decompressed table: this, or so many for each byte of the file. Tables of paths and labels shrink to a third or
+/// a tenth.
+const SMALL_BYTES: u64 = 64 << 20;
+const MAX_RATIO: u64 = 10;
 
 /// The characters of Windows-1252 from 0x80 to 0x9f. The others are those of Latin-1.
 const WINDOWS_1252: [char; 32] = [
@@ -14,22 +16,28 @@ const WINDOWS_1252: [char; 32] = [
     '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-/// The file's bytes, decompressed if it is a gzip file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+/// The file's bytes, decompressed if it is a gzip file, and the BLAKE3 of the file.
+pub(super) fn read(path: &Path) -> Result<(Vec<u8>, String)> {
     let bytes = std::fs::read(path).map_err(Error::io(path, "reading the table"))?;
+    let digest = blake3::hash(&bytes).to_hex().to_string();
     if !bytes.starts_with(b"\x1f\x8b") {
-        return Ok(bytes);
+        return Ok((bytes, digest));
     }
     let mut plain = Vec::new();
-    let mut decoder = MultiGzDecoder::new(&bytes[..]).take(MAX_BYTES + 1);
+    let most = SMALL_BYTES.max(bytes.len() as u64 * MAX_RATIO);
+    let mut decoder = MultiGzDecoder::new(&bytes[..]).take(most + 1);
     decoder
         .read_to_end(&mut plain)
         .map_err(Error::io(path, "decompressing the table"))?;
-    if plain.len() as u64 > MAX_BYTES {
-        let expected = format!("at most {MAX_BYTES} bytes");
-        return Err(Error::invalid(path, expected, "more", "use Parquet"));
+    if plain.len() as u64 > most {
+        return Err(Error::invalid(
+            path,
+            format!("a gzip file of at most {} of text", text::bytes(most)),
+            "more",
+            "decompress it with gunzip if you trust it",
+        ));
     }
-    Ok(plain)
+    Ok((plain, digest))
 }
 
 /// The text, and its encoding if that is not UTF-8: UTF-16 by its byte order mark or its zeros, otherwise Windows-1252, of which Latin-1

@@ -9,7 +9,6 @@ use arrow::{
 };
 use prospect_analysis::audit::duplicates::groups::groups;
 use prospect_common::{Error, Result};
-use prospect_dataset::metadata::Metadata;
 use prospect_store::Manifest;
 use serde_json::{Value, json};
 
@@ -84,12 +83,13 @@ pub fn group_parameter(ctx: &Context) -> Result<Value> {
     let Some(path) = &images.metadata else {
         return refuse("names columns of the metadata, but [images] metadata is not set".into());
     };
-    let declared = images::TABLE.columns.iter();
-    let declared: Vec<&str> = declared.map(|column| column.name).collect();
-    let metadata = Metadata::read(path, &images.label_columns(), &declared)?;
-    let names: Vec<&str> = metadata.attributes().map(|(name, _)| name).collect();
-    let missing: Vec<&str> = (wanted.iter().map(String::as_str))
+    let (names, digest) = ctx.metadata(|metadata| {
+        let names = metadata.attributes().map(|(name, _)| name.to_string());
+        (names.collect::<Vec<_>>(), metadata.digest.clone())
+    })?;
+    let missing: Vec<&str> = (wanted.iter())
         .filter(|name| !names.contains(name))
+        .map(String::as_str)
         .collect();
     if !missing.is_empty() {
         return refuse(format!(
@@ -99,5 +99,5 @@ pub fn group_parameter(ctx: &Context) -> Result<Value> {
             names.join(", ")
         ));
     }
-    Ok(json!({ "columns": wanted, "metadata": ctx.metadata_digest()? }))
+    Ok(json!({ "columns": wanted, "metadata": digest }))
 }

@@ -114,7 +114,8 @@ impl Exported {
     }
 
     fn parquet(&self, name: &str) -> RecordBatch {
-        let batches = read_parquet(&self.path(name)).unwrap();
+        let path = self.path(name);
+        let batches = read_parquet(&path, fs::read(&path).unwrap()).unwrap();
         arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
     }
 }
@@ -278,7 +279,8 @@ fn labels_are_corrected_by_reviews_and_linked_by_class() {
         fs::read_to_string(export.join("labels.csv")).unwrap(),
         "path,given_label,label,verdict,split\n0.png,dog,dog,,\n1.png,dog,dog,ok,\n2.png,dog,cat,fix,\n"
     );
-    let batches = read_parquet(&export.join("labels.parquet")).unwrap();
+    let path = export.join("labels.parquet");
+    let batches = read_parquet(&path, fs::read(&path).unwrap()).unwrap();
     assert_eq!(
         texts(&batches[0], "label"),
         [Some("dog"), Some("dog"), Some("cat")]

@@ -99,22 +99,29 @@ fn of_bad_photos(ctx: &Context, manifest: &Manifest) -> Result<Vec<Finding>> {
         images::contrast,
         images::sharpness,
         images::saturation,
+        images::warning,
     );
     for batch in ctx.run.rows(manifest, columns) {
         for cells in batch?.iter() {
             let (image_id, error, width, height, orientation, ..) = cells;
-            let (.., brightness, contrast, sharpness, saturation) = cells;
+            let (.., brightness, contrast, sharpness, saturation, warning) = cells;
+            let of_file = |kind, evidence| Finding {
+                image_id,
+                kind,
+                score: 0.0,
+                flagged: true,
+                suggested_label: None,
+                other_id: None,
+                evidence,
+            };
             if let Some(error) = error {
-                found.push(Finding {
-                    image_id,
-                    kind: Kind::Unreadable,
-                    score: 0.0,
-                    flagged: true,
-                    suggested_label: None,
-                    other_id: None,
-                    evidence: format!("cannot be read: {}", escaped(error)),
-                });
+                let evidence = format!("cannot be read: {}", escaped(error));
+                found.push(of_file(Kind::Unreadable, evidence));
                 continue;
+            }
+            if let Some(warning) = warning {
+                let evidence = format!("read as far as it goes: {}", escaped(warning));
+                found.push(of_file(Kind::Damaged, evidence));
             }
             let photo = || {
                 let side = |side: Option<i32>| u32::try_from(side?).ok();

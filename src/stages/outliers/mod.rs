@@ -18,7 +18,7 @@ use self::{distances::Distances, findings::findings, tables::Row};
 
 pub const STAGE: Stage = Stage {
     name: "outliers",
-    version: 2,
+    version: 3,
     about: "find outliers of the dataset or of their class, and bad photos",
     needs: Needs::Named(&["scan", "extract", "neighbors"]),
     writes: &[&outliers::TABLE],

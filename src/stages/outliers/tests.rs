@@ -1,3 +1,5 @@
+use std::fs;
+
 use prospect_engine::schema::{features, neighbors};
 use prospect_findings::{Finding, Kind};
 use prospect_output::picture::{self, Picture};
@@ -125,4 +127,31 @@ fn bad_photos_are_reported_without_neighbours() {
         .map(|finding| finding.kind)
         .collect();
     assert_eq!(kinds, [Kind::Unreadable, Kind::Dark]);
+}
+
+#[test]
+fn a_damaged_file_is_a_finding_with_what_it_lost() {
+    let case = Case::new();
+    let whole = fs::read(case.0.path("images/cat/00.png")).unwrap();
+    case.0.write("images/dog/zz.png", &whole[..whole.len() / 2]);
+    case.scan();
+    let (_, _, findings) = case.run();
+    let damaged: Vec<&Finding> = (findings.iter())
+        .filter(|finding| finding.kind == Kind::Damaged)
+        .collect();
+    assert_eq!(damaged.len(), 1);
+    let evidence = &damaged[0].evidence;
+    assert!(
+        evidence.starts_with("read as far as it goes: "),
+        "{evidence}"
+    );
+    assert!(
+        damaged[0].flagged && evidence.contains("black from row"),
+        "{evidence}"
+    );
+    assert!(
+        findings
+            .iter()
+            .all(|finding| finding.kind != Kind::Unreadable)
+    );
 }

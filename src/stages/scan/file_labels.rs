@@ -1,11 +1,14 @@
 //! Labels of single files, for commands that work without a run.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+};
 
 use prospect_common::Result;
 use prospect_config::{Config, Labels};
 use prospect_dataset::{
-    listing::{self, SPLITS},
+    listing::{self, Listing, SPLITS},
     metadata::Metadata,
 };
 
@@ -17,6 +20,7 @@ pub struct FileLabels<'a> {
     /// The image folder, as configured and with symlinks resolved.
     folders: Vec<PathBuf>,
     metadata: Metadata,
+    listing: OnceCell<Listing>,
 }
 
 impl FileLabels<'_> {
@@ -27,10 +31,9 @@ impl FileLabels<'_> {
             (Some(path), Labels::Metadata) => Metadata::read(path, &images.label_columns(), &[])?,
             _ => Metadata::default(),
         };
+        let listing = OnceCell::new();
         if metadata.n_rows() > 0 {
-            let listing = listing::walk(&images.dir, &config.run.dir, images.links)?;
-            let paths = listing.entries.iter().map(|entry| entry.path.as_str());
-            metadata.pair(&paths.collect::<Vec<_>>(), &images.dir);
+            metadata.pair(&paths(listed(&listing, config)?), &images.dir);
         }
         let folders = [
             std::path::absolute(&images.dir),
@@ -40,6 +43,7 @@ impl FileLabels<'_> {
             config,
             folders: folders.into_iter().flatten().collect(),
             metadata,
+            listing,
         })
     }
 
@@ -73,11 +77,7 @@ impl FileLabels<'_> {
             return Ok(Some(top.to_string()));
         }
         // Which folders are splits depends on all of them.
-        let links = self.config.images.links;
-        let listing = listing::walk(dir, &self.config.run.dir, links)?;
-        let mut paths: Vec<&str> = (listing.entries.iter())
-            .map(|entry| entry.path.as_str())
-            .collect();
+        let mut paths = paths(listed(&self.listing, self.config)?);
         paths.push(path);
         let named = from_folders(&paths).named.pop();
         Ok(named.and_then(|named| named.label).map(str::to_string))
@@ -93,6 +93,21 @@ impl FileLabels<'_> {
         let parts: Option<Vec<&str>> = inside.iter().map(|part| part.to_str()).collect();
         Some(parts?.join("/"))
     }
+}
+
+/// The image folder's listing, read on first use.
+fn listed<'l>(known: &'l OnceCell<Listing>, config: &Config) -> Result<&'l Listing> {
+    if let Some(listing) = known.get() {
+        return Ok(listing);
+    }
+    let images = &config.images;
+    let listing = listing::walk(&images.dir, &config.run.dir, images.links)?;
+    Ok(known.get_or_init(|| listing))
+}
+
+fn paths(listing: &Listing) -> Vec<&str> {
+    let entries = listing.entries.iter();
+    entries.map(|entry| entry.path.as_str()).collect()
 }
 
 #[cfg(test)]

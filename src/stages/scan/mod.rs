@@ -17,12 +17,8 @@ use std::{
 use arrow::array::RecordBatch;
 use prospect_common::{Error, Result, text};
 use prospect_config::Labels;
-use prospect_dataset::{
-    listing::{self, EXTENSIONS, Listing},
-    metadata::Metadata,
-};
 use prospect_engine::{
-    Context, Needs, Outcome, Stage,
+    Context, Needs, Outcome, Stage, Survey,
     schema::{classes, images, label_votes},
     tables::classes::network_classes,
 };
@@ -61,12 +57,8 @@ pub const STAGE: Stage = Stage {
 /// Files per part; an interrupted scan repeats at most one part.
 const PART_FILES: usize = 2048;
 
-/// Everything known before an image file is opened.
-struct Survey {
-    listing: Listing,
-    metadata: Metadata,
-    /// BLAKE3 of the metadata file.
-    metadata_digest: Option<String>,
+/// Labels, splits and classes, known before an image file is opened.
+struct Naming {
     /// Label and split of each entry.
     named: Vec<(Option<String>, Option<String>)>,
     /// Class number of each label.
@@ -81,36 +73,12 @@ struct Survey {
     stray: Vec<(String, u64)>,
 }
 
-fn survey(ctx: &Context) -> Result<Survey> {
+fn naming(ctx: &Context, survey: &Survey) -> Result<Naming> {
     let images = &ctx.config.images;
-    let listing = listing::walk(&images.dir, ctx.run.root(), images.links)?;
-    if listing.entries.is_empty() {
-        let hidden = match listing.n_hidden {
-            0 => String::new(),
-            n => format!(", {n} hidden images"),
-        };
-        let message = format!(
-            "no images in {} ({} other files{hidden}); set this to a folder of {} files",
-            images.dir.display(),
-            listing.n_other,
-            EXTENSIONS.join(", ")
-        );
-        return Err(Error::setting("images", "dir", message));
-    }
-    if u32::try_from(listing.entries.len()).is_err() {
-        return Err(Error::invalid(
-            &images.dir,
-            "at most 4,294,967,295 images",
-            text::count(listing.entries.len() as u64),
-            "split the folder",
-        ));
-    }
-    let paths: Vec<&str> = listing
-        .entries
-        .iter()
+    let (listing, metadata) = (&survey.listing, &survey.metadata);
+    let paths: Vec<&str> = (listing.entries.iter())
         .map(|entry| entry.path.as_str())
         .collect();
-    let metadata = metadata::read(images, &paths)?;
     let labels::FolderTree {
         named: by_folder,
         splits,
@@ -138,10 +106,7 @@ fn survey(ctx: &Context) -> Result<Survey> {
         (label.map(str::to_string), split.map(str::to_string))
     });
     let named: Vec<_> = named.collect();
-    let model_classes = match &ctx.config.model.path {
-        Some(_) => ctx.model()?.sidecar.classes.clone(),
-        None => Vec::new(),
-    };
+    let model_classes = model_classes(ctx)?;
     let names: BTreeSet<&str> = named
         .iter()
         .filter_map(|(label, _)| label.as_deref())
@@ -150,10 +115,7 @@ fn survey(ctx: &Context) -> Result<Survey> {
     let known = network_classes(&labels, (0..).zip(&model_classes));
     let numbers = labels::class_numbers(&names, &known);
     let known = known.len();
-    Ok(Survey {
-        listing,
-        metadata,
-        metadata_digest: ctx.metadata_digest()?,
+    Ok(Naming {
         named,
         numbers,
         known,
@@ -163,16 +125,24 @@ fn survey(ctx: &Context) -> Result<Survey> {
     })
 }
 
+/// Class names in the model's sidecar, if there is a model.
+fn model_classes(ctx: &Context) -> Result<Vec<String>> {
+    Ok(match &ctx.config.model.path {
+        Some(_) => ctx.model()?.sidecar.classes.clone(),
+        None => Vec::new(),
+    })
+}
+
 fn parameters(ctx: &Context) -> Result<Value> {
-    let survey = survey(ctx)?;
+    let survey = ctx.survey()?;
     let images = &ctx.config.images;
-    let classes = survey.model_classes.join("\n");
+    let classes = model_classes(ctx)?.join("\n");
     Ok(json!({
         "files": { "n": survey.listing.entries.len(), "digest": survey.listing.digest() },
         "labels": images.labels,
         "votes": images.votes,
         "annotators": images.annotators,
-        "metadata": survey.metadata_digest,
+        "metadata": survey.metadata.digest,
         "columns": [images.file_column, images.label_column, images.split_column],
         "model_classes": blake3::hash(classes.as_bytes()).to_hex()[..16],
         "exif_orientation": images.exif_orientation,
@@ -182,22 +152,23 @@ fn parameters(ctx: &Context) -> Result<Value> {
 }
 
 fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
-    let survey = survey(ctx)?;
-    warn(&survey, &ctx.config.images.dir);
+    let survey = ctx.survey()?;
+    let naming = naming(ctx, &survey)?;
+    warn(&survey, &naming, &ctx.config.images.dir);
     let entries = &survey.listing.entries;
     let options = ctx.config.images.decode_options();
-    let annotations: Vec<Annotation> = (entries.iter().zip(&survey.named))
+    let annotations: Vec<Annotation> = (entries.iter().zip(&naming.named))
         .map(|(entry, (label, split))| Annotation {
             label: label
                 .as_ref()
-                .and_then(|label| survey.numbers.get(label).copied()),
+                .and_then(|label| naming.numbers.get(label).copied()),
             label_name: label.as_deref(),
             split: split.as_deref(),
             metadata: survey.metadata.row(&entry.path),
         })
         .collect();
     let threads = ctx.decode_pool()?;
-    let earlier = EarlierResults::read(ctx, &STAGE, &parameters(ctx)?)?;
+    let earlier = EarlierResults::read(ctx, &STAGE, &writer.record().parameters)?;
     writer.set_parts_total(entries.len().div_ceil(PART_FILES))?;
     let bar = ctx.progress.stage("scan", entries.len() as u64, "images");
     let chunks = entries
@@ -232,7 +203,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
             )?;
         }
         if part == 0 {
-            output.write(classes::NAME, &classes(&survey)?)?;
+            output.write(classes::NAME, &classes(&naming)?)?;
         }
         writer.commit(output)?;
     }
@@ -246,14 +217,14 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     if check.damaged > 0 {
         line += &format!(", {} damaged", text::count(check.damaged));
     }
-    if !survey.numbers.is_empty() {
-        let classes = survey.numbers.len() as u64;
+    if !naming.numbers.is_empty() {
+        let classes = naming.numbers.len() as u64;
         line += &format!("; {}", text::plural(classes, "class", "classes"));
-        if !survey.tree.is_empty() {
-            line += &format!(" {}", text::escaped(&survey.tree));
+        if !naming.tree.is_empty() {
+            line += &format!(" {}", text::escaped(&naming.tree));
         }
-        if !survey.model_classes.is_empty() {
-            line += &format!(", {} known to the network", survey.known);
+        if !naming.model_classes.is_empty() {
+            line += &format!(", {} known to the network", naming.known);
         }
     }
     line += &survey.listing.about_links();
@@ -287,7 +258,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         "bad": check.bad,
         "damaged": check.damaged,
         "labelled": annotations.iter().filter(|one| one.label.is_some()).count(),
-        "classes": survey.numbers.len(),
+        "classes": naming.numbers.len(),
         "other_files": survey.listing.n_other,
         "hidden_files": survey.listing.n_hidden,
         "images_outside": survey.listing.n_outside,
@@ -305,7 +276,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
         summary.insert("decoded".into(), json!(total - reused));
         summary.insert("reused".into(), json!(reused));
     }
-    if survey.metadata_digest.is_some()
+    if survey.metadata.digest.is_some()
         && let Some(summary) = summary.as_object_mut()
     {
         let missing = survey.metadata.n_rows().saturating_sub(with_metadata);
@@ -322,7 +293,7 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
 }
 
 /// Warns of problems before the files are read.
-fn warn(survey: &Survey, folder: &Path) {
+fn warn(survey: &Survey, naming: &Naming, folder: &Path) {
     for warning in survey.listing.warnings.iter().take(EXAMPLES) {
         tracing::warn!(
             "{}: {}",
@@ -344,7 +315,7 @@ fn warn(survey: &Survey, folder: &Path) {
             text::escaped(hidden)
         );
     }
-    for (stray, n) in &survey.stray {
+    for (stray, n) in &naming.stray {
         tracing::warn!(
             "{}: no label for {} in {}, beside the splits",
             text::escaped(&folder.display().to_string()),
@@ -352,7 +323,7 @@ fn warn(survey: &Survey, folder: &Path) {
             text::escaped(stray)
         );
     }
-    let names: BTreeSet<&str> = survey.numbers.keys().map(String::as_str).collect();
+    let names: BTreeSet<&str> = naming.numbers.keys().map(String::as_str).collect();
     for same in labels::spellings(&names) {
         tracing::warn!(
             "the labels {} may be one class in several spellings; they are kept apart",
@@ -368,8 +339,8 @@ fn warn(survey: &Survey, folder: &Path) {
 }
 
 /// Rows of `classes`: the dataset's, then the model's.
-fn classes(survey: &Survey) -> Result<RecordBatch> {
-    let mut own: Vec<(i32, &str)> = survey
+fn classes(naming: &Naming) -> Result<RecordBatch> {
+    let mut own: Vec<(i32, &str)> = naming
         .numbers
         .iter()
         .map(|(name, class)| (*class, name.as_str()))
@@ -378,7 +349,7 @@ fn classes(survey: &Survey) -> Result<RecordBatch> {
     let own = own
         .into_iter()
         .map(|(class, name)| (class, name, "dataset"));
-    let model = (0..).zip(&survey.model_classes);
+    let model = (0..).zip(&naming.model_classes);
     let model = model.map(|(class, name)| (class, name.as_str(), "model"));
     let all: Vec<_> = own.chain(model).collect();
     classes::Columns {

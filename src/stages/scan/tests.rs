@@ -13,7 +13,7 @@ use arrow::{
 };
 use image::{ImageFormat, Rgb, RgbImage};
 use prospect_common::{Error, Result};
-use prospect_engine::progress::Cancel;
+use prospect_engine::{Event, progress::Cancel};
 use prospect_testing::golden;
 
 use super::STAGE;
@@ -82,6 +82,58 @@ fn picture(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
 
 fn png(width: u32, height: u32) -> Vec<u8> {
     picture(width, height, ImageFormat::Png)
+}
+
+#[test]
+fn the_rows_are_those_of_the_listing_and_metadata_that_the_record_names() {
+    let project = Project::new();
+    let images = project.0.path("images");
+    for name in ["a.png", "b.png"] {
+        project.write(name, png(8, 6));
+    }
+    let settings = [
+        "images.metadata=\"labels.csv\"",
+        "images.labels=\"metadata\"",
+    ];
+    let first = "file_name,label\na.png,cat\nb.png,dog\n";
+    project.0.write("labels.csv", first);
+    let labels = project.0.path("labels.csv");
+    let scan = |change: &dyn Fn()| {
+        project
+            .0
+            .with_cancel(
+                "run",
+                &settings,
+                &Cancel::default(),
+                |ctx| -> Result<serde_json::Value> {
+                    prospect_engine::run(ctx, &ctx.run.lock("test")?, &[], &mut |event| {
+                        if let Event::Decided { .. } = event {
+                            change();
+                        }
+                    })?;
+                    Ok(ctx.run.manifest()?.stages["scan"].parameters.clone())
+                },
+            )
+            .unwrap()
+    };
+    let names = || texts(&project.table("images")["label_name"]);
+    let some = |names: &[&str]| -> Vec<Option<String>> {
+        names.iter().map(|name| Some(name.to_string())).collect()
+    };
+    // Both change after the parameters were taken and before the scan starts.
+    let parameters = scan(&|| {
+        fs::write(images.join("0.png"), png(8, 6)).unwrap();
+        let second = "file_name,label\n0.png,cow\na.png,cow\nb.png,cow\n";
+        fs::write(&labels, second).unwrap();
+    });
+    assert_eq!(parameters["files"]["n"], 2);
+    let digest = blake3::hash(first.as_bytes()).to_hex();
+    assert_eq!(parameters["metadata"], digest.as_str());
+    assert_eq!(names(), some(&["cat", "dog"]));
+
+    let parameters = scan(&|| {});
+    assert_eq!(parameters["files"]["n"], 3);
+    assert_eq!(names(), some(&["cow", "cow", "cow"]));
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn parameters(ctx: &Context) -> Result<Value> {
     Ok(json!({
         "attributes": audit.attributes,
         // The result of `scan` does not depend on the metadata's attributes.
-        "metadata": ctx.metadata_digest()?,
+        "metadata": ctx.metadata(|metadata| metadata.digest.clone())?,
         "permutations": audit.permutations,
         "seed": audit.seed,
         "whole": audit.whole,

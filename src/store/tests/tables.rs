@@ -2,6 +2,8 @@
 
 use std::{
     fs::{self, File},
+    io,
+    path::Path,
     thread,
 };
 
@@ -9,10 +11,12 @@ use arrow::{
     array::{AsArray, RecordBatch},
     compute::concat_batches,
     datatypes::{Int32Type, UInt32Type},
+    error::ArrowError,
 };
 use parquet::{
     arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
     basic::{Compression, Encoding},
+    errors::ParquetError,
 };
 use proptest::prelude::*;
 use prospect_common::{Error, Result};
@@ -21,7 +25,10 @@ use serde_json::json;
 use super::{
     begin, begin_as, contents, features, fresh, images, key, predictions, units, write_all,
 };
-use crate::{MAX_ROW_GROUP_ROWS, ProblemKind, RunFolder, TableReader, remove_stage, verify};
+use crate::{
+    MAX_ROW_GROUP_ROWS, ProblemKind, RunFolder, TableReader, remove_stage, table_file::read_error,
+    verify,
+};
 
 fn all(reader: TableReader) -> RecordBatch {
     let batches: Vec<RecordBatch> = reader.collect::<Result<_>>().unwrap();
@@ -271,6 +278,16 @@ fn read_errors_are_specific() {
         run.read(&manifest, "features").next(),
         Some(Err(Error::Io { .. }))
     ));
+}
+
+#[test]
+fn an_io_error_below_the_reader_stays_one() {
+    let below: ArrowError = ParquetError::from(io::Error::from_raw_os_error(5)).into();
+    let error = read_error(Path::new("x.parquet"))(below.into());
+    assert!(matches!(&error, Error::Io { source, .. } if source.raw_os_error() == Some(5)));
+    let other: ArrowError = ParquetError::General("cut (short)".to_string()).into();
+    let error = read_error(Path::new("x.parquet"))(other.into());
+    assert!(matches!(&error, Error::Invalid { .. }));
 }
 
 #[test]

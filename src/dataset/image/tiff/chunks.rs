@@ -27,8 +27,6 @@ const MAX_EXPANSION: u64 = 10;
 const MAX_SHARED: u64 = 2;
 /// Bytes that any chunk may have, for its headers.
 const MIN_INPUT: u64 = 1 << 20;
-/// Bytes of a pixel in all buffers but the chunk's: canvas, narrowed samples, and RGB.
-const BYTES_PER_PIXEL: u64 = 12;
 
 /// The chunks of one plane.
 pub(super) struct Grid<'a> {
@@ -144,17 +142,24 @@ impl<'a> Grid<'a> {
             let pixels = (width as u64).checked_mul(height as u64)?;
             Some(pixels.checked_mul(pixel_bits)? / 8)
         };
+        // The decoders of other formats have buffers of their own.
+        let copies = match layout.compression {
+            Compression::Jpeg | Compression::OldJpeg => 2,
+            Compression::WebP => 4,
+            _ => 1,
+        };
         let chunk = bytes(self.chunk_width, self.chunk_height);
+        let chunk = chunk.and_then(|bytes| bytes.checked_mul(copies));
         let all = bytes(
             self.n_across.saturating_mul(self.chunk_width),
             self.n_down.saturating_mul(self.chunk_height),
         );
-        let room = max_bytes.saturating_sub(n_pixels * BYTES_PER_PIXEL);
+        let room = max_bytes.saturating_sub(n_pixels * layout.canvas_bytes() as u64);
         if chunk.is_none_or(|bytes| bytes > room)
             || all.is_none_or(|bytes| bytes > max_bytes + MAX_PADDING)
         {
             return Err(FORMAT.corrupt(format!(
-                "{}x{} chunks of {} samples need more memory than an image of its size should",
+                "{}x{} chunks of {} samples need more memory than a file of its size should",
                 self.chunk_width,
                 self.chunk_height,
                 layout.n_interleaved()

@@ -31,6 +31,7 @@ pub(super) struct Codec<'a> {
     /// JPEG: convert YCbCr to RGB.
     jpeg_ycbcr: bool,
     window_log: u32,
+    max_bytes: u64,
 }
 
 impl<'a> Codec<'a> {
@@ -57,6 +58,7 @@ impl<'a> Codec<'a> {
                 && number(PHOTOMETRIC) == Some(YCBCR)
                 && !layout.planar,
             window_log: max_bytes.max(1).ilog2().min(MAX_WINDOW_LOG),
+            max_bytes,
         })
     }
 
@@ -138,7 +140,7 @@ impl<'a> Codec<'a> {
             return Err(FORMAT.unsupported(OLD_JPEG_IN_PARTS));
         }
         let max_pixels = (chunk.width as u64).saturating_mul(chunk.height as u64);
-        let image = match jpeg::decode_samples(&stream, max_pixels, !old) {
+        let image = match jpeg::decode_samples(&stream, max_pixels, self.max_bytes, !old) {
             Ok(image) => image,
             Err(ImageError::Unsupported { reason, .. }) => return Err(FORMAT.unsupported(reason)),
             Err(ImageError::Truncated { reason, .. }) => {

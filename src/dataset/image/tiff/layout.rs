@@ -272,6 +272,20 @@ impl Layout {
     pub fn is_wide(&self) -> bool {
         matches!(self.photometric, Photometric::Grey { .. }) && self.bits > 8
     }
+
+    /// Bytes that hold a wide grey.
+    pub fn bytes_per_grey(&self) -> usize {
+        if self.bits <= 16 { 2 } else { 4 }
+    }
+
+    /// Bytes of a pixel on its way to RGB.
+    pub fn canvas_bytes(&self) -> usize {
+        let stored = match self.is_wide() {
+            true => self.bytes_per_grey(),
+            false => self.n_kept(),
+        };
+        stored.max(3)
+    }
 }
 
 impl Photometric {

@@ -48,7 +48,7 @@ fn a_damaged_tile_is_black() {
 
 #[test]
 fn hostile_numbers_are_refused() {
-    let memory = "need more memory than an image of its size should";
+    let memory = "need more memory than a file of its size should";
     for tile in [1 << 20, u64::from(u32::MAX)] {
         let file = File::new(1, 1, &[&[0; 4]])
             .with(322, &[tile])
