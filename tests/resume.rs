@@ -136,6 +136,33 @@ fn top_k_is_independent_of_parts_and_threads() {
 }
 
 #[test]
+fn tables_have_the_same_bytes_for_any_number_of_streams() {
+    let project = Project::new();
+    for maps in ["stored", "inline"] {
+        let maps_set = format!("explain.maps={maps}");
+        let contents = |streams: usize, openmp: &str| {
+            let run = format!("{maps}-{streams}-{openmp}");
+            let streams = format!("model.streams={streams}");
+            let arguments = ["run", "explain", "--set", &maps_set, "--set", &streams];
+            let mut command = project.prospect(&run, &arguments);
+            let output = command.env("OMP_NUM_THREADS", openmp).output().unwrap();
+            let message = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{message}");
+            project.contents(&run)
+        };
+        let expected = contents(1, "1");
+        assert!(expected.len() > 12, "{expected:?}");
+        for (streams, openmp) in [(1, "3"), (2, "2"), (3, "1"), (5, "2"), (0, "1")] {
+            assert_eq!(
+                contents(streams, openmp),
+                expected,
+                "{maps}: {streams} streams"
+            );
+        }
+    }
+}
+
+#[test]
 fn inline_explanations_equal_those_from_stored_maps() {
     let project = Project::new();
     // layer1.0.relu#1 is inside a residual branch: the layers after it need the shortcut, too.

@@ -19,6 +19,8 @@ pub struct ModelConfig {
     pub dtype: Precision,
     /// Images per forward pass.
     pub batch_size: usize,
+    /// 0 for one per core; see [`ModelConfig::streams`].
+    pub streams: usize,
 }
 
 /// `[extract]`.
@@ -36,14 +38,24 @@ pub struct ExtractConfig {
 impl ExtractConfig {
     /// Number of decoding threads, at least 1.
     pub fn decode_threads(&self) -> usize {
-        match self.decode_threads {
-            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
-            n => n,
-        }
+        or_cores(self.decode_threads)
+    }
+}
+
+/// 0 stands for the number of cores that the process may use, by its affinity and its control group's quota.
+fn or_cores(n: usize) -> usize {
+    match n {
+        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        n => n,
     }
 }
 
 impl ModelConfig {
+    /// Number of batches that run at the same time on the CPU, each with one thread, at least 1.
+    pub fn streams(&self) -> usize {
+        or_cores(self.streams)
+    }
+
     pub(super) fn read(settings: &mut Settings) -> ModelConfig {
         let mut section = SectionReader::new(settings, "model");
         ModelConfig {
@@ -60,6 +72,12 @@ impl ModelConfig {
             batch_size: section.value("batch_size", 32, "an integer from 1 to 65536", |n| {
                 (1..=65_536).contains(n)
             }),
+            streams: section.value(
+                "streams",
+                0,
+                "an integer from 0 (one per core) to 1024",
+                |n| *n <= 1024,
+            ),
         }
     }
 }

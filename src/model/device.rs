@@ -117,6 +117,30 @@ pub fn name(device: Device) -> String {
     }
 }
 
+/// Lets operators use one thread only, until it is dropped: each thread that calls libtorch then works on its own, and waits for none.
+/// Threads that are started meanwhile must call [`use_one_thread`].
+pub struct OneThread(i32);
+
+impl OneThread {
+    #[expect(clippy::new_without_default, reason = "it has an effect")]
+    pub fn new() -> OneThread {
+        let before = tch::get_num_threads();
+        use_one_thread();
+        OneThread(before)
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        tch::set_num_threads(self.0);
+    }
+}
+
+/// Lets the operators that this thread calls use one thread only.
+pub fn use_one_thread() {
+    tch::set_num_threads(1);
+}
+
 /// One line about libtorch, its threads and its devices.
 pub fn describe() -> String {
     let cuda = match cuda() {

@@ -47,6 +47,7 @@ pub struct Runner {
     dtype: Dtype,
 }
 
+#[derive(Clone)]
 enum Step {
     Call {
         operator: Operator,
@@ -227,6 +228,16 @@ impl Network {
 }
 
 impl Runner {
+    /// The same, for another thread; the weights are shared.
+    pub(super) fn share(&self) -> Runner {
+        Runner {
+            program: self.program.share(),
+            steps: self.steps.clone(),
+            device: self.device,
+            dtype: self.dtype,
+        }
+    }
+
     /// Runs a batch `[n, 3, height, width]` of normalised pixels; returns the wanted values in order.
     ///
     /// # Errors

@@ -231,6 +231,22 @@ impl Explainer {
         })
     }
 
+    /// The same, for another thread; the weights are shared.
+    pub fn share(&self) -> Explainer {
+        let linear = self.linear.as_ref();
+        Explainer {
+            head: self.head.share(),
+            methods: self.methods.clone(),
+            inputs: self.inputs.clone(),
+            sizes: self.sizes.clone(),
+            device: self.device,
+            linear: linear.map(|(weight, bias)| {
+                let bias = bias.as_ref().map(Tensor::shallow_clone);
+                (weight.shallow_clone(), bias)
+            }),
+        }
+    }
+
     /// The inputs of [`Explainer::run`]: the layer, and further values if it is inside a branch.
     pub fn inputs(&self) -> &[Layer] {
         &self.inputs

@@ -92,6 +92,16 @@ impl Normaliser {
         }
     }
 
+    fn share(&self) -> Normaliser {
+        Normaliser {
+            device: self.device,
+            height: self.height,
+            width: self.width,
+            mean: self.mean.shallow_clone(),
+            std: self.std.shallow_clone(),
+        }
+    }
+
     /// `[n, 3, height, width]` from bytes `[n, height, width, 3]`.
     pub(super) fn images(&self, pixels: &[u8], n: usize) -> Result<Tensor> {
         let sizes = [n as i64, self.height, self.width, 3];
@@ -124,6 +134,15 @@ impl Forward {
             normaliser: Normaliser::new(network, mean, std),
             n_units: wanted.units.len(),
         })
+    }
+
+    /// The same, for another thread; the weights are shared.
+    pub fn share(&self) -> Forward {
+        Forward {
+            runner: self.runner.share(),
+            normaliser: self.normaliser.share(),
+            n_units: self.n_units,
+        }
     }
 
     /// Runs `n` images of RGB bytes `[n, height, width, 3]`, the output of `image::preprocess`.

@@ -40,6 +40,23 @@ pub enum Fusion {
 }
 
 impl Program {
+    /// The same program for another thread. The constants share their storage, which nothing writes.
+    pub fn share(&self) -> Program {
+        let constants = self.constants.iter();
+        Program {
+            nodes: self.nodes.clone(),
+            values: self.values.clone(),
+            inputs: self.inputs.clone(),
+            constants: constants
+                .map(|(id, tensor)| (*id, tensor.shallow_clone()))
+                .collect(),
+            wanted: self.wanted.clone(),
+            frees: self.frees.clone(),
+            fusion: self.fusion,
+            writes_in_place: self.writes_in_place,
+        }
+    }
+
     /// Compiles the subgraph that computes `wanted`.
     ///
     /// `constants` are the network's weights in the program's dtype and on its device.

@@ -10,6 +10,7 @@ use prospect_model::{
 use serde_json::{Value, json};
 
 /// The checked settings of `[explain]` for one network.
+#[derive(Clone)]
 pub struct Choice {
     pub layers: Vec<ExplainedLayer>,
     classes: Vec<Class>,
@@ -18,6 +19,7 @@ pub struct Choice {
 }
 
 /// A layer with the methods that apply to it.
+#[derive(Clone)]
 pub struct ExplainedLayer {
     pub layer: Layer,
     pub methods: Vec<CamMethod>,
@@ -35,6 +37,7 @@ impl ExplainedLayer {
     }
 }
 
+#[derive(Clone)]
 enum Class {
     Predicted,
     Labelled,

@@ -1,26 +1,25 @@
-//! Groups images into batches, runs the network on them and sends the results to the writer by part.
+//! Groups images into batches for the streams, and gives each part of the results what belongs to it.
 
 use std::mem;
 
-use crossbeam_channel::{Receiver, Sender};
-use prospect_common::{Result, text};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use prospect_common::text;
 use prospect_engine::Unread;
 
 use super::{
-    clocks::{Clocks, timed},
     image_row::ImageRow,
-    messages::{Done, End, Pending},
-    network::Network,
+    messages::{Computed, End, Job, Pending, Promised},
 };
 
-/// Runs the network on batches. Images that cannot be read as scanned are left out.
-pub fn compute(
-    network: &Network,
+/// Sends full batches to the streams and, in order, the receivers of their results to the writer. Images that cannot be read as
+/// scanned are left out. Ends early if the streams or the writer do.
+pub fn gather(
     pending: Receiver<Pending>,
-    done: Sender<Done>,
-    clocks: &Clocks,
+    jobs: Sender<Job>,
+    promised: Sender<Promised>,
+    batch_size: usize,
     unread: &Unread,
-) -> Result<()> {
+) {
     let mut unread_in_part = 0;
     let mut waiting = Waiting::default();
     for next in pending {
@@ -41,22 +40,21 @@ pub fn compute(
                     }
                 }
                 // The workers have stopped: the run is ending.
-                Err(_) => return Ok(()),
+                Err(_) => return,
             },
             Pending::EndOfPart(end) => {
                 let unread = mem::take(&mut unread_in_part);
                 waiting.ends.push((waiting.rows.len(), end, unread));
             }
         }
-        if waiting.is_due(network.batch_size) && !waiting.run(network, &done, clocks)? {
-            return Ok(());
+        if waiting.is_due(batch_size) && !waiting.send(&jobs, &promised) {
+            return;
         }
     }
     // An interrupted part is dropped.
     if !waiting.ends.is_empty() {
-        waiting.run(network, &done, clocks)?;
+        waiting.send(&jobs, &promised);
     }
-    Ok(())
 }
 
 /// Images waiting for a full batch, and the ends of parts among them.
@@ -64,7 +62,6 @@ pub fn compute(
 struct Waiting {
     rows: Vec<ImageRow>,
     pixels: Vec<u8>,
-    /// Each end with the number of images before it, and that of the part's images that could not be read.
     ends: Vec<(usize, End, u64)>,
 }
 
@@ -75,41 +72,65 @@ impl Waiting {
         self.rows.len() >= batch_size || ends_new_part || has_only_ends
     }
 
-    /// Runs the network on the waiting images and sends the results by part; returns whether the writer still receives.
-    fn run(&mut self, network: &Network, done: &Sender<Done>, clocks: &Clocks) -> Result<bool> {
-        let Waiting {
-            rows,
-            mut pixels,
-            ends,
-        } = mem::take(self);
-        let mut left = None;
+    /// Returns whether the streams and the writer still receive.
+    fn send(&mut self, jobs: &Sender<Job>, promised: &Sender<Promised>) -> bool {
+        let Waiting { rows, pixels, ends } = mem::take(self);
+        let mut batch = None;
         if !rows.is_empty() {
-            let (batch, cams) = timed(&clocks.forward, || network.run(&rows, &mut pixels))?;
-            left = Some((rows, batch, cams));
-        }
-        let mut sent = 0;
-        for (place, end, unread) in ends {
-            if let Some((mut rows, mut batch, mut cams)) = left.take() {
-                let at = place - sent;
-                sent = place;
-                if at < rows.len() {
-                    let next = rows[at].image_id;
-                    let rest = cams.iter_mut().map(|cams| {
-                        cams.split_off(cams.image_ids.partition_point(|&id| id < next))
-                    });
-                    left = Some((rows.split_off(at), batch.split_off(at), rest.collect()));
-                }
-                if !rows.is_empty() && done.send(Done::Batch(rows, batch, cams)).is_err() {
-                    return Ok(false);
-                }
-            }
-            if done.send(Done::EndOfPart { end, unread }).is_err() {
-                return Ok(false);
+            let (reply, results) = bounded(1);
+            batch = Some(results);
+            let job = Job {
+                rows,
+                pixels,
+                reply,
+            };
+            if jobs.send(job).is_err() {
+                return false;
             }
         }
-        Ok(match left {
-            Some((rows, batch, cams)) => done.send(Done::Batch(rows, batch, cams)).is_ok(),
-            None => true,
+        promised.send(Promised { batch, ends }).is_ok()
+    }
+}
+
+/// What the writer does next.
+pub enum Done {
+    Batch(Computed),
+    /// `unread`: number of images of the part that could not be read as scanned.
+    EndOfPart {
+        end: End,
+        unread: u64,
+    },
+}
+
+/// Splits a batch at the ends of parts.
+pub fn split(batch: Option<Computed>, ends: Vec<(usize, End, u64)>) -> Vec<Done> {
+    let mut left = batch;
+    let mut sent = 0;
+    let mut all = Vec::with_capacity(2 * ends.len() + 1);
+    for (place, end, unread) in ends {
+        if let Some(mut batch) = left.take() {
+            left = batch.split_off(place - sent);
+            sent = place;
+            if !batch.rows.is_empty() {
+                all.push(Done::Batch(batch));
+            }
+        }
+        all.push(Done::EndOfPart { end, unread });
+    }
+    all.extend(left.map(Done::Batch));
+    all
+}
+
+impl Computed {
+    /// Splits at image `at` and returns the second part, if it has images.
+    fn split_off(&mut self, at: usize) -> Option<Computed> {
+        let next = self.rows.get(at)?.image_id;
+        let cams = self.cams.iter_mut();
+        let cams = cams.map(|cams| cams.split_off(cams.image_ids.partition_point(|&id| id < next)));
+        Some(Computed {
+            cams: cams.collect(),
+            rows: self.rows.split_off(at),
+            batch: self.batch.split_off(at),
         })
     }
 }

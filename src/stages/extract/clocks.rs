@@ -13,8 +13,10 @@ pub struct Report {
     pub images: u64,
     pub elapsed: Duration,
     pub workers: usize,
+    pub streams: usize,
     /// Summed over workers.
     pub decode: Duration,
+    /// Summed over streams.
     pub forward: Duration,
     pub write: Duration,
 }
@@ -24,7 +26,7 @@ impl Report {
         self.images as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// Fraction of the elapsed time that decoding (mean over workers), the network and the writer were busy.
+    /// Fraction of the elapsed time that decoding (mean over workers), the network (mean over streams) and the writer were busy.
     fn busy(&self) -> [(&'static str, f64); 3] {
         let wall = self.elapsed.as_secs_f64().max(1e-9);
         [
@@ -32,7 +34,10 @@ impl Report {
                 "decode",
                 self.decode.as_secs_f64() / wall / self.workers as f64,
             ),
-            ("forward", self.forward.as_secs_f64() / wall),
+            (
+                "forward",
+                self.forward.as_secs_f64() / wall / self.streams as f64,
+            ),
             ("write", self.write.as_secs_f64() / wall),
         ]
     }
@@ -91,12 +96,13 @@ pub fn timed<T>(clock: &AtomicU64, work: impl FnOnce() -> T) -> T {
 }
 
 impl Clocks {
-    pub fn report(&self, started: Instant, workers: usize) -> Report {
+    pub fn report(&self, started: Instant, workers: usize, streams: usize) -> Report {
         let duration = |clock: &AtomicU64| Duration::from_nanos(clock.load(Ordering::Relaxed));
         Report {
             images: self.images.load(Ordering::Relaxed),
             elapsed: started.elapsed(),
             workers,
+            streams,
             decode: duration(&self.decode),
             forward: duration(&self.forward),
             write: duration(&self.write),

@@ -29,6 +29,16 @@ impl Inline {
         }
     }
 
+    /// The same, for another thread; the weights are shared.
+    pub fn share(&self) -> Inline {
+        Inline {
+            choice: self.choice.clone(),
+            explainers: self.explainers.iter().map(Explainer::share).collect(),
+            classes: self.classes.clone(),
+            n_classes: self.n_classes,
+        }
+    }
+
     /// The rows of a batch, one set per explained layer. Consumes the batch's maps, rounded to half floats as stored maps are.
     ///
     /// The head always runs for `batch_size` images with all classes, so that results do not depend on the batch.

@@ -1,6 +1,7 @@
 //! Messages between the threads of the stage.
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
+use prospect_common::Result;
 use prospect_model::forward::Batch;
 
 use super::{super::explain::rows::Rows, image_row::ImageRow, reuse::Location};
@@ -20,14 +21,27 @@ pub struct End {
     pub reused: Vec<(ImageRow, Location)>,
 }
 
-/// To the writer.
-pub enum Done {
-    Batch(Vec<ImageRow>, Batch, Vec<Rows>),
-    /// `unread`: number of images of the part that could not be read as scanned.
-    EndOfPart {
-        end: End,
-        unread: u64,
-    },
+/// A batch for a stream.
+pub struct Job {
+    pub rows: Vec<ImageRow>,
+    pub pixels: Vec<u8>,
+    pub reply: Sender<Result<Computed>>,
+}
+
+/// The results of a batch: its images, the network's outputs and the inline explanations.
+pub struct Computed {
+    pub rows: Vec<ImageRow>,
+    pub batch: Batch,
+    pub cams: Vec<Rows>,
+}
+
+/// To the writer, in image order.
+pub struct Promised {
+    /// Nothing if no image of the batch could be read.
+    pub batch: Option<Receiver<Result<Computed>>>,
+    /// The ends of parts among the batch's images: each with the number of images before it, and that of the part's images that could
+    /// not be read as scanned.
+    pub ends: Vec<(usize, End, u64)>,
 }
 
 /// Why an image has no rows, though it was readable during `scan`.

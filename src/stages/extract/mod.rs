@@ -156,15 +156,16 @@ fn run(ctx: &Context, writer: &mut StageWriter) -> Result<Outcome> {
     };
     let cams = inline.as_ref().map(Inline::layers);
     let tables = columns::Tables::new(model, &choice.wanted, cams);
+    let by_label = inline.as_ref().is_some_and(Inline::by_label);
     let network = network::Network {
-        forward: &forward,
-        inline: inline.as_ref(),
+        forward,
+        inline,
         batch_size: ctx.config.model.batch_size,
     };
-    let by_label = inline.as_ref().is_some_and(Inline::by_label);
     let earlier = reuse::EarlierRows::read(ctx, &STAGE, &parameters(ctx)?, by_label)?;
     let work = pipeline::Work {
         network: &network,
+        streams: (!device.is_cuda()).then(|| ctx.config.model.streams()),
         spec: &choice.spec,
         decode: &decode,
         tables: &tables,

@@ -5,13 +5,22 @@ use prospect_model::forward::{Batch, Forward};
 
 use super::{super::explain::rows::Rows, image_row::ImageRow, inline::Inline};
 
-pub struct Network<'a> {
-    pub forward: &'a Forward,
-    pub inline: Option<&'a Inline>,
+pub struct Network {
+    pub forward: Forward,
+    pub inline: Option<Inline>,
     pub batch_size: usize,
 }
 
-impl Network<'_> {
+impl Network {
+    /// The same, for another thread; the weights are shared.
+    pub fn share(&self) -> Network {
+        Network {
+            forward: self.forward.share(),
+            inline: self.inline.as_ref().map(Inline::share),
+            batch_size: self.batch_size,
+        }
+    }
+
     /// Runs these images, padded with black ones to a full batch. libtorch computes batches of different sizes differently in the
     /// last bits. For a fixed size, an image's results depend neither on its position nor on the other images (observed for
     /// oneDNN and MKL on a CPU, from three images on; tests/model.rs).
@@ -20,7 +29,7 @@ impl Network<'_> {
         pixels.resize(image * self.batch_size, 0);
         let mut batch = self.forward.run(pixels, self.batch_size)?;
         batch.split_off(images.len());
-        let rows = match self.inline {
+        let rows = match &self.inline {
             Some(inline) => inline.explain(images, &mut batch, self.batch_size)?,
             None => Vec::new(),
         };

@@ -1,7 +1,9 @@
-//! Decode workers → bounded channel → batches → network → bounded channel → writer, each timed.
+//! Decode workers → batches → streams → writer, over bounded channels, each timed.
 //!
-//! The feeder sends each image to the workers and, in order, the receiver of its pixels to the batcher. So results arrive in
-//! image order, and the channels bound the memory.
+//! The feeder sends each image to the workers and, in order, the receiver of its pixels to the batcher. That sends each batch to the
+//! streams and, in order, the receiver of its results to the writer. So results arrive in image order, and the channels bound the
+//! memory. Each stream runs the network on its own batch with one thread: operators with several threads wait for the slowest, which
+//! costs most where layers are small or other processes use the cores.
 //!
 //! Images with reusable rows skip the network; the writer copies their rows when it finishes the part. New images may then be
 //! rare, so batches span parts with reused rows. A part without reused rows ends with its own batch, so that its content does
@@ -13,37 +15,36 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use prospect_common::Result;
 use prospect_dataset::image::{self, DecodeOptions, InputSpec};
 use prospect_engine::{
-    Context,
-    progress::{Bar, Cancel},
-    reuse::Source,
-    schema::images,
-    tables::sources::read_as_scanned,
+    Context, progress::Bar, reuse::Source, schema::images, tables::sources::read_as_scanned,
 };
+use prospect_model::device::{OneThread, use_one_thread};
 use prospect_store::{Manifest, StageWriter};
 
 use super::{
-    batches::compute,
+    batches::{Done, gather, split},
     clocks::{Clocks, Report, timed},
     columns::{PartTables, Tables},
     image_row::ImageRow,
-    messages::{Done, End, Failure, Pending},
+    messages::{Computed, End, Failure, Job, Pending, Promised},
     network::Network,
     reuse::{EarlierRows, Reused, fetch},
 };
 
-/// Batches queued for the writer.
+/// Batches queued for the writer, besides those in the streams.
 const WRITE_AHEAD: usize = 2;
 
 /// How images are processed.
 pub struct Work<'a> {
-    pub network: &'a Network<'a>,
+    pub network: &'a Network,
+    /// Number of streams; each uses one thread. If it is none, there is one stream, and the device's library chooses its threads.
+    pub streams: Option<usize>,
     pub spec: &'a InputSpec,
     pub decode: &'a DecodeOptions,
     pub tables: &'a Tables,
 }
 
 /// An image for a decode worker.
-struct Job {
+struct Image {
     row: ImageRow,
     reply: Sender<Result<Vec<u8>, Failure>>,
 }
@@ -54,9 +55,9 @@ pub fn run(
     work: &Work,
     earlier: EarlierRows,
 ) -> Result<Report> {
-    // The network stays on this thread.
     let &Work {
         network,
+        streams,
         spec,
         decode,
         tables,
@@ -77,12 +78,13 @@ pub fn run(
     let workers = ctx.config.extract.decode_threads();
     let clocks = Clocks::default();
     let started = Instant::now();
-    // Set when a thread fails, to stop the others.
-    let stop = Cancel::default();
-    let (job_sender, jobs) = bounded::<Job>(batch_size);
+    let n_streams = streams.unwrap_or(1);
+    let (image_sender, images) = bounded::<Image>(batch_size);
     let (pending_sender, pending) = bounded::<Pending>(batch_size + workers);
-    let (done_sender, done) = bounded::<Done>(WRITE_AHEAD);
+    let (job_sender, jobs) = bounded::<Job>(1);
+    let (promised_sender, promised) = bounded::<Promised>(n_streams + WRITE_AHEAD);
     let sources = earlier.sources();
+    let _one_thread = streams.map(|_| OneThread::new());
     thread::scope(|scope| {
         let feeder = scope.spawn(|| {
             let feeder = Feeder {
@@ -90,54 +92,71 @@ pub fn run(
                 writer,
                 tables,
                 earlier,
-                stop: &stop,
-                jobs: job_sender,
+                images: image_sender,
                 pending: pending_sender,
                 bar: &bar,
             };
             feeder.feed(&manifest, parts)
         });
         for _ in 0..workers {
-            let jobs = jobs.clone();
+            let images = images.clone();
             let clocks = &clocks;
             scope.spawn(move || {
-                for job in jobs {
+                for image in images {
                     let pixels = timed(&clocks.decode, || {
-                        prepare(&ctx.config.images.dir, &job.row, spec, decode)
+                        prepare(&ctx.config.images.dir, &image.row, spec, decode)
                     });
                     // The receiver is gone if the run is ending.
-                    let _ = job.reply.send(pixels);
+                    let _ = image.reply.send(pixels);
+                }
+            });
+        }
+        drop(images);
+        for _ in 0..n_streams {
+            let (jobs, network, clocks) = (jobs.clone(), network.share(), &clocks);
+            scope.spawn(move || {
+                if streams.is_some() {
+                    use_one_thread();
+                }
+                for Job {
+                    rows,
+                    mut pixels,
+                    reply,
+                } in jobs
+                {
+                    let results = timed(&clocks.forward, || network.run(&rows, &mut pixels));
+                    let results = results.map(|(batch, cams)| Computed { rows, batch, cams });
+                    let _ = reply.send(results);
                 }
             });
         }
         drop(jobs);
-        let written = scope.spawn(|| {
-            let output = Output {
-                writer,
-                tables,
-                sources: &sources,
-                clocks: &clocks,
-                bar: &bar,
-            };
-            output.write(done, || clocks.report(started, workers))
+        scope.spawn(|| {
+            gather(
+                pending,
+                job_sender,
+                promised_sender,
+                batch_size,
+                &ctx.unread,
+            )
         });
-        let computed = compute(network, pending, done_sender, &clocks, &ctx.unread);
-        if computed.is_err() {
-            stop.request();
-        }
+        let output = Output {
+            writer,
+            tables,
+            sources: &sources,
+            clocks: &clocks,
+            bar: &bar,
+        };
+        // If it fails, its end of the channel closes, and so, one after the other, do those of all threads before it.
+        let written = output.write(promised, || clocks.report(started, workers, n_streams));
         let fed = feeder
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let written = written
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // An error of the writer also closes its channel: report the cause first.
         written?;
-        computed?;
         fed
     })?;
     ctx.cancel.check()?;
-    let report = clocks.report(started, workers);
+    let report = clocks.report(started, workers, n_streams);
     bar.finish(&format!(
         "{:.1} images/s, {}",
         report.images_per_second(),
@@ -152,8 +171,7 @@ struct Feeder<'f> {
     writer: &'f StageWriter,
     tables: &'f Tables,
     earlier: EarlierRows,
-    stop: &'f Cancel,
-    jobs: Sender<Job>,
+    images: Sender<Image>,
     pending: Sender<Pending>,
     bar: &'f Bar,
 }
@@ -206,11 +224,11 @@ impl Feeder<'_> {
         Ok(())
     }
 
-    /// Returns whether to continue: false after Ctrl-C, which drops the current part, and if another thread failed.
+    /// Returns whether to continue: false after Ctrl-C, which drops the current part, and if another thread has ended.
     fn send(&mut self, part: usize, rows: Vec<ImageRow>) -> bool {
         let mut reused = Vec::new();
         for row in rows {
-            if self.ctx.cancel.requested() || self.stop.requested() {
+            if self.ctx.cancel.requested() {
                 return false;
             }
             if let Some(location) = self.earlier.find(&row, self.tables.class_of(&row)) {
@@ -222,7 +240,9 @@ impl Feeder<'_> {
                 row: row.clone(),
                 pixels,
             };
-            if self.pending.send(promise).is_err() || self.jobs.send(Job { row, reply }).is_err() {
+            if self.pending.send(promise).is_err()
+                || self.images.send(Image { row, reply }).is_err()
+            {
                 return false;
             }
         }
@@ -256,27 +276,40 @@ struct Output<'o> {
     bar: &'o Bar,
 }
 
-impl Output<'_> {
-    fn write(&self, done: Receiver<Done>, report: impl Fn() -> Report) -> Result<()> {
+impl<'o> Output<'o> {
+    fn write(&self, promised: Receiver<Promised>, report: impl Fn() -> Report) -> Result<()> {
         let mut open: Option<PartTables> = None;
-        for next in done {
-            timed(&self.clocks.write, || match next {
-                Done::Batch(rows, batch, cams) => {
-                    let n = rows.len() as u64;
-                    self.clocks.images.fetch_add(n, Ordering::Relaxed);
-                    self.bar.advance(n);
-                    open.get_or_insert_with(|| PartTables::new(self.tables))
-                        .push(rows, batch, cams);
-                    Ok(())
-                }
-                Done::EndOfPart { end, unread } => {
-                    let filled = open.take().unwrap_or_else(|| PartTables::new(self.tables));
-                    self.finish(end, filled, unread)
-                }
+        for Promised { batch, ends } in promised {
+            let batch = match batch.map(|results| results.recv()) {
+                None => None,
+                Some(Ok(results)) => Some(results?),
+                // The streams have stopped: the run is ending.
+                Some(Err(_)) => return Ok(()),
+            };
+            timed(&self.clocks.write, || {
+                let mut parts = split(batch, ends).into_iter();
+                parts.try_for_each(|part| self.take(part, &mut open))
             })?;
             self.bar.note(&report().busy_text());
         }
         Ok(())
+    }
+
+    fn take(&self, next: Done, open: &mut Option<PartTables<'o>>) -> Result<()> {
+        match next {
+            Done::Batch(Computed { rows, batch, cams }) => {
+                let n = rows.len() as u64;
+                self.clocks.images.fetch_add(n, Ordering::Relaxed);
+                self.bar.advance(n);
+                open.get_or_insert_with(|| PartTables::new(self.tables))
+                    .push(rows, batch, cams);
+                Ok(())
+            }
+            Done::EndOfPart { end, unread } => {
+                let filled = open.take().unwrap_or_else(|| PartTables::new(self.tables));
+                self.finish(end, filled, unread)
+            }
+        }
     }
 
     fn finish(&self, end: End, filled: PartTables, unread: u64) -> Result<()> {
