@@ -143,7 +143,7 @@ fn tables_have_the_same_bytes_for_any_number_of_streams() {
         let contents = |streams: usize, openmp: &str| {
             let run = format!("{maps}-{streams}-{openmp}");
             let streams = format!("model.streams={streams}");
-            let arguments = ["run", "explain", "--set", &maps_set, "--set", &streams];
+            let arguments = ["run", "extract", "--set", &maps_set, "--set", &streams];
             let mut command = project.prospect(&run, &arguments);
             let output = command.env("OMP_NUM_THREADS", openmp).output().unwrap();
             let message = String::from_utf8_lossy(&output.stderr);
